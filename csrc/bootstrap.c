@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bootstrap.h"
+
+#include "idmap.h"
+
+static const struct wire_spec specs[BOOTSTRAP_ATTR_COUNT] = {
+	{ "CLONE_FLAGS", WIRE_U32 },   { "NS_PATHS", WIRE_TEXT },
+	{ "UIDMAP", WIRE_TEXT },       { "GIDMAP", WIRE_TEXT },
+	{ "SETGROUP", WIRE_BOOL },     { "OOM_SCORE_ADJ", WIRE_TEXT },
+	{ "ROOTLESS_EUID", WIRE_BOOL }, { "UIDMAPPATH", WIRE_TEXT },
+	{ "GIDMAPPATH", WIRE_TEXT },   { "TIMENSOFFSET", WIRE_TEXT },
+};
+
+const struct wire_message bootstrap_message = {
+	.type = 62000,
+	.first_attr = CLONE_FLAGS_ATTR,
+	.attr_count = BOOTSTRAP_ATTR_COUNT,
+	.attrs = specs,
+};
+
+#define ATTR(attrs, type) (&(attrs)[(type) - CLONE_FLAGS_ATTR])
+
+static bool refuse(struct wire_error *err, const struct wire_attr *attr, size_t at,
+		   const char *reason)
+{
+	err->attr = attr->type;
+	err->offset = attr->offset + (uint32_t)at;
+	err->reason = reason;
+	return false;
+}
+
+/* Where inside the message a text begins, behind its attribute's header. */
+static size_t in_text(size_t at)
+{
+	return WIRE_ATTR_HEADER + at;
+}
+
+static bool check_flags(const struct wire_attr *attr, struct wire_error *err)
+{
+	if (attr->number & ~(uint32_t)NAMESPACE_FLAGS)
+		return refuse(err, attr, WIRE_ATTR_HEADER,
+			      "a flag is none of the CLONE_NEW* namespaces");
+	return true;
+}
+
+static bool check_join(const struct wire_attr *attr, struct bootstrap *out,
+		       struct wire_error *err)
+{
+	const char *wrong;
+	size_t at;
+
+	if (!attr->present)
+		return true;
+	wrong = namespaces_parse(attr->text, &out->join, &at);
+	if (wrong)
+		return refuse(err, attr, in_text(at), wrong);
+	for (size_t i = 0; i < out->join.count; i++) {
+		const struct namespace_join *ns = &out->join.items[i];
+
+		if (ns->flag & out->cloneflags)
+			return refuse(err, attr,
+				      in_text((size_t)(ns->path.data - attr->text.data)),
+				      "a namespace is both joined and new");
+	}
+	return true;
+}
+
+static bool check_map(const struct wire_attr *attr, uint32_t cloneflags, struct wire_error *err)
+{
+	const char *wrong;
+	size_t at;
+
+	if (!attr->present)
+		return true;
+	if (!(cloneflags & CLONE_NEWUSER))
+		return refuse(err, attr, 0, "an id map, but no new user namespace");
+	wrong = idmap_check(attr->text, &at);
+	return wrong ? refuse(err, attr, in_text(at), wrong) : true;
+}
+
+static bool check_tool(const struct wire_attr *attr, struct wire_error *err)
+{
+	if (!attr->present)
+		return true;
+	if (attr->text.len == 0 || attr->text.data[0] != '/')
+		return refuse(err, attr, in_text(0), "the mapping tool's path is not absolute");
+	return true;
+}
+
+/* A number as Go's and C's %d print it: no plus, no leading zero, no minus zero. */
+static bool parse_signed(struct span word, uint64_t max_negative, uint64_t max_positive)
+{
+	bool negative = word.len && word.data[0] == '-';
+	uint64_t n;
+
+	if (negative)
+		word = (struct span){ word.data + 1, word.len - 1 };
+	return parse_decimal(word, negative ? max_negative : max_positive, &n) &&
+	       !(negative && n == 0);
+}
+
+static bool check_oom(const struct wire_attr *attr, struct wire_error *err)
+{
+	if (attr->present && !parse_signed(attr->text, 1000, 1000))
+		return refuse(err, attr, in_text(0), "not a number from -1000 to 1000");
+	return true;
+}
+
+/* Which of the two clocks of a time namespace a line sets, as a bit; 0 when it is malformed. */
+static unsigned parse_offset(struct span line)
+{
+	struct span clock, secs, nsecs;
+	uint64_t n;
+
+	if (!span_next(&line, ' ', &clock) || !span_next(&line, ' ', &secs) ||
+	    !span_next(&line, ' ', &nsecs) || line.len ||
+	    nsecs.data[nsecs.len] == ' ')
+		return 0;
+	if (!parse_signed(secs, (uint64_t)INT64_MAX + 1, INT64_MAX) ||
+	    !parse_decimal(nsecs, 999999999, &n))
+		return 0;
+	if (span_equals(clock, "monotonic"))
+		return 1;
+	return span_equals(clock, "boottime") ? 2 : 0;
+}
+
+static bool check_offsets(const struct wire_attr *attr, uint32_t cloneflags,
+			  struct wire_error *err)
+{
+	struct span rest = attr->text;
+	struct span line;
+	unsigned seen = 0;
+
+	if (!attr->present)
+		return true;
+	if (!(cloneflags & CLONE_NEWTIME))
+		return refuse(err, attr, 0,
+			      "time offsets, but no new time namespace (runc before 1.2 sent "
+			      "mount sources under this number)");
+	while (span_line(&rest, &line)) {
+		unsigned clock = parse_offset(line);
+		size_t at = (size_t)(line.data - attr->text.data);
+
+		if (!clock)
+			return refuse(err, attr, in_text(at),
+				      "a line is not `monotonic|boottime secs nsecs`");
+		if (seen & clock)
+			return refuse(err, attr, in_text(at), "a clock stands twice");
+		seen |= clock;
+	}
+	if (rest.len || !seen)
+		return refuse(err, attr, in_text((size_t)(rest.data - attr->text.data)),
+			      "the last line does not end in a newline");
+	return true;
+}
+
+bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
+		     struct wire_error *err)
+{
+	struct wire_attr attrs[BOOTSTRAP_ATTR_COUNT];
+
+	if (!wire_parse(&bootstrap_message, data, size, attrs, err))
+		return false;
+	*out = (struct bootstrap){
+		.cloneflags = ATTR(attrs, CLONE_FLAGS_ATTR)->number,
+		.setgroup = ATTR(attrs, SETGROUP_ATTR)->number,
+		.rootless_euid = ATTR(attrs, ROOTLESS_EUID_ATTR)->number,
+		.uidmap = ATTR(attrs, UIDMAP_ATTR)->text,
+		.gidmap = ATTR(attrs, GIDMAP_ATTR)->text,
+		.uidmap_path = ATTR(attrs, UIDMAPPATH_ATTR)->text,
+		.gidmap_path = ATTR(attrs, GIDMAPPATH_ATTR)->text,
+		.oom_score_adj = ATTR(attrs, OOM_SCORE_ADJ_ATTR)->text,
+		.timens_offsets = ATTR(attrs, TIMENSOFFSET_ATTR)->text,
+	};
+	return check_flags(ATTR(attrs, CLONE_FLAGS_ATTR), err) &&
+	       check_join(ATTR(attrs, NS_PATHS_ATTR), out, err) &&
+	       check_map(ATTR(attrs, UIDMAP_ATTR), out->cloneflags, err) &&
+	       check_map(ATTR(attrs, GIDMAP_ATTR), out->cloneflags, err) &&
+	       check_tool(ATTR(attrs, UIDMAPPATH_ATTR), err) &&
+	       check_tool(ATTR(attrs, GIDMAPPATH_ATTR), err) &&
+	       check_oom(ATTR(attrs, OOM_SCORE_ADJ_ATTR), err) &&
+	       check_offsets(ATTR(attrs, TIMENSOFFSET_ATTR), out->cloneflags, err);
+}

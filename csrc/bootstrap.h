@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bootstrap message, runc's: which namespaces to join and create, and with which ids. */
+#ifndef NSX_BOOTSTRAP_H
+#define NSX_BOOTSTRAP_H
+
+#include "namespaces.h"
+#include "wire.h"
+
+/* Attribute types, in the numbering of runc's libcontainer/message_linux.go. */
+enum {
+	CLONE_FLAGS_ATTR = 27281,
+	NS_PATHS_ATTR,
+	UIDMAP_ATTR,
+	GIDMAP_ATTR,
+	SETGROUP_ATTR,
+	OOM_SCORE_ADJ_ATTR,
+	ROOTLESS_EUID_ATTR,
+	UIDMAPPATH_ATTR,
+	GIDMAPPATH_ATTR,
+	TIMENSOFFSET_ATTR,
+	BOOTSTRAP_ATTRS_END,
+};
+
+#define BOOTSTRAP_ATTR_COUNT (BOOTSTRAP_ATTRS_END - CLONE_FLAGS_ATTR)
+
+extern const struct wire_message bootstrap_message;
+
+/* Spans point into the message; an absent text has no data. */
+struct bootstrap {
+	uint32_t cloneflags;
+	bool setgroup;
+	bool rootless_euid;
+	struct namespace_list join;
+	struct span uidmap;
+	struct span gidmap;
+	struct span uidmap_path;
+	struct span gidmap_path;
+	struct span oom_score_adj;
+	struct span timens_offsets;
+};
+
+/* Parse a whole message and check that what it asks for makes sense. */
+bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
+		     struct wire_error *err);
+
+#endif

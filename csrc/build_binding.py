@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cffi binding of this floor: what `nsenter` may call, and how it is compiled.
+
+setup.py names this file; importing `nsenter._nsexec` needs nothing of it.
+"""
+
+from cffi import FFI
+
+# Everything but the two products' own entry points (nsinit.c, start.c, shim.c, bundle.c) and
+# the stages, which no thread of the caller may ever run.
+SOURCES = ["text", "err", "idmap", "namespaces", "wire", "bootstrap", "launch", "spawn"]
+
+CDEF = """
+struct span { const char *data; size_t len; };
+
+struct wire_message { uint16_t type; ...; };
+static const struct wire_message *bootstrap_wire(void);
+static const struct wire_message *launch_wire(void);
+
+struct wire_error { uint16_t attr; uint32_t offset; const char *reason; };
+struct wire_attr {
+    uint16_t type; bool present; uint32_t offset; uint32_t number; struct span text;
+};
+struct wire_spec { const char *name; int kind; ...; };
+
+const struct wire_spec *wire_spec(const struct wire_message *message, uint16_t type);
+bool wire_header(const struct wire_message *message, const uint8_t *header, uint32_t *size,
+                 struct wire_error *err);
+bool wire_next(const struct wire_message *message, const uint8_t *data, uint32_t size,
+               uint32_t *offset, struct wire_attr *attr, struct wire_error *err);
+bool wire_parse(const struct wire_message *message, const uint8_t *data, size_t size,
+                struct wire_attr *attrs, struct wire_error *err);
+uint32_t wire_encode(const struct wire_message *message, const struct wire_attr *attrs,
+                     size_t count, uint8_t *out, size_t cap, struct wire_error *err);
+
+struct namespace_join { uint32_t flag; struct span path; ...; };
+struct namespace_list { size_t count; struct namespace_join items[8]; };
+const char *namespace_name(uint32_t flag);
+
+struct bootstrap {
+    uint32_t cloneflags; bool setgroup; bool rootless_euid; struct namespace_list join;
+    struct span uidmap; struct span gidmap; struct span uidmap_path; struct span gidmap_path;
+    struct span oom_score_adj; struct span timens_offsets; ...;
+};
+bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
+                     struct wire_error *err);
+
+struct err { const char *operation; int errnum; char subject[...]; };
+struct spawn {
+    int exe_fd; const char *exe_path; char *const *argv; char *const *envp; int stdio[3];
+    const int *keep_fds; size_t keep_count; struct err err; ...;
+};
+int spawn_process(struct spawn *spawn, int *pidfd);
+
+static const int BOOTSTRAP_ATTR_COUNT;
+"""
+
+INCLUDES = """
+#include "bootstrap.h"
+#include "launch.h"
+#include "spawn.h"
+
+static const struct wire_message *bootstrap_wire(void) { return &bootstrap_message; }
+static const struct wire_message *launch_wire(void) { return &launch_message; }
+"""
+
+ffi = FFI()
+ffi.cdef(CDEF)
+ffi.set_source(
+    "nsenter._nsexec",
+    INCLUDES,
+    sources=[f"csrc/{name}.c" for name in SOURCES],
+    include_dirs=["csrc"],
+    define_macros=[("_GNU_SOURCE", None)],
+    extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden"],
+)

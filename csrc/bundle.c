@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bundle.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "sys.h"
+
+#define BUNDLE_MAGIC "nsxbndl1"
+
+struct header {
+	char magic[8];
+	uint32_t modules;
+	uint32_t extensions;
+	uint32_t has_get_code; /* struct _frozen of CPython 3.11 and 3.12 */
+	uint32_t reserved;
+};
+
+struct module {
+	uint32_t name;
+	uint32_t code;
+	uint32_t code_size;
+	uint32_t is_package;
+};
+
+/* CPython's struct _frozen, in the two layouts of Include/cpython/import.h. */
+struct frozen {
+	const char *name;
+	const unsigned char *code;
+	int size;
+	int is_package;
+};
+
+struct frozen_with_get_code {
+	struct frozen frozen;
+	void *(*get_code)(void);
+};
+
+struct bundle {
+	const uint8_t *data;
+	size_t size;
+	const struct header *header;
+	const struct module *modules;
+	const uint32_t *extensions;
+};
+
+static int refuse(struct err *err, const char *reason)
+{
+	return err_set(err, "read the bundle:", reason, EBADMSG);
+}
+
+static int bundle_map(int fd, struct bundle *bundle, struct err *err)
+{
+	struct stat st;
+	void *data;
+
+	if (fstat(fd, &st) < 0)
+		return err_set(err, "fstat", "the bundle", errno);
+	if (st.st_size < (off_t)sizeof(struct header) || st.st_size > UINT32_MAX)
+		return refuse(err, "its size is impossible");
+	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		return err_set(err, "mmap", "the bundle", errno);
+	*bundle = (struct bundle){ .data = data, .size = (size_t)st.st_size };
+	return 0;
+}
+
+static int find_tables(struct bundle *bundle, struct err *err)
+{
+	size_t tables;
+
+	bundle->header = (const void *)bundle->data;
+	if (memcmp(bundle->header->magic, BUNDLE_MAGIC, sizeof(bundle->header->magic)) != 0)
+		return refuse(err, "its magic is another version's");
+	tables = sizeof(struct header) +
+		 (size_t)bundle->header->modules * sizeof(struct module) +
+		 (size_t)bundle->header->extensions * sizeof(uint32_t);
+	if (tables > bundle->size)
+		return refuse(err, "its tables run past the end");
+	bundle->modules = (const void *)(bundle->header + 1);
+	bundle->extensions = (const void *)(bundle->modules + bundle->header->modules);
+	return 0;
+}
+
+/* A NUL-terminated string inside the bundle, or NULL. */
+static const char *string_at(const struct bundle *bundle, uint32_t offset)
+{
+	if (offset >= bundle->size ||
+	    !memchr(bundle->data + offset, '\0', bundle->size - offset))
+		return NULL;
+	return (const char *)bundle->data + offset;
+}
+
+static bool fill_entry(const struct bundle *bundle, const struct module *module,
+		       struct frozen *entry)
+{
+	if (module->code > bundle->size || module->code_size > bundle->size - module->code ||
+	    module->code_size > INT32_MAX)
+		return false;
+	*entry = (struct frozen){
+		.name = string_at(bundle, module->name),
+		.code = bundle->data + module->code,
+		.size = (int)module->code_size,
+		.is_package = module->is_package != 0,
+	};
+	return entry->name != NULL;
+}
+
+/* The interpreter consults this table before all else; it ends at an entry without a name. It
+ * is never freed: modules are imported from it as long as the process lives. */
+static int install_modules(const struct bundle *bundle, struct err *err)
+{
+	size_t stride = bundle->header->has_get_code ? sizeof(struct frozen_with_get_code)
+						     : sizeof(struct frozen);
+	const struct frozen **frozen_modules = dlsym(RTLD_DEFAULT, "PyImport_FrozenModules");
+	char *table = calloc((size_t)bundle->header->modules + 1, stride);
+
+	if (!frozen_modules) {
+		free(table);
+		return err_set(err, "dlsym", "PyImport_FrozenModules: not a CPython?", ENOEXEC);
+	}
+	if (!table)
+		return err_set(err, "calloc", "the table of frozen modules", ENOMEM);
+	for (uint32_t i = 0; i < bundle->header->modules; i++) {
+		struct frozen *entry = (void *)(table + i * stride);
+
+		if (!fill_entry(bundle, &bundle->modules[i], entry)) {
+			free(table);
+			return refuse(err, "a module lies outside it");
+		}
+	}
+	*frozen_modules = (const struct frozen *)(void *)table;
+	return 0;
+}
+
+/* How many threads there are, give or take a constant: the links of the folder. */
+static nlink_t count_threads(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/task", &st) == 0 ? st.st_nlink : 0;
+}
+
+/* Loaded by its absolute path, an extension module is found by that name later without a
+ * file being opened. */
+static int load_extension(const char *path, struct err *err)
+{
+	nlink_t before = count_threads();
+
+	if (!dlopen(path, RTLD_NOW)) {
+		const char *why = dlerror();
+
+		return err_set(err, "dlopen", why ? why : path, ELIBACC);
+	}
+	if (count_threads() != before)
+		return err_set(err, "dlopen: it starts threads, which cannot go through clone:",
+			       path, EINVAL);
+	return 0;
+}
+
+static int load_extensions(const struct bundle *bundle, struct err *err)
+{
+	for (uint32_t i = 0; i < bundle->header->extensions; i++) {
+		const char *path = string_at(bundle, bundle->extensions[i]);
+
+		if (!path)
+			return refuse(err, "an extension's path lies outside it");
+		if (load_extension(path, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int bundle_install(int fd, struct err *err)
+{
+	struct bundle bundle = { 0 };
+	int mapped = bundle_map(fd, &bundle, err);
+
+	sys_close(fd);
+	if (mapped < 0 || find_tables(&bundle, err) < 0 || install_modules(&bundle, err) < 0)
+		return -1;
+	return load_extensions(&bundle, err);
+}

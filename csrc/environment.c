@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What nsexec is told by environment variables: the descriptors, as runc passes them. */
+#include <limits.h>
+
+#include "nsexec.h"
+
+#define INITPIPE "_LIBCONTAINER_INITPIPE"
+#define LOGPIPE  "_LIBCONTAINER_LOGPIPE"
+#define LOGLEVEL "_LIBCONTAINER_LOGLEVEL"
+#define INITTYPE "_LIBCONTAINER_INITTYPE"
+#define STATUS   "_NSENTER_STATUS"
+
+const char *const nsexec_variables[] = { INITPIPE, LOGPIPE, LOGLEVEL, INITTYPE, STATUS, NULL };
+
+const char *environment_get(char *const *envp, const char *name)
+{
+	size_t len = text_length(name);
+
+	for (; *envp; envp++) {
+		struct span key = { *envp, len };
+
+		if (span_equals(key, name) && (*envp)[len] == '=')
+			return *envp + len + 1;
+	}
+	return NULL;
+}
+
+static int fail(struct err *err, const char *name, const char *value, long ret)
+{
+	char buf[ERR_SUBJECT_MAX];
+	struct text t = TEXT_IN(buf);
+
+	text_add(&t, name);
+	text_add(&t, "=");
+	text_add(&t, value);
+	return err_set(err, "use the environment:", text_end(&t), ret);
+}
+
+/* A descriptor's number out of a variable; it becomes close-on-exec. *fd stays as it is where
+ * the variable is not set. */
+static int get_fd(char *const *envp, const char *name, int *fd, struct err *err)
+{
+	const char *value = environment_get(envp, name);
+	uint64_t n;
+	long ret;
+
+	if (!value)
+		return 0;
+	if (!parse_decimal((struct span){ value, text_length(value) }, INT_MAX, &n))
+		return fail(err, name, value, EINVAL);
+	ret = SYS3(SYS_fcntl, n, F_SETFD, FD_CLOEXEC);
+	if (ret < 0)
+		return fail(err, name, value, ret);
+	*fd = (int)n;
+	return 0;
+}
+
+static int get_level(char *const *envp)
+{
+	const char *value = environment_get(envp, LOGLEVEL);
+	uint64_t n;
+
+	if (value && parse_decimal((struct span){ value, text_length(value) }, INT_MAX, &n))
+		return (int)n;
+	return LOG_LEVEL_INFO;
+}
+
+bool nsexec_from_environment(struct nsexec *ns, char *const *envp, struct err *err)
+{
+	*ns = (struct nsexec){
+		.init_fd = -1,
+		.report = { .log_fd = -1, .status_fd = -1, .stage = "parent" },
+	};
+	ns->report.log_level = get_level(envp);
+	if (get_fd(envp, LOGPIPE, &ns->report.log_fd, err) < 0 ||
+	    get_fd(envp, STATUS, &ns->report.status_fd, err) < 0 ||
+	    get_fd(envp, INITPIPE, &ns->init_fd, err) < 0)
+		return false;
+	ns->launched = ns->report.status_fd >= 0;
+	if (ns->init_fd < 0) {
+		err_set(err, "find", INITPIPE " in the environment", 0);
+		return false;
+	}
+	return true;
+}

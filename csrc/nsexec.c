@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "nsexec.h"
+
+#include "clone.h"
+#include "idmap.h"
+#include "mapper.h"
+#include "sync.h"
+
+#define STAGE_1 "stage 1 (child)"
+#define STAGE_2 "stage 2 (init)"
+#define STAGE_0 "stage 0 (parent)"
+
+_Noreturn void nsexec_fail(const struct nsexec *ns, const struct err *err)
+{
+	report_error(&ns->report, err);
+	sys_exit(1);
+}
+
+static void enter_stage(struct nsexec *ns, const char *stage, const char *process_name)
+{
+	ns->report.stage = stage;
+	sys_prctl(PR_SET_NAME, (unsigned long)process_name);
+	report_trace(&ns->report, "start");
+}
+
+static void set_dumpable(const struct nsexec *ns, bool dumpable)
+{
+	/* Only what joins somebody's namespaces can be seen and ptraced from there. */
+	if (ns->boot.join.count)
+		sys_prctl(PR_SET_DUMPABLE, dumpable);
+}
+
+static int update_oom_score_adj(const struct bootstrap *boot, struct err *err)
+{
+	static const char path[] = "/proc/self/oom_score_adj";
+	long fd, ret;
+
+	if (!boot->oom_score_adj.data)
+		return 0;
+	fd = sys_open(path, O_WRONLY);
+	if (fd < 0)
+		return err_set(err, "open", path, fd);
+	ret = sys_write((int)fd, boot->oom_score_adj.data, boot->oom_score_adj.len);
+	sys_close((int)fd);
+	return ret < 0 ? err_set(err, "write", path, ret) : 0;
+}
+
+/* ---- stage 2, INIT ------------------------------------------------------------------- */
+
+/* Whether there is a root to become: not where a new user namespace maps no id 0. */
+static bool has_root(const struct bootstrap *boot, struct span map)
+{
+	return !(boot->cloneflags & CLONE_NEWUSER) || idmap_maps(map, 0);
+}
+
+static int become_root(const struct bootstrap *boot, struct err *err)
+{
+	long ret;
+
+	if (has_root(boot, boot->uidmap) && (ret = SYS3(SYS_setresuid, 0, 0, 0)) < 0)
+		return err_set(err, "setresuid", "0", ret);
+	if (has_root(boot, boot->gidmap) && (ret = SYS3(SYS_setresgid, 0, 0, 0)) < 0)
+		return err_set(err, "setresgid", "0", ret);
+	if (!boot->rootless_euid && boot->setgroup && (ret = SYS2(SYS_setgroups, 0, 0)) < 0)
+		return err_set(err, "setgroups", "none", ret);
+	return 0;
+}
+
+static int settle(const struct bootstrap *boot, struct err *err)
+{
+	long ret = SYS0(SYS_setsid);
+
+	if (ret < 0)
+		return err_set(err, "setsid", "", ret);
+	if (become_root(boot, err) < 0)
+		return -1;
+	/* Last, when the caller has put us in the cgroup that is to be the root. */
+	return namespaces_unshare(boot->cloneflags & CLONE_NEWCGROUP, err);
+}
+
+static void stage_init(struct nsexec *ns, int sync_fd)
+{
+	struct err err;
+	int value;
+
+	enter_stage(ns, "init", "ns:[2:INIT]");
+	if (sync_wait(sync_fd, SYNC_GO, &value, STAGE_0, &err) < 0 ||
+	    settle(&ns->boot, &err) < 0 ||
+	    sync_send(sync_fd, SYNC_DONE, 0, STAGE_0, &err) < 0)
+		nsexec_fail(ns, &err);
+	sys_close(sync_fd);
+	report_trace(&ns->report, "settled");
+}
+
+/* ---- stage 1, CHILD ------------------------------------------------------------------ */
+
+/* The file is opened before anything is joined: it then is the host's, and its writer's
+ * privilege over the time namespace is the caller's. Returns -1 where there are no offsets. */
+static int open_offsets(const struct nsexec *ns, struct err *err, bool *failed)
+{
+	static const char path[] = "/proc/self/timens_offsets";
+	long fd;
+
+	*failed = false;
+	if (!ns->boot.timens_offsets.data)
+		return -1;
+	set_dumpable(ns, true);
+	fd = sys_open(path, O_WRONLY);
+	set_dumpable(ns, false);
+	if (fd < 0) {
+		err_set(err, "open", path, fd);
+		*failed = true;
+	}
+	return (int)fd;
+}
+
+/* After the namespace is made and before the first process is in it: later they are refused. */
+static int write_offsets(const struct bootstrap *boot, int fd, struct err *err)
+{
+	long ret;
+
+	if (fd < 0)
+		return 0;
+	ret = sys_write(fd, boot->timens_offsets.data, boot->timens_offsets.len);
+	sys_close(fd);
+	return ret < 0 ? err_set_span(err, "write timens_offsets", boot->timens_offsets, ret) : 0;
+}
+
+static int unshare_user(const struct nsexec *ns, int sync_fd, struct err *err)
+{
+	int value;
+	long ret;
+
+	if (!(ns->boot.cloneflags & CLONE_NEWUSER))
+		return 0;
+	if (namespaces_unshare(CLONE_NEWUSER, err) < 0)
+		return -1;
+	set_dumpable(ns, true);
+	if (sync_send(sync_fd, SYNC_USERMAP, 0, STAGE_0, err) < 0 ||
+	    sync_wait(sync_fd, SYNC_USERMAP_ACK, &value, STAGE_0, err) < 0)
+		return -1;
+	set_dumpable(ns, false);
+	report_trace(&ns->report, "mapped");
+	if (has_root(&ns->boot, ns->boot.uidmap) && (ret = SYS3(SYS_setresuid, 0, 0, 0)) < 0)
+		return err_set(err, "setresuid", "0 in the new user namespace", ret);
+	return 0;
+}
+
+/* Everything but the user namespace, which comes first so that the others belong to it, and
+ * the cgroup namespace, which stage 2 makes. */
+static uint32_t other_flags(const struct bootstrap *boot)
+{
+	return boot->cloneflags & ~(uint32_t)(CLONE_NEWUSER | CLONE_NEWCGROUP);
+}
+
+static int enter_namespaces(struct nsexec *ns, int sync_fd, struct err *err)
+{
+	bool failed;
+	int offsets_fd = open_offsets(ns, err, &failed);
+
+	if (failed || namespaces_open(&ns->boot.join, err) < 0 ||
+	    namespaces_join(&ns->boot.join, err) < 0)
+		return -1;
+	report_trace(&ns->report, "joined");
+	if (unshare_user(ns, sync_fd, err) < 0 ||
+	    namespaces_unshare(other_flags(&ns->boot), err) < 0 ||
+	    write_offsets(&ns->boot, offsets_fd, err) < 0)
+		return -1;
+	report_trace(&ns->report, "unshared");
+	return 0;
+}
+
+/* The socket pairs of stage 0 with the two others; [0] is stage 0's end. */
+struct pairs {
+	int child[2];
+	int init[2];
+};
+
+/* Returns in stage 2. */
+static void stage_child(struct nsexec *ns, const struct pairs *pairs)
+{
+	const struct clone_request request = {
+		.flags = CLONE_PARENT,
+		.cgroup_fd = -1,
+		.thread_id = ns->thread_id,
+	};
+	int sync_fd = pairs->child[1];
+	struct err err;
+	int value;
+	long pid;
+
+	/* An end that only one process holds is closed when it dies: that is how it is seen. */
+	sys_close(pairs->child[0]);
+	sys_close(pairs->init[0]);
+	enter_stage(ns, "child", "ns:[1:CHILD]");
+	if (enter_namespaces(ns, sync_fd, &err) < 0)
+		nsexec_fail(ns, &err);
+	pid = process_clone(&request);
+	if (pid == 0) {
+		sys_close(sync_fd);
+		stage_init(ns, pairs->init[1]);
+		return;
+	}
+	sys_close(pairs->init[1]);
+	if (pid < 0) {
+		err_set(&err, "clone", STAGE_2, pid);
+		nsexec_fail(ns, &err);
+	}
+	if (sync_send(sync_fd, SYNC_PID, (int)pid, STAGE_0, &err) < 0 ||
+	    sync_wait(sync_fd, SYNC_PID_ACK, &value, STAGE_0, &err) < 0 ||
+	    sync_send(sync_fd, SYNC_DONE, 0, STAGE_0, &err) < 0)
+		nsexec_fail(ns, &err);
+	sys_exit(0);
+}
+
+/* ---- stage 0, PARENT ----------------------------------------------------------------- */
+
+/* Send bytes up the init pipe and, where it is given, a descriptor with them. */
+static long send_up(int init_fd, struct span bytes, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)bytes.data, bytes.len };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	long n;
+
+	if (fd >= 0) {
+		control.align = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		};
+		*(int *)(void *)CMSG_DATA(&control.align) = fd;
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+	}
+	do
+		n = SYS3(SYS_sendmsg, init_fd, &message, MSG_NOSIGNAL);
+	while (n == -EINTR);
+	/* Not every parent uses a socket. */
+	return n == -ENOTSOCK ? sys_write(init_fd, bytes.data, bytes.len) : n;
+}
+
+/* Tell the caller the pids, in runc's words; and to our own launcher give a pidfd, which no
+ * reuse of the pid can turn into another process. */
+static int reply(const struct nsexec *ns, int pid1, int pid2, int pidfd, struct err *err)
+{
+	char buf[64];
+	struct text t = TEXT_IN(buf);
+	long n;
+
+	text_add(&t, "{\"stage1_pid\":");
+	text_add_number(&t, pid1);
+	text_add(&t, ",\"stage2_pid\":");
+	text_add_number(&t, pid2);
+	text_add(&t, "}\n");
+	n = send_up(ns->init_fd, (struct span){ buf, t.len }, ns->launched ? pidfd : -1);
+	if (n < 0)
+		return err_set(err, "write", "the pids to the init pipe", n);
+	report_trace(&ns->report, "replied");
+	return 0;
+}
+
+static int write_maps(const struct nsexec *ns, int pid, struct err *err)
+{
+	if (mapper_write(&ns->boot, pid, ns->launch.timeout_ms, err) < 0)
+		return -1;
+	report_trace(&ns->report, "mapped");
+	return 0;
+}
+
+static int serve_pid(const struct nsexec *ns, int pid1, int pid2, struct err *err)
+{
+	/* Stage 2 waits for us, so its pid is its own still. */
+	int pidfd = ns->launched ? (int)SYS2(SYS_pidfd_open, pid2, 0) : -1;
+	int result = reply(ns, pid1, pid2, pidfd, err);
+
+	if (pidfd >= 0)
+		sys_close(pidfd);
+	return result;
+}
+
+/* Do what stage 1 asks for until it is done. */
+static int serve_child(const struct nsexec *ns, int sync_fd, int pid1, struct err *err)
+{
+	for (;;) {
+		enum sync_kind kind = 0;
+		int value = 0;
+
+		if (sync_read(sync_fd, &kind, &value, STAGE_1, err) < 0)
+			return -1;
+		switch (kind) {
+		case SYNC_USERMAP:
+			if (write_maps(ns, pid1, err) < 0 ||
+			    sync_send(sync_fd, SYNC_USERMAP_ACK, 0, STAGE_1, err) < 0)
+				return -1;
+			break;
+		case SYNC_PID:
+			if (serve_pid(ns, pid1, value, err) < 0 ||
+			    sync_send(sync_fd, SYNC_PID_ACK, 0, STAGE_1, err) < 0)
+				return -1;
+			break;
+		case SYNC_DONE:
+			return 0;
+		default:
+			return err_set(err, "sync", "a message out of turn", EPROTO);
+		}
+	}
+}
+
+static int release_init(int sync_fd, struct err *err)
+{
+	int value;
+
+	if (sync_send(sync_fd, SYNC_GO, 0, STAGE_2, err) < 0)
+		return -1;
+	return sync_wait(sync_fd, SYNC_DONE, &value, STAGE_2, err);
+}
+
+/* The three stages, as runc goes through them. Returns in stage 2. */
+static void stage_parent(struct nsexec *ns)
+{
+	const struct clone_request request = {
+		.flags = CLONE_PARENT,
+		.cgroup_fd = ns->launch.cgroup_fd,
+		.thread_id = ns->thread_id,
+	};
+	struct pairs pairs;
+	struct err err;
+	long pid1;
+
+	if (sync_pair(pairs.child, &err) < 0 || sync_pair(pairs.init, &err) < 0)
+		nsexec_fail(ns, &err);
+	pid1 = process_clone(&request);
+	if (pid1 == 0) {
+		stage_child(ns, &pairs);
+		return;
+	}
+	sys_close(pairs.child[1]);
+	sys_close(pairs.init[1]);
+	if (pid1 < 0) {
+		err_set(&err, "clone", STAGE_1, pid1);
+		nsexec_fail(ns, &err);
+	}
+	if (serve_child(ns, pairs.child[0], (int)pid1, &err) < 0 ||
+	    release_init(pairs.init[0], &err) < 0)
+		nsexec_fail(ns, &err);
+	report_trace(&ns->report, "done");
+	sys_exit(0);
+}
+
+/* Whether one clone3 can do what otherwise takes stage 1: nothing is joined, and no time
+ * offsets have to be written between making a namespace and its first process. */
+static bool takes_one_clone(const struct nsexec *ns)
+{
+	return ns->launched && ns->boot.join.count == 0 && !ns->boot.timens_offsets.data;
+}
+
+/* Stage 0 and 2 alone. Returns in stage 2, or with -ENOSYS where there is no clone3. */
+static long stage_parent_one_clone(struct nsexec *ns)
+{
+	int pidfd = -1;
+	const struct clone_request request = {
+		.flags = CLONE_PARENT | (ns->boot.cloneflags & ~(uint32_t)CLONE_NEWCGROUP),
+		.cgroup_fd = ns->launch.cgroup_fd,
+		.pidfd = &pidfd,
+		.thread_id = ns->thread_id,
+	};
+	struct err err;
+	int pair[2];
+	long pid;
+
+	if (sync_pair(pair, &err) < 0)
+		nsexec_fail(ns, &err);
+	pid = process_clone(&request);
+	if (pid == 0) {
+		sys_close(pair[0]);
+		stage_init(ns, pair[1]);
+		return 0;
+	}
+	sys_close(pair[1]);
+	if (pid == -ENOSYS) {
+		sys_close(pair[0]);
+		return pid;
+	}
+	if (pid < 0) {
+		err_set(&err, "clone3", STAGE_2, pid);
+		nsexec_fail(ns, &err);
+	}
+	if (write_maps(ns, (int)pid, &err) < 0 || reply(ns, 0, (int)pid, pidfd, &err) < 0 ||
+	    release_init(pair[0], &err) < 0)
+		nsexec_fail(ns, &err);
+	report_trace(&ns->report, "done");
+	sys_exit(0);
+}
+
+static void run_stages(struct nsexec *ns)
+{
+	struct err err;
+
+	if (update_oom_score_adj(&ns->boot, &err) < 0)
+		nsexec_fail(ns, &err);
+	set_dumpable(ns, false);
+	if (!takes_one_clone(ns) || stage_parent_one_clone(ns) == -ENOSYS)
+		stage_parent(ns);
+}
+
+/* ---- the message --------------------------------------------------------------------- */
+
+static int fail_wire(struct err *err, const struct wire_message *message,
+		     const struct wire_error *wire)
+{
+	const struct wire_spec *spec = wire_spec(message, wire->attr);
+	char buf[ERR_SUBJECT_MAX];
+	struct text t = TEXT_IN(buf);
+
+	text_add(&t, "attribute ");
+	text_add(&t, wire->attr == 0 ? "none (the header)" : spec ? spec->name : "unknown");
+	if (wire->attr) {
+		text_add(&t, " (");
+		text_add_number(&t, wire->attr);
+		text_add(&t, ")");
+	}
+	text_add(&t, " at offset ");
+	text_add_number(&t, wire->offset);
+	text_add(&t, ": ");
+	text_add(&t, wire->reason);
+	return err_set(err, "parse the bootstrap message:", text_end(&t), EBADMSG);
+}
+
+/* Read exactly `len` bytes, in however many pieces they come. */
+static int read_all(int fd, uint8_t *data, size_t len, size_t offset, struct err *err)
+{
+	char buf[ERR_SUBJECT_MAX];
+	struct text t = TEXT_IN(buf);
+	size_t got = 0;
+	long n = 0;
+
+	while (got < len && (n = sys_read(fd, data + got, len - got)) > 0)
+		got += (size_t)n;
+	if (got == len)
+		return 0;
+	text_add(&t, "the init pipe at offset ");
+	text_add_number(&t, (int64_t)(offset + got));
+	if (n == 0)
+		text_add(&t, ": it was closed before the message was whole");
+	return err_set(err, "read", text_end(&t), n < 0 ? n : EBADMSG);
+}
+
+/* A whole message in memory of its own, which stays: what is parsed points into it. */
+static uint8_t *read_message(const struct nsexec *ns, const struct wire_message *message,
+			     uint32_t *size, struct err *err)
+{
+	uint8_t header[WIRE_HEADER_SIZE] = { 0 };
+	struct wire_error wire;
+	uint8_t *data;
+	long mapped;
+
+	if (read_all(ns->init_fd, header, sizeof(header), 0, err) < 0)
+		return NULL;
+	if (!wire_header(message, header, size, &wire)) {
+		fail_wire(err, message, &wire);
+		return NULL;
+	}
+	mapped = SYS6(SYS_mmap, 0, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
+	if (mapped < 0 && mapped > -4096) {
+		err_set(err, "mmap", "room for the message", mapped);
+		return NULL;
+	}
+	data = (uint8_t *)mapped;
+	for (size_t i = 0; i < sizeof(header); i++)
+		data[i] = header[i];
+	if (read_all(ns->init_fd, data + sizeof(header), *size - sizeof(header),
+		     sizeof(header), err) < 0)
+		return NULL;
+	return data;
+}
+
+static int receive(struct nsexec *ns, struct err *err)
+{
+	struct wire_error wire;
+	uint32_t size;
+	uint8_t *data = read_message(ns, &bootstrap_message, &size, err);
+
+	if (!data)
+		return -1;
+	if (!bootstrap_parse(data, size, &ns->boot, &wire))
+		return fail_wire(err, &bootstrap_message, &wire);
+	ns->launch = LAUNCH_DEFAULTS;
+	if (!ns->launched)
+		return 0;
+	data = read_message(ns, &launch_message, &size, err);
+	if (!data)
+		return -1;
+	if (!launch_parse(data, size, &ns->launch, &wire))
+		return fail_wire(err, &launch_message, &wire);
+	ns->report.trace = ns->launch.trace;
+	return 0;
+}
+
+/* runc's parent waits for this byte: its init is past what it does before the message. */
+static int say_hello(const struct nsexec *ns, struct err *err)
+{
+	long n = send_up(ns->init_fd, (struct span){ "", 1 }, -1);
+
+	return n < 0 ? err_set(err, "write", "the init pipe", n) : 0;
+}
+
+void nsexec(struct nsexec *ns)
+{
+	const struct sys_sigaction ignore = { .handler = SIG_IGN };
+	struct sys_sigaction before;
+	struct err err;
+
+	/* A log pipe that nobody reads must not kill a stage. */
+	sys_sigaction(SIGPIPE, &ignore, &before);
+	ns->report.stage = "parent";
+	if (say_hello(ns, &err) < 0 || receive(ns, &err) < 0)
+		nsexec_fail(ns, &err);
+	enter_stage(ns, "parent", "ns:[0:PARENT]");
+	run_stages(ns);
+	sys_sigaction(SIGPIPE, &before, NULL);
+}

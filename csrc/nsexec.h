@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The bootstrap: from one process with a message on its init pipe to one in the namespaces
+ * asked for. The processes that are passed through on the way are called stages, as in runc:
+ *
+ *   0 PARENT  reads the message, writes the id maps, tells the caller the pids
+ *   1 CHILD   joins and unshares
+ *   2 INIT    is in every namespace; the caller's payload takes over in it
+ *
+ * Stages 1 and 2 are made with CLONE_PARENT: all three are children of the caller.
+ */
+#ifndef NSX_NSEXEC_H
+#define NSX_NSEXEC_H
+
+#include "bootstrap.h"
+#include "launch.h"
+#include "report.h"
+
+struct nsexec {
+	int init_fd;
+	bool launched; /* by our own launcher, which sends a second message */
+	struct report report;
+	struct bootstrap boot;
+	struct launch launch;
+	int *thread_id; /* where libc keeps the thread's id, if libc will go on to be used */
+};
+
+/* The variables that this reads, and that the payload must not see. */
+extern const char *const nsexec_variables[];
+
+/* Fill in `ns` from the environment. False where there is no init pipe in it. */
+bool nsexec_from_environment(struct nsexec *ns, char *const *envp, struct err *err);
+
+/* Go through the stages. Returns in stage 2 only; a stage that fails reports why and exits. */
+void nsexec(struct nsexec *ns);
+
+/* Report `err` as this stage's and exit. */
+_Noreturn void nsexec_fail(const struct nsexec *ns, const struct err *err);
+
+/* The value of NAME in `NAME=value` strings, or NULL. */
+const char *environment_get(char *const *envp, const char *name);
+
+#endif

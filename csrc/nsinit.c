@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * nsinit PROGRAM [ARGS…]: go through the stages, then execute PROGRAM in stage 2.
+ *
+ * Static and without libc. Our launcher runs it from a sealed memfd (CVE-2019-5736: what a
+ * container could get at through /proc/self/exe cannot be written); any parent that speaks
+ * runc's protocol may start it in the place of `runc init`.
+ */
+#include "tail.h"
+
+static const char usage[] =
+	"usage: nsinit PROGRAM [ARGS...]\n"
+	"Started by nsenter.launch, or in the place of `runc init` by a parent that speaks its\n"
+	"protocol: _LIBCONTAINER_INITPIPE names the descriptor of a socket on which the\n"
+	"bootstrap message comes.\n";
+
+/* Take our launcher's variables out; the payload sees its own environment and no more. */
+static void drop_variables(char **envp)
+{
+	char **kept = envp;
+
+	for (; *envp; envp++) {
+		bool ours = false;
+		char *const one[] = { *envp, NULL };
+
+		for (const char *const *name = nsexec_variables; *name; name++)
+			ours = ours || environment_get(one, *name);
+		if (!ours)
+			*kept++ = *envp;
+	}
+	*kept = NULL;
+}
+
+int nsinit_main(int argc, char **argv, char **envp);
+
+int nsinit_main(int argc, char **argv, char **envp)
+{
+	struct nsexec ns;
+	struct err err;
+
+	if (argc < 2) {
+		sys_write(2, usage, sizeof(usage) - 1);
+		return 2;
+	}
+	if (!nsexec_from_environment(&ns, envp, &err)) {
+		sys_write(2, usage, sizeof(usage) - 1);
+		nsexec_fail(&ns, &err);
+	}
+	nsexec(&ns);
+	if (ns.launched)
+		drop_variables(envp);
+	if (tail_prepare(&ns, &err) == 0)
+		tail_exec(&ns, argv + 1, envp, &err);
+	nsexec_fail(&ns, &err);
+}

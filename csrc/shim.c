@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The interpreter's constructor. Preloaded into a Python that is about to start, it goes
+ * through the stages before main: what returns from here is stage 2, and the interpreter boots
+ * there, from the bundle. There is no execve behind the namespaces, so a process that joins
+ * somebody's cannot be ptraced from there (CVE-2016-9962).
+ *
+ * Without its own variables in the environment it does nothing.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bundle.h"
+#include "tail.h"
+
+#define BUNDLE "_NSENTER_BUNDLE"
+#define TITLE  "nsenter-init"
+
+extern char **environ;
+
+static bool is_ours(const char *variable)
+{
+	char *const one[] = { (char *)(uintptr_t)variable, NULL };
+
+	for (const char *const *name = nsexec_variables; *name; name++)
+		if (environment_get(one, *name))
+			return true;
+	return environment_get(one, BUNDLE) || environment_get(one, "LD_PRELOAD");
+}
+
+static char **copy_strings(char **strings, bool without_ours, struct err *err)
+{
+	size_t n = 0;
+	char **copy;
+
+	while (strings[n])
+		n++;
+	copy = calloc(n + 1, sizeof(*copy));
+	n = 0;
+	for (char **s = strings; copy && *s; s++) {
+		if (without_ours && is_ours(*s))
+			continue;
+		copy[n] = strdup(*s);
+		if (!copy[n++])
+			copy = NULL;
+	}
+	if (!copy)
+		err_set(err, "calloc", "a copy of the arguments", ENOMEM);
+	return copy;
+}
+
+static void wipe(char **strings)
+{
+	for (; *strings; strings++)
+		memset(*strings, 0, strlen(*strings));
+}
+
+/* What the boot needs moves to the heap; then nothing of it is left to be read from
+ * /proc/PID/environ and cmdline. main gets the very array `argv`, so it is filled in place. */
+static int hide_arguments(int argc, char **argv, struct err *err)
+{
+	char **new_argv = copy_strings(argv, false, err);
+	char **new_environ = new_argv ? copy_strings(environ, true, err) : NULL;
+	char *title = argv[0];
+	size_t room = strlen(title);
+
+	if (!new_environ)
+		return -1;
+	wipe(argv);
+	wipe(environ);
+	memcpy(title, TITLE, room < sizeof(TITLE) ? room : sizeof(TITLE));
+	memcpy(argv, new_argv, (size_t)argc * sizeof(*argv));
+	environ = new_environ;
+	free(new_argv);
+	return 0;
+}
+
+/* libc gives each thread's id a place and has the kernel clear it when the thread ends. A raw
+ * clone leaves the parent's number there, which CPython 3.14 on an old glibc dies of. */
+static int *thread_id_place(void)
+{
+	int *place = NULL;
+
+	if (prctl(PR_GET_TID_ADDRESS, (unsigned long)&place, 0, 0, 0) < 0)
+		return NULL;
+	return place;
+}
+
+static int prepare(struct nsexec *ns, int bundle_fd, int argc, char **argv, struct err *err)
+{
+	if (bundle_install(bundle_fd, err) < 0)
+		return -1;
+	/* The zone's file is read now, from the host; later the same TZ is known already. */
+	tzset();
+	ns->thread_id = thread_id_place();
+	return hide_arguments(argc, argv, err);
+}
+
+static int bundle_fd(struct nsexec *ns, struct err *err)
+{
+	const char *value = getenv(BUNDLE);
+	struct span digits = { value, value ? strlen(value) : 0 };
+	unsigned fd;
+
+	if (!launch_next_fd(&digits, &fd))
+		return err_set(err, "find a descriptor in", BUNDLE, EINVAL);
+	if (!ns->launched)
+		return err_set(err, "find", "our launcher's pipe in the environment", EINVAL);
+	return (int)fd;
+}
+
+static void boot(int argc, char **argv)
+{
+	struct nsexec ns;
+	struct err err;
+	int fd;
+
+	if (!nsexec_from_environment(&ns, environ, &err))
+		nsexec_fail(&ns, &err);
+	fd = bundle_fd(&ns, &err);
+	if (fd < 0 || prepare(&ns, fd, argc, argv, &err) < 0)
+		nsexec_fail(&ns, &err);
+	nsexec(&ns);
+	if (tail_prepare(&ns, &err) < 0 || tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0)
+		nsexec_fail(&ns, &err);
+	report_trace(&ns.report, "boot");
+}
+
+__attribute__((constructor)) static void shim(int argc, char **argv, char **envp)
+{
+	(void)envp;
+	if (getenv(BUNDLE))
+		boot(argc, argv);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * As vfork(2): the child borrows the caller's memory until it executes, so nothing is copied
+ * however large the caller is. It has a stack of its own, and only ever makes system calls by
+ * sys.h: errno, locks and buffers it sees are those of the suspended thread.
+ */
+#include "spawn.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+#define STACK_SIZE (64 * 1024)
+#define GUARD_SIZE (64 * 1024) /* a page, whatever its size */
+#define SIGNALS    64
+
+static int fail(struct spawn *spawn, const char *operation, long subject, long ret)
+{
+	char buf[32];
+	struct text t = TEXT_IN(buf);
+
+	text_add(&t, "descriptor ");
+	text_add_number(&t, subject);
+	return err_set(&spawn->err, operation, text_end(&t), ret);
+}
+
+static void reset_signals(void)
+{
+	const struct sys_sigaction by_default = { .handler = SIG_DFL };
+
+	for (int sig = 1; sig <= SIGNALS; sig++)
+		sys_sigaction(sig, &by_default, NULL); /* SIGKILL, SIGSTOP: refused, harmless */
+}
+
+/* Sources below 3 first move out of the way, so that no dup overwrites one that is to come. */
+static int place_stdio(struct spawn *spawn)
+{
+	int source[3];
+	long ret;
+
+	for (int i = 0; i < 3; i++) {
+		ret = spawn->stdio[i];
+		if (ret < 3 && ret != i)
+			ret = SYS3(SYS_fcntl, ret, F_DUPFD_CLOEXEC, 3);
+		if (ret < 0)
+			return fail(spawn, "fcntl", spawn->stdio[i], ret);
+		source[i] = (int)ret;
+	}
+	for (int i = 0; i < 3; i++) {
+		ret = source[i] == i ? SYS3(SYS_fcntl, i, F_SETFD, 0)
+				     : SYS3(SYS_dup3, source[i], i, 0);
+		if (ret < 0)
+			return fail(spawn, "dup3", spawn->stdio[i], ret);
+	}
+	return 0;
+}
+
+static int keep_descriptors(struct spawn *spawn)
+{
+	long ret = sys_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+
+	if (ret < 0)
+		return err_set(&spawn->err, "close_range", "needs Linux 5.11", ret);
+	for (size_t i = 0; i < spawn->keep_count; i++) {
+		ret = SYS3(SYS_fcntl, spawn->keep_fds[i], F_SETFD, 0);
+		if (ret < 0)
+			return fail(spawn, "fcntl", spawn->keep_fds[i], ret);
+	}
+	return 0;
+}
+
+static void execute(struct spawn *spawn)
+{
+	long ret;
+
+	if (spawn->exe_fd >= 0)
+		ret = SYS5(SYS_execveat, spawn->exe_fd, "", spawn->argv, spawn->envp,
+			   AT_EMPTY_PATH);
+	else
+		ret = SYS3(SYS_execve, spawn->exe_path, spawn->argv, spawn->envp);
+	err_set(&spawn->err, "execve", spawn->exe_path, ret);
+}
+
+static int child(void *arg)
+{
+	const uint64_t no_signals = 0;
+	struct spawn *spawn = arg;
+
+	reset_signals();
+	SYS2(SYS_setpgid, 0, 0);
+	if (place_stdio(spawn) == 0 && keep_descriptors(spawn) == 0) {
+		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof(no_signals));
+		execute(spawn);
+	}
+	sys_exit(127);
+}
+
+/* Run the child to its execve. No handler of the caller may run in it, so signals wait. */
+static int clone_child(struct spawn *spawn, uint8_t *stack, int *pidfd)
+{
+	const uint64_t all_signals = ~0ULL;
+	uint64_t before;
+	int pid;
+	int error;
+
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &before, sizeof(before));
+	pid = clone(child, stack + GUARD_SIZE + STACK_SIZE,
+		    CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, spawn, pidfd);
+	error = errno;
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
+	if (pid < 0)
+		err_set(&spawn->err, "clone", spawn->exe_path, error);
+	return pid;
+}
+
+int spawn_process(struct spawn *spawn, int *pidfd)
+{
+	uint8_t *stack = mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+	siginfo_t info;
+	int pid;
+
+	spawn->err.operation = NULL;
+	if (stack == MAP_FAILED)
+		return err_set(&spawn->err, "mmap", "a stack", errno);
+	mprotect(stack, GUARD_SIZE, PROT_NONE);
+	pid = clone_child(spawn, stack, pidfd);
+	munmap(stack, GUARD_SIZE + STACK_SIZE);
+	if (pid >= 0 && spawn->err.operation) {
+		SYS5(SYS_waitid, P_PIDFD, *pidfd, &info, WEXITED, 0);
+		close(*pidfd);
+		pid = -1;
+	}
+	return pid;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages between the stages. A stage that dies is seen as the end of its socket. */
+#ifndef NSX_SYNC_H
+#define NSX_SYNC_H
+
+#include "err.h"
+#include "sys.h"
+
+enum sync_kind {
+	SYNC_USERMAP = 1, /* CHILD → PARENT: write my id maps */
+	SYNC_USERMAP_ACK, /* PARENT → CHILD: they are written */
+	SYNC_PID,         /* CHILD → PARENT: stage 2 is the pid `value` */
+	SYNC_PID_ACK,     /* PARENT → CHILD: the caller knows it */
+	SYNC_GO,          /* PARENT → INIT: go on */
+	SYNC_DONE,        /* CHILD, INIT → PARENT: my part is done */
+};
+
+/* Both ends close-on-exec; fds[0] is the parent's. */
+int sync_pair(int fds[2], struct err *err);
+int sync_send(int fd, enum sync_kind kind, int value, const char *peer, struct err *err);
+/* Wait for `kind` and nothing else; its value goes to `*value`. */
+int sync_wait(int fd, enum sync_kind kind, int *value, const char *peer, struct err *err);
+/* Wait for whatever comes. */
+int sync_read(int fd, enum sync_kind *kind, int *value, const char *peer, struct err *err);
+
+#endif

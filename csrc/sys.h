@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * System calls without libc.
+ *
+ * Everything below the interpreter runs in places where libc must not be trusted to work: in
+ * a child that shares the memory of a threaded parent (errno and locks are the parent's), and
+ * in a static program that should not pay for libc's start-up (on a virtual machine that is
+ * half of a launch, spent in trapped CPUID instructions). So a call returns -errno and
+ * touches nothing else. On other architectures than those two, libc's syscall(2) serves.
+ */
+#ifndef NSX_SYS_H
+#define NSX_SYS_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#if defined(__x86_64__)
+#define NSX_RAW_SYSCALLS 1
+static inline long sys_call(long nr, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+#elif defined(__aarch64__)
+#define NSX_RAW_SYSCALLS 1
+static inline long sys_call(long nr, long a, long b, long c, long d, long e, long f)
+{
+	register long x8 __asm__("x8") = nr;
+	register long x0 __asm__("x0") = a;
+	register long x1 __asm__("x1") = b;
+	register long x2 __asm__("x2") = c;
+	register long x3 __asm__("x3") = d;
+	register long x4 __asm__("x4") = e;
+	register long x5 __asm__("x5") = f;
+
+	__asm__ volatile("svc 0"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+			 : "memory");
+	return x0;
+}
+#else
+#define NSX_RAW_SYSCALLS 0
+#include <unistd.h>
+static inline long sys_call(long nr, long a, long b, long c, long d, long e, long f)
+{
+	long ret = syscall(nr, a, b, c, d, e, f);
+
+	return ret == -1 ? -errno : ret;
+}
+#endif
+
+#define SYS6(nr, a, b, c, d, e, f)                                                             \
+	sys_call(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define SYS5(nr, a, b, c, d, e) SYS6(nr, a, b, c, d, e, 0)
+#define SYS4(nr, a, b, c, d)    SYS6(nr, a, b, c, d, 0, 0)
+#define SYS3(nr, a, b, c)       SYS6(nr, a, b, c, 0, 0, 0)
+#define SYS2(nr, a, b)          SYS6(nr, a, b, 0, 0, 0, 0)
+#define SYS1(nr, a)             SYS6(nr, a, 0, 0, 0, 0, 0)
+#define SYS0(nr)                SYS6(nr, 0, 0, 0, 0, 0, 0)
+
+/* Numbers shared by every architecture that are younger than the headers of Debian 11. */
+#ifndef SYS_clone3
+#define SYS_clone3 435
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+#ifndef CLONE_INTO_CGROUP
+#define CLONE_INTO_CGROUP 0x200000000ULL
+#endif
+
+/* The kernel's struct sigaction (libc's has another layout). */
+struct sys_sigaction {
+	void (*handler)(int);
+	unsigned long flags;
+#if defined(__x86_64__)
+	void (*restorer)(void);
+#endif
+	uint64_t mask;
+};
+
+static inline long sys_close(int fd)
+{
+	return SYS1(SYS_close, fd);
+}
+
+static inline long sys_close_range(unsigned first, unsigned last, unsigned flags)
+{
+	return SYS3(SYS_close_range, first, last, flags);
+}
+
+static inline long sys_open(const char *path, int flags)
+{
+	return SYS4(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
+}
+
+/* read(2) and write(2), once more after a signal. */
+static inline long sys_read(int fd, void *buf, size_t len)
+{
+	long n;
+
+	do
+		n = SYS3(SYS_read, fd, buf, len);
+	while (n == -EINTR);
+	return n;
+}
+
+static inline long sys_write(int fd, const void *buf, size_t len)
+{
+	long n;
+
+	do
+		n = SYS3(SYS_write, fd, buf, len);
+	while (n == -EINTR);
+	return n;
+}
+
+static inline long sys_sigaction(int sig, const struct sys_sigaction *act,
+				 struct sys_sigaction *old)
+{
+	return SYS4(SYS_rt_sigaction, sig, act, old, sizeof(uint64_t));
+}
+
+static inline long sys_prctl(int option, unsigned long arg)
+{
+	return SYS5(SYS_prctl, option, arg, 0, 0, 0);
+}
+
+static inline long sys_getpid(void)
+{
+	return SYS0(SYS_getpid);
+}
+
+static inline _Noreturn void sys_exit(int status)
+{
+	for (;;)
+		SYS1(SYS_exit_group, status);
+}
+
+/* Milliseconds that have passed since an arbitrary moment. */
+static inline int64_t sys_clock_ns(clockid_t clock)
+{
+	struct timespec ts = { 0 };
+
+	SYS2(SYS_clock_gettime, clock, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+#endif

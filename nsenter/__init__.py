@@ -1,0 +1,1 @@
+"""Start, join and supervise namespaced processes from Python."""

@@ -1,0 +1,382 @@
+"""Maps of user and group ids between a user namespace and its parent.
+
+What a map may be is user_namespaces(7) and the kernel's map_write (kernel/user_namespace.c);
+the text is what runc's encodeIDMapping (libcontainer/container_linux.go) writes. Who may use
+which ids is subuid(5) and subgid(5).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from dataclasses import dataclass
+from itertools import pairwise
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_LINES",
+    "IDMap",
+    "IDMappings",
+    "SubIDRange",
+    "check",
+    "encode",
+    "map_auto",
+    "map_current",
+    "map_root",
+    "parse",
+    "parse_subid",
+    "subordinate_ranges",
+]
+
+MAX_LINES = 340
+"""The most lines a map may have: UID_GID_MAP_MAX_EXTENTS, since Linux 4.15."""
+
+MAX_BYTES = 4095
+"""The longest map's length: map_write refuses a page, and the smallest page is 4096 bytes."""
+
+# (uid_t)-1: an id that nobody has, because system calls take it for "leave unchanged".
+_NO_ID = 2**32 - 1
+
+# The longest decimal number below 2**32 has this many digits.
+_MAX_DIGITS = 10
+
+# What useradd(8) hands out by default (login.defs(5), SUB_UID_MIN and SUB_UID_COUNT).
+_SUBID_MIN = 100_000
+_SUBID_COUNT = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class IDMap:
+    """One line of a map: `size` ids, from `container_id` inside and from `host_id` outside.
+
+    Args:
+        container_id: the first id in the new user namespace.
+        host_id: the first id in its parent.
+        size: how many ids, at least 1.
+
+    Raises:
+        ValueError: a field is no integer, or the ids run past 2**32 - 2, the last one there is;
+            names the field.
+    """
+
+    container_id: int
+    host_id: int
+    size: int
+
+    def __post_init__(self) -> None:
+        _check_range("id map container_id", self.container_id, "size", self.size)
+        _check_range("id map host_id", self.host_id, "size", self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class IDMappings:
+    """The two maps of a user namespace, ready for `encode`."""
+
+    uid: tuple[IDMap, ...]
+    gid: tuple[IDMap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubIDRange:
+    """`count` subordinate ids from `start`, of a line of subuid(5) or subgid(5).
+
+    Raises:
+        ValueError: as `IDMap` does.
+    """
+
+    start: int
+    count: int
+
+    def __post_init__(self) -> None:
+        _check_range("subordinate ids' start", self.start, "count", self.count)
+
+
+def _check_range(first_name: str, first: int, size_name: str, size: int) -> None:
+    _check_integer(first_name, first)
+    _check_integer(f"{first_name} {first}: {size_name}", size)
+    if not 0 <= first < _NO_ID:
+        raise ValueError(f"{first_name} {first}: must be in 0..{_NO_ID - 1}")
+    if size < 1:
+        raise ValueError(f"{first_name} {first}: {size_name} {size}: must be at least 1")
+    if first + size > _NO_ID:
+        raise ValueError(
+            f"{first_name} {first}: {size_name} {size}: runs past {_NO_ID - 1}, the last id"
+        )
+
+
+def _check_integer(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name} {value!r}: must be an integer")
+
+
+def encode(maps: Iterable[IDMap]) -> bytes:
+    r"""The text of a map: ``b"container host size\n"`` for each line.
+
+    It is what goes into /proc/PID/uid_map, and, with a NUL behind it, into the bootstrap message.
+    What the kernel demands of the lines together is `check`'s business.
+    """
+    return b"".join(b"%d %d %d\n" % (m.container_id, m.host_id, m.size) for m in maps)
+
+
+def parse(text: bytes | str) -> tuple[IDMap, ...]:
+    """The lines of a map: the inverse of `encode`.
+
+    Args:
+        text: a map's text; the padded columns of /proc/PID/uid_map are fine. The newline at the
+            end may be missing.
+
+    Raises:
+        ValueError: a line is not three decimal numbers that make an `IDMap`; names the line.
+    """
+    raw = text if isinstance(text, bytes) else text.encode("ascii", "backslashreplace")
+    lines = raw.removesuffix(b"\n").split(b"\n") if raw else []
+    return tuple(_parse_line(number, line) for number, line in enumerate(lines, 1))
+
+
+def _parse_line(number: int, line: bytes) -> IDMap:
+    fields = line.split()
+    if len(fields) != 3 or not all(f.isdigit() and len(f) <= _MAX_DIGITS for f in fields):
+        text = line.decode("ascii", "backslashreplace")
+        raise ValueError(f"id map line {number} {text!r}: expected three decimal numbers")
+    container_id, host_id, size = map(int, fields)
+    try:
+        return IDMap(container_id, host_id, size)
+    except ValueError as err:
+        raise ValueError(f"id map line {number}: {err}") from None
+
+
+def check(maps: Sequence[IDMap]) -> None:
+    """Refuse what the kernel would refuse, while there is still a way to say why.
+
+    A map without lines passes: it is one that is not written.
+
+    Args:
+        maps: the lines, in any order.
+
+    Raises:
+        ValueError: there are more than `MAX_LINES`, their text is longer than `MAX_BYTES`, or
+            two lines share an id, inside or outside; names both.
+    """
+    if len(maps) > MAX_LINES:
+        raise ValueError(f"id map has {len(maps)} lines: the kernel takes at most {MAX_LINES}")
+    length = len(encode(maps))
+    if length > MAX_BYTES:
+        raise ValueError(f"id map is {length} bytes long: the kernel takes at most {MAX_BYTES}")
+    _refuse_overlap(maps, "container", lambda m: m.container_id)
+    _refuse_overlap(maps, "host", lambda m: m.host_id)
+
+
+def _refuse_overlap(maps: Sequence[IDMap], side: str, first: Callable[[IDMap], int]) -> None:
+    # Of ranges sorted by their start, if any two overlap then some two neighbours do.
+    ordered = sorted(maps, key=first)
+    for low, high in pairwise(ordered):
+        if first(high) < first(low) + low.size:
+            raise ValueError(
+                f"id map lines overlap in {side} ids: "
+                f"{_describe(low, side, first(low))} and {_describe(high, side, first(high))}"
+            )
+
+
+def _describe(line: IDMap, side: str, first: int) -> str:
+    text = encode([line]).decode().rstrip("\n")
+    return f"'{text}' ({side} {first}-{first + line.size - 1})"
+
+
+def parse_subid(text: str, name: str | None, uid: int) -> tuple[SubIDRange, ...]:
+    """The ranges that subuid(5) or subgid(5) gives to a user, in the file's order.
+
+    Args:
+        text: the file: lines of ``owner:start:count``. Those that are anything else (comments,
+            blanks, garbage, numbers that are no ids) are skipped, as shadow's lib/subordinateio.c
+            does.
+        name: the user's login name, None if there is none.
+        uid: the user's uid. An owner is a login name or a uid, in subgid(5) too.
+    """
+    owners = {name, str(uid)}
+    return tuple(found for owner, found in _subid_lines(text) if owner in owners)
+
+
+def _subid_lines(text: str) -> Iterator[tuple[str, SubIDRange]]:
+    for line in text.split("\n"):
+        owner, *numbers = line.split(":")
+        if not owner or len(numbers) != 2 or not all(map(_is_number, numbers)):
+            continue
+        try:
+            found = SubIDRange(*map(int, numbers))
+        except ValueError:
+            continue
+        yield owner, found
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+
+
+def subordinate_ranges(
+    path: str | os.PathLike[str] = "/etc/subuid", *, uid: int | None = None
+) -> tuple[SubIDRange, ...]:
+    """The subordinate ids of a user, in the file's order.
+
+    The file alone is asked: a libsubid plugin of nsswitch.conf(5) is not.
+
+    Args:
+        path: the file, ``/etc/subuid`` or ``/etc/subgid``. If it is missing, nobody has any.
+        uid: the user, by default the calling one (the effective uid). Its login name comes from
+            passwd(5), or wherever nsswitch.conf(5) has users.
+
+    Raises:
+        OSError: the file is there but cannot be read.
+    """
+    uid = os.geteuid() if uid is None else uid
+    return parse_subid(_read(path) or "", _login_name(uid), uid)
+
+
+def _read(path: str | os.PathLike[str]) -> str | None:
+    try:
+        with open(  # noqa: PTH123 - pathlib would cost 5 ms to import
+            path, encoding="utf-8", errors="surrogateescape", newline="\n"
+        ) as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _login_name(uid: int) -> str | None:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return None
+
+
+def map_root(*, uid: int | None = None, gid: int | None = None) -> IDMappings:
+    """Maps in which the caller is root, and nobody else is anybody.
+
+    They need no privilege and no subordinate ids, but setgroups(2) must be denied before the
+    gid map is written (user_namespaces(7)).
+
+    Args:
+        uid: the host's uid, by default the effective one.
+        gid: the host's gid, by default the effective one.
+
+    Raises:
+        ValueError: an argument is not an id.
+    """
+    uid, gid = _effective(uid, gid)
+    return IDMappings((IDMap(0, uid, 1),), (IDMap(0, gid, 1),))
+
+
+def map_current(*, uid: int | None = None, gid: int | None = None) -> IDMappings:
+    """Maps in which the caller is who it is, and nobody else is anybody.
+
+    Arguments, errors and the need to deny setgroups(2) are those of `map_root`.
+    """
+    uid, gid = _effective(uid, gid)
+    return IDMappings((IDMap(uid, uid, 1),), (IDMap(gid, gid, 1),))
+
+
+def _effective(uid: int | None, gid: int | None) -> tuple[int, int]:
+    return os.geteuid() if uid is None else uid, os.getegid() if gid is None else gid
+
+
+def map_auto(
+    *,
+    uid: int | None = None,
+    gid: int | None = None,
+    subuid_path: str | os.PathLike[str] = "/etc/subuid",
+    subgid_path: str | os.PathLike[str] = "/etc/subgid",
+) -> IDMappings:
+    """Maps in which the caller is root, and its subordinate ids are 1 and up.
+
+    The ranges are laid end to end, the lowest first, as containers/storage does; those that
+    overlap (a user may be listed by name and again by uid) are taken as one. Writing such maps
+    takes newuidmap(1) and newgidmap(1), or CAP_SETUID and CAP_SETGID.
+
+    uid 0 may do without a line in the files: root is then mapped to itself alone. Its ranges,
+    if it has any, come after that, as for everyone.
+
+    Args:
+        uid: the user, by default the effective uid.
+        gid: the host's gid for group 0, by default the effective one.
+        subuid_path: the file of subordinate uids.
+        subgid_path: the file of subordinate gids.
+
+    Raises:
+        LookupError: the user has no subordinate uids, or no gids. Says which file lacks the
+            line and the command that adds it; `map_root` would do without.
+        ValueError: the maps would not pass `check`.
+        OSError: a file is there but cannot be read.
+    """
+    uid, gid = _effective(uid, gid)
+    name = _login_name(uid)
+    uids = _load("subuids", subuid_path, name, uid)
+    gids = _load("subgids", subgid_path, name, uid)
+    lacking = [file for file in (uids, gids) if not file.ranges]
+    if lacking and uid != 0:
+        raise LookupError(_advice(lacking, name, uid, _free_start((uids, gids))))
+    return IDMappings(_root_and(uid, uids.ranges), _root_and(gid, gids.ranges))
+
+
+def _root_and(own: int, ranges: Iterable[SubIDRange]) -> tuple[IDMap, ...]:
+    maps = [IDMap(0, own, 1)]
+    for found in _merged(ranges):
+        above = maps[-1].container_id + maps[-1].size
+        maps.append(IDMap(above, found.start, found.count))
+    check(maps)
+    return tuple(maps)
+
+
+def _merged(ranges: Iterable[SubIDRange]) -> list[SubIDRange]:
+    merged: list[SubIDRange] = []
+    for found in sorted(ranges, key=lambda r: r.start):
+        last = merged[-1] if merged else None
+        if last is None or found.start >= last.start + last.count:
+            merged.append(found)
+        else:
+            end = max(last.start + last.count, found.start + found.count)
+            merged[-1] = SubIDRange(last.start, end - last.start)
+    return merged
+
+
+@dataclass(frozen=True, slots=True)
+class _SubIDFile:
+    option: str
+    path: str
+    text: str | None
+    ranges: tuple[SubIDRange, ...]
+
+
+def _load(option: str, path: str | os.PathLike[str], name: str | None, uid: int) -> _SubIDFile:
+    text = _read(path)
+    return _SubIDFile(option, os.fspath(path), text, parse_subid(text or "", name, uid))
+
+
+def _free_start(files: Iterable[_SubIDFile]) -> int:
+    # Two users with the same subordinate ids own each other's files, so never advise that.
+    taken = sorted(
+        (found.start, found.start + found.count)
+        for file in files
+        for _, found in _subid_lines(file.text or "")
+    )
+    start = _SUBID_MIN
+    for first, end in taken:
+        if first >= start + _SUBID_COUNT:
+            break
+        start = max(start, end)
+    return start
+
+
+def _advice(lacking: Sequence[_SubIDFile], name: str | None, uid: int, start: int) -> str:
+    paths = [file.path for file in lacking]
+    problem = f"no subordinate ids: no line in {' or '.join(paths)} for "
+    if name is None:
+        line = f"{uid}:{start}:{_SUBID_COUNT}"
+        return f"{problem}uid {uid}, which has no login name; add the line {line}"
+    ids = f"{start}-{start + _SUBID_COUNT - 1}"
+    options = " ".join(f"--add-{file.option} {ids}" for file in lacking)
+    # usermod refuses the options while the file is missing.
+    touch = "".join(f"touch {file.path} && " for file in lacking if file.text is None)
+    return f"{problem}user {name} (uid {uid}); add it with: {touch}usermod {options} {name}"
