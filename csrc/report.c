@@ -47,7 +47,36 @@ void report_log(const struct report *report, enum log_level level, const char *m
 	write_line(report->log_fd, &line);
 }
 
-/* "nsexec[child]: setns net:/proc/1/ns/net: errno 1" */
+/* The errno's name where it is a likely one: strerror(3) is libc's. */
+static void add_errno(struct text *t, int number)
+{
+	static const struct {
+		int number;
+		const char *name;
+	} names[] = {
+		{ EPERM, "EPERM" },     { ENOENT, "ENOENT" },   { ESRCH, "ESRCH" },
+		{ EINTR, "EINTR" },     { EIO, "EIO" },         { E2BIG, "E2BIG" },
+		{ ENOEXEC, "ENOEXEC" }, { EBADF, "EBADF" },     { EAGAIN, "EAGAIN" },
+		{ ENOMEM, "ENOMEM" },   { EACCES, "EACCES" },   { EBUSY, "EBUSY" },
+		{ ENOTDIR, "ENOTDIR" }, { EISDIR, "EISDIR" },   { EINVAL, "EINVAL" },
+		{ EMFILE, "EMFILE" },   { ENFILE, "ENFILE" },   { ENOSPC, "ENOSPC" },
+		{ EROFS, "EROFS" },     { EPIPE, "EPIPE" },     { ENOSYS, "ENOSYS" },
+		{ ELOOP, "ELOOP" },     { EPROTO, "EPROTO" },   { EBADMSG, "EBADMSG" },
+		{ EUSERS, "EUSERS" },   { ETIMEDOUT, "ETIMEDOUT" },
+		{ ENAMETOOLONG, "ENAMETOOLONG" },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (names[i].number == number) {
+			text_add(t, names[i].name);
+			return;
+		}
+	}
+	text_add(t, "errno ");
+	text_add_number(t, number);
+}
+
+/* "nsexec[child]: setns net:/proc/1/ns/net: EPERM" */
 static const char *describe(const struct report *report, const struct err *err, struct text *t)
 {
 	text_add(t, "nsexec[");
@@ -57,8 +86,8 @@ static const char *describe(const struct report *report, const struct err *err, 
 	text_add(t, " ");
 	text_add(t, err->subject);
 	if (err->errnum) {
-		text_add(t, ": errno ");
-		text_add_number(t, err->errnum);
+		text_add(t, ": ");
+		add_errno(t, err->errnum);
 	}
 	return text_end(t);
 }
@@ -89,6 +118,17 @@ void report_error(const struct report *report, const struct err *err)
 		sys_write(2, said, msg.len);
 		sys_write(2, "\n", 1);
 	}
+}
+
+void report_ready(const struct report *report)
+{
+	char buf[64];
+	struct text line = TEXT_IN(buf);
+
+	if (report->status_fd < 0)
+		return;
+	add_field(&line, "type", "ready");
+	write_line(report->status_fd, &line);
 }
 
 void report_trace(const struct report *report, const char *point)

@@ -1,1 +1,44 @@
-"""Start, join and supervise namespaced processes from Python."""
+# SPDX-License-Identifier: Apache-2.0
+"""Start, join and supervise namespaced processes.
+
+The names below are imported when they are first used: a process that only joins a namespace
+does not pay for the rest. `__init__.pyi` beside this file lists them with their types.
+"""
+
+import sys
+
+if not sys.platform.startswith("linux"):
+    raise ImportError("nsenter needs Linux: namespaces are the Linux kernel's")
+
+_HOMES = {
+    "BlobError": "nsenter.errors",
+    "BootstrapData": "nsenter.bootstrap",
+    "BootstrapError": "nsenter.errors",
+    "Child": "nsenter.launch",
+    "IDMap": "nsenter.idmap",
+    "Namespace": "nsenter.namespaces",
+    "NamespaceType": "nsenter.namespaces",
+    "Namespaces": "nsenter.namespaces",
+    "Program": "nsenter.launch",
+    "PythonInit": "nsenter.launch",
+    "TimeOffset": "nsenter.bootstrap",
+    "bootstrap_data": "nsenter.bootstrap",
+    "is_namespace_supported": "nsenter.namespaces",
+    "namespace_types": "nsenter.namespaces",
+}
+
+__all__ = sorted(_HOMES)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(__import__(home, fromlist=[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -47,6 +47,8 @@ UIDMAPPATH = 27288
 GIDMAPPATH = 27289
 TIMENSOFFSET = 27290
 
+_CLOCKS = ("monotonic", "boottime")
+
 
 @dataclass(frozen=True, slots=True)
 class TimeOffset:
@@ -56,14 +58,22 @@ class TimeOffset:
         clock: "monotonic" or "boottime".
         secs: whole seconds, may be negative.
         nsecs: nanoseconds on top, 0 … 999,999,999.
+
+    Raises:
+        ValueError: there is no such clock.
     """
 
     clock: str
     secs: int
     nsecs: int = 0
 
+    def __post_init__(self) -> None:
+        # The text is lines of words: a clock with a newline in it would be two.
+        if self.clock not in _CLOCKS:
+            raise ValueError(f"time offset of clock {self.clock!r}: must be one of {_CLOCKS}")
+
     def __str__(self) -> str:
-        return f"{self.clock} {self.secs} {self.nsecs}\n"
+        return f"{self.clock} {self.secs:d} {self.nsecs:d}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

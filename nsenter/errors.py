@@ -18,7 +18,10 @@ _HINTS: dict[tuple[str, int], str] = {
     "kernel.apparmor_restrict_unprivileged_userns, and the seccomp filter of a container around us",
     ("unshare", errno.ENOSPC): "a limit is reached: see /proc/sys/user/max_*_namespaces, or user "
     "namespaces are nested over 32 deep",
-    ("unshare", errno.EINVAL): "the kernel lacks one of these namespaces: `python -m nsenter types`",
+    (
+        "unshare",
+        errno.EINVAL,
+    ): "the kernel lacks one of these namespaces: see `python -m nsenter types`",
     ("setns", errno.EPERM): "joining needs CAP_SYS_ADMIN in the user namespace that owns the "
     "target: join that user namespace as well, or run as root",
     ("setns", errno.EINVAL): "the path is a namespace of another kind, or the one we are in "

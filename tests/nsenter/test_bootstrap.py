@@ -77,7 +77,21 @@ def test_a_damaged_blob_is_read_alike_or_refused_by_both(blob: bytes) -> None:
     assert parsed_by_c(blob) == parsed_by_reference(blob)
 
 
+SMUGGLED_LINE = {
+    "clone_flags": reference.NEWTIME,
+    "rootless_euid": False,
+    "timensoffset": [("boottime 1 2\nmonotonic", 0, 0)],
+}
+SMUGGLED_PATH = {
+    "clone_flags": 0,
+    "rootless_euid": False,
+    "ns_paths": [("ipc", b"/a,net:/b")],
+}
+
+
 @given(strategies.wild_fields())
+@example(SMUGGLED_LINE)
+@example(SMUGGLED_PATH)
 def test_encode_refuses_whatever_decode_would(fields: reference.Fields) -> None:
     try:
         expected = reference.encode(fields)
@@ -241,10 +255,10 @@ def test_an_id_map_is_shorter_than_a_page() -> None:
 
 
 def test_a_value_over_the_u16_limit_is_refused_before_a_byte_is_written() -> None:
-    fits, too_long = "/" + "a" * (65530 - 5), "/" + "a" * (65531 - 5)
-    assert joining(fits).encode()
-    with pytest.raises(ValueError, match=r"NS_PATHS|65535|65536|too long"):
-        joining(too_long).encode()
+    longest = "/" + "a" * (65530 - len("net:/"))
+    assert len(joining(longest).encode()) == 8 + 65552 + 8  # golden.json's, and flags, rootless
+    with pytest.raises(ValueError, match=r"NS_PATHS|/aaaa"):
+        joining(longest + "a").encode()
 
 
 def test_a_mapping_tool_over_the_u16_limit_is_refused() -> None:

@@ -1,0 +1,16 @@
+from nsenter.bootstrap import BootstrapData as BootstrapData
+from nsenter.bootstrap import TimeOffset as TimeOffset
+from nsenter.bootstrap import bootstrap_data as bootstrap_data
+from nsenter.errors import BlobError as BlobError
+from nsenter.errors import BootstrapError as BootstrapError
+from nsenter.idmap import IDMap as IDMap
+from nsenter.launch import Child as Child
+from nsenter.launch import Program as Program
+from nsenter.launch import PythonInit as PythonInit
+from nsenter.namespaces import Namespace as Namespace
+from nsenter.namespaces import Namespaces as Namespaces
+from nsenter.namespaces import NamespaceType as NamespaceType
+from nsenter.namespaces import is_namespace_supported as is_namespace_supported
+from nsenter.namespaces import namespace_types as namespace_types
+
+__version__: str

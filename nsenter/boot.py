@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first Python that runs in the namespaces.
+
+The interpreter is started with ``-m``; the bundle has this module under the name ``runpy``, so
+the interpreter's main calls `_run_module_as_main` here and the real runpy, with all that it
+imports, is not needed. Nothing but built-in modules may be imported: there may be no others,
+and what a file of the new root says must never run.
+
+It closes every way to the file system, takes what the launcher sent, and calls the target.
+"""
+
+from __future__ import annotations
+
+import marshal
+import posix
+import sys
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import ExtensionFileLoader, PathFinder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, NoReturn
+
+# What the launcher sets for the boot: "channel,status", the two descriptors.
+FDS_VARIABLE = b"_NSENTER_FDS"
+
+_LENGTH_BYTES = 8
+_CHUNK = 1 << 20
+
+
+class BundleFinder:
+    """The last on sys.meta_path: extension modules that the shim has loaded, and a clear no."""
+
+    def __init__(self, extensions: Mapping[str, str]) -> None:
+        self._extensions = extensions
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: object = None
+    ) -> ModuleSpec:
+        origin = self._extensions.get(name)
+        if origin is None:
+            raise ModuleNotFoundError(
+                f"no module named {name!r} in the bundle: name it in PythonInit(modules=…), "
+                "a C extension in PythonInit(extensions=…)",
+                name=name,
+            )
+        return ModuleSpec(name, ExtensionFileLoader(name, origin), origin=origin)
+
+
+def _close_the_file_system(extensions: Mapping[str, str]) -> None:
+    sys.path.clear()
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+    sys.meta_path.remove(PathFinder)
+    sys.meta_path.append(BundleFinder(extensions))
+
+
+def _read(fd: int, size: int) -> bytes:
+    parts = []
+    while size:
+        part = posix.read(fd, min(size, _CHUNK))
+        if not part:
+            raise EOFError("the launcher closed the init pipe")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _receive(channel: int) -> dict[str, Any]:
+    """The launcher's orders. They are marshalled: the parent is trusted, by this side."""
+    size = int.from_bytes(_read(channel, _LENGTH_BYTES), sys.byteorder)
+    orders: dict[str, Any] = marshal.loads(_read(channel, size))
+    return orders
+
+
+def _set_environment(environment: dict[bytes, bytes]) -> None:
+    """Replace what was set for the boot, for C code and for os.environ alike."""
+    for name in posix.environ:
+        posix.unsetenv(name)
+    for name, value in environment.items():
+        posix.putenv(name, value)
+    posix.environ.clear()
+    posix.environ.update(environment)
+    # Imported already, os has copied what was there.
+    os = sys.modules.get("os")
+    if os is not None:
+        os.environ._data.clear()
+        os.environ._data.update(environment)
+
+
+def _json(text: str) -> str:
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return "".join(c if c.isprintable() else " " for c in quoted)
+
+
+def _fail(status: int, subject: str, number: int) -> NoReturn:
+    record = (
+        '{"type":"error","stage":"init","operation":"import",'
+        f'"subject":"{_json(subject)[:500]}","errno":{number}}}\n'
+    )
+    posix.write(status, record.encode("ascii", "backslashreplace"))
+    posix._exit(1)
+
+
+def _resolve(target: str) -> Any:
+    """`module:function` → the function; `module` → its code, to be run as __main__."""
+    module, _, function = target.partition(":")
+    if function:
+        __import__(module)
+        return getattr(sys.modules[module], function)
+    import _imp
+
+    code = _imp.get_frozen_object(module)
+
+    def run_as_main(channel: int, *args: str) -> None:
+        main = sys.modules["__main__"].__dict__
+        main["nsenter_channel"] = channel
+        exec(code, main)
+
+    return run_as_main
+
+
+def _run(orders: dict[str, Any], channel: int, status: int) -> Any:
+    sys.argv[:] = sys.orig_argv[:] = orders["argv"]
+    sys.executable = sys._base_executable = ""  # type: ignore[attr-defined]
+    try:
+        target = _resolve(orders["target"])
+    except (ImportError, AttributeError) as error:
+        _fail(status, f"{orders['target']}: {error}", 2)
+    posix.write(status, b'{"type":"ready"}\n')
+    posix.close(status)
+    return target(channel, *orders["args"])
+
+
+def _run_module_as_main(*_: object) -> None:
+    channel, status = map(int, posix.environ[FDS_VARIABLE].split(b","))
+    posix.set_inheritable(channel, False)
+    posix.set_inheritable(status, False)
+    orders = _receive(channel)
+    _close_the_file_system(orders["extensions"])
+    _set_environment(orders["environment"])
+    del sys.modules["runpy"]
+    sys.exit(_run(orders, channel, status))

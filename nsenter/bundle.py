@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle: every module that an interpreter boots from, in one sealed memfd.
+
+csrc/bundle.c reads it. A module's code is what its loader gives: read from its .pyc, or
+compiled. Which modules a target needs is found by following the import statements in their
+code; what the interpreter has built in or frozen stays out.
+"""
+
+from __future__ import annotations
+
+import _imp
+import dis
+import fcntl
+import importlib.util
+import marshal
+import os
+import struct
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from types import CodeType
+
+__all__ = ["Bundle", "bundle_for", "sealed_memfd"]
+
+# What CPython itself imports before it runs the first line (initfsencoding, init_sys_streams).
+_BOOT_MODULES = (
+    *("encodings", "encodings.aliases", "encodings.utf_8", "encodings.ascii"),
+    "encodings.latin_1",
+)
+
+_MAGIC = b"nsxbndl1"
+_HEADER = struct.Struct("=8sIIII")
+_MODULE = struct.Struct("=IIII")
+_EXTENSION = struct.Struct("=I")
+
+# struct _frozen of Include/cpython/import.h had a get_code member in these versions.
+_HAS_GET_CODE = sys.version_info < (3, 13)
+
+# Set on functions, not on the bodies of modules and classes (inspect.CO_OPTIMIZED).
+_CO_OPTIMIZED = 1
+_IMPORT_NAME = dis.opmap["IMPORT_NAME"]
+
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_MFD_EXEC = 0x10  # linux/memfd.h, since 6.3
+_MFD_NOEXEC_SEAL = 0x08
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in memory.
+
+    Attributes:
+        fd: the sealed memfd; it stays open as long as this process.
+        extensions: C extension modules by name, and the path each is loaded from.
+        modules: the names of those whose code is in it.
+    """
+
+    fd: int
+    extensions: dict[str, str]
+    modules: frozenset[str]
+
+
+def sealed_memfd(name: str, content: bytes, *, executable: bool) -> int:
+    """A memfd that nobody can change any more; close-on-exec."""
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        fd = os.memfd_create(name, flags | (_MFD_EXEC if executable else _MFD_NOEXEC_SEAL))
+    except OSError:  # Linux before 6.3
+        fd = os.memfd_create(name, flags)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _find_spec(name: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+
+
+def _is_there_already(name: str) -> bool:
+    return name in sys.builtin_module_names or _imp.is_frozen(name)
+
+
+def _code_of(spec: ModuleSpec) -> CodeType | None:
+    get_code = getattr(spec.loader, "get_code", None)
+    if get_code is None:  # a namespace package
+        return compile("", f"<{spec.name}>", "exec")
+    code = get_code(spec.name)
+    return code if isinstance(code, CodeType) else None
+
+
+def _parts(code: CodeType, functions: bool) -> Iterator[CodeType]:
+    """The code objects that run when a module is imported; with `functions` all of them."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType) and (functions or not constant.co_flags & _CO_OPTIMIZED):
+            yield from _parts(constant, functions)
+
+
+def _imports(code: CodeType, package: str, functions: bool) -> Iterator[str]:
+    """The names that code imports, and those that `from … import` may mean as modules."""
+    for part in _parts(code, functions):
+        # Every second byte is an opcode. Most functions import nothing, and dis is slow.
+        if _IMPORT_NAME in part.co_code[::2]:
+            yield from _imports_of_one(part, package)
+
+
+def _imports_of_one(code: CodeType, package: str) -> Iterator[str]:
+    loaded: list[object] = [0, None]
+    skipped_to = -1
+    guarded = False
+    for instruction in dis.get_instructions(code):
+        if instruction.offset < skipped_to:
+            continue
+        if guarded and "JUMP" in instruction.opname and "FALSE" in instruction.opname:
+            skipped_to = instruction.argval
+        guarded = instruction.argval == "TYPE_CHECKING"
+        if instruction.opname == "IMPORT_NAME":
+            yield from _import_names(instruction.argval, loaded[-2], loaded[-1], package)
+        elif instruction.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
+            loaded.append(instruction.argval)
+
+
+def _import_names(name: str, level: object, fromlist: object, package: str) -> Iterator[str]:
+    if isinstance(level, int) and level > 0:
+        base = package.rsplit(".", level - 1)[0] if level > 1 else package
+        name = f"{base}.{name}" if name else base
+    yield name
+    if isinstance(fromlist, tuple):
+        yield from (f"{name}.{item}" for item in fromlist if item != "*")
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    for i in range(1, len(parts) + 1):
+        yield ".".join(parts[:i])
+
+
+def _load(name: str) -> tuple[CodeType, bool] | None:
+    """A module's code and whether it is a package; None for what does not travel as code."""
+    if _is_there_already(name):
+        return None
+    spec = _find_spec(name)
+    if spec is None or isinstance(spec.loader, ExtensionFileLoader):
+        return None
+    code = _code_of(spec)
+    return code and (code, spec.submodule_search_locations is not None)
+
+
+def _collect(wanted: Iterable[str]) -> dict[str, tuple[CodeType, bool]]:
+    """The code of the wanted modules with all that they import, also inside their functions,
+    and of what those modules import when they are imported themselves."""
+    wanted = frozenset(wanted)
+    found: dict[str, tuple[CodeType, bool]] = {}
+    seen: set[str] = set()
+    queue = [parent for name in wanted for parent in _with_parents(name)]
+    while queue:
+        name = queue.pop()
+        loaded = None if name in seen else _load(name)
+        seen.add(name)
+        if loaded is None:
+            continue
+        found[name] = loaded
+        code, is_package = loaded
+        package = name if is_package else name.rpartition(".")[0]
+        imported = _imports(code, package, functions=name in wanted)
+        queue += [parent for item in imported for parent in _with_parents(item)]
+    return found
+
+
+def _extension_path(name: str) -> str:
+    spec = _find_spec(name)
+    if spec is None or not isinstance(spec.loader, ExtensionFileLoader) or not spec.origin:
+        raise ValueError(f"extensions: {name!r} is no C extension module that can be found here")
+    return os.path.abspath(spec.origin)  # noqa: PTH100
+
+
+def _pack(modules: dict[str, tuple[CodeType, bool]], extensions: Iterable[str]) -> bytes:
+    extensions = list(extensions)
+    tables = _HEADER.size + len(modules) * _MODULE.size + len(extensions) * _EXTENSION.size
+    pool = bytearray()
+
+    def place(content: bytes) -> int:
+        offset = tables + len(pool)
+        pool.extend(content)
+        return offset
+
+    def record(name: str, code: CodeType, is_package: bool) -> bytes:
+        data = marshal.dumps(code)
+        return _MODULE.pack(place(name.encode() + b"\0"), place(data), len(data), int(is_package))
+
+    records = b"".join(record(name, *entry) for name, entry in modules.items())
+    paths = b"".join(_EXTENSION.pack(place(os.fsencode(path) + b"\0")) for path in extensions)
+    header = _HEADER.pack(_MAGIC, len(modules), len(extensions), int(_HAS_GET_CODE), 0)
+    return header + records + paths + bytes(pool)
+
+
+def _build(modules: frozenset[str], extensions: tuple[str, ...]) -> Bundle:
+    code = _collect((*_BOOT_MODULES, *modules))
+    missing = sorted(n for n in modules if n not in code and not _is_there_already(n))
+    if missing:
+        raise ModuleNotFoundError(
+            f"{missing[0]!r} cannot go into the bundle: no Python module of this name is found"
+            + (" (a C extension goes into extensions=…)" if _find_spec(missing[0]) else ""),
+            name=missing[0],
+        )
+    boot = _collect(["nsenter.boot"])["nsenter.boot"]
+    paths = {name: _extension_path(name) for name in extensions}
+    content = _pack({**code, "runpy": boot}, paths.values())
+    fd = sealed_memfd("nsenter-bundle", content, executable=False)
+    return Bundle(fd, paths, frozenset(code))
+
+
+_cache: dict[tuple[frozenset[str], tuple[str, ...]], Bundle] = {}
+_lock = threading.Lock()
+
+
+def bundle_for(modules: Iterable[str], extensions: Iterable[str] = ()) -> Bundle:
+    """The bundle of these modules and all that they import. Made once; thread-safe.
+
+    Args:
+        modules: names of importable Python modules.
+        extensions: names of C extension modules; they are loaded before the namespaces are
+            made, so they must not start threads when loaded.
+
+    Raises:
+        ModuleNotFoundError, ValueError: one of them cannot travel; names it.
+    """
+    key = frozenset(modules), tuple(extensions)
+    with _lock:
+        if key not in _cache:
+            _cache[key] = _build(*key)
+        return _cache[key]

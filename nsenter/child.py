@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process that was started in namespaces."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import threading
+from typing import NamedTuple
+
+__all__ = ["Child", "TracePoint"]
+
+
+class TracePoint(NamedTuple):
+    """A stage has come to a point.
+
+    Args:
+        stage: "launcher", "parent", "child" or "init".
+        point: what it has come to.
+        ns: when, in nanoseconds of CLOCK_REALTIME.
+    """
+
+    stage: str
+    point: str
+    ns: int
+
+
+class Child:
+    """A running process, known by its pidfd: no reuse of its pid can make it another.
+
+    As a context manager it is killed, waited for and closed at the end of the block.
+
+    Attributes:
+        pid: its pid, as the caller sees it.
+        pidfd: a descriptor of it (pidfd_open(2)), open until `close`.
+        channel: the rest of the init pipe, a stream socket to a PythonInit; None for a Program.
+        trace: when the stages came where, if that was asked for.
+        returncode: its exit status, minus the signal that killed it; None while it runs.
+    """
+
+    def __init__(
+        self, pid: int, pidfd: int, channel: socket.socket | None, trace: list[TracePoint]
+    ) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.channel = channel
+        self.trace = tuple(trace)
+        self.returncode: int | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Child pid={self.pid} returncode={self.returncode}>"
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it has ended; returns its returncode.
+
+        Args:
+            timeout: seconds; None: for ever.
+
+        Raises:
+            TimeoutError: it still runs.
+            ChildProcessError: somebody else has waited for it, or SIGCHLD is ignored: its
+                status is lost.
+        """
+        if self.returncode is None and not self._has_ended(timeout):
+            raise TimeoutError(f"process {self.pid} still runs after {timeout} s")
+        return self._reap()
+
+    def poll(self) -> int | None:
+        """Its returncode if it has ended, else None."""
+        return self.wait() if self.returncode is not None or self._has_ended(0) else None
+
+    def _has_ended(self, timeout: float | None) -> bool:
+        poller = select.poll()
+        poller.register(self.pidfd, select.POLLIN)
+        return bool(poller.poll(None if timeout is None else max(0, timeout * 1000)))
+
+    def _reap(self) -> int:
+        with self._lock:
+            if self.returncode is None:
+                ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+                assert ended is not None
+                exited = ended.si_code == os.CLD_EXITED
+                self.returncode = ended.si_status if exited else -ended.si_status
+            return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal; nothing happens where it has ended."""
+        with self._lock:
+            if self.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self.pidfd, number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM. The init of a pid namespace ignores it unless it has a handler."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL; the init of a pid namespace takes all in it along."""
+        self.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close the descriptors. The process is left as it is."""
+        if self.channel is not None:
+            self.channel.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        try:
+            self.kill()
+            self.wait()
+        except ChildProcessError:
+            pass  # reaped by somebody else: it has ended, which is what matters here
+        finally:
+            self.close()

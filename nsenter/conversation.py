@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launcher's side of the bootstrap: one talk with the stages, from the spawn to the payload.
+
+The stages are all children of this process, in a process group of their own (stage 2 leaves
+it when it is told to go on), so that whatever happens all of them can be found and reaped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import time
+from typing import Any
+
+from nsenter.child import Child, TracePoint
+from nsenter.errors import BootstrapError
+
+__all__ = ["Conversation"]
+
+_CHUNK = 1 << 16
+# How long the other stages may take to notice that one has failed.
+_AFTERMATH = 1.0
+
+
+class Conversation:
+    """Sends the messages, and follows what the stages report until the payload has taken over.
+
+    Args:
+        pid, pidfd: of stage 0; neither is closed here.
+        channel: our end of the init pipe.
+        status: our end of the status pipe.
+    """
+
+    def __init__(self, pid: int, pidfd: int, channel: socket.socket, status: int) -> None:
+        self._pid = pid
+        self._pidfd = pidfd
+        self._channel = channel
+        self._status = status
+        self._stage1 = 0
+        self._stage2 = 0
+        self._stage2_fd = -1
+        self._ready = False
+        self._errors: list[dict[str, Any]] = []
+        self._trace: list[TracePoint] = []
+        self._partial = b""
+
+    def hold(self, outgoing: bytes, timeout: float) -> Child:
+        """Have the talk. Returns the process in stage 2, its channel not yet decided on.
+
+        Raises:
+            BootstrapError: it did not come to the payload; all stages are gone then.
+        """
+        started = time.time_ns()
+        try:
+            self._talk(memoryview(outgoing), time.monotonic() + timeout)
+            if self._errors or not self._ready:
+                raise self._failure()
+        except BaseException:
+            self._destroy()
+            raise
+        self._reap_stages()
+        trace = [TracePoint("launcher", "spawned", started), *self._trace]
+        return Child(self._stage2, self._stage2_fd, None, trace if self._trace else [])
+
+    # ---- talking
+
+    def _talk(self, outgoing: memoryview, deadline: float) -> None:
+        self._channel.setblocking(False)
+        poller = select.poll()
+        poller.register(self._status, select.POLLIN)
+        poller.register(self._channel, select.POLLIN | select.POLLOUT)
+        while True:
+            for fd, events in self._wait(poller, deadline):
+                if fd == self._status:
+                    if not self._read_status():
+                        return
+                    continue
+                if events & select.POLLOUT:
+                    outgoing = self._send(outgoing)
+                if events & (select.POLLIN | select.POLLHUP):
+                    self._read_reply()
+                self._watch_channel(poller, outgoing, events)
+            if self._errors:
+                deadline = min(deadline, time.monotonic() + _AFTERMATH)
+
+    def _wait(self, poller: select.poll, deadline: float) -> list[tuple[int, int]]:
+        left = deadline - time.monotonic()
+        events = poller.poll(left * 1000) if left > 0 else []
+        if not events:
+            raise self._failure() if self._errors else self._timed_out()
+        return events
+
+    def _watch_channel(self, poller: select.poll, outgoing: memoryview, events: int) -> None:
+        """Go on with what is still to come; what follows the reply is not ours to read."""
+        wanted = (select.POLLOUT if outgoing else 0) | (0 if self._stage2 else select.POLLIN)
+        if not wanted or events & (select.POLLHUP | select.POLLERR):
+            with contextlib.suppress(KeyError):
+                poller.unregister(self._channel)
+        else:
+            poller.modify(self._channel, wanted)
+
+    def _send(self, outgoing: memoryview) -> memoryview:
+        try:
+            return outgoing[self._channel.send(outgoing[:_CHUNK]) :]
+        except BlockingIOError:
+            return outgoing
+        except (BrokenPipeError, ConnectionResetError):
+            return outgoing[:0]  # why they are gone, the status pipe tells
+
+    def _peek(self) -> bytes:
+        try:
+            return self._channel.recv(256, socket.MSG_PEEK)
+        except (BlockingIOError, ConnectionResetError):
+            return b""
+
+    def _read_reply(self) -> None:
+        """The zero byte of a stage 0 that runs, then its line with the pids and a pidfd."""
+        if self._stage2:
+            return
+        seen = self._peek()
+        if seen.startswith(b"\0"):
+            self._channel.recv(1)
+            seen = self._peek()
+        end = seen.find(b"\n") + 1
+        if not end:
+            return
+        line, fds, _, _ = socket.recv_fds(self._channel, end, 1, socket.MSG_CMSG_CLOEXEC)
+        pids = json.loads(line)
+        self._stage1, self._stage2 = pids["stage1_pid"], pids["stage2_pid"]
+        self._stage2_fd = fds[0] if fds else os.pidfd_open(self._stage2)
+
+    def _read_status(self) -> bool:
+        """Take in what is reported; False when nobody is left who could report."""
+        data = os.read(self._status, _CHUNK)
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._take(json.loads(line))
+        return bool(data)
+
+    def _take(self, record: dict[str, Any]) -> None:
+        if record["type"] == "error":
+            self._errors.append(record)
+        elif record["type"] == "trace":
+            self._trace.append(TracePoint(record["stage"], record["point"], record["ns"]))
+        elif record["type"] == "ready":
+            self._ready = True
+
+    # ---- failing
+
+    def _failure(self) -> BootstrapError:
+        # A stage that only saw another one end is a witness, not the cause.
+        causes = [e for e in self._errors if e["operation"] != "sync"]
+        if not causes and (killed := self._killed_stage()):
+            return killed
+        for error in causes or self._errors:
+            subject = error["subject"].encode("latin-1", "replace").decode(errors="replace")
+            return BootstrapError(error["stage"], error["operation"], subject, error["errno"])
+        return BootstrapError("launcher", "wait", "the stages ended early", errno.ECANCELED)
+
+    def _timed_out(self) -> BootstrapError:
+        waiting_for = "stage 2 (init)" if self._stage2 else "stage 0 and 1"
+        return BootstrapError("launcher", "wait", waiting_for, errno.ETIMEDOUT)
+
+    def _killed_stage(self) -> BootstrapError | None:
+        for stage, which, number in (
+            ("child", os.P_PID, self._stage1),
+            ("init", os.P_PIDFD, self._stage2_fd),
+            ("parent", os.P_PIDFD, self._pidfd),
+            ("child", os.P_PGID, self._pid),
+        ):
+            ended = _peek_at_the_dead(which, number)
+            if ended and ended.si_code != os.CLD_EXITED:
+                name = signal.Signals(ended.si_status).name
+                return BootstrapError(stage, "run", f"killed by {name}", errno.ECANCELED)
+        return None
+
+    def _destroy(self) -> None:
+        """Kill and reap whatever there is. Stage 0 leads the group: while it is a zombie its
+        number cannot mean anybody else, so the group is killed before anything is reaped."""
+        self._read_last_reply()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._pid, signal.SIGKILL)
+        if self._stage2_fd >= 0:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self._stage2_fd, signal.SIGKILL)
+            _reap(os.P_PIDFD, self._stage2_fd)
+            os.close(self._stage2_fd)
+            self._stage2_fd = -1
+        while _reap(os.P_PGID, self._pid):
+            pass
+
+    def _read_last_reply(self) -> None:
+        """Stage 2 leaves the group only after the reply is sent: then we must know its pid."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            self._channel.setblocking(False)
+            self._read_reply()
+
+    def _reap_stages(self) -> None:
+        _reap(os.P_PIDFD, self._pidfd)
+        if self._stage1:
+            _reap(os.P_PID, self._stage1)
+
+
+def _reap(which: int, number: int) -> bool:
+    """Wait for one child; False where there is none, or somebody else has waited for it."""
+    try:
+        os.waitid(which, number, os.WEXITED)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _peek_at_the_dead(which: int, number: int) -> os.waitid_result | None:
+    if number <= 0:
+        return None
+    try:
+        return os.waitid(which, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None

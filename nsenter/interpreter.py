@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an interpreter is started so that it boots from a bundle and opens no file.
+
+What each setting closes off was found by tracing a boot: see "The interpreter boots from
+memory" in README.md.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nsenter.boot import FDS_VARIABLE
+from nsenter.bundle import Bundle
+
+__all__ = ["boot_argv", "boot_environment", "interpreter_path", "orders"]
+
+_SHIM = Path(__file__).with_name("_shim.so")
+
+
+def interpreter_path() -> str:
+    """The real binary of this interpreter: neither a virtual environment's link nor a wrapper.
+
+    Raises:
+        RuntimeError: this process does not know its interpreter (Python is embedded).
+    """
+    executable = getattr(sys, "_base_executable", "") or sys.executable
+    if not executable:
+        raise RuntimeError("sys.executable is not set: there is no interpreter to start as init")
+    return os.path.realpath(executable)
+
+
+def _hiding_place() -> str:
+    """A folder that does not exist and that nobody in the new root can have guessed: beside
+    argv[0] and in PYTHONHOME the interpreter looks for files that would change what it does."""
+    return f"/{secrets.token_hex(16)}"
+
+
+def boot_argv() -> list[bytes]:
+    """argv of the interpreter. The name behind -m is not used: see nsenter/boot.py."""
+    return [
+        *(f"{_hiding_place()}/python".encode(), b"-S", b"-s", b"-P", b"-B"),
+        *(b"-X", b"utf8=1", b"-X", b"frozen_modules=on", b"-m", b"nsenter.boot"),
+    ]
+
+
+def boot_environment(bundle: Bundle, channel: int, status: int, shim_fd: int) -> dict[bytes, bytes]:
+    """All that the interpreter's environment is while it boots.
+
+    Args:
+        channel, status: descriptors of the init pipe and the status pipe in the child.
+        shim_fd: an open descriptor of the shim, used where its path cannot stand in LD_PRELOAD.
+    """
+    shim = os.fsencode(_SHIM)
+    if any(c in b" :" for c in shim):
+        shim = b"/proc/self/fd/%d" % shim_fd
+    return {
+        b"LD_PRELOAD": shim,
+        b"_NSENTER_BUNDLE": b"%d" % bundle.fd,
+        FDS_VARIABLE: b"%d,%d" % (channel, status),
+        b"PYTHONHOME": _hiding_place().encode(),
+        # No locale archive, no zone file.
+        b"LC_ALL": b"C",
+        b"PYTHONCOERCECLOCALE": b"0",
+        b"TZ": b"UTC0",
+    }
+
+
+def orders(
+    target: str,
+    argv: Sequence[str],
+    args: Sequence[object],
+    environment: Mapping[bytes, bytes],
+    bundle: Bundle,
+) -> bytes:
+    """What nsenter/boot.py reads from the init pipe.
+
+    Raises:
+        ValueError: an argument is not plain data (what marshal takes).
+    """
+    try:
+        body = marshal.dumps(
+            {
+                "target": target,
+                "argv": list(argv),
+                "args": tuple(args),
+                "environment": dict(environment),
+                "extensions": bundle.extensions,
+            }
+        )
+    except ValueError as error:
+        raise ValueError(f"PythonInit args {args!r}: only plain data can travel: {error}") from None
+    return len(body).to_bytes(8, sys.byteorder) + body
+
+
+def open_shim() -> int:
+    """A descriptor of the shim, close-on-exec."""
+    return os.open(_SHIM, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting a process in namespaces.
+
+The caller may be of any size and have any number of threads: it is never forked and never
+changes namespaces itself. A small program is spawned in its place, gets a bootstrap message,
+and becomes the process (see DESIGN in README.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import fcntl
+import os
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nsenter import wire
+from nsenter._nsexec import ffi, lib
+from nsenter.bootstrap import BootstrapData
+from nsenter.bundle import Bundle, bundle_for, sealed_memfd
+from nsenter.child import Child, TracePoint
+from nsenter.conversation import Conversation
+from nsenter.errors import BootstrapError
+from nsenter.interpreter import (
+    boot_argv,
+    boot_environment,
+    interpreter_path,
+    open_shim,
+    orders,
+)
+
+__all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_path"]
+
+StrOrBytes = str | bytes
+Environment = Mapping[str, str] | Mapping[bytes, bytes]
+
+_NSINIT = Path(__file__).with_name("nsinit")
+_BORROWED = "/proc/self/fd/"
+_FIRST_FREE_FD = 3
+_INT_MAX = 2**31 - 1
+
+
+class LaunchAttribute(enum.IntEnum):
+    """Attribute types of the second message; csrc/launch.h has the same."""
+
+    HOSTNAME = 62101
+    MOUNT_PROC = 62102
+    CWD = 62103
+    KEEP_FDS = 62104
+    CGROUP_FD = 62105
+    TIMEOUT = 62106
+    TRACE = 62107
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program to execute in the namespaces.
+
+    Args:
+        argv: the program, looked for in PATH of its environment unless it has a slash, and its
+            arguments.
+    """
+
+    argv: Sequence[StrOrBytes | os.PathLike[str]]
+
+
+@dataclass(frozen=True)
+class PythonInit:
+    """Python code to run as the init, in an interpreter that boots from memory.
+
+    Args:
+        target: "package.module:function" is called with the channel's descriptor (an int) and
+            `args`; what it returns is the exit status, as for sys.exit. "package.module" is run
+            as __main__, with `args` in sys.argv and the descriptor in `nsenter_channel`.
+        args: plain data: None, numbers, str, bytes, and tuples, lists, sets and dicts of them.
+        modules: more modules to take along than the imports in the target's code tell of.
+        extensions: C extension modules to take along, such as "_socket".
+    """
+
+    target: str
+    args: Sequence[object] = ()
+    modules: Sequence[str] = ()
+    extensions: Sequence[str] = ()
+
+    def bundle(self) -> Bundle:
+        """Raises ModuleNotFoundError or ValueError where a module cannot travel."""
+        return bundle_for((self.target.partition(":")[0], *self.modules), self.extensions)
+
+
+def nsinit_path() -> Path:
+    """The static program that goes through the stages and executes another.
+
+    It can be started in the place of ``runc init`` by whatever speaks its protocol.
+    """
+    return _NSINIT
+
+
+_nsinit_lock = threading.Lock()
+_nsinit_fd: int | None = None
+
+
+def _nsinit_memfd() -> int:
+    """nsinit in a sealed memfd: a container that gets at its own executable through
+    /proc/self/exe has nothing that it could overwrite (CVE-2019-5736)."""
+    global _nsinit_fd
+    with _nsinit_lock:
+        if _nsinit_fd is None:
+            _nsinit_fd = sealed_memfd("nsinit", _NSINIT.read_bytes(), executable=True)
+        return _nsinit_fd
+
+
+def _encode_environment(env: Environment | None) -> dict[bytes, bytes]:
+    if env is None:
+        return dict(os.environb)
+    encoded = {os.fsencode(k): os.fsencode(v) for k, v in env.items()}
+    for name, value in encoded.items():
+        if b"=" in name or not name or b"\0" in name + value:
+            raise ValueError(f"env: {name!r}: a name has no '=', and neither part has a NUL")
+    return encoded
+
+
+def _checked_argv(argv: Sequence[StrOrBytes | os.PathLike[str]]) -> list[bytes]:
+    if isinstance(argv, (str, bytes)):
+        raise TypeError(f"argv {argv!r}: expected a sequence of strings, not one string")
+    words = [os.fsencode(word) for word in argv]
+    if not words or not words[0]:
+        raise ValueError("argv is empty: there is no program to execute")
+    if any(b"\0" in word for word in words):
+        raise ValueError(f"argv {argv!r}: a word has a NUL")
+    return words
+
+
+def _borrowed_fds(data: BootstrapData) -> set[int]:
+    """Descriptors that paths of the message name: of namespaces, or pidfds."""
+    numbers = (
+        ns.path.removeprefix(_BORROWED)
+        for ns in data.namespace_paths
+        if ns.path.startswith(_BORROWED)
+    )
+    return {int(n) for n in numbers if n.isdecimal()}
+
+
+def _char_array(words: Iterable[bytes]) -> tuple[Any, list[Any]]:
+    """A NULL-terminated char*[], and what must be kept alive for it."""
+    kept = [ffi.new("char[]", word) for word in words]
+    return ffi.new("char *[]", [*kept, ffi.NULL]), kept
+
+
+@dataclass
+class _Spawn:
+    """One spawn: the executable, its words and environment, and what follows on the init pipe."""
+
+    exe_fd: int  # -1: by its path
+    exe_path: str
+    argv: list[bytes]
+    environment: dict[bytes, bytes]
+    inherited: set[int]  # descriptors for the stages
+    kept: set[int]  # descriptors for the payload
+    orders: bytes = b""
+
+    def run(self, stdio: tuple[int, int, int]) -> tuple[int, int]:
+        """Start it; returns its pid and a pidfd."""
+        argv, kept_argv = _char_array(self.argv)
+        envp, kept_envp = _char_array(b"%b=%b" % item for item in self.environment.items())
+        exe_path = ffi.new("char[]", os.fsencode(self.exe_path))
+        numbers = sorted((self.inherited | self.kept) - {0, 1, 2})
+        keep_fds = ffi.new("int[]", numbers)
+        spawn = ffi.new(
+            "struct spawn *",
+            {
+                "exe_fd": self.exe_fd, "exe_path": exe_path, "argv": argv, "envp": envp,
+                "stdio": stdio, "keep_fds": keep_fds, "keep_count": len(numbers),
+            },
+        )  # fmt: skip
+        pidfd = ffi.new("int *", -1)
+        pid = lib.spawn_process(spawn, pidfd)
+        del kept_argv, kept_envp
+        if pid < 0:
+            raise BootstrapError(
+                "launcher",
+                ffi.string(spawn.err.operation).decode(),
+                os.fsdecode(ffi.string(spawn.err.subject)),
+                spawn.err.errnum,
+            )
+        return pid, pidfd[0]
+
+
+@contextlib.contextmanager
+def _high_fd(fd: int) -> Iterator[int]:
+    """Owns a descriptor, moved out of 0 … 2 where the caller has those closed."""
+    if fd < _FIRST_FREE_FD:
+        low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
+        os.close(low)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+class _Pipes:
+    """The init pipe and the status pipe; the stack closes our ends."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self.channel, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        stack.enter_context(contextlib.closing(self.channel))
+        self._child_ends = stack.enter_context(contextlib.ExitStack())
+        self.child_channel = self._child_ends.enter_context(_high_fd(child.detach()))
+        reader, writer = os.pipe()
+        self.status = stack.enter_context(_high_fd(reader))
+        self.child_status = self._child_ends.enter_context(_high_fd(writer))
+
+    def child_fds(self) -> set[int]:
+        return {self.child_channel, self.child_status}
+
+    def environment(self) -> dict[bytes, bytes]:
+        """How the stages learn of their ends."""
+        return {
+            b"_LIBCONTAINER_INITPIPE": b"%d" % self.child_channel,
+            b"_NSENTER_STATUS": b"%d" % self.child_status,
+        }
+
+    def close_child_ends(self) -> None:
+        self._child_ends.close()
+
+
+def _spawn_program(target: Program, env: Environment | None, pipes: _Pipes) -> _Spawn:
+    return _Spawn(
+        exe_fd=_nsinit_memfd(),
+        exe_path=str(_NSINIT),
+        argv=[b"nsinit", *_checked_argv(target.argv)],
+        environment={**_encode_environment(env), **pipes.environment()},
+        inherited=pipes.child_fds(),
+        kept=set(),
+    )
+
+
+def _spawn_python(
+    target: PythonInit, env: Environment | None, pipes: _Pipes, stack: contextlib.ExitStack
+) -> _Spawn:
+    bundle = target.bundle()
+    shim = stack.enter_context(_high_fd(open_shim()))
+    words = [target.target, *map(str, target.args)]
+    boot = boot_environment(bundle, pipes.child_channel, pipes.child_status, shim)
+    return _Spawn(
+        exe_fd=-1,
+        exe_path=interpreter_path(),
+        argv=boot_argv(),
+        environment={**boot, **pipes.environment()},
+        inherited={bundle.fd, shim},
+        kept=pipes.child_fds(),
+        orders=orders(target.target, words, target.args, _encode_environment(env), bundle),
+    )
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What the second message says."""
+
+    cwd: StrOrBytes | os.PathLike[str] | None
+    hostname: StrOrBytes | None
+    mount_proc: bool
+    cgroup: int | None
+    timeout: float
+    trace: bool
+
+    def encode(self, kept: set[int]) -> bytes:
+        attributes = {
+            LaunchAttribute.HOSTNAME: _optional_text("hostname", self.hostname),
+            LaunchAttribute.MOUNT_PROC: int(self.mount_proc),
+            LaunchAttribute.CWD: _optional_text("cwd", self.cwd),
+            LaunchAttribute.KEEP_FDS: ",".join(map(str, sorted(kept))).encode(),
+            LaunchAttribute.CGROUP_FD: self.cgroup,
+            LaunchAttribute.TIMEOUT: min(int(self.timeout * 1000), _INT_MAX),
+            LaunchAttribute.TRACE: int(self.trace),
+        }
+        present = ((type, value) for type, value in attributes.items() if value is not None)
+        return wire.encode(present, wire.LAUNCH)
+
+
+def _optional_text(name: str, value: StrOrBytes | os.PathLike[str] | None) -> bytes | None:
+    if value is None:
+        return None
+    text = os.fsencode(value)
+    if not text or b"\0" in text:
+        raise ValueError(f"{name} {value!r}: must not be empty or have a NUL")
+    return text
+
+
+def _check_fds(pass_fds: Iterable[int]) -> set[int]:
+    """Those to pass on; a descriptor that is not open is the caller's mistake, named here."""
+    fds = set(pass_fds)
+    for fd in fds:
+        os.fstat(fd)
+    return fds
+
+
+def launch(
+    data: BootstrapData,
+    target: Program | PythonInit,
+    *,
+    stdin: int = 0,
+    stdout: int = 1,
+    stderr: int = 2,
+    pass_fds: Iterable[int] = (),
+    env: Environment | None = None,
+    cwd: StrOrBytes | os.PathLike[str] | None = None,
+    hostname: StrOrBytes | None = None,
+    mount_proc: bool = False,
+    cgroup: int | None = None,
+    timeout: float = 30.0,
+    trace: bool = False,
+) -> Child:
+    """Start a process in the namespaces of a bootstrap message.
+
+    Returns when the program is executed, or the target of a PythonInit is about to be called.
+
+    Args:
+        data: the namespaces and ids; a path ``/proc/self/fd/N`` in it is descriptor N of this
+            process, of a namespace or a pidfd.
+        target: what takes over in them.
+        stdin, stdout, stderr: descriptors that the process has as 0, 1 and 2.
+        pass_fds: descriptors that it has besides, under their own numbers; no others.
+        env: its environment; None: the caller's. A PythonInit sees it in os.environ.
+        cwd: its working directory, a path in its root; None: as it comes.
+        hostname: of a new UTS namespace.
+        mount_proc: mount a new /proc, for a new pid and mount namespace.
+        cgroup: a descriptor of a cgroup v2 directory to start in (CLONE_INTO_CGROUP).
+        timeout: seconds that the start may take, mapping tools included.
+        trace: note the times of the stages in the child's `trace`.
+
+    Raises:
+        BootstrapError: a stage failed; names the stage, the operation, its subject and errno.
+            Nothing is left of the process then.
+        ValueError, TypeError: an argument is bad; nothing was started.
+        ModuleNotFoundError: a module of a PythonInit cannot travel.
+    """
+    blob = data.encode()
+    settings = _Settings(cwd, hostname, mount_proc, cgroup, timeout, trace)
+    with contextlib.ExitStack() as stack:
+        pipes = _Pipes(stack)
+        if isinstance(target, Program):
+            spawn = _spawn_program(target, env, pipes)
+        else:
+            spawn = _spawn_python(target, env, pipes, stack)
+        spawn.kept |= {0, 1, 2} | _check_fds(pass_fds)
+        spawn.inherited |= _borrowed_fds(data) | ({cgroup} if cgroup is not None else set())
+        outgoing = blob + settings.encode(spawn.kept) + spawn.orders
+        pid, pidfd = spawn.run((stdin, stdout, stderr))
+        stack.callback(os.close, pidfd)
+        pipes.close_child_ends()
+        child = Conversation(pid, pidfd, pipes.channel, pipes.status).hold(outgoing, timeout)
+        if isinstance(target, PythonInit):
+            pipes.channel.setblocking(True)
+            child.channel = pipes.channel.dup()
+        return child

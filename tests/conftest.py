@@ -1,0 +1,46 @@
+"""What every test is held to: it leaves no process, no descriptor and no mount behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def _children() -> set[int]:
+    pid = os.getpid()
+    found = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found |= {int(child) for child in (task / "children").read_text().split()}
+    return found
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for fd in Path("/proc/self/fd").iterdir():
+        try:
+            found[int(fd.name)] = str(fd.readlink())
+        except FileNotFoundError:
+            continue  # the folder's own
+    return found
+
+
+# The bundles and nsinit are made once and stay open as long as the process.
+_KEPT = ("/memfd:nsenter-bundle", "/memfd:nsinit")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    children, descriptors = _children(), _descriptors()
+    mounts = Path("/proc/self/mountinfo").read_text()
+    yield
+    left = {
+        fd: link
+        for fd, link in _descriptors().items()
+        if descriptors.get(fd) != link and not link.startswith(_KEPT)
+    }
+    assert not left, f"descriptors left open: {left}"
+    assert _children() <= children, "processes left behind"
+    assert Path("/proc/self/mountinfo").read_text() == mounts, "mounts left behind"
