@@ -4,11 +4,10 @@
 #include "idmap.h"
 
 static const struct wire_spec specs[BOOTSTRAP_ATTR_COUNT] = {
-	{ "CLONE_FLAGS", WIRE_U32 },   { "NS_PATHS", WIRE_TEXT },
-	{ "UIDMAP", WIRE_TEXT },       { "GIDMAP", WIRE_TEXT },
-	{ "SETGROUP", WIRE_BOOL },     { "OOM_SCORE_ADJ", WIRE_TEXT },
-	{ "ROOTLESS_EUID", WIRE_BOOL }, { "UIDMAPPATH", WIRE_TEXT },
-	{ "GIDMAPPATH", WIRE_TEXT },   { "TIMENSOFFSET", WIRE_TEXT },
+	{ "CLONE_FLAGS", WIRE_U32 },	{ "NS_PATHS", WIRE_TEXT },   { "UIDMAP", WIRE_TEXT },
+	{ "GIDMAP", WIRE_TEXT },	{ "SETGROUP", WIRE_BOOL },   { "OOM_SCORE_ADJ", WIRE_TEXT },
+	{ "ROOTLESS_EUID", WIRE_BOOL }, { "UIDMAPPATH", WIRE_TEXT }, { "GIDMAPPATH", WIRE_TEXT },
+	{ "TIMENSOFFSET", WIRE_TEXT },
 };
 
 const struct wire_message bootstrap_message = {
@@ -18,7 +17,10 @@ const struct wire_message bootstrap_message = {
 	.attrs = specs,
 };
 
-#define ATTR(attrs, type) (&(attrs)[(type) - CLONE_FLAGS_ATTR])
+static const struct wire_attr *pick(const struct wire_attr *attrs, int type)
+{
+	return &attrs[type - CLONE_FLAGS_ATTR];
+}
 
 static bool refuse(struct wire_error *err, const struct wire_attr *attr, size_t at,
 		   const char *reason)
@@ -43,8 +45,7 @@ static bool check_flags(const struct wire_attr *attr, struct wire_error *err)
 	return true;
 }
 
-static bool check_join(const struct wire_attr *attr, struct bootstrap *out,
-		       struct wire_error *err)
+static bool check_join(const struct wire_attr *attr, struct bootstrap *out, struct wire_error *err)
 {
 	const char *wrong;
 	size_t at;
@@ -58,8 +59,7 @@ static bool check_join(const struct wire_attr *attr, struct bootstrap *out,
 		const struct namespace_join *ns = &out->join.items[i];
 
 		if (ns->flag & out->cloneflags)
-			return refuse(err, attr,
-				      in_text((size_t)(ns->path.data - attr->text.data)),
+			return refuse(err, attr, in_text((size_t)(ns->path.data - attr->text.data)),
 				      "a namespace is both joined and new");
 	}
 	return true;
@@ -113,8 +113,7 @@ static unsigned parse_offset(struct span line)
 	uint64_t n;
 
 	if (!span_next(&line, ' ', &clock) || !span_next(&line, ' ', &secs) ||
-	    !span_next(&line, ' ', &nsecs) || line.len ||
-	    nsecs.data[nsecs.len] == ' ')
+	    !span_next(&line, ' ', &nsecs) || line.len || nsecs.data[nsecs.len] == ' ')
 		return 0;
 	if (!parse_signed(secs, (uint64_t)INT64_MAX + 1, INT64_MAX) ||
 	    !parse_decimal(nsecs, 999999999, &n))
@@ -124,8 +123,7 @@ static unsigned parse_offset(struct span line)
 	return span_equals(clock, "boottime") ? 2 : 0;
 }
 
-static bool check_offsets(const struct wire_attr *attr, uint32_t cloneflags,
-			  struct wire_error *err)
+static bool check_offsets(const struct wire_attr *attr, uint32_t cloneflags, struct wire_error *err)
 {
 	struct span rest = attr->text;
 	struct span line;
@@ -162,22 +160,22 @@ bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
 	if (!wire_parse(&bootstrap_message, data, size, attrs, err))
 		return false;
 	*out = (struct bootstrap){
-		.cloneflags = ATTR(attrs, CLONE_FLAGS_ATTR)->number,
-		.setgroup = ATTR(attrs, SETGROUP_ATTR)->number,
-		.rootless_euid = ATTR(attrs, ROOTLESS_EUID_ATTR)->number,
-		.uidmap = ATTR(attrs, UIDMAP_ATTR)->text,
-		.gidmap = ATTR(attrs, GIDMAP_ATTR)->text,
-		.uidmap_path = ATTR(attrs, UIDMAPPATH_ATTR)->text,
-		.gidmap_path = ATTR(attrs, GIDMAPPATH_ATTR)->text,
-		.oom_score_adj = ATTR(attrs, OOM_SCORE_ADJ_ATTR)->text,
-		.timens_offsets = ATTR(attrs, TIMENSOFFSET_ATTR)->text,
+		.cloneflags = pick(attrs, CLONE_FLAGS_ATTR)->number,
+		.setgroup = pick(attrs, SETGROUP_ATTR)->number,
+		.rootless_euid = pick(attrs, ROOTLESS_EUID_ATTR)->number,
+		.uidmap = pick(attrs, UIDMAP_ATTR)->text,
+		.gidmap = pick(attrs, GIDMAP_ATTR)->text,
+		.uidmap_path = pick(attrs, UIDMAPPATH_ATTR)->text,
+		.gidmap_path = pick(attrs, GIDMAPPATH_ATTR)->text,
+		.oom_score_adj = pick(attrs, OOM_SCORE_ADJ_ATTR)->text,
+		.timens_offsets = pick(attrs, TIMENSOFFSET_ATTR)->text,
 	};
-	return check_flags(ATTR(attrs, CLONE_FLAGS_ATTR), err) &&
-	       check_join(ATTR(attrs, NS_PATHS_ATTR), out, err) &&
-	       check_map(ATTR(attrs, UIDMAP_ATTR), out->cloneflags, err) &&
-	       check_map(ATTR(attrs, GIDMAP_ATTR), out->cloneflags, err) &&
-	       check_tool(ATTR(attrs, UIDMAPPATH_ATTR), err) &&
-	       check_tool(ATTR(attrs, GIDMAPPATH_ATTR), err) &&
-	       check_oom(ATTR(attrs, OOM_SCORE_ADJ_ATTR), err) &&
-	       check_offsets(ATTR(attrs, TIMENSOFFSET_ATTR), out->cloneflags, err);
+	return check_flags(pick(attrs, CLONE_FLAGS_ATTR), err) &&
+	       check_join(pick(attrs, NS_PATHS_ATTR), out, err) &&
+	       check_map(pick(attrs, UIDMAP_ATTR), out->cloneflags, err) &&
+	       check_map(pick(attrs, GIDMAP_ATTR), out->cloneflags, err) &&
+	       check_tool(pick(attrs, UIDMAPPATH_ATTR), err) &&
+	       check_tool(pick(attrs, GIDMAPPATH_ATTR), err) &&
+	       check_oom(pick(attrs, OOM_SCORE_ADJ_ATTR), err) &&
+	       check_offsets(pick(attrs, TIMENSOFFSET_ATTR), out->cloneflags, err);
 }

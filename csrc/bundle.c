@@ -74,8 +74,7 @@ static int find_tables(struct bundle *bundle, struct err *err)
 	bundle->header = (const void *)bundle->data;
 	if (memcmp(bundle->header->magic, BUNDLE_MAGIC, sizeof(bundle->header->magic)) != 0)
 		return refuse(err, "its magic is another version's");
-	tables = sizeof(struct header) +
-		 (size_t)bundle->header->modules * sizeof(struct module) +
+	tables = sizeof(struct header) + (size_t)bundle->header->modules * sizeof(struct module) +
 		 (size_t)bundle->header->extensions * sizeof(uint32_t);
 	if (tables > bundle->size)
 		return refuse(err, "its tables run past the end");
@@ -87,8 +86,7 @@ static int find_tables(struct bundle *bundle, struct err *err)
 /* A NUL-terminated string inside the bundle, or NULL. */
 static const char *string_at(const struct bundle *bundle, uint32_t offset)
 {
-	if (offset >= bundle->size ||
-	    !memchr(bundle->data + offset, '\0', bundle->size - offset))
+	if (offset >= bundle->size || !memchr(bundle->data + offset, '\0', bundle->size - offset))
 		return NULL;
 	return (const char *)bundle->data + offset;
 }
@@ -155,8 +153,9 @@ static int load_extension(const char *path, struct err *err)
 		return err_set(err, "dlopen", why ? why : path, ELIBACC);
 	}
 	if (count_threads() != before)
-		return err_set(err, "dlopen: it starts threads, which cannot go through clone:",
-			       path, EINVAL);
+		return err_set(err,
+			       "dlopen: it starts threads, which cannot go through clone:", path,
+			       EINVAL);
 	return 0;
 }
 

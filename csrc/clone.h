@@ -6,10 +6,10 @@
 #include "sys.h"
 
 struct clone_request {
-	uint64_t flags;   /* CLONE_*; without CLONE_PARENT, SIGCHLD tells the end */
-	int cgroup_fd;    /* CLONE_INTO_CGROUP; -1: the caller's cgroup */
-	int *pidfd;       /* CLONE_PIDFD; NULL: none */
-	int *thread_id;   /* where libc keeps the thread's id, to be set anew; NULL: nowhere */
+	uint64_t flags; /* CLONE_*; without CLONE_PARENT, SIGCHLD tells the end */
+	int cgroup_fd;	/* CLONE_INTO_CGROUP; -1: the caller's cgroup */
+	int *pidfd;	/* CLONE_PIDFD; NULL: none */
+	int *thread_id; /* where libc keeps the thread's id, to be set anew; NULL: nowhere */
 };
 
 /* The child's pid, 0 in the child, or -errno. */

@@ -24,8 +24,7 @@ const char *idmap_parse_line(struct span line, struct idmap *map)
 {
 	bool blank_at_end = line.len && line.data[line.len - 1] == ' ';
 
-	if (!parse_word(&line, ID_MAX, &map->container) ||
-	    !parse_word(&line, ID_MAX, &map->host) ||
+	if (!parse_word(&line, ID_MAX, &map->container) || !parse_word(&line, ID_MAX, &map->host) ||
 	    !parse_word(&line, UINT32_MAX, &map->size) || line.len || blank_at_end)
 		return "a line is not `container host size` in plain decimals";
 	if (map->size == 0)

@@ -4,8 +4,8 @@
 #include <limits.h>
 
 static const struct wire_spec specs[LAUNCH_ATTR_COUNT] = {
-	{ "HOSTNAME", WIRE_TEXT },  { "MOUNT_PROC", WIRE_BOOL }, { "CWD", WIRE_TEXT },
-	{ "KEEP_FDS", WIRE_TEXT },  { "CGROUP_FD", WIRE_U32 },   { "TIMEOUT", WIRE_U32 },
+	{ "HOSTNAME", WIRE_TEXT }, { "MOUNT_PROC", WIRE_BOOL }, { "CWD", WIRE_TEXT },
+	{ "KEEP_FDS", WIRE_TEXT }, { "CGROUP_FD", WIRE_U32 },	{ "TIMEOUT", WIRE_U32 },
 	{ "TRACE", WIRE_BOOL },
 };
 
@@ -16,7 +16,10 @@ const struct wire_message launch_message = {
 	.attrs = specs,
 };
 
-#define ATTR(attrs, type) (&(attrs)[(type) - LAUNCH_HOSTNAME_ATTR])
+static const struct wire_attr *pick(const struct wire_attr *attrs, int type)
+{
+	return &attrs[type - LAUNCH_HOSTNAME_ATTR];
+}
 
 bool launch_next_fd(struct span *list, unsigned *fd)
 {
@@ -44,13 +47,13 @@ bool launch_parse(const uint8_t *data, size_t size, struct launch *out, struct w
 	if (!wire_parse(&launch_message, data, size, attrs, err))
 		return false;
 	*out = (struct launch){
-		.hostname = ATTR(attrs, LAUNCH_HOSTNAME_ATTR)->text,
-		.cwd = ATTR(attrs, LAUNCH_CWD_ATTR)->text,
-		.keep_fds = ATTR(attrs, LAUNCH_KEEP_FDS_ATTR)->text,
-		.mount_proc = ATTR(attrs, LAUNCH_MOUNT_PROC_ATTR)->number,
-		.trace = ATTR(attrs, LAUNCH_TRACE_ATTR)->number,
-		.cgroup_fd = number_or(ATTR(attrs, LAUNCH_CGROUP_FD_ATTR), defaults.cgroup_fd),
-		.timeout_ms = number_or(ATTR(attrs, LAUNCH_TIMEOUT_ATTR), defaults.timeout_ms),
+		.hostname = pick(attrs, LAUNCH_HOSTNAME_ATTR)->text,
+		.cwd = pick(attrs, LAUNCH_CWD_ATTR)->text,
+		.keep_fds = pick(attrs, LAUNCH_KEEP_FDS_ATTR)->text,
+		.mount_proc = pick(attrs, LAUNCH_MOUNT_PROC_ATTR)->number,
+		.trace = pick(attrs, LAUNCH_TRACE_ATTR)->number,
+		.cgroup_fd = number_or(pick(attrs, LAUNCH_CGROUP_FD_ATTR), defaults.cgroup_fd),
+		.timeout_ms = number_or(pick(attrs, LAUNCH_TIMEOUT_ATTR), defaults.timeout_ms),
 	};
 	return true;
 }

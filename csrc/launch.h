@@ -27,13 +27,12 @@ struct launch {
 	struct span keep_fds; /* "0,1,2,9": rising; all that the payload may inherit */
 	bool mount_proc;
 	bool trace;
-	int cgroup_fd;    /* -1: none */
-	int timeout_ms;   /* for a mapping tool */
+	int cgroup_fd;	/* -1: none */
+	int timeout_ms; /* for a mapping tool */
 };
 
 /* What holds where our launcher has not said otherwise. */
-#define LAUNCH_DEFAULTS                                                                        \
-	((struct launch){ .cgroup_fd = -1, .timeout_ms = 10000 })
+#define LAUNCH_DEFAULTS ((struct launch){ .cgroup_fd = -1, .timeout_ms = 10000 })
 
 bool launch_parse(const uint8_t *data, size_t size, struct launch *out, struct wire_error *err);
 /* Take the next number off a list of descriptors; false at its end or where it is malformed. */

@@ -119,8 +119,7 @@ static long tool_wait(int pidfd, int timeout_ms, siginfo_t *info)
 }
 
 /* "/usr/bin/newuidmap: exit status 1: uid range … not allowed" */
-static void describe(struct text *t, const struct tool *tool, const siginfo_t *info,
-		     int stderr_fd)
+static void describe(struct text *t, const struct tool *tool, const siginfo_t *info, int stderr_fd)
 {
 	char said[256];
 	long n;
@@ -140,8 +139,8 @@ static void describe(struct text *t, const struct tool *tool, const siginfo_t *i
 	}
 }
 
-static int tool_result(const struct tool *tool, long waited, const siginfo_t *info,
-		       int stderr_fd, struct err *err)
+static int tool_result(const struct tool *tool, long waited, const siginfo_t *info, int stderr_fd,
+		       struct err *err)
 {
 	char buf[ERR_SUBJECT_MAX];
 	struct text t = TEXT_IN(buf);

@@ -7,8 +7,8 @@ static const struct {
 	uint32_t flag;
 	const char *name;
 } kinds[NAMESPACE_KINDS] = {
-	{ CLONE_NEWUSER, "user" }, { CLONE_NEWIPC, "ipc" }, { CLONE_NEWUTS, "uts" },
-	{ CLONE_NEWNET, "net" },   { CLONE_NEWPID, "pid" }, { CLONE_NEWNS, "mnt" },
+	{ CLONE_NEWUSER, "user" },     { CLONE_NEWIPC, "ipc" },	  { CLONE_NEWUTS, "uts" },
+	{ CLONE_NEWNET, "net" },       { CLONE_NEWPID, "pid" },	  { CLONE_NEWNS, "mnt" },
 	{ CLONE_NEWCGROUP, "cgroup" }, { CLONE_NEWTIME, "time" },
 };
 
@@ -81,8 +81,7 @@ static int borrowed_fd(struct span path)
 {
 	static const char prefix[] = "/proc/self/fd/";
 	struct span head = { path.data, sizeof(prefix) - 1 };
-	struct span digits = { path.data + sizeof(prefix) - 1,
-			       path.len - (sizeof(prefix) - 1) };
+	struct span digits = { path.data + sizeof(prefix) - 1, path.len - (sizeof(prefix) - 1) };
 	uint64_t fd;
 
 	if (path.len < sizeof(prefix) || !span_equals(head, prefix) ||
@@ -102,8 +101,7 @@ static struct span describe(const struct namespace_join *ns, char *buf, size_t c
 	return (struct span){ buf, t.len };
 }
 
-static int fail(struct err *err, const char *operation, const struct namespace_join *ns,
-		long ret)
+static int fail(struct err *err, const char *operation, const struct namespace_join *ns, long ret)
 {
 	char buf[ERR_SUBJECT_MAX];
 
@@ -156,8 +154,7 @@ static uint32_t join_shared_fds(const struct namespace_list *list)
 		const struct namespace_join *ns = &list->items[i];
 		uint32_t flags = flags_of_fd(list, ns->fd);
 
-		if (flags != ns->flag && !(joined & flags) &&
-		    SYS2(SYS_setns, ns->fd, flags) == 0)
+		if (flags != ns->flag && !(joined & flags) && SYS2(SYS_setns, ns->fd, flags) == 0)
 			joined |= flags;
 	}
 	return joined;

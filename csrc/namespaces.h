@@ -9,8 +9,8 @@
 #define NAMESPACE_KINDS 8
 
 /* Every CLONE_NEW* flag of namespaces(7). */
-#define NAMESPACE_FLAGS                                                                        \
-	(CLONE_NEWCGROUP | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID |          \
+#define NAMESPACE_FLAGS                                                                            \
+	(CLONE_NEWCGROUP | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID |              \
 	 CLONE_NEWTIME | CLONE_NEWUSER | CLONE_NEWUTS)
 
 /* One namespace to join: its kind, its path, and once opened a descriptor (of the namespace

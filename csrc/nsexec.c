@@ -84,8 +84,7 @@ static void stage_init(struct nsexec *ns, int sync_fd)
 	int value;
 
 	enter_stage(ns, "init", "ns:[2:INIT]");
-	if (sync_wait(sync_fd, SYNC_GO, &value, STAGE_0, &err) < 0 ||
-	    settle(&ns->boot, &err) < 0 ||
+	if (sync_wait(sync_fd, SYNC_GO, &value, STAGE_0, &err) < 0 || settle(&ns->boot, &err) < 0 ||
 	    sync_send(sync_fd, SYNC_DONE, 0, STAGE_0, &err) < 0)
 		nsexec_fail(ns, &err);
 	sys_close(sync_fd);
@@ -464,8 +463,8 @@ static uint8_t *read_message(const struct nsexec *ns, const struct wire_message 
 		fail_wire(err, message, &wire);
 		return NULL;
 	}
-	mapped = SYS6(SYS_mmap, 0, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		      -1, 0);
+	mapped = SYS6(SYS_mmap, 0, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		      0);
 	if (mapped < 0 && mapped > -4096) {
 		err_set(err, "mmap", "room for the message", mapped);
 		return NULL;
@@ -473,8 +472,8 @@ static uint8_t *read_message(const struct nsexec *ns, const struct wire_message 
 	data = (uint8_t *)mapped;
 	for (size_t i = 0; i < sizeof(header); i++)
 		data[i] = header[i];
-	if (read_all(ns->init_fd, data + sizeof(header), *size - sizeof(header),
-		     sizeof(header), err) < 0)
+	if (read_all(ns->init_fd, data + sizeof(header), *size - sizeof(header), sizeof(header),
+		     err) < 0)
 		return NULL;
 	return data;
 }

@@ -10,7 +10,8 @@
 
 static const char usage[] =
 	"usage: nsinit PROGRAM [ARGS...]\n"
-	"Started by nsenter.launch, or in the place of `runc init` by a parent that speaks its\n"
+	"Started by nsenter.launch, or in the place of `runc init` by a parent that speaks "
+	"its\n"
 	"protocol: _LIBCONTAINER_INITPIPE names the descriptor of a socket on which the\n"
 	"bootstrap message comes.\n";
 

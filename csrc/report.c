@@ -33,7 +33,7 @@ static void add_number(struct text *line, const char *key, int64_t value)
 void report_log(const struct report *report, enum log_level level, const char *msg)
 {
 	static const char *const names[] = {
-		[LOG_LEVEL_FATAL] = "fatal",     [LOG_LEVEL_ERROR] = "error",
+		[LOG_LEVEL_FATAL] = "fatal",	 [LOG_LEVEL_ERROR] = "error",
 		[LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_INFO] = "info",
 		[LOG_LEVEL_DEBUG] = "debug",
 	};
@@ -54,15 +54,32 @@ static void add_errno(struct text *t, int number)
 		int number;
 		const char *name;
 	} names[] = {
-		{ EPERM, "EPERM" },     { ENOENT, "ENOENT" },   { ESRCH, "ESRCH" },
-		{ EINTR, "EINTR" },     { EIO, "EIO" },         { E2BIG, "E2BIG" },
-		{ ENOEXEC, "ENOEXEC" }, { EBADF, "EBADF" },     { EAGAIN, "EAGAIN" },
-		{ ENOMEM, "ENOMEM" },   { EACCES, "EACCES" },   { EBUSY, "EBUSY" },
-		{ ENOTDIR, "ENOTDIR" }, { EISDIR, "EISDIR" },   { EINVAL, "EINVAL" },
-		{ EMFILE, "EMFILE" },   { ENFILE, "ENFILE" },   { ENOSPC, "ENOSPC" },
-		{ EROFS, "EROFS" },     { EPIPE, "EPIPE" },     { ENOSYS, "ENOSYS" },
-		{ ELOOP, "ELOOP" },     { EPROTO, "EPROTO" },   { EBADMSG, "EBADMSG" },
-		{ EUSERS, "EUSERS" },   { ETIMEDOUT, "ETIMEDOUT" },
+		{ EPERM, "EPERM" },
+		{ ENOENT, "ENOENT" },
+		{ ESRCH, "ESRCH" },
+		{ EINTR, "EINTR" },
+		{ EIO, "EIO" },
+		{ E2BIG, "E2BIG" },
+		{ ENOEXEC, "ENOEXEC" },
+		{ EBADF, "EBADF" },
+		{ EAGAIN, "EAGAIN" },
+		{ ENOMEM, "ENOMEM" },
+		{ EACCES, "EACCES" },
+		{ EBUSY, "EBUSY" },
+		{ ENOTDIR, "ENOTDIR" },
+		{ EISDIR, "EISDIR" },
+		{ EINVAL, "EINVAL" },
+		{ EMFILE, "EMFILE" },
+		{ ENFILE, "ENFILE" },
+		{ ENOSPC, "ENOSPC" },
+		{ EROFS, "EROFS" },
+		{ EPIPE, "EPIPE" },
+		{ ENOSYS, "ENOSYS" },
+		{ ELOOP, "ELOOP" },
+		{ EPROTO, "EPROTO" },
+		{ EBADMSG, "EBADMSG" },
+		{ EUSERS, "EUSERS" },
+		{ ETIMEDOUT, "ETIMEDOUT" },
 		{ ENAMETOOLONG, "ENAMETOOLONG" },
 	};
 

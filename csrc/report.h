@@ -19,7 +19,7 @@ enum log_level {
 };
 
 struct report {
-	int log_fd;    /* -1: nobody reads; then errors go to stderr unless status_fd is set */
+	int log_fd; /* -1: nobody reads; then errors go to stderr unless status_fd is set */
 	int log_level;
 	int status_fd; /* -1: the parent is not our launcher */
 	bool trace;

@@ -30,24 +30,28 @@ static bool is_ours(const char *variable)
 	return environment_get(one, BUNDLE) || environment_get(one, "LD_PRELOAD");
 }
 
-static char **copy_strings(char **strings, bool without_ours, struct err *err)
+/* A copy of the array and all its strings in one piece of memory. */
+static char **copy_strings(char **strings, bool without_ours)
 {
-	size_t n = 0;
+	size_t count = 0;
+	size_t bytes = 0;
 	char **copy;
+	char *room;
 
-	while (strings[n])
-		n++;
-	copy = calloc(n + 1, sizeof(*copy));
-	n = 0;
-	for (char **s = strings; copy && *s; s++) {
-		if (without_ours && is_ours(*s))
-			continue;
-		copy[n] = strdup(*s);
-		if (!copy[n++])
-			copy = NULL;
-	}
+	for (; strings[count]; count++)
+		bytes += strlen(strings[count]) + 1;
+	copy = malloc((count + 1) * sizeof(*copy) + bytes);
 	if (!copy)
-		err_set(err, "calloc", "a copy of the arguments", ENOMEM);
+		return NULL;
+	room = (char *)(copy + count + 1);
+	count = 0;
+	for (; *strings; strings++) {
+		if (without_ours && is_ours(*strings))
+			continue;
+		copy[count++] = room;
+		room = stpcpy(room, *strings) + 1;
+	}
+	copy[count] = NULL;
 	return copy;
 }
 
@@ -61,19 +65,22 @@ static void wipe(char **strings)
  * /proc/PID/environ and cmdline. main gets the very array `argv`, so it is filled in place. */
 static int hide_arguments(int argc, char **argv, struct err *err)
 {
-	char **new_argv = copy_strings(argv, false, err);
-	char **new_environ = new_argv ? copy_strings(environ, true, err) : NULL;
+	char **new_argv = copy_strings(argv, false);
+	char **new_environ = copy_strings(environ, true);
 	char *title = argv[0];
-	size_t room = strlen(title);
+	size_t room;
 
-	if (!new_environ)
-		return -1;
+	if (!new_argv || !new_environ || !title) {
+		free(new_argv);
+		free(new_environ);
+		return err_set(err, "malloc", "a copy of the arguments", ENOMEM);
+	}
+	room = strlen(title);
 	wipe(argv);
 	wipe(environ);
 	memcpy(title, TITLE, room < sizeof(TITLE) ? room : sizeof(TITLE));
-	memcpy(argv, new_argv, (size_t)argc * sizeof(*argv));
+	memcpy(argv, new_argv, (size_t)argc * sizeof(*argv)); /* its strings stay */
 	environ = new_environ;
-	free(new_argv);
 	return 0;
 }
 

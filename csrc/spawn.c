@@ -13,7 +13,7 @@
 
 #define STACK_SIZE (64 * 1024)
 #define GUARD_SIZE (64 * 1024) /* a page, whatever its size */
-#define SIGNALS    64
+#define SIGNALS	   64
 
 static int fail(struct spawn *spawn, const char *operation, long subject, long ret)
 {

@@ -6,12 +6,12 @@
 #include "err.h"
 
 struct spawn {
-	int exe_fd;           /* the program: an open descriptor, or -1 and then: */
+	int exe_fd; /* the program: an open descriptor, or -1 and then: */
 	const char *exe_path;
 	char *const *argv;
 	char *const *envp;
-	int stdio[3];         /* which descriptors become 0, 1 and 2 */
-	const int *keep_fds;  /* which others are inherited, under their own numbers */
+	int stdio[3];	     /* which descriptors become 0, 1 and 2 */
+	const int *keep_fds; /* which others are inherited, under their own numbers */
 	size_t keep_count;
 	/* Out: where it failed in the child. */
 	struct err err;

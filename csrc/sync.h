@@ -9,10 +9,10 @@
 enum sync_kind {
 	SYNC_USERMAP = 1, /* CHILD → PARENT: write my id maps */
 	SYNC_USERMAP_ACK, /* PARENT → CHILD: they are written */
-	SYNC_PID,         /* CHILD → PARENT: stage 2 is the pid `value` */
-	SYNC_PID_ACK,     /* PARENT → CHILD: the caller knows it */
-	SYNC_GO,          /* PARENT → INIT: go on */
-	SYNC_DONE,        /* CHILD, INIT → PARENT: my part is done */
+	SYNC_PID,	  /* CHILD → PARENT: stage 2 is the pid `value` */
+	SYNC_PID_ACK,	  /* PARENT → CHILD: the caller knows it */
+	SYNC_GO,	  /* PARENT → INIT: go on */
+	SYNC_DONE,	  /* CHILD, INIT → PARENT: my part is done */
 };
 
 /* Both ends close-on-exec; fds[0] is the parent's. */

@@ -16,7 +16,8 @@ static int set_hostname(struct span name, struct err *err)
 	return ret < 0 ? err_set_span(err, "sethostname", name, ret) : 0;
 }
 
-/* A /proc of the new pid namespace over the one that was there, in this mount namespace only. */
+/* A /proc of the new pid namespace over the one that was there, in this mount namespace only.
+ */
 static int mount_proc(struct err *err)
 {
 	long ret = SYS5(SYS_mount, "none", "/", 0, MS_REC | MS_PRIVATE, 0);
@@ -84,8 +85,7 @@ static void keep_pipes(const struct nsexec *ns)
 		SYS3(SYS_fcntl, ns->report.log_fd, F_SETFD, 0);
 }
 
-static long execute(struct span directory, const char *name, char *const *argv,
-		    char *const *envp)
+static long execute(struct span directory, const char *name, char *const *argv, char *const *envp)
 {
 	char buf[PATH_MAX];
 	struct text t = TEXT_IN(buf);

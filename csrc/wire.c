@@ -10,7 +10,7 @@
 #define NLMSG_LEN   0
 #define NLMSG_TYPE  4
 #define NLMSG_FLAGS 6
-#define NLA_LEN     0
+#define NLA_LEN	    0
 #define NLA_TYPE    2
 
 #define NLM_F_REQUEST 1 /* what runc's parent puts there */
@@ -166,7 +166,8 @@ static uint32_t payload_size(const struct wire_message *message, const struct wi
 	if (spec->kind != WIRE_TEXT)
 		return sizeof(uint32_t);
 	if (attr->text.len > WIRE_ATTR_MAX - WIRE_ATTR_HEADER - 1) {
-		refuse(err, attr->type, 0, "the text is over 65530 bytes, the most a u16 length takes");
+		refuse(err, attr->type, 0,
+		       "the text is over 65530 bytes, the most a u16 length takes");
 		return 0;
 	}
 	return (uint32_t)attr->text.len + 1;

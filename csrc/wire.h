@@ -10,7 +10,7 @@
 
 #define WIRE_HEADER_SIZE 16
 #define WIRE_ATTR_HEADER 4
-#define WIRE_ATTR_MAX    65535 /* the length field is a u16, its own header included */
+#define WIRE_ATTR_MAX	 65535 /* the length field is a u16, its own header included */
 
 enum wire_kind {
 	WIRE_U32,
@@ -41,8 +41,8 @@ struct wire_error {
 struct wire_attr {
 	uint16_t type;
 	bool present;
-	uint32_t offset; /* of the attribute's header */
-	uint32_t number; /* WIRE_U32, WIRE_BOOL */
+	uint32_t offset;  /* of the attribute's header */
+	uint32_t number;  /* WIRE_U32, WIRE_BOOL */
 	struct span text; /* WIRE_TEXT, without its NUL */
 };
 

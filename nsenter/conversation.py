@@ -64,8 +64,10 @@ class Conversation:
             self._destroy()
             raise
         self._reap_stages()
-        trace = [TracePoint("launcher", "spawned", started), *self._trace]
-        return Child(self._stage2, self._stage2_fd, None, trace if self._trace else [])
+        if self._trace:
+            self._trace.insert(0, TracePoint("launcher", "spawned", started))
+            self._trace.append(TracePoint("launcher", "ready", time.time_ns()))
+        return Child(self._stage2, self._stage2_fd, None, self._trace)
 
     # ---- talking
 

@@ -1,0 +1,54 @@
+# Two targets do all their own set-up: `make run` and `make test`. The rest is for who changes
+# the code. Everything is made in .venv of this checkout.
+
+PYTHON ?= python3
+VENV   := .venv
+PIP    := $(VENV)/bin/pip --disable-pip-version-check --quiet
+
+BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
+
+.PHONY: run test bench lint fuzz check-c clean
+
+run: $(VENV)/.built
+	$(VENV)/bin/python -m nsenter run
+
+test: $(VENV)/.built $(VENV)/.test-tools
+	$(VENV)/bin/python -m pytest
+
+bench: $(VENV)/.built $(VENV)/.test-tools
+	$(VENV)/bin/python benchmarks/launch.py
+
+lint: $(VENV)/.built $(VENV)/.lint-tools
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	clang-format --dry-run --Werror csrc/*.c csrc/*.h tests/csrc/*.c tests/csrc/*.h
+
+# The C alone: warnings are errors, the analyzer, the sanitizers, another architecture.
+check-c:
+	$(MAKE) -C tests/csrc check
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	$(MAKE) -C tests/csrc fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
+
+$(VENV)/bin/pip:
+	.ci/make-venv $(PYTHON) $(VENV)
+
+$(VENV)/.built: $(VENV)/bin/pip $(BUILD_INPUTS)
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.test-tools: $(VENV)/.built
+	$(PIP) install --editable '.[test]'
+	.ci/install-packages tests
+	@touch $@
+
+$(VENV)/.lint-tools: $(VENV)/.built
+	$(PIP) install --editable '.[lint]'
+	.ci/install-packages lint
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info nsenter/_nsexec.c nsenter/*.so nsenter/nsinit
+	$(MAKE) -C tests/csrc clean

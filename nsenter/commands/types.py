@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The namespace types: name, clone flag, whether this kernel has it, and how many one user may
+create (/proc/sys/user/max_*_namespaces)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nsenter.namespaces import NamespaceType, is_namespace_supported, namespace_types
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It takes none."""
+
+
+def _limit(kind: NamespaceType) -> str:
+    path = Path(f"/proc/sys/user/max_{kind.ns_name()}_namespaces")
+    return path.read_text().strip() if path.exists() else "-"
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print the table. 0, also where a type is not supported."""
+    print(f"{'type':8} {'OCI name':9} {'clone flag':11} {'supported':10} limit")
+    for kind in namespace_types():
+        supported = "yes" if is_namespace_supported(kind) else "no"
+        print(
+            f"{kind.ns_name():8} {kind.oci_name:9} {kind.clone_flag:#010x}  "
+            f"{supported:10} {_limit(kind)}"
+        )
+    return 0

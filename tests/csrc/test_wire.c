@@ -1,0 +1,177 @@
+/* Whatever is encoded is parsed to the same, and nothing is read past the end. */
+#include "bootstrap.h"
+#include "launch.h"
+
+#include "check.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static struct wire_attr number(uint16_t type, uint32_t value)
+{
+	return (struct wire_attr){ .type = type, .number = value };
+}
+
+static struct wire_attr text(uint16_t type, const char *value)
+{
+	return (struct wire_attr){ .type = type, .text = { value, strlen(value) } };
+}
+
+/* On the heap, and exactly as long as it is. */
+static uint8_t *encode(const struct wire_attr *attrs, size_t count, uint32_t *size)
+{
+	struct wire_error err;
+	uint8_t *out;
+
+	*size = wire_encode(&bootstrap_message, attrs, count, NULL, 0, &err);
+	CHECK(*size);
+	out = malloc(*size);
+	CHECK(out);
+	CHECK(wire_encode(&bootstrap_message, attrs, count, out, *size, &err) == *size);
+	return out;
+}
+
+static const struct wire_attr *everything(size_t *count)
+{
+	static struct wire_attr attrs[10];
+
+	attrs[0] = number(CLONE_FLAGS_ATTR, CLONE_NEWUSER | CLONE_NEWTIME);
+	attrs[1] = text(NS_PATHS_ATTR, "net:/proc/1/ns/net,mnt:/proc/1/ns/mnt");
+	attrs[2] = text(UIDMAPPATH_ATTR, "/usr/bin/newuidmap");
+	attrs[3] = text(UIDMAP_ATTR, "0 1000 1\n1 100000 65536\n");
+	attrs[4] = text(GIDMAP_ATTR, "0 1000 1\n");
+	attrs[5] = text(GIDMAPPATH_ATTR, "/usr/bin/newgidmap");
+	attrs[6] = number(SETGROUP_ATTR, 1);
+	attrs[7] = text(OOM_SCORE_ADJ_ATTR, "-500");
+	attrs[8] = number(ROOTLESS_EUID_ATTR, 1);
+	attrs[9] = text(TIMENSOFFSET_ATTR, "monotonic -1 0\nboottime 2 999999999\n");
+	*count = COUNT(attrs);
+	return attrs;
+}
+
+static void a_message_comes_back_as_it_was_put_in(void)
+{
+	struct wire_error err;
+	struct bootstrap boot;
+	size_t count;
+	const struct wire_attr *attrs = everything(&count);
+	uint32_t size;
+	uint8_t *blob = encode(attrs, count, &size);
+
+	CHECK(bootstrap_parse(blob, size, &boot, &err));
+	CHECK(boot.cloneflags == (CLONE_NEWUSER | CLONE_NEWTIME));
+	CHECK(boot.join.count == 2 && boot.join.items[1].flag == CLONE_NEWNS);
+	CHECK(span_equals(boot.join.items[0].path, "/proc/1/ns/net"));
+	CHECK(span_equals(boot.uidmap_path, "/usr/bin/newuidmap"));
+	CHECK(span_equals(boot.gidmap_path, "/usr/bin/newgidmap"));
+	CHECK(span_equals(boot.uidmap, "0 1000 1\n1 100000 65536\n"));
+	CHECK(span_equals(boot.oom_score_adj, "-500"));
+	CHECK(boot.setgroup && boot.rootless_euid);
+	free(blob);
+}
+
+static void every_truncation_is_refused(void)
+{
+	struct wire_error err;
+	struct bootstrap boot;
+	size_t count;
+	const struct wire_attr *attrs = everything(&count);
+	uint32_t size;
+	uint8_t *blob = encode(attrs, count, &size);
+
+	for (uint32_t cut = 0; cut < size; cut++) {
+		uint8_t *part = malloc(cut ? cut : 1);
+
+		CHECK(part);
+		memcpy(part, blob, cut);
+		CHECK(!bootstrap_parse(part, cut, &boot, &err) && err.reason);
+		/* Also where the header says that this is all there is. */
+		if (cut >= WIRE_HEADER_SIZE) {
+			memcpy(part, &cut, sizeof(cut));
+			bootstrap_parse(part, cut, &boot, &err);
+		}
+		free(part);
+	}
+	free(blob);
+}
+
+static void no_changed_byte_leads_outside(void)
+{
+	struct wire_error err;
+	struct bootstrap boot;
+	size_t count;
+	const struct wire_attr *attrs = everything(&count);
+	uint32_t size;
+	uint8_t *blob = encode(attrs, count, &size);
+
+	for (uint32_t at = 0; at < size; at++) {
+		for (unsigned value = 0; value < 256; value++) {
+			uint8_t before = blob[at];
+
+			blob[at] = (uint8_t)value;
+			bootstrap_parse(blob, size, &boot, &err);
+			blob[at] = before;
+		}
+	}
+	free(blob);
+}
+
+static void a_value_over_the_length_field_is_refused(void)
+{
+	static char big[WIRE_ATTR_MAX];
+	struct wire_attr attr = { .type = NS_PATHS_ATTR };
+	struct wire_error err;
+
+	memset(big, 'y', sizeof(big));
+	attr.text = (struct span){ big, 65530 };
+	CHECK(wire_encode(&bootstrap_message, &attr, 1, NULL, 0, &err) == 65552);
+	attr.text.len++;
+	CHECK(!wire_encode(&bootstrap_message, &attr, 1, NULL, 0, &err));
+	CHECK(err.attr == NS_PATHS_ATTR);
+}
+
+static void a_buffer_too_small_is_not_written_past(void)
+{
+	size_t count;
+	const struct wire_attr *attrs = everything(&count);
+	struct wire_error err;
+	uint32_t size = wire_encode(&bootstrap_message, attrs, count, NULL, 0, &err);
+
+	for (uint32_t cap = 0; cap < size; cap++) {
+		uint8_t *out = malloc(cap ? cap : 1);
+
+		CHECK(out);
+		CHECK(!wire_encode(&bootstrap_message, attrs, count, out, cap, &err));
+		free(out);
+	}
+}
+
+static void the_launch_message_has_its_own_type(void)
+{
+	const struct wire_attr attrs[] = {
+		{ .type = LAUNCH_HOSTNAME_ATTR, .text = { "box", 3 } },
+		{ .type = LAUNCH_CGROUP_FD_ATTR, .number = 7 },
+		{ .type = LAUNCH_TIMEOUT_ATTR, .number = UINT32_MAX },
+	};
+	uint8_t out[128];
+	struct wire_error err;
+	struct launch launch;
+	struct bootstrap boot;
+	uint32_t size = wire_encode(&launch_message, attrs, COUNT(attrs), out, sizeof(out), &err);
+
+	CHECK(size);
+	CHECK(launch_parse(out, size, &launch, &err));
+	CHECK(span_equals(launch.hostname, "box") && launch.cgroup_fd == 7);
+	CHECK(launch.timeout_ms == INT32_MAX && !launch.trace);
+	CHECK(!bootstrap_parse(out, size, &boot, &err));
+}
+
+int main(void)
+{
+	a_message_comes_back_as_it_was_put_in();
+	every_truncation_is_refused();
+	no_changed_byte_leads_outside();
+	a_value_over_the_length_field_is_refused();
+	a_buffer_too_small_is_not_written_past();
+	the_launch_message_has_its_own_type();
+	return 0;
+}
