@@ -16,6 +16,7 @@ test: $(VENV)/.built $(VENV)/.test-tools
 	$(VENV)/bin/python -m pytest
 
 bench: $(VENV)/.built $(VENV)/.test-tools
+	.ci/install-packages bench
 	$(VENV)/bin/python benchmarks/launch.py
 
 lint: $(VENV)/.built $(VENV)/.lint-tools
@@ -26,10 +27,12 @@ lint: $(VENV)/.built $(VENV)/.lint-tools
 
 # The C alone: warnings are errors, the analyzer, the sanitizers, another architecture.
 check-c:
+	.ci/install-packages c
 	$(MAKE) -C tests/csrc check
 
 FUZZ_SECONDS ?= 60
 fuzz:
+	.ci/install-packages c
 	$(MAKE) -C tests/csrc fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
 
 $(VENV)/bin/pip:

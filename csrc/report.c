@@ -7,10 +7,10 @@
  * An err with each of its bytes escaped still fits. */
 #define LINE_MAX_BYTES 4096
 
-static void write_line(int fd, struct text *line)
+static long write_line(int fd, struct text *line)
 {
 	text_add(line, "}\n");
-	sys_write(fd, line->data, line->len);
+	return sys_write(fd, line->data, line->len);
 }
 
 static void add_field(struct text *line, const char *key, const char *value)
@@ -137,15 +137,17 @@ void report_error(const struct report *report, const struct err *err)
 	}
 }
 
-void report_ready(const struct report *report)
+int report_ready(const struct report *report, struct err *err)
 {
 	char buf[64];
 	struct text line = TEXT_IN(buf);
+	long ret;
 
 	if (report->status_fd < 0)
-		return;
+		return 0;
 	add_field(&line, "type", "ready");
-	write_line(report->status_fd, &line);
+	ret = write_line(report->status_fd, &line);
+	return ret < 0 ? err_set(err, "write", "the status pipe: the launcher is gone", ret) : 0;
 }
 
 void report_trace(const struct report *report, const char *point)

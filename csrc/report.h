@@ -28,8 +28,9 @@ struct report {
 
 void report_log(const struct report *report, enum log_level level, const char *msg);
 void report_error(const struct report *report, const struct err *err);
-/* The payload is about to take over: what ends the status pipe now is its success. */
-void report_ready(const struct report *report);
+/* The payload is about to take over: what ends the status pipe now is its success. -1 where our
+ * launcher is gone; a payload that nobody waits for must not start. */
+int report_ready(const struct report *report, struct err *err);
 /* This stage has come to `point` now. */
 void report_trace(const struct report *report, const char *point);
 

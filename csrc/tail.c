@@ -135,7 +135,8 @@ int tail_exec(const struct nsexec *ns, char *const *argv, char *const *envp, str
 	else if (tail_keep_fds(ns->launch.keep_fds, CLOSE_RANGE_CLOEXEC, err) < 0)
 		return -1;
 	report_trace(&ns->report, "exec");
-	report_ready(&ns->report);
+	if (report_ready(&ns->report, err) < 0)
+		return -1;
 	if (has_slash(argv[0]))
 		ret = SYS3(SYS_execve, argv[0], argv, envp);
 	else

@@ -128,7 +128,10 @@ def _run(orders: dict[str, Any], channel: int, status: int) -> Any:
         target = _resolve(orders["target"])
     except (ImportError, AttributeError) as error:
         _fail(status, f"{orders['target']}: {error}", 2)
-    posix.write(status, b'{"type":"ready"}\n')
+    try:
+        posix.write(status, b'{"type":"ready"}\n')
+    except BrokenPipeError:  # the launcher is gone: nobody waits for this init
+        posix._exit(1)
     posix.close(status)
     return target(channel, *orders["args"])
 

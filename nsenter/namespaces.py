@@ -153,14 +153,14 @@ class Namespace:
     type: NamespaceType
     path: str = ""
 
-    def __init__(self, type: NamespaceType, path: str | os.PathLike[str] = "") -> None:
+    def __init__(self, type: NamespaceType | str, path: str | os.PathLike[str] = "") -> None:
         kind = NamespaceType.parse(type)
         # Not __post_init__, so that `path` may come in as a PathLike and be typed a plain str.
         object.__setattr__(self, "type", kind)
         object.__setattr__(self, "path", _checked_path(kind, path))
 
     @classmethod
-    def from_fd(cls, type: NamespaceType, fd: int) -> Namespace:
+    def from_fd(cls, type: NamespaceType | str, fd: int) -> Namespace:
         """The namespace that an open descriptor of the caller refers to.
 
         Args:
@@ -174,7 +174,7 @@ class Namespace:
         return cls(type, f"/proc/self/fd/{_checked_number('fd', fd, least=0)}")
 
     @classmethod
-    def from_pid(cls, type: NamespaceType, pid: int) -> Namespace:
+    def from_pid(cls, type: NamespaceType | str, pid: int) -> Namespace:
         """The namespace that process `pid` is in now.
 
         A pid can be reused before the path is opened; where that matters, open a pidfd and use
