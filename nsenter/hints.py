@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person may try, by the operation that failed and its errno. One table for all errors."""
+
+from __future__ import annotations
+
+from errno import (
+    EACCES,
+    EINVAL,
+    ENOENT,
+    ENOEXEC,
+    ENOSPC,
+    EPERM,
+    ESRCH,
+    ETIMEDOUT,
+)
+
+__all__ = ["hint_for"]
+
+_CREATE = ("clone", "clone3", "unshare")
+
+# (operations, errno, what to try)
+_TABLE: tuple[tuple[tuple[str, ...], int, str], ...] = (
+    (
+        _CREATE,
+        EPERM,
+        "without root, create a user namespace too (`--new user … --map-root`); refused even so: "
+        "sysctl kernel.unprivileged_userns_clone or kernel.apparmor_restrict_unprivileged_userns, "
+        "the seccomp filter of a container around us, or a chroot, in which none can be made",
+    ),
+    (
+        _CREATE,
+        ENOSPC,
+        "a limit in /proc/sys/user/max_*_namespaces is reached, or user namespaces are nested "
+        "over 32 deep",
+    ),
+    (
+        _CREATE,
+        EINVAL,
+        "the kernel lacks one of these namespaces: see `python -m nsenter types`",
+    ),
+    (
+        ("setns",),
+        EPERM,
+        "it takes CAP_SYS_ADMIN in the user namespace that owns the target: join that one as "
+        "well, or run as root",
+    ),
+    (
+        ("setns",),
+        EINVAL,
+        "it is a namespace of another kind, or the user namespace we are in, or a pid namespace "
+        "that is not below ours",
+    ),
+    (("setns",), ESRCH, "the process of the pidfd has ended"),
+    (("open",), ENOENT, "the process has ended, or the path is wrong"),
+    (("open",), EACCES, "it belongs to another user: run as that user or as root"),
+    (
+        ("write",),
+        EPERM,
+        "without root, one may map one's own id alone; more takes newuidmap and newgidmap "
+        "(Debian: uidmap) on PATH and ranges in /etc/subuid and /etc/subgid",
+    ),
+    (("write",), EACCES, "lowering it takes CAP_SYS_RESOURCE"),
+    (("write",), EINVAL, "the value is out of the kernel's range"),
+    (
+        ("run",),
+        EPERM,
+        "see this user's ranges in /etc/subuid and /etc/subgid, and that the tool is setuid root "
+        "or has its file capabilities",
+    ),
+    (("wait for",), ETIMEDOUT, "the tool hung and was killed: does the user database answer?"),
+    (("setresuid", "setresgid"), EINVAL, "the user namespace maps no id 0"),
+    (
+        ("sethostname", "mount"),
+        EPERM,
+        "it takes a new uts or mnt namespace, and in a container around us a /proc of which "
+        "nothing is masked",
+    ),
+    (
+        ("execve",),
+        ENOENT,
+        "it, or the interpreter that its first line names, is not in the root that is looked in",
+    ),
+    (("execve",), EACCES, "it is not executable by this user there"),
+    (("execve",), ENOEXEC, "it is no program of this machine's kind, or a script without #!"),
+    (
+        ("import",),
+        ENOENT,
+        "the init imports only what travels with it: name a module in PythonInit(modules=…), a "
+        "C extension in PythonInit(extensions=…)",
+    ),
+)
+
+_HINTS = {(operation, number): hint for names, number, hint in _TABLE for operation in names}
+
+
+def hint_for(operation: str, number: int) -> str:
+    """What to try after `operation` failed with errno `number`; "" where nothing is known."""
+    return _HINTS.get((operation, number), "")
