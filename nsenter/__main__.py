@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import sys
+
+from nsenter.errors import BootstrapError
 
 # Name, module below nsenter.commands, and what the help says.
 _COMMANDS = (
@@ -16,8 +19,11 @@ _COMMANDS = (
     ("stub", "stub", "take the place of `runc init` for a parent that speaks its protocol"),
 )
 
-# The command itself failed, not what it ran (as env(1), timeout(1) and docker have it).
+# As env(1), timeout(1) and docker have it: this command failed, or what it was to run is not
+# there, or cannot be executed.
 FAILED = 125
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,6 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _status_of(error: Exception) -> int:
+    if not isinstance(error, BootstrapError) or error.operation != "execve":
+        return FAILED
+    return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     args = _parser().parse_args(argv)
@@ -43,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         status: int = args.execute(args)
     except (OSError, ValueError, LookupError, ImportError) as error:
         print(f"nsenter: {error}", file=sys.stderr)
-        return FAILED
+        return _status_of(error)
     return status
 
 

@@ -33,6 +33,7 @@ from nsenter.interpreter import (
     open_shim,
     orders,
 )
+from nsenter.namespaces import NamespaceType
 
 __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_path"]
 
@@ -299,6 +300,13 @@ def _check_fds(pass_fds: Iterable[int]) -> set[int]:
     return fds
 
 
+def _check_owned(data: BootstrapData, kind: NamespaceType, what: str) -> None:
+    """What changes a namespace must not change the caller's."""
+    joined = any(ns.type == kind for ns in data.namespace_paths)
+    if not joined and not data.clone_flags & kind.clone_flag:
+        raise ValueError(f"{what}: this takes a new or joined {kind.ns_name()} namespace")
+
+
 def launch(
     data: BootstrapData,
     target: Program | PythonInit,
@@ -327,8 +335,8 @@ def launch(
         pass_fds: descriptors that it has besides, under their own numbers; no others.
         env: its environment; None: the caller's. A PythonInit sees it in os.environ.
         cwd: its working directory, a path in its root; None: as it comes.
-        hostname: of a new UTS namespace.
-        mount_proc: mount a new /proc, for a new pid and mount namespace.
+        hostname: of a new or joined UTS namespace.
+        mount_proc: mount a new /proc, in a new or joined mount namespace.
         cgroup: a descriptor of a cgroup v2 directory to start in (CLONE_INTO_CGROUP).
         timeout: seconds that the start may take, mapping tools included.
         trace: note the times of the stages in the child's `trace`.
@@ -339,6 +347,10 @@ def launch(
         ValueError, TypeError: an argument is bad; nothing was started.
         ModuleNotFoundError: a module of a PythonInit cannot travel.
     """
+    if hostname is not None:
+        _check_owned(data, NamespaceType.NEWUTS, f"hostname {hostname!r}")
+    if mount_proc:
+        _check_owned(data, NamespaceType.NEWNS, "mount_proc")
     blob = data.encode()
     settings = _Settings(cwd, hostname, mount_proc, cgroup, timeout, trace)
     with contextlib.ExitStack() as stack:
