@@ -16,7 +16,18 @@ if not sys.platform.startswith("linux"):
 # From "a message on the init pipe" to "in the namespaces".
 STAGES = [
     *("text", "err", "idmap", "namespaces", "wire", "bootstrap", "launch"),
-    *("clone", "sync", "report", "mapper", "nsexec", "environment", "tail"),
+    *(
+        "clone",
+        "sync",
+        "report",
+        "mapper",
+        "tool",
+        "settle",
+        "nsexec",
+        "environment",
+        "tail",
+        "exec",
+    ),
 ]
 HEADERS = [str(path) for path in sorted(Path("csrc").glob("*.h"))]
 COMPILE = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
@@ -92,6 +103,8 @@ setup(
     package_data={"nsenter": ["py.typed"]},
     cffi_modules=["csrc/build_binding.py:ffi"],
     ext_modules=[SHIM, NSINIT],
+    # The binding keeps to the stable ABI, and the other two products to none.
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
     cmdclass={"build_ext": BuildProducts},
     zip_safe=False,
 )

@@ -6,9 +6,12 @@ setup.py names this file; importing `nsenter._nsexec` needs nothing of it.
 
 from cffi import FFI
 
-# Everything but the two products' own entry points (nsinit.c, start.c, shim.c, bundle.c) and
-# the stages, which no thread of the caller may ever run.
-SOURCES = ["text", "err", "idmap", "namespaces", "wire", "bootstrap", "launch", "spawn"]
+# The codec, and what a child does that shares the caller's memory. Not the stages: no thread of the
+# caller may ever run them.
+SOURCES = [
+    *("text", "err", "idmap", "namespaces", "wire", "bootstrap", "launch"),
+    *("clone", "mapper", "tool", "settle", "tail", "exec", "spawn", "direct"),
+]
 
 CDEF = """
 struct span { const char *data; size_t len; };
@@ -48,17 +51,20 @@ bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
 struct err { const char *operation; int errnum; char subject[...]; };
 struct spawn {
     int exe_fd; const char *exe_path; char *const *argv; char *const *envp; int stdio[3];
-    const int *keep_fds; size_t keep_count; struct err err; ...;
+    const int *keep_fds; size_t keep_count; bool child_failed; int child_signal; struct err err; ...;
 };
+void spawn_split(char *strings, size_t count, char **array);
 int spawn_process(struct spawn *spawn, int *pidfd);
+#define DIRECT_DECLINED ...
+int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch, int *pidfd);
 
 static const int BOOTSTRAP_ATTR_COUNT;
 """
 
 INCLUDES = """
 #include "bootstrap.h"
+#include "direct.h"
 #include "launch.h"
-#include "spawn.h"
 
 static const struct wire_message *bootstrap_wire(void) { return &bootstrap_message; }
 static const struct wire_message *launch_wire(void) { return &launch_message; }

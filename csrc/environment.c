@@ -2,6 +2,7 @@
 /* What nsexec is told by environment variables: the descriptors, as runc passes them. */
 #include <limits.h>
 
+#include "exec.h"
 #include "nsexec.h"
 
 #define INITPIPE "_LIBCONTAINER_INITPIPE"
@@ -11,19 +12,6 @@
 #define STATUS	 "_NSENTER_STATUS"
 
 const char *const nsexec_variables[] = { INITPIPE, LOGPIPE, LOGLEVEL, INITTYPE, STATUS, NULL };
-
-const char *environment_get(char *const *envp, const char *name)
-{
-	size_t len = text_length(name);
-
-	for (; *envp; envp++) {
-		struct span key = { *envp, len };
-
-		if (span_equals(key, name) && (*envp)[len] == '=')
-			return *envp + len + 1;
-	}
-	return NULL;
-}
 
 static int fail(struct err *err, const char *name, const char *value, long ret)
 {

@@ -39,6 +39,27 @@ static int number_or(const struct wire_attr *attr, int otherwise)
 	return attr->number > INT_MAX ? INT_MAX : (int)attr->number;
 }
 
+/* "0,1,2,9": numbers that rise. */
+static bool check_fds(const struct wire_attr *attr, struct wire_error *err)
+{
+	struct span rest = attr->text;
+	unsigned least = 0;
+	unsigned fd;
+
+	while (rest.len) {
+		size_t at = (size_t)(rest.data - attr->text.data);
+
+		if (!launch_next_fd(&rest, &fd) || fd < least) {
+			*err = (struct wire_error){ attr->type,
+						    attr->offset + WIRE_ATTR_HEADER + (uint32_t)at,
+						    "not a list of numbers that rise" };
+			return false;
+		}
+		least = fd + 1;
+	}
+	return true;
+}
+
 bool launch_parse(const uint8_t *data, size_t size, struct launch *out, struct wire_error *err)
 {
 	struct wire_attr attrs[LAUNCH_ATTR_COUNT];
@@ -55,5 +76,5 @@ bool launch_parse(const uint8_t *data, size_t size, struct launch *out, struct w
 		.cgroup_fd = number_or(pick(attrs, LAUNCH_CGROUP_FD_ATTR), defaults.cgroup_fd),
 		.timeout_ms = number_or(pick(attrs, LAUNCH_TIMEOUT_ATTR), defaults.timeout_ms),
 	};
-	return true;
+	return check_fds(pick(attrs, LAUNCH_KEEP_FDS_ATTR), err);
 }

@@ -2,8 +2,8 @@
 #include "nsexec.h"
 
 #include "clone.h"
-#include "idmap.h"
 #include "mapper.h"
+#include "settle.h"
 #include "sync.h"
 
 #define STAGE_1 "stage 1 (child)"
@@ -47,50 +47,14 @@ static int update_oom_score_adj(const struct bootstrap *boot, struct err *err)
 
 /* ---- stage 2, INIT ------------------------------------------------------------------- */
 
-/* Whether there is a root to become: not where a new user namespace maps no id 0, nor for a user
- * of our own launcher who stays in the caller's. */
-static bool has_root(const struct nsexec *ns, struct span map)
-{
-	if (ns->boot.cloneflags & CLONE_NEWUSER)
-		return idmap_maps(map, 0);
-	if (namespaces_flags(&ns->boot.join) & CLONE_NEWUSER)
-		return true;
-	return !ns->launched || SYS0(SYS_geteuid) == 0;
-}
-
-static int become_root(const struct nsexec *ns, struct err *err)
-{
-	const struct bootstrap *boot = &ns->boot;
-	long ret;
-
-	if (has_root(ns, boot->uidmap) && (ret = SYS3(SYS_setresuid, 0, 0, 0)) < 0)
-		return err_set(err, "setresuid", "0", ret);
-	if (has_root(ns, boot->gidmap) && (ret = SYS3(SYS_setresgid, 0, 0, 0)) < 0)
-		return err_set(err, "setresgid", "0", ret);
-	if (!boot->rootless_euid && boot->setgroup && (ret = SYS2(SYS_setgroups, 0, 0)) < 0)
-		return err_set(err, "setgroups", "none", ret);
-	return 0;
-}
-
-static int settle(const struct nsexec *ns, struct err *err)
-{
-	long ret = SYS0(SYS_setsid);
-
-	if (ret < 0)
-		return err_set(err, "setsid", "", ret);
-	if (become_root(ns, err) < 0)
-		return -1;
-	/* Last, when the caller has put us in the cgroup that is to be the root. */
-	return namespaces_unshare(ns->boot.cloneflags & CLONE_NEWCGROUP, err);
-}
-
 static void stage_init(struct nsexec *ns, int sync_fd)
 {
 	struct err err;
 	int value;
 
 	enter_stage(ns, "init", "ns:[2:INIT]");
-	if (sync_wait(sync_fd, SYNC_GO, &value, STAGE_0, &err) < 0 || settle(ns, &err) < 0 ||
+	if (sync_wait(sync_fd, SYNC_GO, &value, STAGE_0, &err) < 0 ||
+	    settle(&ns->boot, ns->launched, &err) < 0 ||
 	    sync_send(sync_fd, SYNC_DONE, 0, STAGE_0, &err) < 0)
 		nsexec_fail(ns, &err);
 	sys_close(sync_fd);
@@ -146,7 +110,8 @@ static int unshare_user(const struct nsexec *ns, int sync_fd, struct err *err)
 		return -1;
 	set_dumpable(ns, false);
 	report_trace(&ns->report, "mapped");
-	if (has_root(ns, ns->boot.uidmap) && (ret = SYS3(SYS_setresuid, 0, 0, 0)) < 0)
+	if (settle_has_root(&ns->boot, ns->boot.uidmap, ns->launched) &&
+	    (ret = SYS3(SYS_setresuid, 0, 0, 0)) < 0)
 		return err_set(err, "setresuid", "0 in the new user namespace", ret);
 	return 0;
 }
@@ -270,7 +235,7 @@ static int reply(const struct nsexec *ns, int pid1, int pid2, int pidfd, struct 
 
 static int write_maps(const struct nsexec *ns, int pid, struct err *err)
 {
-	if (mapper_write(&ns->boot, pid, ns->launch.timeout_ms, err) < 0)
+	if (mapper_write(&ns->boot, pid, ns->init_fd, ns->launch.timeout_ms, err) < 0)
 		return -1;
 	report_trace(&ns->report, "mapped");
 	return 0;

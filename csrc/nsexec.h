@@ -37,7 +37,4 @@ void nsexec(struct nsexec *ns);
 /* Report `err` as this stage's and exit. */
 _Noreturn void nsexec_fail(const struct nsexec *ns, const struct err *err);
 
-/* The value of NAME in `NAME=value` strings, or NULL. */
-const char *environment_get(char *const *envp, const char *name);
-
 #endif

@@ -6,6 +6,8 @@
  * container could get at through /proc/self/exe cannot be written); any parent that speaks
  * runc's protocol may start it in the place of `runc init`.
  */
+#include "exec.h"
+#include "nsexec.h"
 #include "tail.h"
 
 static const char usage[] =
@@ -32,6 +34,27 @@ static void drop_variables(char **envp)
 	*kept = NULL;
 }
 
+/* Where another parent started us, the payload goes on with its pipes. */
+static void keep_pipes(const struct nsexec *ns)
+{
+	SYS3(SYS_fcntl, ns->init_fd, F_SETFD, 0);
+	if (ns->report.log_fd >= 0)
+		SYS3(SYS_fcntl, ns->report.log_fd, F_SETFD, 0);
+}
+
+/* Returns only on failure. */
+static int execute(const struct nsexec *ns, char *const *argv, char *const *envp, struct err *err)
+{
+	if (!ns->launched)
+		keep_pipes(ns);
+	else if (tail_keep_fds(ns->launch.keep_fds, CLOSE_RANGE_CLOEXEC, err) < 0)
+		return -1;
+	report_trace(&ns->report, "exec");
+	if (report_ready(&ns->report, err) < 0)
+		return -1;
+	return err_set(err, "execve", argv[0], exec_program(argv, envp));
+}
+
 int nsinit_main(int argc, char **argv, char **envp);
 
 int nsinit_main(int argc, char **argv, char **envp)
@@ -50,7 +73,7 @@ int nsinit_main(int argc, char **argv, char **envp)
 	nsexec(&ns);
 	if (ns.launched)
 		drop_variables(envp);
-	if (tail_prepare(&ns, &err) == 0)
-		tail_exec(&ns, argv + 1, envp, &err);
+	if (tail_prepare(&ns.launch, &err) == 0)
+		execute(&ns, argv + 1, envp, &err);
 	nsexec_fail(&ns, &err);
 }

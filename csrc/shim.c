@@ -7,12 +7,19 @@
  *
  * Without its own variables in the environment it does nothing.
  */
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __GLIBC__
+#include <nss.h>
+#endif
+
 #include "bundle.h"
+#include "exec.h"
+#include "nsexec.h"
 #include "tail.h"
 
 #define BUNDLE "_NSENTER_BUNDLE"
@@ -95,12 +102,39 @@ static int *thread_id_place(void)
 	return place;
 }
 
+/*
+ * What libc would look for by name later, and run, it gets now from the host or does without: the
+ * unwinder, which it loads when a thread is cut off, and the name services, which the root's
+ * nsswitch.conf would choose. Files there are data, and may be read.
+ */
+static void settle_libc(void)
+{
+#ifdef __GLIBC__
+	static const char *const databases[] = {
+		"aliases",  "ethers",	"group",  "gshadow",   "initgroups",
+		"netgroup", "networks", "passwd", "protocols", "publickey",
+		"rpc",	    "services", "shadow",
+	};
+
+	for (size_t i = 0; i < sizeof(databases) / sizeof(databases[0]); i++)
+		__nss_configure_lookup(databases[i], "files");
+	__nss_configure_lookup("hosts", "files dns");
+	/* Before 2.34 these were not in libc itself. */
+	if (!__GLIBC_PREREQ(2, 34)) {
+		dlopen("libnss_files.so.2", RTLD_NOW | RTLD_NODELETE);
+		dlopen("libnss_dns.so.2", RTLD_NOW | RTLD_NODELETE);
+	}
+#endif
+	dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_NODELETE);
+	/* The zone's file, too: later the same TZ is known already. */
+	tzset();
+}
+
 static int prepare(struct nsexec *ns, int bundle_fd, int argc, char **argv, struct err *err)
 {
 	if (bundle_install(bundle_fd, err) < 0)
 		return -1;
-	/* The zone's file is read now, from the host; later the same TZ is known already. */
-	tzset();
+	settle_libc();
 	ns->thread_id = thread_id_place();
 	return hide_arguments(argc, argv, err);
 }
@@ -130,7 +164,7 @@ static void boot(int argc, char **argv)
 	if (fd < 0 || prepare(&ns, fd, argc, argv, &err) < 0)
 		nsexec_fail(&ns, &err);
 	nsexec(&ns);
-	if (tail_prepare(&ns, &err) < 0 || tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0)
+	if (tail_prepare(&ns.launch, &err) < 0 || tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0)
 		nsexec_fail(&ns, &err);
 	report_trace(&ns.report, "boot");
 }

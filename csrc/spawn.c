@@ -7,8 +7,8 @@
 #include "spawn.h"
 
 #include <sched.h>
-#include <unistd.h>
 
+#include "exec.h"
 #include "sys.h"
 
 #define STACK_SIZE (64 * 1024)
@@ -72,14 +72,26 @@ static int keep_descriptors(struct spawn *spawn)
 
 static void execute(struct spawn *spawn)
 {
+	const char *name = spawn->exe_path ? spawn->exe_path : spawn->argv[0];
 	long ret;
 
+	spawn->executing = true;
 	if (spawn->exe_fd >= 0)
 		ret = SYS5(SYS_execveat, spawn->exe_fd, "", spawn->argv, spawn->envp,
 			   AT_EMPTY_PATH);
-	else
+	else if (spawn->exe_path)
 		ret = SYS3(SYS_execve, spawn->exe_path, spawn->argv, spawn->envp);
-	err_set(&spawn->err, "execve", spawn->exe_path, ret);
+	else
+		ret = exec_program(spawn->argv, spawn->envp);
+	err_set(&spawn->err, "execve", name, ret);
+}
+
+static int lead_process_group(const struct spawn *spawn, struct err *err)
+{
+	(void)spawn;
+	(void)err;
+	SYS2(SYS_setpgid, 0, 0);
+	return 0;
 }
 
 static int child(void *arg)
@@ -88,49 +100,72 @@ static int child(void *arg)
 	struct spawn *spawn = arg;
 
 	reset_signals();
-	SYS2(SYS_setpgid, 0, 0);
-	if (place_stdio(spawn) == 0 && keep_descriptors(spawn) == 0) {
+	if (spawn->inside(spawn, &spawn->err) == 0 && place_stdio(spawn) == 0 &&
+	    keep_descriptors(spawn) == 0) {
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof(no_signals));
 		execute(spawn);
 	}
+	spawn->child_failed = true;
 	sys_exit(127);
 }
 
 /* Run the child to its execve. No handler of the caller may run in it, so signals wait. */
 static int clone_child(struct spawn *spawn, uint8_t *stack, int *pidfd)
 {
+	const int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | (int)spawn->clone_flags;
 	const uint64_t all_signals = ~0ULL;
 	uint64_t before;
 	int pid;
 	int error;
 
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &before, sizeof(before));
-	pid = clone(child, stack + GUARD_SIZE + STACK_SIZE,
-		    CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, spawn, pidfd);
+	pid = clone(child, stack + GUARD_SIZE + STACK_SIZE, flags, spawn, pidfd);
 	error = errno;
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
 	if (pid < 0)
-		err_set(&spawn->err, "clone", spawn->exe_path, error);
+		err_set(&spawn->err, "clone", "a process", error);
 	return pid;
+}
+
+/* Reap a child that has not come to its program. */
+static int bury(struct spawn *spawn, int pidfd)
+{
+	siginfo_t info = { 0 };
+
+	SYS5(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED, 0);
+	sys_close(pidfd);
+	if (spawn->child_failed)
+		return -1;
+	spawn->child_failed = true;
+	spawn->child_signal = info.si_status;
+	return err_set(&spawn->err, "run", "killed", ECANCELED);
+}
+
+void spawn_split(char *strings, size_t count, char **array)
+{
+	for (size_t i = 0; i < count; i++) {
+		array[i] = strings;
+		strings += text_length(strings) + 1;
+	}
+	array[count] = NULL;
 }
 
 int spawn_process(struct spawn *spawn, int *pidfd)
 {
 	uint8_t *stack = mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
-	siginfo_t info;
 	int pid;
 
-	spawn->err.operation = NULL;
 	if (stack == MAP_FAILED)
 		return err_set(&spawn->err, "mmap", "a stack", errno);
+	if (!spawn->inside)
+		spawn->inside = lead_process_group;
+	spawn->executing = spawn->child_failed = false;
+	spawn->child_signal = 0;
 	mprotect(stack, GUARD_SIZE, PROT_NONE);
 	pid = clone_child(spawn, stack, pidfd);
 	munmap(stack, GUARD_SIZE + STACK_SIZE);
-	if (pid >= 0 && spawn->err.operation) {
-		SYS5(SYS_waitid, P_PIDFD, *pidfd, &info, WEXITED, 0);
-		close(*pidfd);
-		pid = -1;
-	}
-	return pid;
+	if (pid < 0 || (spawn->executing && !spawn->child_failed))
+		return pid;
+	return bury(spawn, *pidfd);
 }

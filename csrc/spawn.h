@@ -6,19 +6,34 @@
 #include "err.h"
 
 struct spawn {
-	int exe_fd; /* the program: an open descriptor, or -1 and then: */
+	/* The program: an open descriptor, or -1 and then argv[0], or exe_path where it is set. */
+	int exe_fd;
 	const char *exe_path;
 	char *const *argv;
 	char *const *envp;
 	int stdio[3];	     /* which descriptors become 0, 1 and 2 */
 	const int *keep_fds; /* which others are inherited, under their own numbers */
 	size_t keep_count;
-	/* Out: where it failed in the child. */
+
+	/* What the child does before its descriptors are put in place; NULL: it becomes the leader
+	 * of a process group. It shares the caller's memory: system calls by sys.h, no more. */
+	int (*inside)(const struct spawn *spawn, struct err *err);
+	const void *context;
+	uint32_t clone_flags;
+
+	/* Out. */
+	bool executing;	   /* the child has come to its execve */
+	int child_signal;  /* what killed it before that, or 0 */
+	bool child_failed; /* `err` is the child's */
 	struct err err;
 };
 
-/* Start it in a process group of its own, with default signal dispositions and nothing
- * blocked. Returns the pid, `*pidfd` close-on-exec; or -1 with spawn->err filled in. */
+/* `count` strings that lie one behind the other, each with its NUL, as an array that ends in NULL.
+ */
+void spawn_split(char *strings, size_t count, char **array);
+
+/* Start it with default signal dispositions and nothing blocked. Returns the pid, `*pidfd`
+ * close-on-exec; or -1 with spawn->err filled in, and no process left. */
 int spawn_process(struct spawn *spawn, int *pidfd);
 
 #endif

@@ -11,13 +11,12 @@ from __future__ import annotations
 import _imp
 import dis
 import fcntl
-import importlib.util
 import marshal
 import os
 import struct
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from types import CodeType
@@ -80,11 +79,26 @@ def sealed_memfd(name: str, content: bytes, *, executable: bool) -> int:
     return fd
 
 
+def _search_path(package: str) -> Sequence[str] | None:
+    """Where the submodules of a package are, without importing it where it is not imported."""
+    module = sys.modules.get(package)
+    if module is not None:
+        return getattr(module, "__path__", None)
+    spec = _find_spec(package)
+    return None if spec is None else spec.submodule_search_locations
+
+
 def _find_spec(name: str) -> ModuleSpec | None:
-    try:
-        return importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):
+    """As importlib.util.find_spec, which would import the packages that the module is in."""
+    package = name.rpartition(".")[0]
+    path = _search_path(package) if package else None
+    if package and path is None:
         return None
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, path)
+        if spec is not None:
+            return spec
+    return None
 
 
 def _is_there_already(name: str) -> bool:
@@ -124,7 +138,8 @@ def _imports_of_one(code: CodeType, package: str) -> Iterator[str]:
             continue
         if guarded and "JUMP" in instruction.opname and "FALSE" in instruction.opname:
             skipped_to = instruction.argval
-        guarded = instruction.argval == "TYPE_CHECKING"
+        if instruction.opname != "TO_BOOL":  # between the load and the jump since 3.13
+            guarded = instruction.argval == "TYPE_CHECKING"
         if instruction.opname == "IMPORT_NAME":
             yield from _import_names(instruction.argval, loaded[-2], loaded[-1], package)
         elif instruction.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
@@ -185,6 +200,13 @@ def _extension_path(name: str) -> str:
     return os.path.abspath(spec.origin)  # noqa: PTH100
 
 
+def _without_source(code: CodeType) -> bytes:
+    """Marshalled code under a file name that no traceback tries to open, in whatever root."""
+    copy = marshal.loads(marshal.dumps(code))
+    _imp._fix_co_filename(copy, f"<{code.co_filename}>")  # type: ignore[attr-defined]
+    return marshal.dumps(copy)
+
+
 def _pack(modules: dict[str, tuple[CodeType, bool]], extensions: Iterable[str]) -> bytes:
     extensions = list(extensions)
     tables = _HEADER.size + len(modules) * _MODULE.size + len(extensions) * _EXTENSION.size
@@ -196,7 +218,7 @@ def _pack(modules: dict[str, tuple[CodeType, bool]], extensions: Iterable[str]) 
         return offset
 
     def record(name: str, code: CodeType, is_package: bool) -> bytes:
-        data = marshal.dumps(code)
+        data = _without_source(code)
         return _MODULE.pack(place(name.encode() + b"\0"), place(data), len(data), int(is_package))
 
     records = b"".join(record(name, *entry) for name, entry in modules.items())
@@ -206,7 +228,7 @@ def _pack(modules: dict[str, tuple[CodeType, bool]], extensions: Iterable[str]) 
 
 
 def _build(modules: frozenset[str], extensions: tuple[str, ...]) -> Bundle:
-    code = _collect((*_BOOT_MODULES, *modules))
+    code = _collect((*_BOOT_MODULES, "nsenter.boot", *modules))
     missing = sorted(n for n in modules if n not in code and not _is_there_already(n))
     if missing:
         raise ModuleNotFoundError(
@@ -214,9 +236,10 @@ def _build(modules: frozenset[str], extensions: tuple[str, ...]) -> Bundle:
             + (" (a C extension goes into extensions=…)" if _find_spec(missing[0]) else ""),
             name=missing[0],
         )
-    boot = _collect(["nsenter.boot"])["nsenter.boot"]
-    paths = {name: _extension_path(name) for name in extensions}
-    content = _pack({**code, "runpy": boot}, paths.values())
+    # One that is built into this interpreter is there already.
+    travelling = (name for name in extensions if name not in sys.builtin_module_names)
+    paths = {name: _extension_path(name) for name in travelling}
+    content = _pack({**code, "runpy": code["nsenter.boot"]}, paths.values())
     fd = sealed_memfd("nsenter-bundle", content, executable=False)
     return Bundle(fd, paths, frozenset(code))
 

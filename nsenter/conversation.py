@@ -45,19 +45,24 @@ class Conversation:
         self._stage2 = 0
         self._stage2_fd = -1
         self._ready = False
+        self._ended = False  # nobody is left who could report
         self._errors: list[dict[str, Any]] = []
         self._trace: list[TracePoint] = []
         self._partial = b""
 
-    def hold(self, outgoing: bytes, timeout: float) -> Child:
+    def hold(self, outgoing: memoryview, timeout: float) -> Child:
         """Have the talk. Returns the process in stage 2, its channel not yet decided on.
+
+        Args:
+            outgoing: what is left to send.
+            timeout: seconds.
 
         Raises:
             BootstrapError: it did not come to the payload; all stages are gone then.
         """
         started = time.time_ns()
         try:
-            self._talk(memoryview(outgoing), time.monotonic() + timeout)
+            self._talk(outgoing, time.monotonic() + timeout)
             if self._errors or not self._ready:
                 raise self._failure()
         except BaseException:
@@ -75,7 +80,7 @@ class Conversation:
         self._channel.setblocking(False)
         poller = select.poll()
         poller.register(self._status, select.POLLIN)
-        poller.register(self._channel, select.POLLIN | select.POLLOUT)
+        poller.register(self._channel, select.POLLIN | (select.POLLOUT if outgoing else 0))
         while True:
             for fd, events in self._wait(poller, deadline):
                 if fd == self._status:
@@ -142,6 +147,7 @@ class Conversation:
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
             self._take(json.loads(line))
+        self._ended = not data
         return bool(data)
 
     def _take(self, record: dict[str, Any]) -> None:
@@ -175,10 +181,11 @@ class Conversation:
             ("parent", os.P_PIDFD, self._pidfd),
             ("child", os.P_PGID, self._pid),
         ):
-            ended = _peek_at_the_dead(which, number)
+            # A process closes its descriptors a moment before it is a zombie: when all have,
+            # and none has become the payload, waiting for one to be is safe, and short.
+            ended = _peek_at_the_dead(which, number, wait=self._ended and not self._ready)
             if ended and ended.si_code != os.CLD_EXITED:
-                name = signal.Signals(ended.si_status).name
-                return BootstrapError(stage, "run", f"killed by {name}", errno.ECANCELED)
+                return BootstrapError.killed(stage, ended.si_status)
         return None
 
     def _destroy(self) -> None:
@@ -187,14 +194,25 @@ class Conversation:
         self._read_last_reply()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, signal.SIGKILL)
-        if self._stage2_fd >= 0:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(self._stage2_fd, signal.SIGKILL)
-            _reap(os.P_PIDFD, self._stage2_fd)
-            os.close(self._stage2_fd)
-            self._stage2_fd = -1
+        if self._stage2:
+            self._destroy_stage2()
         while _reap(os.P_PGID, self._pid):
             pass
+        # One that was killed before it could make the group is not in it.
+        _reap(os.P_PIDFD, self._pidfd)
+
+    def _destroy_stage2(self) -> None:
+        """By its pid where there was no room for a pidfd: it is our child and not reaped yet."""
+        if self._stage2_fd < 0:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self._stage2, signal.SIGKILL)
+            _reap(os.P_PID, self._stage2)
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(self._stage2_fd, signal.SIGKILL)
+        _reap(os.P_PIDFD, self._stage2_fd)
+        os.close(self._stage2_fd)
+        self._stage2_fd = -1
 
     def _read_last_reply(self) -> None:
         """Stage 2 leaves the group only after the reply is sent: then we must know its pid."""
@@ -217,10 +235,10 @@ def _reap(which: int, number: int) -> bool:
     return True
 
 
-def _peek_at_the_dead(which: int, number: int) -> os.waitid_result | None:
+def _peek_at_the_dead(which: int, number: int, *, wait: bool) -> os.waitid_result | None:
     if number <= 0:
         return None
     try:
-        return os.waitid(which, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return os.waitid(which, number, os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG))
     except ChildProcessError:
         return None

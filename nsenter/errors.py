@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 
 from nsenter.hints import hint_for
 
@@ -48,6 +50,15 @@ class BootstrapError(OSError):
         self.operation = operation
         self.subject = subject
         self.hint = hint_for(operation, number)
+
+    @classmethod
+    def killed(cls, stage: str, number: int) -> BootstrapError:
+        """A stage was killed by signal `number` before it had done its part."""
+        try:
+            name = signal.Signals(number).name
+        except ValueError:  # a real-time signal
+            name = f"signal {number}"
+        return cls(stage, "run", f"killed by {name}", errno.ECANCELED)
 
     def __reduce__(self) -> tuple[type[BootstrapError], tuple[str, str, str, int]]:
         return type(self), (self.stage, self.operation, self.subject, self.errno or 0)

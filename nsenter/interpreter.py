@@ -58,7 +58,10 @@ def boot_environment(bundle: Bundle, channel: int, status: int, shim_fd: int) ->
     shim = os.fsencode(_SHIM)
     if any(c in b" :" for c in shim):
         shim = b"/proc/self/fd/%d" % shim_fd
+    # An interpreter whose libpython is found that way must be found that way again.
+    libraries = os.environb.get(b"LD_LIBRARY_PATH")
     return {
+        **({b"LD_LIBRARY_PATH": libraries} if libraries else {}),
         b"LD_PRELOAD": shim,
         b"_NSENTER_BUNDLE": b"%d" % bundle.fd,
         FDS_VARIABLE: b"%d,%d" % (channel, status),

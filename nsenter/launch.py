@@ -17,15 +17,12 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nsenter import wire
-from nsenter._nsexec import ffi, lib
 from nsenter.bootstrap import BootstrapData
 from nsenter.bundle import Bundle, bundle_for, sealed_memfd
 from nsenter.child import Child, TracePoint
 from nsenter.conversation import Conversation
-from nsenter.errors import BootstrapError
 from nsenter.interpreter import (
     boot_argv,
     boot_environment,
@@ -34,6 +31,7 @@ from nsenter.interpreter import (
     orders,
 )
 from nsenter.namespaces import NamespaceType
+from nsenter.spawn import Spawn
 
 __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_path"]
 
@@ -146,51 +144,6 @@ def _borrowed_fds(data: BootstrapData) -> set[int]:
     return {int(n) for n in numbers if n.isdecimal()}
 
 
-def _char_array(words: Iterable[bytes]) -> tuple[Any, list[Any]]:
-    """A NULL-terminated char*[], and what must be kept alive for it."""
-    kept = [ffi.new("char[]", word) for word in words]
-    return ffi.new("char *[]", [*kept, ffi.NULL]), kept
-
-
-@dataclass
-class _Spawn:
-    """One spawn: the executable, its words and environment, and what follows on the init pipe."""
-
-    exe_fd: int  # -1: by its path
-    exe_path: str
-    argv: list[bytes]
-    environment: dict[bytes, bytes]
-    inherited: set[int]  # descriptors for the stages
-    kept: set[int]  # descriptors for the payload
-    orders: bytes = b""
-
-    def run(self, stdio: tuple[int, int, int]) -> tuple[int, int]:
-        """Start it; returns its pid and a pidfd."""
-        argv, kept_argv = _char_array(self.argv)
-        envp, kept_envp = _char_array(b"%b=%b" % item for item in self.environment.items())
-        exe_path = ffi.new("char[]", os.fsencode(self.exe_path))
-        numbers = sorted((self.inherited | self.kept) - {0, 1, 2})
-        keep_fds = ffi.new("int[]", numbers)
-        spawn = ffi.new(
-            "struct spawn *",
-            {
-                "exe_fd": self.exe_fd, "exe_path": exe_path, "argv": argv, "envp": envp,
-                "stdio": stdio, "keep_fds": keep_fds, "keep_count": len(numbers),
-            },
-        )  # fmt: skip
-        pidfd = ffi.new("int *", -1)
-        pid = lib.spawn_process(spawn, pidfd)
-        del kept_argv, kept_envp
-        if pid < 0:
-            raise BootstrapError(
-                "launcher",
-                ffi.string(spawn.err.operation).decode(),
-                os.fsdecode(ffi.string(spawn.err.subject)),
-                spawn.err.errnum,
-            )
-        return pid, pidfd[0]
-
-
 @contextlib.contextmanager
 def _high_fd(fd: int) -> Iterator[int]:
     """Owns a descriptor, moved out of 0 … 2 where the caller has those closed."""
@@ -229,35 +182,6 @@ class _Pipes:
         self._child_ends.close()
 
 
-def _spawn_program(target: Program, env: Environment | None, pipes: _Pipes) -> _Spawn:
-    return _Spawn(
-        exe_fd=_nsinit_memfd(),
-        exe_path=str(_NSINIT),
-        argv=[b"nsinit", *_checked_argv(target.argv)],
-        environment={**_encode_environment(env), **pipes.environment()},
-        inherited=pipes.child_fds(),
-        kept=set(),
-    )
-
-
-def _spawn_python(
-    target: PythonInit, env: Environment | None, pipes: _Pipes, stack: contextlib.ExitStack
-) -> _Spawn:
-    bundle = target.bundle()
-    shim = stack.enter_context(_high_fd(open_shim()))
-    words = [target.target, *map(str, target.args)]
-    boot = boot_environment(bundle, pipes.child_channel, pipes.child_status, shim)
-    return _Spawn(
-        exe_fd=-1,
-        exe_path=interpreter_path(),
-        argv=boot_argv(),
-        environment={**boot, **pipes.environment()},
-        inherited={bundle.fd, shim},
-        kept=pipes.child_fds(),
-        orders=orders(target.target, words, target.args, _encode_environment(env), bundle),
-    )
-
-
 @dataclass(frozen=True)
 class _Settings:
     """What the second message says."""
@@ -276,7 +200,8 @@ class _Settings:
             LaunchAttribute.CWD: _optional_text("cwd", self.cwd),
             LaunchAttribute.KEEP_FDS: ",".join(map(str, sorted(kept))).encode(),
             LaunchAttribute.CGROUP_FD: self.cgroup,
-            LaunchAttribute.TIMEOUT: min(int(self.timeout * 1000), _INT_MAX),
+            # A mapping tool's: a bit less than ours, so that it is the tool which is named.
+            LaunchAttribute.TIMEOUT: min(int(self.timeout * 900), _INT_MAX),
             LaunchAttribute.TRACE: int(self.trace),
         }
         present = ((type, value) for type, value in attributes.items() if value is not None)
@@ -305,6 +230,68 @@ def _check_owned(data: BootstrapData, kind: NamespaceType, what: str) -> None:
     joined = any(ns.type == kind for ns in data.namespace_paths)
     if not joined and not data.clone_flags & kind.clone_flag:
         raise ValueError(f"{what}: this takes a new or joined {kind.ns_name()} namespace")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One launch, checked and encoded as far as it does not depend on which way it goes."""
+
+    blob: bytes
+    settings: _Settings
+    environment: dict[bytes, bytes]
+    stdio: tuple[int, int, int]
+    kept: set[int]  # descriptors for the payload
+    lent: set[int]  # descriptors for the stages
+
+    def direct(self, program: Program) -> Child | None:
+        """The short way; None where it takes the stages."""
+        spawn = Spawn(_checked_argv(program.argv), self.environment, self.stdio, self.kept)
+        started = spawn.run_direct(self.blob, self.settings.encode(self.kept))
+        return Child(*started, None, []) if started else None
+
+    def program(self, program: Program) -> Child:
+        """By nsinit and its stages."""
+        argv = [b"nsinit", *_checked_argv(program.argv)]
+        with contextlib.ExitStack() as stack:
+            pipes = _Pipes(stack)
+            environment = {**self.environment, **pipes.environment()}
+            keep = self.kept | self.lent | pipes.child_fds()
+            spawn = Spawn(argv, environment, self.stdio, keep, _nsinit_memfd())
+            return self._converse(spawn, pipes, self.settings.encode(self.kept))
+
+    def python(self, init: PythonInit) -> Child:
+        """By the interpreter, with the shim going through the stages."""
+        bundle = init.bundle()
+        with contextlib.ExitStack() as stack:
+            pipes = _Pipes(stack)
+            shim = stack.enter_context(_high_fd(open_shim()))
+            boot = boot_environment(bundle, pipes.child_channel, pipes.child_status, shim)
+            environment = {**boot, **pipes.environment()}
+            kept = self.kept | pipes.child_fds()
+            keep = kept | self.lent | {bundle.fd, shim}
+            executable = os.fsencode(interpreter_path())
+            spawn = Spawn(boot_argv(), environment, self.stdio, keep, executable)
+            words = [init.target, *map(str, init.args)]
+            body = orders(init.target, words, init.args, self.environment, bundle)
+            child = self._converse(spawn, pipes, self.settings.encode(kept) + body)
+            pipes.channel.setblocking(True)
+            # Not dup(): the process runs, and what could fail now would leave it.
+            fd = pipes.channel.detach()
+            child.channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
+            return child
+
+    def _converse(self, spawn: Spawn, pipes: _Pipes, outgoing: bytes) -> Child:
+        # What fits into the socket is there before stage 0 is, which then need not wait for it.
+        outgoing = self.blob + outgoing
+        pipes.channel.setblocking(False)
+        sent = pipes.channel.send(outgoing)
+        pid, pidfd = spawn.run()
+        try:
+            pipes.close_child_ends()
+            conversation = Conversation(pid, pidfd, pipes.channel, pipes.status)
+            return conversation.hold(memoryview(outgoing)[sent:], self.settings.timeout)
+        finally:
+            os.close(pidfd)
 
 
 def launch(
@@ -351,22 +338,14 @@ def launch(
         _check_owned(data, NamespaceType.NEWUTS, f"hostname {hostname!r}")
     if mount_proc:
         _check_owned(data, NamespaceType.NEWNS, "mount_proc")
-    blob = data.encode()
-    settings = _Settings(cwd, hostname, mount_proc, cgroup, timeout, trace)
-    with contextlib.ExitStack() as stack:
-        pipes = _Pipes(stack)
-        if isinstance(target, Program):
-            spawn = _spawn_program(target, env, pipes)
-        else:
-            spawn = _spawn_python(target, env, pipes, stack)
-        spawn.kept |= {0, 1, 2} | _check_fds(pass_fds)
-        spawn.inherited |= _borrowed_fds(data) | ({cgroup} if cgroup is not None else set())
-        outgoing = blob + settings.encode(spawn.kept) + spawn.orders
-        pid, pidfd = spawn.run((stdin, stdout, stderr))
-        stack.callback(os.close, pidfd)
-        pipes.close_child_ends()
-        child = Conversation(pid, pidfd, pipes.channel, pipes.status).hold(outgoing, timeout)
-        if isinstance(target, PythonInit):
-            pipes.channel.setblocking(True)
-            child.channel = pipes.channel.dup()
-        return child
+    job = _Job(
+        blob=data.encode(),
+        settings=_Settings(cwd, hostname, mount_proc, cgroup, timeout, trace),
+        environment=_encode_environment(env),
+        stdio=(stdin, stdout, stderr),
+        kept={0, 1, 2} | _check_fds(pass_fds),
+        lent=_borrowed_fds(data) | ({cgroup} if cgroup is not None else set()),
+    )
+    if isinstance(target, PythonInit):
+        return job.python(target)
+    return job.direct(target) or job.program(target)

@@ -2,8 +2,9 @@
 """Run a command in new and joined namespaces.
 
 Without a command it shows around inside, in every namespace that this kernel has, with Python
-as PID 1. The exit status is the command's; 128 + N where signal N killed it; where it could not
-be started 127 (it is not there), 126 (it cannot be executed) or 125. SIGINT, SIGTERM and the like are passed on; the second of them kills.
+as PID 1. The exit status is the command's; 128 + N where signal N killed it; 127 where it is not
+there, 126 where it cannot be executed, 125 where something else failed. SIGINT, SIGTERM and the
+like are passed on; the second of them kills.
 
 examples:
   python -m nsenter run

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stages exist to join namespaces and to write id maps from outside. A program in new namespaces
+ * alone needs neither: the spawned child is cloned into them, settles and executes, and two
+ * processes and a dozen messages are saved. Until then it shares the caller's memory, so nothing
+ * may happen that makes that memory another user's or readable to one:
+ *
+ * - nothing is joined: there is nobody in a new namespace but the child;
+ * - its host ids stay the caller's, all of them: a change would mark the shared memory as not
+ *   dumpable for good, or let another user look into it.
+ *
+ * Only an unprivileged caller maps ids here, its own: one line that the child may write itself.
+ */
+#include "direct.h"
+
+#include "bootstrap.h"
+#include "idmap.h"
+#include "launch.h"
+#include "mapper.h"
+#include "settle.h"
+#include "tail.h"
+
+struct orders {
+	struct bootstrap boot;
+	struct launch launch;
+};
+
+/* A time namespace is entered by a process that is made after it, and its flag is a bit of
+ * clone(2)'s exit signal; a cgroup is entered by clone3(2). */
+#define DIRECT_FLAGS (NAMESPACE_FLAGS & ~CLONE_NEWTIME)
+
+static bool same_ids(long call, uint32_t *id)
+{
+	uint32_t ids[3] = { 0 };
+
+	if (SYS3(call, &ids[0], &ids[1], &ids[2]) < 0)
+		return false;
+	*id = ids[0];
+	return ids[0] == ids[1] && ids[1] == ids[2];
+}
+
+/* One line, for the id that the caller has. */
+static bool maps_own_id_only(struct span map, uint32_t id)
+{
+	struct idmap only;
+	struct span line;
+
+	return span_line(&map, &line) && map.len == 0 && !idmap_parse_line(line, &only) &&
+	       only.size == 1 && only.host == id;
+}
+
+static bool keeps_ids(const struct bootstrap *boot)
+{
+	uint32_t uid, gid;
+
+	if (!same_ids(SYS_getresuid, &uid) || !same_ids(SYS_getresgid, &gid))
+		return false;
+	if (!(boot->cloneflags & CLONE_NEWUSER))
+		return uid != 0 || gid == 0;
+	return boot->rootless_euid && !boot->setgroup && maps_own_id_only(boot->uidmap, uid) &&
+	       maps_own_id_only(boot->gidmap, gid) && sys_prctl(PR_GET_DUMPABLE, 0) == 1;
+}
+
+static bool is_direct(const struct orders *orders)
+{
+	return orders->boot.join.count == 0 && !(orders->boot.cloneflags & ~DIRECT_FLAGS) &&
+	       !orders->boot.oom_score_adj.data && orders->launch.cgroup_fd < 0 &&
+	       !orders->launch.trace && keeps_ids(&orders->boot);
+}
+
+static int enter(const struct orders *orders, struct err *err)
+{
+	if ((orders->boot.cloneflags & CLONE_NEWUSER) && mapper_write_own(&orders->boot, err) < 0)
+		return -1;
+	if (settle(&orders->boot, true, err) < 0)
+		return -1;
+	return tail_prepare(&orders->launch, err);
+}
+
+static int enter_as_child(const struct spawn *spawn, struct err *err)
+{
+	int result;
+
+	/* A payload whose launcher is gone must not start. */
+	sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
+	result = enter(spawn->context, err);
+	sys_prctl(PR_SET_PDEATHSIG, 0);
+	return result;
+}
+
+int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch, int *pidfd)
+{
+	struct orders orders;
+	struct wire_error wire;
+
+	if (!bootstrap_parse((const uint8_t *)bootstrap.data, bootstrap.len, &orders.boot, &wire) ||
+	    !launch_parse((const uint8_t *)launch.data, launch.len, &orders.launch, &wire) ||
+	    !is_direct(&orders))
+		return DIRECT_DECLINED;
+	spawn->inside = enter_as_child;
+	spawn->context = &orders;
+	spawn->clone_flags = orders.boot.cloneflags & ~(uint32_t)CLONE_NEWCGROUP;
+	return spawn_process(spawn, pidfd);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Executing a program by its name. */
+#ifndef NSX_EXEC_H
+#define NSX_EXEC_H
+
+/* The value of NAME in `NAME=value` strings, or NULL. */
+const char *environment_get(char *const *envp, const char *name);
+
+/* Execute argv[0]; without a slash it is found in the PATH of `envp`, as execvp(3) does. Returns
+ * only on failure, with -errno. */
+long exec_program(char *const *argv, char *const *envp);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "settle.h"
+
+#include "idmap.h"
+
+bool settle_has_root(const struct bootstrap *boot, struct span map, bool launched)
+{
+	if (boot->cloneflags & CLONE_NEWUSER)
+		return idmap_maps(map, 0);
+	if (namespaces_flags(&boot->join) & CLONE_NEWUSER)
+		return true;
+	return !launched || SYS0(SYS_geteuid) == 0;
+}
+
+static int become_root(const struct bootstrap *boot, bool launched, struct err *err)
+{
+	long ret;
+
+	if (settle_has_root(boot, boot->uidmap, launched) &&
+	    (ret = SYS3(SYS_setresuid, 0, 0, 0)) < 0)
+		return err_set(err, "setresuid", "0", ret);
+	if (settle_has_root(boot, boot->gidmap, launched) &&
+	    (ret = SYS3(SYS_setresgid, 0, 0, 0)) < 0)
+		return err_set(err, "setresgid", "0", ret);
+	if (!boot->rootless_euid && boot->setgroup && (ret = SYS2(SYS_setgroups, 0, 0)) < 0)
+		return err_set(err, "setgroups", "none", ret);
+	return 0;
+}
+
+int settle(const struct bootstrap *boot, bool launched, struct err *err)
+{
+	long ret = SYS0(SYS_setsid);
+
+	if (ret < 0)
+		return err_set(err, "setsid", "", ret);
+	if (become_root(boot, launched, err) < 0)
+		return -1;
+	/* Last, when the caller has put us in the cgroup that is to be the root. */
+	return namespaces_unshare(boot->cloneflags & CLONE_NEWCGROUP, err);
+}
