@@ -80,9 +80,30 @@ static int write_map(int pid, const char *file, struct span map, struct span too
 	return check_written(path, tool_path, err);
 }
 
+/* In another pid namespace's /proc, our numbers are strangers'. */
+static int check_proc(struct err *err)
+{
+	char link[16];
+	char own[16];
+	struct text t = TEXT_IN(own);
+	long n = SYS4(SYS_readlinkat, AT_FDCWD, "/proc/self", link, sizeof(link));
+
+	text_add_number(&t, sys_getpid());
+	if (n < 0)
+		return err_set(err, "readlink", "/proc/self", n);
+	if (!span_equals((struct span){ link, (size_t)n }, text_end(&t)))
+		return err_set(err, "write", "the id maps: /proc is of another pid namespace",
+			       EXDEV);
+	return 0;
+}
+
 int mapper_write(const struct bootstrap *boot, int pid, int init_fd, int tool_timeout_ms,
 		 struct err *err)
 {
+	if (!(boot->cloneflags & CLONE_NEWUSER))
+		return 0;
+	if (check_proc(err) < 0)
+		return -1;
 	if (boot->rootless_euid && !boot->setgroup && deny_setgroups(pid, err) < 0)
 		return -1;
 	if (write_map(pid, "uid_map", boot->uidmap, boot->uidmap_path, init_fd, tool_timeout_ms,

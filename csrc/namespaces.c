@@ -180,6 +180,15 @@ static int join_each(const struct namespace_list *list, uint32_t wanted, uint32_
 	return result;
 }
 
+/* A borrowed descriptor may be the payload's as well: then it is made open again. */
+static void give_up(const struct namespace_join *ns)
+{
+	if (ns->borrowed)
+		SYS3(SYS_fcntl, ns->fd, F_SETFD, FD_CLOEXEC);
+	else
+		sys_close(ns->fd);
+}
+
 /*
  * Which privilege a join needs depends on who owns the namespace: the host's (then it must
  * happen before the user namespace is joined, and with it the host's privileges lost) or the
@@ -205,21 +214,15 @@ int namespaces_join(struct namespace_list *list, struct err *err)
 	if (result < 0)
 		return -1;
 	for (size_t i = 0; i < list->count; i++)
-		sys_close(list->items[i].fd);
+		give_up(&list->items[i]);
 	return 0;
 }
 
-int namespaces_unshare(uint32_t flags, struct err *err)
+int namespaces_refused(uint32_t flags, const char *operation, long ret, struct err *err)
 {
-	char names[ERR_SUBJECT_MAX];
+	char names[64];
 	struct text t = TEXT_IN(names);
-	long ret;
 
-	if (!flags)
-		return 0;
-	ret = SYS1(SYS_unshare, flags);
-	if (ret == 0)
-		return 0;
 	for (size_t i = 0; i < NAMESPACE_KINDS; i++) {
 		if (!(flags & kinds[i].flag))
 			continue;
@@ -227,5 +230,12 @@ int namespaces_unshare(uint32_t flags, struct err *err)
 			text_add(&t, ",");
 		text_add(&t, kinds[i].name);
 	}
-	return err_set(err, "unshare", text_end(&t), ret);
+	return err_set(err, operation, text_end(&t), ret);
+}
+
+int namespaces_unshare(uint32_t flags, struct err *err)
+{
+	long ret = flags ? SYS1(SYS_unshare, flags) : 0;
+
+	return ret < 0 ? namespaces_refused(flags, "unshare", ret, err) : 0;
 }

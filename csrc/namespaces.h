@@ -37,5 +37,7 @@ int namespaces_open(struct namespace_list *list, struct err *err);
 /* Join all that is open and close it. Becomes root in a user namespace that is joined. */
 int namespaces_join(struct namespace_list *list, struct err *err);
 int namespaces_unshare(uint32_t flags, struct err *err);
+/* The error of an operation that did not create them: "user,net". Returns -1. */
+int namespaces_refused(uint32_t flags, const char *operation, long ret, struct err *err);
 
 #endif

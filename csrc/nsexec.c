@@ -356,7 +356,7 @@ static long stage_parent_one_clone(struct nsexec *ns)
 		return pid;
 	}
 	if (pid < 0) {
-		err_set(&err, "clone3", STAGE_2, pid);
+		namespaces_refused(ns->boot.cloneflags, "clone3", pid, &err);
 		nsexec_fail(ns, &err);
 	}
 	if (write_maps(ns, (int)pid, &err) < 0 || reply(ns, 0, (int)pid, pidfd, &err) < 0 ||

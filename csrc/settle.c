@@ -22,6 +22,11 @@ static int become_root(const struct bootstrap *boot, bool launched, struct err *
 	if (settle_has_root(boot, boot->gidmap, launched) &&
 	    (ret = SYS3(SYS_setresgid, 0, 0, 0)) < 0)
 		return err_set(err, "setresgid", "0", ret);
+	/* The host's groups have no names in there, and open the host's files all the same. Where
+	 * setgroups(2) is denied, the namespace is its owner's, with the owner's own groups. */
+	if (launched && (namespaces_flags(&boot->join) & CLONE_NEWUSER) &&
+	    (ret = SYS2(SYS_setgroups, 0, 0)) < 0 && ret != -EPERM)
+		return err_set(err, "setgroups", "none", ret);
 	if (!boot->rootless_euid && boot->setgroup && (ret = SYS2(SYS_setgroups, 0, 0)) < 0)
 		return err_set(err, "setgroups", "none", ret);
 	return 0;

@@ -9,6 +9,7 @@
 #include <sched.h>
 
 #include "exec.h"
+#include "namespaces.h"
 #include "sys.h"
 
 #define STACK_SIZE (64 * 1024)
@@ -123,7 +124,7 @@ static int clone_child(struct spawn *spawn, uint8_t *stack, int *pidfd)
 	error = errno;
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
 	if (pid < 0)
-		err_set(&spawn->err, "clone", "a process", error);
+		namespaces_refused(spawn->clone_flags, "clone", error, &spawn->err);
 	return pid;
 }
 

@@ -90,14 +90,15 @@ def _set_environment(environment: dict[bytes, bytes]) -> None:
 
 
 def _json(text: str) -> str:
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return "".join(c if c.isprintable() else " " for c in quoted)
+    """Each byte outside of ASCII as the C writes it."""
+    raw = text.encode("utf-8", "surrogateescape")
+    return "".join(chr(b) if 0x20 <= b < 0x7F and b not in b'"\\' else f"\\u{b:04x}" for b in raw)
 
 
 def _fail(status: int, subject: str, number: int) -> NoReturn:
     record = (
         '{"type":"error","stage":"init","operation":"import",'
-        f'"subject":"{_json(subject)[:500]}","errno":{number}}}\n'
+        f'"subject":"{_json(subject[:300])}","errno":{number}}}\n'
     )
     posix.write(status, record.encode("ascii", "backslashreplace"))
     posix._exit(1)

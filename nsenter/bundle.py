@@ -90,6 +90,8 @@ def _search_path(package: str) -> Sequence[str] | None:
 
 def _find_spec(name: str) -> ModuleSpec | None:
     """As importlib.util.find_spec, which would import the packages that the module is in."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        return None
     package = name.rpartition(".")[0]
     path = _search_path(package) if package else None
     if package and path is None:

@@ -25,6 +25,7 @@ __all__ = ["Conversation"]
 _CHUNK = 1 << 16
 # How long the other stages may take to notice that one has failed.
 _AFTERMATH = 1.0
+_LONGEST_POLL = 86400.0  # poll(2) takes an int of milliseconds
 
 
 class Conversation:
@@ -50,17 +51,17 @@ class Conversation:
         self._trace: list[TracePoint] = []
         self._partial = b""
 
-    def hold(self, outgoing: memoryview, timeout: float) -> Child:
+    def hold(self, outgoing: memoryview, timeout: float, spawned_ns: int) -> Child:
         """Have the talk. Returns the process in stage 2, its channel not yet decided on.
 
         Args:
             outgoing: what is left to send.
             timeout: seconds.
+            spawned_ns: when stage 0 was started, of CLOCK_REALTIME.
 
         Raises:
             BootstrapError: it did not come to the payload; all stages are gone then.
         """
-        started = time.time_ns()
         try:
             self._talk(outgoing, time.monotonic() + timeout)
             if self._errors or not self._ready:
@@ -70,8 +71,9 @@ class Conversation:
             raise
         self._reap_stages()
         if self._trace:
-            self._trace.insert(0, TracePoint("launcher", "spawned", started))
+            self._trace.append(TracePoint("launcher", "spawn", spawned_ns))
             self._trace.append(TracePoint("launcher", "ready", time.time_ns()))
+            self._trace.sort(key=lambda point: point.ns)
         return Child(self._stage2, self._stage2_fd, None, self._trace)
 
     # ---- talking
@@ -97,7 +99,7 @@ class Conversation:
 
     def _wait(self, poller: select.poll, deadline: float) -> list[tuple[int, int]]:
         left = deadline - time.monotonic()
-        events = poller.poll(left * 1000) if left > 0 else []
+        events = poller.poll(min(left, _LONGEST_POLL) * 1000) if left > 0 else []
         if not events:
             raise self._failure() if self._errors else self._timed_out()
         return events

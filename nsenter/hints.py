@@ -59,7 +59,7 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str], ...] = (
         "without root, one may map one's own id alone; more takes newuidmap and newgidmap "
         "(Debian: uidmap) on PATH and ranges in /etc/subuid and /etc/subgid",
     ),
-    (("write",), EACCES, "lowering it takes CAP_SYS_RESOURCE"),
+    (("write",), EACCES, "it is another user's, or lowering it takes CAP_SYS_RESOURCE"),
     (("write",), EINVAL, "the value is out of the kernel's range"),
     (
         ("run",),

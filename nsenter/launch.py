@@ -14,8 +14,9 @@ import fcntl
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nsenter import wire
@@ -30,7 +31,7 @@ from nsenter.interpreter import (
     open_shim,
     orders,
 )
-from nsenter.namespaces import NamespaceType
+from nsenter.namespaces import Namespace, NamespaceType
 from nsenter.spawn import Spawn
 
 __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_path"]
@@ -156,6 +157,24 @@ def _high_fd(fd: int) -> Iterator[int]:
         os.close(fd)
 
 
+def _high_copy(fd: int) -> contextlib.AbstractContextManager[int]:
+    """A copy that is none of 0, 1, 2: in the child those are its streams."""
+    return _high_fd(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD))
+
+
+def _above_the_streams(data: BootstrapData, stack: contextlib.ExitStack) -> BootstrapData:
+    """Borrowed descriptors that are 0, 1 or 2 here are others in the child."""
+    low = _borrowed_fds(data) & {0, 1, 2}
+    moved = {f"{_BORROWED}{fd}": stack.enter_context(_high_copy(fd)) for fd in low}
+    if not moved:
+        return data
+    paths = (
+        Namespace.from_fd(ns.type, moved[ns.path]) if ns.path in moved else ns
+        for ns in data.namespace_paths
+    )
+    return replace(data, namespace_paths=tuple(paths))
+
+
 class _Pipes:
     """The init pipe and the status pipe; the stack closes our ends."""
 
@@ -201,7 +220,7 @@ class _Settings:
             LaunchAttribute.KEEP_FDS: ",".join(map(str, sorted(kept))).encode(),
             LaunchAttribute.CGROUP_FD: self.cgroup,
             # A mapping tool's: a bit less than ours, so that it is the tool which is named.
-            LaunchAttribute.TIMEOUT: min(int(self.timeout * 900), _INT_MAX),
+            LaunchAttribute.TIMEOUT: int(min(self.timeout * 900, _INT_MAX)),
             LaunchAttribute.TRACE: int(self.trace),
         }
         present = ((type, value) for type, value in attributes.items() if value is not None)
@@ -285,11 +304,13 @@ class _Job:
         outgoing = self.blob + outgoing
         pipes.channel.setblocking(False)
         sent = pipes.channel.send(outgoing)
+        spawned_ns = time.time_ns()
         pid, pidfd = spawn.run()
         try:
             pipes.close_child_ends()
             conversation = Conversation(pid, pidfd, pipes.channel, pipes.status)
-            return conversation.hold(memoryview(outgoing)[sent:], self.settings.timeout)
+            rest = memoryview(outgoing)[sent:]
+            return conversation.hold(rest, self.settings.timeout, spawned_ns)
         finally:
             os.close(pidfd)
 
@@ -338,14 +359,20 @@ def launch(
         _check_owned(data, NamespaceType.NEWUTS, f"hostname {hostname!r}")
     if mount_proc:
         _check_owned(data, NamespaceType.NEWNS, "mount_proc")
-    job = _Job(
-        blob=data.encode(),
-        settings=_Settings(cwd, hostname, mount_proc, cgroup, timeout, trace),
-        environment=_encode_environment(env),
-        stdio=(stdin, stdout, stderr),
-        kept={0, 1, 2} | _check_fds(pass_fds),
-        lent=_borrowed_fds(data) | ({cgroup} if cgroup is not None else set()),
-    )
-    if isinstance(target, PythonInit):
-        return job.python(target)
-    return job.direct(target) or job.program(target)
+    if not timeout >= 0:
+        raise ValueError(f"timeout {timeout!r}: must be seconds, at least 0")
+    with contextlib.ExitStack() as stack:
+        data = _above_the_streams(data, stack)
+        if cgroup is not None:
+            cgroup = stack.enter_context(_high_copy(cgroup))
+        job = _Job(
+            blob=data.encode(),
+            settings=_Settings(cwd, hostname, mount_proc, cgroup, timeout, trace),
+            environment=_encode_environment(env),
+            stdio=(stdin, stdout, stderr),
+            kept={0, 1, 2} | _check_fds(pass_fds),
+            lent=_borrowed_fds(data) | ({cgroup} if cgroup is not None else set()),
+        )
+        if isinstance(target, PythonInit):
+            return job.python(target)
+        return job.direct(target) or job.program(target)

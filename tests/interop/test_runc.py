@@ -48,16 +48,16 @@ OFFSETS = [("monotonic", 3600, 5), ("boottime", 7200, 0)]
 
 
 class Scene:
-    """What the messages are about, each made when it is first asked for, and kept."""
+    """What the messages are about, each made when it is first asked for, and kept.
+
+    All but the helper, a process with namespaces of its own to be joined: it is a child of this
+    process, and a test in which a child appears that stays is one that leaves it behind.
+    """
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self._folder = folder
         self._stack = stack
-
-    @functools.cached_property
-    def helper(self) -> int:
-        """A process with namespaces of its own to be joined."""
-        return self._stack.enter_context(process_with_namespaces())
+        self.helper = stack.enter_context(process_with_namespaces())
 
     @functools.cached_property
     def plain(self) -> tuple[str, int]:

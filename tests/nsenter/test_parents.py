@@ -1,0 +1,311 @@
+"""A process can be started by any parent: one with threads, a large one, one with odd habits.
+
+Each parent is a Python of its own, so that none of it disturbs the others. It starts a process
+in a new namespace of each kind, a Program and a PythonInit, and holds them to the promises of
+launching.py; in the end it has no child, no descriptor and no thread more than before.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import launching
+import pytest
+import rootless
+from needs import needs
+
+from nsenter.bootstrap import BootstrapData
+from nsenter.launch import launch
+from nsenter.namespaces import NamespaceType
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
+
+PRELUDE = """
+import contextlib, errno, os, signal, sys, threading, time
+from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+import inside
+from launching import *
+
+def go(count=1):
+    for case in of_each_target(Case(name="all", new=KINDS), Case(name="user", new=("user",))):
+        for _ in range(count):
+            bad = broken(case, outcome(case))
+            assert not bad, bad
+
+def children():
+    lists = Path("/proc/self/task").glob("*/children")
+    return {pid for path in lists for pid in path.read_text().split()}
+
+def kept():
+    links = inside.descriptors().values()
+    return sorted(link for link in links if not link.startswith(("/memfd:ns", "/proc/")))
+
+@contextlib.contextmanager
+def nothing_left():
+    before = kept()
+    yield
+    assert kept() == before, (before, kept())
+    assert not children(), children()
+
+"""
+
+PARENTS = {
+    "plain": """
+with nothing_left():
+    go()
+""",
+    "eight threads": """
+done = threading.Event()
+def work():
+    while not done.wait(0.0001):
+        sum(range(1000))
+busy = [threading.Thread(target=work) for _ in range(8)]
+for thread in busy:
+    thread.start()
+assert inside.read()["threads"] == 9
+try:
+    with nothing_left():
+        go()
+finally:
+    done.set()
+""",
+    "from a thread that is not the main one": """
+with nothing_left(), ThreadPoolExecutor(1) as pool:
+    pool.submit(go).result()
+""",
+    "numpy": """
+import numpy
+assert numpy.ones((300, 300)) @ numpy.ones((300, 300)) is not None
+with nothing_left():
+    go()
+""",
+    "asyncio": """
+import asyncio
+async def main():
+    loop = asyncio.get_running_loop()
+    for _ in range(2):  # with the loop's watcher of children at work
+        other = await asyncio.create_subprocess_exec("true")
+        slow = asyncio.create_task(asyncio.create_subprocess_exec("sleep", "0.1"))
+        await asyncio.gather(*(loop.run_in_executor(None, go) for _ in range(3)))
+        go()
+        assert await other.wait() == 0
+        assert await (await slow).wait() == 0
+asyncio.run(main())
+with nothing_left():
+    pass
+""",
+    "one GiB": """
+memory = bytearray(1 << 30)
+memory[:: 4096] = bytes([1]) * len(memory[:: 4096])
+assert int(Path("/proc/self/statm").read_text().split()[1]) * 4096 > 1 << 30
+with nothing_left():
+    go()
+del memory
+""",
+    "32 at once": """
+gate = threading.Barrier(32)
+def one(_):
+    gate.wait()
+    go()
+with nothing_left():
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(one, range(32)))
+""",
+    "forks": """
+go()
+pid = os.fork()
+if pid == 0:
+    try:
+        with nothing_left():
+            go()
+        os._exit(0)
+    except BaseException as error:
+        os.write(2, repr(error).encode())
+        os._exit(1)
+assert os.waitpid(pid, 0)[1] == 0
+with nothing_left():
+    go()
+""",
+    "SIGCHLD ignored": """
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+with nothing_left():
+    for new in (), KINDS:
+        with launch(message(new), SLEEP) as child:
+            assert inside.read(child.pid)["pids"][0] == child.pid
+        child = launch(message(new), Program(["true"]))
+        try:
+            child.wait(20)
+        except ChildProcessError:
+            pass
+        else:
+            raise AssertionError("there is a status though SIGCHLD is ignored")
+        finally:
+            child.close()
+        try:
+            launch(message(new), Program(["/no/such"]))
+        except BootstrapError as error:
+            assert (error.operation, error.errno) == ("execve", errno.ENOENT), error
+    time.sleep(0.05)
+""",
+    "SIGCHLD handler and blocked signals": """
+seen = []
+signal.signal(signal.SIGCHLD, lambda *args: seen.append(args))
+signal.signal(signal.SIGALRM, lambda *args: None)
+signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+with nothing_left():
+    go(3)
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+with nothing_left():
+    go()
+assert seen
+""",
+    "somebody else waits for all children": """
+stop = threading.Event()
+def reap():
+    while not stop.is_set():
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            time.sleep(0.0001)
+reaper = threading.Thread(target=reap)
+reaper.start()
+try:
+    for i in range(40):
+        with launch(message(KINDS if i % 2 else ()), SLEEP) as child:
+            assert inside.read(child.pid)["pids"][0] == child.pid
+        try:
+            launch(message(["user"]), Program(["/no/such"]))
+        except BootstrapError as error:
+            assert (error.operation, error.errno) == ("execve", errno.ENOENT), error
+finally:
+    stop.set()
+    reaper.join()
+with nothing_left():
+    pass
+""",
+    "few descriptors": """
+import resource
+go()
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+refused = worked = 0
+highest = max(map(int, inside.descriptors()))
+with nothing_left():
+    for limit in range(3, highest + 20):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        try:
+            for target in SLEEP, PythonInit("targets:echo"):
+                launch(message(["user", "pid"]), target).__exit__()
+            worked += 1
+        except OSError as error:
+            assert error.errno == errno.EMFILE, error
+            refused += 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+assert refused > 3 and worked > 3, (refused, worked)
+""",
+    "many descriptors": """
+fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(900)]
+for fd in fds:
+    os.set_inheritable(fd, True)
+with nothing_left():
+    go()
+""",
+    "a subreaper": """
+import ctypes
+assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
+with nothing_left():
+    go()
+""",
+    "not dumpable": """
+import ctypes
+assert ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) == 0  # PR_SET_DUMPABLE
+with nothing_left():
+    go()
+""",
+    "started 500 times": """
+with nothing_left():
+    for i in range(500):
+        with launch(message(["user"]), Program(["true"])) as child:
+            assert child.wait(20) == 0
+""",
+}
+
+
+def run(body: str, *wrapper: str | Path, **options: Any) -> None:
+    done = subprocess.run(
+        [*wrapper, sys.executable, "-W", "error", "-c", PRELUDE + body],
+        env={**os.environ, "PYTHONPATH": launching.PYTHONPATH},
+        **{"capture_output": True, "text": True, "timeout": 60, "check": False} | options,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("parent", PARENTS, ids=str)
+def test_it_starts_processes(parent: str) -> None:
+    run(PARENTS[parent])
+
+
+PID_1 = """
+assert os.getpid() == 1
+with nothing_left():
+    go()
+"""
+# A /proc that does not know the caller: what is read of it would be another's.
+PID_1_WITHOUT_PROC = """
+assert os.getpid() == 1
+for new in (), ["pid"], ALL_BUT_USER:
+    with launch(message(new), SLEEP) as child:
+        assert child.poll() is None
+    with launch(message(new), PythonInit("targets:leave", args=[3])) as child:
+        assert child.wait(20) == 3
+try:
+    os.waitpid(-1, 0)
+except ChildProcessError:
+    pass
+else:
+    raise AssertionError("a process is left")
+"""
+
+
+@as_root
+def test_pid_1_starts_processes() -> None:
+    unshare = needs("unshare", package="util-linux")
+    run(PID_1, unshare, "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+@as_root
+def test_pid_1_starts_processes_with_the_hosts_proc() -> None:
+    run(PID_1_WITHOUT_PROC, needs("unshare", package="util-linux"), "--pid", "--fork")
+
+
+STRANGER = """
+Path("/proc/sys/kernel/ns_last_pid").write_text("{last}")  # stage 0 is the next, stage 2 follows
+try:
+    launch(message(["user"]), SLEEP).__exit__()
+except BootstrapError:
+    pass
+"""
+
+
+@as_root
+def test_a_stranger_with_the_same_number_in_the_hosts_proc_is_given_no_maps() -> None:
+    """Where /proc is of another pid namespace, /proc/PID is not the process that was started."""
+    unshare = needs("unshare", package="util-linux")
+    unmapped = BootstrapData(clone_flags=NamespaceType.NEWUSER.clone_flag)
+    with launch(unmapped, launching.SLEEP) as stranger:
+        run(STRANGER.format(last=stranger.pid - 2), unshare, "--pid", "--fork")
+        assert Path(f"/proc/{stranger.pid}/uid_map").read_text() == ""
+
+
+@as_root
+def test_a_user_with_threads_starts_processes() -> None:
+    words = ["env", f"PYTHONPATH={launching.PYTHONPATH}", sys.executable, "-W", "error", "-c"]
+    for parent in "eight threads", "numpy":
+        done = rootless.as_user([*words, PRELUDE + PARENTS[parent]])
+        assert (done.returncode, done.stderr) == (0, "")
