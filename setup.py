@@ -100,7 +100,7 @@ NSINIT = Product(
 setup(
     packages=["nsenter", "libcontainer"],
     package_dir={"nsenter": "nsenter", "libcontainer": "pylib/libcontainer"},
-    package_data={"nsenter": ["py.typed"]},
+    package_data={"nsenter": ["py.typed", "*.pyi"]},
     cffi_modules=["csrc/build_binding.py:ffi"],
     ext_modules=[SHIM, NSINIT],
     # The binding keeps to the stable ABI, and the other two products to none.

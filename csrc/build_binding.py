@@ -51,7 +51,8 @@ bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
 struct err { const char *operation; int errnum; char subject[...]; };
 struct spawn {
     int exe_fd; const char *exe_path; char *const *argv; char *const *envp; int stdio[3];
-    const int *keep_fds; size_t keep_count; bool child_failed; int child_signal; struct err err; ...;
+    const int *keep_fds; size_t keep_count; bool child_failed; int child_signal; struct err err;
+    ...;
 };
 void spawn_split(char *strings, size_t count, char **array);
 int spawn_process(struct spawn *spawn, int *pidfd);

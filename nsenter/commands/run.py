@@ -104,19 +104,26 @@ def _joined(word: str, stack: contextlib.ExitStack) -> list[Namespace]:
     return [Namespace(NamespaceType.parse(kind), where)]
 
 
+def _add_new(wanted: Namespaces, name: str) -> None:
+    if name == "all":
+        for kind in filter(is_namespace_supported, namespace_types()):
+            if not wanted.contains(kind):
+                wanted.add(kind)
+        return
+    kind = NamespaceType.parse(name)
+    if wanted.path_of(kind):
+        raise ValueError(f"--new {kind.ns_name()}: this one is joined already")
+    wanted.add(kind)
+
+
 def _namespaces(args: argparse.Namespace, stack: contextlib.ExitStack) -> Namespaces:
     wanted = Namespaces()
     for word in args.join:
         for namespace in _joined(word, stack):
             wanted.add(namespace.type, namespace.path)
-    everything = not args.new and not args.join and not args.command
-    for name in ["all"] if everything else args.new:
-        kinds = namespace_types() if name == "all" else [NamespaceType.parse(name)]
-        for kind in kinds:
-            if name != "all" and wanted.path_of(kind):
-                raise ValueError(f"--new {kind.ns_name()}: this one is joined already")
-            if not wanted.contains(kind) and (name != "all" or is_namespace_supported(kind)):
-                wanted.add(kind)
+    is_plain_tour = not (args.new or args.join or args.command)
+    for name in ["all"] if is_plain_tour else args.new:
+        _add_new(wanted, name)
     if args.mappings and not wanted.contains(NamespaceType.NEWUSER):
         wanted.add(NamespaceType.NEWUSER)
     return wanted
