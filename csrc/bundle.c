@@ -14,7 +14,7 @@ struct header {
 	char magic[8];
 	uint32_t modules;
 	uint32_t extensions;
-	uint32_t has_get_code; /* struct _frozen of CPython 3.11 and 3.12 */
+	uint32_t version; /* of the Python whose code it is: 0x030b for 3.11 */
 	uint32_t reserved;
 };
 
@@ -25,7 +25,8 @@ struct module {
 	uint32_t is_package;
 };
 
-/* CPython's struct _frozen, in the two layouts of Include/cpython/import.h. */
+/* CPython's struct _frozen, in the two layouts of Include/cpython/import.h: 3.11 and 3.12 have
+ * get_code, later ones have not. */
 struct frozen {
 	const char *name;
 	const unsigned char *code;
@@ -110,14 +111,21 @@ static bool fill_entry(const struct bundle *bundle, const struct module *module,
  * is never freed: modules are imported from it as long as the process lives. */
 static int install_modules(const struct bundle *bundle, struct err *err)
 {
-	size_t stride = bundle->header->has_get_code ? sizeof(struct frozen_with_get_code)
-						     : sizeof(struct frozen);
+	/* Code of another version, or a table of another layout, would crash this one: the file at
+	 * the interpreter's path may be newer than the parent that has made the bundle. */
+	const unsigned long *version = dlsym(RTLD_DEFAULT, "Py_Version");
+	size_t stride = bundle->header->version < 0x030d ? sizeof(struct frozen_with_get_code)
+							 : sizeof(struct frozen);
 	const struct frozen **frozen_modules = dlsym(RTLD_DEFAULT, "PyImport_FrozenModules");
 	char *table = calloc((size_t)bundle->header->modules + 1, stride);
 
 	if (!frozen_modules) {
 		free(table);
 		return err_set(err, "dlsym", "PyImport_FrozenModules: not a CPython?", ENOEXEC);
+	}
+	if (!version || *version >> 16 != bundle->header->version) {
+		free(table);
+		return refuse(err, "it is for another version of Python");
 	}
 	if (!table)
 		return err_set(err, "calloc", "the table of frozen modules", ENOMEM);

@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import CodeType
 
 __all__ = ["Bundle", "bundle_for", "sealed_memfd"]
@@ -34,8 +34,8 @@ _HEADER = struct.Struct("=8sIIII")
 _MODULE = struct.Struct("=IIII")
 _EXTENSION = struct.Struct("=I")
 
-# struct _frozen of Include/cpython/import.h had a get_code member in these versions.
-_HAS_GET_CODE = sys.version_info < (3, 13)
+# Of the code in it: 0x030b for 3.11.
+_VERSION = sys.hexversion >> 16
 
 # Set on functions, not on the bodies of modules and classes (inspect.CO_OPTIMIZED).
 _CO_OPTIMIZED = 1
@@ -96,9 +96,15 @@ def _find_spec(name: str) -> ModuleSpec | None:
     path = _search_path(package) if package else None
     if package and path is None:
         return None
+    spec: ModuleSpec | None
     for finder in sys.meta_path:
-        spec = finder.find_spec(name, path)
-        if spec is not None:
+        # Its find_spec would look for the parent of a namespace package in sys.modules.
+        if finder is PathFinder:
+            spec = PathFinder._get_spec(name, sys.path if path is None else path)  # type: ignore[attr-defined]
+        else:
+            spec = finder.find_spec(name, path)
+        # It gives one without a loader and without places for what it does not find.
+        if spec is not None and (spec.loader or spec.submodule_search_locations):
             return spec
     return None
 
@@ -108,10 +114,10 @@ def _is_there_already(name: str) -> bool:
 
 
 def _code_of(spec: ModuleSpec) -> CodeType | None:
-    get_code = getattr(spec.loader, "get_code", None)
-    if get_code is None:  # a namespace package
+    if spec.loader is None:  # a namespace package
         return compile("", f"<{spec.name}>", "exec")
-    code = get_code(spec.name)
+    get_code = getattr(spec.loader, "get_code", None)
+    code = get_code(spec.name) if get_code else None
     return code if isinstance(code, CodeType) else None
 
 
@@ -140,7 +146,8 @@ def _imports_of_one(code: CodeType, package: str) -> Iterator[str]:
             continue
         if guarded and "JUMP" in instruction.opname and "FALSE" in instruction.opname:
             skipped_to = instruction.argval
-        if instruction.opname != "TO_BOOL":  # between the load and the jump since 3.13
+        # Between the load and the jump: TO_BOOL since 3.13, EXTENDED_ARG where it is a long one.
+        if instruction.opname not in ("TO_BOOL", "EXTENDED_ARG"):
             guarded = instruction.argval == "TYPE_CHECKING"
         if instruction.opname == "IMPORT_NAME":
             yield from _import_names(instruction.argval, loaded[-2], loaded[-1], package)
@@ -183,7 +190,12 @@ def _collect(wanted: Iterable[str]) -> dict[str, tuple[CodeType, bool]]:
     queue = [parent for name in wanted for parent in _with_parents(name)]
     while queue:
         name = queue.pop()
-        loaded = None if name in seen else _load(name)
+        try:
+            loaded = None if name in seen else _load(name)
+        except SyntaxError:  # one for another version of Python: importing it would fail, too
+            if name in wanted:
+                raise
+            loaded = None
         seen.add(name)
         if loaded is None:
             continue
@@ -225,7 +237,7 @@ def _pack(modules: dict[str, tuple[CodeType, bool]], extensions: Iterable[str]) 
 
     records = b"".join(record(name, *entry) for name, entry in modules.items())
     paths = b"".join(_EXTENSION.pack(place(os.fsencode(path) + b"\0")) for path in extensions)
-    header = _HEADER.pack(_MAGIC, len(modules), len(extensions), int(_HAS_GET_CODE), 0)
+    header = _HEADER.pack(_MAGIC, len(modules), len(extensions), _VERSION, 0)
     return header + records + paths + bytes(pool)
 
 
