@@ -25,8 +25,9 @@ struct orders {
 	struct launch launch;
 };
 
-/* A time namespace is entered by a process that is made after it, and its flag is a bit of
- * clone(2)'s exit signal; a cgroup is entered by clone3(2). */
+/* A working directory is on whatever file system, and may never answer: the caller's thread waits
+ * for this child and could not give it up. A time namespace is entered by a process that is made
+ * after it, and its flag is a bit of clone(2)'s exit signal; a cgroup is entered by clone3(2). */
 #define DIRECT_FLAGS (NAMESPACE_FLAGS & ~CLONE_NEWTIME)
 
 static bool same_ids(long call, uint32_t *id)
@@ -65,7 +66,7 @@ static bool is_direct(const struct orders *orders)
 {
 	return orders->boot.join.count == 0 && !(orders->boot.cloneflags & ~DIRECT_FLAGS) &&
 	       !orders->boot.oom_score_adj.data && orders->launch.cgroup_fd < 0 &&
-	       !orders->launch.trace && keeps_ids(&orders->boot);
+	       !orders->launch.cwd.data && !orders->launch.trace && keeps_ids(&orders->boot);
 }
 
 static int enter(const struct orders *orders, struct err *err)

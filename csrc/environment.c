@@ -11,7 +11,16 @@
 #define INITTYPE "_LIBCONTAINER_INITTYPE"
 #define STATUS	 "_NSENTER_STATUS"
 
-const char *const nsexec_variables[] = { INITPIPE, LOGPIPE, LOGLEVEL, INITTYPE, STATUS, NULL };
+bool nsexec_reads(const char *variable)
+{
+	static const char *const names[] = { INITPIPE, LOGPIPE, LOGLEVEL, INITTYPE, STATUS };
+	char *const one[] = { (char *)(uintptr_t)variable, NULL };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (environment_get(one, names[i]))
+			return true;
+	return false;
+}
 
 static int fail(struct err *err, const char *name, const char *value, long ret)
 {
@@ -60,8 +69,9 @@ bool nsexec_from_environment(struct nsexec *ns, char *const *envp, struct err *e
 		.report = { .log_fd = -1, .status_fd = -1, .stage = "parent" },
 	};
 	ns->report.log_level = get_level(envp);
-	if (get_fd(envp, LOGPIPE, &ns->report.log_fd, err) < 0 ||
-	    get_fd(envp, STATUS, &ns->report.status_fd, err) < 0 ||
+	/* The status pipe first: then what is wrong with the others can be told on it. */
+	if (get_fd(envp, STATUS, &ns->report.status_fd, err) < 0 ||
+	    get_fd(envp, LOGPIPE, &ns->report.log_fd, err) < 0 ||
 	    get_fd(envp, INITPIPE, &ns->init_fd, err) < 0)
 		return false;
 	ns->launched = ns->report.status_fd >= 0;

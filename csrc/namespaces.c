@@ -146,18 +146,24 @@ static uint32_t flags_of_fd(const struct namespace_list *list, int fd)
 
 /* One call for several namespaces is four times faster than one for each. When the kernel
  * refuses it, nothing has changed and they are joined one at a time. */
-static uint32_t join_shared_fds(const struct namespace_list *list)
+static void join_shared_fds(const struct namespace_list *list, uint32_t wanted, uint32_t *joined)
 {
-	uint32_t joined = 0;
-
 	for (size_t i = 0; i < list->count; i++) {
 		const struct namespace_join *ns = &list->items[i];
-		uint32_t flags = flags_of_fd(list, ns->fd);
+		uint32_t flags = flags_of_fd(list, ns->fd) & wanted & ~*joined;
 
-		if (flags != ns->flag && !(joined & flags) && SYS2(SYS_setns, ns->fd, flags) == 0)
-			joined |= flags;
+		if ((flags & ns->flag) && flags != ns->flag && SYS2(SYS_setns, ns->fd, flags) == 0)
+			*joined |= flags;
 	}
-	return joined;
+}
+
+/* What the descriptor of the user namespace stands for: itself, and with a pidfd others. */
+static uint32_t flags_with_user(const struct namespace_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].flag == CLONE_NEWUSER)
+			return flags_of_fd(list, list->items[i].fd);
+	return 0;
 }
 
 static int join_each(const struct namespace_list *list, uint32_t wanted, uint32_t *joined,
@@ -189,26 +195,33 @@ static void give_up(const struct namespace_join *ns)
 		sys_close(ns->fd);
 }
 
+static int become_root(struct err *err)
+{
+	long ret = SYS3(SYS_setresuid, 0, 0, 0);
+
+	return ret < 0 ? err_set(err, "setresuid", "0 in the joined user namespace", ret) : 0;
+}
+
 /*
  * Which privilege a join needs depends on who owns the namespace: the host's (then it must
  * happen before the user namespace is joined, and with it the host's privileges lost) or the
- * joined user namespace's (then after). So: the others first, then the user namespace, then
- * what was refused before.
+ * joined user namespace's (then after). So: the others first, then the user namespace, with what
+ * comes by the same pidfd, then what was refused before.
  */
 int namespaces_join(struct namespace_list *list, struct err *err)
 {
 	uint32_t all = namespaces_flags(list);
-	uint32_t joined = join_shared_fds(list);
-	int result = join_each(list, all & ~CLONE_NEWUSER, &joined, err);
+	uint32_t with_user = flags_with_user(list);
+	uint32_t joined = 0;
+	int result;
 
-	if (all & CLONE_NEWUSER) {
-		long ret;
-
-		if (join_each(list, CLONE_NEWUSER, &joined, err) < 0)
+	join_shared_fds(list, all & ~with_user, &joined);
+	result = join_each(list, all & ~with_user, &joined, err);
+	if (with_user) {
+		join_shared_fds(list, with_user, &joined);
+		join_each(list, with_user & ~(uint32_t)CLONE_NEWUSER, &joined, err);
+		if (join_each(list, CLONE_NEWUSER, &joined, err) < 0 || become_root(err) < 0)
 			return -1;
-		ret = SYS3(SYS_setresuid, 0, 0, 0);
-		if (ret < 0)
-			return err_set(err, "setresuid", "0 in the joined user namespace", ret);
 		result = join_each(list, all, &joined, err);
 	}
 	if (result < 0)

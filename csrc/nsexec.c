@@ -482,15 +482,18 @@ static int say_hello(const struct nsexec *ns, struct err *err)
 void nsexec(struct nsexec *ns)
 {
 	const struct sys_sigaction ignore = { .handler = SIG_IGN };
-	struct sys_sigaction before;
 	struct err err;
 
 	/* A log pipe that nobody reads must not kill a stage. */
-	sys_sigaction(SIGPIPE, &ignore, &before);
+	sys_sigaction(SIGPIPE, &ignore, &ns->sigpipe);
 	ns->report.stage = "parent";
 	if (say_hello(ns, &err) < 0 || receive(ns, &err) < 0)
 		nsexec_fail(ns, &err);
 	enter_stage(ns, "parent", "ns:[0:PARENT]");
 	run_stages(ns);
-	sys_sigaction(SIGPIPE, &before, NULL);
+}
+
+void nsexec_restore_signals(const struct nsexec *ns)
+{
+	sys_sigaction(SIGPIPE, &ns->sigpipe, NULL);
 }

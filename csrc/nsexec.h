@@ -22,17 +22,21 @@ struct nsexec {
 	struct report report;
 	struct bootstrap boot;
 	struct launch launch;
+	struct sys_sigaction sigpipe; /* as it was before nsexec() */
 	int *thread_id; /* where libc keeps the thread's id, if libc will go on to be used */
 };
 
-/* The variables that this reads, and that the payload must not see. */
-extern const char *const nsexec_variables[];
+/* Whether a `NAME=value` is one that this reads, and that our payload must not see. */
+bool nsexec_reads(const char *variable);
 
 /* Fill in `ns` from the environment. False where there is no init pipe in it. */
 bool nsexec_from_environment(struct nsexec *ns, char *const *envp, struct err *err);
 
 /* Go through the stages. Returns in stage 2 only; a stage that fails reports why and exits. */
 void nsexec(struct nsexec *ns);
+
+/* Give the payload the signal dispositions that it would have had: behind the last report. */
+void nsexec_restore_signals(const struct nsexec *ns);
 
 /* Report `err` as this stage's and exit. */
 _Noreturn void nsexec_fail(const struct nsexec *ns, const struct err *err);

@@ -22,15 +22,9 @@ static void drop_variables(char **envp)
 {
 	char **kept = envp;
 
-	for (; *envp; envp++) {
-		bool ours = false;
-		char *const one[] = { *envp, NULL };
-
-		for (const char *const *name = nsexec_variables; *name; name++)
-			ours = ours || environment_get(one, *name);
-		if (!ours)
+	for (; *envp; envp++)
+		if (!nsexec_reads(*envp))
 			*kept++ = *envp;
-	}
 	*kept = NULL;
 }
 
@@ -52,6 +46,7 @@ static int execute(const struct nsexec *ns, char *const *argv, char *const *envp
 	report_trace(&ns->report, "exec");
 	if (report_ready(&ns->report, err) < 0)
 		return -1;
+	nsexec_restore_signals(ns);
 	return err_set(err, "execve", argv[0], exec_program(argv, envp));
 }
 

@@ -8,22 +8,22 @@
  * Without its own variables in the environment it does nothing.
  */
 #include <dlfcn.h>
+#include <nss.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#ifdef __GLIBC__
-#include <nss.h>
-#endif
 
 #include "bundle.h"
 #include "exec.h"
 #include "nsexec.h"
 #include "tail.h"
 
-#define BUNDLE "_NSENTER_BUNDLE"
-#define TITLE  "nsenter-init"
+#define BUNDLE	    "_NSENTER_BUNDLE"
+#define DEAD_FOLDER "_NSENTER_DEAD"
+#define ROOT_FDS    "_NSENTER_ROOT" /* for nsenter/boot.py */
+#define TITLE	    "nsenter-init"
 
 extern char **environ;
 
@@ -31,10 +31,8 @@ static bool is_ours(const char *variable)
 {
 	char *const one[] = { (char *)(uintptr_t)variable, NULL };
 
-	for (const char *const *name = nsexec_variables; *name; name++)
-		if (environment_get(one, *name))
-			return true;
-	return environment_get(one, BUNDLE) || environment_get(one, "LD_PRELOAD");
+	return nsexec_reads(variable) || environment_get(one, BUNDLE) ||
+	       environment_get(one, DEAD_FOLDER) || environment_get(one, "LD_PRELOAD");
 }
 
 /* A copy of the array and all its strings in one piece of memory. */
@@ -109,7 +107,6 @@ static int *thread_id_place(void)
  */
 static void settle_libc(void)
 {
-#ifdef __GLIBC__
 	static const char *const databases[] = {
 		"aliases",  "ethers",	"group",  "gshadow",   "initgroups",
 		"netgroup", "networks", "passwd", "protocols", "publickey",
@@ -124,49 +121,96 @@ static void settle_libc(void)
 		dlopen("libnss_files.so.2", RTLD_NOW | RTLD_NODELETE);
 		dlopen("libnss_dns.so.2", RTLD_NOW | RTLD_NODELETE);
 	}
-#endif
 	dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_NODELETE);
 	/* The zone's file, too: later the same TZ is known already. */
 	tzset();
 }
 
-static int prepare(struct nsexec *ns, int bundle_fd, int argc, char **argv, struct err *err)
+static int fd_in(const char *variable, struct err *err)
 {
-	if (bundle_install(bundle_fd, err) < 0)
+	const char *value = getenv(variable);
+	struct span digits = { value, value ? strlen(value) : 0 };
+	unsigned fd;
+
+	if (!launch_next_fd(&digits, &fd))
+		return err_set(err, "find a descriptor in", variable, EINVAL);
+	return (int)fd;
+}
+
+/* A descriptor of the working directory that no name is looked up for; close-on-exec. */
+static int open_here(struct err *err)
+{
+	long fd = SYS3(SYS_open_tree, AT_FDCWD, "", AT_EMPTY_PATH | O_CLOEXEC);
+
+	return fd < 0 ? err_set(err, "open_tree", "the working directory", fd) : (int)fd;
+}
+
+/*
+ * However the interpreter boots, it looks for a file or two, and a root that was joined may be an
+ * enemy's file system that says yes to every name. So it boots with a folder for its root that has
+ * been removed, in which nothing can be found; nsenter/boot.py goes back by the descriptors of
+ * the root and the working directory.
+ */
+static int hide_root(int root, int dead, struct err *err)
+{
+	char fds[32];
+	int cwd = open_here(err);
+
+	if (cwd < 0)
+		return -1;
+	if (fchdir(dead) < 0 || chroot(".") < 0)
+		return err_set(err, "chroot", "a folder that was removed", errno);
+	snprintf(fds, sizeof(fds), "%d,%d", root, cwd);
+	setenv(ROOT_FDS, fds, 1);
+	return 0;
+}
+
+/* In every namespace: make ready what the interpreter boots in. */
+static int arrive(const struct nsexec *ns, int dead, struct err *err)
+{
+	bool is_foreign = namespaces_flags(&ns->boot.join) & CLONE_NEWNS;
+	int root = -1;
+
+	if (tail_keep_fds(ns->launch.keep_fds, 0, err) < 0)
+		return -1;
+	/* Joining a mount namespace has made its root the working directory. */
+	if (is_foreign && (root = open_here(err)) < 0)
+		return -1;
+	if (tail_prepare(&ns->launch, err) < 0 || (is_foreign && hide_root(root, dead, err) < 0))
+		return -1;
+	sys_close(dead);
+	return 0;
+}
+
+static int prepare(struct nsexec *ns, int argc, char **argv, struct err *err)
+{
+	int bundle = fd_in(BUNDLE, err);
+
+	if (bundle < 0)
+		return -1;
+	if (!ns->launched)
+		return err_set(err, "find", "our launcher's pipe in the environment", EINVAL);
+	if (bundle_install(bundle, err) < 0)
 		return -1;
 	settle_libc();
 	ns->thread_id = thread_id_place();
 	return hide_arguments(argc, argv, err);
 }
 
-static int bundle_fd(struct nsexec *ns, struct err *err)
-{
-	const char *value = getenv(BUNDLE);
-	struct span digits = { value, value ? strlen(value) : 0 };
-	unsigned fd;
-
-	if (!launch_next_fd(&digits, &fd))
-		return err_set(err, "find a descriptor in", BUNDLE, EINVAL);
-	if (!ns->launched)
-		return err_set(err, "find", "our launcher's pipe in the environment", EINVAL);
-	return (int)fd;
-}
-
 static void boot(int argc, char **argv)
 {
 	struct nsexec ns;
 	struct err err;
-	int fd;
+	int dead = -1;
 
-	if (!nsexec_from_environment(&ns, environ, &err))
-		nsexec_fail(&ns, &err);
-	fd = bundle_fd(&ns, &err);
-	if (fd < 0 || prepare(&ns, fd, argc, argv, &err) < 0)
+	if (!nsexec_from_environment(&ns, environ, &err) || (dead = fd_in(DEAD_FOLDER, &err)) < 0 ||
+	    prepare(&ns, argc, argv, &err) < 0)
 		nsexec_fail(&ns, &err);
 	nsexec(&ns);
-	if (tail_prepare(&ns.launch, &err) < 0 || tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0)
+	if (arrive(&ns, dead, &err) < 0)
 		nsexec_fail(&ns, &err);
 	report_trace(&ns.report, "boot");
+	nsexec_restore_signals(&ns);
 }
 
 __attribute__((constructor)) static void shim(int argc, char **argv, char **envp)

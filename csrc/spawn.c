@@ -132,8 +132,11 @@ static int clone_child(struct spawn *spawn, uint8_t *stack, int *pidfd)
 static int bury(struct spawn *spawn, int pidfd)
 {
 	siginfo_t info = { 0 };
+	long ret;
 
-	SYS5(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED, 0);
+	do
+		ret = SYS5(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED, 0);
+	while (ret == -EINTR);
 	sys_close(pidfd);
 	if (spawn->child_failed)
 		return -1;

@@ -91,6 +91,10 @@ static inline long sys_call(long nr, long a, long b, long c, long d, long e, lon
 #define SYS_pidfd_open 434
 #endif
 
+#ifndef SYS_open_tree
+#define SYS_open_tree 428
+#endif
+
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x00000080
 #endif
@@ -101,11 +105,12 @@ static inline long sys_call(long nr, long a, long b, long c, long d, long e, lon
 #define CLONE_INTO_CGROUP 0x200000000ULL
 #endif
 
-/* The kernel's struct sigaction (libc's has another layout). */
+/* The kernel's struct sigaction (libc's has another layout). Every 64-bit architecture but RISC-V
+ * and LoongArch has the restorer. */
 struct sys_sigaction {
 	void (*handler)(int);
 	unsigned long flags;
-#if defined(__x86_64__)
+#if !defined(__riscv) && !defined(__loongarch__)
 	void (*restorer)(void);
 #endif
 	uint64_t mask;
@@ -169,7 +174,7 @@ static inline _Noreturn void sys_exit(int status)
 		SYS1(SYS_exit_group, status);
 }
 
-/* Milliseconds that have passed since an arbitrary moment. */
+/* Nanoseconds of a clock. */
 static inline int64_t sys_clock_ns(clockid_t clock)
 {
 	struct timespec ts = { 0 };

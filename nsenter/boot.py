@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # What the launcher sets for the boot: "channel,status", the two descriptors.
 FDS_VARIABLE = b"_NSENTER_FDS"
+# What the shim sets: "root,cwd".
+ROOT_VARIABLE = b"_NSENTER_ROOT"
 
 _LENGTH_BYTES = 8
 _CHUNK = 1 << 20
@@ -72,6 +74,19 @@ def _receive(channel: int) -> dict[str, Any]:
     size = int.from_bytes(_read(channel, _LENGTH_BYTES), sys.byteorder)
     orders: dict[str, Any] = marshal.loads(_read(channel, size))
     return orders
+
+
+def _enter_root() -> None:
+    """Leave the dead folder that the shim has made the root for the boot."""
+    fds = posix.environ.get(ROOT_VARIABLE)
+    if fds is None:  # the root is the caller's own
+        return
+    root, cwd = map(int, fds.split(b","))
+    posix.fchdir(root)
+    posix.chroot(".")
+    posix.fchdir(cwd)
+    posix.close(root)
+    posix.close(cwd)
 
 
 def _set_environment(environment: dict[bytes, bytes]) -> None:
@@ -143,6 +158,7 @@ def _run_module_as_main(*_: object) -> None:
     posix.set_inheritable(status, False)
     orders = _receive(channel)
     _close_the_file_system(orders["extensions"])
+    _enter_root()
     _set_environment(orders["environment"])
     del sys.modules["runpy"]
     sys.exit(_run(orders, channel, status))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import _imp
 import dis
-import fcntl
 import marshal
 import os
 import struct
@@ -21,7 +20,9 @@ from dataclasses import dataclass
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import CodeType
 
-__all__ = ["Bundle", "bundle_for", "sealed_memfd"]
+from nsenter.kept import KeptDescriptor, sealed_memfd
+
+__all__ = ["Bundle", "bundle_for"]
 
 # What CPython itself imports before it runs the first line (initfsencoding, init_sys_streams).
 _BOOT_MODULES = (
@@ -41,42 +42,25 @@ _VERSION = sys.hexversion >> 16
 _CO_OPTIMIZED = 1
 _IMPORT_NAME = dis.opmap["IMPORT_NAME"]
 
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-_MFD_EXEC = 0x10  # linux/memfd.h, since 6.3
-_MFD_NOEXEC_SEAL = 0x08
-
 
 @dataclass(frozen=True)
 class Bundle:
     """A bundle in memory.
 
     Attributes:
-        fd: the sealed memfd; it stays open as long as this process.
+        memory: the sealed memfd.
         extensions: C extension modules by name, and the path each is loaded from.
         modules: the names of those whose code is in it.
     """
 
-    fd: int
+    memory: KeptDescriptor
     extensions: dict[str, str]
     modules: frozenset[str]
 
-
-def sealed_memfd(name: str, content: bytes, *, executable: bool) -> int:
-    """A memfd that nobody can change any more; close-on-exec."""
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-    try:
-        fd = os.memfd_create(name, flags | (_MFD_EXEC if executable else _MFD_NOEXEC_SEAL))
-    except OSError:  # Linux before 6.3
-        fd = os.memfd_create(name, flags)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(fd, view) :]
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+    @property
+    def fd(self) -> int:
+        """The memfd's descriptor, for the next launch."""
+        return self.memory.get()
 
 
 def _search_path(package: str) -> Sequence[str] | None:
@@ -254,8 +238,9 @@ def _build(modules: frozenset[str], extensions: tuple[str, ...]) -> Bundle:
     travelling = (name for name in extensions if name not in sys.builtin_module_names)
     paths = {name: _extension_path(name) for name in travelling}
     content = _pack({**code, "runpy": code["nsenter.boot"]}, paths.values())
-    fd = sealed_memfd("nsenter-bundle", content, executable=False)
-    return Bundle(fd, paths, frozenset(code))
+    memory = KeptDescriptor(lambda: sealed_memfd("nsenter-bundle", content, executable=False))
+    memory.get()
+    return Bundle(memory, paths, frozenset(code))
 
 
 _cache: dict[tuple[frozenset[str], tuple[str, ...]], Bundle] = {}

@@ -49,7 +49,8 @@ class Child:
         self.channel = channel
         self.trace = tuple(trace)
         self.returncode: int | None = None
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler may send a signal while its thread waits.
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<Child pid={self.pid} returncode={self.returncode}>"

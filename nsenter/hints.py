@@ -76,6 +76,11 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str], ...] = (
         "nothing is masked",
     ),
     (
+        ("memfd_create",),
+        EACCES,
+        "sysctl vm.memfd_noexec is 2: nsinit is executed from sealed memory, which it forbids",
+    ),
+    (
         ("execve",),
         ENOENT,
         "it, or the interpreter that its first line names, is not in the root that is looked in",

@@ -36,7 +36,8 @@ def _candidates(name: str) -> list[str]:
 
 def _execute(argv: Sequence[str]) -> NoReturn:
     """As os.execvp, which imports what does not travel."""
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # which an interpreter ignores
+        _signal.signal(number, _signal.SIG_DFL)
     failure: OSError | None = None
     for path in _candidates(argv[0]):
         try:

@@ -13,11 +13,12 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from nsenter.boot import FDS_VARIABLE
 from nsenter.bundle import Bundle
 
-__all__ = ["boot_argv", "boot_environment", "interpreter_path", "orders"]
+__all__ = ["BootFds", "boot_argv", "boot_environment", "interpreter_path", "orders"]
 
 _SHIM = Path(__file__).with_name("_shim.so")
 
@@ -48,28 +49,46 @@ def boot_argv() -> list[bytes]:
     ]
 
 
-def boot_environment(bundle: Bundle, channel: int, status: int, shim_fd: int) -> dict[bytes, bytes]:
+class BootFds(NamedTuple):
+    """Descriptors that the boot needs, in the child.
+
+    Args:
+        channel, status: ends of the init pipe and the status pipe.
+        bundle: the modules.
+        dead: the folder to boot in.
+        shim: the shim's file.
+    """
+
+    channel: int
+    status: int
+    bundle: int
+    dead: int
+    shim: int
+
+
+def boot_environment(fds: BootFds, environment: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """All that the interpreter's environment is while it boots.
 
     Args:
-        channel, status: descriptors of the init pipe and the status pipe in the child.
-        shim_fd: an open descriptor of the shim, used where its path cannot stand in LD_PRELOAD.
+        environment: what the init's will be.
     """
     shim = os.fsencode(_SHIM)
-    if any(c in b" :" for c in shim):
-        shim = b"/proc/self/fd/%d" % shim_fd
+    if any(c in b" :" for c in shim):  # they separate the entries of LD_PRELOAD
+        shim = b"/proc/self/fd/%d" % fds.shim
     # An interpreter whose libpython is found that way must be found that way again.
     libraries = os.environb.get(b"LD_LIBRARY_PATH")
     return {
         **({b"LD_LIBRARY_PATH": libraries} if libraries else {}),
         b"LD_PRELOAD": shim,
-        b"_NSENTER_BUNDLE": b"%d" % bundle.fd,
-        FDS_VARIABLE: b"%d,%d" % (channel, status),
+        b"_NSENTER_BUNDLE": b"%d" % fds.bundle,
+        b"_NSENTER_DEAD": b"%d" % fds.dead,
+        FDS_VARIABLE: b"%d,%d" % (fds.channel, fds.status),
         b"PYTHONHOME": _hiding_place().encode(),
-        # No locale archive, no zone file.
+        # No locale archive.
         b"LC_ALL": b"C",
         b"PYTHONCOERCECLOCALE": b"0",
-        b"TZ": b"UTC0",
+        # Its file is read before the root is another; libc keeps the zone while TZ is the same.
+        b"TZ": environment.get(b"TZ", b":/etc/localtime"),
     }
 
 

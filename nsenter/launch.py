@@ -13,7 +13,6 @@ import enum
 import fcntl
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,16 +20,18 @@ from pathlib import Path
 
 from nsenter import wire
 from nsenter.bootstrap import BootstrapData
-from nsenter.bundle import Bundle, bundle_for, sealed_memfd
+from nsenter.bundle import Bundle, bundle_for
 from nsenter.child import Child, TracePoint
 from nsenter.conversation import Conversation
 from nsenter.interpreter import (
+    BootFds,
     boot_argv,
     boot_environment,
     interpreter_path,
     open_shim,
     orders,
 )
+from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
 from nsenter.namespaces import Namespace, NamespaceType
 from nsenter.spawn import Spawn
 
@@ -41,6 +42,11 @@ Environment = Mapping[str, str] | Mapping[bytes, bytes]
 
 _NSINIT = Path(__file__).with_name("nsinit")
 _BORROWED = "/proc/self/fd/"
+# What csrc/environment.c and csrc/shim.c read.
+_OWN_VARIABLES = (
+    *(b"_LIBCONTAINER_INITPIPE", b"_LIBCONTAINER_LOGPIPE", b"_LIBCONTAINER_LOGLEVEL"),
+    *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE", b"_NSENTER_DEAD"),
+)
 _FIRST_FREE_FD = 3
 _INT_MAX = 2**31 - 1
 
@@ -100,27 +106,24 @@ def nsinit_path() -> Path:
     return _NSINIT
 
 
-_nsinit_lock = threading.Lock()
-_nsinit_fd: int | None = None
-
-
-def _nsinit_memfd() -> int:
-    """nsinit in a sealed memfd: a container that gets at its own executable through
-    /proc/self/exe has nothing that it could overwrite (CVE-2019-5736)."""
-    global _nsinit_fd
-    with _nsinit_lock:
-        if _nsinit_fd is None:
-            _nsinit_fd = sealed_memfd("nsinit", _NSINIT.read_bytes(), executable=True)
-        return _nsinit_fd
+# A container that gets at its own executable through /proc/self/exe has nothing that it could
+# overwrite (CVE-2019-5736).
+_nsinit = KeptDescriptor(
+    lambda: sealed_memfd("nsinit", _NSINIT.read_bytes(), executable=True),
+)
 
 
 def _encode_environment(env: Environment | None) -> dict[bytes, bytes]:
     if env is None:
-        return dict(os.environb)
-    encoded = {os.fsencode(k): os.fsencode(v) for k, v in env.items()}
-    for name, value in encoded.items():
-        if b"=" in name or not name or b"\0" in name + value:
-            raise ValueError(f"env: {name!r}: a name has no '=', and neither part has a NUL")
+        encoded = dict(os.environb)
+    else:
+        encoded = {os.fsencode(k): os.fsencode(v) for k, v in env.items()}
+        for name, value in encoded.items():
+            if b"=" in name or not name or b"\0" in name + value:
+                raise ValueError(f"env: {name!r}: a name has no '=', and neither part has a NUL")
+    # The caller may be a payload itself: what it was started with is not for another.
+    for name in _OWN_VARIABLES:
+        encoded.pop(name, None)
     return encoded
 
 
@@ -148,10 +151,10 @@ def _borrowed_fds(data: BootstrapData) -> set[int]:
 @contextlib.contextmanager
 def _high_fd(fd: int) -> Iterator[int]:
     """Owns a descriptor, moved out of 0 … 2 where the caller has those closed."""
-    if fd < _FIRST_FREE_FD:
-        low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
-        os.close(low)
     try:
+        if fd < _FIRST_FREE_FD:
+            low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
+            os.close(low)
         yield fd
     finally:
         os.close(fd)
@@ -275,7 +278,7 @@ class _Job:
             pipes = _Pipes(stack)
             environment = {**self.environment, **pipes.environment()}
             keep = self.kept | self.lent | pipes.child_fds()
-            spawn = Spawn(argv, environment, self.stdio, keep, _nsinit_memfd())
+            spawn = Spawn(argv, environment, self.stdio, keep, _nsinit.get())
             return self._converse(spawn, pipes, self.settings.encode(self.kept))
 
     def python(self, init: PythonInit) -> Child:
@@ -284,10 +287,12 @@ class _Job:
         with contextlib.ExitStack() as stack:
             pipes = _Pipes(stack)
             shim = stack.enter_context(_high_fd(open_shim()))
-            boot = boot_environment(bundle, pipes.child_channel, pipes.child_status, shim)
-            environment = {**boot, **pipes.environment()}
-            kept = self.kept | pipes.child_fds()
-            keep = kept | self.lent | {bundle.fd, shim}
+            fds = BootFds(
+                pipes.child_channel, pipes.child_status, bundle.fd, dead_folder.get(), shim
+            )
+            environment = {**boot_environment(fds, self.environment), **pipes.environment()}
+            kept = self.kept | pipes.child_fds() | {fds.dead}
+            keep = kept | self.lent | set(fds)
             executable = os.fsencode(interpreter_path())
             spawn = Spawn(boot_argv(), environment, self.stdio, keep, executable)
             words = [init.target, *map(str, init.args)]
@@ -346,7 +351,8 @@ def launch(
         hostname: of a new or joined UTS namespace.
         mount_proc: mount a new /proc, in a new or joined mount namespace.
         cgroup: a descriptor of a cgroup v2 directory to start in (CLONE_INTO_CGROUP).
-        timeout: seconds that the start may take, mapping tools included.
+        timeout: seconds that the start may take, mapping tools included. The execve of a program
+            that takes no stages is waited for as long as it takes, as subprocess does.
         trace: note the times of the stages in the child's `trace`.
 
     Raises:

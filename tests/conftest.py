@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from links import KEPT
 
 
 def _children() -> set[int]:
@@ -27,10 +28,6 @@ def _descriptors() -> dict[int, str]:
     return found
 
 
-# The bundles and nsinit are made once and stay open as long as the process.
-_KEPT = ("/memfd:nsenter-bundle", "/memfd:nsinit")
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
     children, descriptors = _children(), _descriptors()
@@ -39,7 +36,7 @@ def nothing_is_left_behind() -> Iterator[None]:
     left = {
         fd: link
         for fd, link in _descriptors().items()
-        if descriptors.get(fd) != link and not link.startswith(_KEPT)
+        if descriptors.get(fd) != link and not link.startswith(KEPT)
     }
     assert not left, f"descriptors left open: {left}"
     assert _children() <= children, "processes left behind"

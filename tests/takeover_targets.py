@@ -141,3 +141,12 @@ def _c_environment() -> list[bytes] | None:
     found = posix.read(reader, 1 << 16)
     posix.close(reader)
     return found.splitlines()
+
+
+def ask_for(channel: int, path: str) -> int:
+    """Ask for a path that is not there, and say so with the working directory."""
+    try:
+        posix.stat(path)
+    except FileNotFoundError:
+        posix.write(channel, f"not there, in {posix.getcwd()}".encode())
+    return 0

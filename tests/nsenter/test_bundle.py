@@ -41,8 +41,9 @@ from pythons import Python
 
 from nsenter import interpreter, wire
 from nsenter.bootstrap import BootstrapData
-from nsenter.bundle import Bundle, bundle_for, sealed_memfd
+from nsenter.bundle import Bundle, bundle_for
 from nsenter.errors import BootstrapError
+from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
 from nsenter.launch import LaunchAttribute, PythonInit, launch
 from nsenter.spawn import Spawn
 
@@ -695,9 +696,8 @@ def boot(content: bytes | int, extensions: dict[str, str] | None = None) -> Boot
         content: of the bundle, or how many zero bytes it is, of which none takes any memory.
     """
     with contextlib.ExitStack() as stack:
-        fd = memfd(content)
-        stack.callback(os.close, fd)
-        bundle = Bundle(fd, extensions or {}, frozenset())
+        bundle = Bundle(KeptDescriptor(lambda: memfd(content)), extensions or {}, frozenset())
+        stack.callback(os.close, bundle.fd)
         channel, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         stack.enter_context(channel)
         status, child_status = os.pipe()
@@ -707,7 +707,8 @@ def boot(content: bytes | int, extensions: dict[str, str] | None = None) -> Boot
         stderr = stack.enter_context(tempfile.TemporaryFile())
         try:
             pids = [start(bundle, child.fileno(), child_status, shim, stderr.fileno())]
-            kept = f"0,1,2,{child.fileno()},{child_status}"
+            needed = sorted({child.fileno(), child_status, dead_folder.get()})
+            kept = ",".join(map(str, [0, 1, 2, *needed]))
         finally:
             child.close()
             os.close(child_status)
@@ -728,12 +729,13 @@ def memfd(content: bytes | int) -> int:
 
 
 def start(bundle: Bundle, channel: int, status: int, shim: int, stderr: int) -> int:
+    fds = interpreter.BootFds(channel, status, bundle.fd, dead_folder.get(), shim)
     environment = {
-        **interpreter.boot_environment(bundle, channel, status, shim),
+        **interpreter.boot_environment(fds, {}),
         b"_LIBCONTAINER_INITPIPE": b"%d" % channel,
         b"_NSENTER_STATUS": b"%d" % status,
     }
-    keep = {channel, status, shim, bundle.fd}
+    keep = set(fds)
     executable = os.fsencode(interpreter.interpreter_path())
     spawn = Spawn(interpreter.boot_argv(), environment, (0, 1, stderr), keep, executable)
     pid, pidfd = spawn.run()
@@ -968,7 +970,7 @@ class Handed(PythonInit):
     def bundle(self) -> Bundle:
         [fd] = self.args
         assert isinstance(fd, int)
-        return Bundle(fd, {}, frozenset())
+        return Bundle(KeptDescriptor(lambda: fd), {}, frozenset())
 
 
 def refusal(fd: int) -> BootstrapError:

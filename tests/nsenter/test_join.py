@@ -15,9 +15,11 @@ import launching
 import pytest
 from launching import ALL_BUT_USER, KINDS, SECONDS, SLEEP, Case, Facts, broken, message
 
+from nsenter.bootstrap import bootstrap_data
 from nsenter.errors import BootstrapError
-from nsenter.launch import Child, PythonInit, launch
-from nsenter.namespaces import Namespace, NamespaceType
+from nsenter.idmap import IDMap
+from nsenter.launch import Child, Program, PythonInit, launch
+from nsenter.namespaces import Namespace, Namespaces, NamespaceType
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 
@@ -228,3 +230,25 @@ def test_nothing_of_a_process_that_has_ended_can_be_joined_by_its_pidfd(held: Ch
         assert caught.value.errno == errno.ESRCH
     finally:
         os.close(pidfd)
+
+
+@as_root
+@pytest.mark.parametrize("way", ["path", "pidfd"])
+def test_what_only_the_host_may_join_is_joined_before_the_user_namespace(way: str) -> None:
+    """A user namespace and its mnt, by one pidfd or by paths, with a net that is not its own."""
+    maps = (IDMap(0, 100_000, 1000),)
+    theirs = bootstrap_data(
+        Namespaces([Namespace("user"), Namespace("mnt")]), uid_mappings=maps, gid_mappings=maps
+    )
+    hosts = bootstrap_data(Namespaces([Namespace("net")]))
+    sleep = Program(["sleep", "60"])
+    with launch(theirs, sleep) as holder, launch(hosts, sleep) as neighbour:
+        joined = [
+            Namespace.from_pid(kind, holder.pid)
+            if way == "path"
+            else Namespace.from_fd(kind, holder.pidfd)
+            for kind in ("user", "mnt")
+        ]
+        net = Namespace.from_pid("net", neighbour.pid)
+        with launch(bootstrap_data(Namespaces([*joined, net])), Program(["true"])) as child:
+            assert child.wait(SECONDS) == 0

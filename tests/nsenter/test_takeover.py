@@ -315,7 +315,7 @@ def paths_looked_at(lines: list[str]) -> Iterator[tuple[str, bool]]:
         if call is None or call["call"] == "write":
             continue
         for path in _PATH.findall(call["args"]):
-            if path:  # "": what a descriptor is of
+            if path not in ("", "."):  # what a descriptor is of, and where chroot is to stay
                 yield path, not call["result"].startswith("-")
 
 
@@ -332,6 +332,10 @@ def test_no_path_of_the_new_root_is_opened_before_the_inits_first_line(
     assert [path for path, found in before if found] == []
     assert [path for path, _ in before if not HIDDEN.match(path)] == []
     assert not any(line.startswith("execve") for line in stage_1 + init)
+    # Even these are asked for in a folder that was removed.
+    dead, back = (i for i, line in enumerate(init) if line.startswith("chroot("))
+    asked = [i for i, line in enumerate(init[:ready]) if list(paths_looked_at([line]))]
+    assert all(dead < i < back for i in asked)
     assert facts["status"] == takeover_targets.STATUS
 
 

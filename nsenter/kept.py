@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Descriptors that are made once and kept as long as this process: sealed memory, a dead folder."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import threading
+from collections.abc import Callable
+
+from nsenter.errors import BootstrapError
+
+__all__ = ["KeptDescriptor", "dead_folder", "sealed_memfd"]
+
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_MFD_EXEC = 0x10  # linux/memfd.h, since 6.3
+_MFD_NOEXEC_SEAL = 0x08
+_FIRST_FREE_FD = 3  # in a child, those below are its streams
+
+
+def _identity(fd: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+class KeptDescriptor:
+    """A descriptor that is made when it is first needed. Thread-safe.
+
+    A caller may close descriptors that it does not know, as a daemon does, and others may get
+    their numbers: it is then made anew.
+
+    Args:
+        make: opens it, close-on-exec.
+    """
+
+    def __init__(self, make: Callable[[], int]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._fd = -1
+        self._known: tuple[int, int] | None = None
+
+    def get(self) -> int:
+        """The descriptor, which is 3 or above. Raises what `make` raises."""
+        with self._lock:
+            if self._known is None or _identity(self._fd) != self._known:
+                self._fd = _above_the_streams(self._make())
+                self._known = _identity(self._fd)
+            return self._fd
+
+
+def _above_the_streams(fd: int) -> int:
+    if fd >= _FIRST_FREE_FD:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
+    finally:
+        os.close(fd)
+
+
+def _memfd(name: str, *, executable: bool) -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        return os.memfd_create(name, flags | (_MFD_EXEC if executable else _MFD_NOEXEC_SEAL))
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # Linux before 6.3
+            return os.memfd_create(name, flags)
+        raise BootstrapError("launcher", "memfd_create", name, error.errno or 0) from None
+
+
+def sealed_memfd(name: str, content: bytes, *, executable: bool) -> int:
+    """A memfd that nobody can change any more; close-on-exec.
+
+    Raises:
+        BootstrapError: there is no room, or sysctl vm.memfd_noexec forbids an executable one.
+    """
+    fd = _memfd(name, executable=executable)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+_PLACES = ("/dev/shm", "/tmp", "/var/tmp")
+
+
+def _make_dead_folder() -> int:
+    failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for place in _PLACES:
+        path = f"{place}/nsenter-{secrets.token_hex(8)}"
+        try:
+            os.mkdir(path, 0o700)  # noqa: PTH102
+        except OSError as error:
+            failure = error
+            continue
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            os.fchmod(fd, 0o111)  # whatever the umask; an init may be another user
+        finally:
+            os.rmdir(path)  # noqa: PTH106
+        return fd
+    places = ", ".join(_PLACES)
+    raise BootstrapError("launcher", "mkdir", f"in any of {places}", failure.errno or 0)
+
+
+dead_folder = KeptDescriptor(_make_dead_folder)
+"""A folder that has been removed: nothing is in it, and nothing can be made in it."""

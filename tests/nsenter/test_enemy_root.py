@@ -1,0 +1,47 @@
+"""A root that answers for itself: no name may reach it before the init asks for one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nsenter import Namespace, Namespaces, PythonInit, bootstrap_data
+from nsenter.launch import launch
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE is mounted on / here, as root")
+
+DAEMON = Path(__file__).parent.parent / "fuse_root.py"
+ASKED_FOR = "what-the-init-asks-for"
+
+
+@pytest.fixture
+def root() -> Iterator[subprocess.Popen[str]]:
+    if not Path("/dev/fuse").exists():
+        pytest.fail("/dev/fuse is not there: the kernel needs CONFIG_FUSE_FS (modprobe fuse)")
+    with subprocess.Popen([sys.executable, DAEMON], stdout=subprocess.PIPE, text=True) as daemon:
+        try:
+            assert daemon.stdout is not None
+            assert daemon.stdout.readline() == "up\n"
+            yield daemon
+        finally:
+            daemon.kill()
+
+
+def test_no_name_is_looked_up_in_a_joined_root_before_the_init_asks(
+    root: subprocess.Popen[str],
+) -> None:
+    data = bootstrap_data(Namespaces([Namespace.from_pid("mnt", root.pid)]))
+    target = PythonInit("takeover_targets:ask_for", (f"/{ASKED_FOR}",))
+    with launch(data, target, timeout=10) as child:
+        assert child.channel is not None
+        assert child.channel.recv(100) == b"not there, in /"
+        assert child.wait(10) == 0
+    root.kill()
+    assert root.stdout is not None
+    # The daemon tells of it, so it would have told of others.
+    assert root.stdout.read().splitlines() == [ASKED_FOR]
