@@ -40,7 +40,7 @@ FREESTANDING = [
     *("-fno-asynchronous-unwind-tables", "-Wl,-z,noexecstack", "-Wl,--build-id=none", "-s"),
 ]
 # The architectures of which csrc/sys.h knows the system call instruction.
-RAW_SYSCALLS = platform.machine() in ("x86_64", "aarch64")
+RAW_SYSCALLS = platform.machine() in ("x86_64", "aarch64") and sys.maxsize > 2**32
 
 
 def sources(*names: str) -> list[str]:

@@ -39,7 +39,7 @@ static bool has_slash(const char *s)
 	return *s == '/';
 }
 
-/* As execvp(3): a directory without the program is passed over, and EACCES is remembered. */
+/* As execvp(3) looks: a directory without the program is passed over, and EACCES is remembered. */
 static long execute_in_path(const char *path, char *const *argv, char *const *envp)
 {
 	long result = -ENOENT;

@@ -6,7 +6,8 @@
 /* The value of NAME in `NAME=value` strings, or NULL. */
 const char *environment_get(char *const *envp, const char *name);
 
-/* Execute argv[0]; without a slash it is found in the PATH of `envp`, as execvp(3) does. Returns
+/* Execute argv[0]; without a slash it is looked for in the PATH of `envp`. A script without #! is
+ * no program, as for execve(2). Returns
  * only on failure, with -errno. */
 long exec_program(char *const *argv, char *const *envp);
 

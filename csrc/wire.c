@@ -201,6 +201,9 @@ uint32_t wire_encode(const struct wire_message *message, const struct wire_attr 
 
 		if (!payload)
 			return 0;
+		if (len > wire_max_size(message) - size)
+			return refuse(err, attrs[i].type, size,
+				      "the message is beyond any well-formed one");
 		if (out && (cap < size || cap - size < len))
 			return refuse(err, attrs[i].type, size, "the buffer is too small");
 		if (out)

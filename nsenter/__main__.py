@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import signal
 import sys
 
 from nsenter.errors import BootstrapError
@@ -24,6 +25,7 @@ _COMMANDS = (
 FAILED = 125
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
+KILLED = 128  # plus the signal
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         status: int = args.execute(args)
+    except KeyboardInterrupt:
+        return KILLED + signal.SIGINT
     except (OSError, ValueError, LookupError, ImportError) as error:
         print(f"nsenter: {error}", file=sys.stderr)
         return _status_of(error)

@@ -8,13 +8,13 @@ it when it is told to go on), so that whatever happens all of them can be found 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import select
 import signal
 import socket
 import time
+from errno import ECANCELED, ETIMEDOUT
 from typing import Any
 
 from nsenter.child import Child, TracePoint
@@ -42,7 +42,8 @@ class Conversation:
         self._pidfd = pidfd
         self._channel = channel
         self._status = status
-        self._stage1 = 0
+        self._said_hello = False
+        self._stage1_fd = -1
         self._stage2 = 0
         self._stage2_fd = -1
         self._ready = False
@@ -69,7 +70,11 @@ class Conversation:
         except BaseException:
             self._destroy()
             raise
-        self._reap_stages()
+        else:
+            self._reap_stages()
+        finally:
+            if self._stage1_fd >= 0:
+                os.close(self._stage1_fd)
         if self._trace:
             self._trace.append(TracePoint("launcher", "spawn", spawned_ns))
             self._trace.append(TracePoint("launcher", "ready", time.time_ns()))
@@ -133,6 +138,7 @@ class Conversation:
             return
         seen = self._peek()
         if seen.startswith(b"\0"):
+            self._said_hello = True
             self._channel.recv(1)
             seen = self._peek()
         end = seen.find(b"\n") + 1
@@ -140,8 +146,11 @@ class Conversation:
             return
         line, fds, _, _ = socket.recv_fds(self._channel, end, 1, socket.MSG_CMSG_CLOEXEC)
         pids = json.loads(line)
-        self._stage1, self._stage2 = pids["stage1_pid"], pids["stage2_pid"]
+        self._stage2 = pids["stage2_pid"]
         self._stage2_fd = fds[0] if fds else os.pidfd_open(self._stage2)
+        if pids["stage1_pid"]:
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and SIGCHLD is ignored
+                self._stage1_fd = os.pidfd_open(pids["stage1_pid"])
 
     def _read_status(self) -> bool:
         """Take in what is reported; False when nobody is left who could report."""
@@ -170,15 +179,17 @@ class Conversation:
         for error in causes or self._errors:
             subject = error["subject"].encode("latin-1", "replace").decode(errors="replace")
             return BootstrapError(error["stage"], error["operation"], subject, error["errno"])
-        return BootstrapError("launcher", "wait", "the stages ended early", errno.ECANCELED)
+        if not self._said_hello:
+            return BootstrapError("parent", "start", "it ended before its first word", ECANCELED)
+        return BootstrapError("launcher", "wait", "the stages ended early", ECANCELED)
 
     def _timed_out(self) -> BootstrapError:
         waiting_for = "stage 2 (init)" if self._stage2 else "stage 0 and 1"
-        return BootstrapError("launcher", "wait", waiting_for, errno.ETIMEDOUT)
+        return BootstrapError("launcher", "wait", waiting_for, ETIMEDOUT)
 
     def _killed_stage(self) -> BootstrapError | None:
         for stage, which, number in (
-            ("child", os.P_PID, self._stage1),
+            ("child", os.P_PIDFD, self._stage1_fd),
             ("init", os.P_PIDFD, self._stage2_fd),
             ("parent", os.P_PIDFD, self._pidfd),
             ("child", os.P_PGID, self._pid),
@@ -195,6 +206,8 @@ class Conversation:
         number cannot mean anybody else, so the group is killed before anything is reaped."""
         self._read_last_reply()
         with contextlib.suppress(ProcessLookupError, PermissionError):
+            # Reaped already by somebody else, its number may be anybody's.
+            signal.pidfd_send_signal(self._pidfd, 0)
             os.killpg(self._pid, signal.SIGKILL)
         if self._stage2:
             self._destroy_stage2()
@@ -224,8 +237,8 @@ class Conversation:
 
     def _reap_stages(self) -> None:
         _reap(os.P_PIDFD, self._pidfd)
-        if self._stage1:
-            _reap(os.P_PID, self._stage1)
+        if self._stage1_fd >= 0:
+            _reap(os.P_PIDFD, self._stage1_fd)
 
 
 def _reap(which: int, number: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from errno import (
     EACCES,
+    ECANCELED,
     EINVAL,
     ENOENT,
     ENOEXEC,
@@ -74,6 +75,12 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str], ...] = (
         EPERM,
         "it takes a new uts or mnt namespace, and in a container around us a /proc of which "
         "nothing is masked",
+    ),
+    (
+        ("start",),
+        ECANCELED,
+        "an interpreter with file capabilities, or a caller whose real and effective ids differ, "
+        "does not load the shim",
     ),
     (
         ("memfd_create",),

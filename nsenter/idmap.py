@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Maps of user and group ids between a user namespace and its parent.
 
 What a map may be is user_namespaces(7) and the kernel's map_write (kernel/user_namespace.c);

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kinds of namespace, one namespace of a container, and the list of them.
 
 The names and the order are runc's (libcontainer/configs/namespaces_linux.go); what a namespace

@@ -80,7 +80,8 @@ def encode(attributes: Iterable[tuple[int, int | bytes]], message: Any = BOOTSTR
     if not size:
         raise_refused(err, message, encoding=True)
     out = ffi.new("uint8_t[]", size)
-    lib.wire_encode(message, attrs, len(attributes), out, size, err)
+    if lib.wire_encode(message, attrs, len(attributes), out, size, err) != size:
+        raise_refused(err, message, encoding=True)
     return bytes(ffi.buffer(out))
 
 

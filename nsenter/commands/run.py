@@ -170,7 +170,9 @@ def _forwarding(child: Child) -> Iterator[None]:
         # The init of a pid namespace may ignore a request; it cannot ignore this.
         child.send_signal(signal.SIGKILL if asked > 1 else number)
 
-    before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    # One that is ignored, as nohup(1) has it, stays so.
+    heard = [n for n in _FORWARDED if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, forward) for number in heard}
     try:
         yield
     finally:
