@@ -14,21 +14,8 @@ if not sys.platform.startswith("linux"):
     raise SystemExit("nsenter needs Linux: namespaces are the Linux kernel's")
 
 # From "a message on the init pipe" to "in the namespaces".
-STAGES = [
-    *("text", "err", "idmap", "namespaces", "wire", "bootstrap", "launch"),
-    *(
-        "clone",
-        "sync",
-        "report",
-        "mapper",
-        "tool",
-        "settle",
-        "nsexec",
-        "environment",
-        "tail",
-        "exec",
-    ),
-]
+CODEC = "text err idmap namespaces wire bootstrap launch".split()
+STAGES = CODEC + "clone sync report tool mapper settle pipe nsexec environment tail exec".split()
 HEADERS = [str(path) for path in sorted(Path("csrc").glob("*.h"))]
 COMPILE = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
 HARDEN = ["-fstack-protector-strong", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]

@@ -8,10 +8,10 @@ from cffi import FFI
 
 # The codec, and what a child does that shares the caller's memory. Not the stages: no thread of the
 # caller may ever run them.
-SOURCES = [
-    *("text", "err", "idmap", "namespaces", "wire", "bootstrap", "launch"),
-    *("clone", "mapper", "tool", "settle", "tail", "exec", "spawn", "direct"),
-]
+SOURCES = (
+    "text err idmap namespaces wire bootstrap launch "
+    "clone tool mapper settle tail exec spawn direct"
+).split()
 
 CDEF = """
 struct span { const char *data; size_t len; };

@@ -69,8 +69,10 @@ static bool is_direct(const struct orders *orders)
 	       !orders->launch.cwd.data && !orders->launch.trace && keeps_ids(&orders->boot);
 }
 
-static int enter(const struct orders *orders, struct err *err)
+static int enter(const struct spawn *spawn, struct err *err)
 {
+	const struct orders *orders = spawn->context;
+
 	if ((orders->boot.cloneflags & CLONE_NEWUSER) && mapper_write_own(&orders->boot, err) < 0)
 		return -1;
 	if (settle(&orders->boot, true, err) < 0)
@@ -78,28 +80,22 @@ static int enter(const struct orders *orders, struct err *err)
 	return tail_prepare(&orders->launch, err);
 }
 
-static int enter_as_child(const struct spawn *spawn, struct err *err)
-{
-	int result;
-
-	/* A payload whose launcher is gone must not start. */
-	sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
-	result = enter(spawn->context, err);
-	sys_prctl(PR_SET_PDEATHSIG, 0);
-	return result;
-}
-
 int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch, int *pidfd)
 {
 	struct orders orders;
 	struct wire_error wire;
+	int pid;
 
 	if (!bootstrap_parse((const uint8_t *)bootstrap.data, bootstrap.len, &orders.boot, &wire) ||
 	    !launch_parse((const uint8_t *)launch.data, launch.len, &orders.launch, &wire) ||
 	    !is_direct(&orders))
 		return DIRECT_DECLINED;
-	spawn->inside = enter_as_child;
+	spawn->inside = enter;
 	spawn->context = &orders;
 	spawn->clone_flags = orders.boot.cloneflags & ~(uint32_t)CLONE_NEWCGROUP;
-	return spawn_process(spawn, pidfd);
+	pid = spawn_process(spawn, pidfd);
+	/* A root without its capabilities regains them by executing nsinit. */
+	if (pid < 0 && !spawn->executing && spawn->err.errnum == EPERM && SYS0(SYS_geteuid) == 0)
+		return DIRECT_DECLINED;
+	return pid;
 }

@@ -3,6 +3,7 @@
 
 #include "clone.h"
 #include "mapper.h"
+#include "pipe.h"
 #include "settle.h"
 #include "sync.h"
 
@@ -64,23 +65,18 @@ static void stage_init(struct nsexec *ns, int sync_fd)
 /* ---- stage 1, CHILD ------------------------------------------------------------------ */
 
 /* The file is opened before anything is joined: it then is the host's, and its writer's
- * privilege over the time namespace is the caller's. Returns -1 where there are no offsets. */
-static int open_offsets(const struct nsexec *ns, struct err *err, bool *failed)
+ * privilege over the time namespace is the caller's. *fd is -1 where there are no offsets. */
+static int open_offsets(const struct nsexec *ns, int *fd, struct err *err)
 {
 	static const char path[] = "/proc/self/timens_offsets";
-	long fd;
 
-	*failed = false;
+	*fd = -1;
 	if (!ns->boot.timens_offsets.data)
-		return -1;
+		return 0;
 	set_dumpable(ns, true);
-	fd = sys_open(path, O_WRONLY);
+	*fd = (int)sys_open(path, O_WRONLY);
 	set_dumpable(ns, false);
-	if (fd < 0) {
-		err_set(err, "open", path, fd);
-		*failed = true;
-	}
-	return (int)fd;
+	return *fd < 0 ? err_set(err, "open", path, *fd) : 0;
 }
 
 /* After the namespace is made and before the first process is in it: later they are refused. */
@@ -125,10 +121,9 @@ static uint32_t other_flags(const struct bootstrap *boot)
 
 static int enter_namespaces(struct nsexec *ns, int sync_fd, struct err *err)
 {
-	bool failed;
-	int offsets_fd = open_offsets(ns, err, &failed);
+	int offsets_fd;
 
-	if (failed || namespaces_open(&ns->boot.join, err) < 0 ||
+	if (open_offsets(ns, &offsets_fd, err) < 0 || namespaces_open(&ns->boot.join, err) < 0 ||
 	    namespaces_join(&ns->boot.join, err) < 0)
 		return -1;
 	report_trace(&ns->report, "joined");
@@ -185,54 +180,6 @@ static void stage_child(struct nsexec *ns, const struct pairs *pairs)
 
 /* ---- stage 0, PARENT ----------------------------------------------------------------- */
 
-/* Send bytes up the init pipe and, where it is given, a descriptor with them. */
-static long send_up(int init_fd, struct span bytes, int fd)
-{
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)bytes.data, bytes.len };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-	long n;
-
-	if (fd >= 0) {
-		control.align = (struct cmsghdr){
-			.cmsg_len = CMSG_LEN(sizeof(int)),
-			.cmsg_level = SOL_SOCKET,
-			.cmsg_type = SCM_RIGHTS,
-		};
-		*(int *)(void *)CMSG_DATA(&control.align) = fd;
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-	}
-	do
-		n = SYS3(SYS_sendmsg, init_fd, &message, MSG_NOSIGNAL);
-	while (n == -EINTR);
-	/* Not every parent uses a socket. */
-	return n == -ENOTSOCK ? sys_write(init_fd, bytes.data, bytes.len) : n;
-}
-
-/* Tell the caller the pids, in runc's words; and to our own launcher give a pidfd, which no
- * reuse of the pid can turn into another process. */
-static int reply(const struct nsexec *ns, int pid1, int pid2, int pidfd, struct err *err)
-{
-	char buf[64];
-	struct text t = TEXT_IN(buf);
-	long n;
-
-	text_add(&t, "{\"stage1_pid\":");
-	text_add_number(&t, pid1);
-	text_add(&t, ",\"stage2_pid\":");
-	text_add_number(&t, pid2);
-	text_add(&t, "}\n");
-	n = send_up(ns->init_fd, (struct span){ buf, t.len }, ns->launched ? pidfd : -1);
-	if (n < 0)
-		return err_set(err, "write", "the pids to the init pipe", n);
-	report_trace(&ns->report, "replied");
-	return 0;
-}
-
 static int write_maps(const struct nsexec *ns, int pid, struct err *err)
 {
 	if (mapper_write(&ns->boot, pid, ns->init_fd, ns->launch.timeout_ms, err) < 0)
@@ -245,7 +192,7 @@ static int serve_pid(const struct nsexec *ns, int pid1, int pid2, struct err *er
 {
 	/* Stage 2 waits for us, so its pid is its own still. */
 	int pidfd = ns->launched ? (int)SYS2(SYS_pidfd_open, pid2, 0) : -1;
-	int result = reply(ns, pid1, pid2, pidfd, err);
+	int result = pipe_reply(ns, pid1, pid2, pidfd, err);
 
 	if (pidfd >= 0)
 		sys_close(pidfd);
@@ -359,7 +306,7 @@ static long stage_parent_one_clone(struct nsexec *ns)
 		namespaces_refused(ns->boot.cloneflags, "clone3", pid, &err);
 		nsexec_fail(ns, &err);
 	}
-	if (write_maps(ns, (int)pid, &err) < 0 || reply(ns, 0, (int)pid, pidfd, &err) < 0 ||
+	if (write_maps(ns, (int)pid, &err) < 0 || pipe_reply(ns, 0, (int)pid, pidfd, &err) < 0 ||
 	    release_init(pair[0], &err) < 0)
 		nsexec_fail(ns, &err);
 	report_trace(&ns->report, "done");
@@ -377,108 +324,6 @@ static void run_stages(struct nsexec *ns)
 		stage_parent(ns);
 }
 
-/* ---- the message --------------------------------------------------------------------- */
-
-static int fail_wire(struct err *err, const struct wire_message *message,
-		     const struct wire_error *wire)
-{
-	const struct wire_spec *spec = wire_spec(message, wire->attr);
-	char buf[ERR_SUBJECT_MAX];
-	struct text t = TEXT_IN(buf);
-
-	text_add(&t, "attribute ");
-	text_add(&t, wire->attr == 0 ? "none (the header)" : spec ? spec->name : "unknown");
-	if (wire->attr) {
-		text_add(&t, " (");
-		text_add_number(&t, wire->attr);
-		text_add(&t, ")");
-	}
-	text_add(&t, " at offset ");
-	text_add_number(&t, wire->offset);
-	text_add(&t, ": ");
-	text_add(&t, wire->reason);
-	return err_set(err, "parse the bootstrap message:", text_end(&t), EBADMSG);
-}
-
-/* Read exactly `len` bytes, in however many pieces they come. */
-static int read_all(int fd, uint8_t *data, size_t len, size_t offset, struct err *err)
-{
-	char buf[ERR_SUBJECT_MAX];
-	struct text t = TEXT_IN(buf);
-	size_t got = 0;
-	long n = 0;
-
-	while (got < len && (n = sys_read(fd, data + got, len - got)) > 0)
-		got += (size_t)n;
-	if (got == len)
-		return 0;
-	text_add(&t, "the init pipe at offset ");
-	text_add_number(&t, (int64_t)(offset + got));
-	if (n == 0)
-		text_add(&t, ": it was closed before the message was whole");
-	return err_set(err, "read", text_end(&t), n < 0 ? n : EBADMSG);
-}
-
-/* A whole message in memory of its own, which stays: what is parsed points into it. */
-static uint8_t *read_message(const struct nsexec *ns, const struct wire_message *message,
-			     uint32_t *size, struct err *err)
-{
-	uint8_t header[WIRE_HEADER_SIZE] = { 0 };
-	struct wire_error wire;
-	uint8_t *data;
-	long mapped;
-
-	if (read_all(ns->init_fd, header, sizeof(header), 0, err) < 0)
-		return NULL;
-	if (!wire_header(message, header, size, &wire)) {
-		fail_wire(err, message, &wire);
-		return NULL;
-	}
-	mapped = SYS6(SYS_mmap, 0, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		      0);
-	if (mapped < 0 && mapped > -4096) {
-		err_set(err, "mmap", "room for the message", mapped);
-		return NULL;
-	}
-	data = (uint8_t *)mapped;
-	for (size_t i = 0; i < sizeof(header); i++)
-		data[i] = header[i];
-	if (read_all(ns->init_fd, data + sizeof(header), *size - sizeof(header), sizeof(header),
-		     err) < 0)
-		return NULL;
-	return data;
-}
-
-static int receive(struct nsexec *ns, struct err *err)
-{
-	struct wire_error wire;
-	uint32_t size;
-	uint8_t *data = read_message(ns, &bootstrap_message, &size, err);
-
-	if (!data)
-		return -1;
-	if (!bootstrap_parse(data, size, &ns->boot, &wire))
-		return fail_wire(err, &bootstrap_message, &wire);
-	ns->launch = LAUNCH_DEFAULTS;
-	if (!ns->launched)
-		return 0;
-	data = read_message(ns, &launch_message, &size, err);
-	if (!data)
-		return -1;
-	if (!launch_parse(data, size, &ns->launch, &wire))
-		return fail_wire(err, &launch_message, &wire);
-	ns->report.trace = ns->launch.trace;
-	return 0;
-}
-
-/* runc's parent waits for this byte: its init is past what it does before the message. */
-static int say_hello(const struct nsexec *ns, struct err *err)
-{
-	long n = send_up(ns->init_fd, (struct span){ "", 1 }, -1);
-
-	return n < 0 ? err_set(err, "write", "the init pipe", n) : 0;
-}
-
 void nsexec(struct nsexec *ns)
 {
 	const struct sys_sigaction ignore = { .handler = SIG_IGN };
@@ -487,7 +332,7 @@ void nsexec(struct nsexec *ns)
 	/* A log pipe that nobody reads must not kill a stage. */
 	sys_sigaction(SIGPIPE, &ignore, &ns->sigpipe);
 	ns->report.stage = "parent";
-	if (say_hello(ns, &err) < 0 || receive(ns, &err) < 0)
+	if (pipe_hello(ns, &err) < 0 || pipe_receive(ns, &err) < 0)
 		nsexec_fail(ns, &err);
 	enter_stage(ns, "parent", "ns:[0:PARENT]");
 	run_stages(ns);

@@ -95,15 +95,29 @@ static int lead_process_group(const struct spawn *spawn, struct err *err)
 	return 0;
 }
 
+/* Nothing may be executed for a caller that is gone. The kernel sees to it from here on; and that
+ * it was not too late, its pidfd tells, in whatever pid namespace this child is. */
+static bool die_with(int caller)
+{
+	struct pollfd ended = { .fd = caller, .events = POLLIN };
+	const struct timespec now = { 0 };
+
+	sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return SYS5(SYS_ppoll, &ended, 1, &now, 0, 0) == 0;
+}
+
 static int child(void *arg)
 {
 	const uint64_t no_signals = 0;
 	struct spawn *spawn = arg;
 
+	if (!die_with(spawn->caller))
+		sys_exit(127);
 	reset_signals();
 	if (spawn->inside(spawn, &spawn->err) == 0 && place_stdio(spawn) == 0 &&
 	    keep_descriptors(spawn) == 0) {
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof(no_signals));
+		sys_prctl(PR_SET_PDEATHSIG, 0);
 		execute(spawn);
 	}
 	spawn->child_failed = true;
@@ -154,7 +168,8 @@ void spawn_split(char *strings, size_t count, char **array)
 	array[count] = NULL;
 }
 
-int spawn_process(struct spawn *spawn, int *pidfd)
+/* Returns the pid, whatever has become of the child. */
+static int spawn_on_stack(struct spawn *spawn, int *pidfd)
 {
 	uint8_t *stack = mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
@@ -162,13 +177,25 @@ int spawn_process(struct spawn *spawn, int *pidfd)
 
 	if (stack == MAP_FAILED)
 		return err_set(&spawn->err, "mmap", "a stack", errno);
+	mprotect(stack, GUARD_SIZE, PROT_NONE);
+	pid = clone_child(spawn, stack, pidfd);
+	munmap(stack, GUARD_SIZE + STACK_SIZE);
+	return pid;
+}
+
+int spawn_process(struct spawn *spawn, int *pidfd)
+{
+	int pid;
+
 	if (!spawn->inside)
 		spawn->inside = lead_process_group;
 	spawn->executing = spawn->child_failed = false;
 	spawn->child_signal = 0;
-	mprotect(stack, GUARD_SIZE, PROT_NONE);
-	pid = clone_child(spawn, stack, pidfd);
-	munmap(stack, GUARD_SIZE + STACK_SIZE);
+	spawn->caller = (int)SYS2(SYS_pidfd_open, sys_getpid(), 0);
+	if (spawn->caller < 0)
+		return err_set(&spawn->err, "pidfd_open", "the caller", spawn->caller);
+	pid = spawn_on_stack(spawn, pidfd);
+	sys_close(spawn->caller);
 	if (pid < 0 || (spawn->executing && !spawn->child_failed))
 		return pid;
 	return bury(spawn, *pidfd);

@@ -20,6 +20,7 @@ struct spawn {
 	int (*inside)(const struct spawn *spawn, struct err *err);
 	const void *context;
 	uint32_t clone_flags;
+	int caller; /* its pidfd, made here */
 
 	/* Out. */
 	bool executing;	   /* the child has come to its execve */

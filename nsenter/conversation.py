@@ -65,6 +65,8 @@ class Conversation:
         """
         try:
             self._talk(outgoing, time.monotonic() + timeout)
+            # The status pipe may have ended before the reply was read that came first.
+            self._read_last_reply()
             if self._errors or not self._ready:
                 raise self._failure()
         except BaseException:
@@ -204,7 +206,8 @@ class Conversation:
     def _destroy(self) -> None:
         """Kill and reap whatever there is. Stage 0 leads the group: while it is a zombie its
         number cannot mean anybody else, so the group is killed before anything is reaped."""
-        self._read_last_reply()
+        with contextlib.suppress(OSError):
+            self._read_last_reply()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             # Reaped already by somebody else, its number may be anybody's.
             signal.pidfd_send_signal(self._pidfd, 0)
@@ -231,7 +234,7 @@ class Conversation:
 
     def _read_last_reply(self) -> None:
         """Stage 2 leaves the group only after the reply is sent: then we must know its pid."""
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        with contextlib.suppress(BlockingIOError, ConnectionResetError, ValueError, KeyError):
             self._channel.setblocking(False)
             self._read_reply()
 

@@ -51,7 +51,7 @@ class Spawn:
         Raises:
             BootstrapError: it could not be started; nothing is left.
         """
-        started = self._start(lib.spawn_process)
+        started = self._start(lib.spawn_process, "parent")
         assert started is not None
         return started
 
@@ -71,9 +71,9 @@ class Spawn:
             pid: int = lib.direct_launch(spawn, *spans, pidfd)
             return pid
 
-        return self._start(start)
+        return self._start(start, "init")
 
-    def _start(self, start: Any) -> tuple[int, int] | None:
+    def _start(self, start: Any, stage: str) -> tuple[int, int] | None:
         argv, argv_memory = _split(self.argv)
         envp, envp_memory = _split([b"%b=%b" % item for item in self.environment.items()])
         by_path = isinstance(self.executable, bytes)
@@ -95,15 +95,15 @@ class Spawn:
         if pid == lib.DIRECT_DECLINED:
             return None
         if pid < 0:
-            raise _error(spawn)
+            raise _error(spawn, stage)
         return pid, pidfd[0]
 
 
-def _error(spawn: Any) -> BootstrapError:
+def _error(spawn: Any, stage: str) -> BootstrapError:
     if spawn.child_signal:
-        return BootstrapError.killed("init", spawn.child_signal)
+        return BootstrapError.killed(stage, spawn.child_signal)
     return BootstrapError(
-        "init" if spawn.child_failed else "launcher",
+        stage if spawn.child_failed else "launcher",
         ffi.string(spawn.err.operation).decode(),
         os.fsdecode(ffi.string(spawn.err.subject)),
         spawn.err.errnum,

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from links import KEPT
 from reference import KIND_FLAGS
 
 from nsenter.bootstrap import BootstrapData, TimeOffset, bootstrap_data
@@ -50,15 +51,28 @@ PYTHON_SLEEP = PythonInit("nsenter.init:main", SLEEP.argv)
 
 MAPS = (IDMap(0, 0, 1000),)
 KINDS = tuple(KIND_FLAGS)
-STAGES = {1: ("parent",), 2: ("parent", "init"), 3: ("parent", "child", "init")}
+STAGES = {1: ("init",), 2: ("parent", "init"), 3: ("parent", "child", "init")}
 
 
 def flags(*kinds: str) -> int:
     return sum(KIND_FLAGS[kind] for kind in kinds)
 
 
+def direct() -> BootstrapData:
+    """What takes no stage, for a Program: every kind new that may be, one's own ids alone."""
+    return BootstrapData(
+        clone_flags=flags(*KINDS) - flags("time"),
+        uid_mappings=(IDMap(0, os.geteuid(), 1),),
+        gid_mappings=(IDMap(0, os.getegid(), 1),),
+        rootless_euid=True,
+    )
+
+
 def one_clone() -> BootstrapData:
-    """Every kind of namespace new: stage 0 makes stage 2 with one call, where we launch."""
+    """Every kind of namespace new: stage 0 makes stage 2 with one call, where we launch.
+
+    It takes the stages for its time namespace, and for ids that are not the caller's.
+    """
     return BootstrapData(clone_flags=flags(*KINDS), uid_mappings=MAPS, gid_mappings=MAPS)
 
 
@@ -157,7 +171,7 @@ def nothing_left(problems: list[str], what: object = "") -> Iterator[Life]:
     if left := first_child():
         problems.append(f"{what}: left behind: {left}")
         kill_children()
-    after = {fd: link for fd, link in descriptors().items() if not link.startswith("/memfd:ns")}
+    after = {fd: link for fd, link in descriptors().items() if not link.startswith(KEPT)}
     if opened := after.items() - before.items():
         problems.append(f"{what}: descriptors left open: {sorted(opened)}")
         for fd, _ in opened:
@@ -189,6 +203,7 @@ _OWN_KINDS = ("net", "ipc", "uts")  # and user, which is its parent's
 _MANY = 10_000
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_DUMPABLE = 4
 
 
 def fork() -> int:
@@ -240,6 +255,11 @@ def _run_in_own_namespaces(job: Callable[[], None], go: int, writer: int) -> Non
 def unshare(bits: int) -> None:
     if _libc.unshare(bits) != 0:
         raise OSError(ctypes.get_errno(), f"unshare {bits:#x}")
+
+
+def set_dumpable() -> None:
+    """Again: a process that changes its ids is not, until it executes another program."""
+    assert _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0) == 0
 
 
 def _await_user_namespace(pid: int) -> None:
@@ -336,12 +356,14 @@ class Blow:
     """A signal to the process that is created as the `which`-th from now, at its `nth` step.
 
     Steps are counted from the first system call number `first_call` on; -1: from the start.
+    The `victim` may be "root" instead, what makes these processes: it is dead before the step is.
     """
 
     which: int
     nth: int
     signal: int = signal.SIGKILL
     first_call: int = -1
+    victim: str = "itself"
 
 
 class Strike:
@@ -349,7 +371,7 @@ class Strike:
 
     def __init__(self, blow: Blow, thread: int | None = None) -> None:
         words = (thread or threading.get_native_id(), blow.which, blow.nth)
-        self._words = [*words, int(blow.signal), blow.first_call]
+        self._words = [*words, int(blow.signal), blow.first_call, blow.victim]
         self.hit: int | None = None
         self.steps = 0
 
@@ -538,9 +560,24 @@ def fork_launcher(
         os._exit(0)
 
 
-def kill_launcher_at(make: Callable[[], BootstrapData], nth: int, problems: list[str]) -> bool:
-    """Kill the launcher at a step after its spawn. False when launch() has returned before."""
-    what = f"launcher killed at step {nth}"
+@dataclass
+class Launcher:
+    """A launcher that was killed, or was not.
+
+    Attributes:
+        hit: the system call at whose entry; None: it was not.
+        returned: whether its launch() had returned.
+        survived: whether its payload ran on.
+    """
+
+    hit: int | None
+    returned: bool
+    survived: bool
+
+
+def strike_launcher(make: Callable[[], BootstrapData], blow: Blow, problems: list[str]) -> Launcher:
+    """A launcher is started that is to be killed by the blow, and all that is left of it."""
+    what = f"launcher killed at step {blow.nth}"
     with (
         nothing_left(problems, what) as life,
         contextlib.ExitStack() as stack,
@@ -551,7 +588,7 @@ def kill_launcher_at(make: Callable[[], BootstrapData], nth: int, problems: list
         stack.callback(os.close, returned_reader)
         pid = fork_launcher(make(), SLEEP, life, go_reader, returned.fd)
         try:
-            with Strike(Blow(-1, nth, first_call=SYS_CLONE), pid):
+            with Strike(blow, pid) as strike:
                 os.write(go.fd, b"g")
                 returned.let_go()
                 # Either it is killed, which closes the pipe, or it has written.
@@ -561,24 +598,48 @@ def kill_launcher_at(make: Callable[[], BootstrapData], nth: int, problems: list
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+        go.let_go()
+        survived = False
         if done:
             kill_children()
-            return False
-        go.let_go()
-        _end_payload(life, what, problems)
-    return True
+        else:
+            survived = _end_payload(life, what, problems)
+    return Launcher(strike.hit, done, survived)
 
 
-def _end_payload(life: Life, what: str, problems: list[str]) -> None:
+def kill_launcher_at(make: Callable[[], BootstrapData], nth: int, problems: list[str]) -> bool:
+    """Kill the launcher at a step after its spawn. False when launch() has returned before."""
+    return not strike_launcher(make, Blow(-1, nth, first_call=SYS_CLONE), problems).returned
+
+
+def kill_launcher_at_childs(
+    make: Callable[[], BootstrapData], nth: int, problems: list[str]
+) -> bool:
+    """Kill the launcher before a step of its direct child. False when that is executed before."""
+    seen = strike_launcher(make, Blow(0, nth, victim="root"), problems)
+    executing = seen.hit == SYS_EXECVE
+    if seen.survived and not executing:
+        problems.append(f"launcher killed before step {nth} (call {seen.hit}): the payload runs")
+    if seen.returned:
+        problems.append(f"launcher to be killed before step {nth} (call {seen.hit}) lives")
+    return seen.hit is not None and not executing and not seen.returned
+
+
+def _end_payload(life: Life, what: str, problems: list[str]) -> bool:
     """A payload that had taken over when the launcher was killed is as much on its own as any
-    child of a parent that dies. All before that must go by itself."""
+    child of a parent that dies. All before that must go by itself. True where there is one."""
     deadline = time.monotonic() + AT_ONCE
-    while not life.ends_within(0) and set(names := living_children()) != {"sleep"}:
+    survived = True
+    while set(names := living_children()) != {"sleep"}:
+        if life.ends_within(0):
+            survived = False
+            break
         if time.monotonic() > deadline:
             problems.append(f"{what}: lives on: {names}")
             break
         time.sleep(0.002)
     kill_children()
+    return survived
 
 
 # --- a stub that is driven by hand ---------------------------------------------------------------

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * killer TID WHICH NTH SIGNAL FROM: send a signal to a process at one exact step of it.
+ * killer TID WHICH NTH SIGNAL FROM VICTIM: send a signal at one exact step of a process.
  *
  * Thread TID is traced, and with it all that descends from it. WHICH counts those descendants
- * in the order of their creation, from 0; -1 is TID itself. The process gets SIGNAL in the
- * moment it enters its NTH system call, counted from 1, from the first call number FROM on
- * (-1: from the start). The call itself is not made if the signal kills.
+ * in the order of their creation, from 0; -1 is TID itself. In the moment this process enters
+ * its NTH system call, counted from 1, from the first call number FROM on (-1: from the start),
+ * the victim gets SIGNAL: with VICTIM "itself" that process, and the call is not made if the
+ * signal kills; with VICTIM "root" TID, and the call is made when TID is dead.
  *
  * Says "ready" when TID is traced, then one of
  *   hit NR     the signal was sent, at the entry of system call NR
@@ -17,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -36,6 +38,7 @@ static pid_t root;
 static int which;
 static long nth, from;
 static int sig;
+static int kill_root;
 
 static long entered;
 static int counting;
@@ -70,6 +73,16 @@ static void resume(pid_t pid, int number)
 	ptrace(is_target(pid) ? PTRACE_SYSCALL : PTRACE_CONT, pid, 0, (long)number);
 }
 
+/* The stopped process goes on only when its parent is gone, and has heard of it. */
+static void bury_root(void)
+{
+	int status;
+
+	kill(root, sig);
+	while (waitpid(root, &status, __WALL) == root && WIFSTOPPED(status))
+		ptrace(PTRACE_CONT, root, 0, 0);
+}
+
 static void at_system_call(pid_t pid)
 {
 	struct ptrace_syscall_info info;
@@ -80,7 +93,9 @@ static void at_system_call(pid_t pid)
 	counting = counting || from < 0 || (long)info.entry.nr == from;
 	if (!counting || ++entered != nth)
 		return;
-	ptrace(PTRACE_DETACH, pid, 0, (long)sig);
+	if (kill_root)
+		bury_root();
+	ptrace(PTRACE_DETACH, pid, 0, kill_root ? 0L : (long)sig);
 	finish("hit", (long)info.entry.nr);
 }
 
@@ -123,13 +138,14 @@ int main(int argc, char **argv)
 	int status;
 	pid_t pid;
 
-	if (argc != 6)
+	if (argc != 7)
 		return 2;
 	root = atoi(argv[1]);
 	which = atoi(argv[2]);
 	nth = atol(argv[3]);
 	sig = atoi(argv[4]);
 	from = atol(argv[5]);
+	kill_root = strcmp(argv[6], "root") == 0;
 	alarm(SECONDS);
 	if (ptrace(PTRACE_SEIZE, root, 0, OPTIONS) < 0) {
 		perror("PTRACE_SEIZE");

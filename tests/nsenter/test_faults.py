@@ -21,7 +21,6 @@ import faults
 import pytest
 from faults import (
     AT_ONCE,
-    MAPS,
     NEVER,
     PYTHON_TRUE,
     STAGES,
@@ -34,6 +33,7 @@ from faults import (
     Blow,
     Life,
     Strike,
+    direct,
     flags,
     nothing_left,
     one_clone,
@@ -46,16 +46,23 @@ from interop.runc_parent import RuncParent, StageExits, StubError
 from nsenter.bootstrap import BootstrapData, TimeOffset
 from nsenter.idmap import IDMap
 from nsenter.launch import Program, PythonInit, launch, nsinit_path
+from nsenter.spawn import Spawn
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="faults are injected here as root")
 
 # path → what makes its message, and its stages
 PATHS: dict[str, tuple[Callable[[], BootstrapData], tuple[str, ...]]] = {
+    "direct": (direct, STAGES[1]),
     "one-clone": (one_clone, STAGES[2]),
     "three-stages": (three_stages, STAGES[3]),
 }
-EACH_STAGE = [(path, which) for path, (_, stages) in PATHS.items() for which in range(len(stages))]
+STAGED = [path for path in PATHS if path != "direct"]
+EACH_STAGE = [(path, which) for path in STAGED for which in range(len(PATHS[path][1]))]
 TARGETS: dict[str, Program | PythonInit] = {"program": TRUE, "python": PYTHON_TRUE}
+# A PythonInit goes no direct way: its message is one of one clone then.
+EACH_TARGET = [
+    (path, target) for path in PATHS for target in TARGETS if (path, target) != ("direct", "python")
+]
 
 
 def _name(value: object) -> str | None:
@@ -73,8 +80,11 @@ def what_is_made_once() -> None:
 # --- a stage is killed ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize(("path", "which"), EACH_STAGE, ids=_name)
+@pytest.mark.parametrize(
+    ("path", "which", "target"),
+    [("direct", 0, "program"), *((*each, target) for each in EACH_STAGE for target in TARGETS)],
+    ids=_name,
+)
 def test_stage_killed_at_any_step_is_named_and_nothing_is_left(
     path: str, which: int, target: str
 ) -> None:
@@ -97,8 +107,9 @@ def test_stage_killed_at_random_200_times_is_named_and_nothing_is_left(path: str
 def test_stage_that_is_stopped_is_a_named_timeout_and_nothing_is_left(
     path: str, which: int
 ) -> None:
+    """Not the direct way: no time is kept there, all of it is before the execve."""
     make, _ = PATHS[path]
-    # A process that is stopped before its execve stops its parent too: that is vfork(2).
+    # A process that is stopped before its execve stops its launcher too: that is vfork(2).
     first_call = SYS_EXECVEAT if which == 0 else -1
     problems: list[str] = []
     steps = faults.step_count(make, which, first_call)
@@ -248,6 +259,16 @@ def test_launcher_killed_at_any_step_leaves_no_stage(path: str) -> None:
         steps = itertools.takewhile(
             lambda nth: faults.kill_launcher_at(make, nth, problems), itertools.count(1)
         )
+        assert len(list(steps)) > 3
+    assert not problems, report(problems)
+
+
+def test_launcher_killed_before_any_step_of_a_direct_child_leaves_no_payload() -> None:
+    problems: list[str] = []
+    with faults.adopting_orphans():
+        steps = itertools.takewhile(
+            lambda nth: faults.kill_launcher_at_childs(direct, nth, problems), itertools.count(1)
+        )
         assert len(list(steps)) > 5
     assert not problems, report(problems)
 
@@ -356,8 +377,7 @@ def _few_descriptors(spare: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("path", "target"), EACH_TARGET)
 def test_launcher_out_of_descriptors_says_so_and_leaks_none(path: str, target: str) -> None:
     problems: list[str] = []
     data = PATHS[path][0]()
@@ -373,17 +393,20 @@ def test_launcher_out_of_descriptors_says_so_and_leaks_none(path: str, target: s
             problems.append(f"{spare} descriptors: {error}")
     else:
         problems.append("20 descriptors are not enough")
-    assert spare > 2
+    assert spare > (0 if path == "direct" else 2)
     assert not problems, report(problems)
 
 
 def _as_a_user_of_its_own(limit: int, path: str) -> str:
     """In a fork: what a launch says under a limit of processes, as a user who has no others."""
     uid = 1_000_000 + os.getpid()
+    own = (IDMap(0, uid, 1),)
     plain = BootstrapData(
-        clone_flags=flags("user", "time"),
-        uid_mappings=(IDMap(0, uid, 1),),
-        time_offsets=() if path == "one-clone" else (TimeOffset("monotonic", 1),),
+        clone_flags=flags("user") if path == "direct" else flags("user", "time"),
+        uid_mappings=own,
+        gid_mappings=own,
+        rootless_euid=True,
+        time_offsets=(TimeOffset("monotonic", 1),) if path == "three-stages" else (),
     )
     reader, writer = os.pipe()
     pid = faults.fork()
@@ -391,6 +414,7 @@ def _as_a_user_of_its_own(limit: int, path: str) -> str:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
+        faults.set_dumpable()  # as whoever is this user from the start
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
         problems: list[str] = []
         with nothing_left(problems) as life:
@@ -409,6 +433,8 @@ def _as_a_user_of_its_own(limit: int, path: str) -> str:
 @pytest.mark.parametrize(
     ("path", "limit", "stage"),
     [
+        ("direct", 1, "launcher"),
+        ("direct", 2, None),
         ("one-clone", 1, "launcher"),
         ("one-clone", 2, "parent"),
         ("one-clone", 3, None),
@@ -438,7 +464,8 @@ def test_no_more_user_namespaces_is_named_with_a_hint(path: str) -> None:
             error = outcome_of(PATHS[path][0](), TRUE, life).error
         assert error, "it could be made"
         assert error.errno == errno.ENOSPC, str(error)
-        assert error.operation == ("clone3" if path == "one-clone" else "unshare")
+        operations = {"direct": "clone", "one-clone": "clone3", "three-stages": "unshare"}
+        assert error.operation == operations[path]
         assert "/proc/sys/user/max_*_namespaces" in error.hint
         assert not problems, report(problems)
 
@@ -452,7 +479,9 @@ def _resident_kib() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 
 
-def _launch_often(times: int, make: Callable[[], BootstrapData]) -> list[str]:
+def _launch_often(
+    times: int, make: Callable[[], BootstrapData], *, python: bool = True
+) -> list[str]:
     problems: list[str] = []
 
     def round_of(count: int, target: Program | PythonInit) -> None:
@@ -464,8 +493,9 @@ def _launch_often(times: int, make: Callable[[], BootstrapData]) -> list[str]:
     round_of(40, TRUE)
     round_of(10, PYTHON_TRUE)
     opened, resident = faults.descriptors(), _resident_kib()
-    round_of(times * 4 // 5, TRUE)
-    round_of(times // 5, PYTHON_TRUE)
+    pythons = times // 5 if python else 0
+    round_of(times - pythons, TRUE)
+    round_of(pythons, PYTHON_TRUE)
     if (now := faults.descriptors()) != opened:
         problems.append(f"descriptors: {opened} before, {now} after")
     if left := faults.first_child():
@@ -480,17 +510,20 @@ def test_500_launches_leave_no_descriptor_zombie_memory_or_namespace() -> None:
     faults.counted(lambda: _launch_often(300, one_clone) + _launch_often(200, three_stages))
 
 
-def test_500_failures_leave_no_descriptor_zombie_memory_or_namespace() -> None:
+def test_500_direct_launches_leave_no_descriptor_zombie_memory_or_namespace() -> None:
+    faults.counted(lambda: _launch_often(500, direct, python=False))
+
+
+@pytest.mark.parametrize("path", ["direct", "one-clone"])
+def test_500_failures_leave_no_descriptor_zombie_memory_or_namespace(path: str) -> None:
     def fail_often() -> list[str]:
-        missing = BootstrapData(
-            clone_flags=flags("user", "pid", "net"), uid_mappings=MAPS, gid_mappings=MAPS
-        )
+        make = PATHS[path][0]
         problems: list[str] = []
         resident = 0
         for nth in range(550):
             resident = _resident_kib() if nth == 50 else resident
             with nothing_left(problems, nth) as life:
-                error = outcome_of(missing, Program(["/nowhere/at/all"]), life).error
+                error = outcome_of(make(), Program(["/nowhere/at/all"]), life).error
             if not error or error.operation != "execve":
                 problems.append(f"{error}")
         if (grown := _resident_kib() - resident) > 250:
@@ -520,6 +553,27 @@ def test_an_orphan_a_zombie_and_a_descriptor_are_seen() -> None:
     kinds = ("a process lives on", "left behind", "descriptors left open")
     assert [kind for kind in kinds if any(kind in problem for problem in problems)] == list(kinds)
     assert child.pid > 0
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_each_path_has_the_stages_that_are_struck_on_it(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[bool] = []
+    run_direct = Spawn.run_direct
+
+    def watched(*args: Any) -> tuple[int, int] | None:
+        found = run_direct(*args)
+        started.append(found is not None)
+        return found
+
+    monkeypatch.setattr(Spawn, "run_direct", watched)
+    make, stages = PATHS[path]
+    launch(make(), TRUE).__exit__()
+    assert started == [path == "direct"]
+    if path != "direct":
+        with launch(make(), TRUE, trace=True) as child:
+            assert {point.stage for point in child.trace} == {"launcher", *stages}
 
 
 def test_the_strike_hits_the_very_step() -> None:
