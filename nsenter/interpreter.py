@@ -73,7 +73,7 @@ def boot_environment(fds: BootFds, environment: Mapping[bytes, bytes]) -> dict[b
         environment: what the init's will be.
     """
     shim = os.fsencode(_SHIM)
-    if any(c in b" :" for c in shim):  # they separate the entries of LD_PRELOAD
+    if any(c in b" :$" for c in shim):  # what separates entries of LD_PRELOAD, and its variables
         shim = b"/proc/self/fd/%d" % fds.shim
     # An interpreter whose libpython is found that way must be found that way again.
     libraries = os.environb.get(b"LD_LIBRARY_PATH")

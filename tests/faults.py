@@ -936,7 +936,6 @@ def tool_outcomes() -> Mapping[str, dict[str, Any]]:
     for name, package in (("newuidmap", "uidmap"), ("newgidmap", "uidmap")):
         needs(name, package=package)
     needs("prlimit", package="util-linux")
-    # Without it, the folder tests/nsenter is what an editable install gives for `nsenter`.
     done = as_user(["env", f"PYTHONPATH={ROOT}", sys.executable, __file__])
     assert done.returncode == 0, done.stderr
     outcomes: dict[str, dict[str, Any]] = json.loads(done.stdout)

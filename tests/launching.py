@@ -28,7 +28,7 @@ from nsenter.launch import Child, Program, PythonInit, launch
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType
 
 ROOT = Path(__file__).resolve().parent.parent
-# Both, in this order: to an editable install the folder tests/nsenter looks like `nsenter`.
+# The checkout and the tests' own helpers.
 PYTHONPATH = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
 
 SECONDS = 20.0  # for anything that takes milliseconds
