@@ -5,7 +5,7 @@
 
 #include "wire.h"
 
-/* The values of nsenter/launch.py's LaunchAttribute. */
+/* The values of nsenter/settings.py's LaunchAttribute. */
 enum {
 	LAUNCH_HOSTNAME_ATTR = 62101,
 	LAUNCH_MOUNT_PROC_ATTR,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from nsenter.errors import BootstrapError
 
-__all__ = ["KeptDescriptor", "dead_folder", "sealed_memfd"]
+__all__ = ["KeptDescriptor", "dead_folder", "out_of_the_streams", "sealed_memfd"]
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _MFD_EXEC = 0x10  # linux/memfd.h, since 6.3
@@ -48,12 +48,13 @@ class KeptDescriptor:
         """The descriptor, which is 3 or above. Raises what `make` raises."""
         with self._lock:
             if self._known is None or _identity(self._fd) != self._known:
-                self._fd = _above_the_streams(self._make())
+                self._fd = out_of_the_streams(self._make())
                 self._known = _identity(self._fd)
             return self._fd
 
 
-def _above_the_streams(fd: int) -> int:
+def out_of_the_streams(fd: int) -> int:
+    """The descriptor, moved where it is 0, 1 or 2, as in a caller that has those closed."""
     if fd >= _FIRST_FREE_FD:
         return fd
     try:

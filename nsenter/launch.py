@@ -9,20 +9,25 @@ and becomes the process (see DESIGN in README.md).
 from __future__ import annotations
 
 import contextlib
-import enum
-import fcntl
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from nsenter import wire
 from nsenter.bootstrap import BootstrapData
 from nsenter.bundle import Bundle, bundle_for
 from nsenter.child import Child, TracePoint
 from nsenter.conversation import Conversation
+from nsenter.descriptors import (
+    Pipes,
+    above_the_streams,
+    borrowed_fds,
+    checked_fds,
+    high_copy,
+    high_fd,
+)
 from nsenter.interpreter import (
     BootFds,
     boot_argv,
@@ -32,7 +37,8 @@ from nsenter.interpreter import (
     orders,
 )
 from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
-from nsenter.namespaces import Namespace, NamespaceType
+from nsenter.namespaces import NamespaceType
+from nsenter.settings import Settings
 from nsenter.spawn import Spawn
 
 __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_path"]
@@ -41,26 +47,11 @@ StrOrBytes = str | bytes
 Environment = Mapping[str, str] | Mapping[bytes, bytes]
 
 _NSINIT = Path(__file__).with_name("nsinit")
-_BORROWED = "/proc/self/fd/"
 # What csrc/environment.c and csrc/shim.c read.
 _OWN_VARIABLES = (
     *(b"_LIBCONTAINER_INITPIPE", b"_LIBCONTAINER_LOGPIPE", b"_LIBCONTAINER_LOGLEVEL"),
     *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE", b"_NSENTER_DEAD"),
 )
-_FIRST_FREE_FD = 3
-_INT_MAX = 2**31 - 1
-
-
-class LaunchAttribute(enum.IntEnum):
-    """Attribute types of the second message; csrc/launch.h has the same."""
-
-    HOSTNAME = 62101
-    MOUNT_PROC = 62102
-    CWD = 62103
-    KEEP_FDS = 62104
-    CGROUP_FD = 62105
-    TIMEOUT = 62106
-    TRACE = 62107
 
 
 @dataclass(frozen=True)
@@ -138,115 +129,6 @@ def _checked_argv(argv: Sequence[StrOrBytes | os.PathLike[str]]) -> list[bytes]:
     return words
 
 
-def _borrowed_fds(data: BootstrapData) -> set[int]:
-    """Descriptors that paths of the message name: of namespaces, or pidfds."""
-    numbers = (
-        ns.path.removeprefix(_BORROWED)
-        for ns in data.namespace_paths
-        if ns.path.startswith(_BORROWED)
-    )
-    return {int(n) for n in numbers if n.isdecimal()}
-
-
-@contextlib.contextmanager
-def _high_fd(fd: int) -> Iterator[int]:
-    """Owns a descriptor, moved out of 0 … 2 where the caller has those closed."""
-    try:
-        if fd < _FIRST_FREE_FD:
-            low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
-            os.close(low)
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _high_copy(fd: int) -> contextlib.AbstractContextManager[int]:
-    """A copy that is none of 0, 1, 2: in the child those are its streams."""
-    return _high_fd(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD))
-
-
-def _above_the_streams(data: BootstrapData, stack: contextlib.ExitStack) -> BootstrapData:
-    """Borrowed descriptors that are 0, 1 or 2 here are others in the child."""
-    low = _borrowed_fds(data) & {0, 1, 2}
-    moved = {f"{_BORROWED}{fd}": stack.enter_context(_high_copy(fd)) for fd in low}
-    if not moved:
-        return data
-    paths = (
-        Namespace.from_fd(ns.type, moved[ns.path]) if ns.path in moved else ns
-        for ns in data.namespace_paths
-    )
-    return replace(data, namespace_paths=tuple(paths))
-
-
-class _Pipes:
-    """The init pipe and the status pipe; the stack closes our ends."""
-
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        self.channel, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        stack.enter_context(contextlib.closing(self.channel))
-        self._child_ends = stack.enter_context(contextlib.ExitStack())
-        self.child_channel = self._child_ends.enter_context(_high_fd(child.detach()))
-        reader, writer = os.pipe()
-        self.status = stack.enter_context(_high_fd(reader))
-        self.child_status = self._child_ends.enter_context(_high_fd(writer))
-
-    def child_fds(self) -> set[int]:
-        return {self.child_channel, self.child_status}
-
-    def environment(self) -> dict[bytes, bytes]:
-        """How the stages learn of their ends."""
-        return {
-            b"_LIBCONTAINER_INITPIPE": b"%d" % self.child_channel,
-            b"_NSENTER_STATUS": b"%d" % self.child_status,
-        }
-
-    def close_child_ends(self) -> None:
-        self._child_ends.close()
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What the second message says."""
-
-    cwd: StrOrBytes | os.PathLike[str] | None
-    hostname: StrOrBytes | None
-    mount_proc: bool
-    cgroup: int | None
-    timeout: float
-    trace: bool
-
-    def encode(self, kept: set[int]) -> bytes:
-        attributes = {
-            LaunchAttribute.HOSTNAME: _optional_text("hostname", self.hostname),
-            LaunchAttribute.MOUNT_PROC: int(self.mount_proc),
-            LaunchAttribute.CWD: _optional_text("cwd", self.cwd),
-            LaunchAttribute.KEEP_FDS: ",".join(map(str, sorted(kept))).encode(),
-            LaunchAttribute.CGROUP_FD: self.cgroup,
-            # A mapping tool's: a bit less than ours, so that it is the tool which is named.
-            LaunchAttribute.TIMEOUT: int(min(self.timeout * 900, _INT_MAX)),
-            LaunchAttribute.TRACE: int(self.trace),
-        }
-        present = ((type, value) for type, value in attributes.items() if value is not None)
-        return wire.encode(present, wire.LAUNCH)
-
-
-def _optional_text(name: str, value: StrOrBytes | os.PathLike[str] | None) -> bytes | None:
-    if value is None:
-        return None
-    text = os.fsencode(value)
-    if not text or b"\0" in text:
-        raise ValueError(f"{name} {value!r}: must not be empty or have a NUL")
-    return text
-
-
-def _check_fds(pass_fds: Iterable[int]) -> set[int]:
-    """Those to pass on; a descriptor that is not open is the caller's mistake, named here."""
-    fds = set(pass_fds)
-    for fd in fds:
-        os.fstat(fd)
-    return fds
-
-
 def _check_owned(data: BootstrapData, kind: NamespaceType, what: str) -> None:
     """What changes a namespace must not change the caller's."""
     joined = any(ns.type == kind for ns in data.namespace_paths)
@@ -259,7 +141,7 @@ class _Job:
     """One launch, checked and encoded as far as it does not depend on which way it goes."""
 
     blob: bytes
-    settings: _Settings
+    settings: Settings
     environment: dict[bytes, bytes]
     stdio: tuple[int, int, int]
     kept: set[int]  # descriptors for the payload
@@ -275,7 +157,7 @@ class _Job:
         """By nsinit and its stages."""
         argv = [b"nsinit", *_checked_argv(program.argv)]
         with contextlib.ExitStack() as stack:
-            pipes = _Pipes(stack)
+            pipes = Pipes(stack)
             environment = {**self.environment, **pipes.environment()}
             keep = self.kept | self.lent | pipes.child_fds()
             spawn = Spawn(argv, environment, self.stdio, keep, _nsinit.get())
@@ -285,8 +167,8 @@ class _Job:
         """By the interpreter, with the shim going through the stages."""
         bundle = init.bundle()
         with contextlib.ExitStack() as stack:
-            pipes = _Pipes(stack)
-            shim = stack.enter_context(_high_fd(open_shim()))
+            pipes = Pipes(stack)
+            shim = stack.enter_context(high_fd(open_shim()))
             fds = BootFds(
                 pipes.child_channel, pipes.child_status, bundle.fd, dead_folder.get(), shim
             )
@@ -304,7 +186,7 @@ class _Job:
             child.channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
             return child
 
-    def _converse(self, spawn: Spawn, pipes: _Pipes, outgoing: bytes) -> Child:
+    def _converse(self, spawn: Spawn, pipes: Pipes, outgoing: bytes) -> Child:
         # What fits into the socket is there before stage 0 is, which then need not wait for it.
         outgoing = self.blob + outgoing
         pipes.channel.setblocking(False)
@@ -368,16 +250,16 @@ def launch(
     if not timeout >= 0:
         raise ValueError(f"timeout {timeout!r}: must be seconds, at least 0")
     with contextlib.ExitStack() as stack:
-        data = _above_the_streams(data, stack)
+        data = above_the_streams(data, stack)
         if cgroup is not None:
-            cgroup = stack.enter_context(_high_copy(cgroup))
+            cgroup = stack.enter_context(high_copy(cgroup))
         job = _Job(
             blob=data.encode(),
-            settings=_Settings(cwd, hostname, mount_proc, cgroup, timeout, trace),
+            settings=Settings(cwd, hostname, mount_proc, cgroup, timeout, trace),
             environment=_encode_environment(env),
             stdio=(stdin, stdout, stderr),
-            kept={0, 1, 2} | _check_fds(pass_fds),
-            lent=_borrowed_fds(data) | ({cgroup} if cgroup is not None else set()),
+            kept={0, 1, 2} | checked_fds(pass_fds),
+            lent=borrowed_fds(data) | ({cgroup} if cgroup is not None else set()),
         )
         if isinstance(target, PythonInit):
             return job.python(target)

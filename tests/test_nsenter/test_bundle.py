@@ -44,7 +44,8 @@ from nsenter.bootstrap import BootstrapData
 from nsenter.bundle import Bundle, bundle_for
 from nsenter.errors import BootstrapError
 from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
-from nsenter.launch import LaunchAttribute, PythonInit, launch
+from nsenter.launch import PythonInit, launch
+from nsenter.settings import LaunchAttribute
 from nsenter.spawn import Spawn
 
 PYTHONS = pythons.installed()

@@ -25,7 +25,8 @@ from interop.runc_parent import RuncParent
 
 from nsenter import wire
 from nsenter.bootstrap import BootstrapData
-from nsenter.launch import LaunchAttribute, nsinit_path
+from nsenter.launch import nsinit_path
+from nsenter.settings import LaunchAttribute
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="what is wrongly accepted should go as far as it can"

@@ -31,7 +31,8 @@ static void say(const char *name, const char *data, size_t len)
 	fwrite(data, 1, len, out);
 }
 
-static __attribute__((format(printf, 2, 3))) void say_text(const char *name, const char *format, ...)
+static __attribute__((format(printf, 2, 3))) void say_text(const char *name, const char *format,
+							   ...)
 {
 	char buf[PATH_MAX + 64];
 	va_list args;
@@ -156,12 +157,14 @@ static void say_words(const char *name, char **words)
 int main(int argc, char **argv)
 {
 	static const char *const files[] = {
-		"status",  "stat",   "uid_map", "gid_map",	   "setgroups", "comm",
-		"cmdline", "limits", "cgroup",	"oom_score_adj", "mountinfo", "timens_offsets",
-		"environ", "personality", "timerslack_ns", "coredump_filter",
+		"status",    "stat",	      "uid_map",       "gid_map",
+		"setgroups", "comm",	      "cmdline",       "limits",
+		"cgroup",    "oom_score_adj", "mountinfo",     "timens_offsets",
+		"environ",   "personality",   "timerslack_ns", "coredump_filter",
 	};
-	static const char *const spaces[] = { "user", "ipc",	"uts",	"net",		     "pid",
-					      "mnt",  "cgroup", "time", "pid_for_children" };
+	static const char *const spaces[] = { "user",	"ipc",	"uts",
+					      "net",	"pid",	"mnt",
+					      "cgroup", "time", "pid_for_children" };
 
 	char *data;
 	size_t len;

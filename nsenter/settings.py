@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The second message on the init pipe: what our launcher asks for beyond runc's."""
+
+from __future__ import annotations
+
+import enum
+import os
+from dataclasses import dataclass
+
+from nsenter import wire
+
+__all__ = ["LaunchAttribute", "Settings"]
+
+_INT_MAX = 2**31 - 1
+
+
+class LaunchAttribute(enum.IntEnum):
+    """Attribute types of the second message; csrc/launch.h has the same."""
+
+    HOSTNAME = 62101
+    MOUNT_PROC = 62102
+    CWD = 62103
+    KEEP_FDS = 62104
+    CGROUP_FD = 62105
+    TIMEOUT = 62106
+    TRACE = 62107
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the second message says; the fields are those of `nsenter.launch.launch`."""
+
+    cwd: str | bytes | os.PathLike[str] | None
+    hostname: str | bytes | None
+    mount_proc: bool
+    cgroup: int | None
+    timeout: float
+    trace: bool
+
+    def encode(self, kept: set[int]) -> bytes:
+        """The message, with the descriptors that the payload keeps.
+
+        Raises:
+            ValueError: a text is empty or has a NUL.
+        """
+        attributes = {
+            LaunchAttribute.HOSTNAME: _optional_text("hostname", self.hostname),
+            LaunchAttribute.MOUNT_PROC: int(self.mount_proc),
+            LaunchAttribute.CWD: _optional_text("cwd", self.cwd),
+            LaunchAttribute.KEEP_FDS: ",".join(map(str, sorted(kept))).encode(),
+            LaunchAttribute.CGROUP_FD: self.cgroup,
+            # A mapping tool's: a bit less than ours, so that it is the tool which is named.
+            LaunchAttribute.TIMEOUT: int(min(self.timeout * 900, _INT_MAX)),
+            LaunchAttribute.TRACE: int(self.trace),
+        }
+        present = ((type, value) for type, value in attributes.items() if value is not None)
+        return wire.encode(present, wire.LAUNCH)
+
+
+def _optional_text(name: str, value: str | bytes | os.PathLike[str] | None) -> bytes | None:
+    if value is None:
+        return None
+    text = os.fsencode(value)
+    if not text or b"\0" in text:
+        raise ValueError(f"{name} {value!r}: must not be empty or have a NUL")
+    return text
