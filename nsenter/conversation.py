@@ -179,7 +179,7 @@ class Conversation:
         if not causes and (killed := self._killed_stage()):
             return killed
         for error in causes or self._errors:
-            subject = error["subject"].encode("latin-1", "replace").decode(errors="replace")
+            subject = os.fsdecode(error["subject"].encode("latin-1"))  # a byte was an escape each
             return BootstrapError(error["stage"], error["operation"], subject, error["errno"])
         if not self._said_hello:
             return BootstrapError("parent", "start", "it ended before its first word", ECANCELED)
