@@ -25,9 +25,8 @@ struct orders {
 	struct launch launch;
 };
 
-/* A working directory is on whatever file system, and may never answer: the caller's thread waits
- * for this child and could not give it up. A time namespace is entered by a process that is made
- * after it, and its flag is a bit of clone(2)'s exit signal; a cgroup is entered by clone3(2). */
+/* A time namespace is entered by a process that is made after it, and its flag is a bit of
+ * clone(2)'s exit signal. */
 #define DIRECT_FLAGS (NAMESPACE_FLAGS & ~CLONE_NEWTIME)
 
 static bool same_ids(long call, uint32_t *id)
@@ -62,6 +61,8 @@ static bool keeps_ids(const struct bootstrap *boot)
 	       maps_own_id_only(boot->gidmap, gid) && sys_prctl(PR_GET_DUMPABLE, 0) == 1;
 }
 
+/* A cgroup is entered by clone3(2) alone. A working directory may be on a file system that never
+ * answers: the caller's thread waits for this child, and could not give it up. */
 static bool is_direct(const struct orders *orders)
 {
 	return orders->boot.join.count == 0 && !(orders->boot.cloneflags & ~DIRECT_FLAGS) &&

@@ -16,8 +16,7 @@ static int set_hostname(struct span name, struct err *err)
 	return ret < 0 ? err_set_span(err, "sethostname", name, ret) : 0;
 }
 
-/* A /proc of the new pid namespace over the one that was there, in this mount namespace only.
- */
+/* A /proc of the new pid namespace over the one that was there, in this mount namespace only. */
 static int mount_proc(struct err *err)
 {
 	long ret = SYS5(SYS_mount, "none", "/", 0, MS_REC | MS_PRIVATE, 0);
