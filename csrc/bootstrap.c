@@ -162,6 +162,7 @@ bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
 	*out = (struct bootstrap){
 		.cloneflags = pick(attrs, CLONE_FLAGS_ATTR)->number,
 		.setgroup = pick(attrs, SETGROUP_ATTR)->number,
+		.says_setgroup = pick(attrs, SETGROUP_ATTR)->present,
 		.rootless_euid = pick(attrs, ROOTLESS_EUID_ATTR)->number,
 		.uidmap = pick(attrs, UIDMAP_ATTR)->text,
 		.gidmap = pick(attrs, GIDMAP_ATTR)->text,

@@ -29,6 +29,7 @@ extern const struct wire_message bootstrap_message;
 struct bootstrap {
 	uint32_t cloneflags;
 	bool setgroup;
+	bool says_setgroup; /* the attribute is there: the message decodes to what was encoded */
 	bool rootless_euid;
 	struct namespace_list join;
 	struct span uidmap;

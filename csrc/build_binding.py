@@ -41,7 +41,8 @@ struct namespace_list { size_t count; struct namespace_join items[8]; };
 const char *namespace_name(uint32_t flag);
 
 struct bootstrap {
-    uint32_t cloneflags; bool setgroup; bool rootless_euid; struct namespace_list join;
+    uint32_t cloneflags; bool setgroup; bool says_setgroup; bool rootless_euid;
+    struct namespace_list join;
     struct span uidmap; struct span gidmap; struct span uidmap_path; struct span gidmap_path;
     struct span oom_score_adj; struct span timens_offsets; ...;
 };

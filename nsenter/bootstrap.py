@@ -144,7 +144,6 @@ class BootstrapData:
             BlobError: names the attribute, its offset and what is wrong.
         """
         parsed = _parse(blob)
-        present = {a.type: a.value for a in decode_attributes(blob)}
         join = (parsed.join.items[i] for i in range(parsed.join.count))
         oom = _bytes(parsed.oom_score_adj)
         return cls(
@@ -154,7 +153,7 @@ class BootstrapData:
             gid_mappings=idmap.parse(_bytes(parsed.gidmap)),
             uidmap_path=os.fsdecode(_bytes(parsed.uidmap_path)) or None,
             gidmap_path=os.fsdecode(_bytes(parsed.gidmap_path)) or None,
-            setgroup=parsed.setgroup if SETGROUP in present else None,
+            setgroup=parsed.setgroup if parsed.says_setgroup else None,
             oom_score_adj=int(oom) if oom else None,
             rootless_euid=parsed.rootless_euid,
             time_offsets=tuple(_decode_offsets(_bytes(parsed.timens_offsets))),

@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -261,13 +261,13 @@ def drive(
     words = command(python, stage, cases)
     if user and os.geteuid() == 0:
         words = [*_becoming_user(python, stage), *words]
+    return told(words, stage.environment(python))
+
+
+def told(words: Sequence[str | Path], environment: Mapping[str, str]) -> dict[str, Facts]:
+    """What a program says on its standard output, in JSON, of the cases it has gone through."""
     done = subprocess.run(
-        words,
-        env=stage.environment(python),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        words, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Facts] = json.loads(done.stdout)

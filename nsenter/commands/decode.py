@@ -13,6 +13,7 @@ import re
 import sys
 
 from nsenter.bootstrap import CLONE_FLAGS, BlobError, BootstrapData
+from nsenter.commands import add_file
 from nsenter.document import to_document
 from nsenter.namespaces import namespace_types
 from nsenter.wire import Attribute, attribute_name, scan_attributes
@@ -23,10 +24,7 @@ REFUSED = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The message's file, and the form of the output."""
-    parser.add_argument(
-        "file", nargs="?", type=argparse.FileType("rb"), default="-",
-        help="the message; - or nothing: standard input",
-    )  # fmt: skip
+    add_file(parser, "the message")
     parser.add_argument("--json", action="store_true", help="print JSON that `encode` takes")
 
 

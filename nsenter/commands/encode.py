@@ -11,15 +11,13 @@ import argparse
 import json
 import sys
 
+from nsenter.commands import add_file
 from nsenter.document import from_document
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The JSON file, and the form of the output."""
-    parser.add_argument(
-        "file", nargs="?", type=argparse.FileType("rb"), default="-",
-        help="the JSON document; - or nothing: standard input",
-    )  # fmt: skip
+    add_file(parser, "the JSON document")
     parser.add_argument("--hex", action="store_true", help="write hexadecimal text, not bytes")
 
 

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 
 from nsenter import idmap
 from nsenter.bootstrap import BootstrapData, bootstrap_data
+from nsenter.commands import command_words
 from nsenter.launch import Child, Program, PythonInit, TracePoint, launch
 from nsenter.namespaces import (
     Namespace,
@@ -192,7 +193,7 @@ def _supervise(child: Child) -> int:
 
 def execute(args: argparse.Namespace) -> int:
     """Run it and return its exit status."""
-    words = args.command[1:] if args.command[:1] == ["--"] else args.command
+    words = command_words(args.command)
     with contextlib.ExitStack() as stack:
         namespaces = _namespaces(args, stack)
         is_tour = not words

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from nsenter.commands import command_words
 from nsenter.launch import nsinit_path
 
 
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Become nsinit; returns only for `--path`."""
     nsinit = nsinit_path()
-    words = args.program[1:] if args.program[:1] == ["--"] else args.program
+    words = command_words(args.program)
     if not args.path and not words:
         raise ValueError("stub: name the program to execute: stub -- PROGRAM [ARGS...]")
     if not args.path:

@@ -48,14 +48,20 @@ static const struct wire_attr *everything(size_t *count)
 	return attrs;
 }
 
+static uint8_t *encode_everything(uint32_t *size)
+{
+	size_t count;
+	const struct wire_attr *attrs = everything(&count);
+
+	return encode(attrs, count, size);
+}
+
 static void a_message_comes_back_as_it_was_put_in(void)
 {
 	struct wire_error err;
 	struct bootstrap boot;
-	size_t count;
-	const struct wire_attr *attrs = everything(&count);
 	uint32_t size;
-	uint8_t *blob = encode(attrs, count, &size);
+	uint8_t *blob = encode_everything(&size);
 
 	CHECK(bootstrap_parse(blob, size, &boot, &err));
 	CHECK(boot.cloneflags == (CLONE_NEWUSER | CLONE_NEWTIME));
@@ -73,10 +79,8 @@ static void every_truncation_is_refused(void)
 {
 	struct wire_error err;
 	struct bootstrap boot;
-	size_t count;
-	const struct wire_attr *attrs = everything(&count);
 	uint32_t size;
-	uint8_t *blob = encode(attrs, count, &size);
+	uint8_t *blob = encode_everything(&size);
 
 	for (uint32_t cut = 0; cut < size; cut++) {
 		uint8_t *part = malloc(cut ? cut : 1);
@@ -98,10 +102,8 @@ static void no_changed_byte_leads_outside(void)
 {
 	struct wire_error err;
 	struct bootstrap boot;
-	size_t count;
-	const struct wire_attr *attrs = everything(&count);
 	uint32_t size;
-	uint8_t *blob = encode(attrs, count, &size);
+	uint8_t *blob = encode_everything(&size);
 
 	for (uint32_t at = 0; at < size; at++) {
 		for (unsigned value = 0; value < 256; value++) {

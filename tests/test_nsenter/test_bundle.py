@@ -390,17 +390,8 @@ def closures(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Python], dic
 
     @functools.cache
     def closures(python: Python) -> dict[str, Facts]:
-        done = subprocess.run(
-            [python.binary, "-s", "-P", "-B", ROOT / "tests/bundles.py", folder, cases],
-            env={"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        found: dict[str, Facts] = json.loads(done.stdout)
-        return found
+        words = [python.binary, "-s", "-P", "-B", ROOT / "tests/bundles.py", folder, cases]
+        return pythons.told(words, {"PYTHONPATH": str(ROOT)})
 
     return closures
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 import re
 import shutil
@@ -290,16 +289,8 @@ def traced(python: Python, stage: Stage, case: Case, folder: Path) -> tuple[Fact
     options = ["-ff", "--seccomp-bpf", "-s", "256", "-o", str(prefix)]
     calls = "trace=%file,%process,setns,unshare,write,open_tree,fsopen,mount_setattr,memfd_create"
     strace = needs("strace", package="strace")
-    done = subprocess.run(
-        [strace, *options, "-e", calls, *pythons.command(python, stage, [case])],
-        env=stage.environment(python),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    [facts] = json.loads(done.stdout).values()
+    words = [strace, *options, "-e", calls, *pythons.command(python, stage, [case])]
+    [facts] = pythons.told(words, stage.environment(python)).values()
     files = {int(f.suffix[1:]): f.read_text().splitlines() for f in folder.glob("trace.*")}
     checked(facts)
     stage_1 = [lines for lines in files.values() if any(s.startswith("setns(") for s in lines)]
