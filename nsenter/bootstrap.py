@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from nsenter import idmap
@@ -17,6 +16,7 @@ from nsenter._nsexec import ffi, lib
 from nsenter.errors import BlobError
 from nsenter.idmap import IDMap
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType, namespace_types
+from nsenter.values import Value
 from nsenter.wire import (
     Attribute,
     decode_attributes,
@@ -50,8 +50,7 @@ TIMENSOFFSET = 27290
 _CLOCKS = ("monotonic", "boottime")
 
 
-@dataclass(frozen=True, slots=True)
-class TimeOffset:
+class TimeOffset(Value):
     """How far a clock of a new time namespace is ahead (time_namespaces(7)).
 
     Args:
@@ -76,8 +75,7 @@ class TimeOffset:
         return f"{self.clock} {self.secs:d} {self.nsecs:d}\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BootstrapData:
+class BootstrapData(Value):
     """A bootstrap message.
 
     Args:

@@ -16,11 +16,11 @@ import struct
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import CodeType
 
 from nsenter.kept import KeptDescriptor, sealed_memfd
+from nsenter.values import Value
 
 __all__ = ["Bundle", "bundle_for"]
 
@@ -43,8 +43,7 @@ _CO_OPTIMIZED = 1
 _IMPORT_NAME = dis.opmap["IMPORT_NAME"]
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(Value):
     """A bundle in memory.
 
     Attributes:

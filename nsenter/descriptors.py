@@ -7,7 +7,6 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from nsenter.bootstrap import BootstrapData
 from nsenter.kept import out_of_the_streams
@@ -53,7 +52,7 @@ def above_the_streams(data: BootstrapData, stack: contextlib.ExitStack) -> Boots
         Namespace.from_fd(ns.type, moved[ns.path]) if ns.path in moved else ns
         for ns in data.namespace_paths
     )
-    return replace(data, namespace_paths=tuple(paths))
+    return data.replace(namespace_paths=tuple(paths))
 
 
 def checked_fds(pass_fds: Iterable[int]) -> set[int]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import pwd
-from dataclasses import dataclass
 from itertools import pairwise
+
+from nsenter.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ _SUBID_MIN = 100_000
 _SUBID_COUNT = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class IDMap:
+class IDMap(Value):
     """One line of a map: `size` ids, from `container_id` inside and from `host_id` outside.
 
     Args:
@@ -73,16 +73,14 @@ class IDMap:
         _check_range("id map host_id", self.host_id, "size", self.size)
 
 
-@dataclass(frozen=True, slots=True)
-class IDMappings:
+class IDMappings(Value):
     """The two maps of a user namespace, ready for `encode`."""
 
     uid: tuple[IDMap, ...]
     gid: tuple[IDMap, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SubIDRange:
+class SubIDRange(Value):
     """`count` subordinate ids from `start`, of a line of subuid(5) or subgid(5).
 
     Raises:
@@ -342,8 +340,7 @@ def _merged(ranges: Iterable[SubIDRange]) -> list[SubIDRange]:
     return merged
 
 
-@dataclass(frozen=True, slots=True)
-class _SubIDFile:
+class _SubIDFile(Value):
     option: str
     path: str
     text: str | None

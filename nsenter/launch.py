@@ -13,7 +13,6 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from nsenter.bootstrap import BootstrapData
@@ -40,6 +39,7 @@ from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
 from nsenter.namespaces import NamespaceType
 from nsenter.settings import Settings
 from nsenter.spawn import Spawn
+from nsenter.values import Value
 
 __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_path"]
 
@@ -54,8 +54,7 @@ _OWN_VARIABLES = (
 )
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(Value):
     """A program to execute in the namespaces.
 
     Args:
@@ -66,8 +65,7 @@ class Program:
     argv: Sequence[StrOrBytes | os.PathLike[str]]
 
 
-@dataclass(frozen=True)
-class PythonInit:
+class PythonInit(Value):
     """Python code to run as the init, in an interpreter that boots from memory.
 
     Args:
@@ -136,8 +134,7 @@ def _check_owned(data: BootstrapData, kind: NamespaceType, what: str) -> None:
         raise ValueError(f"{what}: this takes a new or joined {kind.ns_name()} namespace")
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(Value):
     """One launch, checked and encoded as far as it does not depend on which way it goes."""
 
     blob: bytes

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import enum
 import os
-from dataclasses import dataclass
+
+from nsenter.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,8 +135,7 @@ def _exists(path: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, init=False)
-class Namespace:
+class Namespace(Value):
     """One namespace of a process: a new one, or one to join by its path.
 
     As runc's configs.Namespace.
@@ -156,9 +156,7 @@ class Namespace:
 
     def __init__(self, type: NamespaceType | str, path: str | os.PathLike[str] = "") -> None:
         kind = NamespaceType.parse(type)
-        # Not __post_init__, so that `path` may come in as a PathLike and be typed a plain str.
-        object.__setattr__(self, "type", kind)
-        object.__setattr__(self, "path", _checked_path(kind, path))
+        super().__init__(kind, _checked_path(kind, path))
 
     @classmethod
     def from_fd(cls, type: NamespaceType | str, fd: int) -> Namespace:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import enum
 import os
-from dataclasses import dataclass
 
 from nsenter import wire
+from nsenter.values import Value
 
 __all__ = ["LaunchAttribute", "Settings"]
 
@@ -26,8 +26,7 @@ class LaunchAttribute(enum.IntEnum):
     TRACE = 62107
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Value):
     """What the second message says; the fields are those of `nsenter.launch.launch`."""
 
     cwd: str | bytes | os.PathLike[str] | None

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from nsenter._nsexec import ffi, lib
 from nsenter.errors import BootstrapError
+from nsenter.values import Value
 
 __all__ = ["Spawn"]
 
@@ -24,8 +24,7 @@ def _split(words: list[bytes]) -> tuple[Any, Any]:
     return array, memory
 
 
-@dataclass(frozen=True)
-class Spawn:
+class Spawn(Value):
     """One program to start.
 
     Args:

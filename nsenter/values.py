@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values: frozen records, declared as dataclasses are and without the 10 ms of their import.
+
+A start-up path and an init in a container have them; type checkers take them for frozen
+dataclasses (typing.dataclass_transform, PEP 681).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+
+    T = TypeVar("T")
+else:
+
+    def dataclass_transform(**_):
+        return lambda cls: cls
+
+
+__all__ = ["Value"]
+
+_REQUIRED: Any = object()
+
+
+@dataclass_transform(frozen_default=True)
+class Value:
+    """A record: its fields are the annotations of the class, with their defaults.
+
+    Compared, hashed and shown by its fields. A sequence is kept as a tuple.
+
+    `nested` names the fields that hold other Values, alone or in a tuple or in the values of a
+    mapping, for `from_plain`.
+    """
+
+    nested: ClassVar[Mapping[str, type[Value]]] = {}
+    _fields: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls) -> None:
+        own = (n for n in cls.__annotations__ if not n.startswith("_") and n != "nested")
+        cls._fields = {**cls._fields, **{n: cls.__dict__.get(n, _REQUIRED) for n in own}}
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        fields = self._fields
+        if args:
+            if len(args) > len(fields):
+                raise TypeError(f"{type(self).__name__} takes {len(fields)} values")
+            by_place = dict(zip(fields, args, strict=False))
+            if by_place.keys() & given.keys():
+                raise TypeError(f"{type(self).__name__}: a field is given twice")
+            given = by_place | given
+        if given.keys() - fields.keys():
+            unknown = ", ".join(sorted(given.keys() - fields.keys()))
+            raise TypeError(f"{type(self).__name__} has no field {unknown}")
+        values = {**fields, **given}
+        for name, value in values.items():
+            if value is _REQUIRED:
+                raise TypeError(f"{type(self).__name__} needs {name}")
+            if type(value) is list:
+                values[name] = tuple(value)
+            elif type(value) is dict:
+                values[name] = value.copy()
+        self.__dict__.update(values)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        """Check the fields together; for the subclasses."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name}: a value does not change")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.__dict__ == self.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self), *map(_hashable, self.__dict__.values())))
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self._told())
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _told(self) -> Iterator[tuple[str, Any]]:
+        """The fields that say something: those that are not at their default."""
+        for name, default in self._fields.items():
+            value = self.__dict__[name]
+            if value != default:
+                yield name, value
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values for some fields."""
+        return type(self)(**{**self.__dict__, **changes})
+
+    def to_plain(self) -> dict[str, Any]:
+        """Dicts, lists and scalars of what is not at its default, for JSON or marshal."""
+        return {name: _to_plain(value) for name, value in self._told()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """What `to_plain` gave. Raises TypeError where a field is unknown or missing."""
+        fields = dict(plain)
+        for name, kind in cls.nested.items():
+            if fields.get(name) is not None:
+                fields[name] = _from_plain(fields[name], kind)
+        return cls(**fields)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(sorted(value.items())) if isinstance(value, dict) else value
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Value):
+        return value.to_plain()
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if isinstance(value, tuple):
+        return [_to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _to_plain(item) for name, item in value.items()}
+    return value
+
+
+def _from_plain(plain: Any, kind: type[Value]) -> Any:
+    if isinstance(plain, (list, tuple)):
+        return tuple(kind.from_plain(item) for item in plain)
+    return kind.from_plain(plain)
