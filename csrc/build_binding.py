@@ -61,19 +61,29 @@ int spawn_process(struct spawn *spawn, int *pidfd);
 int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch, int *pidfd);
 
 static const int BOOTSTRAP_ATTR_COUNT;
+
+long sys_call(long nr, long a, long b, long c, long d, long e, long f);
 """
+
+# Those that nsenter/system.py makes; the numbers differ between architectures.
+CALLS = (
+    "mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount mount_setattr openat2 "
+    "unshare setns sethostname setdomainname prctl capget capset keyctl personality ioprio_set "
+    "sched_setattr prlimit64 seccomp close_range ioctl fstatfs sendmsg recvmsg bpf socket connect"
+).split()
 
 INCLUDES = """
 #include "bootstrap.h"
 #include "direct.h"
 #include "launch.h"
+#include "sys.h"
 
 static const struct wire_message *bootstrap_wire(void) { return &bootstrap_message; }
 static const struct wire_message *launch_wire(void) { return &launch_message; }
 """
 
 ffi = FFI()
-ffi.cdef(CDEF)
+ffi.cdef(CDEF + "".join(f"#define SYS_{name} ...\n" for name in CALLS))
 ffi.set_source(
     "nsenter._nsexec",
     INCLUDES,

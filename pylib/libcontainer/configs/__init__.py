@@ -24,6 +24,7 @@ from libcontainer.configs.config import (
     Scheduler,
 )
 from libcontainer.configs.mount import Device, Mount
+from libcontainer.configs.process import ProcessConfig
 from libcontainer.configs.seccomp import Seccomp, SyscallArgument, SyscallRule
 from nsenter.bootstrap import TimeOffset
 from nsenter.idmap import IDMap
@@ -39,11 +40,13 @@ __all__ = [
     "Hook",
     "Hooks",
     "HugepageLimit",
+    "IDMap",
     "IOPriority",
     "Mount",
     "Namespace",
     "Namespaces",
     "NetworkPriority",
+    "ProcessConfig",
     "RdmaLimit",
     "Resources",
     "Rlimit",
