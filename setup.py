@@ -70,7 +70,7 @@ class BuildProducts(build_ext):
 
 SHIM = Product(
     "nsenter._shim",
-    sources(*STAGES, "bundle", "shim"),
+    sources(*STAGES, "libc", "bundle", "shim"),
     include_dirs=["csrc"],
     depends=HEADERS,
     extra_compile_args=[*COMPILE, *HARDEN, "-fPIC", "-shared"],

@@ -6,11 +6,12 @@ setup.py names this file; importing `nsenter._nsexec` needs nothing of it.
 
 from cffi import FFI
 
-# The codec, and what a child does that shares the caller's memory. Not the stages: no thread of the
-# caller may ever run them.
+# The codec, what a child does that shares the caller's memory, and the stages, which nothing but
+# a process forked for them may run.
 SOURCES = (
     "text err idmap namespaces wire bootstrap launch "
-    "clone tool mapper settle tail exec spawn direct"
+    "clone tool mapper settle tail exec spawn direct "
+    "sync report pipe nsexec libc forked"
 ).split()
 
 CDEF = """
@@ -62,6 +63,8 @@ int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch
 
 static const int BOOTSTRAP_ATTR_COUNT;
 
+void forked_stages(int init_fd, int status_fd);
+
 long sys_call(long nr, long a, long b, long c, long d, long e, long f);
 """
 
@@ -75,6 +78,7 @@ CALLS = (
 INCLUDES = """
 #include "bootstrap.h"
 #include "direct.h"
+#include "forked.h"
 #include "launch.h"
 #include "sys.h"
 

@@ -7,16 +7,14 @@
  *
  * Without its own variables in the environment it does nothing.
  */
-#include <dlfcn.h>
-#include <nss.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bundle.h"
 #include "exec.h"
+#include "libc.h"
 #include "nsexec.h"
 #include "tail.h"
 
@@ -89,43 +87,6 @@ static int hide_arguments(int argc, char **argv, struct err *err)
 	return 0;
 }
 
-/* libc gives each thread's id a place and has the kernel clear it when the thread ends. A raw
- * clone leaves the parent's number there, which CPython 3.14 on an old glibc dies of. */
-static int *thread_id_place(void)
-{
-	int *place = NULL;
-
-	if (prctl(PR_GET_TID_ADDRESS, (unsigned long)&place, 0, 0, 0) < 0)
-		return NULL;
-	return place;
-}
-
-/*
- * What libc would look for by name later, and run, it gets now from the host or does without: the
- * unwinder, which it loads when a thread is cut off, and the name services, which the root's
- * nsswitch.conf would choose. Files there are data, and may be read.
- */
-static void settle_libc(void)
-{
-	static const char *const databases[] = {
-		"aliases",  "ethers",	"group",  "gshadow",   "initgroups",
-		"netgroup", "networks", "passwd", "protocols", "publickey",
-		"rpc",	    "services", "shadow",
-	};
-
-	for (size_t i = 0; i < sizeof(databases) / sizeof(databases[0]); i++)
-		__nss_configure_lookup(databases[i], "files");
-	__nss_configure_lookup("hosts", "files dns");
-	/* Before 2.34 these were not in libc itself. */
-	if (!__GLIBC_PREREQ(2, 34)) {
-		dlopen("libnss_files.so.2", RTLD_NOW | RTLD_NODELETE);
-		dlopen("libnss_dns.so.2", RTLD_NOW | RTLD_NODELETE);
-	}
-	dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_NODELETE);
-	/* The zone's file, too: later the same TZ is known already. */
-	tzset();
-}
-
 static int fd_in(const char *variable, struct err *err)
 {
 	const char *value = getenv(variable);
@@ -192,8 +153,8 @@ static int prepare(struct nsexec *ns, int argc, char **argv, struct err *err)
 		return err_set(err, "find", "our launcher's pipe in the environment", EINVAL);
 	if (bundle_install(bundle, err) < 0)
 		return -1;
-	settle_libc();
-	ns->thread_id = thread_id_place();
+	libc_settle();
+	ns->thread_id = libc_thread_id();
 	return hide_arguments(argc, argv, err);
 }
 

@@ -144,12 +144,23 @@ def _run(orders: dict[str, Any], channel: int, status: int) -> Any:
         target = _resolve(orders["target"])
     except (ImportError, AttributeError) as error:
         _fail(status, f"{orders['target']}: {error}", 2)
+    tell_ready(status)
+    return target(channel, *orders["args"])
+
+
+def tell_ready(status: int) -> None:
+    """Say that the target is about to be called."""
     try:
         posix.write(status, b'{"type":"ready"}\n')
     except BrokenPipeError:  # the launcher is gone: nobody waits for this init
         posix._exit(1)
     posix.close(status)
-    return target(channel, *orders["args"])
+
+
+def forget_the_host(environment: dict[bytes, bytes]) -> None:
+    """What an init does that did not boot anew: import nothing more, have its own environment."""
+    _close_the_file_system({})
+    _set_environment(environment)
 
 
 def _run_module_as_main(*_: object) -> None:

@@ -9,10 +9,11 @@ and becomes the process (see "How it works" in README.md).
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nsenter.bootstrap import BootstrapData
@@ -75,12 +76,16 @@ class PythonInit(Value):
         args: plain data: None, numbers, str, bytes, and tuples, lists, sets and dicts of them.
         modules: more modules to take along than the imports in the target's code tell of.
         extensions: C extension modules to take along, such as "_socket".
+        forked: the init is a fork of this process, with its modules; no interpreter boots. For a
+            small process with one thread that has nothing to hide from the init: `target` is
+            imported here, and can import nothing later.
     """
 
     target: str
     args: Sequence[object] = ()
     modules: Sequence[str] = ()
     extensions: Sequence[str] = ()
+    forked: bool = False
 
     def bundle(self) -> Bundle:
         """Raises ModuleNotFoundError or ValueError where a module cannot travel."""
@@ -158,7 +163,29 @@ class _Job(Value):
             environment = {**self.environment, **pipes.environment()}
             keep = self.kept | self.lent | pipes.child_fds()
             spawn = Spawn(argv, environment, self.stdio, keep, _nsinit.get())
-            return self._converse(spawn, pipes, self.settings.encode(self.kept))
+            return self._converse(spawn.run, pipes, self.settings.encode(self.kept))
+
+    def forked(self, init: PythonInit) -> Child:
+        """By a fork of this interpreter, which goes through the stages."""
+        from nsenter.forked import check_forkable, fork_init
+
+        check_forkable()
+        module, _, function = init.target.partition(":")
+        target = getattr(importlib.import_module(module), function)
+        with contextlib.ExitStack() as stack:
+            pipes = Pipes(stack)
+            channel, status = pipes.child_channel, pipes.child_status
+
+            def start() -> tuple[int, int]:
+                return fork_init(
+                    target, init.args, channel=channel, status=status, stdio=self.stdio,
+                    keep=self.kept | self.lent, environment=self.environment,
+                )  # fmt: skip
+
+            kept = self.kept | {channel, status}
+            child = self._converse(start, pipes, self.settings.encode(kept))
+            child.channel = _with_the_rest_of(pipes)
+            return child
 
     def python(self, init: PythonInit) -> Child:
         """By the interpreter, with the shim going through the stages."""
@@ -176,20 +203,19 @@ class _Job(Value):
             spawn = Spawn(boot_argv(), environment, self.stdio, keep, executable)
             words = [init.target, *map(str, init.args)]
             body = orders(init.target, words, init.args, self.environment, bundle)
-            child = self._converse(spawn, pipes, self.settings.encode(kept) + body)
-            pipes.channel.setblocking(True)
-            # Not dup(): the process runs, and what could fail now would leave it.
-            fd = pipes.channel.detach()
-            child.channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
+            child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
+            child.channel = _with_the_rest_of(pipes)
             return child
 
-    def _converse(self, spawn: Spawn, pipes: Pipes, outgoing: bytes) -> Child:
+    def _converse(
+        self, start: Callable[[], tuple[int, int]], pipes: Pipes, outgoing: bytes
+    ) -> Child:
         # What fits into the socket is there before stage 0 is, which then need not wait for it.
         outgoing = self.blob + outgoing
         pipes.channel.setblocking(False)
         sent = pipes.channel.send(outgoing)
         spawned_ns = time.time_ns()
-        pid, pidfd = spawn.run()
+        pid, pidfd = start()
         try:
             pipes.close_child_ends()
             conversation = Conversation(pid, pidfd, pipes.channel, pipes.status)
@@ -197,6 +223,14 @@ class _Job(Value):
             return conversation.hold(rest, self.settings.timeout, spawned_ns)
         finally:
             os.close(pidfd)
+
+
+def _with_the_rest_of(pipes: Pipes) -> socket.socket:
+    """Our end of the init pipe, for the init's caller to go on with."""
+    pipes.channel.setblocking(True)
+    # Not dup(): the process runs, and what could fail now would leave it.
+    fd = pipes.channel.detach()
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
 
 
 def launch(
@@ -259,5 +293,5 @@ def launch(
             lent=borrowed_fds(data) | ({cgroup} if cgroup is not None else set()),
         )
         if isinstance(target, PythonInit):
-            return job.python(target)
+            return job.forked(target) if target.forked else job.python(target)
         return job.direct(target) or job.program(target)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Path = str | bytes
 
+SYS_socket: int = lib.SYS_socket
+
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_EMPTY_PATH = 0x1000

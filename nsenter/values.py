@@ -93,9 +93,14 @@ class Value:
         """A copy with other values for some fields."""
         return type(self)(**{**self.__dict__, **changes})
 
-    def to_plain(self) -> dict[str, Any]:
-        """Dicts, lists and scalars of what is not at its default, for JSON or marshal."""
-        return {name: _to_plain(value) for name, value in self._told()}
+    def to_plain(self, *, full: bool = False) -> dict[str, Any]:
+        """Dicts, lists and scalars, for JSON or marshal.
+
+        Args:
+            full: also what is at its default.
+        """
+        told = self.__dict__.items() if full else self._told()
+        return {name: _to_plain(value, full) for name, value in told}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
@@ -111,15 +116,15 @@ def _hashable(value: Any) -> Any:
     return tuple(sorted(value.items())) if isinstance(value, dict) else value
 
 
-def _to_plain(value: Any) -> Any:
+def _to_plain(value: Any, full: bool) -> Any:
     if isinstance(value, Value):
-        return value.to_plain()
+        return value.to_plain(full=full)
     if hasattr(value, "to_json"):
         return value.to_json()
     if isinstance(value, tuple):
-        return [_to_plain(item) for item in value]
+        return [_to_plain(item, full) for item in value]
     if isinstance(value, dict):
-        return {name: _to_plain(item) for name, item in value.items()}
+        return {name: _to_plain(item, full) for name, item in value.items()}
     return value
 
 

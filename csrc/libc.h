@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a process that goes on to use libc, in whatever root it lands, needs of it beforehand. */
+#ifndef NSX_LIBC_H
+#define NSX_LIBC_H
+
+/* Have libc load now, from the host, what it would look for by name later and run. */
+void libc_settle(void);
+
+/* libc gives each thread's id a place and has the kernel clear it when the thread ends. A raw
+ * clone leaves the parent's number there, which CPython 3.14 on an old glibc dies of. */
+int *libc_thread_id(void);
+
+#endif
