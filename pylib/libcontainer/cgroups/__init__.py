@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cgroups of containers: where they are, what they limit, who is in them.
+
+`new_manager` gives the one for this machine: cgroup v2 (fs2), v1 and the hybrid layout (fs), or
+either with systemd making the cgroup (systemd).
+"""
+
+from __future__ import annotations
+
+from libcontainer.cgroups.base import FROZEN, RUNNING, UNDEFINED, Manager
+from libcontainer.cgroups.layout import Hierarchy, Layout, layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from libcontainer.configs import Cgroup
+
+__all__ = [
+    "FROZEN",
+    "RUNNING",
+    "UNDEFINED",
+    "Hierarchy",
+    "Layout",
+    "Manager",
+    "layout",
+    "new_manager",
+]
+
+
+def new_manager(cgroup: Cgroup, paths: Mapping[str, str] | None = None) -> Manager:
+    """Who manages a container's cgroup on this machine.
+
+    Args:
+        cgroup: where it is and what it limits.
+        paths: where it was made, as `Manager.paths` told; None: to be found out.
+
+    Raises:
+        OSError: no cgroup file system is mounted.
+    """
+    here = layout()
+    place = cgroup
+    if cgroup.systemd:
+        from libcontainer.cgroups.systemd import SystemdManager, expand_slice, unit_name
+
+        slice, unit = unit_name(cgroup)
+        place = cgroup.replace(path=f"{expand_slice(slice)}/{unit}")
+    manager: Manager
+    if here.unified:
+        from libcontainer.cgroups.fs2 import UnifiedManager
+
+        manager = UnifiedManager(place, here, paths)
+    else:
+        from libcontainer.cgroups.fs import LegacyManager
+
+        manager = LegacyManager(place, here, paths)
+    if cgroup.systemd:
+        return SystemdManager(cgroup, manager)
+    return manager

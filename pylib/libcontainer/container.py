@@ -1,0 +1,490 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A container: made, started, signalled, paused and destroyed, by any process that may.
+
+What one command knows of it, the next reads from its state folder (libcontainer.state). The
+names and the meaning are those of runc's libcontainer (container_linux.go).
+"""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+import time
+
+from libcontainer import plainjson
+from libcontainer.cgroups import new_manager
+from libcontainer.configs.validate import validate
+from libcontainer.errors import ContainerError
+from libcontainer.state import State, StateFolder, start_time_of
+from nsenter.bootstrap import BootstrapData, bootstrap_data
+from nsenter.namespaces import Namespace, Namespaces, is_namespace_supported, namespace_types
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from libcontainer.cgroups import Manager
+    from libcontainer.configs import Config
+    from libcontainer.process import Process
+
+__all__ = ["Container", "list_containers"]
+
+CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating created running paused stopped".split()
+
+_NAP = 0.01
+_KILL_ROUNDS = 1000
+
+
+def list_containers(root: str) -> list[str]:
+    """The ids of all containers whose state is below `root`, half-made ones too."""
+    try:
+        with os.scandir(root) as entries:
+            return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def _now() -> str:
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"
+
+
+class Container:
+    """One container; made by `create` or `load`.
+
+    Attributes:
+        id: its name.
+        config: what it is.
+    """
+
+    def __init__(self, folder: StateFolder, state: State) -> None:
+        self._folder = folder
+        self._state = state
+        self.id = folder.id
+        self._manager: Manager | None = None
+
+    def __repr__(self) -> str:
+        return f"<Container {self.id!r} in {self._folder.root}>"
+
+    @classmethod
+    def create(cls, root: str, id: str, config: Config, *, bundle: str = "") -> Container:
+        """Make a container without a process. As runc's libcontainer.Create.
+
+        Args:
+            root: the folder of all containers' state, absolute.
+            id: its name.
+            config: what it is to be.
+            bundle: the folder of its config.json, for `oci_state`.
+
+        Raises:
+            ConfigError: the configuration is refused; nothing was made.
+            ContainerError: the id is taken or cannot be one.
+        """
+        folder = StateFolder(root, id)
+        validate(config)
+        state = State(
+            id=id, config=config, created=_now(), rootless=config.rootless_euid, bundle=bundle
+        )
+        self = cls(folder, state)
+        folder.make()
+        try:
+            self._check_cgroup_is_free()
+            # Whoever kills us now finds what to clean up.
+            self._save(cgroup_paths=self.cgroup.paths())
+        except BaseException:
+            folder.remove()
+            raise
+        finally:
+            folder.unlock()
+        return self
+
+    @classmethod
+    def load(cls, root: str, id: str) -> Container:
+        """A container by its id. As runc's libcontainer.Load.
+
+        Raises:
+            ContainerError: there is none.
+        """
+        folder = StateFolder(root, id)
+        state = folder.load()
+        if state is None:
+            raise ContainerError(
+                f"container {id!r} was left half made; `delete --force` takes it away"
+            )
+        return cls(folder, state)
+
+    # ---- what it is
+
+    @property
+    def config(self) -> Config:
+        """What it is."""
+        return self._state.config
+
+    @property
+    def root_folder(self) -> str:
+        """The folder of its state."""
+        return self._folder.path
+
+    @property
+    def cgroup(self) -> Manager:
+        """Who manages its cgroup."""
+        if self._manager is None:
+            self._manager = new_manager(self.config.cgroups, self._state.cgroup_paths or None)
+        return self._manager
+
+    @property
+    def shares_pid_namespace(self) -> bool:
+        """Whether its processes outlive its first, as they do in a pid namespace of others'."""
+        return not self.config.namespaces.is_private(_kind("NEWPID"))
+
+    def state(self) -> State:
+        """What is known of it, with the namespace paths of now."""
+        pid = self._state.init_process_pid if self._is_alive() else 0
+        return self._state.replace(namespace_paths=self._namespace_paths(pid) if pid else {})
+
+    def status(self) -> str:
+        """ "creating", "created", "running", "paused" or "stopped", as OCI's."""
+        if not self._state.init_process_pid:
+            return CREATING if self._folder.is_locked() else STOPPED
+        if not self._is_alive():
+            return STOPPED
+        if self.cgroup.freezer_state() == "frozen":
+            return PAUSED
+        return CREATED if os.path.exists(self._folder.fifo) else RUNNING
+
+    def oci_state(self, status: str = "", pid: int = 0) -> dict[str, Any]:
+        """OCI's state of the container (runtime.md, "State"), for hooks and `state`."""
+        labels = dict(label.partition("=")[::2] for label in self.config.labels)
+        bundle = self._state.bundle or labels.pop("bundle", "")
+        labels.pop("bundle", None)
+        status = status or self.status()
+        alive = self._state.init_process_pid if status not in (STOPPED, CREATING) else 0
+        return {
+            "ociVersion": self.config.version or "1.0.2",
+            "id": self.id,
+            "status": status,
+            **({"pid": pid or alive} if pid or alive or status == STOPPED else {}),
+            "bundle": bundle,
+            **({"annotations": labels} if labels else {}),
+        }
+
+    def processes(self) -> list[int]:
+        """The pids of all its processes, as this process sees them."""
+        return self.cgroup.pids()
+
+    def stats(self) -> dict[str, Any]:
+        """What it uses, as `runc events --stats` tells it."""
+        return self.cgroup.stats()
+
+    def _is_alive(self) -> bool:
+        pid = self._state.init_process_pid
+        return pid > 0 and start_time_of(pid) == self._state.init_process_start
+
+    def _namespace_paths(self, pid: int) -> dict[str, str]:
+        """As runc records them: every kind that the kernel has."""
+        kinds = (kind for kind in namespace_types() if is_namespace_supported(kind))
+        return {kind.value: f"/proc/{pid}/ns/{kind.ns_name()}" for kind in kinds}
+
+    def _save(self, **changes: Any) -> None:
+        self._state = self._state.replace(**changes)
+        self._folder.save(self._state)
+
+    def _refresh(self) -> None:
+        """With the lock held: what others may have done since it was read."""
+        state = self._folder.load()
+        if state is not None:
+            self._state = state
+
+    def _locked(self) -> _Locked:
+        return _Locked(self._folder, self._refresh)
+
+    def _check_cgroup_is_free(self) -> None:
+        """A cgroup with processes in it is somebody's (CVE-2024-45310's cousin, runc 1.1)."""
+        manager = self.cgroup
+        if manager.exists() and manager.pids():
+            raise ContainerError(
+                f"container's cgroup is not empty: {len(manager.pids())} process(es) found"
+            )
+
+    # ---- its namespaces
+
+    def bootstrap_data(self, process: Process, pidfd: int = -1) -> BootstrapData:
+        """The message that has nsexec make the namespaces of its init, or join them.
+
+        Args:
+            process: the one to start.
+            pidfd: of the init, for a process that joins it.
+        """
+        config = self.config
+        oom = process.config.oom_score_adj
+        oom = config.oom_score_adj if oom is None else oom
+        if process.init:
+            return bootstrap_data(
+                config.namespaces,
+                uid_mappings=config.uid_mappings,
+                gid_mappings=config.gid_mappings,
+                rootless_euid=config.rootless_euid,
+                oom_score_adj=oom,
+                time_offsets=config.time_offsets,
+            )
+        return bootstrap_data(
+            Namespaces(self.order_namespace_paths(pidfd)),
+            rootless_euid=config.rootless_euid,
+            oom_score_adj=oom,
+        )
+
+    def order_namespace_paths(self, pidfd: int) -> Iterator[Namespace]:
+        """The namespaces that a further process joins, in order, by the pidfd of the init.
+
+        Those that the container shares with us are left out: nothing is to be joined there, and
+        one's own user namespace cannot be.
+        """
+        pid = self._state.init_process_pid
+        for kind in namespace_types():
+            name = kind.ns_name()
+            if is_namespace_supported(kind) and not _is_same(
+                f"/proc/{pid}/ns/{name}", f"/proc/self/ns/{name}"
+            ):
+                yield Namespace.from_fd(kind, pidfd)
+
+    # ---- its processes
+
+    def start(self, process: Process) -> None:
+        """Start a process in it.
+
+        Its init stops before the program is executed, until `exec` lets it go on; a further
+        process (`Process(init=False)`) runs at once.
+
+        Raises:
+            BootstrapError: it could not be started; names the stage, the operation, its subject
+                and errno. Nothing is left of it.
+            ContainerError: the container is in no state for it.
+        """
+        from libcontainer.starting import start_further, start_init
+
+        with self._locked():
+            status = self.status()
+            if process.init:
+                if self._state.init_process_pid:
+                    raise ContainerError("container already has an init process")
+                start_init(self, process)
+            else:
+                if status == STOPPED:
+                    raise ContainerError("cannot exec in a stopped container")
+                start_further(self, process)
+
+    def new_init_process(self, process: Process) -> Any:
+        """What `start` does for a first process, as a value to look at: orders and message."""
+        from libcontainer.starting import init_orders
+
+        return init_orders(self, process)
+
+    def exec(self) -> None:
+        """Let the init of a created container execute its program (runc's `start`).
+
+        Raises:
+            ContainerError: it is not created, or is started already.
+        """
+        with self._locked():
+            status = self.status()
+            if status in (RUNNING, PAUSED):
+                raise ContainerError("cannot start an already running container")
+            if status != CREATED:
+                raise ContainerError("cannot start a container that has stopped")
+            self._open_gate()
+        if self.config.hooks.poststart:
+            self.run_hooks("poststart", RUNNING)
+
+    def _open_gate(self) -> None:
+        try:
+            fd = os.open(self._folder.fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:  # nobody has it open for reading
+            raise ContainerError("cannot start a container that has stopped") from None
+        os.unlink(self._folder.fifo)
+        os.write(fd, b"0")
+        os.close(fd)
+
+    def run(self, process: Process) -> None:
+        """`start`, and `exec` where it is the first process."""
+        self.start(process)
+        if process.init:
+            self.exec()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its first process; with a shared pid namespace and SIGKILL, to all.
+
+        Raises:
+            ContainerError: it is not running.
+        """
+        # The processes of a shared pid namespace do not end with the first.
+        if number == signals.SIGKILL and self.shares_pid_namespace:
+            if not self._is_alive() and not self.processes():
+                raise self._not_running()
+            self.signal_all(number)
+            return
+        fd = self._pidfd()
+        if fd < 0:
+            raise self._not_running()
+        try:
+            signals.pidfd_send_signal(fd, number)
+        finally:
+            os.close(fd)
+        if number == signals.SIGKILL and self.cgroup.freezer_state() == "frozen":
+            # A frozen process of cgroup v1 dies when it is thawed.
+            self.cgroup.thaw()
+
+    def signal_all(self, number: int) -> None:
+        """Send a signal to every process in its cgroup."""
+        self.cgroup.kill(number)
+
+    def _not_running(self) -> ContainerError:
+        return ContainerError("container not running")
+
+    def _pidfd(self) -> int:
+        """Of the init, which a reused pid is never taken for; -1 where it has ended."""
+        pid = self._state.init_process_pid
+        if not pid:
+            return -1
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return -1
+        if self._is_alive():
+            return fd
+        os.close(fd)
+        return -1
+
+    def pause(self) -> None:
+        """Freeze all its processes.
+
+        Raises:
+            ContainerError: it is not running.
+        """
+        with self._locked():
+            if self.status() not in (RUNNING, CREATED):
+                raise ContainerError(f"container not running or created: {self.status()}")
+            self.cgroup.freeze()
+
+    def resume(self) -> None:
+        """Let them go on.
+
+        Raises:
+            ContainerError: it is not paused.
+        """
+        with self._locked():
+            if self.status() != PAUSED:
+                raise ContainerError("container not paused")
+            self.cgroup.thaw()
+
+    def set(self, config: Config) -> None:
+        """Change what its cgroup limits (`update`). Where that fails, it is as before.
+
+        Raises:
+            ContainerError: it is stopped.
+            OSError: the kernel refuses a value; names the file.
+        """
+        with self._locked():
+            if self.status() == STOPPED:
+                raise ContainerError("container not running")
+            before = self.config
+            try:
+                self.cgroup.set(config.cgroups.resources)
+            except OSError:
+                self.cgroup.set(before.cgroups.resources)
+                raise
+            self._save(config=config)
+
+    # ---- its end
+
+    def destroy(self) -> None:
+        """Take away a container whose processes have ended: its cgroup, its state, poststop.
+
+        Raises:
+            ContainerError: it still runs.
+        """
+        with self._locked():
+            status = self.status()
+            if status not in (STOPPED, CREATING):
+                raise ContainerError(f"container is not stopped: it is {status}")
+            self._remove()
+
+    def kill_and_destroy(self) -> None:
+        """Kill all its processes and take it away (`delete --force`)."""
+        with self._locked():
+            self._kill()
+            self._remove()
+
+    def _kill(self) -> None:
+        fd = self._pidfd()
+        if fd >= 0:
+            try:
+                signals.pidfd_send_signal(fd, signals.SIGKILL)
+            except ProcessLookupError:
+                pass
+            finally:
+                os.close(fd)
+        for _ in range(_KILL_ROUNDS):
+            if not self.cgroup.pids() and not self._is_alive():
+                return
+            self.cgroup.kill(signals.SIGKILL)
+            time.sleep(_NAP)
+        raise ContainerError(f"processes {self.cgroup.pids()} of {self.id!r} cannot be killed")
+
+    def _remove(self) -> None:
+        if self.shares_pid_namespace:
+            self._kill()
+        self.cgroup.destroy()
+        try:
+            if self.config.hooks.poststop:
+                self.run_hooks("poststop", STOPPED)
+        finally:
+            self._folder.remove()
+
+    def run_hooks(self, kind: str, status: str, pid: int = 0) -> None:
+        """Run the hooks of one kind in our namespaces; poststart's and poststop's may fail.
+
+        Args:
+            kind: "prestart", "createRuntime", "poststart" or "poststop".
+            status: of the container, as they are told it.
+        """
+        from libcontainer.hooks import run_hooks
+
+        hooks = getattr(self.config.hooks, _HOOK_FIELDS[kind])
+        run_hooks(kind, hooks, plainjson.dumps(self.oci_state(status, pid)))
+
+
+_HOOK_FIELDS = {
+    "prestart": "prestart",
+    "createRuntime": "create_runtime",
+    "poststart": "poststart",
+    "poststop": "poststop",
+}
+
+
+class _Locked:
+    """Holds the lock of a container, with its state read anew."""
+
+    def __init__(self, folder: StateFolder, refresh: Callable[[], None]) -> None:
+        self._folder = folder
+        self._refresh = refresh
+
+    def __enter__(self) -> None:
+        self._folder.lock()
+        try:
+            self._refresh()
+        except BaseException:
+            self._folder.unlock()
+            raise
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._folder.unlock()
+
+
+def _kind(name: str) -> Any:
+    return next(kind for kind in namespace_types() if kind.value == name)
+
+
+def _is_same(one: str, other: str) -> bool:
+    first, second = os.stat(one), os.stat(other)
+    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hooks that run in the runtime's namespaces (OCI runtime specification, "POSIX-platform Hooks").
+
+Imported only where a container has any.
+"""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+
+from nsenter.system import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from libcontainer.configs import Hook
+
+__all__ = ["run_hooks"]
+
+_LONGEST_COMPLAINT = 2000
+
+
+def run_hooks(kind: str, hooks: Iterable[Hook], state: str) -> None:
+    """Run each in turn, with OCI's state on its stdin.
+
+    Raises:
+        Failure: one could not be run, took too long, or ended badly; names it and gives what
+            it wrote to stderr. Those behind it are not run.
+    """
+    for i, hook in enumerate(hooks):
+        _run(f"{kind} hook #{i}", hook, state)
+
+
+def _run(what: str, hook: Hook, state: str) -> None:
+    try:
+        done = subprocess.run(
+            list(hook.args or (hook.path,)),
+            executable=hook.path,
+            input=state.encode(),
+            env=dict(line.partition("=")[::2] for line in hook.env),
+            capture_output=True,
+            timeout=hook.timeout,
+        )
+    except subprocess.TimeoutExpired:
+        raise Failure(what, hook.path, errno.ETIMEDOUT, f"it took over {hook.timeout} s") from None
+    except OSError as error:
+        raise Failure(what, hook.path, error.errno or 0) from None
+    if done.returncode:
+        code = done.returncode
+        how = f"exit status {code}" if code > 0 else f"killed by signal {-code}"
+        said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
+        why = f"{how}, stdout and stderr: {said[-_LONGEST_COMPLAINT:]}" if said else how
+        raise Failure(what, hook.path, errno.ECHILD, why)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hooks that run in the container's namespaces, started with nothing but fork and execve."""
+
+from __future__ import annotations
+
+import errno
+import posix
+import time
+
+from nsenter.system import Failure, close_range
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from libcontainer.configs import Hook
+
+_SIGKILL = 9
+_FIRST_OTHER_FD = 3
+_NAP = 0.001
+
+
+def run_hooks(kind: str, hooks: tuple[Hook, ...], state: bytes) -> None:
+    """Run each in turn, with the state on its stdin.
+
+    Raises:
+        Failure: one did not end well; names it.
+    """
+    for hook in hooks:
+        _run(kind, hook, state)
+
+
+def _run(kind: str, hook: Hook, state: bytes) -> None:
+    reader, writer = posix.pipe()
+    pid = posix.fork()
+    if pid == 0:
+        _become(hook, reader)
+    posix.close(reader)
+    try:
+        posix.write(writer, state)
+    except BrokenPipeError:  # it does not care for the state
+        pass
+    finally:
+        posix.close(writer)
+    status = _wait(pid, hook.timeout)
+    if status is None:
+        raise Failure(f"{kind} hook", hook.path, errno.ETIMEDOUT)
+    code = posix.waitstatus_to_exitcode(status)
+    if code:
+        why = f"exit status {code}" if code > 0 else f"killed by signal {-code}"
+        raise Failure(f"{kind} hook", hook.path, errno.ECHILD, why)
+
+
+def _become(hook: Hook, stdin: int) -> NoReturn:
+    try:
+        posix.dup2(stdin, 0)
+        close_range(_FIRST_OTHER_FD, 0xFFFFFFFF)
+        env: dict[str, Any] = dict(line.partition("=")[::2] for line in hook.env)
+        posix.execve(hook.path, list(hook.args or (hook.path,)), env)
+    except OSError as error:
+        posix.write(2, f"{hook.path}: {error.strerror}\n".encode())
+    finally:
+        posix._exit(127)
+
+
+def _wait(pid: int, timeout: int | None) -> int | None:
+    """Its wait status; None where it took too long, and is killed."""
+    if timeout is None:
+        return posix.waitpid(pid, 0)[1]
+    deadline = time.monotonic() + timeout
+    while True:
+        ended, status = posix.waitpid(pid, posix.WNOHANG)
+        if ended:
+            return status
+        if time.monotonic() > deadline:
+            posix.kill(pid, _SIGKILL)
+            posix.waitpid(pid, 0)
+            return None
+        time.sleep(_NAP)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the init starts, and how it fails: what is raised in it reaches the caller."""
+
+from __future__ import annotations
+
+import errno
+import posix
+import sys
+
+from libcontainer.init import setns, standard, sync
+from libcontainer.init.orders import thaw
+from nsenter.system import PR_SET_PDEATHSIG, prctl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_SIGKILL = 9
+_STDERR = 2
+_FAILED = 1
+_ROLES = {"standard": standard.run, "setns": setns.run}
+
+
+def main(channel: int, orders: dict[str, Any]) -> NoReturn:
+    """Become the process that the orders tell of.
+
+    Args:
+        channel: our end of the init pipe.
+        orders: see `libcontainer.init.orders.Orders`.
+    """
+    # A half-made init does not outlive the runtime that makes it.
+    prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _SIGKILL)
+    try:
+        sync.expect_go(channel)
+        _ROLES[orders["type"]](channel, thaw(orders))
+    except sync.PeerGoneError:
+        posix._exit(_FAILED)
+    except OSError as error:
+        _tell(channel, *_words(error), str(error.errno or 0), error.strerror or str(error))
+    except Exception as error:
+        where = _place(error)
+        _tell(channel, type(error).__name__, where, str(errno.EINVAL), str(error))
+    posix._exit(_FAILED)
+
+
+def _words(error: OSError) -> tuple[str, str]:
+    operation = getattr(error, "operation", "")
+    if operation:
+        return operation, error.subject  # type: ignore[attr-defined]
+    return _place(error), str(error.filename or "")
+
+
+def _place(error: BaseException) -> str:
+    """The function that raised it: the only name that a bare OSError has for what it did."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_name.strip("_") if trace else "?"
+
+
+def _tell(channel: int, *words: str) -> None:
+    try:
+        sync.send(channel, sync.ERROR, *words)
+    except OSError:  # the parent has what it waited for: a person may read it
+        operation, subject, _, why = words
+        sys.stderr.write(f"{operation} {subject}: {why}\n")
+        sys.stderr.flush()

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program to execute: its environment, and where it is in the container."""
+
+from __future__ import annotations
+
+import _stat as stat
+import errno
+import posix
+
+from nsenter.system import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LARGEST_PASSWD = 1 << 20
+_PASSWD = "/etc/passwd"
+
+
+def environment(lines: tuple[str, ...], uid: int) -> dict[str, str]:
+    """Names and values; of a name that is there twice, the last. HOME is added."""
+    found = {}
+    for line in lines:
+        name, equals, value = line.partition("=")
+        if not equals or not name:
+            raise Failure("environment", line, errno.EINVAL, "expected NAME=value")
+        found[name] = value
+    if not found.get("HOME"):
+        found["HOME"] = _home(uid)
+    return found
+
+
+def _home(uid: int) -> str:
+    """The home folder that the container's /etc/passwd tells; "/" where it tells none."""
+    for line in _lines(_PASSWD):
+        fields = line.split(":")
+        if len(fields) > 5 and fields[2] == str(uid):
+            return fields[5] or "/"
+    return "/"
+
+
+def _lines(path: str) -> Iterator[str]:
+    """Of a file of the container's: it may be anything, and is only read as far as makes sense."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if stat.S_ISREG(posix.fstat(fd).st_mode):
+            text = posix.read(fd, _LARGEST_PASSWD).decode("utf-8", "surrogateescape")
+            yield from text.split("\n")
+    except OSError:
+        return
+    finally:
+        posix.close(fd)
+
+
+def find(name: str, env: dict[str, str]) -> str:
+    """The path of a program, as execvp(3) looks for it, in the container and by its ids.
+
+    Raises:
+        Failure: it is not there, or not executable; says which.
+    """
+    if not name:
+        raise Failure("exec", '""', errno.ENOENT, "process.args[0] is empty")
+    if "/" in name:
+        number = _why_not(name)
+        if number:
+            raise Failure("exec", f'"{name}"', number)
+        return name
+    denied = False
+    for folder in env.get("PATH", _DEFAULT_PATH).split(":"):
+        path = f"{folder or '.'}/{name}"
+        number = _why_not(path)
+        if not number:
+            return path
+        denied = denied or number == errno.EACCES
+    if denied:
+        raise Failure("exec", f'"{name}"', errno.EACCES)
+    raise Failure("exec", f'"{name}"', errno.ENOENT, "executable file not found in $PATH")
+
+
+def _why_not(path: str) -> int:
+    """0 where a file can be executed, else an errno."""
+    try:
+        mode = posix.stat(path).st_mode
+    except OSError as error:
+        return error.errno or errno.ENOENT
+    if stat.S_ISDIR(mode):
+        return errno.EISDIR
+    executable = posix.access(path, posix.X_OK, effective_ids=True)
+    return 0 if executable else errno.EACCES

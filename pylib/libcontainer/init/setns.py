@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A further process of a running container: the stages have joined its namespaces already."""
+
+from __future__ import annotations
+
+import posix
+
+from libcontainer.init import keys, sync
+from libcontainer.init.console import Console
+from libcontainer.init.ending import Ending
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from libcontainer.init.orders import Orders
+
+
+def run(channel: int, orders: Orders) -> NoReturn:
+    """Never returns: what fails is raised, and reaches the caller until the program runs."""
+    if not orders.config.no_new_keyring:
+        # The container's own, if it has one; the init has made it.
+        keys.join_session_keyring(orders.id, orders.process.process_label)
+    if orders.process.terminal:
+        console = Console(orders.process)
+        console.hand_over(orders.console_fd)
+        console.become_streams()
+    sync.ask(channel, sync.READY)
+    _set_affinity(orders.process.exec_cpu_affinity.get("final", ""))
+    Ending(channel, orders).run(lambda: None)
+
+
+def _set_affinity(cpus: str) -> None:
+    if cpus:
+        posix.sched_setaffinity(0, _numbers(cpus))
+
+
+def _numbers(cpus: str) -> set[int]:
+    """ "0-2,4": as cpuset(7) writes lists."""
+    found: set[int] = set()
+    for part in filter(None, cpus.split(",")):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return found

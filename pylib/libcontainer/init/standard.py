@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first process of a container: makes the place it is to be in, and becomes the program.
+
+The order of the steps is that of runc's standard_init_linux.go, where each has been paid for.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from libcontainer.init import identity, keys, network, sync
+from libcontainer.init.console import Console
+from libcontainer.init.ending import Ending
+from libcontainer.init.hooks import run_hooks
+from libcontainer.init.rootfs import Rootfs
+from nsenter.system import Failure, setdomainname, sethostname, unshare
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from libcontainer.init.orders import Orders
+
+_CLONE_NEWCGROUP = 0x0200_0000
+
+
+def run(channel: int, orders: Orders) -> NoReturn:
+    """Never returns: what fails is raised."""
+    _Init(channel, orders).run()
+
+
+class _Init:
+    def __init__(self, channel: int, orders: Orders) -> None:
+        self._channel = channel
+        self._orders = orders
+        self._config = orders.config
+        self._rootfs = Rootfs(orders)
+        self._own_mounts = "NEWNS" in (*orders.new_namespaces, *orders.joined_namespaces)
+
+    def run(self) -> NoReturn:
+        orders, config = self._orders, self._config
+        if orders.unshare_cgroup:
+            unshare(_CLONE_NEWCGROUP)
+        if not config.no_new_keyring:
+            keys.join_session_keyring(orders.id, config.process_label)
+        if "NEWNET" in orders.new_namespaces:
+            network.bring_loopback_up()
+        self._rootfs.prepare(self._hooks_of_the_root)
+        _make_cwd(orders.process.cwd)
+        if orders.process.terminal:
+            self._make_console()
+        self._name()
+        self._rootfs.finalize()
+        sync.ask(self._channel, sync.READY)
+        Ending(self._channel, orders).run(self._wait_for_start, config.parent_death_signal)
+
+    def _hooks_of_the_root(self) -> None:
+        hooks = self._config.hooks
+        if hooks.prestart or hooks.create_runtime:
+            sync.ask(self._channel, sync.HOOKS)
+        if hooks.create_container:
+            run_hooks("createContainer", hooks.create_container, self._hook_state("creating"))
+
+    def _hook_state(self, status: str) -> bytes:
+        state: bytes = self._orders.hook_state[status]
+        return state
+
+    def _make_console(self) -> None:
+        console = Console(self._orders.process)
+        if self._own_mounts:
+            self._rootfs.console(console.slave)
+        console.hand_over(self._orders.console_fd)
+        console.become_streams()
+
+    def _name(self) -> None:
+        if self._config.hostname:
+            sethostname(self._config.hostname)
+        if self._config.domainname:
+            setdomainname(self._config.domainname)
+
+    def _wait_for_start(self) -> None:
+        """Where somebody else is to say so, until a byte comes down the exec fifo."""
+        posix.close(self._channel)
+        fifo = self._orders.fifo_fd
+        if fifo >= 0:
+            posix.read(fifo, 1)
+            posix.close(fifo)
+        hooks = self._config.hooks.start_container
+        if hooks:
+            run_hooks("startContainer", hooks, self._hook_state("created"))
+        identity.check_cwd()
+
+
+def _make_cwd(path: str) -> None:
+    """A working directory that is not there yet, as the image's WORKDIR may not be."""
+    made = ""
+    for name in path.split("/"):
+        made = f"{made}/{name}" if name else made
+        try:
+            if name:
+                posix.mkdir(made, 0o755)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.EROFS):
+                raise Failure("mkdir", f"{made} (of process.cwd)", error.errno or 0) from None

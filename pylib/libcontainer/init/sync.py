@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages between the parent and its init, on the init pipe.
+
+A message is a length of four bytes and words with NULs between them. Both ends use this module;
+the parent takes what it reads for no more than words, and not many of them.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+
+from nsenter.system import receive_fds, send_fds
+
+# What the init says.
+HOOKS = "hooks"  # the root is there: run the hooks that belong between here and the pivot
+READY = "ready"  # all is set up but what cannot be taken back; answered when the state is saved
+LISTENER = "listener"  # with the descriptor of seccomp's listener
+ERROR = "error"  # operation, subject, errno, why
+WARNING = "warning"  # a text for the log
+# What the parent says.
+GO = "go"
+
+_LENGTH = 4
+_MOST = 1 << 16
+
+
+class PeerGoneError(EOFError):
+    """The other end is closed."""
+
+
+def _read(fd: int, size: int) -> bytes:
+    parts = []
+    while size:
+        part = posix.read(fd, size)
+        if not part:
+            raise PeerGoneError("the other end of the init pipe is closed")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _pack(words: tuple[str, ...]) -> bytes:
+    texts = (word.replace("\0", "\\0").encode("utf-8", "surrogateescape") for word in words)
+    body = b"\0".join(texts)[: _MOST - 1]
+    return len(body).to_bytes(_LENGTH, sys.byteorder) + body
+
+
+def send(fd: int, *words: str) -> None:
+    """Send a message. Raises BrokenPipeError where nobody is there."""
+    data = _pack(words)
+    while data:
+        data = data[posix.write(fd, data) :]
+
+
+def send_with_fd(fd: int, descriptor: int, *words: str) -> None:
+    """Send a message, and a descriptor on its first byte."""
+    data = _pack(words)
+    send_fds(fd, data[:1], (descriptor,))
+    posix.write(fd, data[1:])
+
+
+def receive(fd: int) -> tuple[list[str], list[int]]:
+    """The next message, and the descriptor that may have come with it.
+
+    Raises:
+        PeerGoneError: there is none to come.
+        ValueError: it is longer than any that is sent.
+    """
+    first, fds = receive_fds(fd, 1, 1)
+    if not first:
+        raise PeerGoneError("the other end of the init pipe is closed")
+    size = int.from_bytes(first + _read(fd, _LENGTH - 1), sys.byteorder)
+    if size >= _MOST:
+        raise ValueError(f"a message of {size} bytes on the init pipe")
+    words = _read(fd, size).decode("utf-8", "surrogateescape").split("\0")
+    return words, fds
+
+
+def ask(fd: int, *words: str) -> None:
+    """Say something and wait until the other end says `GO`."""
+    send(fd, *words)
+    expect_go(fd)
+
+
+def expect_go(fd: int) -> None:
+    """Wait for `GO`. Raises PeerGoneError where something else, or nothing, comes."""
+    words, _ = receive(fd)
+    if words != [GO]:
+        raise PeerGoneError(f"{words[0]!r} where {GO!r} was to come")

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting a process of a container: the parent's part, beside libcontainer.init.
+
+The init boots while its cgroup is made ready; then both work in step (libcontainer.init.sync).
+"""
+
+from __future__ import annotations
+
+import os
+
+from libcontainer import plainjson
+from libcontainer.errors import ContainerError
+from libcontainer.init import sync
+from libcontainer.state import start_time_of
+from nsenter.errors import BootstrapError
+from nsenter.launch import PythonInit, launch
+from nsenter.namespaces import NamespaceType
+from nsenter.system import prlimit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from libcontainer.configs import Config
+    from libcontainer.container import Container
+    from libcontainer.process import Process
+    from nsenter.child import Child
+
+__all__ = ["init_orders", "start_further", "start_init"]
+
+_TARGET = "libcontainer.init.main:main"
+_EXTENSIONS = ("_cffi_backend", "nsenter._nsexec")
+_EINVAL = 22
+
+
+def _compiled_filter(config: Config) -> tuple[tuple[bytes, int] | None, bool]:
+    if config.seccomp is None:
+        return None, False
+    from libcontainer.seccomp import compile
+
+    program = compile(config.seccomp)
+    return (program.code, program.flags), program.has_listener
+
+
+def init_orders(container: Container, process: Process) -> dict[str, Any]:
+    """What the init is told, but for descriptors (see `libcontainer.init.orders.Orders`)."""
+    config = container.config
+    program, has_listener = _compiled_filter(config)
+    plain = config.to_plain(full=True)
+    for name in ("namespaces", "seccomp", "cgroups", "uid_mappings", "gid_mappings", "labels"):
+        plain.pop(name)
+    namespaces = config.namespaces
+    states = {status: container.oci_state(status, 0) for status in ("creating", "created")}
+    return {
+        "type": "standard" if process.init else "setns",
+        "id": container.id,
+        "config": plain,
+        "process": process.config.to_plain(full=True),
+        "new_namespaces": [ns.type.value for ns in namespaces if ns.is_new],
+        "joined_namespaces": [ns.type.value for ns in namespaces if not ns.is_new],
+        "in_userns": namespaces.contains(NamespaceType.NEWUSER),
+        "unshare_cgroup": False,
+        "mount_fds": {},
+        "cgroup_paths": container.cgroup.paths(),
+        "seccomp": program,
+        "has_listener": has_listener,
+        "fifo_fd": -1,
+        "console_fd": -1,
+        "preserve_fds": process.preserve_fds,
+        "hook_state": {name: plainjson.dumps(state).encode() for name, state in states.items()},
+    }
+
+
+class _Descriptors:
+    """Those that are lent to the init, closed in the end."""
+
+    def __init__(self) -> None:
+        self.lent: list[int] = []
+
+    def __enter__(self) -> _Descriptors:
+        return self
+
+    def add(self, fd: int) -> int:
+        self.lent.append(fd)
+        return fd
+
+    def __exit__(self, *exc_info: object) -> None:
+        for fd in self.lent:
+            os.close(fd)
+
+
+def _connected(path: str) -> int:
+    """A socket connected to who listens at `path`."""
+    import _socket
+
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
+    try:
+        sock.connect(path)
+    except OSError as error:
+        raise ContainerError(f"console socket {path}: {error.strerror}") from None
+    return sock.detach()
+
+
+def _console(process: Process, fds: _Descriptors) -> int:
+    where = process.console_socket
+    if where is None:
+        return -1
+    return fds.add(os.dup(where) if isinstance(where, int) else _connected(where))
+
+
+def start_init(container: Container, process: Process) -> None:
+    """The first process, up to the exec fifo. Raises as `Container.start`."""
+    manager = container.cgroup
+    orders = init_orders(container, process)
+    with _Descriptors() as fds:
+        manager.create()
+        try:
+            _start(container, process, orders, fds)
+        except BaseException:
+            manager.destroy()
+            raise
+
+
+def _start(
+    container: Container, process: Process, orders: dict[str, Any], fds: _Descriptors
+) -> None:
+    orders["console_fd"] = _console(process, fds)
+    orders["fifo_fd"] = fds.add(container._folder.make_fifo())
+    try:
+        data = container.bootstrap_data(process)
+        cgroup_fd = container.cgroup.fd()
+        if cgroup_fd is None and data.clone_flags & NamespaceType.NEWCGROUP.clone_flag:
+            # Its root is to be the cgroup that the init is moved to; so the init makes it later.
+            data = data.replace(clone_flags=data.clone_flags & ~NamespaceType.NEWCGROUP.clone_flag)
+            orders["unshare_cgroup"] = True
+        if cgroup_fd is not None:
+            fds.add(cgroup_fd)
+        child = _launch(process, data, orders, fds, cgroup_fd)
+        _Talk(container, process, child, moved=cgroup_fd is None).hold()
+    except BaseException:
+        os.unlink(container._folder.fifo)
+        raise
+
+
+def start_further(container: Container, process: Process) -> None:
+    """A process in a running container. Raises as `Container.start`."""
+    pidfd = container._pidfd()
+    if pidfd < 0:
+        raise ContainerError("cannot exec in a stopped container")
+    with _Descriptors() as fds:
+        fds.add(pidfd)
+        orders = init_orders(container, process)
+        orders["console_fd"] = _console(process, fds)
+        cgroup_fd = container.cgroup.fd()
+        if cgroup_fd is not None:
+            fds.add(cgroup_fd)
+        child = _launch(process, container.bootstrap_data(process, pidfd), orders, fds, cgroup_fd)
+        _Talk(container, process, child, moved=cgroup_fd is None).hold()
+
+
+def _launch(
+    process: Process, data: Any, orders: dict[str, Any], fds: _Descriptors, cgroup: int | None
+) -> Child:
+    stdin, stdout, stderr = process.stdio
+    init = PythonInit(_TARGET, (orders,), extensions=_EXTENSIONS)
+    return launch(
+        data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
+        pass_fds=[*process.preserved(), *fds.lent], cgroup=cgroup,
+    )  # fmt: skip
+
+
+class _Talk:
+    """The talk with an init, from its first line of Python to the last that may fail.
+
+    Args:
+        moved: whether the child still has to be moved into the container's cgroup.
+    """
+
+    def __init__(
+        self, container: Container, process: Process, child: Child, *, moved: bool
+    ) -> None:
+        self._container = container
+        self._process = process
+        self._child = child
+        self._move = moved
+        assert child.channel is not None
+        self._fd = child.channel.fileno()
+
+    def hold(self) -> None:
+        """Have it. Where it fails, the process is gone."""
+        try:
+            self._prepare()
+            sync.send(self._fd, sync.GO)
+            while self._answer():
+                pass
+        except BaseException as error:
+            self._child.kill()
+            self._child.wait()
+            self._child.close()
+            if isinstance(error, (BrokenPipeError, ConnectionResetError)):
+                raise BootstrapError("init", "run", "it ended early", 125) from None
+            raise
+        assert self._child.channel is not None
+        self._child.channel.close()
+        self._child.channel = None
+        self._process.child = self._child
+
+    def _prepare(self) -> None:
+        """What is done from outside before the init does anything."""
+        container = self._container
+        manager = container.cgroup
+        if self._process.init:
+            manager.set(container.config.cgroups.resources)
+        if self._move:
+            manager.add(self._child.pid)
+        rlimits = self._process.config.rlimits
+        for limit in container.config.rlimits if rlimits is None else rlimits:
+            prlimit(self._child.pid, limit.type, limit.soft, limit.hard)
+
+    def _answer(self) -> bool:
+        """One message; False when the channel has ended, because the program takes over."""
+        try:
+            words, fds = sync.receive(self._fd)
+        except sync.PeerGoneError:
+            return False
+        kind, *rest = words
+        if kind == sync.ERROR:
+            raise self._failure(rest)
+        if kind == sync.READY:
+            self._ready()
+        elif kind == sync.HOOKS:
+            self._hooks()
+        elif kind == sync.LISTENER:
+            self._listener(fds)
+        sync.send(self._fd, sync.GO)
+        return True
+
+    def _failure(self, words: list[str]) -> BootstrapError:
+        operation, subject, number, why = (*words, "", "", "", "")[:4]
+        error = BootstrapError(
+            "init", operation, subject, int(number) if number.isdecimal() else _EINVAL
+        )
+        if why:
+            error.strerror = why
+        return error
+
+    def _hooks(self) -> None:
+        for kind in ("prestart", "createRuntime"):
+            self._container.run_hooks(kind, "creating", self._child.pid)
+
+    def _ready(self) -> None:
+        """All is well: from here on the container is there."""
+        pid = self._child.pid
+        if self._process.init:
+            self._container._save(
+                init_process_pid=pid,
+                init_process_start=start_time_of(pid),
+                namespace_paths=self._container._namespace_paths(pid),
+                cgroup_paths=self._container.cgroup.paths(),
+            )
+
+    def _listener(self, fds: list[int]) -> None:
+        from libcontainer.seccomp.notify import send_listener
+
+        policy = self._container.config.seccomp
+        try:
+            state = self._container.oci_state("creating", self._child.pid)
+            assert policy is not None
+            send_listener(policy, fds[0], self._child.pid, state)
+        finally:
+            for fd in fds:
+                os.close(fd)
