@@ -34,7 +34,7 @@ class _Settings:
     memo: dict[str, str] = {}  # noqa: RUF012
 
 
-_scan = _json.make_scanner(_Settings)
+_scan: Any = _json.make_scanner(_Settings)  # type: ignore[arg-type]
 
 
 def _default(value: object) -> NoReturn:

@@ -62,6 +62,7 @@ def init_orders(container: Container, process: Process) -> dict[str, Any]:
         "unshare_cgroup": False,
         "mount_fds": {},
         "cgroup_paths": container.cgroup.paths(),
+        "cgroup_mounts": container.cgroup.mounts(),
         "seccomp": program,
         "has_listener": has_listener,
         "fifo_fd": -1,

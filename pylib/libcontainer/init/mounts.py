@@ -92,7 +92,7 @@ def propagate(fd: int, flags: int, subject: str) -> None:
 
 def thawed(mount: Mount, **changes: object) -> Mount:
     """A copy of a mount with other values for some fields."""
-    return type(mount)(**{**mount.__dict__, **changes})  # type: ignore[arg-type]
+    return type(mount)(**{**mount.__dict__, **changes})
 
 
 class Mounter:

@@ -43,7 +43,7 @@ class _Init:
         if orders.unshare_cgroup:
             unshare(_CLONE_NEWCGROUP)
         if not config.no_new_keyring:
-            keys.join_session_keyring(orders.id, config.process_label)
+            keys.join_session_keyring(orders.id)
         if "NEWNET" in orders.new_namespaces:
             network.bring_loopback_up()
         self._rootfs.prepare(self._hooks_of_the_root)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Capabilities (capabilities(7)): names, and the five sets of a process."""
+
+from __future__ import annotations
+
+import errno
+
+from nsenter.system import (
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+    PR_CAP_AMBIENT_RAISE,
+    PR_CAPBSET_DROP,
+    PR_CAPBSET_READ,
+    Failure,
+    capset,
+    prctl,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# linux/capability.h, in the order of their numbers.
+NAMES = tuple(
+    f"CAP_{name}"
+    for name in (
+        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP "
+        "LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER "
+        "SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE "
+        "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP "
+        "MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF "
+        "CHECKPOINT_RESTORE"
+    ).split()
+)
+_NUMBERS = {name: number for number, name in enumerate(NAMES)}
+_MOST = 64
+
+
+def mask_of(names: Iterable[str]) -> int:
+    """The bits of capabilities; what this table does not know is left out."""
+    mask = 0
+    for name in names:
+        number = _NUMBERS.get(name)
+        if number is not None:
+            mask |= 1 << number
+    return mask
+
+
+def unknown(names: Iterable[str]) -> list[str]:
+    """Those that the table does not have."""
+    return [name for name in names if name not in _NUMBERS]
+
+
+def drop_bounding(keep: int) -> None:
+    """Take from the bounding set all that the kernel knows but `keep`."""
+    for number in range(_MOST):
+        if keep >> number & 1:
+            continue
+        try:
+            prctl("PR_CAPBSET_DROP", PR_CAPBSET_DROP, number, 0, 0, 0)
+        except Failure as failure:
+            if failure.errno == errno.EINVAL:  # the kernel's last was the one before
+                return
+            if failure.errno != errno.EPERM or _is_in_bounding(number):
+                raise
+
+
+def _is_in_bounding(number: int) -> bool:
+    return prctl("PR_CAPBSET_READ", PR_CAPBSET_READ, number, 0, 0, 0) == 1
+
+
+def apply(effective: int, permitted: int, ambient: int) -> None:
+    """Set the process's sets, having the ids that it is to have.
+
+    The inheritable set is that of the ambient capabilities, which cannot be raised otherwise,
+    and so is empty where there are none (CVE-2022-29162).
+    """
+    capset(effective, permitted, ambient)
+    prctl("PR_CAP_AMBIENT", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    for number in range(_MOST):
+        if ambient >> number & 1:
+            name = NAMES[number]
+            prctl(f"PR_CAP_AMBIENT {name}", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0)

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OCI's config.json (runtime specification 1.0 to 1.3) as a `Config`.
+
+What is unknown is passed over, as the specification asks; what is known and not done here is
+refused by name. Each error names the place in the file.
+"""
+
+from __future__ import annotations
+
+from libcontainer.specconv.process import process_from_spec
+from libcontainer.specconv.resources import resources_from_spec
+from libcontainer.specconv.spec import config_from_spec
+
+__all__ = ["config_from_spec", "process_from_spec", "resources_from_spec"]
