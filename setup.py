@@ -7,7 +7,7 @@ import platform
 import sys
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 if not sys.platform.startswith("linux"):
@@ -85,8 +85,8 @@ NSINIT = Product(
 )
 
 setup(
-    packages=["nsenter", "libcontainer"],
-    package_dir={"nsenter": "nsenter", "libcontainer": "pylib/libcontainer"},
+    packages=["nsenter", "nsenter.commands", *find_packages("pylib")],
+    package_dir={"nsenter": "nsenter", "": "pylib"},
     package_data={"nsenter": ["py.typed", "*.pyi"]},
     cffi_modules=["csrc/build_binding.py:ffi"],
     ext_modules=[SHIM, NSINIT],

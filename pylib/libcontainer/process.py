@@ -30,6 +30,8 @@ class Process:
         init: whether it is the container's first.
         cgroup: a cgroup below the container's to run in, such as "job"; "": the container's.
             With cgroup v1 also "controller:path".
+        forked: it starts as a fork of this process instead of an interpreter of its own (see
+            `nsenter.PythonInit`): for a small command with one thread.
 
     Attributes:
         pid: its pid, 0 before it is started.
@@ -52,6 +54,7 @@ class Process:
         pidfd_socket: str | None = None,
         init: bool = True,
         cgroup: str = "",
+        forked: bool = False,
     ) -> None:
         if config.terminal and console_socket is None:
             raise ContainerError("a terminal needs a console socket to send its master to")
@@ -64,6 +67,7 @@ class Process:
         self.pidfd_socket = pidfd_socket
         self.init = init
         self.cgroup = cgroup
+        self.forked = forked
         self.child: Child | None = None
         for fd in self.preserved():
             try:

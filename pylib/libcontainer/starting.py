@@ -7,6 +7,7 @@ The init boots while its cgroup is made ready; then both work in step (libcontai
 from __future__ import annotations
 
 import os
+from errno import ECANCELED, EINVAL
 
 from libcontainer import plainjson
 from libcontainer.errors import ContainerError
@@ -15,12 +16,13 @@ from libcontainer.state import start_time_of
 from nsenter.errors import BootstrapError
 from nsenter.launch import PythonInit, launch
 from nsenter.namespaces import NamespaceType
-from nsenter.system import prlimit
+from nsenter.system import prlimit, send_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from libcontainer.cgroups import Manager
     from libcontainer.configs import Config
     from libcontainer.container import Container
     from libcontainer.process import Process
@@ -30,7 +32,6 @@ __all__ = ["init_orders", "start_further", "start_init"]
 
 _TARGET = "libcontainer.init.main:main"
 _EXTENSIONS = ("_cffi_backend", "nsenter._nsexec")
-_EINVAL = 22
 
 
 def _compiled_filter(config: Config) -> tuple[tuple[bytes, int] | None, bool]:
@@ -98,8 +99,16 @@ def _connected(path: str) -> int:
     try:
         sock.connect(path)
     except OSError as error:
-        raise ContainerError(f"console socket {path}: {error.strerror}") from None
+        raise ContainerError(f"socket {path}: {error.strerror}") from None
     return sock.detach()
+
+
+def _send_pidfd(path: str, pidfd: int) -> None:
+    fd = _connected(path)
+    try:
+        send_fds(fd, b"pidfd", (pidfd,))
+    finally:
+        os.close(fd)
 
 
 def _console(process: Process, fds: _Descriptors) -> int:
@@ -137,7 +146,8 @@ def _start(
         if cgroup_fd is not None:
             fds.add(cgroup_fd)
         child = _launch(process, data, orders, fds, cgroup_fd)
-        _Talk(container, process, child, moved=cgroup_fd is None).hold()
+        manager = container.cgroup if cgroup_fd is None else None
+        _Talk(container, process, child, manager).hold()
     except BaseException:
         os.unlink(container._folder.fifo)
         raise
@@ -152,18 +162,20 @@ def start_further(container: Container, process: Process) -> None:
         fds.add(pidfd)
         orders = init_orders(container, process)
         orders["console_fd"] = _console(process, fds)
-        cgroup_fd = container.cgroup.fd()
+        manager = container.cgroup.below(process.cgroup) if process.cgroup else container.cgroup
+        cgroup_fd = manager.fd()
         if cgroup_fd is not None:
             fds.add(cgroup_fd)
-        child = _launch(process, container.bootstrap_data(process, pidfd), orders, fds, cgroup_fd)
-        _Talk(container, process, child, moved=cgroup_fd is None).hold()
+        data = container.bootstrap_data(process, pidfd)
+        child = _launch(process, data, orders, fds, cgroup_fd)
+        _Talk(container, process, child, None if cgroup_fd is not None else manager).hold()
 
 
 def _launch(
     process: Process, data: Any, orders: dict[str, Any], fds: _Descriptors, cgroup: int | None
 ) -> Child:
     stdin, stdout, stderr = process.stdio
-    init = PythonInit(_TARGET, (orders,), extensions=_EXTENSIONS)
+    init = PythonInit(_TARGET, (orders,), extensions=_EXTENSIONS, forked=process.forked)
     return launch(
         data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
         pass_fds=[*process.preserved(), *fds.lent], cgroup=cgroup,
@@ -174,46 +186,62 @@ class _Talk:
     """The talk with an init, from its first line of Python to the last that may fail.
 
     Args:
-        moved: whether the child still has to be moved into the container's cgroup.
+        manager: of the cgroup that the child still has to be moved into, if it has to be.
     """
 
     def __init__(
-        self, container: Container, process: Process, child: Child, *, moved: bool
+        self, container: Container, process: Process, child: Child, manager: Manager | None
     ) -> None:
         self._container = container
         self._process = process
         self._child = child
-        self._move = moved
+        self._manager = manager
         assert child.channel is not None
         self._fd = child.channel.fileno()
 
     def hold(self) -> None:
         """Have it. Where it fails, the process is gone."""
         try:
-            self._prepare()
+            self._send_trees()
             sync.send(self._fd, sync.GO)
+            self._prepare()
             while self._answer():
                 pass
+            if self._process.pidfd_socket:
+                _send_pidfd(self._process.pidfd_socket, self._child.pidfd)
         except BaseException as error:
             self._child.kill()
             self._child.wait()
             self._child.close()
             if isinstance(error, (BrokenPipeError, ConnectionResetError)):
-                raise BootstrapError("init", "run", "it ended early", 125) from None
+                raise BootstrapError("init", "run", "it ended early", ECANCELED) from None
             raise
         assert self._child.channel is not None
         self._child.channel.close()
         self._child.channel = None
         self._process.child = self._child
 
+    def _send_trees(self) -> None:
+        """Mounts that the init has no right to make."""
+        config = self._container.config
+        in_userns = config.namespaces.is_private(NamespaceType.NEWUSER)
+        if not self._process.init or not (any(m.idmap for m in config.mounts) or in_userns):
+            return
+        from libcontainer.trees import detached_trees
+
+        for index, tree in detached_trees(config, self._child.pid):
+            try:
+                sync.send_with_fd(self._fd, tree, sync.MOUNT, str(index))
+            finally:
+                os.close(tree)
+
     def _prepare(self) -> None:
-        """What is done from outside before the init does anything."""
+        """What is done from outside, while the init makes its root."""
         container = self._container
-        manager = container.cgroup
         if self._process.init:
-            manager.set(container.config.cgroups.resources)
-        if self._move:
-            manager.add(self._child.pid)
+            container.cgroup.set(container.config.cgroups.resources)
+        if self._manager is not None:
+            self._manager.add(self._child.pid)
         rlimits = self._process.config.rlimits
         for limit in container.config.rlimits if rlimits is None else rlimits:
             prlimit(self._child.pid, limit.type, limit.soft, limit.hard)
@@ -239,7 +267,7 @@ class _Talk:
     def _failure(self, words: list[str]) -> BootstrapError:
         operation, subject, number, why = (*words, "", "", "", "")[:4]
         error = BootstrapError(
-            "init", operation, subject, int(number) if number.isdecimal() else _EINVAL
+            "init", operation, subject, int(number) if number.isdecimal() else EINVAL
         )
         if why:
             error.strerror = why

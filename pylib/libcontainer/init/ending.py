@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import _signal
 import errno
 import posix
 
@@ -28,13 +29,11 @@ class Ending:
     Args:
         channel: to the parent.
         orders: ours.
-        proc_fd: a procfs that can be relied on, for labels; -1 where none is asked for.
     """
 
-    def __init__(self, channel: int, orders: Orders, proc_fd: int = -1) -> None:
+    def __init__(self, channel: int, orders: Orders) -> None:
         self._channel = channel
         self._orders = orders
-        self._proc_fd = proc_fd
         self._process = orders.process
         config = orders.config
         asked = self._process.no_new_privileges
@@ -65,6 +64,9 @@ class Ending:
             identity.set_no_new_privileges()
             self._filter()
         before_the_program()
+        # Python ignores it; a program is to die of it, as everywhere.
+        _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+        _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
         self._execute(path, env)
 
     def _execute(self, path: str, env: dict[str, str]) -> NoReturn:
@@ -90,10 +92,16 @@ class Ending:
         config, process = self._orders.config, self._process
         profile = process.apparmor_profile or config.apparmor_profile
         label = process.process_label or config.process_label
-        if profile:
-            labels.set_apparmor_exec(self._proc_fd, profile)
-        if label:
-            labels.set_selinux_exec(self._proc_fd, label)
+        if not profile and not label:
+            return
+        proc = posix.open("/proc", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        try:
+            if profile:
+                labels.set_apparmor_exec(proc, profile)
+            if label:
+                labels.set_selinux_exec(proc, label)
+        finally:
+            posix.close(proc)
 
     def _filter(self) -> None:
         """The filter, and its listener to the parent, who waits for it."""

@@ -31,7 +31,7 @@ def main(channel: int, orders: dict[str, Any]) -> NoReturn:
     # A half-made init does not outlive the runtime that makes it.
     prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _SIGKILL)
     try:
-        sync.expect_go(channel)
+        orders["mount_fds"] = sync.receive_mounts(channel)
         _ROLES[orders["type"]](channel, thaw(orders))
     except sync.PeerGoneError:
         posix._exit(_FAILED)

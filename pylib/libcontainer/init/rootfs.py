@@ -41,17 +41,19 @@ class Rootfs:
         self._root = -1
         self._null = -1
 
-    def prepare(self, run_hooks: Callable[[], None]) -> None:
+    def prepare(self, join_cgroup: Callable[[], None], run_hooks: Callable[[], None]) -> None:
         """Make it and enter it.
 
         Args:
+            join_cgroup: called once, before cgroups are looked at.
             run_hooks: called when all is mounted and the host's root is still there.
         """
         posix.umask(0)
         if self._own_mounts:
             self._make_root()
-            self._mount_all()
+            self._mount_all(join_cgroup)
         else:
+            join_cgroup()
             self._root = posix.open(self._config.rootfs, _O_PATH | posix.O_CLOEXEC)
         own_dev = self._has_own_dev()
         if own_dev:
@@ -82,17 +84,22 @@ class Rootfs:
         finally:
             posix.close(target)
 
-    def _mount_all(self) -> None:
-        orders = self._orders
+    def _mount_all(self, join_cgroup: Callable[[], None]) -> None:
+        orders, joined = self._orders, False
         label = self._config.mount_label
         mounter = Mounter(self._root, in_userns=orders.in_userns, mount_label=label)
         for i, mount in enumerate(self._config.mounts):
             if mount.device in _CGROUP_TYPES:
+                if not joined:
+                    join_cgroup()
+                    joined = True
                 own = "NEWCGROUP" in orders.new_namespaces
                 unified = orders.cgroup_paths.get("", "") if not orders.cgroup_mounts else ""
                 mount_cgroups(mounter, mount, orders.cgroup_mounts, unified, own_namespace=own)
             else:
                 mounter.mount(mount, orders.mount_fds.get(i, -1))
+        if not joined:
+            join_cgroup()
 
     def _has_own_dev(self) -> bool:
         """Unless the host's is bound there."""

@@ -40,20 +40,25 @@ class _Init:
 
     def run(self) -> NoReturn:
         orders, config = self._orders, self._config
-        if orders.unshare_cgroup:
-            unshare(_CLONE_NEWCGROUP)
         if not config.no_new_keyring:
             keys.join_session_keyring(orders.id)
         if "NEWNET" in orders.new_namespaces:
             network.bring_loopback_up()
-        self._rootfs.prepare(self._hooks_of_the_root)
+        self._rootfs.prepare(self._join_cgroup, self._hooks_of_the_root)
         _make_cwd(orders.process.cwd)
         if orders.process.terminal:
             self._make_console()
         self._name()
         self._rootfs.finalize()
         sync.ask(self._channel, sync.READY)
-        Ending(self._channel, orders).run(self._wait_for_start, config.parent_death_signal)
+        ending = Ending(self._channel, orders)
+        ending.run(self._wait_for_start, config.parent_death_signal)
+
+    def _join_cgroup(self) -> None:
+        """Moving us takes the kernel its time: much is done by then."""
+        sync.ask(self._channel, sync.CGROUP)
+        if self._orders.unshare_cgroup:
+            unshare(_CLONE_NEWCGROUP)
 
     def _hooks_of_the_root(self) -> None:
         hooks = self._config.hooks

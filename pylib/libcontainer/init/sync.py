@@ -13,12 +13,14 @@ import sys
 from nsenter.system import receive_fds, send_fds
 
 # What the init says.
+CGROUP = "cgroup"  # it has to be in its cgroup now; answered when it is
 HOOKS = "hooks"  # the root is there: run the hooks that belong between here and the pivot
 READY = "ready"  # all is set up but what cannot be taken back; answered when the state is saved
 LISTENER = "listener"  # with the descriptor of seccomp's listener
 ERROR = "error"  # operation, subject, errno, why
 WARNING = "warning"  # a text for the log
 # What the parent says.
+MOUNT = "mount"  # the index of a mount, with the descriptor of the tree to put there
 GO = "go"
 
 _LENGTH = 4
@@ -88,3 +90,15 @@ def expect_go(fd: int) -> None:
     words, _ = receive(fd)
     if words != [GO]:
         raise PeerGoneError(f"{words[0]!r} where {GO!r} was to come")
+
+
+def receive_mounts(fd: int) -> dict[int, int]:
+    """The trees that come before the first `GO`, by the index of their mount."""
+    found: dict[int, int] = {}
+    while True:
+        words, fds = receive(fd)
+        if words == [GO]:
+            return found
+        if words[0] != MOUNT or not fds:
+            raise PeerGoneError(f"{words[0]!r} where {GO!r} was to come")
+        found[int(words[1])] = fds[0]

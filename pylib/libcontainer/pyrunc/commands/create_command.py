@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pyrunc create`."""
+
+from __future__ import annotations
+
+import os
+
+from libcontainer.pyrunc.context import read_bundle
+from libcontainer.pyrunc.launching import make_container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer.pyrunc.context import Context
+
+
+def execute(context: Context) -> int:
+    """Make a container and its init, which waits for `start`."""
+    bundle = os.path.abspath(context.options["bundle"] or ".")
+    launched = make_container(context, read_bundle(bundle), bundle)
+    launched.start(context.options["console_socket"])
+    launched.write_pid_file()
+    return 0

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pyrunc features`."""
+
+from __future__ import annotations
+
+from libcontainer import plainjson
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer.pyrunc.context import Context
+
+
+def execute(context: Context) -> int:
+    """Print OCI's features document."""
+    from libcontainer.specconv.features import features
+
+    print(plainjson.dumps(features(), indent=4))
+    return 0

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pyrunc restore`."""
+
+from __future__ import annotations
+
+from libcontainer.errors import ContainerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from libcontainer.pyrunc.context import Context
+
+
+def execute(context: Context) -> NoReturn:
+    """There is no CRIU here."""
+    raise ContainerError("restore is not supported: pyrunc does not work with CRIU")

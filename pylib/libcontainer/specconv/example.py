@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration to start from: what `pyrunc spec` writes and `pyrunc run --rootfs` runs."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
+_MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi",
+)  # fmt: skip
+_READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_HARDENED = ["nosuid", "noexec", "nodev"]
+_MOUNTS: tuple[tuple[str, str, str, list[str]], ...] = (
+    ("/proc", "proc", "proc", []),
+    ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+    ("/dev/pts", "devpts", "devpts",
+     ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+    ("/dev/shm", "tmpfs", "shm", [*_HARDENED, "mode=1777", "size=65536k"]),
+    ("/dev/mqueue", "mqueue", "mqueue", _HARDENED),
+    ("/sys", "sysfs", "sysfs", [*_HARDENED, "ro"]),
+    ("/sys/fs/cgroup", "cgroup", "cgroup", [*_HARDENED, "relatime", "ro"]),
+)  # fmt: skip
+
+
+def example(*, rootless: bool = False) -> dict[str, Any]:
+    """OCI's config.json as plain data.
+
+    Args:
+        rootless: for a caller without root: a user namespace with his ids, /sys bound.
+    """
+    mounts = [_mount(*mount) for mount in _MOUNTS]
+    namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"]
+    linux: dict[str, Any] = {}
+    if rootless:
+        namespaces.remove("network")
+        namespaces.append("user")
+        linux = {
+            "uidMappings": [{"containerID": 0, "hostID": os.geteuid(), "size": 1}],
+            "gidMappings": [{"containerID": 0, "hostID": os.getegid(), "size": 1}],
+        }
+        mounts = [_rootless(mount) for mount in mounts if mount["type"] != "cgroup"]
+    else:
+        linux = {"resources": {"devices": [{"allow": False, "access": "rwm"}]}}
+    return {
+        "ociVersion": "1.0.2",
+        "process": _process(),
+        "root": {"path": "rootfs", "readonly": True},
+        "hostname": "pyrunc",
+        "mounts": mounts,
+        "linux": {
+            **linux,
+            "namespaces": [{"type": kind} for kind in namespaces],
+            "maskedPaths": list(_MASKED),
+            "readonlyPaths": list(_READONLY),
+        },
+    }
+
+
+def _process() -> dict[str, Any]:
+    return {
+        "terminal": True,
+        "user": {"uid": 0, "gid": 0},
+        "args": ["sh"],
+        "env": [
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "TERM=xterm",
+        ],
+        "cwd": "/",
+        "capabilities": {
+            kind: list(_CAPABILITIES) for kind in ("bounding", "effective", "permitted")
+        },
+        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+        "noNewPrivileges": True,
+    }
+
+
+def _mount(destination: str, type: str, source: str, options: list[str]) -> dict[str, Any]:
+    mount: dict[str, Any] = {"destination": destination, "type": type, "source": source}
+    return {**mount, "options": list(options)} if options else mount
+
+
+def _rootless(mount: dict[str, Any]) -> dict[str, Any]:
+    """Without a network namespace of its own, sysfs cannot be mounted; group 5 is not mapped."""
+    if mount["type"] == "sysfs":
+        options = ["rbind", *_HARDENED, "ro"]
+        return {"destination": "/sys", "type": "none", "source": "/sys", "options": options}
+    options = [option for option in mount.get("options", ()) if option != "gid=5"]
+    return {**mount, **({"options": options} if options else {})}

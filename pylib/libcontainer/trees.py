@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mounts that the parent makes for its init, detached, and sends to it: sources that the root of
+a user namespace cannot reach, and id-mapped ones (mount_setattr(2), MOUNT_ATTR_IDMAP).
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EPERM
+
+from nsenter import system
+from nsenter.bootstrap import BootstrapData
+from nsenter.namespaces import NamespaceType
+from nsenter.system import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from libcontainer.configs import Config, Mount
+
+__all__ = ["detached_trees"]
+
+
+def detached_trees(config: Config, pid: int) -> Iterator[tuple[int, int]]:
+    """The index of each such mount of the configuration, and a descriptor of its tree.
+
+    Args:
+        pid: of the init, whose user namespace a mount without mappings is mapped by.
+    """
+    in_userns = config.namespaces.is_private(NamespaceType.NEWUSER)
+    for index, mount in enumerate(config.mounts):
+        if not mount.is_bind or not (mount.idmap or in_userns):
+            continue
+        flags = system.OPEN_TREE_CLONE
+        if mount.flags & system.MS_REC:
+            flags |= system.AT_RECURSIVE
+        try:
+            tree = system.open_tree(system.AT_FDCWD, mount.source, flags)
+        except Failure as failure:
+            if failure.errno == EPERM and not mount.idmap:
+                continue  # without root: the init tries with what rights it has
+            raise
+        try:
+            if mount.idmap:
+                _map(tree, mount, pid)
+        except BaseException:
+            os.close(tree)
+            raise
+        yield index, tree
+
+
+def _map(tree: int, mount: Mount, pid: int) -> None:
+    userns = _user_namespace(mount) if mount.uid_mappings else _open_namespace(pid)
+    try:
+        system.mount_setattr(
+            tree, set=system.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=mount.idmap_recursive,
+            subject=f"the id mapping of {mount.source}",
+        )  # fmt: skip
+    finally:
+        os.close(userns)
+
+
+def _open_namespace(pid: int) -> int:
+    return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _user_namespace(mount: Mount) -> int:
+    """A user namespace with the mount's mappings; a process makes it and ends."""
+    from nsenter.launch import PythonInit, launch
+
+    data = BootstrapData(
+        clone_flags=NamespaceType.NEWUSER.clone_flag,
+        uid_mappings=mount.uid_mappings,
+        gid_mappings=mount.gid_mappings,
+        setgroup=True,
+    )
+    with launch(data, PythonInit("libcontainer.init.idle:main")) as child:
+        return _open_namespace(child.pid)
