@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the three products of csrc/: the cffi binding, the interpreter's shim, and nsinit."""
+"""Builds the products of csrc/: the cffi bindings, the interpreter's shim, nsinit, and pyrunc."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import platform
 import sys
 from pathlib import Path
 
-from setuptools import Extension, find_packages, setup
+from setuptools import Distribution, Extension, find_packages, setup
+from setuptools._distutils.ccompiler import new_compiler
+from setuptools._distutils.sysconfig import customize_compiler
 from setuptools.command.build_ext import build_ext
+from setuptools.command.install_scripts import install_scripts
 
 if not sys.platform.startswith("linux"):
     raise SystemExit("nsenter needs Linux: namespaces are the Linux kernel's")
@@ -68,6 +71,36 @@ class BuildProducts(build_ext):
         )
 
 
+class WithPrograms(Distribution):
+    """One that has something to install among the scripts."""
+
+    def has_scripts(self) -> bool:
+        return True
+
+
+class InstallPrograms(install_scripts):
+    """Puts pyrunc, which is compiled, among the environment's scripts."""
+
+    def run(self) -> None:
+        super().run()
+        build = self.get_finalized_command("build_ext")
+        site = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+        defines = [f'-DNSX_SITE="{site}"']
+        if build.editable_mode:
+            defines.append(f'-DNSX_SOURCE="{Path("pylib").resolve()}"')
+        target = Path(self.install_dir, "pyrunc")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        compiler = new_compiler()
+        customize_compiler(compiler)
+        flags = [*COMPILE, *(FREESTANDING if RAW_SYSCALLS else ["-static"]), "-D_GNU_SOURCE"]
+        files = sources("text", "start", "pyrunc")
+        self.spawn(
+            [*compiler.compiler_so[:1], *flags, *defines, "-Icsrc", "-o", str(target), *files]
+        )
+        target.chmod(0o755)
+        self.outfiles.append(str(target))
+
+
 SHIM = Product(
     "nsenter._shim",
     sources(*STAGES, "libc", "bundle", "shim"),
@@ -85,13 +118,15 @@ NSINIT = Product(
 )
 
 setup(
+    distclass=WithPrograms,
+    scripts=[],
     packages=["nsenter", "nsenter.commands", *find_packages("pylib")],
     package_dir={"nsenter": "nsenter", "": "pylib"},
     package_data={"nsenter": ["py.typed", "*.pyi"]},
-    cffi_modules=["csrc/build_binding.py:ffi"],
+    cffi_modules=["csrc/build_binding.py:ffi", "csrc/build_libseccomp.py:ffi"],
     ext_modules=[SHIM, NSINIT],
     # The binding keeps to the stable ABI, and the other two products to none.
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
-    cmdclass={"build_ext": BuildProducts},
+    cmdclass={"build_ext": BuildProducts, "install_scripts": InstallPrograms},
     zip_safe=False,
 )

@@ -8,8 +8,6 @@ message_linux.go and nsenter/README.md); csrc/bootstrap.c is what reads and chec
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import Any
 
 from nsenter import idmap
 from nsenter._nsexec import ffi, lib
@@ -17,13 +15,14 @@ from nsenter.errors import BlobError
 from nsenter.idmap import IDMap
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType, namespace_types
 from nsenter.values import Value
-from nsenter.wire import (
-    Attribute,
-    decode_attributes,
-    encode,
-    encode_attributes,
-    raise_refused,
-)
+from nsenter.wire import encode, raise_refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from nsenter.attributes import Attribute, decode_attributes, encode_attributes
 
 __all__ = [
     "Attribute",
@@ -35,6 +34,18 @@ __all__ = [
     "encode_attributes",
     "requires_root_or_mapping_tool",
 ]
+
+_RAW = ("Attribute", "decode_attributes", "encode_attributes")
+
+
+def __getattr__(name: str) -> object:
+    """The raw level, for who asks for it: a launch does not."""
+    if name not in _RAW:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from nsenter import attributes
+
+    return getattr(attributes, name)
+
 
 CLONE_FLAGS = 27281
 NS_PATHS = 27282
@@ -274,7 +285,7 @@ def _mapping_tool(name: str, rootless: bool, maps: tuple[IDMap, ...]) -> str | N
     if not rootless or not maps:
         return None
     for folder in os.get_exec_path():
-        path = os.path.join(folder, name)  # noqa: PTH118 - pathlib would cost 5 ms to import
+        path = os.path.join(folder, name)
         if folder.startswith("/") and os.access(path, os.X_OK):
             return path
     return None

@@ -15,12 +15,15 @@ import os
 import struct
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import CodeType
 
 from nsenter.kept import KeptDescriptor, sealed_memfd
 from nsenter.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["Bundle", "bundle_for"]
 
@@ -194,7 +197,7 @@ def _extension_path(name: str) -> str:
     spec = _find_spec(name)
     if spec is None or not isinstance(spec.loader, ExtensionFileLoader) or not spec.origin:
         raise ValueError(f"extensions: {name!r} is no C extension module that can be found here")
-    return os.path.abspath(spec.origin)  # noqa: PTH100
+    return os.path.abspath(spec.origin)
 
 
 def _without_source(code: CodeType) -> bytes:

@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import signal
-import socket
-import threading
-from typing import NamedTuple
+from _signal import SIGKILL, SIGTERM, pidfd_send_signal
+from _thread import RLock
+
+from nsenter.suppress import suppress
+from nsenter.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
 
 __all__ = ["Child", "TracePoint"]
 
 
-class TracePoint(NamedTuple):
+class TracePoint(Value):
     """A stage has come to a point.
 
     Args:
@@ -36,24 +40,36 @@ class Child:
     Attributes:
         pid: its pid, as the caller sees it.
         pidfd: a descriptor of it (pidfd_open(2)), open until `close`.
-        channel: the rest of the init pipe, a stream socket to a PythonInit; None for a Program.
+        channel_fd: the rest of the init pipe, to a PythonInit; -1 for a Program, and when it was
+            taken over by `channel`.
         trace: when the stages came where, if that was asked for.
         returncode: its exit status, minus the signal that killed it; None while it runs.
     """
 
-    def __init__(
-        self, pid: int, pidfd: int, channel: socket.socket | None, trace: list[TracePoint]
-    ) -> None:
+    def __init__(self, pid: int, pidfd: int, trace: list[TracePoint]) -> None:
         self.pid = pid
         self.pidfd = pidfd
-        self.channel = channel
+        self.channel_fd = -1
+        self._channel: socket.socket | None = None
         self.trace = tuple(trace)
         self.returncode: int | None = None
         # Reentrant: a signal handler may send a signal while its thread waits.
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     def __repr__(self) -> str:
         return f"<Child pid={self.pid} returncode={self.returncode}>"
+
+    @property
+    def channel(self) -> socket.socket | None:
+        """The rest of the init pipe as a stream socket to a PythonInit; None for a Program."""
+        if self.channel_fd >= 0:
+            import socket  # 3 ms to import, for who wants more than the descriptor
+
+            self._channel = socket.socket(
+                socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=self.channel_fd
+            )
+            self.channel_fd = -1
+        return self._channel
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it has ended; returns its returncode.
@@ -92,21 +108,24 @@ class Child:
         """Send it a signal; nothing happens where it has ended."""
         with self._lock:
             if self.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self.pidfd, number)
+                with suppress(ProcessLookupError):
+                    pidfd_send_signal(self.pidfd, number)
 
     def terminate(self) -> None:
         """Send SIGTERM. The init of a pid namespace ignores it unless it has a handler."""
-        self.send_signal(signal.SIGTERM)
+        self.send_signal(SIGTERM)
 
     def kill(self) -> None:
         """Send SIGKILL; the init of a pid namespace takes all in it along."""
-        self.send_signal(signal.SIGKILL)
+        self.send_signal(SIGKILL)
 
     def close(self) -> None:
         """Close the descriptors. The process is left as it is."""
-        if self.channel is not None:
-            self.channel.close()
+        if self._channel is not None:
+            self._channel.close()
+        if self.channel_fd >= 0:
+            os.close(self.channel_fd)
+            self.channel_fd = -1
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1

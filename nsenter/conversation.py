@@ -7,18 +7,22 @@ it when it is told to go on), so that whatever happens all of them can be found 
 
 from __future__ import annotations
 
-import contextlib
-import json
+import _socket
 import os
 import select
-import signal
-import socket
 import time
+from _signal import SIGKILL, pidfd_send_signal
 from errno import ECANCELED, ETIMEDOUT
-from typing import Any
 
+from nsenter import plainjson
 from nsenter.child import Child, TracePoint
 from nsenter.errors import BootstrapError
+from nsenter.suppress import suppress
+from nsenter.system import receive_fds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Conversation"]
 
@@ -37,7 +41,7 @@ class Conversation:
         status: our end of the status pipe.
     """
 
-    def __init__(self, pid: int, pidfd: int, channel: socket.socket, status: int) -> None:
+    def __init__(self, pid: int, pidfd: int, channel: _socket.socket, status: int) -> None:
         self._pid = pid
         self._pidfd = pidfd
         self._channel = channel
@@ -81,7 +85,7 @@ class Conversation:
             self._trace.append(TracePoint("launcher", "spawn", spawned_ns))
             self._trace.append(TracePoint("launcher", "ready", time.time_ns()))
             self._trace.sort(key=lambda point: point.ns)
-        return Child(self._stage2, self._stage2_fd, None, self._trace)
+        return Child(self._stage2, self._stage2_fd, self._trace)
 
     # ---- talking
 
@@ -115,7 +119,7 @@ class Conversation:
         """Go on with what is still to come; what follows the reply is not ours to read."""
         wanted = (select.POLLOUT if outgoing else 0) | (0 if self._stage2 else select.POLLIN)
         if not wanted or events & (select.POLLHUP | select.POLLERR):
-            with contextlib.suppress(KeyError):
+            with suppress(KeyError):
                 poller.unregister(self._channel)
         else:
             poller.modify(self._channel, wanted)
@@ -130,7 +134,7 @@ class Conversation:
 
     def _peek(self) -> bytes:
         try:
-            return self._channel.recv(256, socket.MSG_PEEK)
+            return self._channel.recv(256, _socket.MSG_PEEK)
         except (BlockingIOError, ConnectionResetError):
             return b""
 
@@ -146,12 +150,12 @@ class Conversation:
         end = seen.find(b"\n") + 1
         if not end:
             return
-        line, fds, _, _ = socket.recv_fds(self._channel, end, 1, socket.MSG_CMSG_CLOEXEC)
-        pids = json.loads(line)
+        line, fds = receive_fds(self._channel.fileno(), end, 1)
+        pids = plainjson.loads(line.decode())
         self._stage2 = pids["stage2_pid"]
         self._stage2_fd = fds[0] if fds else os.pidfd_open(self._stage2)
         if pids["stage1_pid"]:
-            with contextlib.suppress(ProcessLookupError):  # it has ended, and SIGCHLD is ignored
+            with suppress(ProcessLookupError):  # it has ended, and SIGCHLD is ignored
                 self._stage1_fd = os.pidfd_open(pids["stage1_pid"])
 
     def _read_status(self) -> bool:
@@ -159,7 +163,7 @@ class Conversation:
         data = os.read(self._status, _CHUNK)
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
-            self._take(json.loads(line))
+            self._take(plainjson.loads(line.decode()))
         self._ended = not data
         return bool(data)
 
@@ -206,12 +210,12 @@ class Conversation:
     def _destroy(self) -> None:
         """Kill and reap whatever there is. Stage 0 leads the group: while it is a zombie its
         number cannot mean anybody else, so the group is killed before anything is reaped."""
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             self._read_last_reply()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        with suppress(ProcessLookupError, PermissionError):
             # Reaped already by somebody else, its number may be anybody's.
-            signal.pidfd_send_signal(self._pidfd, 0)
-            os.killpg(self._pid, signal.SIGKILL)
+            pidfd_send_signal(self._pidfd, 0)
+            os.killpg(self._pid, SIGKILL)
         if self._stage2:
             self._destroy_stage2()
         while _reap(os.P_PGID, self._pid):
@@ -222,19 +226,19 @@ class Conversation:
     def _destroy_stage2(self) -> None:
         """By its pid where there was no room for a pidfd: it is our child and not reaped yet."""
         if self._stage2_fd < 0:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(self._stage2, signal.SIGKILL)
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(self._stage2, SIGKILL)
             _reap(os.P_PID, self._stage2)
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            signal.pidfd_send_signal(self._stage2_fd, signal.SIGKILL)
+        with suppress(ProcessLookupError, PermissionError):
+            pidfd_send_signal(self._stage2_fd, SIGKILL)
         _reap(os.P_PIDFD, self._stage2_fd)
         os.close(self._stage2_fd)
         self._stage2_fd = -1
 
     def _read_last_reply(self) -> None:
         """Stage 2 leaves the group only after the reply is sent: then we must know its pid."""
-        with contextlib.suppress(BlockingIOError, ConnectionResetError, ValueError, KeyError):
+        with suppress(BlockingIOError, ConnectionResetError, ValueError, KeyError):
             self._channel.setblocking(False)
             self._read_reply()
 

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import _socket
 import os
-import socket
-from collections.abc import Iterable, Iterator
 
 from nsenter.bootstrap import BootstrapData
 from nsenter.kept import out_of_the_streams
 from nsenter.namespaces import Namespace
 
-__all__ = ["Pipes", "above_the_streams", "borrowed_fds", "checked_fds", "high_copy", "high_fd"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Descriptors", "Pipes", "above_the_streams", "borrowed_fds", "checked_fds"]
 
 _BORROWED = "/proc/self/fd/"
 
@@ -27,25 +29,38 @@ def borrowed_fds(data: BootstrapData) -> set[int]:
     return {int(n) for n in numbers if n.isdecimal()}
 
 
-@contextlib.contextmanager
-def high_fd(fd: int) -> Iterator[int]:
-    """Owns a descriptor, moved out of 0 … 2 where the caller has those closed."""
-    fd = out_of_the_streams(fd)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+class Descriptors:
+    """Descriptors that are closed together, the last first. As a context manager, at its end."""
+
+    def __init__(self) -> None:
+        self._owned: list[int] = []
+
+    def add(self, fd: int) -> int:
+        """Own a descriptor; returns it, moved out of 0 … 2 where the caller has those closed."""
+        fd = out_of_the_streams(fd)
+        self._owned.append(fd)
+        return fd
+
+    def numbers(self) -> set[int]:
+        """All of them."""
+        return set(self._owned)
+
+    def close(self) -> None:
+        """Close them."""
+        while self._owned:
+            os.close(self._owned.pop())
+
+    def __enter__(self) -> Descriptors:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
 
-def high_copy(fd: int) -> contextlib.AbstractContextManager[int]:
-    """A copy that is none of 0, 1, 2: in the child those are its streams."""
-    return high_fd(os.dup(fd))
-
-
-def above_the_streams(data: BootstrapData, stack: contextlib.ExitStack) -> BootstrapData:
+def above_the_streams(data: BootstrapData, owner: Descriptors) -> BootstrapData:
     """Borrowed descriptors that are 0, 1 or 2 here are others in the child."""
     low = borrowed_fds(data) & {0, 1, 2}
-    moved = {f"{_BORROWED}{fd}": stack.enter_context(high_copy(fd)) for fd in low}
+    moved = {f"{_BORROWED}{fd}": owner.add(os.dup(fd)) for fd in low}
     if not moved:
         return data
     paths = (
@@ -64,16 +79,30 @@ def checked_fds(pass_fds: Iterable[int]) -> set[int]:
 
 
 class Pipes:
-    """The init pipe and the status pipe; the stack closes our ends."""
+    """The init pipe and the status pipe.
 
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        self.channel, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        stack.enter_context(contextlib.closing(self.channel))
-        self._child_ends = stack.enter_context(contextlib.ExitStack())
-        self.child_channel = self._child_ends.enter_context(high_fd(child.detach()))
-        reader, writer = os.pipe()
-        self.status = stack.enter_context(high_fd(reader))
-        self.child_status = self._child_ends.enter_context(high_fd(writer))
+    Args:
+        owner: closes our ends, but for that of the channel, which `close` does.
+    """
+
+    def __init__(self, owner: Descriptors) -> None:
+        self._child_ends = Descriptors()
+        self.channel, child = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            self.child_channel = self._child_ends.add(child.detach())
+            reader, writer = os.pipe()
+            self.status = owner.add(reader)
+            self.child_status = self._child_ends.add(writer)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Pipes:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close_child_ends()
+        self.channel.close()
 
     def child_fds(self) -> set[int]:
         return {self.child_channel, self.child_status}

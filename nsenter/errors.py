@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 
 from nsenter.hints import hint_for
 
@@ -54,6 +53,8 @@ class BootstrapError(OSError):
     @classmethod
     def killed(cls, stage: str, number: int) -> BootstrapError:
         """A stage was killed by signal `number` before it had done its part."""
+        import signal
+
         try:
             name = signal.Signals(number).name
         except ValueError:  # a real-time signal

@@ -25,7 +25,7 @@ __all__ = ["check_forkable", "fork_init"]
 
 def check_forkable() -> None:
     """Raises RuntimeError where this process has a second thread, of which a fork has none."""
-    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - pathlib takes 5 ms to import
+    with open("/proc/self/stat", "rb") as file:
         threads = int(file.read().rpartition(b")")[2].split()[17])
     if threads > 1:
         raise RuntimeError(f"a forked init takes a process with one thread; this one has {threads}")

@@ -9,7 +9,6 @@ which ids is subuid(5) and subgid(5).
 from __future__ import annotations
 
 import os
-import pwd
 from itertools import pairwise
 
 from nsenter.values import Value
@@ -236,15 +235,15 @@ def subordinate_ranges(
 
 def _read(path: str | os.PathLike[str]) -> str | None:
     try:
-        with open(  # noqa: PTH123 - pathlib would cost 5 ms to import
-            path, encoding="utf-8", errors="surrogateescape", newline="\n"
-        ) as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             return file.read()
     except FileNotFoundError:
         return None
 
 
 def _login_name(uid: int) -> str | None:
+    import pwd  # a file of its own on most machines, and seldom needed
+
     try:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OverflowError):

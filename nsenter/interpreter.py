@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import marshal
 import os
-import secrets
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 from nsenter.boot import FDS_VARIABLE
-from nsenter.bundle import Bundle
+from nsenter.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nsenter.bundle import Bundle
 
 __all__ = ["BootFds", "boot_argv", "boot_environment", "interpreter_path", "orders"]
 
-_SHIM = Path(__file__).with_name("_shim.so")
+_SHIM = os.path.join(os.path.dirname(__file__), "_shim.so")
 
 
 def interpreter_path() -> str:
@@ -38,7 +40,7 @@ def interpreter_path() -> str:
 def _hiding_place() -> str:
     """A folder that does not exist and that nobody in the new root can have guessed: beside
     argv[0] and in PYTHONHOME the interpreter looks for files that would change what it does."""
-    return f"/{secrets.token_hex(16)}"
+    return f"/{os.urandom(16).hex()}"
 
 
 def boot_argv() -> list[bytes]:
@@ -49,7 +51,7 @@ def boot_argv() -> list[bytes]:
     ]
 
 
-class BootFds(NamedTuple):
+class BootFds(Value):
     """Descriptors that the boot needs, in the child.
 
     Args:

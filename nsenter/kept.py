@@ -6,11 +6,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
-import threading
-from collections.abc import Callable
+from _thread import allocate_lock
 
 from nsenter.errors import BootstrapError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["KeptDescriptor", "dead_folder", "out_of_the_streams", "sealed_memfd"]
 
@@ -40,7 +42,7 @@ class KeptDescriptor:
 
     def __init__(self, make: Callable[[], int]) -> None:
         self._make = make
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._fd = -1
         self._known: tuple[int, int] | None = None
 
@@ -97,9 +99,9 @@ _PLACES = ("/dev/shm", "/tmp", "/var/tmp")
 def _make_dead_folder() -> int:
     failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     for place in _PLACES:
-        path = f"{place}/nsenter-{secrets.token_hex(8)}"
+        path = f"{place}/nsenter-{os.urandom(8).hex()}"
         try:
-            os.mkdir(path, 0o700)  # noqa: PTH102
+            os.mkdir(path, 0o700)
         except OSError as error:
             failure = error
             continue
@@ -107,7 +109,7 @@ def _make_dead_folder() -> int:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             os.fchmod(fd, 0o111)  # whatever the umask; an init may be another user
         finally:
-            os.rmdir(path)  # noqa: PTH106
+            os.rmdir(path)
         return fd
     places = ", ".join(_PLACES)
     raise BootstrapError("launcher", "mkdir", f"in any of {places}", failure.errno or 0)

@@ -8,33 +8,18 @@ and becomes the process (see "How it works" in README.md).
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import os
-import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 from nsenter.bootstrap import BootstrapData
-from nsenter.bundle import Bundle, bundle_for
 from nsenter.child import Child, TracePoint
 from nsenter.conversation import Conversation
 from nsenter.descriptors import (
+    Descriptors,
     Pipes,
     above_the_streams,
     borrowed_fds,
     checked_fds,
-    high_copy,
-    high_fd,
-)
-from nsenter.interpreter import (
-    BootFds,
-    boot_argv,
-    boot_environment,
-    interpreter_path,
-    open_shim,
-    orders,
 )
 from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
 from nsenter.namespaces import NamespaceType
@@ -42,12 +27,20 @@ from nsenter.settings import Settings
 from nsenter.spawn import Spawn
 from nsenter.values import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from nsenter.bundle import Bundle
+
+    StrOrBytes = str | bytes
+    Environment = Mapping[str, str] | Mapping[bytes, bytes]
+
 __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_path"]
 
-StrOrBytes = str | bytes
-Environment = Mapping[str, str] | Mapping[bytes, bytes]
 
-_NSINIT = Path(__file__).with_name("nsinit")
+_NSINIT = os.path.join(os.path.dirname(__file__), "nsinit")
 # What csrc/environment.c and csrc/shim.c read.
 _OWN_VARIABLES = (
     *(b"_LIBCONTAINER_INITPIPE", b"_LIBCONTAINER_LOGPIPE", b"_LIBCONTAINER_LOGLEVEL"),
@@ -89,6 +82,8 @@ class PythonInit(Value):
 
     def bundle(self) -> Bundle:
         """Raises ModuleNotFoundError or ValueError where a module cannot travel."""
+        from nsenter.bundle import bundle_for
+
         return bundle_for((self.target.partition(":")[0], *self.modules), self.extensions)
 
 
@@ -97,13 +92,20 @@ def nsinit_path() -> Path:
 
     It can be started in the place of ``runc init`` by whatever speaks its protocol.
     """
-    return _NSINIT
+    from pathlib import Path  # 5 ms to import, which a launch does not have
+
+    return Path(_NSINIT)
+
+
+def _nsinit_bytes() -> bytes:
+    with open(_NSINIT, "rb") as file:
+        return file.read()
 
 
 # A container that gets at its own executable through /proc/self/exe has nothing that it could
 # overwrite (CVE-2019-5736).
 _nsinit = KeptDescriptor(
-    lambda: sealed_memfd("nsinit", _NSINIT.read_bytes(), executable=True),
+    lambda: sealed_memfd("nsinit", _nsinit_bytes(), executable=True),
 )
 
 
@@ -153,13 +155,12 @@ class _Job(Value):
         """The short way; None where it takes the stages."""
         spawn = Spawn(_checked_argv(program.argv), self.environment, self.stdio, self.kept)
         started = spawn.run_direct(self.blob, self.settings.encode(self.kept))
-        return Child(*started, None, []) if started else None
+        return Child(*started, []) if started else None
 
     def program(self, program: Program) -> Child:
         """By nsinit and its stages."""
         argv = [b"nsinit", *_checked_argv(program.argv)]
-        with contextlib.ExitStack() as stack:
-            pipes = Pipes(stack)
+        with Descriptors() as owner, Pipes(owner) as pipes:
             environment = {**self.environment, **pipes.environment()}
             keep = self.kept | self.lent | pipes.child_fds()
             spawn = Spawn(argv, environment, self.stdio, keep, _nsinit.get())
@@ -171,9 +172,8 @@ class _Job(Value):
 
         check_forkable()
         module, _, function = init.target.partition(":")
-        target = getattr(importlib.import_module(module), function)
-        with contextlib.ExitStack() as stack:
-            pipes = Pipes(stack)
+        target = getattr(__import__(module, fromlist=[function]), function)
+        with Descriptors() as owner, Pipes(owner) as pipes:
             channel, status = pipes.child_channel, pipes.child_status
 
             def start() -> tuple[int, int]:
@@ -184,27 +184,31 @@ class _Job(Value):
 
             kept = self.kept | {channel, status}
             child = self._converse(start, pipes, self.settings.encode(kept))
-            child.channel = _with_the_rest_of(pipes)
+            child.channel_fd = _with_the_rest_of(pipes)
             return child
 
     def python(self, init: PythonInit) -> Child:
         """By the interpreter, with the shim going through the stages."""
+        from nsenter import interpreter
+
         bundle = init.bundle()
-        with contextlib.ExitStack() as stack:
-            pipes = Pipes(stack)
-            shim = stack.enter_context(high_fd(open_shim()))
-            fds = BootFds(
+        with Descriptors() as owner, Pipes(owner) as pipes:
+            shim = owner.add(interpreter.open_shim())
+            fds = interpreter.BootFds(
                 pipes.child_channel, pipes.child_status, bundle.fd, dead_folder.get(), shim
             )
-            environment = {**boot_environment(fds, self.environment), **pipes.environment()}
+            environment = {
+                **interpreter.boot_environment(fds, self.environment),
+                **pipes.environment(),
+            }
             kept = self.kept | pipes.child_fds() | {fds.dead}
-            keep = kept | self.lent | set(fds)
-            executable = os.fsencode(interpreter_path())
-            spawn = Spawn(boot_argv(), environment, self.stdio, keep, executable)
+            keep = kept | self.lent | set(fds.__dict__.values())
+            executable = os.fsencode(interpreter.interpreter_path())
+            spawn = Spawn(interpreter.boot_argv(), environment, self.stdio, keep, executable)
             words = [init.target, *map(str, init.args)]
-            body = orders(init.target, words, init.args, self.environment, bundle)
+            body = interpreter.orders(init.target, words, init.args, self.environment, bundle)
             child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
-            child.channel = _with_the_rest_of(pipes)
+            child.channel_fd = _with_the_rest_of(pipes)
             return child
 
     def _converse(
@@ -225,12 +229,11 @@ class _Job(Value):
             os.close(pidfd)
 
 
-def _with_the_rest_of(pipes: Pipes) -> socket.socket:
+def _with_the_rest_of(pipes: Pipes) -> int:
     """Our end of the init pipe, for the init's caller to go on with."""
     pipes.channel.setblocking(True)
     # Not dup(): the process runs, and what could fail now would leave it.
-    fd = pipes.channel.detach()
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
+    return pipes.channel.detach()
 
 
 def launch(
@@ -280,10 +283,10 @@ def launch(
         _check_owned(data, NamespaceType.NEWNS, "mount_proc")
     if not timeout >= 0:
         raise ValueError(f"timeout {timeout!r}: must be seconds, at least 0")
-    with contextlib.ExitStack() as stack:
-        data = above_the_streams(data, stack)
+    with Descriptors() as owner:
+        data = above_the_streams(data, owner)
         if cgroup is not None:
-            cgroup = stack.enter_context(high_copy(cgroup))
+            cgroup = owner.add(os.dup(cgroup))
         job = _Job(
             blob=data.encode(),
             settings=Settings(cwd, hostname, mount_proc, cgroup, timeout, trace),

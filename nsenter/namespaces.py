@@ -9,7 +9,6 @@ Everything that starts a process imports this module, so it imports almost nothi
 
 from __future__ import annotations
 
-import enum
 import os
 
 from nsenter.values import Value
@@ -17,6 +16,7 @@ from nsenter.values import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import ClassVar
 
 __all__ = [
     "Namespace",
@@ -27,36 +27,68 @@ __all__ = [
 ]
 
 
-class NamespaceType(enum.StrEnum):
+class _Kinds(type):
+    """Iterates over the kinds, as an enum's class does."""
+
+    def __iter__(cls) -> Iterator[NamespaceType]:
+        return iter(_TYPES)
+
+    def __len__(cls) -> int:
+        return len(_TYPES)
+
+    def __contains__(cls, item: object) -> bool:
+        return item in _TYPES
+
+
+class NamespaceType(str, metaclass=_Kinds):
     """A kind of namespace. The value is runc's word for it: ``NEWNET``.
 
-    The members stand in the order in which namespaces are joined, see `namespace_types`.
+    The kinds stand in the order in which namespaces are joined, see `namespace_types`. It is used
+    like an enum.StrEnum, which it is not because `import enum` takes as long as a launch.
 
     Attributes:
         clone_flag: the ``CLONE_NEW*`` bit (linux/sched.h), for clone3(2), unshare(2), setns(2).
         oci_name: the word of the OCI runtime specification (config-linux.md, "Namespaces").
     """
 
-    # The user namespace is first: it is the one that gives the privileges for the others.
-    NEWUSER = "NEWUSER", 0x1000_0000, "user", "user"
-    NEWIPC = "NEWIPC", 0x0800_0000, "ipc", "ipc"
-    NEWUTS = "NEWUTS", 0x0400_0000, "uts", "uts"
-    NEWNET = "NEWNET", 0x4000_0000, "net", "network"
-    NEWPID = "NEWPID", 0x2000_0000, "pid", "pid"
-    NEWNS = "NEWNS", 0x0002_0000, "mnt", "mount"
-    NEWCGROUP = "NEWCGROUP", 0x0200_0000, "cgroup", "cgroup"
-    NEWTIME = "NEWTIME", 0x0000_0080, "time", "time"
+    NEWUSER: ClassVar[NamespaceType]
+    NEWIPC: ClassVar[NamespaceType]
+    NEWUTS: ClassVar[NamespaceType]
+    NEWNET: ClassVar[NamespaceType]
+    NEWPID: ClassVar[NamespaceType]
+    NEWNS: ClassVar[NamespaceType]
+    NEWCGROUP: ClassVar[NamespaceType]
+    NEWTIME: ClassVar[NamespaceType]
 
+    __slots__ = ("_ns_name", "clone_flag", "oci_name")
     clone_flag: int
     oci_name: str
     _ns_name: str
 
-    def __new__(cls, word: str, clone_flag: int, ns_name: str, oci_name: str) -> NamespaceType:
-        self = str.__new__(cls, word)
-        self._value_ = word
-        self.clone_flag = clone_flag
-        self.oci_name = oci_name
-        self._ns_name = ns_name
+    def __new__(cls, word: str) -> NamespaceType:
+        """The kind of runc's word. Raises ValueError where it is none; `parse` takes more."""
+        for kind in _TYPES:
+            if kind == word:
+                return kind
+        raise ValueError(f"{word!r} is not a valid NamespaceType")
+
+    @property
+    def value(self) -> str:
+        """runc's word, a plain string."""
+        return str(self)
+
+    name = value
+
+    def __repr__(self) -> str:
+        return f"<NamespaceType.{self.name}: {str(self)!r}>"
+
+    def __reduce__(self) -> tuple[type[NamespaceType], tuple[str]]:
+        return NamespaceType, (str(self),)
+
+    def __copy__(self) -> NamespaceType:
+        return self
+
+    def __deepcopy__(self, memo: object) -> NamespaceType:
         return self
 
     def ns_name(self) -> str:
@@ -84,7 +116,24 @@ def _spellings_of(kind: NamespaceType) -> tuple[str, ...]:
     return kind.ns_name(), kind.oci_name, kind.value.lower(), f"clone_{kind.value.lower()}"
 
 
-_TYPES = tuple(NamespaceType)
+def _kind(word: str, clone_flag: int, ns_name: str, oci_name: str) -> NamespaceType:
+    kind = str.__new__(NamespaceType, word)
+    kind.clone_flag, kind.oci_name, kind._ns_name = clone_flag, oci_name, ns_name
+    setattr(NamespaceType, word, kind)
+    return kind
+
+
+# The user namespace is first: it is the one that gives the privileges for the others.
+_TYPES = (
+    _kind("NEWUSER", 0x1000_0000, "user", "user"),
+    _kind("NEWIPC", 0x0800_0000, "ipc", "ipc"),
+    _kind("NEWUTS", 0x0400_0000, "uts", "uts"),
+    _kind("NEWNET", 0x4000_0000, "net", "network"),
+    _kind("NEWPID", 0x2000_0000, "pid", "pid"),
+    _kind("NEWNS", 0x0002_0000, "mnt", "mount"),
+    _kind("NEWCGROUP", 0x0200_0000, "cgroup", "cgroup"),
+    _kind("NEWTIME", 0x0000_0080, "time", "time"),
+)
 _SPELLINGS = {word: kind for kind in _TYPES for word in _spellings_of(kind)}
 
 
@@ -129,7 +178,7 @@ def is_namespace_supported(type: str) -> bool:
 
 def _exists(path: str) -> bool:
     try:
-        os.stat(path)  # noqa: PTH116 - pathlib would cost 5 ms to import
+        os.stat(path)
     except OSError:
         return False
     return True

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import enum
 import os
 
 from nsenter import wire
@@ -14,7 +13,7 @@ __all__ = ["LaunchAttribute", "Settings"]
 _INT_MAX = 2**31 - 1
 
 
-class LaunchAttribute(enum.IntEnum):
+class LaunchAttribute:
     """Attribute types of the second message; csrc/launch.h has the same."""
 
     HOSTNAME = 62101

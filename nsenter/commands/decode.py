@@ -12,11 +12,12 @@ import json
 import re
 import sys
 
+from nsenter.attributes import Attribute, scan_attributes
 from nsenter.bootstrap import CLONE_FLAGS, BlobError, BootstrapData
 from nsenter.commands import add_file
 from nsenter.document import to_document
 from nsenter.namespaces import namespace_types
-from nsenter.wire import Attribute, attribute_name, scan_attributes
+from nsenter.wire import attribute_name
 
 _HEX = re.compile(rb"[0-9a-fA-F\s]+")
 REFUSED = 1

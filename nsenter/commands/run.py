@@ -80,8 +80,8 @@ def _types(words: str) -> list[str]:
 
 def _differs(pid: int, kind: NamespaceType) -> bool:
     """Whether a process is in another namespace of this kind than we are."""
-    theirs = os.stat(f"/proc/{pid}/ns/{kind.ns_name()}")  # noqa: PTH116
-    ours = os.stat(f"/proc/self/ns/{kind.ns_name()}")  # noqa: PTH116
+    theirs = os.stat(f"/proc/{pid}/ns/{kind.ns_name()}")
+    ours = os.stat(f"/proc/self/ns/{kind.ns_name()}")
     return (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino)
 
 
@@ -147,7 +147,7 @@ def _target(args: argparse.Namespace, words: list[str]) -> Program | PythonInit:
 
 def _own_namespaces() -> dict[str, str]:
     return {
-        kind.ns_name(): str(os.stat(f"/proc/self/ns/{kind.ns_name()}").st_ino)  # noqa: PTH116
+        kind.ns_name(): str(os.stat(f"/proc/self/ns/{kind.ns_name()}").st_ino)
         for kind in namespace_types()
         if is_namespace_supported(kind)
     }

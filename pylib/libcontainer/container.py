@@ -7,15 +7,15 @@ names and the meaning are those of runc's libcontainer (container_linux.go).
 
 from __future__ import annotations
 
+import _signal
 import os
-import signal as signals
 import time
 
-from libcontainer import plainjson
 from libcontainer.cgroups import new_manager
 from libcontainer.configs.validate import validate
 from libcontainer.errors import ContainerError
 from libcontainer.state import State, StateFolder, start_time_of
+from nsenter import plainjson
 from nsenter.bootstrap import BootstrapData, bootstrap_data
 from nsenter.namespaces import Namespace, Namespaces, is_namespace_supported, namespace_types
 
@@ -318,7 +318,7 @@ class Container:
             ContainerError: it is not running.
         """
         # The processes of a shared pid namespace do not end with the first.
-        if number == signals.SIGKILL and self.shares_pid_namespace:
+        if number == _signal.SIGKILL and self.shares_pid_namespace:
             if not self._is_alive() and not self.processes():
                 raise self._not_running()
             self.signal_all(number)
@@ -327,10 +327,10 @@ class Container:
         if fd < 0:
             raise self._not_running()
         try:
-            signals.pidfd_send_signal(fd, number)
+            _signal.pidfd_send_signal(fd, number)
         finally:
             os.close(fd)
-        if number == signals.SIGKILL and self.cgroup.freezer_state() == "frozen":
+        if number == _signal.SIGKILL and self.cgroup.freezer_state() == "frozen":
             # A frozen process of cgroup v1 dies when it is thawed.
             self.cgroup.thaw()
 
@@ -419,7 +419,7 @@ class Container:
         fd = self._pidfd()
         if fd >= 0:
             try:
-                signals.pidfd_send_signal(fd, signals.SIGKILL)
+                _signal.pidfd_send_signal(fd, _signal.SIGKILL)
             except ProcessLookupError:
                 pass
             finally:
@@ -427,7 +427,7 @@ class Container:
         for _ in range(_KILL_ROUNDS):
             if not self.cgroup.pids() and not self._is_alive():
                 return
-            self.cgroup.kill(signals.SIGKILL)
+            self.cgroup.kill(_signal.SIGKILL)
             time.sleep(_NAP)
         raise ContainerError(f"processes {self.cgroup.pids()} of {self.id!r} cannot be killed")
 

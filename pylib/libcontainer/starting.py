@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from errno import ECANCELED, EINVAL
 
-from libcontainer import plainjson
 from libcontainer.errors import ContainerError
 from libcontainer.init import sync
 from libcontainer.state import start_time_of
+from nsenter import plainjson
+from nsenter.descriptors import Descriptors
 from nsenter.errors import BootstrapError
 from nsenter.launch import PythonInit, launch
 from nsenter.namespaces import NamespaceType
@@ -73,24 +74,6 @@ def init_orders(container: Container, process: Process) -> dict[str, Any]:
     }
 
 
-class _Descriptors:
-    """Those that are lent to the init, closed in the end."""
-
-    def __init__(self) -> None:
-        self.lent: list[int] = []
-
-    def __enter__(self) -> _Descriptors:
-        return self
-
-    def add(self, fd: int) -> int:
-        self.lent.append(fd)
-        return fd
-
-    def __exit__(self, *exc_info: object) -> None:
-        for fd in self.lent:
-            os.close(fd)
-
-
 def _connected(path: str) -> int:
     """A socket connected to who listens at `path`."""
     import _socket
@@ -111,7 +94,7 @@ def _send_pidfd(path: str, pidfd: int) -> None:
         os.close(fd)
 
 
-def _console(process: Process, fds: _Descriptors) -> int:
+def _console(process: Process, fds: Descriptors) -> int:
     where = process.console_socket
     if where is None:
         return -1
@@ -122,7 +105,7 @@ def start_init(container: Container, process: Process) -> None:
     """The first process, up to the exec fifo. Raises as `Container.start`."""
     manager = container.cgroup
     orders = init_orders(container, process)
-    with _Descriptors() as fds:
+    with Descriptors() as fds:
         manager.create()
         try:
             _start(container, process, orders, fds)
@@ -132,7 +115,7 @@ def start_init(container: Container, process: Process) -> None:
 
 
 def _start(
-    container: Container, process: Process, orders: dict[str, Any], fds: _Descriptors
+    container: Container, process: Process, orders: dict[str, Any], fds: Descriptors
 ) -> None:
     orders["console_fd"] = _console(process, fds)
     orders["fifo_fd"] = fds.add(container._folder.make_fifo())
@@ -158,7 +141,7 @@ def start_further(container: Container, process: Process) -> None:
     pidfd = container._pidfd()
     if pidfd < 0:
         raise ContainerError("cannot exec in a stopped container")
-    with _Descriptors() as fds:
+    with Descriptors() as fds:
         fds.add(pidfd)
         orders = init_orders(container, process)
         orders["console_fd"] = _console(process, fds)
@@ -172,13 +155,13 @@ def start_further(container: Container, process: Process) -> None:
 
 
 def _launch(
-    process: Process, data: Any, orders: dict[str, Any], fds: _Descriptors, cgroup: int | None
+    process: Process, data: Any, orders: dict[str, Any], fds: Descriptors, cgroup: int | None
 ) -> Child:
     stdin, stdout, stderr = process.stdio
     init = PythonInit(_TARGET, (orders,), extensions=_EXTENSIONS, forked=process.forked)
     return launch(
         data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
-        pass_fds=[*process.preserved(), *fds.lent], cgroup=cgroup,
+        pass_fds=[*process.preserved(), *fds.numbers()], cgroup=cgroup,
     )  # fmt: skip
 
 
@@ -196,8 +179,7 @@ class _Talk:
         self._process = process
         self._child = child
         self._manager = manager
-        assert child.channel is not None
-        self._fd = child.channel.fileno()
+        self._fd = child.channel_fd
 
     def hold(self) -> None:
         """Have it. Where it fails, the process is gone."""
@@ -216,9 +198,8 @@ class _Talk:
             if isinstance(error, (BrokenPipeError, ConnectionResetError)):
                 raise BootstrapError("init", "run", "it ended early", ECANCELED) from None
             raise
-        assert self._child.channel is not None
-        self._child.channel.close()
-        self._child.channel = None
+        os.close(self._fd)
+        self._child.channel_fd = -1
         self._process.child = self._child
 
     def _send_trees(self) -> None:

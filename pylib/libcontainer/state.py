@@ -10,9 +10,9 @@ import fcntl
 import os
 from errno import EEXIST, ENOTDIR, ENOTEMPTY
 
-from libcontainer import plainjson
 from libcontainer.configs import Config
 from libcontainer.errors import ContainerError
+from nsenter import plainjson
 from nsenter.values import Value
 
 TYPE_CHECKING = False

@@ -727,7 +727,7 @@ def start(bundle: Bundle, channel: int, status: int, shim: int, stderr: int) -> 
         b"_LIBCONTAINER_INITPIPE": b"%d" % channel,
         b"_NSENTER_STATUS": b"%d" % status,
     }
-    keep = set(fds)
+    keep = set(fds.__dict__.values())
     executable = os.fsencode(interpreter.interpreter_path())
     spawn = Spawn(interpreter.boot_argv(), environment, (0, 1, stderr), keep, executable)
     pid, pidfd = spawn.run()
