@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ def _children() -> set[int]:
     pid = os.getpid()
     found = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found |= {int(child) for child in (task / "children").read_text().split()}
+        with contextlib.suppress(FileNotFoundError):  # a thread that ends just now
+            found |= {int(child) for child in (task / "children").read_text().split()}
     return found
 
 

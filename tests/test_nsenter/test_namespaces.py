@@ -45,7 +45,7 @@ FACTS = {
     "NEWTIME": ("time", "time", 0x00000080),
 }
 
-types = st.sampled_from(NamespaceType)
+types = st.sampled_from(namespace_types())
 paths = st.just("") | st.text(
     st.characters(exclude_characters=",\0", exclude_categories=["Cs"])
 ).map("/{}".format)

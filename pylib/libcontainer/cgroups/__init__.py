@@ -36,15 +36,15 @@ def new_manager(cgroup: Cgroup, paths: Mapping[str, str] | None = None) -> Manag
         paths: where it was made, as `Manager.paths` told; None: to be found out.
 
     Raises:
-        OSError: no cgroup file system is mounted.
+        Failure: no cgroup file system is mounted; the user's systemd does not answer.
+        ConfigError: the path is not one that systemd takes, which was to be asked.
     """
     here = layout()
     place = cgroup
-    if cgroup.systemd:
-        from libcontainer.cgroups.systemd import SystemdManager, expand_slice, unit_name
+    if cgroup.systemd and not paths:
+        from libcontainer.cgroups.systemd import cgroup_path
 
-        slice, unit = unit_name(cgroup)
-        place = cgroup.replace(path=f"{expand_slice(slice)}/{unit}")
+        place = cgroup.replace(path=cgroup_path(cgroup))
     manager: Manager
     if here.unified:
         from libcontainer.cgroups.fs2 import UnifiedManager
@@ -55,5 +55,7 @@ def new_manager(cgroup: Cgroup, paths: Mapping[str, str] | None = None) -> Manag
 
         manager = LegacyManager(place, here, paths)
     if cgroup.systemd:
-        return SystemdManager(cgroup, manager)
+        from libcontainer.cgroups.systemd import SystemdManager
+
+        return SystemdManager(cgroup, manager, unified=bool(here.unified))
     return manager

@@ -1,51 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every manager of a cgroup can do, and the file handling that they share."""
+"""What every manager of a cgroup can do."""
 
 from __future__ import annotations
 
 import os
-import time
-from errno import EBUSY, EEXIST, ENODEV, ENOENT, ESRCH
 
-from nsenter.system import Failure
+from libcontainer.cgroups import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from libcontainer.cgroups.oom import OomWatch
     from libcontainer.configs import Resources
 
 RUNNING, FROZEN, UNDEFINED = "running", "frozen", "undefined"
-
-_PROCS = "cgroup.procs"
-_LONGEST_REMOVAL = 5.0
-_FIRST_NAP = 0.001
-_LONGEST_NAP = 0.1
-
-_HINTS = {
-    EBUSY: "in use: below what is used already, or a cgroup with processes in it",
-    ENOENT: "this kernel or its configuration does not have it",
-}
 
 
 class Manager:
     """The cgroup of a container."""
 
     def create(self) -> None:
-        """Make it; nobody is in it yet."""
+        """Make it; nobody is in it yet. Where that fails, nothing of it is left.
+
+        Raises:
+            Failure: names the directory.
+        """
         raise NotImplementedError
 
     def fd(self) -> int | None:
         """A descriptor of it to clone into; None where processes have to be moved (v1)."""
         return None
 
+    def ways_in(self) -> tuple[int | None, list[int]]:
+        """How a process gets in without being moved, which costs a grace period of RCU (6 to
+        20 ms): it is cloned into the first descriptor (CLONE_INTO_CGROUP), and writes "0" to
+        each of the others before it has a second thread. The caller closes them.
+        """
+        return self.fd(), []
+
     def add(self, pid: int) -> None:
         """Move a process into it."""
         raise NotImplementedError
 
     def set(self, resources: Resources) -> None:
-        """Set what is said of its limits. Raises Failure, which names the file and the value."""
+        """Set what is said of its limits; the rest stays as it is.
+
+        Raises:
+            Failure: names the file and the value.
+            ConfigError: this machine's cgroups have no such limit.
+        """
         raise NotImplementedError
 
     def freeze(self) -> None:
@@ -63,15 +68,22 @@ class Manager:
     def pids(self, recursive: bool = True) -> list[int]:
         """Who is in it, and with `recursive` in those below it."""
         path = self._processes_path()
-        return sorted(set(_pids(path, recursive))) if path else []
+        return sorted(set(files.pids(path, recursive))) if path else []
 
     def stats(self) -> dict[str, Any]:
         """What it uses, as "data" of `runc events --stats`."""
         raise NotImplementedError
 
+    def watch_oom(self) -> OomWatch:
+        """Who tells that the kernel killed for memory in it; has a fileno() to wait for."""
+        raise NotImplementedError
+
     def oom_events(self) -> Iterator[None]:
         """One item each time that the kernel has killed for memory in it, until it is gone."""
-        raise NotImplementedError
+        with self.watch_oom() as watch:
+            while not watch.gone:
+                if watch.wait():
+                    yield
 
     def kill(self, number: int) -> None:
         """Send a signal to every process in it and below."""
@@ -87,8 +99,7 @@ class Manager:
         Raises:
             Failure: there are processes in it that do not end.
         """
-        for path in set(self.paths().values()):
-            remove(path)
+        raise NotImplementedError
 
     def exists(self) -> bool:
         """Whether it has been made."""
@@ -104,112 +115,13 @@ class Manager:
         return []
 
     def below(self, name: str) -> Manager:
-        """One of a cgroup below it, for a process that is to run in that."""
+        """One of a cgroup below it, for a process that is to run in that.
+
+        Raises:
+            Failure: there is none.
+        """
         raise NotImplementedError
 
     def _processes_path(self) -> str:
+        """The directory that has all its processes."""
         raise NotImplementedError
-
-
-def write(path: str, value: str) -> None:
-    """Write a cgroup's file. Raises Failure, which names the file and the value."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, value.encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        number = error.errno or 0
-        hint = f" ({_HINTS[number]})" if number in _HINTS else ""
-        raise Failure(
-            "write", f"{path}: {value!r}", number, f"{os.strerror(number)}{hint}"
-        ) from None
-
-
-def read(path: str) -> str:
-    """A cgroup's file; "" where it is not there."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        parts = []
-        while part := os.read(fd, 1 << 16):
-            parts.append(part)
-        return b"".join(parts).decode("utf-8", "replace")
-    except OSError as error:
-        if error.errno not in (ENODEV, ESRCH):
-            raise
-        return ""
-    finally:
-        os.close(fd)
-
-
-def make(path: str) -> None:
-    """Make a cgroup and those that it is in."""
-    try:
-        os.mkdir(path, 0o755)
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        make(os.path.dirname(path))
-        make(path)
-    except OSError as error:
-        raise Failure("mkdir", path, error.errno or 0) from None
-
-
-def add(path: str, pid: int) -> None:
-    """Move a process into the cgroup at `path`."""
-    write(f"{path}/{_PROCS}", str(pid))
-
-
-def _pids(path: str, recursive: bool) -> Iterator[int]:
-    yield from map(int, read(f"{path}/{_PROCS}").split())
-    if recursive:
-        for child in _children(path):
-            yield from _pids(child, True)
-
-
-def _children(path: str) -> list[str]:
-    try:
-        with os.scandir(path) as entries:
-            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return []
-
-
-def remove(path: str) -> None:
-    """Remove a cgroup with those below it. A process that has just ended holds it for a while."""
-    deadline = time.monotonic() + _LONGEST_REMOVAL
-    nap = _FIRST_NAP
-    while True:
-        try:
-            os.rmdir(path)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if error.errno not in (EBUSY, EEXIST) or time.monotonic() > deadline:
-                raise Failure("rmdir", path, error.errno or 0) from None
-            for child in _children(path):
-                remove(child)
-        else:
-            return
-        time.sleep(nap)
-        nap = min(nap * 2, _LONGEST_NAP)
-
-
-def clean(path: str) -> str:
-    """A path from a configuration, which never leads out of its hierarchy."""
-    return os.path.normpath("/" + path)
-
-
-def wait_until(done: Any, what: str, path: str) -> None:
-    """Wait for a state of the kernel's to come about."""
-    deadline = time.monotonic() + _LONGEST_REMOVAL
-    nap = _FIRST_NAP / 10
-    while not done():
-        if time.monotonic() > deadline:
-            raise Failure(what, path, EBUSY, "its processes do not stop")
-        time.sleep(nap)
-        nap = min(nap * 2, _LONGEST_NAP)

@@ -1,49 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cgroup v1 and the hybrid layout: one hierarchy for each controller, a directory in each.
 
-The files are those of the kernel's admin-guide/cgroup-v1; what is written when, runc's.
+A container is in the same cgroup of every hierarchy, those without controllers and v2's too, as
+runc has it. Where that is, runc's rules: an absolute path is below the root of each hierarchy,
+another one below the caller's own cgroup.
 """
 
 from __future__ import annotations
 
 import os
-from errno import EBUSY, EINVAL, EROFS
+from errno import ENOENT
 
-from libcontainer.cgroups import base
+from libcontainer.cgroups import files
 from libcontainer.cgroups.base import FROZEN, RUNNING, UNDEFINED, Manager
+from libcontainer.errors import ConfigError
 from nsenter.system import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from libcontainer.cgroups.layout import Layout
-    from libcontainer.configs import BlockIODevice, Cgroup, DeviceRule, Resources
+    from libcontainer.cgroups.oom import OomWatch
+    from libcontainer.configs import Cgroup, Resources
 
-# (field of Resources, controller, file): written as they are.
-_NUMBERS = (
-    ("memory_reservation", "memory", "memory.soft_limit_in_bytes"),
-    ("memory_swappiness", "memory", "memory.swappiness"),
-    ("cpu_shares", "cpu", "cpu.shares"),
-    ("cpu_period", "cpu", "cpu.cfs_period_us"),
-    ("cpu_quota", "cpu", "cpu.cfs_quota_us"),
-    ("cpu_burst", "cpu", "cpu.cfs_burst_us"),
-    ("cpu_rt_period", "cpu", "cpu.rt_period_us"),
-    ("cpu_rt_quota", "cpu", "cpu.rt_runtime_us"),
-    ("cpu_idle", "cpu", "cpu.idle"),
-    ("blkio_leaf_weight", "blkio", "blkio.leaf_weight"),
-    ("net_cls_classid", "net_cls", "net_cls.classid"),
-)
-_THROTTLES = (
-    ("blkio_throttle_read_bps_device", "blkio.throttle.read_bps_device"),
-    ("blkio_throttle_write_bps_device", "blkio.throttle.write_bps_device"),
-    ("blkio_throttle_read_iops_device", "blkio.throttle.read_iops_device"),
-    ("blkio_throttle_write_iops_device", "blkio.throttle.write_iops_device"),
-)
-_LIMIT = "memory.limit_in_bytes"
-_SWAP_LIMIT = "memory.memsw.limit_in_bytes"
-_USAGE = "memory.usage_in_bytes"
+_SIGKILL = 9
+_CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
+# Whose processes count as the container's: those that it cannot take anywhere else.
+_OF_PROCESSES = ("devices", "pids", "memory", "freezer")
+_THAW_EVERY = 10
 
 
 class LegacyManager(Manager):
@@ -51,32 +37,34 @@ class LegacyManager(Manager):
 
     Args:
         cgroup: of the container.
-        layout: of the machine.
+        machine: how its cgroups are laid out.
         paths: where it was made; None: to be found out.
     """
 
-    def __init__(self, cgroup: Cgroup, layout: Layout, paths: Mapping[str, str] | None) -> None:
+    def __init__(self, cgroup: Cgroup, machine: Layout, paths: Mapping[str, str] | None) -> None:
         self._cgroup = cgroup
-        self._layout = layout
+        self._layout = machine
+        self._roots = {c: h.mount_point for h in machine.all() for c in h.controllers}
         self._paths = dict(paths) if paths else self._find()
 
     def _find(self) -> dict[str, str]:
         path = self._cgroup.path or self._cgroup.name
-        found = {}
-        for hierarchy in self._layout.hierarchies:
-            for controller in hierarchy.controllers:
-                own = "" if path.startswith("/") else self._layout.own.get(controller, "/")
-                found[controller] = hierarchy.mount_point + base.clean(f"{own}/{path}")
-        return found
+        inner = files.clean(path)
+        below_own = not path.startswith("/")
+        return {
+            controller: root + (self._layout.own(controller) if below_own else "") + inner
+            for controller, root in self._roots.items()
+        }
 
     def paths(self) -> dict[str, str]:
         return dict(self._paths)
 
-    def _directories(self) -> list[str]:
-        return list(dict.fromkeys(self._paths.values()))
+    def _directories(self) -> dict[str, str]:
+        """Each once, with the mount point of its hierarchy."""
+        return {path: self._roots.get(c, "/") for c, path in self._paths.items()}
 
     def _processes_path(self) -> str:
-        for controller in ("devices", "pids", "memory", *self._paths):
+        for controller in (*_OF_PROCESSES, *self._paths):
             if controller in self._paths:
                 return self._paths[controller]
         return ""
@@ -89,195 +77,167 @@ class LegacyManager(Manager):
         ]
 
     def below(self, name: str) -> Manager:
-        controller, colon, path = name.rpartition(":")
-        paths = {
-            c: p + base.clean(path) if not colon or c in controller.split(",") else p
-            for c, p in self._paths.items()
-        }
+        controllers, colon, path = name.rpartition(":")
+        named = controllers.split(",") if colon else self._paths
+        inner = files.clean(path)
+        paths = {c: p + inner if c in named else p for c, p in self._paths.items()}
         for directory in paths.values():
             if not os.path.isdir(directory):
-                raise Failure("exec", f"cgroup {directory}", 2)
+                raise Failure("enter", directory, ENOENT, "the cgroup does not exist")
         return LegacyManager(self._cgroup, self._layout, paths)
 
-    def create(self) -> None:
-        for directory in self._directories():
-            try:
-                base.make(directory)
-            except Failure as failure:
-                if not (self._cgroup.rootless and failure.errno in (EROFS, 13, 1)):
-                    raise
-                # Not ours to make. What is asked of it is refused when it is set.
-                self._paths = {c: p for c, p in self._paths.items() if p != directory}
-        if "cpuset" in self._paths:
-            _inherit_cpuset(self._paths["cpuset"], self._mount_point("cpuset"))
+    # ---- its directories
 
-    def _mount_point(self, controller: str) -> str:
-        return next(h.mount_point for h in self._layout.hierarchies if controller in h.controllers)
+    def create(self) -> None:
+        made: list[str] = []
+        try:
+            for directory, root in self._directories().items():
+                self._create(directory, root, made)
+            if "cpuset" in self._paths:
+                _inherit_cpuset(self._paths["cpuset"], self._roots["cpuset"])
+        except BaseException:
+            files.discard(made)
+            raise
+
+    def _create(self, directory: str, root: str, made: list[str]) -> None:
+        try:
+            for path in files.make(directory, root):
+                made.append(path)
+        except Failure as failure:
+            self._pass_over(failure, directory)
+
+    def _pass_over(self, failure: Failure, directory: str) -> None:
+        """Without rights and without a path that was asked for, there is no such cgroup: a limit
+        of it is refused when it is set."""
+        if not (self._cgroup.rootless and not self._cgroup.path and failure.errno in files.DENIED):
+            raise failure
+        self._paths = {c: p for c, p in self._paths.items() if p != directory}
+
+    def ways_in(self) -> tuple[int | None, list[int]]:
+        unified, fds = None, []
+        try:
+            for directory in self._directories():
+                if directory == self._paths.get(""):
+                    unified = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                else:
+                    fds.append(os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC))
+        except BaseException:
+            for fd in (*fds, *([unified] if unified is not None else [])):
+                os.close(fd)
+            raise
+        return unified, fds
 
     def add(self, pid: int) -> None:
         for directory in self._directories():
-            base.add(directory, pid)
+            try:
+                files.enter(directory, pid)
+            except Failure as failure:
+                self._pass_over(failure, directory)
+
+    def destroy(self) -> None:
+        for directory, root in self._directories().items():
+            if directory != root:
+                files.remove(directory)
 
     # ---- limits
 
     def set(self, resources: Resources) -> None:
-        self._set_memory(resources)
-        for field, controller, file in _NUMBERS:
-            value = getattr(resources, field)
-            if value:
-                self._write(controller, file, str(value))
-        if resources.cpuset_cpus:
-            self._write("cpuset", "cpuset.cpus", resources.cpuset_cpus)
-        if resources.cpuset_mems:
-            self._write("cpuset", "cpuset.mems", resources.cpuset_mems)
-        if resources.pids_limit:
-            self._write("pids", "pids.max", _or_max(resources.pids_limit))
-        if resources.oom_kill_disable:
-            self._write("memory", "memory.oom_control", "1")
-        self._set_blkio(resources)
-        self._set_rare(resources)
-        if not resources.skip_devices:
-            self._set_devices(resources.devices)
+        if resources.unified:
+            raise ConfigError("linux.resources.unified", "this machine has cgroup v1; leave it out")
+        from libcontainer.cgroups.fs_limits import limits
 
-    def _write(self, controller: str, file: str, value: str) -> None:
+        for controller, writes in limits(resources, self._read):
+            files.write_all(self._directory(controller, writes[0]), writes)
+        if not resources.skip_devices:
+            self._set_devices(resources)
+
+    def _set_devices(self, resources: Resources) -> None:
+        if "devices" not in self._paths:
+            if not self._cgroup.rootless:
+                self._directory("devices", ("devices.deny", "a"))
+            return
+        from libcontainer.cgroups.devices import apply
+
+        try:
+            apply(self._paths["devices"], resources.devices)
+        except Failure as failure:
+            if not (self._cgroup.rootless and failure.errno in files.DENIED):
+                raise
+
+    def _directory(self, controller: str, write: tuple[str, str]) -> str:
         directory = self._paths.get(controller)
         if directory is None:
-            raise Failure(
-                "set", f"{file} to {value}", 2,
-                f"no {controller} cgroup is mounted, or this user may make none",
-            )  # fmt: skip
-        base.write(f"{directory}/{file}", value)
+            why = f"no {controller} hierarchy is mounted, or this user may make no cgroup in it"
+            raise Failure("write", f"{write[0]}: {write[1]}", ENOENT, why)
+        return directory
 
-    def _set_memory(self, resources: Resources) -> None:
-        """Memory may not be more than memory and swap, at no moment."""
-        limit, swap = resources.memory, resources.memory_swap
-        if limit == -1 and swap is None:
-            swap = -1 if self._has("memory", _SWAP_LIMIT) else None
-        if limit and resources.memory_check_before_update:
-            self._check_usage(limit)
-        writes = [(_LIMIT, limit), (_SWAP_LIMIT, swap)]
-        if limit and swap:
-            now = base.read(f"{self._paths.get('memory', '')}/{_SWAP_LIMIT}").strip()
-            if swap == -1 or (now.isdecimal() and int(now) < limit):
-                writes.reverse()
-        for file, value in writes:
-            if value:
-                self._write("memory", file, str(value))
-
-    def _check_usage(self, limit: int) -> None:
-        usage = base.read(f"{self._paths.get('memory', '')}/{_USAGE}").strip()
-        if usage.isdecimal() and 0 < limit < int(usage):
-            raise Failure(
-                "set", f"{_LIMIT} to {limit}", EBUSY,
-                f"below the usage of {usage} bytes, and linux.resources.memory.checkBeforeUpdate",
-            )  # fmt: skip
-
-    def _has(self, controller: str, file: str) -> bool:
-        return os.path.exists(f"{self._paths.get(controller, '')}/{file}")
-
-    def _set_blkio(self, resources: Resources) -> None:
-        weight = "blkio.weight" if self._has("blkio", "blkio.weight") else "blkio.bfq.weight"
-        if resources.blkio_weight:
-            self._write("blkio", weight, str(resources.blkio_weight))
-        for device in resources.blkio_weight_device:
-            self._write("blkio", f"{weight}_device", _device_line(device))
-            if device.leaf_weight:
-                line = f"{device.major}:{device.minor} {device.leaf_weight}"
-                self._write("blkio", "blkio.leaf_weight_device", line)
-        for field, file in _THROTTLES:
-            for device in getattr(resources, field):
-                self._write("blkio", file, _device_line(device))
-
-    def _set_rare(self, resources: Resources) -> None:
-        for page in resources.hugetlb_limit:
-            self._write("hugetlb", f"hugetlb.{page.page_size}.limit_in_bytes", str(page.limit))
-        for entry in resources.net_prio_ifpriomap:
-            line = f"{entry.interface} {entry.priority}"
-            self._write("net_prio", "net_prio.ifpriomap", line)
-        for limit in resources.rdma:
-            self._write("rdma", "rdma.max", rdma_line(limit))
-
-    def _set_devices(self, rules: tuple[DeviceRule, ...]) -> None:
-        for rule in rules:
-            self._write(
-                "devices", "devices.allow" if rule.allow else "devices.deny", _rule_line(rule)
-            )
+    def _read(self, controller: str, file: str) -> str:
+        return files.read(f"{self._paths.get(controller, '')}/{file}")
 
     # ---- its processes
 
     def freezer_state(self) -> str:
-        text = base.read(f"{self._paths.get('freezer', '')}/freezer.state").strip()
-        return {"THAWED": RUNNING, "FROZEN": FROZEN, "FREEZING": FROZEN}.get(text, UNDEFINED)
+        # Its own, not that of a frozen cgroup that it is in.
+        own = self._read("freezer", "freezer.self_freezing").strip()
+        return {"0": RUNNING, "1": FROZEN}.get(own, UNDEFINED)
 
     def freeze(self) -> None:
-        path = f"{self._paths.get('freezer', '')}/freezer.state"
+        directory = self._directory("freezer", ("freezer.state", "FROZEN"))
+        state = f"{directory}/freezer.state"
 
-        def frozen() -> bool:
-            # Written again: a process made meanwhile is frozen by that.
-            self._write("freezer", "freezer.state", "FROZEN")
-            return base.read(path).strip() == "FROZEN"
+        def frozen(asked: int) -> bool:
+            # Written again, it freezes a process made meanwhile; thawed in between, one that
+            # waits for another in the kernel (seen by runc under forks without end).
+            if asked % _THAW_EVERY == _THAW_EVERY - 1:
+                files.write(state, "THAWED")
+            files.write(state, "FROZEN")
+            return files.read(state).strip() == "FROZEN"
 
         try:
-            base.wait_until(frozen, "freeze", path)
+            files.wait_until(frozen, "freeze", directory)
         except Failure:
             self.thaw()
             raise
 
     def thaw(self) -> None:
-        self._write("freezer", "freezer.state", "THAWED")
+        directory = self._directory("freezer", ("freezer.state", "THAWED"))
+        files.write(f"{directory}/freezer.state", "THAWED")
 
     def kill(self, number: int) -> None:
+        """As for any; none gets away by forking, and one that is frozen is let die."""
+        unified = self._paths.get("", "")
+        before = self.freezer_state()
+        if number == _SIGKILL and os.path.exists(f"{unified}/cgroup.kill"):
+            files.write(f"{unified}/cgroup.kill", "1")
+        elif before == RUNNING:
+            self._hold_still()
         super().kill(number)
-        if number == 9 and self.freezer_state() == FROZEN:
+        if before != UNDEFINED and (number == _SIGKILL or before == RUNNING):
             self.thaw()
 
+    def _hold_still(self) -> None:
+        try:
+            self.freeze()
+        except Failure:
+            return  # signalled all the same
+
     def stats(self) -> dict[str, Any]:
-        from libcontainer.cgroups.stats import legacy_stats
+        from libcontainer.cgroups.fs_stats import stats
 
-        return legacy_stats(self._paths)
+        return stats(self._paths)
 
-    def oom_events(self) -> Iterator[None]:
-        from libcontainer.cgroups.oom import legacy_events
+    def watch_oom(self) -> OomWatch:
+        from libcontainer.cgroups.oom import LegacyWatch
 
-        return legacy_events(self._paths["memory"])
-
-
-def _or_max(limit: int) -> str:
-    return str(limit) if limit > 0 else "max"
-
-
-def _device_line(device: BlockIODevice) -> str:
-    return f"{device.major}:{device.minor} {device.value}"
-
-
-def _rule_line(rule: DeviceRule) -> str:
-    if rule.type == "a" and rule.major < 0 and rule.minor < 0:
-        return "a"
-    major, minor = ("*" if n < 0 else str(n) for n in (rule.major, rule.minor))
-    return f"{rule.type} {major}:{minor} {rule.permissions}"
-
-
-def rdma_line(limit: Any) -> str:
-    """ "mlx5_0 hca_handle=3 hca_object=max", a line of rdma.max."""
-    words = [limit.device]
-    if limit.hca_handles is not None:
-        words.append(f"hca_handle={limit.hca_handles}")
-    if limit.hca_objects is not None:
-        words.append(f"hca_object={limit.hca_objects}")
-    return " ".join(words)
+        return LegacyWatch(self._directory("memory", ("cgroup.event_control", "")))
 
 
 def _inherit_cpuset(path: str, root: str) -> None:
-    """A cgroup without CPUs and memory nodes takes no process: those of its parent are its own."""
-    files = ("cpuset.cpus", "cpuset.mems")
-    if all(base.read(f"{path}/{file}").strip() for file in files) or len(path) <= len(root):
+    """A cgroup without CPUs or memory nodes takes no process: those of its parent are its own."""
+    missing = [f for f in _CPUSET_FILES if not files.read(f"{path}/{f}").strip()]
+    if not missing or path == root:
         return
     parent = os.path.dirname(path)
     _inherit_cpuset(parent, root)
-    for file in files:
-        if not base.read(f"{path}/{file}").strip():
-            try:
-                base.write(f"{path}/{file}", base.read(f"{parent}/{file}").strip())
-            except Failure as failure:
-                if failure.errno != EINVAL:
-                    raise
+    for file in missing:
+        files.write(f"{path}/{file}", files.read(f"{parent}/{file}").strip())

@@ -1,63 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cgroup v2: one directory, files as in the kernel's admin-guide/cgroup-v2.
+"""Cgroup v2: one directory (admin-guide/cgroup-v2).
 
-Values of OCI, which are v1's, are converted as runc and crun do.
+Where that is, runc's rules: an absolute path is below the root of the hierarchy, another one
+beside the caller's own cgroup.
 """
 
 from __future__ import annotations
 
 import os
-from errno import EACCES, ENOENT, EPERM, EROFS
+import time
+from errno import EBUSY, EINVAL, ENOENT
 
-from libcontainer.cgroups import base
+from libcontainer.cgroups import files
 from libcontainer.cgroups.base import FROZEN, RUNNING, UNDEFINED, Manager
 from nsenter.system import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from libcontainer.cgroups.layout import Layout
+    from libcontainer.cgroups.oom import OomWatch
     from libcontainer.configs import Cgroup, Resources
 
+_SIGKILL = 9
 _SUBTREE = "cgroup.subtree_control"
 _DELEGATE = "/sys/kernel/cgroup/delegate"
-_DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
-_THROTTLES = (
-    ("blkio_throttle_read_bps_device", "rbps"),
-    ("blkio_throttle_write_bps_device", "wbps"),
-    ("blkio_throttle_read_iops_device", "riops"),
-    ("blkio_throttle_write_iops_device", "wiops"),
-)
-_DEFAULT_PERIOD = 100_000
-
-
-def cpu_weight(shares: int) -> int:
-    """cpu.weight (1 … 10000) for v1's shares (2 … 262144)."""
-    shares = min(max(shares, 2), 262_144)
-    return 1 + (shares - 2) * 9999 // 262_142
-
-
-def io_weight(weight: int) -> int:
-    """io.weight (1 … 10000) for v1's weight (10 … 1000)."""
-    return 1 + (weight - 10) * 9999 // 990
-
-
-def _or_max(value: int) -> str:
-    return str(value) if value >= 0 else "max"
-
-
-def swap_max(memory: int | None, memory_swap: int) -> str:
-    """memory.swap.max, which is swap alone, for v1's limit of both together."""
-    if memory_swap == -1:
-        return "max"
-    if not memory or memory < 0 or memory_swap < memory:
-        raise Failure(
-            "set", f"memory.swap.max for {memory_swap}", 22,
-            "memory and swap together must be no less than memory, which has to be given",
-        )  # fmt: skip
-    return str(memory_swap - memory)
+# Where the kernel has no such list, before 4.15 (cgroups(7)).
+_DELEGATED = ("cgroup.procs", _SUBTREE, "cgroup.threads")
+# What is not there where swap is not, and need not be to have none or as much as there is.
+_SWAP_FILE, _WITHOUT_SWAP = "memory.swap.max", ("0", "max")
+# Controllers that cannot be had among threads (admin-guide/cgroup-v2, "Threads").
+_DOMAIN_FIELDS = ("memory", "memory_swap", "memory_reservation", "hugetlb_limit")
 
 
 class UnifiedManager(Manager):
@@ -65,23 +40,32 @@ class UnifiedManager(Manager):
 
     Args:
         cgroup: of the container.
-        layout: of the machine.
-        paths: where it was made; None: to be found out.
+        machine: how its cgroups are laid out.
+        paths: where it was made; None: to be found out. "": nowhere, the container is in the
+            cgroup of its caller, who could make none.
     """
 
-    def __init__(self, cgroup: Cgroup, layout: Layout, paths: Mapping[str, str] | None) -> None:
+    def __init__(self, cgroup: Cgroup, machine: Layout, paths: Mapping[str, str] | None) -> None:
         self._cgroup = cgroup
-        self._layout = layout
-        self._root = layout.unified
+        self._layout = machine
+        self._root = machine.unified
         self._path = paths[""] if paths else self._find()
 
     def _find(self) -> str:
         path = self._cgroup.path or self._cgroup.name
-        own = "" if path.startswith("/") else self._layout.own.get("", "/")
-        if own and not self._cgroup.rootless:
-            # Beside us: a cgroup with processes in it gives no controllers to those below.
-            own = os.path.dirname(own)
-        return self._root + base.clean(f"{own}/{path}")
+        above = "" if path.startswith("/") else self._beside_us()
+        return self._root + above + files.clean(path)
+
+    def _beside_us(self) -> str:
+        """The cgroup that ours is in: one with processes gives no controllers to those in it.
+
+        Where that is not ours to change, but our own is, it has to do.
+        """
+        own = self._layout.own("")
+        beside = own.rpartition("/")[0]
+        if self._cgroup.rootless and not os.access(self._root + beside, os.W_OK):
+            return own
+        return beside
 
     def paths(self) -> dict[str, str]:
         return {"": self._path}
@@ -90,36 +74,73 @@ class UnifiedManager(Manager):
         return self._path
 
     def below(self, name: str) -> Manager:
-        path = self._path + base.clean(name)
+        path = self._path + files.clean(name)
         if not os.path.isdir(path):
-            raise Failure("exec", f"cgroup {path}", ENOENT)
+            raise Failure("enter", path, ENOENT, "the cgroup does not exist")
         return UnifiedManager(self._cgroup, self._layout, {"": path})
 
-    def create(self) -> None:
-        try:
-            self._make()
-        except Failure as failure:
-            if self._cgroup.rootless and failure.errno in (EACCES, EPERM, EROFS):
-                # None was delegated; the container is in its caller's.
-                self._path = ""
-                return
-            raise
-        if self._cgroup.owner_uid is not None:
-            self._delegate(self._cgroup.owner_uid)
+    # ---- its directory
 
-    def _make(self) -> None:
-        """Each cgroup on the way gives what controllers it can to the next."""
-        path = self._root
+    def create(self) -> None:
+        made: list[str] = []
+        try:
+            self._make(made)
+            if self._cgroup.owner_uid is not None:
+                self._delegate(self._cgroup.owner_uid)
+        except BaseException as error:
+            files.discard(made)
+            if not isinstance(error, Failure) or error.errno not in files.DENIED:
+                raise
+            self._go_without(error)
+
+    def _go_without(self, failure: Failure) -> None:
+        """Without rights, the container is in its caller's cgroup, where nothing else was asked."""
+        if not self._cgroup.rootless or self._cgroup.path:
+            raise failure
+        from libcontainer.cgroups.fs2_limits import limits
+
+        if any(limits(self._cgroup.resources, lambda file: "")):
+            why = f"{failure.strerror}; without a cgroup there are no limits: leave them out"
+            raise Failure(failure.operation, failure.subject, failure.errno or 0, why)
+        self._path = ""
+
+    def _make(self, made: list[str]) -> None:
+        for path in files.make(self._path, self._root):
+            enable_controllers(os.path.dirname(path))
+            made.append(path)
+            self._check_type(path)
+        # Where it was there already, so was all above it, but maybe without controllers.
+        if not made:
+            self._enable_all()
+        if self._cgroup.rootless and not self._may_move():
+            raise Failure("enter", self._path, 13, files.explained(13))
+
+    def _enable_all(self) -> None:
+        now = self._root
         for name in self._path[len(self._root) :].strip("/").split("/"):
-            enable_controllers(path)
-            path = f"{path}/{name}"
-            base.make(path)
+            enable_controllers(now)
+            now = f"{now}/{name}"
+
+    def _check_type(self, path: str) -> None:
+        """Below a cgroup of threads there are only cgroups of threads."""
+        kind = files.read(f"{path}/cgroup.type").strip()
+        if kind in ("", "domain", "domain threaded"):
+            return
+        if any(getattr(self._cgroup.resources, field) for field in _DOMAIN_FIELDS):
+            why = f"its type is {kind!r}: the cgroup above has processes or threads in it"
+            raise Failure("limit memory in", path, EINVAL, why)
+        if kind == "domain invalid":
+            files.write(f"{path}/cgroup.type", "threaded")
+
+    def _may_move(self) -> bool:
+        """A process is moved by who may write where its old and its new cgroup meet."""
+        meeting = os.path.commonpath((self._root + self._layout.own(""), self._path))
+        return os.access(f"{meeting}/{files.PROCS}", os.W_OK)
 
     def _delegate(self, uid: int) -> None:
         """Give it to the container's root, as the kernel's list of files says."""
         os.chown(self._path, uid, -1)
-        files = base.read(_DELEGATE).split() or _DELEGATED
-        for file in files:
+        for file in files.read(_DELEGATE).split() or _DELEGATED:
             try:
                 os.chown(f"{self._path}/{file}", uid, -1)
             except FileNotFoundError:
@@ -132,150 +153,123 @@ class UnifiedManager(Manager):
 
     def add(self, pid: int) -> None:
         if self._path:
-            base.add(self._path, pid)
+            files.enter(self._path, pid)
+
+    def destroy(self) -> None:
+        if self._path and self._path != self._root:
+            files.remove(self._path)
 
     # ---- limits
 
     def set(self, resources: Resources) -> None:
-        for file, value in limits(resources, self._has("io.bfq.weight")):
-            self._write(file, value)
-        if not resources.skip_devices and resources.devices and self._path:
-            from libcontainer.cgroups.devices import attach
+        from libcontainer.cgroups.fs2_limits import limits
 
-            attach(self._path, resources.devices, may_fail=self._cgroup.rootless)
+        for writes in limits(resources, self._read):
+            kept = [w for w in writes if not self._needs_no_swap(*w)]
+            if kept:
+                self._check_there(*kept[0])
+                files.write_all(self._path, kept)
+        if not resources.skip_devices and self._path:
+            self._set_devices(resources)
+
+    def _needs_no_swap(self, file: str, value: str) -> bool:
+        return file == _SWAP_FILE and value in _WITHOUT_SWAP and not self._has(_SWAP_FILE)
+
+    def _set_devices(self, resources: Resources) -> None:
+        from libcontainer.cgroups.ebpf import attach
+
+        try:
+            attach(self._path, resources.devices)
+        except Failure as failure:
+            if not (self._cgroup.rootless and failure.errno in files.DENIED):
+                raise
 
     def _has(self, file: str) -> bool:
         return bool(self._path) and os.path.exists(f"{self._path}/{file}")
 
-    def _write(self, file: str, value: str) -> None:
+    def _read(self, file: str) -> str:
+        return files.read(f"{self._path}/{file}") if self._path else ""
+
+    def _check_there(self, file: str, value: str) -> None:
+        controller = file.partition(".")[0]
         if not self._path:
-            raise Failure(
-                "set", f"{file} to {value}", EACCES,
-                "this user has no cgroup: have one delegated (systemd's user session does)",
-            )  # fmt: skip
-        if not os.path.exists(f"{self._path}/{file}") and "." in file:
-            controller = file.partition(".")[0]
-            raise Failure(
-                "set", f"{file} to {value}", ENOENT,
-                f"the {controller} controller is not enabled for {self._path}: see its parent's "
-                f"{_SUBTREE}",
-            )  # fmt: skip
-        base.write(f"{self._path}/{file}", value)
+            why = "this user has no cgroup: have one delegated (systemd's user session does)"
+        elif self._has(file):
+            return
+        elif controller in self._read("cgroup.controllers").split():
+            why = "this kernel does not have the file"
+        else:
+            why = f"the {controller} controller is not enabled: see {_SUBTREE} of the cgroup above"
+        raise Failure("write", f"{self._path}/{file}: {value}", ENOENT, why)
 
     # ---- its processes
 
     def freezer_state(self) -> str:
-        text = base.read(f"{self._path}/cgroup.freeze").strip() if self._path else ""
-        return {"0": RUNNING, "1": FROZEN}.get(text, UNDEFINED)
+        return {"0": RUNNING, "1": FROZEN}.get(self._read("cgroup.freeze").strip(), UNDEFINED)
 
     def freeze(self) -> None:
-        self._write("cgroup.freeze", "1")
-        events = f"{self._path}/cgroup.events"
+        self._check_there("cgroup.freeze", "1")
+        files.write(f"{self._path}/cgroup.freeze", "1")
         try:
-            base.wait_until(lambda: "frozen 1" in base.read(events), "freeze", self._path)
+            _wait_for(f"{self._path}/cgroup.events", "frozen 1")
         except Failure:
             self.thaw()
             raise
 
     def thaw(self) -> None:
-        self._write("cgroup.freeze", "0")
+        self._check_there("cgroup.freeze", "0")
+        files.write(f"{self._path}/cgroup.freeze", "0")
 
     def kill(self, number: int) -> None:
-        if number == 9 and self._has("cgroup.kill"):
-            self._write("cgroup.kill", "1")
+        if number == _SIGKILL and self._has("cgroup.kill"):
+            files.write(f"{self._path}/cgroup.kill", "1")
         else:
             super().kill(number)
 
-    def destroy(self) -> None:
-        if self._path and self._path != self._root:
-            base.remove(self._path)
-
     def stats(self) -> dict[str, Any]:
-        from libcontainer.cgroups.stats import unified_stats
+        from libcontainer.cgroups.fs2_stats import stats
 
-        return unified_stats(self._path)
+        return stats(self._path)
 
-    def oom_events(self) -> Iterator[None]:
-        from libcontainer.cgroups.oom import unified_events
+    def watch_oom(self) -> OomWatch:
+        from libcontainer.cgroups.oom import UnifiedWatch
 
-        return unified_events(self._path)
+        return UnifiedWatch(self._path)
+
+
+def _wait_for(path: str, words: str) -> None:
+    """Wait until a file of events, which tells poll(2) of changes, says so."""
+    import select
+
+    deadline = time.monotonic() + files.LONGEST_WAIT
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        changes = select.poll()
+        changes.register(fd, select.POLLPRI)
+        while words.encode() not in os.pread(fd, 4096, 0):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Failure("wait for", f"{path}: {words}", EBUSY, "a process does not stop")
+            changes.poll(left * 1000)
+    finally:
+        os.close(fd)
 
 
 def enable_controllers(path: str) -> None:
-    """Have a cgroup pass on all its controllers to those below it; what it cannot, it does not."""
-    available = set(base.read(f"{path}/cgroup.controllers").split())
-    missing = available - set(base.read(f"{path}/{_SUBTREE}").split())
+    """Have a cgroup pass on all its controllers to those below it; what it cannot, it does not.
+
+    That a limit cannot be set is said when it is set.
+    """
+    available = set(files.read(f"{path}/cgroup.controllers").split())
+    missing = available - set(files.read(f"{path}/{_SUBTREE}").split())
     if not missing:
         return
     words = [f"+{controller}" for controller in sorted(missing)]
     try:
-        base.write(f"{path}/{_SUBTREE}", " ".join(words))
+        files.write(f"{path}/{_SUBTREE}", " ".join(words))
     except Failure:
         for word in words:
             try:
-                base.write(f"{path}/{_SUBTREE}", word)
+                files.write(f"{path}/{_SUBTREE}", word)
             except Failure:
                 continue
-
-
-def limits(resources: Resources, has_bfq: bool) -> Iterator[tuple[str, str]]:
-    """The files to write, with their values, in order."""
-    yield from _memory(resources)
-    yield from _cpu(resources)
-    if resources.cpuset_cpus:
-        yield "cpuset.cpus", resources.cpuset_cpus
-    if resources.cpuset_mems:
-        yield "cpuset.mems", resources.cpuset_mems
-    if resources.pids_limit:
-        yield "pids.max", _or_max(resources.pids_limit)
-    yield from _io(resources, has_bfq)
-    for page in resources.hugetlb_limit:
-        yield f"hugetlb.{page.page_size}.max", str(page.limit)
-    for limit in resources.rdma:
-        from libcontainer.cgroups.fs import rdma_line
-
-        yield "rdma.max", rdma_line(limit)
-    for file, value in resources.unified.items():
-        for line in value.splitlines() or [value]:
-            yield file, line
-
-
-def _memory(resources: Resources) -> Iterator[tuple[str, str]]:
-    memory, both = resources.memory, resources.memory_swap
-    if both is None and memory == -1:
-        both = -1
-    if both:
-        yield "memory.swap.max", swap_max(memory, both)
-    if memory:
-        yield "memory.max", _or_max(memory)
-    if resources.memory_reservation:
-        yield "memory.low", _or_max(resources.memory_reservation)
-
-
-def _cpu(resources: Resources) -> Iterator[tuple[str, str]]:
-    if resources.cpu_shares:
-        yield "cpu.weight", str(cpu_weight(resources.cpu_shares))
-    if resources.cpu_idle is not None:
-        yield "cpu.idle", str(resources.cpu_idle)
-    if resources.cpu_burst is not None:
-        yield "cpu.max.burst", str(resources.cpu_burst)
-    quota, period = resources.cpu_quota, resources.cpu_period
-    if quota or period:
-        amount = str(quota) if quota and quota > 0 else "max"
-        yield "cpu.max", f"{amount} {period or _DEFAULT_PERIOD}"
-
-
-def _io(resources: Resources, has_bfq: bool) -> Iterator[tuple[str, str]]:
-    if resources.blkio_weight:
-        if has_bfq:
-            yield "io.bfq.weight", str(resources.blkio_weight)
-        else:
-            yield "io.weight", f"default {io_weight(resources.blkio_weight)}"
-    for device in resources.blkio_weight_device:
-        file, weight = "io.weight", io_weight(device.value)
-        if has_bfq:
-            file, weight = "io.bfq.weight", device.value
-        yield file, f"{device.major}:{device.minor} {weight}"
-    for field, name in _THROTTLES:
-        for device in getattr(resources, field):
-            yield "io.max", f"{device.major}:{device.minor} {name}={device.value or 'max'}"

@@ -4,75 +4,118 @@
 from __future__ import annotations
 
 import errno
+import os
 
-from nsenter.system import Failure
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from libcontainer.cgroups.files import read
+from nsenter.system import CGROUP2_SUPER_MAGIC, Failure, file_system_type
 
 _ROOT = "/sys/fs/cgroup"
+_OWN = "/proc/self/cgroup"
 _KNOWN = frozenset(
     "cpu cpuacct cpuset memory devices freezer blkio pids hugetlb net_cls net_prio perf_event "
     "rdma misc".split()
 )
+_MOUNT_ROOT, _MOUNT_POINT = 3, 4  # fields of mountinfo, proc_pid_mountinfo(5)
 
 
 class Hierarchy:
-    """One hierarchy of cgroup v1.
+    """One hierarchy, as it is mounted.
 
     Attributes:
-        mount_point: where it is mounted.
-        controllers: its controllers; "name=systemd" for one without any.
+        mount_point: where.
+        root: the cgroup that is at the mount point; "/" unless a part of it is mounted.
+        controllers: its controllers, "name=systemd" for one of v1 without any; "" is v2.
         name: of its mount point.
     """
 
-    def __init__(self, mount_point: str, controllers: tuple[str, ...]) -> None:
+    def __init__(self, mount_point: str, controllers: tuple[str, ...], root: str = "/") -> None:
         self.mount_point = mount_point
         self.controllers = controllers
+        self.root = root
         self.name = mount_point.rpartition("/")[2]
+
+    def below_mount(self, path: str) -> str:
+        """Where the cgroup `path` of /proc/PID/cgroup is under the mount point: "" or "/…"."""
+        root = self.root.rstrip("/")
+        if path == root or path.startswith(f"{root}/"):
+            path = path[len(root) :]
+        return path.rstrip("/")
 
 
 class Layout:
     """What is mounted.
 
+    Args:
+        mountinfo: the text of /proc/self/mountinfo.
+        own: that of /proc/self/cgroup; None: read when it is asked for.
+
     Attributes:
-        unified: where cgroup v2 is, if it is all that there is; "" otherwise.
-        hierarchies: of v1.
-        own: the cgroup of this process by controller; "" for v2.
+        hierarchies: of v1, in the order of their mounts.
+        v2: the unified hierarchy, None where it is not mounted.
     """
 
-    def __init__(self, mountinfo: str, own: str) -> None:
-        self.unified = ""
+    def __init__(self, mountinfo: str, own: str | None = None) -> None:
+        self.v2: Hierarchy | None = None
         self.hierarchies: list[Hierarchy] = []
-        v2 = ""
-        seen: set[tuple[str, ...]] = set()
+        self._own_text = own
+        self._own: dict[str, str] = {}
+        found: dict[tuple[str, ...], Hierarchy] = {}
         for line in mountinfo.splitlines():
             left, _, right = line.partition(" - ")
-            fstype, _, rest = right.partition(" ")
-            if fstype == "cgroup2":
-                v2 = v2 or left.split(" ")[4]
-            elif fstype == "cgroup":
-                controllers = _controllers(rest.rpartition(" ")[2])
-                if controllers and controllers not in seen:
-                    seen.add(controllers)
-                    self.hierarchies.append(Hierarchy(left.split(" ")[4], controllers))
-        if not self.hierarchies:
-            self.unified = v2
-        if not v2 and not self.hierarchies:
-            raise Failure(
-                "find the cgroups", _ROOT, errno.ENOENT,
-                "no cgroup file system is mounted; try: mount -t cgroup2 none /sys/fs/cgroup",
-            )  # fmt: skip
-        self.own = _own(own)
+            if not right.startswith("cgroup"):
+                continue
+            hierarchy = _hierarchy(left.split(" "), right)
+            if hierarchy.controllers and _is_better(hierarchy, found.get(hierarchy.controllers)):
+                found[hierarchy.controllers] = hierarchy
+        self.v2 = found.pop(("",), None)
+        self.hierarchies = list(found.values())
+
+    @property
+    def unified(self) -> str:
+        """Where cgroup v2 is mounted, if it is all that there is; "" otherwise."""
+        return self.v2.mount_point if self.v2 is not None and not self.hierarchies else ""
+
+    def all(self) -> list[Hierarchy]:
+        """Every hierarchy; v2's last."""
+        return [*self.hierarchies, *([self.v2] if self.v2 else [])]
+
+    def own(self, controller: str) -> str:
+        """The cgroup of this process under the mount point: "" or "/…". "" asks for v2's."""
+        if not self._own:
+            self._own = _own(read(_OWN) if self._own_text is None else self._own_text)
+        path = self._own.get(controller, "/")
+        for hierarchy in self.all():
+            if controller in hierarchy.controllers:
+                return hierarchy.below_mount(path)
+        return path.rstrip("/")
 
 
-def _controllers(options: str) -> tuple[str, ...]:
-    words = options.split(",")
-    return tuple(w for w in words if w in _KNOWN or w.startswith("name="))
+def _hierarchy(fields: list[str], right: str) -> Hierarchy:
+    fstype, _, rest = right.partition(" ")
+    options = rest.rpartition(" ")[2].split(",")
+    controllers = tuple(w for w in options if w in _KNOWN or w.startswith("name="))
+    return Hierarchy(
+        _unescape(fields[_MOUNT_POINT]),
+        ("",) if fstype == "cgroup2" else controllers,
+        _unescape(fields[_MOUNT_ROOT]),
+    )
 
 
-def _own(text: str) -> Mapping[str, str]:
+def _is_better(one: Hierarchy, other: Hierarchy | None) -> bool:
+    """A hierarchy may be mounted again, for a container say: that of the usual place counts."""
+    usual = f"{_ROOT}/"
+    return other is None or (
+        f"{one.mount_point}/".startswith(usual) and not f"{other.mount_point}/".startswith(usual)
+    )
+
+
+def _unescape(text: str) -> str:
+    r""" "\040" is a space in mountinfo."""
+    first, *rest = text.split("\\")
+    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
+
+
+def _own(text: str) -> dict[str, str]:
     found = {}
     for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
@@ -81,21 +124,37 @@ def _own(text: str) -> Mapping[str, str]:
     return found
 
 
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read()
+def _is_unified() -> bool:
+    try:
+        fd = os.open(_ROOT, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return file_system_type(fd) == CGROUP2_SUPER_MAGIC
+    finally:
+        os.close(fd)
 
 
 _here: Layout | None = None
 
 
 def layout() -> Layout:
-    """This machine's; read once.
+    """This machine's; found out once.
 
     Raises:
-        OSError: there are no cgroups.
+        Failure: there are no cgroups.
     """
     global _here
     if _here is None:
-        _here = Layout(_read("/proc/self/mountinfo"), _read("/proc/self/cgroup"))
+        # mountinfo grows with the containers of a machine; the usual case does not need it.
+        if _is_unified():
+            here = Layout(f"0 0 0:0 / {_ROOT} rw - cgroup2 cgroup2 rw")
+        else:
+            here = Layout(read("/proc/self/mountinfo"))
+        if not here.all():
+            raise Failure(
+                "find the cgroups", _ROOT, errno.ENOENT,
+                "no cgroup file system is mounted; try: mount -t cgroup2 none /sys/fs/cgroup",
+            )  # fmt: skip
+        _here = here
     return _here

@@ -1,160 +1,202 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cgroups made by systemd, as transient scopes (org.freedesktop.systemd1(5)).
+"""Cgroups made by systemd, as transient units (org.freedesktop.systemd1(5)).
 
-systemd makes the scope with the process in it, and keeps the properties that it knows; what it
-does not know is written to the files as without it.
+systemd makes the unit with the process in it, and keeps the properties that it knows, lest it
+write over them; what it does not know is written to the files as without it.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import time
-from errno import ENOENT, ETIMEDOUT
+from errno import EIO, ENOENT, ETIMEDOUT
 
 from libcontainer.cgroups.base import Manager
+from libcontainer.cgroups.systemd_properties import escaped, limits, unit_properties, words
+from libcontainer.errors import ConfigError
 from nsenter.system import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
     from typing import Any
 
+    from libcontainer.cgroups.oom import OomWatch
+    from libcontainer.cgroups.systemd_properties import Property
     from libcontainer.configs import Cgroup, Resources
 
-_RUNNING = "/run/systemd/system"
-_SERVICE = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
-_INTERFACE = "org.freedesktop.systemd1.Manager"
+RUNNING_SYSTEMD = "/run/systemd/system"
+_SERVICE = "org.freedesktop.systemd1"
+_OBJECT = "/org/freedesktop/systemd1"
+_MANAGER = "org.freedesktop.systemd1.Manager"
+_UNIT = "org.freedesktop.systemd1.Unit"
 _PATIENCE = 10.0
 _NAP = 0.005
-_DEFAULT_PERIOD = 100_000
-_UNLIMITED = 2**64 - 1
 
 
 def unit_name(cgroup: Cgroup) -> tuple[str, str]:
-    """The slice and the scope that "slice:prefix:name" means."""
-    parts = cgroup.path.split(":") if cgroup.path else ["", "pyrunc", cgroup.name]
-    slice, prefix, name = parts
-    rootless = os.geteuid() != 0
-    slice = slice or ("user.slice" if rootless else "system.slice")
+    """The slice and the unit that "slice:prefix:name" means (README of runc, "systemd").
+
+    Raises:
+        ConfigError: the path has another form.
+    """
+    parts = cgroup.path.split(":") if cgroup.path else ["", "runc", cgroup.name]
+    if len(parts) != 3 or not parts[2]:
+        raise ConfigError(
+            "linux.cgroupsPath",
+            f"{cgroup.path!r}: with --systemd-cgroup, of the form slice:prefix:name",
+        )
+    parent, prefix, name = parts
+    parent = parent or ("user.slice" if os.geteuid() else "system.slice")
     if name.endswith(".slice"):
-        return slice, name
-    return slice, f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
+        return parent, name
+    return parent, f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
 
 
-def expand_slice(slice: str) -> str:
-    """ "a-b.slice" is in "a.slice": the path of a slice (systemd.slice(5))."""
-    if slice == "-.slice":
+def expand_slice(name: str) -> str:
+    """ "a-b.slice" is in "a.slice": the path of a slice (systemd.slice(5)).
+
+    Raises:
+        ConfigError: it is not the name of one.
+    """
+    stem = name.removesuffix(".slice")
+    if name == "-.slice":
         return ""
+    if stem == name or "/" in name or "" in stem.split("-"):
+        raise ConfigError("linux.cgroupsPath", f"{name!r} is not the name of a slice")
     path, prefix = "", ""
-    for part in slice.removesuffix(".slice").split("-"):
+    for part in stem.split("-"):
         prefix = f"{prefix}-{part}" if prefix else part
         path += f"/{prefix}.slice"
     return path
 
 
-def properties(cgroup: Cgroup, slice: str, unit: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Name, D-Bus signature and words of each property of the unit."""
-    yield "Description", "s", [f"libcontainer container {cgroup.name}"]
-    if not unit.endswith(".slice"):
-        yield "Slice", "s", [slice]
-        yield "Delegate", "b", ["true"]
-    yield "DefaultDependencies", "b", ["false"]
-    for name in ("MemoryAccounting", "CPUAccounting", "IOAccounting", "TasksAccounting"):
-        yield name, "b", ["true"]
-    yield from _limits(cgroup.resources)
-    for name, value in cgroup.systemd_props.items():
-        yield name, *_variant(value)
+def cgroup_path(cgroup: Cgroup) -> str:
+    """Where systemd puts the unit, below the hierarchy's root.
+
+    Raises:
+        Failure: the user's systemd does not tell where it is.
+    """
+    parent, unit = unit_name(cgroup)
+    above = ""
+    if os.geteuid():
+        above = _call("get-property", _SERVICE, _OBJECT, _MANAGER, "ControlGroup")[3:-1]
+    return f"{above}{expand_slice(parent)}/{unit}"
 
 
-def _limits(resources: Resources) -> Iterator[tuple[str, str, list[str]]]:
-    from libcontainer.cgroups.fs2 import cpu_weight
+def _call(*arguments: str) -> str:
+    """busctl(1). Returns what it prints.
 
-    if resources.memory:
-        amount = resources.memory if resources.memory > 0 else _UNLIMITED
-        yield "MemoryMax", "t", [str(amount)]
-    if resources.cpu_shares:
-        yield "CPUWeight", "t", [str(cpu_weight(resources.cpu_shares))]
-    if resources.cpu_quota and resources.cpu_quota > 0:
-        period = resources.cpu_period or _DEFAULT_PERIOD
-        # systemd counts in per cent of a CPU, rounded to 10 ms in a second.
-        per_second = -(-resources.cpu_quota * 1_000_000 // period // 10_000) * 10_000
-        yield "CPUQuotaPerSecUSec", "t", [str(per_second)]
-    if resources.pids_limit:
-        limit = resources.pids_limit if resources.pids_limit > 0 else _UNLIMITED
-        yield "TasksMax", "t", [str(limit)]
+    Raises:
+        Failure: says what systemd says.
+    """
+    import subprocess
 
-
-def _variant(text: str) -> tuple[str, list[str]]:
-    """The value of an annotation org.systemd.property.NAME, in GVariant's text form."""
-    if text in ("true", "false"):
-        return "b", [text]
-    kind, _, value = text.partition(" ")
-    kinds = {"uint64": "t", "int64": "x", "uint32": "u", "int32": "i", "byte": "y"}
-    if kind in kinds:
-        return kinds[kind], [value]
-    if text.lstrip("-").isdecimal():
-        return "i", [text]
-    return "s", [text.strip("'\"")]
+    verb = next((a for a in reversed(arguments[:5]) if a), "")
+    if not os.path.isdir(RUNNING_SYSTEMD):
+        why = "systemd is not running on this machine; run without --systemd-cgroup"
+        raise Failure("call systemd", verb, ENOENT, why)
+    bus = ["--user"] if os.geteuid() else []
+    command = ["busctl", "--no-pager", *bus, "--", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        why = "busctl is not installed; it comes with systemd"
+        raise Failure("call systemd", verb, ENOENT, why) from None
+    if done.returncode:
+        raise Failure("call systemd", verb, EIO, done.stderr.strip())
+    return done.stdout.strip()
 
 
 class SystemdManager(Manager):
-    """A scope of systemd's, and the cgroup that it is.
+    """A unit of systemd's, and the cgroup that it is.
 
     Args:
-        cgroup: where it is: "slice:prefix:name".
-        files: who manages the directories.
+        cgroup: what it is, its path "slice:prefix:name".
+        cgroup_files: who manages its directories.
+        unified: whether they are of cgroup v2.
     """
 
-    def __init__(self, cgroup: Cgroup, files: Manager) -> None:
+    def __init__(self, cgroup: Cgroup, cgroup_files: Manager, *, unified: bool) -> None:
         self._cgroup = cgroup
-        self._files = files
+        self._files = cgroup_files
+        self._unified = unified
         self._slice, self._unit = unit_name(cgroup)
 
     def create(self) -> None:
-        """Nothing yet: a scope is made around a process."""
-        if not os.path.isdir(_RUNNING):
-            raise Failure(
-                "make a systemd unit", self._unit, ENOENT,
-                "systemd is not running on this machine; run without --systemd-cgroup",
-            )  # fmt: skip
+        """Nothing but a check: a unit is made around a process.
+
+        Raises:
+            Failure: systemd is not running.
+        """
+        if not os.path.isdir(RUNNING_SYSTEMD):
+            why = "systemd is not running on this machine; run without --systemd-cgroup"
+            raise Failure("make a systemd unit", self._unit, ENOENT, why)
 
     def add(self, pid: int) -> None:
-        words: list[str] = []
-        every = list(properties(self._cgroup, self._slice, self._unit))
-        for name, kind, values in every:
-            words += [name, kind, *values]
-        words += ["PIDs", "au", "1", str(pid)]
-        count = str(len(every) + 1)
-        self._call(
-            "StartTransientUnit", "ssa(sv)a(sa(sv))", self._unit, "replace", count, *words, "0"
-        )
-        deadline = time.monotonic() + _PATIENCE
-        while not self._files.exists():
-            if time.monotonic() > deadline:
-                raise Failure("wait for systemd", self._unit, ETIMEDOUT)
-            time.sleep(_NAP)
-        self._files.create()
+        """Have the unit made with the process in it, or move it into one that is there."""
+        if not self._files.exists():
+            self._start(pid)
+            self._files.create()
+            self._files.set(self._cgroup.resources)
         self._files.add(pid)
 
-    def _call(self, method: str, *words: str) -> None:
-        bus = [] if os.geteuid() == 0 else ["--user"]
-        command = ["busctl", *bus, "call", *_SERVICE, _INTERFACE, method, *words]
+    def _start(self, pid: int) -> None:
+        is_slice = self._unit.endswith(".slice")
+        properties = [
+            *unit_properties(self._cgroup, self._slice, is_slice=is_slice),
+            *limits(self._cgroup.resources, unified=self._unified),
+        ]
+        if not is_slice:
+            properties.append(("PIDs", "au", ["1", str(pid)]))
+        arguments = ("ssa(sv)a(sa(sv))", self._unit, "replace", *words(properties), "0")
         try:
-            done = subprocess.run(command, capture_output=True, text=True)
-        except FileNotFoundError:
-            raise Failure("call systemd", method, ENOENT, "busctl is not installed") from None
-        if done.returncode:
-            raise Failure("call systemd", f"{method} {self._unit}", 5, done.stderr.strip())
+            self._ask("StartTransientUnit", *arguments)
+        except Failure as failure:
+            if "already" not in (failure.strerror or ""):
+                raise
+            # One of that name has failed before, and systemd keeps it for who wants to see.
+            self._ask("ResetFailedUnit", "s", self._unit)
+            self._ask("StartTransientUnit", *arguments)
+        self._wait()
+
+    def _wait(self) -> None:
+        path = f"{_OBJECT}/unit/{escaped(self._unit)}"
+        deadline = time.monotonic() + _PATIENCE
+        while (state := self._state(path)) != "active":
+            if state == "failed" or time.monotonic() > deadline:
+                why = f"the unit is {state or 'not there'}; see: systemctl status {self._unit}"
+                raise Failure("start", self._unit, ETIMEDOUT, why)
+            time.sleep(_NAP)
+
+    def _state(self, path: str) -> str:
+        told = _call("get-property", _SERVICE, path, _UNIT, "ActiveState")
+        return told.removeprefix("s ").strip('"')
+
+    def _ask(self, method: str, *arguments: str) -> str:
+        return _call("call", _SERVICE, _OBJECT, _MANAGER, method, *arguments)
 
     def set(self, resources: Resources) -> None:
-        if self._files.exists():
-            self._files.set(resources)
+        if not self._files.exists():
+            return  # set when it is made
+        properties: Iterable[Property] = list(limits(resources, unified=self._unified))
+        if properties:
+            self._ask("SetUnitProperties", "sba(sv)", self._unit, "true", *words(properties))
+        self._files.set(resources)
 
     def destroy(self) -> None:
         if self._files.exists():
-            self._call("StopUnit", "ss", self._unit, "replace")
+            for method, arguments in (
+                ("StopUnit", ("ss", self._unit, "replace")),
+                ("ResetFailedUnit", ("s", self._unit)),
+            ):
+                try:
+                    self._ask(method, *arguments)
+                except Failure:
+                    continue  # it has ended by itself, with its last process
         self._files.destroy()
+
+    # ---- as the files have it
 
     def freeze(self) -> None:
         self._files.freeze()
@@ -171,8 +213,8 @@ class SystemdManager(Manager):
     def stats(self) -> dict[str, Any]:
         return self._files.stats()
 
-    def oom_events(self) -> Iterator[None]:
-        return self._files.oom_events()
+    def watch_oom(self) -> OomWatch:
+        return self._files.watch_oom()
 
     def kill(self, number: int) -> None:
         self._files.kill(number)

@@ -1,44 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
 """What cannot be: refused before anything is made, by the path in config.json.
 
-The rules are runc's (libcontainer/configs/validate), in one list of checks.
+The rules are runc's (libcontainer/configs/validate), and some of the kernel's that would only
+show when the container is half made. They hold for a `Config` of any origin.
 """
 
 from __future__ import annotations
 
 import os
 
+from libcontainer.configs.sysctls import check_sysctls
 from libcontainer.errors import ConfigError
 from nsenter import idmap
 from nsenter.namespaces import NamespaceType, is_namespace_supported
+from nsenter.system import MOUNT_ATTR_IDMAP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from libcontainer.configs import Config, IDMap, Mount
+    from collections.abc import Iterator
 
-_IPC_SYSCTLS = frozenset(
-    "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax "
-    "kernel.shmmni kernel.shm_rmid_forced".split()
-)
-_UTS_SYSCTLS = {"kernel.domainname": "domainname", "kernel.hostname": "hostname"}
-_DEADLINE = 6
-_FIFO_AND_RR = (1, 2)
+    from libcontainer.configs import Config, Hook, IDMap, Mount
+
+_SELINUX = "/sys/fs/selinux/enforce"
+_APPARMOR = "/sys/module/apparmor/parameters/enabled"
+_OTHER, _FIFO, _RR, _BATCH, _DEADLINE = 0, 1, 2, 3, 6  # sched(7)
+_IO_CLASSES = (1, 2, 3)
+_IO_PRIORITIES = range(8)
+_MOST_OOM_SCORE = 1000
 
 
 def validate(config: Config) -> None:
-    """Raises ConfigError for the first rule that it breaks."""
+    """Refuse what cannot be. As runc's validate.Validate.
+
+    Raises:
+        ConfigError: names the first rule that is broken, where, and what to do.
+    """
     for check in _CHECKS:
         check(config)
 
 
-def _has(config: Config, kind: NamespaceType) -> bool:
-    return config.namespaces.contains(kind)
-
-
-def _needs(config: Config, kind: NamespaceType, path: str, given: object) -> None:
-    if given and not _has(config, kind):
+def _needs(config: Config, kind: NamespaceType, where: str, given: object) -> None:
+    if given and not config.namespaces.contains(kind):
         raise ConfigError(
-            path,
+            where,
             f"given, but no {kind.oci_name} namespace: add "
             f'{{"type": "{kind.oci_name}"}} to linux.namespaces',
         )
@@ -49,167 +53,260 @@ def _rootfs(config: Config) -> None:
     if not path.startswith("/"):
         raise ConfigError("root.path", f"{path!r} is not an absolute path")
     try:
-        is_folder = os.path.isdir(path)
-        os.lstat(path)
+        os.stat(path)
+        real = os.path.realpath(path, strict=True)
     except OSError as error:
         raise ConfigError("root.path", f"{path!r}: {error.strerror}") from None
-    if not is_folder:
+    except ValueError as error:
+        raise ConfigError("root.path", f"{path!r}: {error}") from None
+    if not os.path.isdir(path):
         raise ConfigError("root.path", f"{path!r} is not a directory")
-    if os.path.realpath(path) != path:
-        raise ConfigError("root.path", f"{path!r} is not clean, or a symbolic link")
+    if real != path:
+        raise ConfigError("root.path", f"{path!r} is not clean or a symbolic link: use {real!r}")
 
 
 def _namespaces(config: Config) -> None:
     for i, namespace in enumerate(config.namespaces):
         where = f"linux.namespaces[{i}]"
+        name = namespace.type.oci_name
         if not is_namespace_supported(namespace.type):
-            raise ConfigError(
-                f"{where}.type", f"this kernel has no {namespace.type.oci_name} namespaces"
-            )
-        if namespace.path and not os.path.exists(namespace.path):
-            raise ConfigError(f"{where}.path", f"{namespace.path!r} does not exist")
+            raise ConfigError(f"{where}.type", f"this kernel has no {name} namespaces")
+        if namespace.path:
+            _check_joined(f"{where}.path", namespace.path)
 
 
-def _hostname(config: Config) -> None:
+def _check_joined(where: str, path: str) -> None:
+    try:
+        os.stat(path)
+    except OSError as error:
+        raise ConfigError(where, f"{path!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(where, f"{path!r}: {error}") from None
+
+
+def _names(config: Config) -> None:
     _needs(config, NamespaceType.NEWUTS, "hostname", config.hostname)
     _needs(config, NamespaceType.NEWUTS, "domainname", config.domainname)
 
 
-def _security(config: Config) -> None:
-    kind = NamespaceType.NEWNS
-    _needs(config, kind, "linux.maskedPaths", config.mask_paths)
-    _needs(config, kind, "linux.readonlyPaths", config.readonly_paths)
-    for path in (*config.mask_paths, *config.readonly_paths):
-        if not path.startswith("/"):
-            raise ConfigError(
-                "linux.maskedPaths and readonlyPaths", f"{path!r} is not an absolute path"
-            )
-    for label, where in (
-        (config.process_label, "process.selinuxLabel"),
-        (config.mount_label, "linux.mountLabel"),
+def _mount_namespace(config: Config) -> None:
+    """What would be done to the caller's mounts is not done."""
+    for where, given in (
+        ("mounts", config.mounts),
+        ("linux.maskedPaths", config.mask_paths),
+        ("linux.readonlyPaths", config.readonly_paths),
+        ("linux.rootfsPropagation", config.root_propagation),
+        ("root.readonly", config.readonlyfs),
     ):
-        if label and not os.path.isdir("/sys/fs/selinux"):
-            raise ConfigError(where, "given, but SELinux is not enabled on this machine")
-    if config.apparmor_profile and not os.path.isdir("/sys/kernel/security/apparmor"):
-        raise ConfigError(
-            "process.apparmorProfile", "given, but AppArmor is not enabled on this machine"
-        )
+        _needs(config, NamespaceType.NEWNS, where, given)
+
+
+def _paths(config: Config) -> None:
+    masked = ("linux.maskedPaths", config.mask_paths)
+    for where, paths in (masked, ("linux.readonlyPaths", config.readonly_paths)):
+        for i, path in enumerate(paths):
+            if not path.startswith("/"):
+                raise ConfigError(f"{where}[{i}]", f"{path!r} is not an absolute path")
+
+
+def _labels(config: Config) -> None:
+    for where, label in (
+        ("process.selinuxLabel", config.process_label),
+        ("linux.mountLabel", config.mount_label),
+    ):
+        if label and not os.path.exists(_SELINUX):
+            raise ConfigError(where, "given, but SELinux is not enabled here: leave it out")
+    if config.apparmor_profile and not _has_apparmor():
+        where = "process.apparmorProfile"
+        raise ConfigError(where, "given, but AppArmor is not enabled here: leave it out")
+
+
+def _has_apparmor() -> bool:
+    try:
+        with open(_APPARMOR, "rb") as file:
+            return file.read(1) == b"Y"
+    except OSError:
+        return False
 
 
 def _mappings(config: Config) -> None:
     kind = NamespaceType.NEWUSER
     _needs(config, kind, "linux.uidMappings", config.uid_mappings)
     _needs(config, kind, "linux.gidMappings", config.gid_mappings)
-    if not config.namespaces.is_private(kind):
-        return
+    joined = config.namespaces.path_of(kind)
     for name, maps in (("uid", config.uid_mappings), ("gid", config.gid_mappings)):
         where = f"linux.{name}Mappings"
-        if not maps:
-            raise ConfigError(where, "missing, and linux.namespaces asks for a new user namespace")
-        try:
-            idmap.check(maps)
-        except ValueError as error:
-            raise ConfigError(where, str(error)) from None
+        if config.namespaces.is_private(kind):
+            _check_new_map(where, maps)
+        elif maps:
+            _check_known_map(where, maps, f"{name}_map", joined)
 
 
-def _time(config: Config) -> None:
-    kind = NamespaceType.NEWTIME
-    _needs(config, kind, "linux.timeOffsets", config.time_offsets)
-    if config.time_offsets and config.namespaces.path_of(kind):
-        raise ConfigError("linux.timeOffsets", "given, but the time namespace is joined")
-
-
-def _sysctl(config: Config) -> None:
-    for name in config.sysctl:
-        _one_sysctl(config, name)
-
-
-def _one_sysctl(config: Config, name: str) -> None:
-    where = f"linux.sysctl[{name!r}]"
-    dotted = name.replace("/", ".")
-    if dotted in _IPC_SYSCTLS or dotted.startswith("fs.mqueue."):
-        _needs(config, NamespaceType.NEWIPC, where, True)
-    elif dotted.startswith("net."):
-        _needs(config, NamespaceType.NEWNET, where, True)
-        path = config.namespaces.path_of(NamespaceType.NEWNET)
-        if path and _is_ours(path, NamespaceType.NEWNET):
-            raise ConfigError(where, "the network namespace is the host's")
-    elif dotted in _UTS_SYSCTLS:
-        _needs(config, NamespaceType.NEWUTS, where, True)
-        if dotted == "kernel.hostname":
-            raise ConfigError(where, "use hostname instead: the two could differ")
-    elif dotted != "kernel.domainname":
-        raise ConfigError(where, "it is not of any namespace: it would change the host's")
-
-
-def _is_ours(path: str, kind: NamespaceType) -> bool:
-    theirs, ours = os.stat(path), os.stat(f"/proc/self/ns/{kind.ns_name()}")
-    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
-
-
-def _mounts(config: Config) -> None:
-    _needs(config, NamespaceType.NEWNS, "mounts", config.mounts)
-    for i, mount in enumerate(config.mounts):
-        _one_mount(config, f"mounts[{i}]", mount)
-
-
-def _one_mount(config: Config, where: str, mount: Mount) -> None:
-    if not mount.destination.startswith("/"):
-        raise ConfigError(f"{where}.destination", f"{mount.destination!r} is not absolute")
-    if not mount.idmap:
-        return
-    if not mount.is_bind:
-        raise ConfigError(where, "id mappings are for bind mounts")
-    if bool(mount.uid_mappings) != bool(mount.gid_mappings):
-        raise ConfigError(where, "uidMappings and gidMappings go together")
-    if not mount.uid_mappings and not config.uid_mappings:
-        raise ConfigError(where, "idmap without mappings takes the container's, which has none")
-
-
-def _rootless(config: Config) -> None:
-    """Who is not root maps ids by a user namespace, and mounts with ids that are mapped."""
-    if not config.rootless_euid:
-        return
-    if not _has(config, NamespaceType.NEWUSER):
+def _check_new_map(where: str, maps: tuple[IDMap, ...]) -> None:
+    if not maps:
         raise ConfigError(
-            "linux.namespaces",
-            'without root a container needs a user namespace: add {"type": "user"} and mappings',
+            where, "missing, and linux.namespaces asks for a new user namespace: add a mapping"
         )
-    if config.namespaces.path_of(NamespaceType.NEWUSER):
+    _check_map(where, maps)
+    if not _is_mapped(maps, 0):
+        raise ConfigError(where, "no line has 0, the container's root: add one")
+
+
+def _check_map(where: str, maps: tuple[IDMap, ...]) -> None:
+    try:
+        idmap.check(maps)
+    except ValueError as error:
+        raise ConfigError(where, str(error)) from None
+
+
+def _check_known_map(where: str, maps: tuple[IDMap, ...], file: str, joined: str) -> None:
+    """A map given along with a namespace to join changes nothing, and so has to be its own. That
+    can be seen where the path tells of a process in it."""
+    folder, found, _ = joined.partition("/ns/user")
+    if not found or not folder.startswith("/proc/"):
         return
-    for i, mount in enumerate(config.mounts):
-        for option in mount.data.split(","):
-            name, _, value = option.partition("=")
-            maps = {"uid": config.uid_mappings, "gid": config.gid_mappings}.get(name)
-            if maps is not None and value.isdecimal() and not _is_mapped(maps, int(value)):
-                raise ConfigError(f"mounts[{i}].options", f"{option!r}: this id is not mapped")
+    try:
+        with open(f"{folder}/{file}", "rb") as opened:
+            real = idmap.parse(opened.read())
+    except (OSError, ValueError):
+        return
+    if sorted(idmap.encode(real).split(b"\n")) != sorted(idmap.encode(maps).split(b"\n")):
+        raise ConfigError(where, f"not that of the user namespace {joined!r}: leave it out")
 
 
 def _is_mapped(maps: tuple[IDMap, ...], id: int) -> bool:
     return any(m.container_id <= id < m.container_id + m.size for m in maps)
 
 
+def _time(config: Config) -> None:
+    kind, where = NamespaceType.NEWTIME, "linux.timeOffsets"
+    offsets = config.time_offsets
+    _needs(config, kind, where, offsets)
+    if offsets and config.namespaces.path_of(kind):
+        raise ConfigError(where, "given, but the time namespace is joined: leave one of them out")
+    if len({offset.clock for offset in offsets}) < len(offsets):
+        raise ConfigError(where, "a clock is there twice")
+    for offset in offsets:
+        if not 0 <= offset.nsecs < 10**9:
+            raise ConfigError(f"{where}.{offset.clock}.nanosecs", f"{offset.nsecs}: not a second's")
+
+
+def _mounts(config: Config) -> None:
+    for i, mount in enumerate(config.mounts):
+        _check_mount(config, f"mounts[{i}]", mount)
+
+
+def _check_mount(config: Config, where: str, mount: Mount) -> None:
+    if not mount.destination.startswith("/"):
+        raise ConfigError(f"{where}.destination", f"{mount.destination!r} is not absolute")
+    if mount.is_bind and not mount.source.startswith("/"):
+        raise ConfigError(f"{where}.source", f"{mount.source!r} is not absolute")
+    if mount.is_bind and mount.data:
+        raise ConfigError(
+            f"{where}.options",
+            f"{mount.data!r} is for a file system, and a bind mount makes none: leave it out",
+        )
+    if (mount.rec_attr_set | mount.rec_attr_clr) & MOUNT_ATTR_IDMAP:
+        raise ConfigError(f"{where}.options", "an id mapping is no attribute: use idmap")
+    if mount.idmap or mount.uid_mappings or mount.gid_mappings:
+        _check_mapped_mount(config, where, mount)
+
+
+def _check_mapped_mount(config: Config, where: str, mount: Mount) -> None:
+    if not mount.is_bind:
+        raise ConfigError(where, "id mappings are for bind mounts: add the option bind")
+    if config.rootless_euid:
+        raise ConfigError(where, "an id-mapped mount takes root")
+    for name, own, other in (
+        ("uidMappings", mount.uid_mappings, mount.gid_mappings),
+        ("gidMappings", mount.gid_mappings, mount.uid_mappings),
+    ):
+        if other and not own:
+            raise ConfigError(f"{where}.{name}", "missing: uidMappings and gidMappings go together")
+        _check_map(f"{where}.{name}", own)
+    if not mount.uid_mappings and not config.namespaces.contains(NamespaceType.NEWUSER):
+        raise ConfigError(
+            where,
+            "idmap without mappings takes those of the container's user namespace, and it has "
+            "none: add uidMappings and gidMappings",
+        )
+
+
+def _rootless(config: Config) -> None:
+    """Who is not root maps ids by a user namespace, and mounts with ids that are mapped."""
+    if not config.rootless_euid:
+        return
+    if not config.namespaces.contains(NamespaceType.NEWUSER):
+        raise ConfigError(
+            "linux.namespaces",
+            'without root a container needs a user namespace: add {"type": "user"}, and mappings',
+        )
+    for i, mount in enumerate(config.mounts):
+        for option in mount.data.split(","):
+            name, _, value = option.partition("=")
+            maps = {"uid": config.uid_mappings, "gid": config.gid_mappings}.get(name)
+            if maps and value.isdecimal() and not _is_mapped(maps, int(value[:_DIGITS])):
+                raise ConfigError(
+                    f"mounts[{i}].options", f"{option!r}: this id is not in linux.{name}Mappings"
+                )
+
+
+_DIGITS = 20  # more than any id has
+
+
 def _scheduler(config: Config) -> None:
-    scheduler = config.scheduler
+    scheduler, where = config.scheduler, "process.scheduler"
     if scheduler is None:
         return
-    where = "process.scheduler"
-    if scheduler.policy in (0, 3) and not -20 <= scheduler.nice <= 19:
+    policy = scheduler.policy
+    if policy in (_OTHER, _BATCH) and not -20 <= scheduler.nice <= 19:
         raise ConfigError(f"{where}.nice", f"{scheduler.nice} is not in -20..19")
-    if scheduler.priority and scheduler.policy not in _FIFO_AND_RR:
+    if scheduler.priority and policy not in (_FIFO, _RR):
         raise ConfigError(f"{where}.priority", "it is for SCHED_FIFO and SCHED_RR alone")
-    times = scheduler.runtime or scheduler.deadline or scheduler.period
-    if times and scheduler.policy != _DEADLINE:
-        raise ConfigError(where, "runtime, deadline and period are for SCHED_DEADLINE alone")
+    for name in ("runtime", "deadline", "period"):
+        if getattr(scheduler, name) and policy != _DEADLINE:
+            raise ConfigError(f"{where}.{name}", "it is for SCHED_DEADLINE alone")
+
+
+def _priorities(config: Config) -> None:
+    priority, score = config.io_priority, config.oom_score_adj
+    where = "process.ioPriority"
+    if priority is not None and priority.class_ not in _IO_CLASSES:
+        raise ConfigError(f"{where}.class", f"{priority.class_} is no class of ioprio_set(2)")
+    if priority is not None and priority.priority not in _IO_PRIORITIES:
+        raise ConfigError(f"{where}.priority", f"{priority.priority} is not in 0..7")
+    if score is not None and abs(score) > _MOST_OOM_SCORE:
+        raise ConfigError("process.oomScoreAdj", f"{score} is not in -1000..1000")
+
+
+def _hooks(config: Config) -> None:
+    for where, hook in _every_hook(config):
+        if not hook.path.startswith("/"):
+            raise ConfigError(f"{where}.path", f"{hook.path!r} is not an absolute path")
+        if hook.timeout is not None and hook.timeout <= 0:
+            raise ConfigError(f"{where}.timeout", f"{hook.timeout} s: it has to be more than 0")
+
+
+def _every_hook(config: Config) -> Iterator[tuple[str, Hook]]:
+    for field, hooks in config.hooks.__dict__.items():
+        first, *words = field.split("_")
+        kind = first + "".join(map(str.capitalize, words))
+        for i, hook in enumerate(hooks):
+            yield f"hooks.{kind}[{i}]", hook
 
 
 def _resources(config: Config) -> None:
     limits, where = config.cgroups.resources, "linux.resources"
-    memory, swap = limits.memory, limits.memory_swap
-    if swap and swap > 0 and memory and swap < memory:
-        raise ConfigError(f"{where}.memory.swap", "memory and swap together are less than memory")
+    memory, swap = limits.memory or 0, limits.memory_swap or 0
+    if memory > 0 and 0 < swap < memory:
+        raise ConfigError(
+            f"{where}.memory.swap",
+            f"{swap} is memory and swap together: less than memory alone, {memory}",
+        )
+    if swap > 0 and memory <= 0 and _is_unified():
+        raise ConfigError(f"{where}.memory.swap", "given without memory.limit: add that")
     if limits.unified and not _is_unified():
-        raise ConfigError(f"{where}.unified", "it takes cgroup v2, and this machine has v1")
+        raise ConfigError(f"{where}.unified", "it is for cgroup v2, and this machine has v1")
 
 
 def _is_unified() -> bool:
@@ -221,13 +318,17 @@ def _is_unified() -> bool:
 _CHECKS = (
     _rootfs,
     _namespaces,
-    _hostname,
-    _security,
+    _names,
+    _mount_namespace,
+    _paths,
+    _labels,
     _mappings,
     _time,
-    _sysctl,
+    check_sysctls,
     _mounts,
     _rootless,
     _scheduler,
+    _priorities,
+    _hooks,
     _resources,
 )

@@ -12,6 +12,7 @@ from nsenter.system import (
     PR_CAPBSET_DROP,
     PR_CAPBSET_READ,
     Failure,
+    capget,
     capset,
     prctl,
 )
@@ -51,22 +52,41 @@ def unknown(names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in _NUMBERS]
 
 
+def names_of(mask: int) -> list[str]:
+    """The names for the bits of a mask; a number where the table has none."""
+    return [
+        NAMES[number] if number < len(NAMES) else str(number)
+        for number in range(_MOST)
+        if mask >> number & 1
+    ]
+
+
 def drop_bounding(keep: int) -> None:
-    """Take from the bounding set all that the kernel knows but `keep`."""
+    """Take from the bounding set all that the kernel knows but `keep`.
+
+    Raises:
+        Failure: something has to be taken, and CAP_SETPCAP is missing for it.
+    """
     for number in range(_MOST):
         if keep >> number & 1:
             continue
         try:
-            prctl("PR_CAPBSET_DROP", PR_CAPBSET_DROP, number, 0, 0, 0)
+            prctl(f"PR_CAPBSET_DROP {number}", PR_CAPBSET_DROP, number, 0, 0, 0)
         except Failure as failure:
-            if failure.errno == errno.EINVAL:  # the kernel's last was the one before
-                return
-            if failure.errno != errno.EPERM or _is_in_bounding(number):
-                raise
+            # Without the right to, that is what the kernel says before it looks at the number.
+            if not _is_in_bounding(number):
+                continue
+            raise Failure("PR_CAPBSET_DROP", names_of(1 << number)[0], failure.errno or 0) from None
 
 
 def _is_in_bounding(number: int) -> bool:
-    return prctl("PR_CAPBSET_READ", PR_CAPBSET_READ, number, 0, 0, 0) == 1
+    """False also for what the kernel does not know."""
+    try:
+        return prctl("PR_CAPBSET_READ", PR_CAPBSET_READ, number, 0, 0, 0) == 1
+    except Failure as failure:
+        if failure.errno == errno.EINVAL:
+            return False
+        raise
 
 
 def apply(effective: int, permitted: int, ambient: int) -> None:
@@ -74,10 +94,28 @@ def apply(effective: int, permitted: int, ambient: int) -> None:
 
     The inheritable set is that of the ambient capabilities, which cannot be raised otherwise,
     and so is empty where there are none (CVE-2022-29162).
+
+    Raises:
+        Failure: the process does not have what it is to keep; names it.
     """
-    capset(effective, permitted, ambient)
+    try:
+        capset(effective, permitted, ambient)
+    except Failure as failure:
+        if failure.errno != errno.EPERM:
+            raise
+        raise _not_there(effective, permitted, ambient) from None
     prctl("PR_CAP_AMBIENT", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     for number in range(_MOST):
         if ambient >> number & 1:
-            name = NAMES[number]
+            name = names_of(1 << number)[0]
             prctl(f"PR_CAP_AMBIENT {name}", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0)
+
+
+def _not_there(effective: int, permitted: int, ambient: int) -> Failure:
+    has = capget()[1]
+    missing = names_of((permitted | ambient) & ~has)
+    if missing:
+        why = "the runtime does not have them itself"
+        return Failure("capset", ", ".join(missing), errno.EPERM, why)
+    outside = names_of((effective | ambient) & ~permitted)
+    return Failure("capset", ", ".join(outside), errno.EPERM, "not in the permitted set")

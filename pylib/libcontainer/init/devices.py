@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The container's /dev: its nodes, and the links that programs expect there."""
+"""The container's /dev: its nodes, and the links that programs expect there.
+
+What has the name of a node and is none is taken away: a link or a file of the container's image
+there would be written to as if it were the device.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,8 @@ _LINKS = {
     "stderr": "/proc/self/fd/2",
 }
 _KCORE = "/proc/kcore"
-NULL = posix.makedev(1, 3)
+_NULL = posix.makedev(1, 3)
+_DEV_NULL = "/dev/null"
 
 
 def make_nodes(root: int, devices: tuple[Device, ...], *, bind: bool) -> None:
@@ -33,23 +38,31 @@ def make_nodes(root: int, devices: tuple[Device, ...], *, bind: bool) -> None:
         root: descriptor of the container's root.
         bind: the host's are bound instead, as in a user namespace, where none can be made.
     """
-    for device in devices:
-        folder, _, name = device.path.rpartition("/")
-        parent = paths.make_in(root, folder, folder=True)
-        try:
-            if bind or not _make_node(parent, name, device):
-                _bind_node(root, device)
-        finally:
-            posix.close(parent)
+    folders: dict[str, int] = {}
+    try:
+        for device in devices:
+            folder, _, name = device.path.rpartition("/")
+            if folder not in folders:
+                folders[folder] = paths.make_in(root, folder, folder=True)
+            parent = folders[folder]
+            if (bind and device.type != "p") or not _make_node(parent, name, device):
+                _bind_node(parent, name, device)
+    finally:
+        for fd in folders.values():
+            posix.close(fd)
 
 
 def _make_node(parent: int, name: str, device: Device) -> bool:
     """Whether it could be made; in a user namespace it cannot."""
-    number = posix.makedev(device.major, device.minor)
-    mode = _KINDS[device.type] | device.file_mode
+    number = 0 if device.type == "p" else posix.makedev(device.major, device.minor)
+    kind = _KINDS[device.type]
     try:
-        if not _is_node(parent, name, _KINDS[device.type], number):
-            posix.mknod(name, mode, number, dir_fd=parent)
+        try:
+            posix.mknod(name, kind | device.file_mode, number, dir_fd=parent)
+        except FileExistsError:
+            if not _is_node(parent, name, kind, number):
+                posix.unlink(name, dir_fd=parent)
+                posix.mknod(name, kind | device.file_mode, number, dir_fd=parent)
         posix.chown(name, device.uid, device.gid, dir_fd=parent, follow_symlinks=False)
     except OSError as error:
         if error.errno == errno.EPERM:
@@ -59,27 +72,33 @@ def _make_node(parent: int, name: str, device: Device) -> bool:
 
 
 def _is_node(parent: int, name: str, kind: int, number: int) -> bool:
-    """Whether the very device is there; what else is there under its name is taken away."""
-    try:
-        status = posix.lstat(name, dir_fd=parent)
-    except FileNotFoundError:
-        return False
-    if stat.S_IFMT(status.st_mode) == kind and status.st_rdev == number:
-        return True
-    posix.unlink(name, dir_fd=parent)
-    return False
+    status = posix.lstat(name, dir_fd=parent)
+    return stat.S_IFMT(status.st_mode) == kind and status.st_rdev == number
 
 
-def _bind_node(root: int, device: Device) -> None:
-    target = paths.make_in(root, device.path, folder=False)
+def _bind_node(parent: int, name: str, device: Device) -> None:
     try:
         tree = system.open_tree(system.AT_FDCWD, device.path, system.OPEN_TREE_CLONE)
+    except Failure as failure:
+        why = f"{failure.strerror}, on the host, whose node is bound in a user namespace"
+        raise Failure("bind", device.path, failure.errno or 0, why) from None
+    try:
+        _remove_link(parent, name)
+        target = paths.make_below(parent, name, device.path, folder=False)
         try:
             system.move_mount(tree, target, f"{device.path} of the host to {device.path}")
         finally:
-            posix.close(tree)
+            posix.close(target)
     finally:
-        posix.close(target)
+        posix.close(tree)
+
+
+def _remove_link(parent: int, name: str) -> None:
+    try:
+        posix.readlink(name, dir_fd=parent)
+    except OSError:
+        return
+    posix.unlink(name, dir_fd=parent)
 
 
 def make_links(root: int) -> None:
@@ -97,31 +116,47 @@ def make_links(root: int) -> None:
 
 def _link(folder: int, name: str, target: str, *, replace: bool = False) -> None:
     try:
-        posix.symlink(target, name, dir_fd=folder)
-    except FileExistsError:
-        if replace and not _says(folder, name, target):
-            posix.unlink(name, dir_fd=folder)
+        try:
             posix.symlink(target, name, dir_fd=folder)
+        except FileExistsError:
+            if replace:
+                posix.unlink(name, dir_fd=folder)
+                posix.symlink(target, name, dir_fd=folder)
     except OSError as error:
         raise Failure("symlink", f"/dev/{name}", error.errno or 0) from None
 
 
-def _says(folder: int, name: str, target: str) -> bool:
-    try:
-        return posix.readlink(name, dir_fd=folder) == target
-    except OSError:
-        return False
+def open_null(root: int) -> int:
+    """An O_PATH descriptor of the container's /dev/null, which it is (CVE-2025-31133).
+
+    Raises:
+        Failure: there is none, or something else has its name.
+    """
+    fd = paths.find_in(root, _DEV_NULL, paths.O_PATH | posix.O_NOFOLLOW)
+    if fd < 0:
+        raise Failure("open", _DEV_NULL, errno.ENOENT, "the container has none: add it to /dev")
+    if not is_null(fd):
+        posix.close(fd)
+        why = "it is not the null device: something else was put there"
+        raise Failure("open", _DEV_NULL, errno.ENODEV, why)
+    return fd
+
+
+def is_null(fd: int) -> bool:
+    """Whether a descriptor is of the null device."""
+    status = posix.fstat(fd)
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
 
 
 def reopen_null(streams: tuple[int, ...] = (0, 1, 2)) -> None:
     """Streams that are the host's /dev/null become the container's."""
     for stream in streams:
         try:
-            if posix.fstat(stream).st_rdev != NULL:
+            if not is_null(stream):
                 continue
-            fd = posix.open("/dev/null", posix.O_RDWR | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+            fd = posix.open(_DEV_NULL, posix.O_RDWR | posix.O_NOFOLLOW | posix.O_CLOEXEC)
         except OSError:  # not open, or the container has none
             continue
-        if posix.fstat(fd).st_rdev == NULL:
+        if is_null(fd):
             posix.dup2(fd, stream)
         posix.close(fd)

@@ -1,48 +1,100 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of Linux security modules, for the program that is executed next (proc_pid_attr(5))."""
+"""Labels of Linux security modules, for what this process does next (proc_pid_attr(5))."""
 
 from __future__ import annotations
 
 import errno
 import posix
 
-from nsenter.system import PROC_SUPER_MAGIC, RESOLVE_BENEATH, Failure, file_system_type, openat2
+from nsenter.system import (
+    PROC_SUPER_MAGIC,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_XDEV,
+    Failure,
+    file_system_type,
+    openat2,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+_APPARMOR_EXEC = "thread-self/attr/apparmor/exec"
+_EXEC = "thread-self/attr/exec"
+_KEY_CREATE = "thread-self/attr/keycreate"
+# Nothing that was mounted over a file of procfs is written to, nor a procfs that is none.
+_RESOLVE = RESOLVE_BENEATH | RESOLVE_NO_XDEV
 
 
 def set_apparmor_exec(proc_fd: int, profile: str) -> None:
-    """Have the next execve(2) change to an AppArmor profile."""
-    for path in ("thread-self/attr/apparmor/exec", "thread-self/attr/exec"):
-        if _write(proc_fd, path, f"exec {profile}", f"AppArmor profile {profile}"):
-            return
-    raise Failure(
-        "set the AppArmor profile", profile, errno.ENOENT, "AppArmor is not enabled on this machine"
-    )
+    """Have the next execve(2) change to an AppArmor profile.
+
+    Args:
+        proc_fd: the root of a procfs.
+        profile: its name.
+
+    Raises:
+        Failure: AppArmor is not enabled, the profile is not loaded, or proc_fd is no procfs.
+    """
+    operation = "set AppArmor profile"
+    try:
+        fd = _open(proc_fd, _APPARMOR_EXEC)
+    except FileNotFoundError:  # before Linux 5.1, AppArmor had the file that is SELinux's, too
+        fd = _open(proc_fd, _EXEC)
+    _write(fd, f"exec {profile}", operation, profile, "AppArmor")
 
 
 def set_selinux_exec(proc_fd: int, label: str) -> None:
-    """Have the next execve(2) change to an SELinux context."""
-    if not _write(proc_fd, "thread-self/attr/exec", label, f"SELinux label {label}"):
-        raise Failure(
-            "set the SELinux label", label, errno.ENOENT, "SELinux is not enabled on this machine"
-        )
+    """Have the next execve(2) change to an SELinux context.
+
+    Raises:
+        Failure: SELinux is not enabled, has no such context, or proc_fd is no procfs.
+    """
+    _write(_open(proc_fd, _EXEC), label, "set SELinux label", label, "SELinux")
 
 
-def _write(proc_fd: int, path: str, text: str, what: str) -> bool:
-    """False where the kernel has no such file, or takes nothing from it."""
+class KeyLabel:
+    """A while in which the keys that are made have an SELinux context; none: as it comes."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+
+    def __enter__(self) -> Self:
+        if self._label:
+            self._set(self._label)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._label:
+            self._set("")
+
+    def _set(self, label: str) -> None:
+        proc = posix.open("/proc", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        try:
+            fd = _open(proc, _KEY_CREATE)
+        finally:
+            posix.close(proc)
+        _write(fd, label, "set SELinux label of keys", self._label, "SELinux")
+
+
+def _open(proc_fd: int, path: str) -> int:
+    fd = openat2(proc_fd, path, posix.O_WRONLY, resolve=_RESOLVE)
+    if file_system_type(fd) != PROC_SUPER_MAGIC:
+        posix.close(fd)
+        raise Failure("open", f"/proc/{path}", errno.EXDEV, "/proc is no procfs")
+    return fd
+
+
+def _write(fd: int, text: str, operation: str, subject: str, module: str) -> None:
+    """Write, and close the descriptor."""
     try:
-        fd = openat2(proc_fd, path, posix.O_WRONLY, resolve=RESOLVE_BENEATH)
-    except Failure as failure:
-        if failure.errno in (errno.ENOENT, errno.EACCES):
-            return False
-        raise
-    try:
-        if file_system_type(fd) != PROC_SUPER_MAGIC:
-            raise Failure("set a label", what, errno.EXDEV, "/proc is no procfs")
         posix.write(fd, text.encode())
     except OSError as error:
-        if error.errno == errno.EINVAL:
-            return False
-        raise Failure("set a label", what, error.errno or 0) from None
+        number = error.errno or 0
+        hints = {
+            errno.EINVAL: f"{module} does not take it: is it enabled on this machine?",
+            errno.ENOENT: "it is not loaded",
+        }
+        raise Failure(operation, subject, number, hints.get(number, "")) from None
     finally:
         posix.close(fd)
-    return True

@@ -14,17 +14,21 @@ import posix
 
 from nsenter.system import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, Failure, openat2
 
-_O_PATH = 0o10000000
+O_PATH = 0o10000000
 _SAFELY = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+_PLAIN = O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
+_NEW = posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 _MOST_LINKS = 40
+_FOLDER_MODE = 0o755
+_FILE_MODE = 0o644
 
 
-def open_in(root: int, path: str, flags: int = _O_PATH) -> int:
+def open_in(root: int, path: str, flags: int = O_PATH) -> int:
     """Open what is at `path` in the root that the descriptor `root` is of."""
     return openat2(root, path or ".", flags, resolve=_SAFELY)
 
 
-def find_in(root: int, path: str, flags: int = _O_PATH) -> int:
+def find_in(root: int, path: str, flags: int = O_PATH) -> int:
     """As `open_in`; -1 where there is nothing."""
     try:
         return open_in(root, path, flags)
@@ -34,106 +38,130 @@ def find_in(root: int, path: str, flags: int = _O_PATH) -> int:
         raise
 
 
-def make_in(root: int, path: str, *, folder: bool, mode: int = 0o755) -> int:
+def make_in(root: int, path: str, *, folder: bool) -> int:
     """Open `path`, having made what of it is missing: folders, and a last file where it is one.
 
-    Every part is made below the descriptor of the one before; a link on the way is followed as it
-    is seen from the root, and one that leads nowhere is followed to where it would lead.
+    A link is followed as it is seen from the root.
     """
     fd = find_in(root, path)
-    if fd >= 0:
-        return fd
-    return _Maker(root, folder, mode).make(path)
+    return fd if fd >= 0 else create_in(root, path, folder=folder)
+
+
+def create_in(root: int, path: str, *, folder: bool) -> int:
+    """As `make_in`, for what is known not to be there.
+
+    Every part is made below the descriptor of the one before; a link that leads nowhere is
+    followed to where it would lead.
+    """
+    return _Maker(root, folder).make(path)
+
+
+def make_plain(root: int, path: str, *, folder: bool) -> int:
+    """As `make_in`, but what is at the path itself has to be a folder or file and no link."""
+    parent, _, name = path.rstrip("/").rpartition("/")
+    fd = make_in(root, parent, folder=True)
+    try:
+        return make_below(fd, name, path, folder=folder)
+    finally:
+        posix.close(fd)
+
+
+def make_below(parent: int, name: str, path: str, *, folder: bool) -> int:
+    """Open what is in a folder, made where it is missing; a link is refused.
+
+    Args:
+        path: for errors.
+    """
+    if name in ("", ".", ".."):
+        raise Failure("make the mount point", path, errno.EINVAL)
+    try:
+        if folder:
+            posix.mkdir(name, _FOLDER_MODE, dir_fd=parent)
+        else:
+            posix.close(posix.open(name, _NEW, _FILE_MODE, dir_fd=parent))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise Failure("make the mount point", path, error.errno or 0) from None
+    return _open_plain(parent, name, path)
+
+
+def _open_plain(parent: int, name: str, path: str) -> int:
+    try:
+        fd = posix.open(name, _PLAIN, dir_fd=parent)
+    except OSError as error:
+        raise Failure("open the mount point", path, error.errno or 0) from None
+    if stat.S_ISLNK(posix.fstat(fd).st_mode):
+        posix.close(fd)
+        why = f"{path} is a symbolic link in the root"
+        raise Failure("open the mount point", path, errno.ELOOP, why)
+    return fd
 
 
 class _Maker:
-    def __init__(self, root: int, folder: bool, mode: int) -> None:
+    """Walks along one path.
+
+    Attributes:
+        _names: what is left of it.
+        _done: where we are, without links.
+        _here: a descriptor of it.
+    """
+
+    def __init__(self, root: int, folder: bool) -> None:
         self._root = root
         self._folder = folder
-        self._mode = mode
         self._links = 0
+        self._names: list[str] = []
+        self._done: list[str] = []
+        self._here = -1
 
     def make(self, path: str) -> int:
-        names = [name for name in path.split("/") if name not in ("", ".")]
-        here = posix.dup(self._root)
-        done: list[str] = []
+        self._names = _parts(path)
+        self._here = posix.dup(self._root)
         try:
-            while names:
-                name = names.pop(0)
-                if name == "..":
-                    done = done[:-1]
-                    here = self._replace(here, open_in(self._root, "/".join(done)))
-                    continue
-                target = self._dangling(here, name)
-                if target is not None:
-                    names = [n for n in target.split("/") if n not in ("", ".")] + names
-                    if target.startswith("/"):
-                        done = []
-                        here = self._replace(here, posix.dup(self._root))
-                    continue
-                done.append(name)
-                here = self._replace(here, self._step(here, name, done, last=not names))
+            while self._names:
+                self._step(self._names.pop(0))
         except BaseException:
-            posix.close(here)
+            posix.close(self._here)
             raise
-        return here
+        return self._here
 
-    @staticmethod
-    def _replace(old: int, new: int) -> int:
-        posix.close(old)
-        return new
+    def _step(self, name: str) -> None:
+        if name == "..":
+            self._done = self._done[:-1]
+            self._go(open_in(self._root, "/".join(self._done)))
+            return
+        link = self._link(name)
+        if link is not None:
+            self._names[:0] = _parts(link)
+            if link.startswith("/"):
+                self._done = []
+                self._go(posix.dup(self._root))
+            return
+        self._done.append(name)
+        folder = self._folder or bool(self._names)
+        self._go(make_below(self._here, name, "/" + "/".join(self._done), folder=folder))
 
-    def _dangling(self, here: int, name: str) -> str | None:
+    def _go(self, fd: int) -> None:
+        posix.close(self._here)
+        self._here = fd
+
+    def _link(self, name: str) -> str | None:
         """What a link says; None where there is none."""
         try:
-            target = posix.readlink(name, dir_fd=here)
+            target = posix.readlink(name, dir_fd=self._here)
         except OSError:
             return None
         self._links += 1
         if self._links > _MOST_LINKS:
-            raise Failure("resolve", name, errno.ELOOP)
+            raise Failure("make the mount point", name, errno.ELOOP)
         return target
 
-    def _step(self, here: int, name: str, done: list[str], *, last: bool) -> int:
-        path = "/" + "/".join(done)
-        try:
-            if last and not self._folder:
-                flags = posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC
-                posix.close(posix.open(name, flags | posix.O_NOFOLLOW, 0o644, dir_fd=here))
-            else:
-                posix.mkdir(name, self._mode, dir_fd=here)
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise Failure("make the mount point", path, error.errno or 0) from None
-        flags = _O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
-        if not last:
-            flags |= posix.O_DIRECTORY
-        try:
-            fd = posix.open(name, flags, dir_fd=here)
-        except OSError as error:
-            raise Failure("open the mount point", path, error.errno or 0) from None
-        if stat.S_ISLNK(posix.fstat(fd).st_mode):  # put there just now
-            posix.close(fd)
-            raise Failure("open the mount point", path, errno.ELOOP)
-        return fd
+
+def _parts(path: str) -> list[str]:
+    return [name for name in path.split("/") if name not in ("", ".")]
 
 
 def is_folder(fd: int) -> bool:
     """Whether a descriptor is of a directory."""
     return stat.S_ISDIR(posix.fstat(fd).st_mode)
-
-
-def is_link(root: int, path: str) -> bool:
-    """Whether the last part of a path is a symbolic link."""
-    folder, _, name = path.rstrip("/").rpartition("/")
-    parent = find_in(root, folder or ".")
-    if parent < 0:
-        return False
-    try:
-        mode = posix.lstat(name, dir_fd=parent).st_mode if name else 0
-    except OSError:
-        return False
-    finally:
-        posix.close(parent)
-    return stat.S_ISLNK(mode)

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 
-from libcontainer import plainjson
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
-from libcontainer.pyrunc.options import UsageError
+from libcontainer.pyrunc.root import make_private, may_lack_cgroups, state_root
+from nsenter import plainjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,113 +16,85 @@ if TYPE_CHECKING:
 
     from libcontainer.configs import Config
     from libcontainer.pyrunc.log import Log
-    from libcontainer.pyrunc.options import Line
-
-_ALL_IDS = 2**32 - 1
-
-
-def default_root() -> str:
-    """Where containers' state is, unless --root says so: on a tmpfs, gone with the machine."""
-    if os.geteuid() == 0 and not _in_user_namespace():
-        return "/run/pyrunc"
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if runtime:
-        return f"{runtime}/pyrunc"
-    if os.geteuid() == 0:
-        return "/run/pyrunc"
-    return f"/tmp/pyrunc-{os.geteuid()}"
-
-
-def _in_user_namespace() -> bool:
-    try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
-            return file.read().split() != ["0", "0", str(_ALL_IDS)]
-    except OSError:
-        return False
 
 
 class Context:
     """One call of pyrunc.
 
     Args:
-        line: the parsed command line.
+        given: pyrunc's own options.
+        options: the command's, by key.
+        arguments: the command's; the first is a container's id, where it takes one.
         log: where to tell.
+
+    Attributes:
+        root: the folder of all containers' state, absolute.
     """
 
-    def __init__(self, line: Line, log: Log) -> None:
-        self.line = line
+    def __init__(
+        self, given: dict[str, Any], options: dict[str, Any], arguments: list[str], log: Log
+    ) -> None:
+        self._given = given
+        self.options = options
+        self._arguments = arguments
         self.log = log
-        self.options = line.options
-        self._globals = line.globals
-        root = line.globals["root"]
-        self.root = os.path.abspath(root) if root else default_root()
+        self.root = state_root(given["root"])
 
     @property
     def id(self) -> str:
         """The container's."""
-        return self.line.arguments[0]
+        return self._arguments[0]
 
     @property
     def words(self) -> list[str]:
         """The arguments behind the id."""
-        return list(self.line.arguments[1:])
+        return self._arguments[1:]
 
     def container(self) -> Container:
         """The one that the line names. Raises ContainerError where there is none."""
         return Container.load(self.root, self.id)
 
-    def check_root(self) -> None:
-        """In a folder where everybody may write, the root has to be ours alone."""
-        if os.geteuid() == 0 or self._globals["root"]:
-            return
-        try:
-            os.mkdir(self.root, 0o700)
-        except FileExistsError:
-            status = os.lstat(self.root)
-            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-                raise ContainerError(f"{self.root} is not this user's alone; use --root") from None
+    def make_root(self) -> None:
+        """See that there is a folder for a new container's state."""
+        if not self._given["root"]:
+            make_private(self.root)
 
-    def is_rootless(self) -> bool:
-        """Whether cgroups may be out of reach."""
-        word = self._globals["rootless"]
-        if word not in ("true", "false", "auto"):
-            raise UsageError(f"--rootless {word!r}: expected true, false or auto")
-        if word != "auto":
-            return bool(word == "true")
-        return os.geteuid() != 0 or _in_user_namespace()
-
-    def convert(self, spec: Any, bundle: str) -> Config:
+    def convert(self, spec: dict[str, Any], bundle: str) -> Config:
         """config.json as a Config, with what the options say besides."""
         from libcontainer.specconv import config_from_spec
 
+        systemd = self._given["systemd_cgroup"]
         return config_from_spec(
             spec,
             id=self.id,
             bundle=bundle,
-            systemd_cgroup=self._globals["systemd_cgroup"],
+            systemd_cgroup=systemd,
             no_pivot_root=self.options["no_pivot"],
             no_new_keyring=self.options["no_new_keyring"],
             rootless_euid=os.geteuid() != 0,
-            rootless_cgroups=self.is_rootless(),
+            rootless_cgroups=may_lack_cgroups(self._given["rootless"], systemd=systemd),
         )
 
 
 def read_json(path: str) -> Any:
     """A JSON file. Raises ContainerError where it is none."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        text = file.read()
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return plainjson.loads(file.read())
-    except OSError as error:
-        raise ContainerError(f"{path}: {error.strerror}") from None
+        return plainjson.loads(text)
     except ValueError as error:
         raise ContainerError(f"{path}: {error}") from None
 
 
-def read_bundle(folder: str) -> Any:
-    """The config.json of a bundle."""
+def read_bundle(folder: str) -> dict[str, Any]:
+    """The config.json of a bundle. Raises ContainerError where there is none."""
     path = os.path.join(folder, "config.json")
-    if not os.path.exists(path):
+    try:
+        spec = read_json(path)
+    except FileNotFoundError:
         raise ContainerError(
             f"JSON specification file {path} not found; `pyrunc spec` writes one to start from"
-        )
-    return read_json(path)
+        ) from None
+    if not isinstance(spec, dict):
+        raise ContainerError(f"{path}: not an object")
+    return spec

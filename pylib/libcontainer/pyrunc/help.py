@@ -1,78 +1,136 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Help and completion: an argparse parser made of the table in libcontainer.pyrunc.options."""
+"""Help, in the form of runc's, and completion: both made of libcontainer.pyrunc.options."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from libcontainer.pyrunc.options import COMMANDS, FLAG, GLOBAL, MANY, NUMBER, Command, Option
+from libcontainer.pyrunc.options import (
+    COMMANDS,
+    FLAG,
+    GLOBAL,
+    MANY,
+    NUMBERS,
+    TIME,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-_DESCRIPTION = """\
-Run containers from OCI bundles: folders with a config.json and a root file system.
+    from libcontainer.pyrunc.options import Option
 
-  pyrunc spec; pyrunc run mycontainer             in a bundle
-  pyrunc run --rootfs / box -- sh                 without one: the host's root, read-only
+_PYRUNC = """\
+NAME:
+   pyrunc - Open Container Initiative runtime
+
+It runs containers from OCI bundles, folders with a config.json and a root file system, as runc
+does and with runc's command line; and for people, without a bundle:
+
+    # pyrunc run --rootfs / box -- sh
+
+USAGE:
+   pyrunc [global options] command [command options] [arguments...]
 """
+_MORE = {
+    "run": """\
+DESCRIPTION:
+   In a bundle, process.args of its config.json is run. With --rootfs there is none: what is
+given behind the container's name is run in that folder, or in the host's own root, read-only.
 
-
-def parser() -> argparse.ArgumentParser:
-    """The parser of everything."""
-    top = argparse.ArgumentParser(
-        prog="pyrunc",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-    )
-    _add(top, GLOBAL)
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for name, command in COMMANDS.items():
-        sub = commands.add_parser(
-            name, prog=f"pyrunc {name}", help=command.help, description=command.help, add_help=False
-        )
-        _add(sub, (*command.options, GLOBAL[-1]))
-        _add_arguments(sub, command)
-    return top
-
-
-def _add(target: argparse.ArgumentParser, options: Sequence[Option]) -> None:
-    for option in options:
-        names = [f"-{option.short}"] if option.short else []
-        more: dict[str, Any] = {"action": "store_true"}
-        if option.kind != FLAG:
-            more = {"metavar": "N" if option.kind == NUMBER else "VALUE"}
-        if option.kind == MANY:
-            more["action"] = "append"
-        target.add_argument(*names, f"--{option.name}", help=option.help, **more)
-
-
-def _add_arguments(target: argparse.ArgumentParser, command: Command) -> None:
-    for argument in command.arguments:
-        name = argument.rstrip("…?")
-        counts = {"…": argparse.REMAINDER, "?": "?"}
-        added = target.add_argument(name, metavar=name.upper(), nargs=counts.get(argument[-1]))
-        if name == "container-id":
-            added.completer = _container_ids  # type: ignore[attr-defined]
-
-
-def _container_ids(prefix: str, **_: object) -> list[str]:
-    from libcontainer.container import list_containers
-    from libcontainer.pyrunc.context import default_root
-
-    return [id for id in list_containers(default_root()) if id.startswith(prefix)]
+EXAMPLES:
+    # pyrunc spec && pyrunc run web
+    # pyrunc run --rootfs ./alpine --rw --volume $PWD:/src box -- sh -c 'ls /src'
+    # pyrunc run --rootfs / --network host box
+""",
+    "exec": """\
+EXAMPLE:
+    # pyrunc exec web ps
+""",
+    "kill": """\
+EXAMPLE:
+    # pyrunc kill web KILL
+""",
+    "update": """\
+DESCRIPTION:
+   What is not named stays as it is. The file of --resources is as linux.resources of config.json:
+{"memory": {"limit": 0, "reservation": 0, "swap": 0},
+ "cpu": {"shares": 0, "quota": 0, "period": 0, "cpus": "", "mems": ""},
+ "blockIO": {"weight": 0}, "pids": {"limit": 0}}; with it, all other options are ignored.
+""",
+}
 
 
 def text(command: str = "") -> str:
     """The help of a command, or of all."""
-    top = parser()
     if not command:
-        return top.format_help()
-    subparsers = next(a for a in top._actions if isinstance(a, argparse._SubParsersAction))
-    found: argparse.ArgumentParser = subparsers.choices[command]
-    return found.format_help()
+        names = ((name, entry[0]) for name, entry in COMMANDS.items())
+        return f"{_PYRUNC}\nCOMMANDS:\n{_table(names)}\nGLOBAL OPTIONS:\n{_options(GLOBAL)}"
+    summary, arguments, _, _, _, options = COMMANDS[command]
+    usage = f"pyrunc {command} {arguments}".rstrip()
+    parts = [f"NAME:\n   pyrunc {command} - {summary}\n", f"USAGE:\n   {usage}\n"]
+    if command in _MORE:
+        parts.append(_MORE[command])
+    if options:
+        parts.append(f"OPTIONS:\n{_options(options)}")
+    return "\n".join(parts)
+
+
+def _options(options: Iterable[Option]) -> str:
+    return _table((_names(option), _with_default(option)) for option in options)
+
+
+def _names(option: Option) -> str:
+    name, letter, kind, _, _ = option
+    value = "" if kind == FLAG else " value"
+    return f"--{name}{value}, -{letter}{value}" if letter else f"--{name}{value}"
+
+
+def _with_default(option: Option) -> str:
+    _, _, kind, default, line = option
+    shown = f"{default:g}s" if kind == TIME else default
+    return f"{line} (default: {shown})" if default and "default:" not in line else line
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows)
+    return "".join(f"   {name:{width}}  {line}\n" for name, line in rows)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The table as argparse has it, for completion."""
+    top = argparse.ArgumentParser(prog="pyrunc", add_help=False)
+    _add(top, GLOBAL)
+    commands = top.add_subparsers(metavar="COMMAND", dest="command")
+    for name, (summary, arguments, least, most, _, options) in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary)
+        _add(sub, options)
+        if least or most != 0:
+            counted = sub.add_argument("container", help=arguments)
+            counted.completer = _container_ids  # type: ignore[attr-defined]
+        if most is None:
+            sub.add_argument("words", nargs=argparse.REMAINDER)
+        elif most > 1:
+            sub.add_argument("signal", nargs="?")
+    return top
+
+
+def _add(target: argparse.ArgumentParser, options: Sequence[Option]) -> None:
+    for name, letter, kind, _, line in options:
+        names = [f"-{letter}"] if letter else []
+        more: dict[str, Any] = {"action": "store_true"} if kind == FLAG else {}
+        if kind in (MANY, NUMBERS):
+            more = {"action": "append"}
+        target.add_argument(*names, f"--{name}", help=line.replace("%", "%%"), **more)
+
+
+def _container_ids(prefix: str, parsed_args: Any = None, **_: object) -> list[str]:
+    from libcontainer.container import list_containers
+    from libcontainer.pyrunc.root import state_root
+
+    ids = list_containers(state_root(getattr(parsed_args, "root", None) or ""))
+    return [id for id in ids if id.startswith(prefix)]
 
 
 def complete() -> None:

@@ -28,7 +28,6 @@ _PATH = os.path.join(
 _MAGIC = b"pyrunc image 1\n"
 
 
-
 class _Finder:
     """Finds the modules of the image whose sources have not changed."""
 

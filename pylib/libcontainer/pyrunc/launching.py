@@ -8,6 +8,7 @@ import os
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
 from libcontainer.process import Process
+from libcontainer.pyrunc.supervise import Aborted, abort_on_signals
 from libcontainer.specconv import process_from_spec
 
 TYPE_CHECKING = False
@@ -16,139 +17,232 @@ if TYPE_CHECKING:
 
     from libcontainer.configs import ProcessConfig
     from libcontainer.pyrunc.context import Context
+    from libcontainer.pyrunc.notify import Proxy
     from libcontainer.pyrunc.tty import Terminal
 
 _KILLED = 128
+_SIGKILL = 9
+_FIRST_OTHER_FD = 3
 
 
-def make_container(context: Context, spec: Any, bundle: str) -> Launched:
-    """A new container of a config.json, and the process that is to be its first."""
-    context.check_root()
-    config = context.convert(spec, bundle)
-    if not isinstance(spec.get("process"), dict):
-        raise ContainerError("config.json has no process")
-    process = process_from_spec(spec["process"])
-    container = Container.create(context.root, context.id, config, bundle=bundle)
-    return Launched(context, container, process, init=True)
-
-
-def _activation() -> tuple[int, list[str]]:
-    """Descriptors that systemd has passed us for the container (sd_listen_fds(3))."""
-    count = os.environ.get("LISTEN_FDS", "")
-    if not count.isdecimal() or os.environ.get("LISTEN_PID", str(os.getpid())) != str(os.getpid()):
-        return 0, []
-    names = os.environ.get("LISTEN_FDNAMES")
-    # The process is number 1 in its container, as a rule; runc says so, too.
-    told = [f"LISTEN_FDS={count}", "LISTEN_PID=1"]
-    return int(count), [*told, f"LISTEN_FDNAMES={names}"] if names else told
-
-
-class Launched:
-    """One process of a container, started by this command.
+class Launch:
+    """The start of a process.
 
     Args:
-        init: whether it is the container's first.
+        context: the command.
+        config: of the process.
+        detach: whether the command ends when the process runs.
+
+    Raises:
+        ContainerError: a terminal is asked for and cannot be, or a descriptor that is to be kept
+            is not open.
     """
 
-    def __init__(
-        self, context: Context, container: Container, config: ProcessConfig, *, init: bool
-    ) -> None:
+    def __init__(self, context: Context, config: ProcessConfig, *, detach: bool) -> None:
+        options = context.options
+        _check_terminal(config.terminal, detach, options["console_socket"])
         self._context = context
-        self._container = container
-        self._options = context.options
-        self._init = init
-        activated, env = _activation() if init else (0, [])
-        self._config = config.replace(env=(*config.env, *env))
-        self._preserve = self._options["preserve_fds"] + activated
-        self._process: Process | None = None
+        self._options = options
+        self._config = config
+        self._detach = detach
+        self._preserve: int = options["preserve_fds"]
+        _check_preserved(self._preserve, _FIRST_OTHER_FD)
 
-    def start(self, console_socket: str | int | None) -> Process:
-        """Start it. A new container whose init cannot be started is taken away again."""
+    def further(self, container: Container) -> int:
+        """Run a process in a container that runs (`exec`); returns the exit status."""
+        return self._from_start_to_end(container, first=False)
+
+    def first(self, container: Container, *, begin: bool, proxy: Proxy | None = None) -> int:
+        """Start a container's first process; returns the exit status.
+
+        Args:
+            begin: whether it is to run at once, not to wait for `start`.
+            proxy: of what it tells to a service manager.
+        """
+        self._activate()
         try:
-            self._process = Process(
-                self._config,
-                preserve_fds=self._preserve,
-                console_socket=console_socket,
-                pidfd_socket=self._options["pidfd_socket"],
-                init=self._init,
-                cgroup=self._options.get("cgroup") or "",
-                forked=True,
-            )
-            self._container.start(self._process)
+            status = self._from_start_to_end(container, first=True, begin=begin, proxy=proxy)
         except BaseException:
-            if self._init:
-                self._container.kill_and_destroy()
+            discard(container)
             raise
-        return self._process
+        if not self._detach and not self._options["keep"]:
+            discard(container)
+        return status
 
-    def write_pid_file(self) -> None:
-        """The pid, where --pid-file asks for it: whole, or not there."""
-        path = self._options["pid_file"]
-        if not path or self._process is None:
+    def _activate(self) -> None:
+        """Sockets that systemd has passed us are the container's (sd_listen_fds(3)). They stand
+        before those that are to be kept besides."""
+        count = os.environ.get("LISTEN_FDS", "")
+        if not count.isdecimal() or os.environ.get("LISTEN_PID") != str(os.getpid()):
             return
-        folder, name = os.path.split(path)
-        temporary = os.path.join(folder, f".{name}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        fd = os.open(temporary, flags, 0o666)
+        names = os.environ.get("LISTEN_FDNAMES")
+        # The process is number 1 in its container, as a rule; runc says so, too.
+        told = [f"LISTEN_FDS={count}", "LISTEN_PID=1"]
+        if names:
+            told.append(f"LISTEN_FDNAMES={names}")
+        _check_preserved(self._preserve, _FIRST_OTHER_FD + int(count))
+        self._preserve += int(count)
+        self._config = self._config.replace(env=(*self._config.env, *told))
+
+    def _from_start_to_end(
+        self, container: Container, *, first: bool, begin: bool = False, proxy: Proxy | None = None
+    ) -> int:
+        terminal = self._terminal()
+        abort_on_signals()
+        process = self._process(terminal, first)
         try:
-            os.write(fd, str(self._process.pid).encode())
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
+            try:
+                container.start(process)
+                write_pid_file(self._options["pid_file"], process.pid)
+                if terminal:
+                    terminal.receive()
+                if begin:
+                    container.exec()
+                return self._to_end(process, terminal, proxy, first)
+            finally:
+                if terminal:
+                    terminal.close()
+        except BaseException as error:
+            if process.pid:
+                process.signal(_SIGKILL)
+                process.wait()
+            if isinstance(error, Aborted):
+                raise ContainerError(f"aborted by signal {error.number}") from None
+            raise
 
-    def run(self) -> int:
-        """Start it, have it run, and wait for its end unless detached."""
-        detach, socket = self._options["detach"], self._options["console_socket"]
-        self._check_terminal(detach, socket)
-        terminal = self._terminal() if self._config.terminal and not socket else None
-        try:
-            process = self.start(terminal.socket if terminal else socket)
-            return self._go_on(process, terminal, detach)
-        finally:
-            if terminal:
-                terminal.close()
-
-    def _check_terminal(self, detach: bool, socket: str | None) -> None:
-        problem = ""
-        if self._config.terminal and detach and not socket:
-            problem = "cannot allocate tty if pyrunc will detach without setting console socket"
-        elif socket and not self._config.terminal:
-            problem = "cannot use console socket if pyrunc will not allocate a terminal"
-        elif socket and not detach:
-            problem = "cannot use console socket if pyrunc will not detach"
-        if problem:
-            if self._init:
-                self._container.kill_and_destroy()
-            raise ContainerError(problem)
-
-    def _terminal(self) -> Terminal:
+    def _terminal(self) -> Terminal | None:
+        if not self._config.terminal or self._detach:
+            return None
         from libcontainer.pyrunc.tty import Terminal
 
         return Terminal()
 
-    def _go_on(self, process: Process, terminal: Terminal | None, detach: bool) -> int:
-        try:
-            self.write_pid_file()
-            if terminal:
-                terminal.receive()
-            if self._init:
-                self._container.exec()
-            if detach:
-                return 0
-            return self._wait(process, terminal)
-        except BaseException:
-            process.signal(9)
-            process.wait()
-            if self._init:
-                self._container.kill_and_destroy()
-            raise
+    def _process(self, terminal: Terminal | None, first: bool) -> Process:
+        socket = self._options["console_socket"] or None
+        return Process(
+            self._config,
+            preserve_fds=self._preserve,
+            console_socket=terminal.socket if terminal else socket,
+            pidfd_socket=self._options["pidfd_socket"] or None,
+            init=first,
+            cgroup=self._options.get("cgroup", ""),
+            # A second interpreter's boot would be half of what this command takes.
+            forked=True,
+        )
 
-    def _wait(self, process: Process, terminal: Terminal | None) -> int:
-        from libcontainer.pyrunc.supervise import supervise
+    def _to_end(
+        self, process: Process, terminal: Terminal | None, proxy: Proxy | None, first: bool
+    ) -> int:
+        if self._detach:
+            if proxy:
+                proxy.wait_until_ready(process.pid)
+            return 0
+        from libcontainer.pyrunc.supervise import Supervisor
 
-        adopt = self._init and not self._options["no_subreaper"]
-        status = supervise(process, terminal, adopt=adopt)
+        adopt = not self._options.get("no_subreaper")
+        supervisor = Supervisor(process, terminal, adopt=adopt)
+        if proxy:
+            supervisor.watch.add(proxy.fileno(), lambda: _pass_on(proxy, process.pid))
+        returncode = supervisor.wait()
         process.close()
-        if self._init and not self._options["keep"]:
-            self._container.kill_and_destroy()
-        return status if status >= 0 else _KILLED - status
+        return returncode if returncode >= 0 else _KILLED - returncode
+
+
+def _pass_on(proxy: Proxy, pid: int) -> None:
+    proxy.pass_on(pid)
+
+
+def launch_new(context: Context, spec: dict[str, Any], bundle: str, *, begin: bool) -> int:
+    """Make a container of a config.json and start its first process; returns the exit status.
+
+    Args:
+        bundle: the folder that paths of the configuration are relative to; "": the container's
+            own, where the configuration is kept for `exec`.
+        begin: whether the process is to run at once, not to wait for `start`.
+    """
+    from libcontainer.pyrunc import notify
+
+    if not isinstance(spec.get("process"), dict):
+        raise ContainerError("config.json has no process to run: `process` is missing")
+    folder = f"{context.root}/{context.id}"
+    notified = bool(notify.manager_address())
+    if notified:
+        spec = dict(spec)
+        notify.add_to_spec(spec, folder)
+    detach = not begin or context.options["detach"]
+    launch = Launch(context, process_from_spec(spec["process"]), detach=detach)
+    config = context.convert(spec, bundle or folder)
+    context.make_root()
+    container = Container.create(context.root, context.id, config, bundle=bundle or folder)
+    try:
+        if not bundle:
+            _keep_spec(spec, folder)
+        if notified:
+            notify.make_folder(folder)
+        proxy = notify.Proxy(folder) if notified and begin else None
+    except BaseException:
+        discard(container)
+        raise
+    return launch.first(container, begin=begin, proxy=proxy)
+
+
+def _keep_spec(spec: dict[str, Any], folder: str) -> None:
+    from nsenter import plainjson
+
+    with open(f"{folder}/config.json", "x", encoding="ascii") as file:
+        file.write(plainjson.dumps(spec))
+
+
+def discard(container: Container) -> None:
+    """Take a container away, whatever it is doing."""
+    remove_extras(container)
+    container.kill_and_destroy()
+
+
+def remove_extras(container: Container) -> None:
+    """Take away what commands have put into the folder of its state."""
+    if os.path.exists(f"{container.root_folder}/notify"):
+        from libcontainer.pyrunc.notify import remove_folder
+
+        remove_folder(container.root_folder)
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """The pid, where a path is given: whole, or not there."""
+    if not path:
+        return
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    fd = os.open(temporary, flags, 0o666)
+    try:
+        os.write(fd, str(pid).encode())
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(fd)
+
+
+def _check_terminal(terminal: bool, detach: bool, socket: str) -> None:
+    if terminal and detach and not socket:
+        raise ContainerError(
+            "cannot allocate tty if pyrunc will detach without setting console socket"
+        )
+    if socket and not (terminal and detach):
+        raise ContainerError("cannot use console socket if pyrunc will not detach or allocate tty")
+
+
+def _check_preserved(count: int, first: int) -> None:
+    for fd in range(first, first + count):
+        try:
+            # What is closed on exec is no caller's: Python's own, opened since.
+            is_there = os.get_inheritable(fd)
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise ContainerError(
+                f"unable to stat preserved-fd {fd - first + 1} (of {count}): "
+                f"file descriptor {fd} is not open"
+            )

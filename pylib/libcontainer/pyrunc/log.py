@@ -1,35 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log, in the two forms that runc has and that its callers read."""
+"""The log, in the forms that runc's has and that its callers read (logrus' text and JSON)."""
 
 from __future__ import annotations
 
 import os
 import time
 
-from libcontainer import plainjson
+from nsenter import plainjson
 
 _STDERR = 2
+_COLORS = {"error": 31, "warning": 33, "debug": 37}
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/@^+")
+_STARTED = time.monotonic()
 
 
 class Log:
     """Where to tell what happens.
 
+    The file is opened for each line: a container's --preserve-fds counts the descriptors that its
+    caller has opened, and none of ours is to be among them.
+
     Args:
         path: a file to append to; "": standard error.
         format: "text" or "json".
         debug: whether debug lines are wanted.
+
+    Raises:
+        OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: str, format: str, debug: bool) -> None:
+    def __init__(self, path: str = "", format: str = "text", debug: bool = False) -> None:
         self._path = path
         self._format = format
         self._debug = debug
+        if path:
+            os.close(self._open())
 
     def error(self, message: str) -> None:
         """An error; to standard error in any case."""
         self._write("error", message)
         if self._path:
-            os.write(_STDERR, f"{message}\n".encode("utf-8", "surrogateescape"))
+            _put(_STDERR, message)
 
     def warning(self, message: str) -> None:
         """Something that a person may want to know."""
@@ -40,19 +51,41 @@ class Log:
         if self._debug:
             self._write("debug", message)
 
-    def _write(self, level: str, message: str) -> None:
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        if self._format == "json":
-            line = plainjson.dumps({"level": level, "msg": message, "time": now})
-        else:
-            line = f'time="{now}" level={level} msg={plainjson.dumps(message)}'
-        data = f"{line}\n".encode("utf-8", "surrogateescape")
-        if not self._path:
-            os.write(_STDERR, data)
-            return
+    def _open(self) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        fd = os.open(self._path, flags, 0o644)
+        return os.open(self._path, flags, 0o644)
+
+    def _write(self, level: str, message: str) -> None:
+        if not self._path:
+            for_a_person = self._format == "text" and os.isatty(_STDERR)
+            _put(_STDERR, _colored(level, message) if for_a_person else self._line(level, message))
+            return
+        fd = self._open()
         try:
-            os.write(fd, data)
+            _put(fd, self._line(level, message))
         finally:
             os.close(fd)
+
+    def _line(self, level: str, message: str) -> str:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        if self._format == "json":
+            return plainjson.dumps({"level": level, "msg": message, "time": now})
+        return f'time="{now}" level={level} msg={_quoted(message)}'
+
+
+def _put(fd: int, line: str) -> None:
+    os.write(fd, f"{line}\n".encode("utf-8", "surrogateescape"))
+
+
+def _colored(level: str, message: str) -> str:
+    age = int(time.monotonic() - _STARTED)
+    return f"\x1b[{_COLORS[level]}m{level[:4].upper()}\x1b[0m[{age:04d}] {message:<44} "
+
+
+def _quoted(text: str) -> str:
+    """Quoted where it is more than a word."""
+    if text and _PLAIN.issuperset(text):
+        return text
+    escapes: dict[int, str] = {i: f"\\x{i:02x}" for i in (*range(0x20), 0x7F)}
+    escapes |= {ord(c): f"\\{e}" for c, e in (("\n", "n"), ("\t", "t"), ("\r", "r"))}
+    return f'"{text.translate({**escapes, 0x22: chr(92) + chr(34), 0x5C: chr(92) * 2})}"'

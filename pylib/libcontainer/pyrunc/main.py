@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pyrunc command: parses the line, runs the command's module, and tells what went wrong.
 
-The exit status is 1 for what went wrong, 255 where `exec` could not execute, and of `run` and
-`exec` the process's own.
+The exit status is 1 for what went wrong, 255 where `exec` could not execute, 3 where there is no
+such command, and of `run` and `exec` in the foreground the process's own. All as runc's.
 """
 
 from __future__ import annotations
@@ -12,76 +12,142 @@ import sys
 
 from libcontainer.errors import ConfigError, ContainerError
 from libcontainer.pyrunc.log import Log
-from libcontainer.pyrunc.options import UsageError, parse
+from libcontainer.pyrunc.options import COMMANDS, UsageError, parse_command, parse_globals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
-    from libcontainer.pyrunc.options import Line
-
-_VERSION = "0.1.0"
-_SPEC = "1.2.0"
 _FAILED = 1
+_NO_SUCH_COMMAND = 3
+_INTERRUPTED = 130
 _EXEC_FAILED = 255
 _COMPLETION = "_ARGCOMPLETE"
-
-
-def main() -> NoReturn:
-    """The entry point. Does not return: what an interpreter does at its end takes a millisecond."""
-    if _COMPLETION in os.environ:
-        from libcontainer.pyrunc.help import complete
-
-        complete()
-    status = _FAILED
-    try:
-        status = run(sys.argv[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        pass
-    except BaseException as error:  # a fault of ours: os._exit would hide it
-        sys.excepthook(type(error), error, error.__traceback__)
-    sys.stderr.flush()
-    os._exit(status)
-
-
-def run(words: list[str]) -> int:
-    """Do what a command line says; returns the exit status."""
-    try:
-        line = parse(words)
-    except UsageError as error:
-        os.write(2, f"pyrunc: {error}; see pyrunc --help\n".encode())
-        return _FAILED
-    if line.globals["version"]:
-        print(f"pyrunc version {_VERSION}\nspec: {_SPEC}\npython: {sys.version.split()[0]}")
-        return 0
-    if not line.command or line.globals["help"] or line.options["help"]:
-        from libcontainer.pyrunc.help import text
-
-        print(text(line.command), end="")
-        return 0
-    return _execute(line)
-
-
-def _execute(line: Line) -> int:
-    log = Log(line.globals["log"] or "", line.globals["log_format"], line.globals["debug"])
-    if line.globals["log_format"] not in ("text", "json"):
-        log.error(f"unknown log-format {line.globals['log_format']!r}: text or json")
-        return _FAILED
-    from libcontainer.pyrunc.context import Context
-
-    name = f"libcontainer.pyrunc.commands.{line.command}_command"
-    try:
-        module = __import__(name, fromlist=["execute"])
-        status: int = module.execute(Context(line, log))
-    except (ConfigError, ContainerError, UsageError, OSError, RuntimeError) as error:
-        log.error(f"{_PREFIXES.get(line.command, '')}{error}")
-        return _EXEC_FAILED if line.command == "exec" else _FAILED
-    return status
-
-
+_HELP = ("help", "h")
 _PREFIXES = {
     "run": "pyrunc run failed: ",
     "create": "pyrunc create failed: ",
     "exec": "exec failed: ",
 }
+
+
+def main(before_leaving: Callable[[], None] = lambda: None) -> NoReturn:
+    """The entry point; does not return.
+
+    Args:
+        before_leaving: called when the command is done.
+    """
+    if _COMPLETION in os.environ:
+        from libcontainer.pyrunc.help import complete
+
+        complete()
+    status = run(sys.argv[1:])
+    before_leaving()
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End now: what an interpreter does at its end takes a millisecond."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        status = status or _FAILED
+    os._exit(status)
+
+
+def run(words: list[str]) -> int:
+    """Do what a command line says; returns the exit status."""
+    log = Log()
+    command = ""
+    try:
+        given, rest = parse_globals(words)
+        log = _log(given)
+        command, *words = rest or [""]
+        if given["version"]:
+            return _print_version()
+        if given["help"] or not command or command in _HELP:
+            return _print_help(log, words[0] if command in _HELP and words else "")
+        if command not in COMMANDS:
+            return _no_such_command(log, command)
+        options, arguments = parse_command(command, words)
+        if options["help"]:
+            return _print_help(log, command)
+        return _execute(command, given, options, arguments, log)
+    except UsageError as error:
+        return _show_usage(log, error)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # nobody reads what we say
+        return _FAILED
+    except (ConfigError, ContainerError, OSError, RuntimeError) as error:
+        log.error(f"{_PREFIXES.get(command, '')}{_words(error)}")
+    except Exception as error:  # a fault of ours
+        log.error(f"{_PREFIXES.get(command, '')}internal error: {type(error).__name__}: {error}")
+        sys.excepthook(type(error), error, error.__traceback__)
+    return _EXEC_FAILED if command == "exec" else _FAILED
+
+
+def _execute(
+    command: str, given: dict[str, Any], options: dict[str, Any], arguments: list[str], log: Log
+) -> int:
+    from libcontainer.pyrunc.context import Context
+
+    context = Context(given, options, arguments, log)
+    log.debug(f"pyrunc {command} {' '.join(arguments)}: state in {context.root}")
+    module = __import__(f"libcontainer.pyrunc.commands.{command}_command", fromlist=["execute"])
+    status: int = module.execute(context)
+    log.debug(f"pyrunc {command}: {status}")
+    return status
+
+
+def _log(given: dict[str, Any]) -> Log:
+    form = given["log_format"]
+    if form not in ("text", "json"):
+        raise ContainerError(f"invalid log-format: {form}")
+    try:
+        return Log(given["log"], form, given["debug"])
+    except OSError as error:
+        raise ContainerError(f"open {given['log']}: {_words(error)}") from None
+
+
+def _words(error: Exception) -> str:
+    """What an error says, without the number that Python puts before it."""
+    if type(error).__str__ is not OSError.__str__ or not isinstance(error, OSError):
+        return str(error)
+    if error.strerror is None:
+        return str(error)
+    what = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+    return f"{what}: {error.strerror}" if what else error.strerror
+
+
+def _print_version() -> int:
+    from libcontainer.specconv.features import features
+    from nsenter import __version__
+
+    print(f"pyrunc version {__version__}\nspec: {features()['ociVersionMax']}")
+    print(f"python: {sys.version.split()[0]}")
+    return 0
+
+
+def _print_help(log: Log, command: str) -> int:
+    from libcontainer.pyrunc.help import text
+
+    if command and command not in COMMANDS:
+        return _no_such_command(log, command)
+    print(text(command), end="")
+    return 0
+
+
+def _no_such_command(log: Log, command: str) -> int:
+    log.error(f"No help topic for '{command}'")
+    return _NO_SUCH_COMMAND
+
+
+def _show_usage(log: Log, error: UsageError) -> int:
+    from libcontainer.pyrunc.help import text
+
+    print(f"Incorrect Usage: {error}\n\n{text(error.command)}", end="")
+    log.error(str(error))
+    return _FAILED

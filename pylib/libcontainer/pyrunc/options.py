@@ -1,278 +1,334 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line in one table, and the parser of lines that are right.
+"""The command line in one table, and the parser of it.
 
-A line that is wrong, help and completion go to libcontainer.pyrunc.help, which makes an argparse
-parser of the same table: argparse alone takes longer to import than a container to start.
+Tuples, because they cost nothing when this is imported: argparse alone takes longer than a
+container to start. Help and completion are made of the same table (libcontainer.pyrunc.help).
+
+The rules are those of runc's parser: one dash serves as two, a value follows its option or stands
+behind a "=", options may stand behind the arguments unless these are a command's own, and a word
+behind the arguments that is no option is one of them. Messages are runc's, which its callers know.
 """
 
 from __future__ import annotations
 
-from nsenter.values import Value
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-FLAG, TEXT, NUMBER, MANY = "flag", "text", "number", "many"
+    # Name, letter, kind, value where it is not given, a line for people.
+    Option = tuple[str, str, str, Any, str]
+    # A line for people, the arguments as help shows them, how many there may be at least and at
+    # most (None: any number), where options end (see `_Parsing`), the options.
+    Command = tuple[str, str, int, int | None, str, tuple[Option, ...]]
 
+FLAG, TEXT, NUMBER, TIME = "flag", "text", "number", "time"
+MANY, NUMBERS = "many", "numbers"  # may be given again and again
+ANYWHERE, AT_ARGUMENT, NO_OPTIONS = "", "*", "-"
 
-class Option(Value):
-    """One option.
+_HELP = ("help", "h", FLAG, False, "print this")
 
-    Args:
-        name: without dashes.
-        kind: FLAG, TEXT, NUMBER, or MANY for one that may be given again and again.
-        help: a line for people.
-        short: its letter.
-        default: where it is not given; a list for MANY.
-    """
-
-    name: str
-    kind: str
-    help: str
-    short: str = ""
-    default: Any = None
-
-    @property
-    def key(self) -> str:
-        """Its name among the parsed."""
-        return self.name.replace("-", "_")
-
-
-class Command(Value):
-    """One command.
-
-    Args:
-        help: a line for people.
-        arguments: names of what comes behind the options; "…" at the end of one that takes all
-            that is left, "?" behind one that may be left out.
-        options: its options.
-    """
-
-    help: str
-    arguments: tuple[str, ...]
-    options: tuple[Option, ...] = ()
-
-
-class UsageError(Exception):
-    """A line that is wrong."""
-
-
-GLOBAL = (
-    Option("debug", FLAG, "log what is done"),
-    Option("log", TEXT, "file that the log is appended to (default: standard error)"),
-    Option("log-format", TEXT, "of the log: text or json", default="text"),
-    Option("root", TEXT, "folder of all containers' state (default: /run/pyrunc)"),
-    Option("criu", TEXT, "accepted and not used: there is no checkpoint"),
-    Option("systemd-cgroup", FLAG, "have systemd make cgroups; cgroupsPath is slice:prefix:name"),
-    Option("rootless", TEXT, "pass over cgroups that one may not make: true, false or auto",
-           default="auto"),
-    Option("version", FLAG, "print the version", short="v"),
-    Option("help", FLAG, "print this", short="h"),
+GLOBAL: tuple[Option, ...] = (
+    ("debug", "", FLAG, False, "log what is done"),
+    ("log", "", TEXT, "", "file that the log is appended to (default: standard error)"),
+    ("log-format", "", TEXT, "text", "form of the log: text or json"),
+    ("root", "", TEXT, "", "folder of the state of all containers (default: /run/pyrunc)"),
+    ("criu", "", TEXT, "", "accepted and not used: there is no checkpoint"),
+    ("systemd-cgroup", "", FLAG, False,
+     "have systemd make the cgroup; cgroupsPath is slice:prefix:name"),
+    ("rootless", "", TEXT, "auto", "pass over cgroups that are out of reach: true, false or auto"),
+    _HELP,
+    ("version", "v", FLAG, False, "print the version"),
 )  # fmt: skip
 
-_BUNDLE = Option("bundle", TEXT, "folder of config.json (default: here)", short="b")
-_CONSOLE = Option("console-socket", TEXT, "AF_UNIX socket that gets the terminal's master")
-_PIDFD = Option("pidfd-socket", TEXT, "AF_UNIX socket that gets a pidfd of the process")
-_PID_FILE = Option("pid-file", TEXT, "file that the process's pid is written to")
-_PRESERVE = Option("preserve-fds", NUMBER, "so many descriptors from 3 on are kept", default=0)
-_DETACH = Option("detach", FLAG, "do not wait for the process", short="d")
-_CREATION = (
-    _BUNDLE, _CONSOLE, _PIDFD, _PID_FILE,
-    Option("no-pivot", FLAG, "no pivot_root, for a root on a ramdisk"),
-    Option("no-new-keyring", FLAG, "keep the caller's session keyring"),
+_BUNDLE = ("bundle", "b", TEXT, "", "folder with config.json (default: the current one)")
+_CONSOLE = ("console-socket", "", TEXT, "", "AF_UNIX socket that gets the terminal's master")
+_PIDFD = ("pidfd-socket", "", TEXT, "", "AF_UNIX socket that gets a pidfd of the process")
+_PID_FILE = ("pid-file", "", TEXT, "", "file that the pid is written to")
+_PRESERVE = ("preserve-fds", "", NUMBER, 0, "keep so many descriptors behind stdio and LISTEN_FDS")
+_DETACH = ("detach", "d", FLAG, False, "do not wait for the process")
+_FORMAT = ("format", "f", TEXT, "table", "table or json")
+_CREATION: tuple[Option, ...] = (
+    _BUNDLE,
+    _CONSOLE,
+    _PIDFD,
+    _PID_FILE,
+    ("no-pivot", "", FLAG, False, "no pivot_root, for a root on a ramdisk"),
+    ("no-new-keyring", "", FLAG, False, "keep the caller's session keyring"),
     _PRESERVE,
-)  # fmt: skip
-_FORMAT = Option("format", TEXT, "table or json", short="f", default="table")
+)
+_ID = "<container-id>"
 
-COMMANDS = {
-    "create": Command("make a container, up to its start", ("container-id",), _CREATION),
-    "run": Command(
-        "make a container and run it", ("container-id", "command…"),
+COMMANDS: dict[str, Command] = {
+    "checkpoint": (
+        "checkpoint a container (not supported)", f"[options] {_ID}", 0, None, NO_OPTIONS, (),
+    ),
+    "create": ("create a container", f"[options] {_ID}", 1, 1, ANYWHERE, _CREATION),
+    "delete": (
+        "delete what a container has", f"[options] {_ID}", 1, 1, ANYWHERE,
+        (("force", "f", FLAG, False, "kill it first where it runs"),),
+    ),
+    "events": (
+        "print what a container uses, and when memory runs out", f"[options] {_ID}", 1, 1, ANYWHERE,
         (
-            *_CREATION, _DETACH,
-            Option("keep", FLAG, "do not delete it when it has ended"),
-            Option("no-subreaper", FLAG, "do not become the parent of orphans"),
-            Option("rootfs", TEXT, "run without a bundle: a folder, or / for the host's root"),
-            Option("rw", FLAG, "with --rootfs: the root may be written to"),
-            Option("network", TEXT, "with --rootfs: none or host", default="none"),
-            Option("volume", MANY, "with --rootfs: SOURCE:DESTINATION[:ro]", default=()),
-            Option("env", MANY, "with --rootfs: NAME=value", short="e", default=()),
-            Option("cwd", TEXT, "with --rootfs: the working directory"),
-            Option("user", TEXT, "with --rootfs: UID[:GID]", short="u"),
-            Option("tty", FLAG, "with --rootfs: a terminal (default: where there is one)",
-                   short="t"),
+            ("interval", "", TIME, 5.0, "time between two looks, such as 5s or 500ms"),
+            ("stats", "", FLAG, False, "print it once"),
         ),
     ),
-    "start": Command("let a created container run its program", ("container-id",)),
-    "exec": Command(
-        "run a further process in a container", ("container-id", "command…"),
+    "exec": (
+        "run a further process in a container", f"[options] {_ID} <command> [args]", 1, None,
+        AT_ARGUMENT,
         (
-            _CONSOLE, _PIDFD,
-            Option("cwd", TEXT, "its working directory"),
-            Option("env", MANY, "NAME=value", short="e", default=()),
-            Option("tty", FLAG, "give it a terminal", short="t"),
-            Option("user", TEXT, "UID[:GID]", short="u"),
-            Option("additional-gids", MANY, "more group ids", short="g", default=()),
-            Option("process", TEXT, "file with OCI's process object", short="p"),
-            _DETACH, _PID_FILE,
-            Option("process-label", TEXT, "its SELinux context"),
-            Option("apparmor", TEXT, "its AppArmor profile"),
-            Option("no-new-privs", FLAG, "it gains no privileges by execve"),
-            Option("cap", MANY, "one more capability", short="c", default=()),
+            _CONSOLE,
+            _PIDFD,
+            ("cwd", "", TEXT, "", "its working directory"),
+            ("env", "e", MANY, (), "NAME=value"),
+            ("tty", "t", FLAG, False, "give it a terminal"),
+            ("user", "u", TEXT, "", "UID[:GID]"),
+            ("additional-gids", "g", NUMBERS, (), "one more group"),
+            ("process", "p", TEXT, "", "file with OCI's process object, in place of a command"),
+            _DETACH,
+            _PID_FILE,
+            ("process-label", "", TEXT, "", "its SELinux context"),
+            ("apparmor", "", TEXT, "", "its AppArmor profile"),
+            ("no-new-privs", "", FLAG, None, "it gains no privileges by execve"),
+            ("cap", "c", MANY, (), "one more capability"),
             _PRESERVE,
-            Option("cgroup", TEXT, "run in a cgroup below the container's: [CONTROLLER:]NAME"),
-            Option("ignore-paused", FLAG, "also in a paused container"),
+            ("cgroup", "", TEXT, "", "run in a cgroup below the container's: [CONTROLLER:]PATH"),
+            ("ignore-paused", "", FLAG, False, "also in a paused container"),
         ),
     ),
-    "state": Command("print the state of a container", ("container-id",)),
-    "kill": Command(
-        "send a signal to a container's first process", ("container-id", "signal?"),
-        (Option("all", FLAG, "to all of its processes", short="a"),),
+    "features": ("print what is supported, as JSON", "", 0, 0, ANYWHERE, ()),
+    "kill": (
+        "send a signal (SIGTERM) to a container's first process", f"[options] {_ID} [signal]",
+        1, 2, ANYWHERE,
+        (("all", "a", FLAG, False, "to all of its processes"),),
     ),
-    "delete": Command(
-        "take away a container", ("container-id",),
-        (Option("force", FLAG, "kill it first where it runs", short="f"),),
+    "list": (
+        "list the containers", "[options]", 0, 0, ANYWHERE,
+        (_FORMAT, ("quiet", "q", FLAG, False, "their ids only")),
     ),
-    "list": Command(
-        "list the containers", (),
-        (_FORMAT, Option("quiet", FLAG, "their ids only", short="q")),
+    "pause": ("stop all processes of a container", _ID, 1, 1, ANYWHERE, ()),
+    "ps": (
+        "list the processes of a container", f"[options] {_ID} [ps options]", 1, None, AT_ARGUMENT,
+        (_FORMAT,),
     ),
-    "ps": Command("list a container's processes", ("container-id", "ps option…"), (_FORMAT,)),
-    "pause": Command("stop all processes of a container", ("container-id",)),
-    "resume": Command("let a paused container go on", ("container-id",)),
-    "update": Command(
-        "change what a container is limited to", ("container-id",),
+    "restore": (
+        "restore a container (not supported)", f"[options] {_ID}", 0, None, NO_OPTIONS, (),
+    ),
+    "resume": ("let a paused container go on", _ID, 1, 1, ANYWHERE, ()),
+    "run": (
+        "create a container and run it", f"[options] {_ID} [-- command [args]]", 1, None, "rootfs",
         (
-            Option("resources", TEXT, "file with OCI's resources object, or - for stdin",
-                   short="r"),
-            Option("blkio-weight", NUMBER, "weight of block I/O, 10 to 1000"),
-            Option("cpu-period", TEXT, "period of the CPU quota, microseconds"),
-            Option("cpu-quota", TEXT, "CPU time in a period, microseconds"),
-            Option("cpu-burst", TEXT, "CPU time saved up, microseconds"),
-            Option("cpu-share", TEXT, "weight among other containers"),
-            Option("cpu-rt-period", TEXT, "period of real-time scheduling, microseconds"),
-            Option("cpu-rt-runtime", TEXT, "CPU time of real-time scheduling, microseconds"),
-            Option("cpuset-cpus", TEXT, "CPUs to use, such as 0-2,4"),
-            Option("cpuset-mems", TEXT, "memory nodes to use"),
-            Option("cpu-idle", TEXT, "1: run only where nobody else wants to"),
-            Option("memory", TEXT, "memory, bytes or with k, m, g; -1: unlimited"),
-            Option("memory-reservation", TEXT, "memory that it is left with under pressure"),
-            Option("memory-swap", TEXT, "memory and swap; -1: unlimited swap"),
-            Option("pids-limit", NUMBER, "processes; -1: unlimited"),
-            Option("l3-cache-schema", TEXT, "Intel RDT, which is not supported"),
-            Option("mem-bw-schema", TEXT, "Intel RDT, which is not supported"),
+            *_CREATION,
+            _DETACH,
+            ("keep", "", FLAG, False, "do not delete it when it has ended"),
+            ("no-subreaper", "", FLAG, False, "do not become the parent of orphans"),
+            ("rootfs", "", TEXT, "", "run without a bundle: a folder, or / for the host's root"),
+            ("rw", "", FLAG, False, "with --rootfs: the root may be written to"),
+            ("network", "", TEXT, "none", "with --rootfs: none or host"),
+            ("volume", "", MANY, (), "with --rootfs: SOURCE:DESTINATION[:ro]"),
+            ("env", "e", MANY, (), "with --rootfs: NAME=value"),
+            ("cwd", "", TEXT, "", "with --rootfs: the working directory"),
+            ("user", "u", TEXT, "", "with --rootfs: UID[:GID]"),
+            ("tty", "t", FLAG, None, "with --rootfs: a terminal (default: where there is one)"),
         ),
     ),
-    "events": Command(
-        "print what a container uses, and when memory runs out", ("container-id",),
+    "spec": (
+        "write a config.json to start from", "[options]", 0, 0, ANYWHERE,
+        (_BUNDLE, ("rootless", "", FLAG, False, "for a caller without root")),
+    ),
+    "start": ("let a created container run its program", _ID, 1, 1, ANYWHERE, ()),
+    "state": ("print the state of a container", _ID, 1, 1, ANYWHERE, ()),
+    "update": (
+        "change what a container is limited to", f"[options] {_ID}", 1, 1, ANYWHERE,
         (
-            Option("interval", TEXT, "time between two, such as 5s", default="5s"),
-            Option("stats", FLAG, "print it once"),
+            ("resources", "r", TEXT, "", "file with OCI's resources object; - for stdin"),
+            ("blkio-weight", "", NUMBER, 0, "weight of block I/O, 10 to 1000"),
+            ("cpu-period", "", TEXT, "", "period of the CPU quota, microseconds"),
+            ("cpu-quota", "", TEXT, "", "CPU time in a period, microseconds"),
+            ("cpu-burst", "", TEXT, "", "CPU time that may be saved up, microseconds"),
+            ("cpu-share", "", TEXT, "", "weight among other containers"),
+            ("cpu-rt-period", "", TEXT, "", "period of real-time scheduling, microseconds"),
+            ("cpu-rt-runtime", "", TEXT, "", "real-time CPU time in a period, microseconds"),
+            ("cpuset-cpus", "", TEXT, "", "CPUs to use, such as 0-2,4"),
+            ("cpuset-mems", "", TEXT, "", "memory nodes to use"),
+            ("cpu-idle", "", TEXT, "", "1: run only where nobody else wants to"),
+            ("kernel-memory", "", TEXT, "", "accepted and not used: the kernel has given it up"),
+            ("kernel-memory-tcp", "", TEXT, "", "accepted and not used"),
+            ("memory", "", TEXT, "", "bytes, also 100M or 1g; -1: unlimited"),
+            ("memory-reservation", "", TEXT, "", "memory that it is left with under pressure"),
+            ("memory-swap", "", TEXT, "", "memory and swap together; -1: unlimited"),
+            ("pids-limit", "", NUMBER, 0, "processes; -1: unlimited"),
+            ("l3-cache-schema", "", TEXT, "", "Intel RDT, which is not supported"),
+            ("mem-bw-schema", "", TEXT, "", "Intel RDT, which is not supported"),
         ),
     ),
-    "spec": Command(
-        "write a config.json to start from", (),
-        (_BUNDLE, Option("rootless", FLAG, "for a container without root")),
-    ),
-    "features": Command("print what is supported, as JSON", ()),
-    "checkpoint": Command("not supported", ("container-id", "arguments…")),
-    "restore": Command("not supported", ("container-id", "arguments…")),
 }  # fmt: skip
 
 
-class Line(Value):
-    """A parsed line.
+class UsageError(Exception):
+    """A line that is wrong.
 
-    Args:
-        command: its name; "" where only global options are given.
-        globals: global options, by key.
-        options: the command's, by key.
-        arguments: what is behind.
+    Attributes:
+        command: whose options or arguments; "": pyrunc's own.
     """
 
-    command: str
-    globals: dict[str, Any]
-    options: dict[str, Any]
-    arguments: tuple[str, ...] = ()
+    def __init__(self, message: str, command: str = "") -> None:
+        super().__init__(message)
+        self.command = command
 
 
-def parse(words: Sequence[str]) -> Line:
-    """The line of `words`.
+def parse_globals(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """pyrunc's own options, and the command with all that is behind.
 
     Raises:
-        UsageError: it is wrong; says how.
+        UsageError: an option is wrong; says how.
     """
-    given, rest = _options(GLOBAL, words)
-    if not rest:
-        return Line("", given, {})
-    name, *rest = rest
-    command = COMMANDS.get(name)
-    if command is None:
-        raise UsageError(f"there is no command {name!r}")
-    options, arguments = _options((*command.options, GLOBAL[-1]), rest)
-    if not options["help"]:
-        _check_count(name, command, arguments)
-    return Line(name, given, options, tuple(arguments))
+    parsing = _Parsing(GLOBAL, AT_ARGUMENT)
+    return parsing.values, parsing.parse(words)
 
 
-def _check_count(name: str, command: Command, arguments: list[str]) -> None:
-    needed = sum(not a.endswith(("…", "?")) for a in command.arguments)
-    endless = any(a.endswith("…") for a in command.arguments)
-    if len(arguments) < needed or (len(arguments) > len(command.arguments) and not endless):
-        what = f"at least {needed}" if endless else f"exactly {needed}"
-        raise UsageError(f'"{name}" requires {what} argument(s), got {len(arguments)}')
+def parse_command(name: str, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The options of a command by key ("pid_file"), and its arguments.
+
+    Raises:
+        UsageError: an option is wrong, or there are too many or too few arguments.
+    """
+    _, _, least, most, end, options = COMMANDS[name]
+    if end == NO_OPTIONS:
+        return {"help": bool({"-h", "-help", "--help"}.intersection(words))}, list(words)
+    parsing = _Parsing((*options, _HELP), end)
+    try:
+        arguments = parsing.parse(words)
+    except UsageError as error:
+        raise UsageError(str(error), name) from None
+    if not parsing.values["help"]:
+        _check_count(name, len(arguments), least, most)
+    return parsing.values, arguments
 
 
-def _options(table: Sequence[Option], words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Options up to the first word that is none, and what is left. One dash serves as two."""
-    by_name = {option.name: option for option in table}
-    by_name |= {option.short: option for option in table if option.short}
-    values: dict[str, Any] = {option.key: _unset(option) for option in table}
-    rest = list(words)
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        word = rest.pop(0)
-        if word == "--":
-            break
-        name, equals, value = word.lstrip("-").partition("=")
-        option = by_name.get(name)
-        if option is None:
-            raise UsageError(f"there is no option {word.partition('=')[0]}")
-        if option.kind == FLAG:
-            values[option.key] = _bool(option, value) if equals else True
-            continue
-        if not equals:
-            if not rest:
-                raise UsageError(f"--{option.name} needs a value")
-            value = rest.pop(0)
-        _put(values, option, value)
-    # A "--" between the arguments and a command is no argument.
-    if len(rest) > 1 and rest[1] == "--":
-        del rest[1]
-    return values, rest
-
-
-def _unset(option: Option) -> Any:
-    if option.kind == MANY:
-        return []
-    return False if option.kind == FLAG else option.default
-
-
-def _put(values: dict[str, Any], option: Option, value: str) -> None:
-    if option.kind == MANY:
-        values[option.key].append(value)
-    elif option.kind == NUMBER:
-        if not value.lstrip("-").isdecimal():
-            raise UsageError(f"--{option.name} {value!r}: expected a number")
-        values[option.key] = int(value)
+def _check_count(name: str, count: int, least: int, most: int | None) -> None:
+    if least == most and count != least:
+        how = f"exactly {least}"
+    elif count < least:
+        how = f"a minimum of {least}"
+    elif most is not None and count > most:
+        how = f"a maximum of {most}"
     else:
-        values[option.key] = value
+        return
+    raise UsageError(f'pyrunc: "{name}" requires {how} argument(s)', name)
 
 
-def _bool(option: Option, value: str) -> bool:
-    if value.lower() in ("true", "t", "1"):
+def key_of(name: str) -> str:
+    """What an option is called among the parsed."""
+    return name.replace("-", "_")
+
+
+class _Parsing:
+    """Parses options of one table.
+
+    Args:
+        table: the options.
+        end: where they end: ANYWHERE: with the words; AT_ARGUMENT: at the first argument; a key:
+            at the first argument where that option is given. (NO_OPTIONS: all are arguments.)
+    """
+
+    def __init__(self, table: Iterable[Option], end: str) -> None:
+        self._end = end
+        self._by_name: dict[str, Option] = {}
+        self.values: dict[str, Any] = {}
+        for option in table:
+            name, letter, _, default, _ = option
+            self._by_name[name] = option
+            if letter:
+                self._by_name[letter] = option
+            self.values[key_of(name)] = default
+
+    def parse(self, words: Sequence[str]) -> list[str]:
+        """Fill in `values`; returns the arguments."""
+        arguments: list[str] = []
+        at = 0
+        while at < len(words):
+            word = words[at]
+            at += 1
+            if word == "--":
+                break
+            if self._is_option(word, bool(arguments)):
+                at += self._take(word, words[at : at + 1])
+            else:
+                arguments.append(word)
+                if self._ends():
+                    # A "--" between the argument and a command's words is none of these.
+                    at += words[at : at + 1] == ["--"]
+                    break
+        return [*arguments, *words[at:]]
+
+    def _ends(self) -> bool:
+        return self._end == AT_ARGUMENT or bool(self._end and self.values[self._end])
+
+    def _is_option(self, word: str, behind: bool) -> bool:
+        """Behind an argument only what is known: `kill NAME -9` has two arguments."""
+        if not word.startswith("-") or word == "-":
+            return False
+        return not behind or _split(word)[0] in self._by_name
+
+    def _take(self, word: str, following: Sequence[str]) -> int:
+        """Take an option; returns how many of the words behind it are its."""
+        name, equals, value = _split(word)
+        if not name or name.startswith("-"):
+            raise UsageError(f"bad flag syntax: {word}")
+        option = self._by_name.get(name)
+        if option is None:
+            raise UsageError(f"flag provided but not defined: -{name}")
+        if option[2] == FLAG:
+            self._put(option, name, value if equals else "true")
+            return 0
+        if not equals and not following:
+            raise UsageError(f"flag needs an argument: -{name}")
+        self._put(option, name, value if equals else following[0])
+        return 0 if equals else 1
+
+    def _put(self, option: Option, as_given: str, text: str) -> None:
+        name, _, kind, _, _ = option
+        key = key_of(name)
+        try:
+            value = _READERS[kind](text)
+        except ValueError:
+            what = "boolean value" if kind == FLAG else "value"
+            quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+            message = f'invalid {what} "{quoted}" for -{as_given}: parse error'
+            if kind != FLAG:
+                message = message.replace(" for -", " for flag -")
+            raise UsageError(message) from None
+        if kind in (MANY, NUMBERS):
+            value = (*self.values[key], value)
+        self.values[key] = value
+
+
+def _split(word: str) -> tuple[str, str, str]:
+    """Name, "=", value. One dash is as good as two."""
+    return word[2 if word.startswith("--") else 1 :].partition("=")
+
+
+def _flag(text: str) -> bool:
+    if text in ("1", "t", "T", "TRUE", "true", "True"):
         return True
-    if value.lower() in ("false", "f", "0"):
+    if text in ("0", "f", "F", "FALSE", "false", "False"):
         return False
-    raise UsageError(f"--{option.name}={value}: expected true or false")
+    raise ValueError(text)
+
+
+def _number(text: str) -> int:
+    return int(text, 0)
+
+
+def _time(text: str) -> float:
+    from libcontainer.pyrunc.units import seconds
+
+    return seconds(text)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    FLAG: _flag, TEXT: str, MANY: str, NUMBER: _number, NUMBERS: _number, TIME: _time,
+}  # fmt: skip

@@ -13,52 +13,107 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Of the host's root: what belongs to the host alone is not for the container.
-_HOST_ONLY = ("/run", "/tmp", "/var/tmp")
-_PRIVATE = ["nosuid", "nodev"]
+_EMPTY = ("/run", "/tmp", "/var/tmp")
+_OWN = ("/dev", "/proc", "/sys", *_EMPTY)
+_PRIVATE = ["nosuid", "nodev", "mode=1777"]
+_LONGEST_HOSTNAME = 64
 
 
-def spec_of(options: dict[str, Any], words: list[str]) -> dict[str, Any]:
-    """The config.json that the options mean."""
-    rootless = os.geteuid() != 0
-    spec = example(rootless=rootless)
-    process = spec["process"]
-    process["args"] = words or ["sh"]
-    process["terminal"] = options["tty"] or (os.isatty(0) and os.isatty(1))
-    process["env"] = [*process["env"], *options["env"]]
-    process["cwd"] = options["cwd"] or "/"
-    process["user"] = _user(options["user"])
-    spec["root"] = {"path": os.path.abspath(options["rootfs"]), "readonly": not options["rw"]}
-    spec["hostname"] = "pyrunc"
-    if spec["root"]["path"] == "/":
-        spec["mounts"] += [
-            {"destination": path, "type": "tmpfs", "source": "tmpfs", "options": _PRIVATE}
-            for path in _HOST_ONLY
-        ]
-    spec["mounts"] += [_volume(word) for word in options["volume"]]
+def spec_of(options: dict[str, Any], name: str, words: list[str]) -> dict[str, Any]:
+    """The config.json that the options mean.
+
+    Args:
+        options: of `run`.
+        name: the container's.
+        words: its command; none: a shell.
+
+    Raises:
+        ContainerError: an option's value is wrong.
+    """
+    spec = example(rootless=os.geteuid() != 0)
+    spec["process"] |= {
+        "args": words or ["sh"],
+        "terminal": _wants_terminal(options),
+        "env": [*spec["process"]["env"], *options["env"]],
+        "cwd": options["cwd"] or "/",
+        "user": parse_user(options["user"]),
+    }
+    root = os.path.abspath(options["rootfs"])
+    spec["root"] = {"path": root, "readonly": not options["rw"]}
+    spec["hostname"] = name[:_LONGEST_HOSTNAME]
+    volumes = [_volume(word) for word in options["volume"]]
+    if root == "/":
+        spec["mounts"] += _host_mounts(writable=options["rw"])
+        _check_host_places(volumes)
+    spec["mounts"] += volumes
     _set_network(spec, options["network"])
     return spec
 
 
-def _user(word: str | None) -> dict[str, int]:
-    uid, _, gid = (word or "0:0").partition(":")
-    if not uid.isdecimal() or (gid and not gid.isdecimal()):
+def _wants_terminal(options: dict[str, Any]) -> bool:
+    if options["tty"] is None:
+        return not options["detach"] and os.isatty(0) and os.isatty(1)
+    return bool(options["tty"])
+
+
+def parse_user(word: str) -> dict[str, int]:
+    """ "UID" or "UID:GID" as OCI's user. Raises ContainerError."""
+    uid, colon, gid = (word or "0:0").partition(":")
+    if not uid.isdecimal() or (colon and not gid.isdecimal()):
         raise ContainerError(f"--user {word!r}: expected UID[:GID], numbers")
-    return {"uid": int(uid), "gid": int(gid or 0)}
+    return {"uid": int(uid), "gid": int(gid)} if colon else {"uid": int(uid)}
 
 
 def _volume(word: str) -> dict[str, Any]:
-    source, colon, rest = word.partition(":")
+    source, _, rest = word.partition(":")
     destination, _, mode = rest.partition(":")
-    if not colon or not destination.startswith("/") or mode not in ("", "ro", "rw"):
-        raise ContainerError(f"--volume {word!r}: expected SOURCE:DESTINATION[:ro]")
-    options = ["rbind", mode or "rw"]
+    if not source or not destination.startswith("/") or mode not in ("", "ro", "rw"):
+        raise ContainerError(f"--volume {word!r}: expected SOURCE:/DESTINATION[:ro]")
+    # What is mounted below the source is to be read-only as well.
+    options = ["rbind", "rro" if mode == "ro" else "rw"]
     source = os.path.abspath(source)
     return {"destination": destination, "type": "bind", "source": source, "options": options}
 
 
+def _host_mounts(*, writable: bool) -> list[dict[str, Any]]:
+    """The host's other file systems, which a read-only root alone leaves writable; and nothing in
+    place of what is the host's own."""
+    options = ["rbind", "rw" if writable else "rro"]
+    bound = [
+        {"destination": place, "type": "bind", "source": place, "options": options}
+        for place in ([] if writable else _places_with_mounts())
+    ]
+    empty = [
+        {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": _PRIVATE}
+        for place in _EMPTY
+        if os.path.isdir(place)
+    ]
+    return [*bound, *empty]
+
+
+def _places_with_mounts() -> list[str]:
+    """Folders of the root on which, or below which, something is mounted."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        points = [line.split()[4] for line in file]
+    tops = {f"/{point.split('/')[1]}" for point in points if point != "/"}
+    return sorted(top for top in tops if top not in _OWN and os.path.isdir(top))
+
+
+def _check_host_places(volumes: list[dict[str, Any]]) -> None:
+    """A place that is missing would be made, in the host's own root."""
+    for volume in volumes:
+        place = volume["destination"]
+        is_tmpfs = any(place.startswith(f"{top}/") for top in _EMPTY)
+        if not is_tmpfs and not os.path.lexists(place):
+            raise ContainerError(
+                f"--volume: {place} does not exist, and with --rootfs / it would have to be made "
+                f"on the host; /tmp/… can be made in the container"
+            )
+
+
 def _set_network(spec: dict[str, Any], word: str) -> None:
     if word not in ("none", "host"):
-        raise ContainerError(f"--network {word!r}: none or host")
+        raise ContainerError(f"--network {word!r}: expected none or host")
     linux = spec["linux"]
-    kept = [ns for ns in linux["namespaces"] if ns["type"] != "network"]
+    kept = [namespace for namespace in linux["namespaces"] if namespace["type"] != "network"]
     linux["namespaces"] = kept if word == "host" else [*kept, {"type": "network"}]

@@ -11,76 +11,144 @@ from nsenter.system import prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from libcontainer.process import Process
     from libcontainer.pyrunc.tty import Terminal
 
 _PR_SET_CHILD_SUBREAPER = 36
-# Ours to handle, or impossible to, or sent by our own faults.
+# Ours to handle, impossible to, sent by our own faults, or of the terminal that we write to.
 _KEPT = {
-    _signal.SIGCHLD, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGURG, _signal.SIGWINCH,
-    _signal.SIGPIPE, _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL,
-    _signal.SIGABRT, _signal.SIGTRAP, _signal.SIGSYS, _signal.SIGTTOU, _signal.SIGTTIN,
+    _signal.SIGCHLD, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGURG, _signal.SIGPIPE,
+    _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT,
+    _signal.SIGTRAP, _signal.SIGSYS, _signal.SIGTTOU, _signal.SIGTTIN,
+    32, 33,  # the C library's own
 }  # fmt: skip
-_FIRST_REALTIME = 32
+_ABORTING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT)
 
 
-def supervise(process: Process, terminal: Terminal | None, *, adopt: bool) -> int:
-    """Wait for a process; returns its returncode.
+class Aborted(BaseException):
+    """A signal has come while a process was being started.
+
+    Attributes:
+        number: its number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number
+
+
+def abort_on_signals() -> None:
+    """From now on a signal that asks to end raises `Aborted`, once, so that what is half made can
+    be taken away. Ignored ones stay so."""
+    for number in _ABORTING:
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, _abort)
+
+
+def _abort(number: int, frame: object) -> None:
+    for other in _ABORTING:  # taking away is not to be aborted
+        _signal.signal(other, _signal.SIG_IGN)
+    raise Aborted(number)
+
+
+class Watch:
+    """Descriptors, and what to do when one has something."""
+
+    def __init__(self) -> None:
+        self._poller = select.poll()
+        self._actions: dict[int, Callable[[], None]] = {}
+
+    def add(self, fd: int, action: Callable[[], None], events: int = select.POLLIN) -> None:
+        """Call `action` whenever there is something; one that is watched is watched for other
+        events from now on."""
+        self._actions[fd] = action
+        self._poller.register(fd, events)
+
+    def drop(self, fd: int) -> None:
+        """Watch it no more."""
+        if self._actions.pop(fd, None):
+            self._poller.unregister(fd)
+
+    def turn(self) -> None:
+        """Wait until there is something, and do what is to be done."""
+        for fd, _ in self._poller.poll():
+            action = self._actions.get(fd)
+            if action:
+                action()
+
+
+class Supervisor:
+    """Waits for a process, with all that is to be done meanwhile.
 
     Args:
-        terminal: whose ends are to be copied between.
-        adopt: be the parent of what it leaves behind, so that it can be reaped.
+        process: it; started.
+        terminal: whose size follows ours, and whose ends are copied between.
+        adopt: be the parent of what the process leaves behind, and reap it.
+
+    Attributes:
+        watch: for what else is to be looked at meanwhile.
     """
-    if adopt:
-        prctl("PR_SET_CHILD_SUBREAPER", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    # The number of each signal that arrives comes down the pipe.
-    _signal.set_wakeup_fd(writer)
-    for number in range(1, _FIRST_REALTIME):
-        wanted = number not in _KEPT or (number == _signal.SIGWINCH and terminal is not None)
-        if wanted and _signal.getsignal(number) is not _signal.SIG_IGN:
+
+    def __init__(self, process: Process, terminal: Terminal | None, *, adopt: bool) -> None:
+        self.watch = Watch()
+        self._process = process
+        self._terminal = terminal
+        self._ended = False
+        if adopt:
+            prctl("PR_SET_CHILD_SUBREAPER", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self.watch.add(process.pidfd, self._end)
+        # The number of each signal that arrives comes down a pipe.
+        self._signals, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        self.watch.add(self._signals, self._forward)
+        _catch_signals(adopt)
+
+    def wait(self) -> int:
+        """Returns its returncode, once it has ended and all it wrote to its terminal is out."""
+        if self._terminal:
+            self._terminal.join(self.watch)
+        self._reap_orphans()
+        while not self._ended:
+            self.watch.turn()
+        if self._terminal:
+            self._terminal.drain()
+        status = self._process.wait()
+        self._reap_orphans()
+        return status
+
+    def _end(self) -> None:
+        self._ended = True
+
+    def _forward(self) -> None:
+        """Pass on the signals that have come."""
+        for number in os.read(self._signals, 256):
+            if number == _signal.SIGCHLD:
+                self._reap_orphans()
+            elif number == _signal.SIGWINCH and self._terminal:
+                self._terminal.resize()
+            else:
+                self._process.signal(number)
+
+    def _reap_orphans(self) -> None:
+        """All that have ended, but for the process itself, whose status is somebody's."""
+        try:
+            while True:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if found is None or found.si_pid == self._process.pid:
+                    return
+                os.waitpid(found.si_pid, 0)
+        except ChildProcessError:
+            pass
+
+
+def _catch_signals(adopt: bool) -> None:
+    for number in range(1, _signal.NSIG):
+        reaping = number == _signal.SIGCHLD and adopt
+        if reaping or (number not in _KEPT and _signal.getsignal(number) != _signal.SIG_IGN):
             _signal.signal(number, _note)
-    if terminal is None:
-        _wait(process, reader)
-    else:
-        terminal.copy_until(process, reader, lambda: forward(process, reader, terminal))
-    status = process.wait()
-    _reap_orphans()
-    return status
 
 
 def _note(number: int, frame: object) -> None:
     """The wake-up descriptor tells of it."""
-
-
-def _wait(process: Process, reader: int) -> None:
-    poller = select.poll()
-    poller.register(process.pidfd, select.POLLIN)
-    poller.register(reader, select.POLLIN)
-    while True:
-        ready = {fd for fd, _ in poller.poll()}
-        if reader in ready:
-            forward(process, reader, None)
-        if process.pidfd in ready:
-            return
-
-
-def forward(process: Process, reader: int, terminal: Terminal | None) -> None:
-    """Pass on the signals that have come."""
-    try:
-        numbers = os.read(reader, 64)
-    except BlockingIOError:
-        return
-    for number in numbers:
-        if number == _signal.SIGWINCH and terminal:
-            terminal.resize()
-        else:
-            process.signal(number)
-
-
-def _reap_orphans() -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass

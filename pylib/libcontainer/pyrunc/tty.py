@@ -9,99 +9,145 @@ import os
 import select
 import termios
 
+from libcontainer.errors import ContainerError
 from nsenter.system import receive_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-    from libcontainer.process import Process
+    from libcontainer.pyrunc.supervise import Watch
 
 _STDIN, _STDOUT = 0, 1
 _CHUNK = 1 << 16
 _WINDOW = bytes(8)
+_INPUT_OFF = (
+    termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR
+    | termios.IGNCR | termios.ICRNL | termios.IXON
+)  # fmt: skip
+_LOCAL_OFF = termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN
+_INPUT, _OUTPUT, _CONTROL, _LOCAL, _CHARACTERS = 0, 1, 2, 3, 6  # of tcgetattr's list
 
 
 class Terminal:
-    """Both ends of a console socket, and what comes over it.
+    """Both ends of a console socket, and the master that comes over it.
 
     Attributes:
         socket: the end that the init sends the master to.
+
+    Raises:
+        OSError: there is no terminal here to join it to.
     """
 
     def __init__(self) -> None:
+        self._host = _host_terminal()
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._ours, self.socket = ours.detach(), theirs.detach()
         self._master = -1
         self._saved: list[Any] | None = None
+        self._typed = b""
 
     def receive(self) -> None:
-        """Take the master, and give our own terminal to it: raw, and of the same size."""
+        """Take the master, and join it to our own terminal: raw, and of the same size."""
+        os.close(self.socket)
+        self.socket = -1
         _, fds = receive_fds(self._ours, 64, 1)
+        if not fds:
+            raise ContainerError("the container's init has sent no terminal")
         self._master = fds[0]
+        os.set_blocking(self._master, False)
         self.resize()
-        try:
-            self._saved = termios.tcgetattr(_STDIN)
-        except termios.error:
-            return
-        mode = termios.tcgetattr(_STDIN)
-        mode[0] &= ~(
-            termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR
-            | termios.IGNCR | termios.ICRNL | termios.IXON
-        )  # fmt: skip
-        mode[1] &= ~termios.OPOST
-        mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-        mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
-        termios.tcsetattr(_STDIN, termios.TCSANOW, mode)
+        self._saved = termios.tcgetattr(self._host)
+        termios.tcsetattr(self._host, termios.TCSANOW, _raw(self._saved))
 
     def resize(self) -> None:
-        """Give it our terminal's size, where we have one."""
+        """Give it the size of ours."""
         try:
-            size = fcntl.ioctl(_STDIN, termios.TIOCGWINSZ, _WINDOW)
+            size = fcntl.ioctl(self._host, termios.TIOCGWINSZ, _WINDOW)
             fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
         except OSError:
+            pass  # hung up
+
+    def join(self, watch: Watch) -> None:
+        """Copy both ways from now on."""
+        self._watch = watch
+        watch.add(self._master, self._on_master)
+        watch.add(_STDIN, self._on_stdin)
+
+    def drain(self) -> None:
+        """Copy what is left."""
+        while self._copy_out():
             pass
 
-    def copy_until(self, process: Process, signals: int, on_signal: Callable[[], None]) -> None:
-        """Copy both ways until the process has ended and all that it wrote is out."""
-        poller = select.poll()
-        for fd in (process.pidfd, signals, self._master, _STDIN):
-            poller.register(fd, select.POLLIN)
-        ended = False
-        while True:
-            ready = {fd for fd, _ in poller.poll(0 if ended else None)}
-            if signals in ready:
-                on_signal()
-            if self._master in ready and not self._out():
-                poller.unregister(self._master)
-            if _STDIN in ready and not self._in():
-                poller.unregister(_STDIN)
-            if ended and self._master not in ready:
-                return
-            ended = ended or process.pidfd in ready
+    def _on_master(self) -> None:
+        if self._typed:
+            self._type()
+        if not self._copy_out(one=True):
+            self._watch.drop(self._master)
 
-    def _out(self) -> bool:
+    def _copy_out(self, *, one: bool = False) -> bool:
+        """One piece; False where there is none and, with `one`, where there will be none."""
         try:
             data = os.read(self._master, _CHUNK)
+        except BlockingIOError:
+            return one
         except OSError:  # EIO: nobody has the other end open
             return False
         _write(_STDOUT, data)
         return bool(data)
 
-    def _in(self) -> bool:
-        data = os.read(_STDIN, _CHUNK)
-        if data:
-            _write(self._master, data)
-        return bool(data)
+    def _on_stdin(self) -> None:
+        try:
+            data = os.read(_STDIN, _CHUNK)
+        except OSError:
+            data = b""
+        if not data:
+            self._watch.drop(_STDIN)
+            return
+        self._typed = data
+        self._type()
+
+    def _type(self) -> None:
+        """Hand on what was typed. While the process does not read it, none of ours is read."""
+        try:
+            while self._typed:
+                self._typed = self._typed[os.write(self._master, self._typed) :]
+        except BlockingIOError:
+            self._watch.drop(_STDIN)
+            self._watch.add(self._master, self._on_master, select.POLLIN | select.POLLOUT)
+            return
+        except OSError:
+            self._typed = b""
+        self._watch.add(self._master, self._on_master)
+        self._watch.add(_STDIN, self._on_stdin)
 
     def close(self) -> None:
-        """Give the terminal back as it was."""
+        """Give our terminal back as it was."""
         if self._saved is not None:
-            termios.tcsetattr(_STDIN, termios.TCSADRAIN, self._saved)
-        for fd in (self._ours, self.socket, self._master):
+            termios.tcsetattr(self._host, termios.TCSADRAIN, self._saved)
+        for fd in (self._ours, self.socket, self._master, self._host):
             if fd >= 0:
                 os.close(fd)
+
+
+def _host_terminal() -> int:
+    """A descriptor of our own terminal: one of the streams, or else the controlling one."""
+    for stream in (2, 1, 0):
+        if os.isatty(stream):
+            return fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, 3)
+    return os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+
+
+def _raw(mode: list[Any]) -> list[Any]:
+    """cfmakeraw(3), and reads of one byte at least."""
+    raw = [*mode[:_CHARACTERS], list(mode[_CHARACTERS])]
+    raw[_INPUT] &= ~_INPUT_OFF
+    raw[_OUTPUT] &= ~termios.OPOST
+    raw[_CONTROL] = raw[_CONTROL] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+    raw[_LOCAL] &= ~_LOCAL_OFF
+    raw[_CHARACTERS][termios.VMIN] = 1
+    raw[_CHARACTERS][termios.VTIME] = 0
+    return raw
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -3,6 +3,9 @@
 
 What is unknown is passed over, as the specification asks; what is known and not done here is
 refused by name. Each error names the place in the file.
+
+What most files do not have is read by modules that are imported when it is there. The documents
+that the runtime itself writes are `libcontainer.specconv.example` and `.features`.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def _process() -> dict[str, Any]:
         ],
         "cwd": "/",
         "capabilities": {
-            kind: list(_CAPABILITIES) for kind in ("bounding", "effective", "permitted")
+            kind: list(_CAPABILITIES) for kind in ("bounding", "effective", "permitted", "ambient")
         },
         "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
         "noNewPrivileges": True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from libcontainer.configs import IDMap
 from libcontainer.errors import ConfigError
+from libcontainer.specconv.reader import UINT32
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,14 +14,12 @@ if TYPE_CHECKING:
 
 def mappings(spec: Reader, name: str) -> tuple[IDMap, ...]:
     """A list of containerID, hostID, size."""
-    found = []
-    for item in spec.objects(name):
-        try:
-            found.append(
-                IDMap(item.number("containerID"), item.number("hostID"), item.number("size"))
-            )
-        except ConfigError:
-            raise
-        except ValueError as error:
-            raise ConfigError(item.where, str(error)) from None
-    return tuple(found)
+    return tuple(_mapping(item) for item in spec.objects(name))
+
+
+def _mapping(item: Reader) -> IDMap:
+    ids = [item.number(name, most=UINT32) for name in ("containerID", "hostID", "size")]
+    try:
+        return IDMap(*ids)
+    except ValueError as error:
+        raise ConfigError(item.where, str(error)) from None

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 from libcontainer.configs import Mount
 from libcontainer.configs.mount import EXT_COPYUP
 from libcontainer.errors import ConfigError
@@ -13,9 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer.specconv.reader import Reader
 
-# option: (whether it clears, bit)
+# option: (whether it clears, bits). "acl" is not here: MS_POSIXACL means nothing to mount(2), and
+# the file systems that have the option read the word.
 FLAGS = {
-    "acl": (False, 1 << 16),
     "async": (True, system.MS_SYNCHRONOUS),
     "atime": (True, system.MS_NOATIME),
     "bind": (False, system.MS_BIND),
@@ -28,7 +30,6 @@ FLAGS = {
     "lazytime": (False, system.MS_LAZYTIME),
     "loud": (True, system.MS_SILENT),
     "mand": (False, system.MS_MANDLOCK),
-    "noacl": (True, 1 << 16),
     "noatime": (False, system.MS_NOATIME),
     "nodev": (False, system.MS_NODEV),
     "nodiratime": (False, system.MS_NODIRATIME),
@@ -61,7 +62,8 @@ PROPAGATION = {
     "rslave": system.MS_SLAVE | system.MS_REC,
     "runbindable": system.MS_UNBINDABLE | system.MS_REC,
 }
-# option: (attributes to set, to clear), on the whole tree (mount_setattr(2))
+# option: (attributes to set, to clear), on the whole tree. The ways to keep access times are one
+# number of several bits: to clear it leaves the kernel's default, relatime (mount_setattr(2)).
 RECURSIVE = {
     "rro": (system.MOUNT_ATTR_RDONLY, 0),
     "rrw": (0, system.MOUNT_ATTR_RDONLY),
@@ -74,16 +76,17 @@ RECURSIVE = {
     "rnodiratime": (system.MOUNT_ATTR_NODIRATIME, 0),
     "rdiratime": (0, system.MOUNT_ATTR_NODIRATIME),
     "rrelatime": (system.MOUNT_ATTR_RELATIME, system.MOUNT_ATTR__ATIME),
-    "rnorelatime": (0, system.MOUNT_ATTR_RELATIME),
+    "rnorelatime": (0, 0),
     "rnoatime": (system.MOUNT_ATTR_NOATIME, system.MOUNT_ATTR__ATIME),
-    "ratime": (0, system.MOUNT_ATTR_NOATIME),
+    "ratime": (0, system.MOUNT_ATTR__ATIME),
     "rstrictatime": (system.MOUNT_ATTR_STRICTATIME, system.MOUNT_ATTR__ATIME),
-    "rnostrictatime": (0, system.MOUNT_ATTR_STRICTATIME),
+    "rnostrictatime": (0, system.MOUNT_ATTR__ATIME),
     "rnosymfollow": (system.MOUNT_ATTR_NOSYMFOLLOW, 0),
     "rsymfollow": (0, system.MOUNT_ATTR_NOSYMFOLLOW),
 }
 EXTENSIONS = {"tmpcopyup": EXT_COPYUP}
 IDMAP = {"idmap": False, "ridmap": True}
+TABLES = (FLAGS, PROPAGATION, RECURSIVE, EXTENSIONS, IDMAP)
 
 
 class _Options:
@@ -122,23 +125,16 @@ class _Options:
 
 
 def mount_from_spec(spec: Reader, bundle: str) -> Mount:
-    """One of "mounts"."""
+    """One of "mounts".
+
+    Args:
+        bundle: the folder that a relative source of a bind mount is in.
+    """
     destination = spec.needed_text("destination")
     options = _Options()
     for option in spec.texts("options"):
         options.take(option)
-    device, source = spec.text("type"), spec.text("source")
-    # config.md: what has the option is a bind mount, whatever its type says.
-    if options.flags & system.MS_BIND:
-        device = "bind"
-    elif device == "bind":
-        options.flags |= system.MS_BIND
-    if not device:
-        raise ConfigError(spec.at("type"), "it is missing, and no option says bind or rbind")
-    if device == "bind" and not source.startswith("/"):
-        if not source:
-            raise ConfigError(spec.at("source"), "a bind mount needs one")
-        source = f"{bundle}/{source}"
+    device, source = _what(spec, options, bundle)
     uids, gids = mappings(spec, "uidMappings"), mappings(spec, "gidMappings")
     return Mount(
         destination=destination if destination.startswith("/") else f"/{destination}",
@@ -156,3 +152,20 @@ def mount_from_spec(spec: Reader, bundle: str) -> Mount:
         idmap=options.idmap is not None or bool(uids or gids),
         idmap_recursive=bool(options.idmap),
     )
+
+
+def _what(spec: Reader, options: _Options, bundle: str) -> tuple[str, str]:
+    """The type of file system and its source. What binds is a bind mount, whatever its type says
+    (config.md), and so is what has that for its type."""
+    device, source = spec.text("type"), spec.text("source")
+    if device == "bind":
+        options.flags |= system.MS_BIND
+    if not options.flags & system.MS_BIND:
+        if not device and not options.flags & system.MS_REMOUNT:
+            raise ConfigError(spec.at("type"), "it is missing, and no option says bind or rbind")
+        return device, source
+    if not source:
+        raise ConfigError(spec.at("source"), "it is missing: what is to be bound?")
+    if not source.startswith("/"):
+        source = os.path.normpath(f"{bundle}/{source}")
+    return "bind", source

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from libcontainer.configs import Capabilities, IOPriority, ProcessConfig, Rlimit, Scheduler
 from libcontainer.errors import ConfigError
-from libcontainer.specconv.reader import Reader
+from libcontainer.specconv.reader import INT32, UINT32, UINT64, Reader, table_entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ SCHEDULER_FLAGS = {
     "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20, "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
 }  # fmt: skip
 
-_INT32 = 2**31 - 1
+_MOST_CHARACTERS = 2**16 - 1  # struct winsize
+_LAST_CPU = 8191  # the kernel can be built for no more
 
 
 def process_from_spec(process: Any, *, where: str = "process") -> ProcessConfig:
@@ -49,22 +50,19 @@ def process_from_spec(process: Any, *, where: str = "process") -> ProcessConfig:
     args = spec.texts("args")
     if not args:
         raise ConfigError(spec.at("args"), "it is missing or empty: what is to be executed?")
-    cwd = spec.text("cwd")
-    if not cwd.startswith("/"):
-        raise ConfigError(spec.at("cwd"), f"{cwd!r} is not an absolute path")
     user = spec.object("user") or Reader({}, spec.at("user"))
     console = spec.object("consoleSize") or Reader({}, spec.at("consoleSize"))
     return ProcessConfig(
         args=args,
-        env=spec.texts("env"),
-        cwd=cwd,
+        env=_env(spec),
+        cwd=spec.absolute_path("cwd"),
         uid=user.id("uid"),
         gid=user.id("gid"),
         additional_gids=user.ids("additionalGids"),
-        umask=user.optional_number("umask", least=0, most=0o777),
+        umask=_umask(user),
         terminal=spec.flag("terminal"),
-        console_width=console.number("width", least=0, most=0xFFFF),
-        console_height=console.number("height", least=0, most=0xFFFF),
+        console_width=console.number("width", most=_MOST_CHARACTERS),
+        console_height=console.number("height", most=_MOST_CHARACTERS),
         capabilities=_capabilities(spec),
         rlimits=_rlimits(spec),
         no_new_privileges=spec.optional_flag("noNewPrivileges"),
@@ -75,6 +73,19 @@ def process_from_spec(process: Any, *, where: str = "process") -> ProcessConfig:
         scheduler=_scheduler(spec),
         exec_cpu_affinity=_affinity(spec),
     )
+
+
+def _env(spec: Reader) -> tuple[str, ...]:
+    env = spec.texts("env")
+    for i, word in enumerate(env):
+        if word.find("=") < 1:
+            raise ConfigError(f"{spec.at('env')}[{i}]", f"{word!r} is not of the form NAME=value")
+    return env
+
+
+def _umask(user: Reader) -> int | None:
+    mask = user.optional_number("umask", most=UINT32)
+    return None if mask is None else mask & 0o777  # as umask(2)
 
 
 def _capabilities(spec: Reader) -> Capabilities | None:
@@ -91,12 +102,12 @@ def _rlimits(spec: Reader) -> tuple[Rlimit, ...] | None:
     found: dict[int, Rlimit] = {}
     for item in spec.objects("rlimits"):
         number = item.choice("type", RLIMITS)
-        if number is None:
-            raise ConfigError(item.at("type"), "it is missing")
         if number in found:
             raise ConfigError(item.at("type"), f"{item.value['type']} is there twice")
-        limits = item.number("hard", least=0), item.number("soft", least=0)
-        found[number] = Rlimit(number, *limits)
+        hard, soft = item.number("hard", most=UINT64), item.number("soft", most=UINT64)
+        if soft > hard:
+            raise ConfigError(item.at("soft"), f"{soft} is more than hard, {hard}")
+        found[number] = Rlimit(number, hard, soft)
     return tuple(found.values())
 
 
@@ -104,32 +115,24 @@ def _io_priority(spec: Reader) -> IOPriority | None:
     item = spec.object("ioPriority")
     if item is None:
         return None
-    kind = item.choice("class", IO_CLASSES)
-    if kind is None:
-        raise ConfigError(item.at("class"), "it is missing")
-    return IOPriority(kind, item.number("priority", least=0, most=7))
+    return IOPriority(item.choice("class", IO_CLASSES), item.number("priority", most=7))
 
 
 def _scheduler(spec: Reader) -> Scheduler | None:
     item = spec.object("scheduler")
     if item is None:
         return None
-    policy = item.choice("policy", POLICIES)
-    if policy is None:
-        raise ConfigError(item.at("policy"), "it is missing")
     flags = 0
-    for word in item.texts("flags"):
-        if word not in SCHEDULER_FLAGS:
-            raise ConfigError(item.at("flags"), f"unknown flag {word!r}")
-        flags |= SCHEDULER_FLAGS[word]
+    for i, word in enumerate(item.texts("flags")):
+        flags |= table_entry(f"{item.at('flags')}[{i}]", word, SCHEDULER_FLAGS)
     return Scheduler(
-        policy=policy,
+        policy=item.choice("policy", POLICIES),
         flags=flags,
-        nice=item.number("nice", least=-_INT32, most=_INT32),
-        priority=item.number("priority", least=0, most=_INT32),
-        runtime=item.number("runtime", least=0),
-        deadline=item.number("deadline", least=0),
-        period=item.number("period", least=0),
+        nice=item.number("nice", least=-INT32 - 1, most=INT32),
+        priority=item.number("priority", most=INT32),
+        runtime=item.number("runtime", most=UINT64),
+        deadline=item.number("deadline", most=UINT64),
+        period=item.number("period", most=UINT64),
     )
 
 
@@ -137,4 +140,17 @@ def _affinity(spec: Reader) -> dict[str, str]:
     item = spec.object("execCPUAffinity")
     if item is None:
         return {}
-    return {name: item.text(name) for name in ("initial", "final") if item.text(name)}
+    return {name: _cpus(item, name) for name in ("initial", "final") if item.text(name)}
+
+
+def _cpus(item: Reader, name: str) -> str:
+    """A list of CPUs as cpuset(7) writes it, "0-2,4", without the spaces that it may have."""
+    cpus = item.text(name).replace(" ", "")
+    for part in cpus.split(","):
+        first, dash, last = part.partition("-")
+        numbers = (first, last) if dash else (first, first)
+        if not all(n.isascii() and n.isdigit() and len(n) < 5 for n in numbers) or not (
+            int(numbers[0]) <= int(numbers[1]) <= _LAST_CPU
+        ):
+            raise ConfigError(item.at(name), f"{part!r} is no CPU and no range of CPUs")
+    return cpus

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading values out of parsed JSON: each of the type that it is to be, or an error that says
-where in the file it is not."""
+where in the file it is not. A null is as if it were not there, as runc reads it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from libcontainer.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
-_NAMES = {str: "a string", int: "an integer", bool: "true or false", dict: "an object"}
+_NAMES = {str: "a string", int: "an integer", bool: "true or false"}
+_LONGEST_SHOWN = 60
+INT32 = 2**31 - 1
+UINT32 = 2**32 - 1
+INT64 = 2**63 - 1
+UINT64 = 2**64 - 1
 
 
 class Reader:
@@ -20,12 +25,17 @@ class Reader:
     Args:
         value: the object.
         where: its path, such as "linux.resources".
+
+    Raises:
+        ConfigError: it is none; as every method does that finds something else.
     """
 
+    __slots__ = ("value", "where")
+
     def __init__(self, value: Any, where: str) -> None:
-        if not isinstance(value, dict):
+        if type(value) is not dict:
             raise wrong(where or "config.json", "an object", value)
-        self.value = value
+        self.value: dict[str, Any] = value
         self.where = where
 
     def at(self, name: str) -> str:
@@ -42,10 +52,10 @@ class Reader:
         return value
 
     def text(self, name: str, default: str = "") -> str:
-        """A string, without a NUL in it."""
+        """A string that a system call could take: without a NUL in it."""
         value: str = self._get(name, str, default)
-        if "\0" in value:
-            raise ConfigError(self.at(name), "it has a NUL")
+        if not value.isascii() or "\0" in value:
+            _check_text(self.at(name), value)
         return value
 
     def needed_text(self, name: str) -> str:
@@ -54,6 +64,13 @@ class Reader:
         if not value:
             raise ConfigError(self.at(name), "it is missing or empty")
         return value
+
+    def absolute_path(self, name: str) -> str:
+        """A path from the root on, which has to be there."""
+        path = self.needed_text(name)
+        if not path.startswith("/"):
+            raise ConfigError(self.at(name), f"{path!r} is not an absolute path")
+        return path
 
     def flag(self, name: str) -> bool:
         """A bool, false where it is not there."""
@@ -65,26 +82,26 @@ class Reader:
         value: bool | None = self._get(name, bool, None)
         return value
 
-    def number(
-        self, name: str, default: int = 0, *, least: int = -(2**63), most: int = 2**64 - 1
-    ) -> int:
-        """An integer."""
+    def number(self, name: str, default: int = 0, *, least: int = 0, most: int = INT64) -> int:
+        """An integer within bounds."""
         value: int = self._get(name, int, default)
         if not least <= value <= most:
             raise ConfigError(self.at(name), f"{value} is not in {least}..{most}")
         return value
 
-    def optional_number(
-        self, name: str, *, least: int = -(2**63), most: int = 2**64 - 1
-    ) -> int | None:
-        """An integer; None where it is not there."""
+    def optional_number(self, name: str, *, least: int = 0, most: int = INT64) -> int | None:
+        """An integer within bounds; None where it is not there."""
         if self.value.get(name) is None:
             return None
         return self.number(name, least=least, most=most)
 
+    def limit(self, name: str, *, least: int = 0, most: int = INT64) -> int | None:
+        """An integer of which 0 says nothing, as with runc: None then."""
+        return self.optional_number(name, least=least, most=most) or None
+
     def id(self, name: str) -> int:
         """A user or group id."""
-        return self.number(name, least=0, most=2**32 - 2)
+        return self.number(name, most=UINT32 - 1)
 
     def object(self, name: str) -> Reader | None:
         """An object; None where it is not there."""
@@ -94,12 +111,17 @@ class Reader:
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings."""
         value = self.value.get(name)
-        if value is None:
+        if not value and (value is None or type(value) is list):
             return ()
-        if not isinstance(value, list) or not all(type(item) is str for item in value):
-            raise wrong(self.at(name), "a list of strings", value)
-        if any("\0" in item for item in value):
-            raise ConfigError(self.at(name), "one of the strings has a NUL")
+        try:
+            together = "".join(value) if type(value) is list else None
+        except TypeError:
+            together = None
+        if together is None:
+            raise _wrong_item(self.at(name), "a list of strings", value, str)
+        if not together.isascii() or "\0" in together:
+            for i, item in enumerate(value):
+                _check_text(f"{self.at(name)}[{i}]", item)
         return tuple(value)
 
     def ids(self, name: str) -> tuple[int, ...]:
@@ -107,10 +129,11 @@ class Reader:
         value = self.value.get(name)
         if value is None:
             return ()
-        if not isinstance(value, list) or not all(
-            type(item) is int and 0 <= item < 2**32 - 1 for item in value
-        ):
-            raise wrong(self.at(name), "a list of ids", value)
+        if type(value) is not list or not all(type(item) is int for item in value):
+            raise _wrong_item(self.at(name), "a list of ids", value, int)
+        for i, item in enumerate(value):
+            if not 0 <= item < UINT32:
+                raise ConfigError(f"{self.at(name)}[{i}]", f"{item} is not in 0..{UINT32 - 1}")
         return tuple(value)
 
     def objects(self, name: str) -> Iterator[Reader]:
@@ -118,31 +141,78 @@ class Reader:
         value = self.value.get(name)
         if value is None:
             return
-        if not isinstance(value, list):
-            raise wrong(self.at(name), "a list of objects", value)
+        path = self.at(name)
+        if type(value) is not list:
+            raise wrong(path, "a list of objects", value)
         for i, item in enumerate(value):
-            yield Reader(item, f"{self.at(name)}[{i}]")
+            yield Reader(item, f"{path}[{i}]")
+
+    def members(self, name: str) -> Iterator[tuple[str, Reader]]:
+        """The objects of an object, by their names."""
+        table = self.object(name)
+        if table is not None:
+            for key, item in table.value.items():
+                _check_text(table.where, key)
+                yield key, Reader(item, table.at(key))
 
     def text_map(self, name: str) -> dict[str, str]:
         """An object of strings."""
-        value = self.value.get(name)
-        if value is None:
+        table = self.object(name)
+        if table is None:
             return {}
-        if not isinstance(value, dict) or not all(type(v) is str for v in value.values()):
-            raise wrong(self.at(name), "an object of strings", value)
-        return value
+        for key in table.value:
+            _check_text(table.where, key)
+            table.text(key)
+        return {key: value for key, value in table.value.items() if value is not None}
 
     def choice(self, name: str, table: dict[str, Any], default: Any = None) -> Any:
-        """What a table has for a word."""
-        word = self.text(name)
-        if not word:
-            return default
-        if word not in table:
-            raise ConfigError(self.at(name), f"{word!r} is none of {', '.join(table)}")
-        return table[word]
+        """What a table has for a word; the word has to be there unless there is a default."""
+        word = self.text(name) if default is not None else self.needed_text(name)
+        return table_entry(self.at(name), word, table) if word else default
+
+
+def table_entry(where: str, word: str, table: dict[str, Any]) -> Any:
+    """What a table has for a word. Raises ConfigError where it has none."""
+    if word not in table:
+        raise ConfigError(where, f"{word!r} is none of {', '.join(table)}")
+    return table[word]
+
+
+def check_word(where: str, word: str, words: Iterable[str]) -> str:
+    """The word, where it is one of those. Raises ConfigError otherwise."""
+    if word not in words:
+        raise ConfigError(where, f"{word!r} is none of {', '.join(words)}")
+    return word
+
+
+def _check_text(where: str, text: str) -> None:
+    if "\0" in text:
+        raise ConfigError(where, f"{text[:_LONGEST_SHOWN]!r} has a NUL")
+    try:
+        # A file that is not UTF-8 is read with its bytes kept, as Python names files.
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        shown = text[:_LONGEST_SHOWN]
+        raise ConfigError(where, f"{shown!r} has half of a surrogate pair") from None
+
+
+def _wrong_item(where: str, expected: str, value: Any, kind: type) -> ConfigError:
+    """The error of a list that is none, or of the item that does not belong in it."""
+    if type(value) is not list:
+        return wrong(where, expected, value)
+    at, item = next((i, item) for i, item in enumerate(value) if type(item) is not kind)
+    return wrong(f"{where}[{at}]", _NAMES[kind], item)
 
 
 def wrong(where: str, expected: str, value: object) -> ConfigError:
     """The error of a value of another type."""
-    shown = repr(value)
-    return ConfigError(where, f"expected {expected}, got {shown[:60]}")
+    return ConfigError(where, f"expected {expected}, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """A value as JSON has it, a long one cut, a nested one by its kind."""
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return repr(value)[:_LONGEST_SHOWN]

@@ -12,13 +12,14 @@ from libcontainer.configs import (
     Resources,
 )
 from libcontainer.errors import ConfigError
-from libcontainer.specconv.reader import Reader
+from libcontainer.specconv.reader import INT64, UINT32, UINT64, Reader, check_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_UINT32 = 2**32 - 1
+_UINT16 = 2**16 - 1
+_PAGE_UNITS = ("KB", "MB", "GB")
 _THROTTLES = {
     "throttleReadBpsDevice": "blkio_throttle_read_bps_device",
     "throttleWriteBpsDevice": "blkio_throttle_write_bps_device",
@@ -30,147 +31,127 @@ _THROTTLES = {
 def resources_from_spec(
     resources: Any, *, where: str = "linux.resources", always: tuple[DeviceRule, ...] = ()
 ) -> Resources:
-    """The limits of a cgroup.
+    """The limits of a cgroup. A number of 0 says nothing where runc takes it so.
 
     Args:
         resources: parsed JSON.
         where: its path in the file, for errors.
-        always: devices that are allowed whatever the file says.
+        always: rules for devices behind those of the file.
 
     Raises:
         ConfigError: it is refused; says where.
     """
     spec = Reader(resources, where)
-    fields: dict[str, Any] = {
-        **_memory(spec),
-        **_cpu(spec),
-        **_block_io(spec),
-        **_network(spec),
-        "hugetlb_limit": _hugetlb(spec),
-        "rdma": _rdma(spec),
-        "unified": _unified(spec),
-        "devices": (*(_device_rule(item) for item in spec.objects("devices")), *always),
-    }
-    pids = spec.object("pids")
-    if pids is not None:
-        fields["pids_limit"] = pids.optional_number("limit")
+    fields: dict[str, Any] = {"devices": (*map(_device_rule, spec.objects("devices")), *always)}
+    for name, read in _PARTS.items():
+        part = spec.object(name)
+        if part is not None:
+            fields |= read(part)
+    fields["hugetlb_limit"] = tuple(map(_hugepages, spec.objects("hugepageLimits")))
+    fields["rdma"] = tuple(_rdma(device, item) for device, item in spec.members("rdma"))
+    fields["unified"] = _unified(spec)
     return Resources(**fields)
 
 
 def _device_rule(item: Reader) -> DeviceRule:
-    type = item.text("type") or "a"
-    if type not in ("a", "b", "c"):
-        raise ConfigError(item.at("type"), f"{type!r} is none of a, b, c")
+    type = check_word(item.at("type"), item.text("type") or "a", ("a", "b", "c"))
     access = item.text("access") or ("rwm" if type == "a" else "")
-    if not access or set(access) - set("rwm"):
+    if not access or access.strip("rwm"):
         raise ConfigError(item.at("access"), f"{access!r} is not made of r, w and m")
-    major, minor = item.optional_number("major"), item.optional_number("minor")
     return DeviceRule(
         type=type,
-        major=-1 if major is None else major,
-        minor=-1 if minor is None else minor,
+        major=item.number("major", -1, least=-1),
+        minor=item.number("minor", -1, least=-1),
         permissions=access,
         allow=item.flag("allow"),
     )
 
 
-def _memory(spec: Reader) -> dict[str, Any]:
-    memory = spec.object("memory")
-    if memory is None:
-        return {}
+def _memory(memory: Reader) -> dict[str, Any]:
     return {
-        "memory": memory.optional_number("limit"),
-        "memory_reservation": memory.optional_number("reservation"),
-        "memory_swap": memory.optional_number("swap"),
-        "memory_swappiness": memory.optional_number("swappiness", least=0, most=100),
+        "memory": memory.limit("limit", least=-1),
+        "memory_reservation": memory.limit("reservation", least=-1),
+        "memory_swap": memory.limit("swap", least=-1),
+        "memory_swappiness": memory.optional_number("swappiness", most=100),
         "oom_kill_disable": memory.flag("disableOOMKiller"),
         "memory_check_before_update": memory.flag("checkBeforeUpdate"),
     }
 
 
-def _cpu(spec: Reader) -> dict[str, Any]:
-    cpu = spec.object("cpu")
-    if cpu is None:
-        return {}
+def _cpu(cpu: Reader) -> dict[str, Any]:
     return {
-        "cpu_shares": cpu.optional_number("shares", least=0),
-        "cpu_quota": cpu.optional_number("quota"),
-        "cpu_burst": cpu.optional_number("burst", least=0),
-        "cpu_period": cpu.optional_number("period", least=0),
-        "cpu_rt_quota": cpu.optional_number("realtimeRuntime"),
-        "cpu_rt_period": cpu.optional_number("realtimePeriod", least=0),
-        "cpu_idle": cpu.optional_number("idle", least=0, most=1),
+        "cpu_shares": cpu.limit("shares", most=UINT64),
+        "cpu_quota": cpu.limit("quota", least=-INT64),
+        "cpu_burst": cpu.optional_number("burst", most=UINT64),
+        "cpu_period": cpu.limit("period", most=UINT64),
+        "cpu_rt_quota": cpu.limit("realtimeRuntime", least=-INT64),
+        "cpu_rt_period": cpu.limit("realtimePeriod", most=UINT64),
+        "cpu_idle": cpu.optional_number("idle", most=1),
         "cpuset_cpus": cpu.text("cpus"),
         "cpuset_mems": cpu.text("mems"),
     }
 
 
-def _block_io(spec: Reader) -> dict[str, Any]:
-    block = spec.object("blockIO")
-    if block is None:
-        return {}
-    weights = tuple(
-        BlockIODevice(
-            item.number("major", least=0), item.number("minor", least=0),
-            item.number("weight", least=0), item.number("leafWeight", least=0),
-        )
-        for item in block.objects("weightDevice")
-    )  # fmt: skip
+def _pids(pids: Reader) -> dict[str, Any]:
+    return {"pids_limit": pids.limit("limit", least=-INT64)}
+
+
+def _block_io(block: Reader) -> dict[str, Any]:
     return {
-        "blkio_weight": block.optional_number("weight", least=0, most=1000),
-        "blkio_leaf_weight": block.optional_number("leafWeight", least=0, most=1000),
-        "blkio_weight_device": weights,
-        **{field: _throttle(block, name) for name, field in _THROTTLES.items()},
+        "blkio_weight": block.limit("weight", most=_UINT16),
+        "blkio_leaf_weight": block.limit("leafWeight", most=_UINT16),
+        "blkio_weight_device": tuple(map(_weight, block.objects("weightDevice"))),
+        **{field: tuple(map(_throttle, block.objects(name))) for name, field in _THROTTLES.items()},
     }
 
 
-def _throttle(block: Reader, name: str) -> tuple[BlockIODevice, ...]:
-    return tuple(
-        BlockIODevice(
-            item.number("major", least=0), item.number("minor", least=0),
-            item.number("rate", least=0),
-        )
-        for item in block.objects(name)
-    )  # fmt: skip
+def _weight(item: Reader) -> BlockIODevice:
+    major, minor = item.number("major"), item.number("minor")
+    weights = item.number("weight", most=_UINT16), item.number("leafWeight", most=_UINT16)
+    return BlockIODevice(major, minor, *weights)
 
 
-def _network(spec: Reader) -> dict[str, Any]:
-    network = spec.object("network")
-    if network is None:
-        return {}
+def _throttle(item: Reader) -> BlockIODevice:
+    major, minor = item.number("major"), item.number("minor")
+    return BlockIODevice(major, minor, item.number("rate", most=UINT64))
+
+
+def _network(network: Reader) -> dict[str, Any]:
     return {
-        "net_cls_classid": network.optional_number("classID", least=0, most=_UINT32),
+        "net_cls_classid": network.limit("classID", most=UINT32),
         "net_prio_ifpriomap": tuple(
-            NetworkPriority(item.needed_text("name"), item.number("priority", least=0))
+            NetworkPriority(item.needed_text("name"), item.number("priority", most=UINT32))
             for item in network.objects("priorities")
         ),
     }
 
 
-def _hugetlb(spec: Reader) -> tuple[HugepageLimit, ...]:
-    return tuple(
-        HugepageLimit(item.needed_text("pageSize"), item.number("limit", least=0))
-        for item in spec.objects("hugepageLimits")
-    )
+_PARTS = {
+    "memory": _memory,
+    "cpu": _cpu,
+    "pids": _pids,
+    "blockIO": _block_io,
+    "network": _network,
+}
 
 
-def _rdma(spec: Reader) -> tuple[RdmaLimit, ...]:
-    table = spec.object("rdma")
-    if table is None:
-        return ()
-    found = []
-    for device in table.value:
-        item = Reader(table.value[device], table.at(device))
-        handles = item.optional_number("hcaHandles", least=0, most=_UINT32)
-        objects = item.optional_number("hcaObjects", least=0, most=_UINT32)
-        found.append(RdmaLimit(device, handles, objects))
-    return tuple(found)
+def _hugepages(item: Reader) -> HugepageLimit:
+    size = item.needed_text("pageSize")
+    number = size.removesuffix("B").rstrip("KMG")
+    if not (number.isascii() and number.isdigit()) or size[len(number) :] not in _PAGE_UNITS:
+        raise ConfigError(item.at("pageSize"), f"{size!r} is no size, such as 2MB or 1GB")
+    return HugepageLimit(size, item.number("limit", most=UINT64))
+
+
+def _rdma(device: str, item: Reader) -> RdmaLimit:
+    handles = item.optional_number("hcaHandles", most=UINT32)
+    return RdmaLimit(device, handles, item.optional_number("hcaObjects", most=UINT32))
 
 
 def _unified(spec: Reader) -> dict[str, str]:
     unified = spec.text_map("unified")
     for file in unified:
-        if "/" in file or file.startswith("cgroup.") or "." not in file:
+        if "/" in file or file.find(".") < 1:
             raise ConfigError(
                 spec.at("unified"), f"{file!r} is no file of a controller, such as memory.high"
             )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from libcontainer.pyrunc.context import read_bundle
-from libcontainer.pyrunc.launching import make_container
+from libcontainer.pyrunc.launching import launch_new
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,8 +15,5 @@ if TYPE_CHECKING:
 
 def execute(context: Context) -> int:
     """Make a container and its init, which waits for `start`."""
-    bundle = os.path.abspath(context.options["bundle"] or ".")
-    launched = make_container(context, read_bundle(bundle), bundle)
-    launched.start(context.options["console_socket"])
-    launched.write_pid_file()
-    return 0
+    bundle = os.path.abspath(context.options["bundle"])
+    return launch_new(context, read_bundle(bundle), bundle, begin=False)

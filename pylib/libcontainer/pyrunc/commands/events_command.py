@@ -3,50 +3,58 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
-from libcontainer import plainjson
 from libcontainer.errors import ContainerError
+from nsenter import plainjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer.container import Container
     from libcontainer.pyrunc.context import Context
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds(text: str) -> float:
-    """ "500ms", "5s", "1m": as Go writes durations."""
-    for unit, factor in _UNITS.items():
-        number = text.removesuffix(unit)
-        if number != text and number.replace(".", "", 1).isdecimal() and float(number) > 0:
-            return float(number) * factor
-    raise ContainerError(f"--interval {text!r}: expected a time such as 5s or 500ms")
-
-
-def _print(kind: str, id: str, data: object = None) -> None:
-    event = {"type": kind, "id": id, **({"data": data} if data is not None else {})}
-    print(plainjson.dumps(event), flush=True)
-
-
-def _tell_of_oom(container: Container) -> None:
-    for _ in container.cgroup.oom_events():
-        _print("oom", container.id)
-
 
 def execute(context: Context) -> int:
     """Print what a container uses, once or until it has ended, and each kill for memory."""
-    interval = seconds(context.options["interval"])
+    interval = context.options["interval"]
+    if interval <= 0:
+        raise ContainerError("duration interval must be greater than 0")
     container = context.container()
     if container.status() == "stopped":
         raise ContainerError(f"container with id {context.id} is not running")
     if context.options["stats"]:
         _print("stats", context.id, container.stats())
         return 0
-    threading.Thread(target=_tell_of_oom, args=(container,), daemon=True).start()
-    while container.status() != "stopped":
-        _print("stats", context.id, container.stats())
+    threading.Thread(target=_tell_of_oom, args=(context, container), daemon=True).start()
+    while _tell_of_use(container):
         time.sleep(interval)
     return 0
+
+
+def _print(kind: str, id: str, data: object = None) -> None:
+    event = {"type": kind, "id": id, **({"data": data} if data is not None else {})}
+    sys.stdout.write(f"{plainjson.dumps(event)}\n")
+    sys.stdout.flush()
+
+
+def _tell_of_oom(context: Context, container: Container) -> None:
+    try:
+        for _ in container.cgroup.oom_events():
+            _print("oom", container.id)
+    except OSError as error:
+        if container.status() != "stopped":
+            context.log.warning(f"no news of memory running out: {error}")
+
+
+def _tell_of_use(container: Container) -> bool:
+    """Whether it still runs."""
+    try:
+        stats = container.stats()
+    except OSError:
+        if container.status() == "stopped":  # its cgroup is gone
+            return False
+        raise
+    _print("stats", container.id, stats)
+    return container.status() != "stopped"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.context import read_bundle, read_json
-from libcontainer.pyrunc.launching import Launched
+from libcontainer.pyrunc.launching import Launch
 from libcontainer.specconv import process_from_spec
 
 TYPE_CHECKING = False
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from libcontainer.container import Container
     from libcontainer.pyrunc.context import Context
+
+# option: field of OCI's process object
+_FIELDS = {"cwd": "cwd", "apparmor": "apparmorProfile", "process_label": "selinuxLabel"}
 
 
 def execute(context: Context) -> int:
@@ -24,31 +27,31 @@ def execute(context: Context) -> int:
         raise ContainerError("cannot exec in a stopped container")
     if status == "paused" and not context.options["ignore_paused"]:
         raise ContainerError("cannot exec in a paused container (use --ignore-paused to override)")
+    if context.options["cgroup"].count(":") > 1:
+        raise ContainerError(
+            f"invalid --cgroup argument: {context.options['cgroup']}; expected [CONTROLLER:]PATH"
+        )
     config = process_from_spec(_process(context, container))
-    launched = Launched(context, container, config, init=False)
-    return launched.run()
+    return Launch(context, config, detach=context.options["detach"]).further(container)
 
 
 def _process(context: Context, container: Container) -> dict[str, Any]:
     """OCI's process object: a file's, or the container's first with what the options say."""
     options = context.options
     if options["process"]:
-        process: dict[str, Any] = read_json(options["process"])
+        process = read_json(options["process"])
+        if not isinstance(process, dict):
+            raise ContainerError(f"{options['process']}: not a process object")
         return process
     if not context.words:
         raise ContainerError("process args cannot be empty")
     process = dict(read_bundle(container.oci_state()["bundle"]).get("process") or {})
     process["args"] = context.words
     process["terminal"] = options["tty"]
-    process["env"] = [*process.get("env", ()), *options["env"]]
-    if options["cwd"]:
-        process["cwd"] = options["cwd"]
-    if options["apparmor"]:
-        process["apparmorProfile"] = options["apparmor"]
-    if options["process_label"]:
-        process["selinuxLabel"] = options["process_label"]
-    if options["no_new_privs"]:
-        process["noNewPrivileges"] = True
+    process["env"] = [*(process.get("env") or ()), *options["env"]]
+    process |= {field: options[key] for key, field in _FIELDS.items() if options[key]}
+    if options["no_new_privs"] is not None:
+        process["noNewPrivileges"] = options["no_new_privs"]
     _set_user(process, options)
     _add_capabilities(process, options["cap"])
     return process
@@ -57,26 +60,21 @@ def _process(context: Context, container: Container) -> dict[str, Any]:
 def _set_user(process: dict[str, Any], options: dict[str, Any]) -> None:
     user = dict(process.get("user") or {})
     if options["user"]:
-        uid, colon, gid = options["user"].partition(":")
-        if not uid.isdecimal() or (colon and not gid.isdecimal()):
-            raise ContainerError(f"--user {options['user']!r}: expected UID[:GID], numbers")
-        user["uid"] = int(uid)
-        if colon:
-            user["gid"] = int(gid)
+        from libcontainer.pyrunc.personal import parse_user
+
+        user |= parse_user(options["user"])
     groups = options["additional_gids"]
-    if not all(group.isdecimal() for group in groups):
-        raise ContainerError(f"--additional-gids {groups}: expected numbers")
-    user["additionalGids"] = [*user.get("additionalGids", ()), *map(int, groups)]
+    if any(group < 0 for group in groups):
+        raise ContainerError(f"additional-gids must be positive numbers: {groups}")
+    user["additionalGids"] = [*(user.get("additionalGids") or ()), *groups]
     process["user"] = user
 
 
-def _add_capabilities(process: dict[str, Any], names: list[str]) -> None:
-    """To the sets that let a process of any user use them, but for the inheritable one."""
+def _add_capabilities(process: dict[str, Any], names: tuple[str, ...]) -> None:
+    """As runc: ambient ones only where the configuration has inheritable ones, which these
+    would need."""
     if not names:
         return
     sets = {kind: list(old) for kind, old in (process.get("capabilities") or {}).items()}
-    for kind in ("bounding", "effective", "permitted"):
-        sets[kind] = [*sets.get(kind, ()), *names]
-    if process["user"].get("uid"):
-        sets["ambient"] = [*sets.get("ambient", ()), *names]
-    process["capabilities"] = sets
+    kinds = ["bounding", "effective", "permitted", *(["ambient"] if "inheritable" in sets else [])]
+    process["capabilities"] = sets | {kind: [*sets.get(kind, ()), *names] for kind in kinds}

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from libcontainer import plainjson
+from libcontainer.specconv.features import features
+from nsenter import plainjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,5 @@ if TYPE_CHECKING:
 
 def execute(context: Context) -> int:
     """Print OCI's features document."""
-    from libcontainer.specconv.features import features
-
     print(plainjson.dumps(features(), indent=4))
     return 0

@@ -13,20 +13,22 @@ if TYPE_CHECKING:
 
 
 def signal_number(word: str) -> int:
-    """ "9", "KILL" or "SIGKILL", in any case."""
-    if word.isdecimal() and 0 < int(word) < _signal.NSIG:
+    """ "9", "KILL" or "SIGKILL", in any case. Raises ContainerError."""
+    if word.isdecimal():
+        if int(word) >= _signal.NSIG:
+            raise ContainerError(f"invalid argument: there is no signal {word}")
         return int(word)
-    name = word.upper()
-    number = getattr(_signal, name if name.startswith("SIG") else f"SIG{name}", None)
-    if not isinstance(number, int) or name.startswith("SIG_"):
-        raise ContainerError(f"unknown signal {word!r}")
+    name = "SIG" + word.upper().removeprefix("SIG")
+    number = getattr(_signal, name, None)
+    if not isinstance(number, int) or name.startswith("SIG_"):  # SIG_DFL is none
+        raise ContainerError(f'unknown signal "{word}"')
     return number
 
 
 def execute(context: Context) -> int:
     """Send a signal, SIGTERM where none is named."""
-    number = signal_number(context.words[0] if context.words else "TERM")
     container = context.container()
+    number = signal_number(context.words[0] if context.words else "TERM")
     if context.options["all"]:
         container.signal_all(number)
     else:

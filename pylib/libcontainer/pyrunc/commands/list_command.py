@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 
-from libcontainer import plainjson
 from libcontainer.container import Container, list_containers
 from libcontainer.errors import ContainerError
+from libcontainer.pyrunc.commands.state_command import told
+from nsenter import plainjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,25 +16,38 @@ if TYPE_CHECKING:
 
     from libcontainer.pyrunc.context import Context
 
-_COLUMNS = {
-    "ID": "id", "PID": "pid", "STATUS": "status", "BUNDLE": "bundle", "CREATED": "created",
-    "OWNER": "owner",
-}  # fmt: skip
+_COLUMNS = ("id", "pid", "status", "bundle", "created", "owner")
 _WIDTH, _GAP = 12, 3
 
 
-def _entry(root: str, id: str) -> dict[str, Any]:
-    owner = os.lstat(f"{root}/{id}").st_uid
-    entry: dict[str, Any] = {
-        "ociVersion": "", "id": id, "pid": 0, "status": "stopped", "bundle": "", "rootfs": "",
-        "created": "", "owner": _name(owner),
-    }  # fmt: skip
+def execute(context: Context) -> int:
+    """List the containers below the root."""
+    form = context.options["format"]
+    ids = list_containers(context.root)
+    if context.options["quiet"]:
+        print("".join(f"{id}\n" for id in ids), end="")
+        return 0
+    if form not in ("table", "json"):
+        raise ContainerError("invalid format option: expected table or json")
+    found = (_entry(context.root, id) for id in ids)
+    entries = [entry for entry in found if entry]
+    print(plainjson.dumps(entries) if form == "json" else _table(entries))
+    return 0
+
+
+def _entry(root: str, id: str) -> dict[str, Any] | None:
+    """What is told of a container; None where it has just been deleted."""
     try:
-        container = Container.load(root, id)
-    except ContainerError:  # half made
-        return entry
-    entry |= {name: value for name, value in container.oci_state().items() if name in entry}
-    return entry | {"rootfs": container.config.rootfs, "created": container.state().created}
+        owner = _name(os.lstat(f"{root}/{id}").st_uid)
+    except FileNotFoundError:
+        return None
+    try:
+        return told(Container.load(root, id), owner)
+    except ContainerError:  # half made: to be seen, so that it can be deleted
+        return {
+            "ociVersion": "", "id": id, "pid": 0, "status": "stopped", "bundle": "", "rootfs": "",
+            "created": "", "owner": owner,
+        }  # fmt: skip
 
 
 def _name(uid: int) -> str:
@@ -46,21 +60,9 @@ def _name(uid: int) -> str:
 
 
 def _table(entries: list[dict[str, Any]]) -> str:
-    rows = [list(_COLUMNS), *([str(e[key]) for key in _COLUMNS.values()] for e in entries)]
-    widths = [max(_WIDTH, _GAP + max(len(row[i]) for row in rows)) for i in range(len(_COLUMNS))]
+    """As runc's: columns of twelve at least, three between them."""
+    rows = [[name.upper() for name in _COLUMNS]]
+    rows += [[str(entry[name]) for name in _COLUMNS] for entry in entries]
+    widths = [max(_WIDTH, _GAP + max(map(len, column))) for column in zip(*rows, strict=True)]
     lines = ("".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
-
-
-def execute(context: Context) -> int:
-    """List the containers below the root."""
-    format = context.options["format"]
-    ids = list_containers(context.root)
-    if context.options["quiet"]:
-        print("".join(f"{id}\n" for id in ids), end="")
-        return 0
-    if format not in ("table", "json"):
-        raise ContainerError(f"invalid format {format!r}: table or json")
-    entries = [_entry(context.root, id) for id in ids]
-    print(plainjson.dumps(entries) if format == "json" else _table(entries))
-    return 0

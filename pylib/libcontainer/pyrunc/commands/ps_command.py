@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import subprocess
-
-from libcontainer import plainjson
 from libcontainer.errors import ContainerError
+from nsenter import plainjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,28 +13,33 @@ if TYPE_CHECKING:
 
 def execute(context: Context) -> int:
     """Print ps(1)'s lines of a container's processes, or their pids as JSON."""
-    format = context.options["format"]
-    if format not in ("table", "json"):
-        raise ContainerError(f"invalid format {format!r}: table or json")
     pids = context.container().processes()
-    if format == "json":
+    form = context.options["format"]
+    if form == "json":
         print(plainjson.dumps(pids))
-        return 0
-    words = context.words or ["-ef"]
+    elif form == "table":
+        print(_filtered(_ps(context.words or ["-ef"]), set(map(str, pids))))
+    else:
+        raise ContainerError("invalid format option: expected table or json")
+    return 0
+
+
+def _ps(words: list[str]) -> str:
+    import subprocess
+
     try:
         done = subprocess.run(["ps", *words], capture_output=True, text=True)
     except FileNotFoundError:
         raise ContainerError("ps is not installed; use --format json") from None
     if done.returncode:
         raise ContainerError(f"ps {' '.join(words)}: {done.stderr.strip()}")
-    print(_filtered(done.stdout, set(pids)))
-    return 0
+    return done.stdout
 
 
-def _filtered(output: str, pids: set[int]) -> str:
+def _filtered(output: str, pids: set[str]) -> str:
     title, *lines = output.splitlines()
     columns = title.split()
     if "PID" not in columns:
-        raise ContainerError("ps does not print a column PID with these options")
+        raise ContainerError("couldn't find PID field in ps output")
     at = columns.index("PID")
-    return "\n".join([title, *(line for line in lines if int(line.split()[at]) in pids)])
+    return "\n".join([title, *(line for line in lines if pids & set(line.split()[at : at + 1]))])

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 
-from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.context import read_bundle
-from libcontainer.pyrunc.launching import make_container
+from libcontainer.pyrunc.launching import launch_new
+from libcontainer.pyrunc.options import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,15 +21,10 @@ def execute(context: Context) -> int:
         from libcontainer.pyrunc.personal import spec_of
 
         if options["bundle"]:
-            raise ContainerError("--rootfs is for running without --bundle")
-        bundle = os.getcwd()
-        spec = spec_of(options, context.words)
-    else:
-        if context.words:
-            raise ContainerError(
-                "a command is given with --rootfs; in a bundle it is process.args of config.json"
-            )
-        bundle = os.path.abspath(options["bundle"] or ".")
-        spec = read_bundle(bundle)
-    launched = make_container(context, spec, bundle)
-    return launched.run()
+            raise UsageError("--rootfs is for running without a --bundle", "run")
+        return launch_new(context, spec_of(options, context.id, context.words), "", begin=True)
+    if context.words:
+        # A command is for --rootfs; in a bundle it is process.args of config.json.
+        raise UsageError('pyrunc: "run" requires exactly 1 argument(s)', "run")
+    bundle = os.path.abspath(options["bundle"])
+    return launch_new(context, read_bundle(bundle), bundle, begin=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 
-from libcontainer import plainjson
 from libcontainer.errors import ContainerError
+from nsenter import plainjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,14 +17,11 @@ def execute(context: Context) -> int:
     """Write config.json; one that is there stays."""
     from libcontainer.specconv.example import example
 
-    path = os.path.join(context.options["bundle"] or "", "config.json")
+    path = os.path.join(context.options["bundle"], "config.json")
     document = plainjson.dumps(example(rootless=context.options["rootless"]), indent=4)
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        with open(path, "x", encoding="ascii") as file:
+            file.write(f"{document}\n")
     except FileExistsError:
-        raise ContainerError(f"file {path} exists. Remove it first") from None
-    try:
-        os.write(fd, f"{document}\n".encode())
-    finally:
-        os.close(fd)
+        raise ContainerError(f"File {path} exists. Remove it first") from None
     return 0

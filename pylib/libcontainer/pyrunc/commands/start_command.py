@@ -3,12 +3,31 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from libcontainer.container import Container
     from libcontainer.pyrunc.context import Context
 
 
 def execute(context: Context) -> int:
     """Let a created container execute its program."""
-    context.container().exec()
+    container = context.container()
+    if "NOTIFY_SOCKET" in os.environ and os.path.isdir(f"{container.root_folder}/notify"):
+        _start_notified(container)
+    else:
+        container.exec()
     return 0
+
+
+def _start_notified(container: Container) -> None:
+    """A service manager waits to hear that the container is ready."""
+    from libcontainer.pyrunc.notify import Proxy
+
+    proxy = Proxy(container.root_folder)
+    try:
+        container.exec()
+        proxy.wait_until_ready(container.state().init_process_pid)
+    finally:
+        proxy.close()

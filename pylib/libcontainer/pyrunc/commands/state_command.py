@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
-from libcontainer import plainjson
+from nsenter import plainjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from libcontainer.container import Container
     from libcontainer.pyrunc.context import Context
 
 
-def execute(context: Context) -> int:
-    """Print OCI's state, with what runc adds to it."""
-    container = context.container()
+def told(container: Container, owner: str = "") -> dict[str, Any]:
+    """OCI's state, with what runc adds to it.
+
+    Args:
+        owner: who has made it; `list` says so, `state` does not.
+    """
     state = container.oci_state()
-    told = {
+    return {
         "ociVersion": state["ociVersion"],
         "id": state["id"],
         "pid": state.get("pid", 0),
@@ -23,7 +29,11 @@ def execute(context: Context) -> int:
         "rootfs": container.config.rootfs,
         "created": container.state().created,
         **({"annotations": state["annotations"]} if "annotations" in state else {}),
-        "owner": "",
+        "owner": owner,
     }
-    print(plainjson.dumps(told, indent=2))
+
+
+def execute(context: Context) -> int:
+    """Print it."""
+    print(plainjson.dumps(told(context.container()), indent=2))
     return 0

@@ -5,20 +5,21 @@ from __future__ import annotations
 
 import sys
 
-from libcontainer import plainjson
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.context import read_json
 from libcontainer.specconv import resources_from_spec
+from nsenter import plainjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from libcontainer.configs import Resources
     from libcontainer.pyrunc.context import Context
 
-_BYTES = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 # option: its place in OCI's resources
-_PLACES = {
+_TEXTS = {"cpuset_cpus": ("cpu", "cpus"), "cpuset_mems": ("cpu", "mems")}
+_NUMBERS = {
     "blkio_weight": ("blockIO", "weight"),
     "cpu_period": ("cpu", "period"),
     "cpu_quota": ("cpu", "quota"),
@@ -27,59 +28,78 @@ _PLACES = {
     "cpu_rt_period": ("cpu", "realtimePeriod"),
     "cpu_rt_runtime": ("cpu", "realtimeRuntime"),
     "cpu_idle": ("cpu", "idle"),
-    "cpuset_cpus": ("cpu", "cpus"),
-    "cpuset_mems": ("cpu", "mems"),
+    "pids_limit": ("pids", "limit"),
+}
+_SIZES = {
     "memory": ("memory", "limit"),
     "memory_reservation": ("memory", "reservation"),
     "memory_swap": ("memory", "swap"),
-    "pids_limit": ("pids", "limit"),
 }
-_TEXTS = ("cpuset_cpus", "cpuset_mems")
-
-
-def _number(option: str, text: str) -> int:
-    """Bytes with a unit, for memory; else a plain number."""
-    name = option.replace("_", "-")
-    digits, factor = text, 1
-    if option.startswith("memory"):
-        lower = text.lower().removesuffix("ib").rstrip("b") or text
-        factor = _BYTES.get(lower[-1:], 1)
-        digits = lower[:-1] if lower[-1:] in _BYTES else lower
-    if not digits.removeprefix("-").isdecimal():
-        raise ContainerError(f"invalid value for --{name}: {text!r}")
-    return int(digits) * factor
-
-
-def _from_options(options: dict[str, Any]) -> dict[str, Any]:
-    resources: dict[str, Any] = {}
-    for option, (group, name) in _PLACES.items():
-        value = options[option]
-        if value is None or value == "":
-            continue
-        number = value if option in _TEXTS or isinstance(value, int) else _number(option, value)
-        resources.setdefault(group, {})[name] = number
-    return resources
+# Zero is a value of these; of all others it means that nothing is said (runc's update.go).
+_ZERO_COUNTS = {"cpu_burst", "cpu_idle"}
 
 
 def execute(context: Context) -> int:
     """Change what a container is limited to; what is not named stays."""
     container = context.container()
     options = context.options
-    for schema in ("l3_cache_schema", "mem_bw_schema"):
-        if options[schema]:
-            raise ContainerError("Intel RDT is not supported")
-    source = options["resources"]
-    if source == "-":
-        given = plainjson.loads(sys.stdin.read())
-    else:
-        given = read_json(source) if source else _from_options(options)
-    told = resources_from_spec(given, where="resources").replace(devices=())
-    changes = {name: value for name, value in told._told() if value}
+    if options["l3_cache_schema"] or options["mem_bw_schema"]:
+        raise ContainerError("Intel RDT is not supported")
+    for option in ("kernel_memory", "kernel_memory_tcp"):
+        if options[option]:
+            context.log.warning(f"--{option.replace('_', '-')} is not used: the kernel has no such")
+    given = _from_file(options["resources"]) if options["resources"] else _from_options(options)
+    changes = _changes(resources_from_spec(given, where="resources"))
     cgroup = container.config.cgroups
-    limits = cgroup.resources.replace(**changes)
-    if limits.memory_swap and limits.memory and 0 < limits.memory_swap < limits.memory:
-        raise ContainerError("memory and swap together would be less than memory")
     # Devices are as they are: they are not written anew.
-    told = limits.replace(skip_devices=True, **changes)
-    container.set(container.config.replace(cgroups=cgroup.replace(resources=told)))
+    resources = cgroup.resources.replace(**changes, skip_devices=True)
+    container.set(container.config.replace(cgroups=cgroup.replace(resources=resources)))
     return 0
+
+
+def _changes(told: Resources) -> dict[str, Any]:
+    """The fields that are said."""
+    plain = told.replace(devices=()).__dict__
+    default = type(told)().__dict__
+    changes = {
+        name: value
+        for name, value in plain.items()
+        if value != default[name] and (value or name in _ZERO_COUNTS)
+    }
+    if changes.get("memory") == -1:  # memory alone cannot be above what both may be together
+        changes.setdefault("memory_swap", -1)
+    return changes
+
+
+def _from_file(path: str) -> Any:
+    if path != "-":
+        return read_json(path)
+    try:
+        return plainjson.loads(sys.stdin.read())
+    except ValueError as error:
+        raise ContainerError(f"standard input: {error}") from None
+
+
+def _from_options(options: dict[str, Any]) -> dict[str, Any]:
+    resources: dict[str, Any] = {}
+    for read, table in ((str, _TEXTS), (int, _NUMBERS), (_size, _SIZES)):
+        for option, (group, name) in table.items():
+            value = options[option]
+            if value not in ("", 0):
+                resources.setdefault(group, {})[name] = _read(read, option, value)
+    return resources
+
+
+def _read(read: Any, option: str, value: str | int) -> Any:
+    try:
+        return read(value)
+    except ValueError as error:
+        name = option.replace("_", "-")
+        why = error if read is _size else f"{value!r} is no number"
+        raise ContainerError(f"invalid value for {name}: {why}") from None
+
+
+def _size(text: str) -> int:
+    from libcontainer.pyrunc.units import size
+
+    return -1 if text == "-1" else size(text)

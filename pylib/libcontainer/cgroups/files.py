@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files and directories of a cgroup, and errors that name them."""
+
+from __future__ import annotations
+
+import os
+import time
+from errno import (
+    EACCES,
+    EBUSY,
+    EEXIST,
+    EINVAL,
+    ENODEV,
+    ENOENT,
+    ENOTEMPTY,
+    EOPNOTSUPP,
+    EPERM,
+    ERANGE,
+    EROFS,
+    ESRCH,
+)
+
+from nsenter.system import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    Writes = Iterable[tuple[str, str]]
+
+PROCS = "cgroup.procs"
+LONGEST_WAIT = 5.0
+# What the kernel says to who has no rights there.
+DENIED = frozenset((EACCES, EPERM, EROFS))
+
+_FIRST_NAP = 0.0001
+_LONGEST_NAP = 0.05
+
+_HINTS = {
+    EACCES: "have a cgroup delegated, or run as root",
+    EBUSY: "in use: a limit below what is used already, or processes that are in the way",
+    EINVAL: "the kernel does not take this value here; the cgroup above may limit it",
+    ENOENT: "the controller is not enabled for this cgroup, or the kernel does not have it",
+    EOPNOTSUPP: "a cgroup with processes or threads in it cannot do that",
+    EPERM: "have a cgroup delegated, or run as root; a cgroup cannot have more than that above it",
+    ERANGE: "out of the range that the kernel takes",
+    EROFS: "the cgroup file system is mounted read-only",
+}
+
+
+def clean(path: str) -> str:
+    """A path from a configuration, which never leads out of where it is put: "" or "/…"."""
+    kept: list[str] = []
+    for name in path.split("/"):
+        if name == "..":
+            del kept[-1:]
+        elif name not in ("", "."):
+            kept.append(name)
+    return "".join(f"/{name}" for name in kept)
+
+
+def write(path: str, value: str) -> None:
+    """Write a cgroup's file.
+
+    Raises:
+        Failure: names the file and the value.
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        number = error.errno or 0
+        raise Failure("write", f"{path}: {value}", number, explained(number)) from None
+
+
+def explained(number: int) -> str:
+    """An errno with what it means for a cgroup."""
+    hint = f" ({_HINTS[number]})" if number in _HINTS else ""
+    return f"{os.strerror(number)}{hint}"
+
+
+def write_all(directory: str, writes: Writes) -> None:
+    """Write files that the kernel checks against each other.
+
+    Memory may not be above memory and swap, a quota not below its burst: what is refused with
+    what the others are is written again when they are what they are to be.
+
+    Raises:
+        Failure: a value is refused then, too.
+    """
+    refused: list[tuple[str, str]] = []
+    for file, value in writes:
+        try:
+            write(f"{directory}/{file}", value)
+        except Failure as failure:
+            if failure.errno != EINVAL:
+                raise
+            refused.append((file, value))
+    for file, value in refused:
+        write(f"{directory}/{file}", value)
+
+
+def read(path: str) -> str:
+    """A file's text; "" where it is not there, or its cgroup is no more."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        parts = []
+        while part := os.read(fd, 1 << 16):
+            parts.append(part)
+        return b"".join(parts).decode("utf-8", "surrogateescape")
+    except OSError as error:
+        if error.errno not in (ENODEV, ESRCH, EOPNOTSUPP):
+            raise
+        return ""
+    finally:
+        os.close(fd)
+
+
+def table(path: str) -> dict[str, int]:
+    """A flat keyed file: "name number" in each line."""
+    pairs = (line.split() for line in read(path).splitlines())
+    return {p[0]: int(p[1]) for p in pairs if len(p) == 2 and p[1].isdecimal()}
+
+
+def make(path: str, root: str) -> Iterator[str]:
+    """Make a cgroup and those that it is in, from the top.
+
+    Args:
+        path: its directory, below `root`.
+
+    Yields:
+        each of them that was made, before the next.
+
+    Raises:
+        Failure: names the one that cannot be made.
+    """
+    if os.path.isdir(path):
+        return
+    now = root
+    for name in path[len(root) :].strip("/").split("/"):
+        now = f"{now}/{name}"
+        try:
+            os.mkdir(now, 0o755)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            number = error.errno or 0
+            raise Failure("mkdir", now, number, explained(number)) from None
+        yield now
+
+
+def discard(made: list[str]) -> None:
+    """Take back what was made, last first."""
+    for path in reversed(made):
+        try:
+            os.rmdir(path)
+        except OSError:
+            continue
+
+
+def enter(path: str, pid: int) -> None:
+    """Move a process into the cgroup at `path`."""
+    write(f"{path}/{PROCS}", str(pid))
+
+
+def pids(path: str, recursive: bool) -> Iterator[int]:
+    """Who is in it, and with `recursive` in those below."""
+    yield from map(int, read(f"{path}/{PROCS}").split())
+    if recursive:
+        for child in _children(path):
+            yield from pids(child, True)
+
+
+def _children(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def remove(path: str) -> None:
+    """Remove a cgroup with those below it. A process that has just ended holds it for a while.
+
+    Raises:
+        Failure: there are processes in it that do not end.
+    """
+    deadline = time.monotonic() + LONGEST_WAIT
+    nap = _FIRST_NAP
+    while True:
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            number = error.errno or 0
+            if number not in (EBUSY, EEXIST, ENOTEMPTY) or time.monotonic() > deadline:
+                raise Failure("rmdir", path, number, explained(number)) from None
+            for child in _children(path):
+                remove(child)
+        else:
+            return
+        time.sleep(nap)
+        nap = min(nap * 2, _LONGEST_NAP)
+
+
+def wait_until(done: Callable[[int], bool], operation: str, path: str) -> None:
+    """Wait for a state of the kernel's to come about; `done` is told how often it was asked.
+
+    Raises:
+        Failure: it does not, in five seconds.
+    """
+    deadline = time.monotonic() + LONGEST_WAIT
+    nap, asked = _FIRST_NAP, 0
+    while not done(asked):
+        if time.monotonic() > deadline:
+            why = f"not done in {LONGEST_WAIT:.0f} s: a process does not stop, or new ones come"
+            raise Failure(operation, path, EBUSY, why)
+        time.sleep(nap)
+        nap, asked = min(nap * 2, _LONGEST_NAP), asked + 1

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which file of cgroup v2 gets which value (admin-guide/cgroup-v2).
+
+OCI's values are those of v1; they are converted as runc 1.1 and crun do.
+"""
+
+from __future__ import annotations
+
+from libcontainer.cgroups.fs_limits import check_usage, device_line, pids_max, rdma_line
+from libcontainer.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from libcontainer.configs import Resources
+
+    Writes = list[tuple[str, str]]
+    Read = Callable[[str], str]
+
+DEFAULT_PERIOD = 100_000
+_THROTTLES = (
+    ("blkio_throttle_read_bps_device", "rbps"),
+    ("blkio_throttle_write_bps_device", "wbps"),
+    ("blkio_throttle_read_iops_device", "riops"),
+    ("blkio_throttle_write_iops_device", "wiops"),
+)
+
+
+def cpu_weight(shares: int) -> int:
+    """cpu.weight (1 … 10000) for v1's shares (2 … 262144)."""
+    shares = min(max(shares, 2), 262_144)
+    return 1 + (shares - 2) * 9999 // 262_142
+
+
+def io_weight(weight: int) -> int:
+    """io.weight (1 … 10000) for v1's weight (10 … 1000)."""
+    return 1 + (min(max(weight, 10), 1000) - 10) * 9999 // 990
+
+
+def swap_max(memory: int | None, both: int | None) -> str:
+    """memory.swap.max, which is swap alone, for v1's limit of memory and swap together.
+
+    Returns:
+        "" where nothing is said of it.
+
+    Raises:
+        ConfigError: it is not above the limit of memory.
+    """
+    if both == -1 or (memory == -1 and not both):
+        return "max"
+    if not both:
+        return ""
+    if not memory or memory < 0 or both < memory:
+        raise ConfigError(
+            "linux.resources.memory.swap",
+            f"{both} is memory and swap together: memory.limit has to be given, and no more",
+        )
+    return str(both - memory)
+
+
+def _or_max(value: int) -> str:
+    return str(value) if value >= 0 else "max"
+
+
+def limits(resources: Resources, read: Read) -> Iterator[Writes]:
+    """What is to be written, file and value, in order; lines that the kernel checks against each
+    other together. What nothing is said of is left out.
+
+    Args:
+        read: the text of a file; "" where it is not there.
+
+    Raises:
+        ConfigError: a value that v2 does not have.
+        Failure: memory is below its usage, and that was to be checked.
+    """
+    yield from _memory(resources, read)
+    if cpu := _cpu(resources):
+        yield cpu
+    cpuset = (("cpuset.cpus", resources.cpuset_cpus), ("cpuset.mems", resources.cpuset_mems))
+    if writes := [(file, value) for file, value in cpuset if value]:
+        yield writes
+    if resources.pids_limit is not None:
+        yield [("pids.max", pids_max(resources.pids_limit))]
+    for write in _io(resources, read):
+        yield [write]
+    yield from _rare(resources, read)
+    yield from _unified(resources)
+
+
+def _memory(resources: Resources, read: Read) -> Iterator[Writes]:
+    limit = resources.memory
+    if resources.memory_check_before_update:
+        for bound in (resources.memory_swap, limit):
+            if bound and bound > 0:
+                check_usage(bound, read("memory.current"))
+    writes = []
+    if swap := swap_max(limit, resources.memory_swap):
+        writes.append(("memory.swap.max", swap))
+    if limit:
+        writes.append(("memory.max", _or_max(limit)))
+    if resources.memory_reservation:
+        writes.append(("memory.low", _or_max(resources.memory_reservation)))
+    for write in writes:
+        yield [write]
+
+
+def _cpu(resources: Resources) -> Writes:
+    writes = []
+    if resources.cpu_shares:
+        writes.append(("cpu.weight", str(cpu_weight(resources.cpu_shares))))
+    if resources.cpu_idle is not None:
+        writes.append(("cpu.idle", str(resources.cpu_idle)))
+    quota, period = resources.cpu_quota, resources.cpu_period
+    if resources.cpu_burst is not None:
+        writes.append(("cpu.max.burst", str(resources.cpu_burst)))
+    if quota or period:
+        amount = str(quota) if quota and quota > 0 else "max"
+        writes.append(("cpu.max", f"{amount} {period or DEFAULT_PERIOD}"))
+    return writes
+
+
+def _io(resources: Resources, read: Read) -> Iterator[tuple[str, str]]:
+    bfq = ""
+    if resources.blkio_weight or resources.blkio_weight_device:
+        bfq = read("io.bfq.weight")
+    if resources.blkio_weight and bfq:
+        yield "io.bfq.weight", str(resources.blkio_weight)
+    elif resources.blkio_weight:
+        yield "io.weight", f"default {io_weight(resources.blkio_weight)}"
+    for device in resources.blkio_weight_device:
+        if bfq:
+            yield "io.bfq.weight", device_line(device, device.value)
+        else:
+            yield "io.weight", device_line(device, io_weight(device.value))
+    for field, name in _THROTTLES:
+        for device in getattr(resources, field):
+            yield "io.max", device_line(device, f"{name}={device.value or 'max'}")
+
+
+def _rare(resources: Resources, read: Read) -> Iterator[Writes]:
+    for page in resources.hugetlb_limit:
+        yield [(f"hugetlb.{page.page_size}.max", str(page.limit))]
+        if read(f"hugetlb.{page.page_size}.rsvd.max"):
+            yield [(f"hugetlb.{page.page_size}.rsvd.max", str(page.limit))]
+    for limit in resources.rdma:
+        yield [("rdma.max", rdma_line(limit))]
+
+
+def _unified(resources: Resources) -> Iterator[Writes]:
+    for file, value in resources.unified.items():
+        if "/" in file or file.startswith("."):
+            raise ConfigError(f"linux.resources.unified[{file!r}]", "is not a file's name")
+        # The kernel takes one line at a time.
+        for line in value.splitlines() or [""]:
+            yield [(file, line)]

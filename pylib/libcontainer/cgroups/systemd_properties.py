@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A container's cgroup as properties of a systemd unit (systemd.resource-control(5)).
+
+A property is a name, its D-Bus signature, and its value in the words that busctl(1) takes.
+"""
+
+from __future__ import annotations
+
+import os
+
+from libcontainer.cgroups.devices import effective
+from libcontainer.cgroups.fs2_limits import DEFAULT_PERIOD, cpu_weight, swap_max
+from libcontainer.cgroups.fs_stats import ranges
+from libcontainer.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from libcontainer.configs import Cgroup, DeviceRule, Resources
+
+    Property = tuple[str, str, list[str]]
+
+_INFINITY = 2**64 - 1
+# systemd counts a quota in per cent of a CPU: 10 ms of a second.
+_PERCENT_US = 10_000
+_GROUPS = {"c": ("char", "Character devices:"), "b": ("block", "Block devices:")}
+_NUMBER_TYPES = {
+    "byte": "y", "int16": "n", "uint16": "q", "int32": "i", "uint32": "u",
+    "int64": "x", "uint64": "t", "double": "d",
+}  # fmt: skip
+
+
+def words(properties: Iterable[Property]) -> list[str]:
+    """An a(sv) of busctl: how many, and for each its name, signature and value."""
+    every = list(properties)
+    return [str(len(every)), *(w for name, kind, value in every for w in (name, kind, *value))]
+
+
+def escaped(unit: str) -> str:
+    """A unit's name as the last part of its object's path (sd_bus_path_encode(3))."""
+    first, rest = unit[:1], unit[1:]
+    keep = [c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in rest]
+    return (first if first.isalpha() else f"_{ord(first):02x}") + "".join(keep)
+
+
+def unit_properties(cgroup: Cgroup, parent: str, *, is_slice: bool) -> Iterator[Property]:
+    """What the unit is, but for its limits and processes."""
+    yield "Description", "s", [f"libcontainer container {cgroup.name}"]
+    if is_slice:
+        yield "Wants", "as", ["1", parent]
+    else:
+        yield "Slice", "s", [parent]
+        yield "Delegate", "b", ["true"]
+    yield "DefaultDependencies", "b", ["false"]
+    for name in ("Memory", "CPU", "IO", "Tasks"):
+        yield f"{name}Accounting", "b", ["true"]
+    for name, value in cgroup.systemd_props.items():
+        yield name, *variant(name, value)
+
+
+def limits(resources: Resources, *, unified: bool) -> Iterator[Property]:
+    """Those that systemd knows; with cgroup v1 some have other names."""
+    if not resources.skip_devices:
+        yield from _devices(resources.devices)
+    yield from _memory(resources, unified)
+    yield from _cpu(resources, unified)
+    if resources.blkio_weight and not unified:
+        yield "BlockIOWeight", "t", [str(resources.blkio_weight)]
+    if resources.pids_limit is not None:
+        most = max(resources.pids_limit, 1) if resources.pids_limit >= 0 else _INFINITY
+        yield "TasksMax", "t", [str(most)]
+    for name, cpus in (
+        ("AllowedCPUs", resources.cpuset_cpus),
+        ("AllowedMemoryNodes", resources.cpuset_mems),
+    ):
+        if cpus:
+            yield name, "ay", _bits(ranges(cpus))
+
+
+def _memory(resources: Resources, unified: bool) -> Iterator[Property]:
+    pairs = [("MemoryMax" if unified else "MemoryLimit", resources.memory)]
+    if unified:
+        swap = swap_max(resources.memory, resources.memory_swap)
+        pairs.append(("MemoryLow", resources.memory_reservation))
+        if swap:
+            yield "MemorySwapMax", "t", [str(_INFINITY) if swap == "max" else swap]
+    for name, amount in pairs:
+        if amount:
+            yield name, "t", [str(amount if amount > 0 else _INFINITY)]
+
+
+def _cpu(resources: Resources, unified: bool) -> Iterator[Property]:
+    shares, quota, period = resources.cpu_shares, resources.cpu_quota, resources.cpu_period
+    if shares and unified:
+        yield "CPUWeight", "t", [str(cpu_weight(shares))]
+    elif shares:
+        yield "CPUShares", "t", [str(shares)]
+    if period:
+        yield "CPUQuotaPeriodUSec", "t", [str(period)]
+    if quota or period:
+        yield "CPUQuotaPerSecUSec", "t", [str(_per_second(quota or 0, period or DEFAULT_PERIOD))]
+
+
+def _per_second(quota: int, period: int) -> int:
+    """Rounded up, lest the cgroup's own quota be more than that of its unit."""
+    if quota <= 0:
+        return _INFINITY
+    per_second = quota * 1_000_000 // period
+    return -(-per_second // _PERCENT_US) * _PERCENT_US
+
+
+def _bits(numbers: Iterable[int]) -> list[str]:
+    """A bit for each, in bytes of which the first has the lowest."""
+    mask = sum(1 << number for number in set(numbers))
+    raw = mask.to_bytes((mask.bit_length() + 7) // 8, "little")
+    return [str(len(raw)), *map(str, raw)]
+
+
+def _devices(rules: Iterable[DeviceRule]) -> Iterator[Property]:
+    default, rest = effective(rules)
+    if default:
+        # What is denied after "all" systemd cannot say; the files of the cgroup can.
+        yield "DevicePolicy", "s", ["auto"]
+        yield "DeviceAllow", "a(ss)", ["0"]
+        return
+    entries = [
+        (node, "".join(x for x in "rwm" if x in rule.permissions))
+        for rule in rest
+        if rule.allow and (node := _node(rule))
+    ]
+    yield "DevicePolicy", "s", ["strict"]
+    yield "DeviceAllow", "a(ss)", [str(len(entries)), *(w for entry in entries for w in entry)]
+
+
+def _node(rule: DeviceRule) -> str:
+    """What DeviceAllow= calls it; "" where it has no name for it."""
+    group, heading = _GROUPS[rule.type]
+    if rule.major < 0:
+        return f"{group}-*" if rule.minor < 0 else ""
+    if rule.minor < 0:
+        name = _group_name(heading, rule.major)
+        return f"{group}-{name}" if name else ""
+    path = f"/dev/{group}/{rule.major}:{rule.minor}"
+    return path if os.path.exists(path) else ""
+
+
+def _group_name(heading: str, major: int) -> str:
+    """Of /proc/devices, proc_devices(5)."""
+    with open("/proc/devices", encoding="ascii") as file:
+        section = file.read().partition(heading)[2].partition("\n\n")[0]
+    pairs = (line.split(None, 1) for line in section.splitlines() if line)
+    return next((name for number, name in pairs if int(number) == major), "")
+
+
+def variant(name: str, text: str) -> tuple[str, list[str]]:
+    """The signature and words of a value in GVariant's text form, as annotations
+    org.systemd.property.NAME have it: true, 5, uint64 5, 'text', ['one', 'two'].
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if text in ("true", "false"):
+        return "b", [text]
+    kind, _, value = text.partition(" ")
+    if kind in _NUMBER_TYPES:
+        return _NUMBER_TYPES[kind], [value.strip()]
+    if text.lstrip("-").isdecimal():
+        return "i", [text]
+    if text[:1] in ("'", '"') and text[-1:] == text[:1]:
+        return "s", [text[1:-1]]
+    if text.startswith("[") and text.endswith("]"):
+        items = [item.strip().strip("'\"") for item in text[1:-1].split(",") if item.strip()]
+        return "as", [str(len(items)), *items]
+    raise ConfigError(
+        f"annotations[org.systemd.property.{name}]",
+        f"{text!r} is not a value; for text, write quotes: '{text}'",
+    )

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which of the kernel's parameters a container may set: those of a namespace of its own.
+
+/proc/sys is the whole machine's but for a few that belong to a namespace (namespaces(7)); the
+list is runc's.
+"""
+
+from __future__ import annotations
+
+import os
+
+from libcontainer.errors import ConfigError
+from nsenter.namespaces import NamespaceType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer.configs import Config
+
+_IPC = frozenset(
+    "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax "
+    "kernel.shmmni kernel.shm_rmid_forced".split()
+)
+_HOSTNAME, _DOMAINNAME = "kernel.hostname", "kernel.domainname"
+
+
+def check_sysctls(config: Config) -> None:
+    """Refuse those that would change the caller's.
+
+    Raises:
+        ConfigError: names the parameter, and the namespace that is missing.
+    """
+    for name in config.sysctl:
+        where = f"linux.sysctl[{name!r}]"
+        # With slashes in it, those stand for the dots in a name, such as eth0.1 (sysctl.d(5)).
+        if not all(part.strip("/") for part in name.split(".")):
+            raise ConfigError(where, "it is no name of a kernel parameter")
+        kind = _namespace_of(where, name)
+        if not config.namespaces.contains(kind):
+            raise ConfigError(
+                where,
+                f"given, but no {kind.oci_name} namespace, so it would be the host's: add "
+                f'{{"type": "{kind.oci_name}"}} to linux.namespaces',
+            )
+        if _is_callers(config, kind):
+            raise ConfigError(where, f"the {kind.oci_name} namespace that is joined is the host's")
+
+
+def _namespace_of(where: str, name: str) -> NamespaceType:
+    if name in _IPC or name.startswith("fs.mqueue."):
+        return NamespaceType.NEWIPC
+    if name.startswith("net."):
+        return NamespaceType.NEWNET
+    if name == _DOMAINNAME:
+        return NamespaceType.NEWUTS
+    if name == _HOSTNAME:
+        raise ConfigError(where, 'what it says and what "hostname" says could differ: use that')
+    raise ConfigError(where, "it is of no namespace, so it would be the host's: leave it out")
+
+
+def _is_callers(config: Config, kind: NamespaceType) -> bool:
+    path = config.namespaces.path_of(kind)
+    if not path:
+        return False
+    try:
+        theirs, ours = os.stat(path), os.stat(f"/proc/self/ns/{kind.ns_name()}")
+    except (OSError, ValueError):
+        return False
+    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)

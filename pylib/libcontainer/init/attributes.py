@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flags of mounts: mount(2)'s bits, of which configurations are made, as mount_setattr(2) has
+them.
+"""
+
+from __future__ import annotations
+
+from nsenter import system
+from nsenter.system import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer.configs import Mount
+
+# (of mount(2), of mount_setattr(2))
+_BITS = (
+    (system.MS_RDONLY, system.MOUNT_ATTR_RDONLY),
+    (system.MS_NOSUID, system.MOUNT_ATTR_NOSUID),
+    (system.MS_NODEV, system.MOUNT_ATTR_NODEV),
+    (system.MS_NOEXEC, system.MOUNT_ATTR_NOEXEC),
+    (system.MS_NOSYMFOLLOW, system.MOUNT_ATTR_NOSYMFOLLOW),
+)
+# One of them holds; that of 0 is the default.
+_ATIMES = (
+    (system.MS_NOATIME, system.MOUNT_ATTR_NOATIME),
+    (system.MS_STRICTATIME, system.MOUNT_ATTR_STRICTATIME),
+    (system.MS_RELATIME, system.MOUNT_ATTR_RELATIME),
+)
+_ANY_ATIME = system.MS_NOATIME | system.MS_STRICTATIME | system.MS_RELATIME | system.MS_NODIRATIME
+_ALL = sum(attribute for _, attribute in _BITS)
+# Bits that say how to mount, not with which flags.
+_HOW = system.MS_BIND | system.MS_REC | system.MS_REMOUNT
+_PROPAGATION = system.MS_PRIVATE | system.MS_SLAVE | system.MS_SHARED | system.MS_UNBINDABLE
+
+
+def attributes_of(flags: int) -> int:
+    """The MOUNT_ATTR_* bits of a new mount with these MS_* bits."""
+    attributes = sum(attribute for flag, attribute in _BITS if flags & flag)
+    if flags & system.MS_NODIRATIME:
+        attributes |= system.MOUNT_ATTR_NODIRATIME
+    for flag, attribute in _ATIMES:
+        if flags & flag:
+            return attributes | attribute
+    return attributes
+
+
+def changes_of(flags: int, cleared: int) -> tuple[int, int]:
+    """The MOUNT_ATTR_* bits to set and to clear on a mount that is bound.
+
+    With flags it has these and no others, as after a remount; only its times of access stay what
+    they are where nothing is said of them. Without, it loses what is to be cleared.
+    """
+    flags &= ~_HOW
+    if not flags:
+        return 0, _cleared(cleared)
+    attributes = attributes_of(flags)
+    clear = _ALL & ~attributes
+    if (flags | cleared) & _ANY_ATIME:
+        times = system.MOUNT_ATTR__ATIME | system.MOUNT_ATTR_NODIRATIME
+        # Of the times, all are cleared where one is set (mount_setattr(2)).
+        clear |= times & ~(attributes & system.MOUNT_ATTR_NODIRATIME)
+    return attributes, clear
+
+
+def _cleared(flags: int) -> int:
+    clear = attributes_of(flags & ~_ANY_ATIME)
+    if flags & system.MS_NODIRATIME:
+        clear |= system.MOUNT_ATTR_NODIRATIME
+    if flags & (system.MS_NOATIME | system.MS_STRICTATIME):
+        clear |= system.MOUNT_ATTR__ATIME
+    return clear
+
+
+def whole_times(clear: int) -> int:
+    """A mask for `clear` that mount_setattr(2) takes: the times of access are one field of it."""
+    times = system.MOUNT_ATTR__ATIME
+    return clear | times if clear & times else clear
+
+
+def is_late_readonly(mount: Mount) -> bool:
+    """Whether a mount is read-only only when all is in it, as a tmpfs and /dev are."""
+    late = mount.device == "tmpfs" or mount.destination.rstrip("/") == "/dev"
+    flags = mount.flags & (system.MS_RDONLY | system.MS_BIND)
+    return late and flags == system.MS_RDONLY
+
+
+def describe(mount: Mount) -> str:
+    """A mount in words, for an error."""
+    source = f"{mount.source} " if mount.source else ""
+    return f"{source}to {mount.destination} (type {mount.device or 'bind'})"
+
+
+def failed(mount: Mount, failure: OSError, hint: str = "") -> Failure:
+    """The error of a mount, for that of one of its steps.
+
+    Args:
+        hint: what to try.
+    """
+    operation = "bind" if mount.flags & system.MS_BIND else "mount"
+    step = f"{getattr(failure, 'operation', operation)}: {failure.strerror}"
+    why = f"{step} ({hint})" if hint else step
+    return Failure(operation, describe(mount), failure.errno or 0, why)
+
+
+def propagate(fd: int, flags: int, subject: str) -> None:
+    """Set the propagation of a mount: one of MS_PRIVATE …, with or without MS_REC."""
+    recursive = bool(flags & system.MS_REC)
+    kind = flags & _PROPAGATION
+    system.mount_setattr(fd, propagation=kind, recursive=recursive, subject=subject)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bind mounts: a clone of what the host has (open_tree(2)), with flags of its own."""
+
+from __future__ import annotations
+
+import errno
+
+from libcontainer.init.attributes import changes_of, failed, whole_times
+from nsenter import system
+from nsenter.system import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer.configs import Mount
+
+_HINTS = {
+    errno.ENOENT: "the source does not exist",
+    errno.EINVAL: "in a user namespace what is mounted below the source comes along: use rbind",
+}
+
+
+def clone(mount: Mount) -> int:
+    """A detached clone of the mount's source, with what is mounted below it where that is asked."""
+    recursive = system.AT_RECURSIVE if mount.flags & system.MS_REC else 0
+    try:
+        flags = system.OPEN_TREE_CLONE | recursive
+        return system.open_tree(system.AT_FDCWD, mount.source, flags)
+    except Failure as failure:
+        raise failed(mount, failure, _HINTS.get(failure.errno or 0, "")) from None
+
+
+def set_flags(mount: Mount, tree: int) -> None:
+    """Give a detached tree its flags, so that it is never seen without them."""
+    to_set, to_clear = changes_of(mount.flags, mount.cleared_flags)
+    if not to_set and not to_clear:
+        return
+    try:
+        system.mount_setattr(tree, set=to_set, clear=to_clear)
+    except Failure as failure:
+        if failure.errno != errno.EPERM:
+            raise failed(mount, failure) from None
+        _set_beside_locked(mount, tree, to_set, to_clear & system.MOUNT_ATTR__ATIME)
+
+
+def _set_beside_locked(mount: Mount, tree: int, to_set: int, times: int) -> None:
+    """What a mount brought from another user namespace it keeps (mount_namespaces(7)): that is
+    passed over, unless it is asked to go."""
+    _, unwanted = changes_of(0, mount.cleared_flags)
+    try:
+        system.mount_setattr(tree, set=to_set, clear=unwanted & ~to_set | times)
+    except Failure as failure:
+        hint = "flags of the source are locked by its user namespace: ask for the same ones"
+        raise failed(mount, failure, hint) from None
+
+
+def set_recursive_flags(mount: Mount, tree: int) -> None:
+    """Those of "rro" and its like, on the whole tree."""
+    if not mount.rec_attr_set and not mount.rec_attr_clr:
+        return
+    try:
+        system.mount_setattr(
+            tree, set=mount.rec_attr_set, clear=whole_times(mount.rec_attr_clr), recursive=True
+        )
+    except Failure as failure:
+        raise failed(mount, failure) from None

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""New file systems: a mount of one that is nowhere yet (fsopen(2), fsmount(2))."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from libcontainer.init.attributes import attributes_of, failed, is_late_readonly
+from nsenter import system
+from nsenter.system import FSCONFIG_CMD_CREATE, FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer.configs import Mount
+
+# What belongs to the file system rather than to the mount.
+_SUPER_FLAGS = (
+    (system.MS_RDONLY, "ro"),
+    (system.MS_SYNCHRONOUS, "sync"),
+    (system.MS_DIRSYNC, "dirsync"),
+    (system.MS_MANDLOCK, "mand"),
+    (system.MS_LAZYTIME, "lazytime"),
+)
+_LONGEST_VALUE = 255  # of fsconfig(2)
+_LONGEST_DATA = 4095  # of mount(2), that cuts off the rest without a word
+
+_HINTS = {
+    (errno.EPERM, "sysfs"): (
+        "in a user namespace it takes a network namespace of its own; or bind the host's /sys"
+    ),
+    (errno.EPERM, "proc"): (
+        "in a user namespace it takes a pid namespace of its own, and a /proc around us of which "
+        "nothing is masked; or bind the host's /proc"
+    ),
+    (errno.EPERM, "mqueue"): "in a user namespace it takes an ipc namespace of its own",
+    (errno.EPERM, "cgroup2"): "in a user namespace it takes a cgroup namespace of its own",
+}
+
+
+def hint_for(fstype: str, number: int) -> str:
+    """What to try where a file system could not be mounted; "": who knows."""
+    if number == errno.ENODEV:
+        return f"this kernel has no file system {fstype!r}; is its module loaded?"
+    return _HINTS.get((number, fstype), "")
+
+
+def detached(mount: Mount, fstype: str, source: str, data: str) -> int:
+    """A new mount that is nowhere yet. What is to be read-only late can still be written.
+
+    Args:
+        mount: whose flags it gets, and which an error names.
+        data: the options of the file system, comma separated.
+
+    Raises:
+        Failure: with what the file system says, and what to try.
+    """
+    late = system.MS_RDONLY if is_late_readonly(mount) else 0
+    flags = mount.flags & ~late
+    context = -1
+    try:
+        context = system.fsopen(fstype)
+        system.fsconfig(context, FSCONFIG_SET_STRING, "source", source or fstype)
+        for flag, name in _SUPER_FLAGS:
+            if flags & flag:
+                system.fsconfig(context, FSCONFIG_SET_FLAG, name, None)
+        for name, value in _options(fstype, data):
+            command = FSCONFIG_SET_FLAG if value is None else FSCONFIG_SET_STRING
+            system.fsconfig(context, command, name, value)
+        system.fsconfig(context, FSCONFIG_CMD_CREATE, None, None)
+        return system.fsmount(context, attributes_of(flags))
+    except Failure as failure:
+        raise failed(mount, failure, hint_for(fstype, failure.errno or 0)) from None
+    finally:
+        if context >= 0:
+            posix.close(context)
+
+
+def is_too_long(data: str) -> bool:
+    """Whether one option is too long for fsconfig(2), and all of them are not for mount(2)."""
+    if not _LONGEST_VALUE < _size(data) <= _LONGEST_DATA:
+        return False
+    return any(_size(option.partition("=")[2]) > _LONGEST_VALUE for option in split(data))
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogateescape"))
+
+
+def mount_here(mount: Mount, fstype: str, source: str, data: str) -> None:
+    """Mount a file system on the working directory, by mount(2): its options may be longer.
+
+    "." is the very directory, whatever its path leads to by now.
+    """
+    try:
+        system.mount(source or fstype, ".", fstype, mount.flags, data)
+    except Failure as failure:
+        raise failed(mount, failure, hint_for(fstype, failure.errno or 0)) from None
+
+
+def _options(fstype: str, data: str) -> list[tuple[str, str | None]]:
+    options: list[tuple[str, str | None]] = []
+    for option in split(data):
+        name, equals, value = option.partition("=")
+        if fstype == "overlay" and name == "lowerdir" and _size(value) > _LONGEST_VALUE:
+            options += _layers(value)
+        else:
+            options.append((name, value if equals else None))
+    return options
+
+
+def _layers(lowerdir: str) -> list[tuple[str, str]]:
+    r"""The layers of an overlay one by one, as Linux 6.8 takes them: "a:b\:c::data"."""
+    layers, name, path = [], "lowerdir+", ""
+    chars = iter(f"{lowerdir}:")
+    for char in chars:
+        if char == "\\":
+            path += next(chars, "")
+        elif char != ":":
+            path += char
+        elif path:
+            layers.append((name, path))
+            path = ""
+        else:
+            name = "datadir+"  # behind an empty one come those that hold data alone
+    return layers
+
+
+def split(data: str) -> list[str]:
+    r""" "a,b=c" in its parts; a value in double quotes may have commas, and so one with "\,"."""
+    pieces = data.replace("\\,", "\\\0").split('"')
+    pieces[1::2] = [piece.replace(",", "\0") for piece in pieces[1::2]]
+    return [part.replace("\0", ",") for part in "".join(pieces).split(",") if part]

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the host's root into the container's: pivot_root(2), and the way without it."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from libcontainer.init.attributes import propagate
+from nsenter import system
+from nsenter.system import Failure
+
+_FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
+_SLAVE = system.MS_SLAVE | system.MS_REC
+# What shows the host, and more of it than a container's own does.
+_KERNELS = ("proc", "sysfs")
+
+
+def pivot(root: int) -> None:
+    """Make a mount the root; the old one comes to lie on it, and is taken off.
+
+    Args:
+        root: descriptor of the mount.
+    """
+    old = posix.open("/", _FOLDER)
+    try:
+        posix.fchdir(root)
+        try:
+            system.pivot_root(".", ".")
+        except Failure as failure:
+            if failure.errno != errno.EINVAL:
+                raise
+            why = f"{failure.strerror} (on a ramdisk it takes --no-pivot)"
+            raise Failure("pivot_root", "the container's root", errno.EINVAL, why) from None
+        posix.fchdir(old)
+        # What is unmounted here must not be unmounted on the host.
+        propagate(old, _SLAVE, "the propagation of the old root")
+        system.umount(".", system.MNT_DETACH)
+    finally:
+        posix.close(old)
+
+
+def move_root(root: int, rootfs: str) -> None:
+    """For a ramdisk, from which nothing can be pivoted: the mount is put over the old root.
+
+    What of the host's proc and sysfs would stay in reach is taken off first.
+
+    Args:
+        root: descriptor of the mount.
+        rootfs: its path.
+    """
+    for point in _mount_points(besides=rootfs):
+        _take_off(point)
+    old = posix.open("/", _FOLDER)
+    try:
+        system.move_mount(root, old, f"{rootfs} to /")
+    finally:
+        posix.close(old)
+    posix.fchdir(root)
+    posix.chroot(".")
+
+
+def _mount_points(*, besides: str) -> list[bytes]:
+    """The innermost first."""
+    fd = posix.open("/proc/self/mountinfo", posix.O_RDONLY | posix.O_CLOEXEC)
+    text = b""
+    try:
+        while piece := posix.read(fd, 1 << 16):
+            text += piece
+    finally:
+        posix.close(fd)
+    own = besides.encode("utf-8", "surrogateescape") + b"/"
+    found = set()
+    for line in text.splitlines():
+        left, _, right = line.partition(b" - ")
+        point = _unescape(left.split(b" ")[4])
+        if right.partition(b" ")[0].decode() in _KERNELS and not (point + b"/").startswith(own):
+            found.add(point)
+    return sorted(found, reverse=True)
+
+
+def _unescape(text: bytes) -> bytes:
+    r""" "\040" is a space in mountinfo."""
+    first, *rest = text.split(b"\\")
+    return first + b"".join(bytes((int(part[:3], 8),)) + part[3:] for part in rest)
+
+
+def _take_off(point: bytes) -> None:
+    try:
+        # What is unmounted here must not be unmounted on the host.
+        system.mount("", point, "", _SLAVE)
+        system.umount(point, system.MNT_DETACH)
+    except Failure as failure:
+        if failure.errno == errno.ENOENT:  # below another mount, out of reach
+            return
+        if failure.errno not in (errno.EINVAL, errno.EPERM):
+            raise
+        # Locked, in a user namespace: hidden then.
+        system.mount("tmpfs", point, "tmpfs", 0, "")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs that were compiled before, in a folder of the runtime.
+
+There are at most 64 files: a policy's place is a hash of it, and a file says which policy it is
+of. Files are whole from the moment that they can be seen, and never need to be cleaned up.
+"""
+
+from __future__ import annotations
+
+import _imp
+import marshal
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer.configs.seccomp import Seccomp
+
+__all__ = ["key", "load", "store"]
+
+_MAGIC = b"libcontainer seccomp 1\n"
+_PLACES = 64
+_INSTRUCTION = 8
+_MOST = 4096 * _INSTRUCTION
+# Without references, equal values have equal bytes.
+_MARSHAL_VERSION = 2
+
+
+def key(policy: Seccomp, identity: tuple[int, ...]) -> bytes:
+    """All that the program of a policy depends on; `identity` is that of its compiler."""
+    rules = [rule.to_plain() for rule in policy.syscalls]
+    default = (policy.default_action, policy.default_errno_ret)
+    return marshal.dumps((identity, default, policy.architectures, rules), _MARSHAL_VERSION)
+
+
+def load(folder: str, key: bytes) -> bytes | None:
+    """The program for a key; None where there is none that can be trusted."""
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(f"{folder}/{_place(key)}", flags)
+    except OSError:
+        return None
+    try:
+        size = os.fstat(fd).st_size
+        if not _is_ours(fd) or size > len(_head(key, 0)) + _MOST:
+            return None
+        content = os.read(fd, size)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    code = content[len(_head(key, 0)) :]
+    return code if code and content.startswith(_head(key, len(code))) else None
+
+
+def _place(key: bytes) -> str:
+    # SipHash without a key, the only hash that is built in: a clash costs time alone.
+    return f"seccomp-{_imp.source_hash(0, key)[0] % _PLACES:02d}"
+
+
+def _head(key: bytes, length: int) -> bytes:
+    """What a file begins with, before `length` bytes of program."""
+    return _MAGIC + b"%08d %08d\n" % (len(key), length) + key
+
+
+def _is_ours(fd: int) -> bool:
+    """Whether nobody else can have written what is behind a descriptor."""
+    status = os.fstat(fd)
+    written_by_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not written_by_others
+
+
+def store(folder: str, key: bytes, code: bytes) -> None:
+    """Keep a program. Where that is not possible it is compiled again the next time."""
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        fd = os.open(folder, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return
+    try:
+        os.write(fd, _head(key, len(code)) + code)
+        _replace(fd, f"{folder}/{_place(key)}")
+    except OSError:
+        return
+    finally:
+        os.close(fd)
+
+
+def _replace(fd: int, path: str) -> None:
+    """Give a file without a name the name. In between, there is none by that name."""
+    if os.path.lexists(path):
+        os.unlink(path)
+    # With a descriptor it is linkat(2), which follows the link (proc(5)).
+    os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instructions in front of a program: a system call that its policy cannot know is not there.
+
+A C library that tries a new system call and gets EPERM gives up; at ENOSYS it takes the older one.
+So what has a higher number than all that a policy names gets ENOSYS, and not the default action.
+The idea and its conditions are those of runc's patchbpf.
+"""
+
+from __future__ import annotations
+
+import sys
+from errno import ENOSYS
+
+from libcontainer.seccomp.policies import ACTIONS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["is_wanted", "stub"]
+
+_MISSING = ACTIONS["SCMP_ACT_ERRNO"] | ENOSYS
+_ACTION = 0xFFFF0000  # SECCOMP_RET_ACTION_FULL
+# A tracer is expected to know new system calls, and to answer ENOSYS itself.
+_PERMISSIVE = [ACTIONS[f"SCMP_ACT_{name}"] for name in ("ALLOW", "LOG", "TRACE")]
+
+# One architecture for the kernel, two for libseccomp: x32 has a bit set in all its numbers.
+_X86_64 = 0xC000003E
+_X32 = 0x4000003E
+_X32_BIT = 0x40000000
+_NEVER = 0xFFFFFFFF  # nothing is greater
+
+# linux/filter.h.
+_LOAD, _EQUAL, _GREATER, _BITS_SET, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
+# linux/seccomp.h, struct seccomp_data.
+_NUMBER_AT, _ARCHITECTURE_AT = 0, 4
+
+
+def is_wanted(default: int) -> bool:
+    """Whether a default action, SECCOMP_RET_*, hides from programs what they should fall back
+    from."""
+    return default & _ACTION not in _PERMISSIVE and default != _MISSING
+
+
+def stub(newest: Mapping[int, int]) -> bytes:
+    """The instructions; behind the last comes the program.
+
+    Args:
+        newest: the highest number that a policy names, by libseccomp's token of an architecture.
+    """
+    code = b""
+    if _X86_64 in newest or _X32 in newest:
+        code += _x86_64(newest.get(_X86_64, _NEVER), newest.get(_X32, _NEVER))
+    for token, number in newest.items():
+        if token not in (_X86_64, _X32):
+            code += _of_one_kind(token, number)
+    return code
+
+
+def _of_one_kind(architecture: int, number: int) -> bytes:
+    return (
+        _instruction(_LOAD, _ARCHITECTURE_AT)
+        + _instruction(_EQUAL, architecture, no=3)
+        + _instruction(_LOAD, _NUMBER_AT)
+        + _instruction(_GREATER, number, no=1)
+        + _instruction(_RETURN, _MISSING)
+    )
+
+
+def _x86_64(number: int, x32_number: int) -> bytes:
+    return (
+        _instruction(_LOAD, _ARCHITECTURE_AT)
+        + _instruction(_EQUAL, _X86_64, no=5)
+        + _instruction(_LOAD, _NUMBER_AT)
+        + _instruction(_BITS_SET, _X32_BIT, yes=1)
+        + _instruction(_GREATER, number, yes=1, no=2)
+        + _instruction(_GREATER, x32_number, no=1)
+        + _instruction(_RETURN, _MISSING)
+    )
+
+
+def _instruction(code: int, operand: int, yes: int = 0, no: int = 0) -> bytes:
+    """struct sock_filter; `yes` and `no` are how many to skip."""
+    head, operand_bytes = code.to_bytes(2, sys.byteorder), operand.to_bytes(4, sys.byteorder)
+    return head + bytes((yes, no)) + operand_bytes

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the words of a policy are in numbers, and which of them do not go together."""
+
+from __future__ import annotations
+
+from errno import EPERM
+
+from libcontainer.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from libcontainer.configs.seccomp import Seccomp, SyscallArgument, SyscallRule
+
+    Condition = tuple[int, int, int, int]  # index, operator, value, second value: scmp_arg_cmp
+
+__all__ = ["ACTIONS", "FLAGS", "OPERATORS", "default_action", "flags", "has_listener", "rules"]
+
+_WHERE = "linux.seccomp"
+
+# linux/seccomp.h, SECCOMP_RET_*.
+ACTIONS = {
+    "SCMP_ACT_KILL": 0x00000000,
+    "SCMP_ACT_KILL_THREAD": 0x00000000,
+    "SCMP_ACT_KILL_PROCESS": 0x80000000,
+    "SCMP_ACT_TRAP": 0x00030000,
+    "SCMP_ACT_ERRNO": 0x00050000,
+    "SCMP_ACT_TRACE": 0x7FF00000,
+    "SCMP_ACT_LOG": 0x7FFC0000,
+    "SCMP_ACT_ALLOW": 0x7FFF0000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
+}
+# They say something in their lower 16 bits.
+_WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
+_MOST_ERRNO = 0xFFFF
+_NOTIFY = "SCMP_ACT_NOTIFY"
+
+# seccomp.h, enum scmp_compare.
+OPERATORS = {
+    "SCMP_CMP_NE": 1,
+    "SCMP_CMP_LT": 2,
+    "SCMP_CMP_LE": 3,
+    "SCMP_CMP_EQ": 4,
+    "SCMP_CMP_GE": 5,
+    "SCMP_CMP_GT": 6,
+    "SCMP_CMP_MASKED_EQ": 7,
+}
+_ARGUMENTS = 6
+_MOST_VALUE = 2**64 - 1
+
+_WAIT_KILLABLE_RECV = 1 << 5
+_NEW_LISTENER = 1 << 3
+# linux/seccomp.h, SECCOMP_FILTER_FLAG_*. The init has one thread: there is nothing to synchronize.
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 0,
+    "SECCOMP_FILTER_FLAG_LOG": 1 << 1,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 1 << 2,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": _WAIT_KILLABLE_RECV,
+}
+
+
+def _number(table: Mapping[str, int], name: str, where: str) -> int:
+    number = table.get(name)
+    if number is None:
+        raise ConfigError(where, f"{name!r} is none of {', '.join(table)}")
+    return number
+
+
+def _action(name: str, errno_ret: int | None, where: str, action: str, errno: str) -> int:
+    number = _number(ACTIONS, name, f"{where}.{action}")
+    if name not in _WITH_ERRNO:
+        if errno_ret is not None:
+            raise ConfigError(f"{where}.{errno}", f"{name} returns none; remove it")
+        return number
+    if errno_ret is not None and not 0 <= errno_ret <= _MOST_ERRNO:
+        raise ConfigError(f"{where}.{errno}", f"{errno_ret} is not between 0 and {_MOST_ERRNO}")
+    return number | (EPERM if errno_ret is None else errno_ret)
+
+
+def default_action(policy: Seccomp) -> int:
+    """What SECCOMP_RET_* happens at a system call that no rule is for.
+
+    Raises:
+        ConfigError: there is no such action, or it cannot be a default.
+    """
+    if policy.default_action == _NOTIFY:
+        # The init tells its parent of the listener by system calls that nobody would answer.
+        raise ConfigError(f"{_WHERE}.defaultAction", f"{_NOTIFY} cannot be the default")
+    return _action(
+        policy.default_action, policy.default_errno_ret, _WHERE, "defaultAction", "defaultErrnoRet"
+    )
+
+
+def has_listener(policy: Seccomp) -> bool:
+    """Whether an agent decides over some system calls.
+
+    Raises:
+        ConfigError: one would have to, and it is not said where it listens.
+    """
+    asked = any(rule.action == _NOTIFY for rule in policy.syscalls)
+    if asked and not policy.listener_path:
+        raise ConfigError(f"{_WHERE}.listenerPath", f"missing: {_NOTIFY} asks who listens there")
+    return asked
+
+
+def flags(policy: Seccomp) -> int:
+    """SECCOMP_FILTER_FLAG_* for seccomp(2).
+
+    Raises:
+        ConfigError: one is unknown.
+    """
+    bits = 0
+    for index, name in enumerate(policy.flags):
+        bits |= _number(FLAGS, name, f"{_WHERE}.flags[{index}]")
+    if any(rule.action == _NOTIFY for rule in policy.syscalls):
+        return bits | _NEW_LISTENER
+    return bits & ~_WAIT_KILLABLE_RECV  # EINVAL where there is no listener
+
+
+def rules(policy: Seccomp) -> Iterator[tuple[str, int, list[list[Condition]]]]:
+    """For each system call that is named: its name, SECCOMP_RET_*, and alternatives, each a list
+    of conditions that hold together.
+
+    Raises:
+        ConfigError: something in a rule is unknown, or not possible.
+    """
+    for index, rule in enumerate(policy.syscalls):
+        where = f"{_WHERE}.syscalls[{index}]"
+        action = _action(rule.action, rule.errno_ret, where, "action", "errnoRet")
+        alternatives = _alternatives(rule, where)
+        for name in rule.names:
+            _check_name(rule, name, where)
+            yield name, action, alternatives
+
+
+def _check_name(rule: SyscallRule, name: str, where: str) -> None:
+    if not name:
+        raise ConfigError(f"{where}.names", "an empty string is no system call")
+    if rule.action == _NOTIFY and name == "write":
+        # By which the init tells its parent of the listener.
+        raise ConfigError(f"{where}.action", f"{_NOTIFY} cannot be used for write")
+
+
+def _alternatives(rule: SyscallRule, where: str) -> list[list[Condition]]:
+    """All conditions together; one for itself each where an argument has two of them, as those
+    who write policies for runc expect."""
+    found = [_condition(arg, f"{where}.args[{i}]") for i, arg in enumerate(rule.args)]
+    if len({condition[0] for condition in found}) < len(found):
+        return [[condition] for condition in found]
+    return [found]
+
+
+def _condition(argument: SyscallArgument, where: str) -> Condition:
+    operator = _number(OPERATORS, argument.op, f"{where}.op")
+    if not 0 <= argument.index < _ARGUMENTS:
+        raise ConfigError(f"{where}.index", f"{argument.index} is not between 0 and 5")
+    for value in (argument.value, argument.value_two):
+        if not 0 <= value <= _MOST_VALUE:
+            raise ConfigError(f"{where}.value", f"{value} does not fit 64 bits without a sign")
+    return argument.index, operator, argument.value, argument.value_two

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The container's cgroup: "linux.cgroupsPath", "linux.resources", and whose it is."""
+
+from __future__ import annotations
+
+import os
+
+from libcontainer.configs import Cgroup
+from libcontainer.errors import ConfigError
+from libcontainer.specconv.devices import DENY_ALL, always_allowed
+from libcontainer.specconv.resources import resources_from_spec
+from nsenter.namespaces import NamespaceType
+from nsenter.system import MS_RDONLY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer.configs import Device, IDMap, Mount, Namespaces, Resources
+    from libcontainer.specconv.reader import Reader
+
+_CGROUP_MOUNT = "/sys/fs/cgroup"
+_CGROUP_TYPES = ("cgroup", "cgroup2")
+
+
+def cgroup_from_spec(
+    spec: Reader,
+    linux: Reader,
+    *,
+    id: str,
+    systemd: bool,
+    rootless: bool,
+    devices: tuple[Device, ...],
+    owner: int | None,
+) -> Cgroup:
+    """The cgroup.
+
+    Args:
+        spec, linux: the whole of the file, and its "linux".
+        id: of the container.
+        systemd: systemd makes the cgroup.
+        rootless: see `Cgroup`.
+        devices: of the container.
+        owner: see `owner_of`.
+    """
+    path = linux.text("cgroupsPath")
+    properties: dict[str, str] = {}
+    if systemd:
+        from libcontainer.specconv.systemd import check_unit, unit_properties
+
+        check_unit(linux.at("cgroupsPath"), path)
+        properties = unit_properties(spec)
+    elif path:
+        path = _cleaned(path)
+    return Cgroup(
+        path=path,
+        name=id,
+        systemd=systemd,
+        rootless=rootless,
+        owner_uid=owner,
+        resources=_resources(linux, devices),
+        systemd_props=properties,
+    )
+
+
+def _cleaned(path: str) -> str:
+    """Without "..": nothing leads out of the hierarchy. A relative path stays one."""
+    absolute = os.path.normpath(f"/{path.lstrip('/')}")
+    return absolute if path.startswith("/") else absolute[1:]
+
+
+def _resources(linux: Reader, devices: tuple[Device, ...]) -> Resources:
+    spec = linux.object("resources")
+    told = () if spec is None else spec.value.get("devices")
+    always = always_allowed(devices)
+    # With nothing said, all that is not in the list is denied.
+    rules = always if told else (DENY_ALL, *always)
+    return resources_from_spec({} if spec is None else spec.value, always=rules)
+
+
+def owner_of(
+    namespaces: Namespaces, mounts: tuple[Mount, ...], maps: tuple[IDMap, ...], uid: int
+) -> int | None:
+    """The host's id of who manages the container's cgroup: its first process, where it has a
+    cgroup namespace with a file system that it can write to; else None. As runc.
+
+    Args:
+        maps: of the container's user ids, where it has a user namespace.
+        uid: of the process, in the container.
+    """
+    if not namespaces.is_private(NamespaceType.NEWCGROUP) or not any(map(_is_writable, mounts)):
+        return None
+    if not namespaces.contains(NamespaceType.NEWUSER):
+        return uid
+    return host_id(maps, uid)
+
+
+def _is_writable(mount: Mount) -> bool:
+    return (
+        mount.device in _CGROUP_TYPES
+        and not mount.flags & MS_RDONLY
+        and os.path.normpath(mount.destination) == _CGROUP_MOUNT
+    )
+
+
+def host_id(maps: tuple[IDMap, ...], id: int) -> int | None:
+    """An id of the container as the host has it; None where no line maps it."""
+    for line in maps:
+        if line.container_id <= id < line.container_id + line.size:
+            return line.host_id + id - line.container_id
+    return None
+
+
+def check_user(process: Reader, uids: tuple[IDMap, ...], gids: tuple[IDMap, ...]) -> None:
+    """Refuse a user that a new user namespace does not have."""
+    user = process.object("user")
+    for name, maps in (("uid", uids), ("gid", gids)):
+        id = user.id(name) if user else 0
+        if maps and host_id(maps, id) is None:
+            raise ConfigError(process.at(f"user.{name}"), f"{id} is not in linux.{name}Mappings")

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What only the systemd driver reads: "slice:prefix:name", and properties in annotations."""
+
+from __future__ import annotations
+
+from libcontainer.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer.specconv.reader import Reader
+
+_PREFIX = "org.systemd.property."
+_SHORTEST_NAME = 3
+_MICROSECONDS = 10**6
+_NUMBERS = ("byte", "int16", "uint16", "int32", "uint32", "int64", "uint64", "double")
+
+
+def check_unit(where: str, path: str) -> None:
+    """Refuse what names no unit; nothing at all is fine, the driver then makes a name."""
+    if not path:
+        return
+    parts = path.split(":")
+    if len(parts) != 3 or not parts[2]:
+        raise ConfigError(
+            where,
+            f"{path!r} is not of the form slice:prefix:name, which --systemd-cgroup asks for, "
+            "such as system.slice:pyrunc:web",
+        )
+    if any("/" in part for part in parts):
+        raise ConfigError(where, f"{path!r} has a slash, which no unit's name has")
+    slice = parts[0]
+    if slice and (not slice.endswith(".slice") or _is_malformed(slice.removesuffix(".slice"))):
+        raise ConfigError(where, f"{slice!r} is no slice, such as system.slice")
+
+
+def _is_malformed(name: str) -> bool:
+    """ "a-b" is a name; one of no letters, or with a dash too many, is none (systemd.slice(5))."""
+    return name != "-" and not all(name.split("-"))
+
+
+def unit_properties(spec: Reader) -> dict[str, str]:
+    """The properties in annotations "org.systemd.property.NAME", values in GVariant's text form.
+
+    Times are documented with a name in …Sec and set by one in …USec, so the first is the second.
+    """
+    found: dict[str, str] = {}
+    for annotation, value in spec.text_map("annotations").items():
+        if not annotation.startswith(_PREFIX):
+            continue
+        where = f"annotations[{annotation!r}]"
+        name = annotation.removeprefix(_PREFIX)
+        if len(name) < _SHORTEST_NAME or not (name.isascii() and name.isalpha()):
+            raise ConfigError(where, f"{name!r} names no property: three letters at least")
+        stem = name.removesuffix("Sec")
+        if stem != name and stem[-1:].islower():
+            name, value = f"{stem}USec", _microseconds(where, value)
+        found[name] = value
+    return found
+
+
+def _microseconds(where: str, value: str) -> str:
+    """ "5", "uint64 5" or "1.5", of seconds."""
+    kind, _, number = value.rpartition(" ")
+    try:
+        if kind and kind not in _NUMBERS:
+            raise ValueError
+        amount = (
+            int(float(number) * _MICROSECONDS) if "." in number else int(number) * _MICROSECONDS
+        )
+    except (ValueError, OverflowError):
+        raise ConfigError(where, f"{value!r} is no number of seconds") from None
+    return f"uint64 {amount}"

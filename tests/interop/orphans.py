@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that a runtime, a conmon or a shim leaves to whoever is there: here, to the tests.
+
+With the test process as their subreaper they are its children, so that nobody's zombie stays on a
+machine whose PID 1 does not reap, and one that is left alive is found by the test that left it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from nsenter import system
+
+_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_SECONDS = 5.0  # for what is ending by itself: a conmon, a shim
+
+
+@contextlib.contextmanager
+def adopted() -> Iterator[None]:
+    """Orphans are this process's within; at the end all have ended, or this fails by their names.
+
+    Those that have not are killed.
+    """
+    before = _children()
+    system.prctl("PR_SET_CHILD_SUBREAPER", _SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        left = _wait_for_the_end(before)
+        _kill(left)
+        system.prctl("PR_SET_CHILD_SUBREAPER", _SET_CHILD_SUBREAPER, 0)
+    assert not left, f"processes left behind: {sorted(left.values())}"
+
+
+def _children() -> set[int]:
+    tasks = Path("/proc/self/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+
+
+def _wait_for_the_end(kept: set[int]) -> dict[int, str]:
+    """Reaps; pid → command line of the children that live on."""
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        left = {pid: _name(pid) for pid in _children() - kept if not _reap(pid, os.WNOHANG)}
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.01)
+
+
+def _kill(left: dict[int, str]) -> None:
+    """Their children become ours, so it goes on until there are none."""
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+        _reap(pid, 0)
+
+
+def _reap(pid: int, options: int) -> bool:
+    try:
+        return os.waitpid(pid, options)[0] == pid
+    except ChildProcessError:
+        return True
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return f"pid {pid}"

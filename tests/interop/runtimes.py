@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OCI runtimes that are compared, and how one is told to do something."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from needs import needs
+
+TIMEOUT = 30.0  # seconds; for what takes milliseconds
+
+RUNC, PYRUNC, CRUN = "runc", "pyrunc", "crun"
+CONTROL = RUNC
+PARENT = "-parent"
+OTHERS = (PYRUNC, CRUN)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it said."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime with a root directory of its own.
+
+    Args:
+        name: of it.
+        argv: the command and its global options.
+        before: what the command is started by, such as a way to be another user.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    before: tuple[str, ...] = ()
+
+    def __call__(
+        self,
+        *words: str | Path,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        descriptors: str = "",
+    ) -> Done:
+        """Run one of its commands to the end.
+
+        Its output goes to files: a container that stays would hold the end of a pipe.
+
+        Args:
+            words: the sub-command and its arguments.
+            stdin: what it reads.
+            env: variables added to its environment.
+            descriptors: redirections, as a shell has them, of descriptors above 2.
+        """
+        argv = [*self.before, *self.argv, *map(str, words)]
+        if descriptors:
+            argv = ["/bin/sh", "-c", f'exec "$@" {descriptors}', "sh", *argv]
+        with contextlib.ExitStack() as stack:
+            files = [
+                stack.enter_context(os.fdopen(os.memfd_create(name), "w+b"))
+                for name in ("stdin", "stdout", "stderr")
+            ]
+            files[0].write(stdin.encode())
+            files[0].seek(0)
+            status = subprocess.run(
+                argv,
+                stdin=files[0],
+                stdout=files[1],
+                stderr=files[2],
+                env={**os.environ, **(env or {})},
+                timeout=TIMEOUT,
+                check=False,
+            ).returncode
+            said = [_all_of(file.fileno()) for file in files[1:]]
+        return Done(status, *said)
+
+    def must(self, *words: str | Path, **options: Any) -> str:
+        """Run a command that has to succeed: what it said."""
+        done = self(*words, **options)
+        assert done.status == 0, f"{self.name} {words}: exit {done.status}: {done.stderr}"
+        return done.stdout
+
+    def state(self, identity: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.must("state", identity))
+        return found
+
+    def forget(self, identity: str) -> None:
+        """Kill and delete the container, if there is one still; nothing of it is left then."""
+        self("delete", "--force", identity)
+        assert identity not in self.must("list", "-q").split(), f"{self.name} left {identity}"
+        folders = cgroups(identity)
+        for folder in folders:
+            folder.rmdir()
+        # What leads to a cgroupsPath is made and left by every runtime.
+        left = [folder for folder in folders if not folder.name.endswith(PARENT)]
+        assert not left, f"{self.name} left cgroups: {left}"
+
+    @contextlib.contextmanager
+    def container(self, bundle: Path, *options: str, command: str = "run") -> Iterator[str]:
+        """The id of a container that runs detached, or is created. Deleted at the end."""
+        identity = new_id()
+        detach = ["--detach"] if command == "run" else []
+        try:
+            self.must(command, *detach, "--bundle", bundle, *options, identity)
+            yield identity
+        finally:
+            self.forget(identity)
+
+    def started_by(self, *words: str) -> Runtime:
+        return replace(self, before=words)
+
+
+def _all_of(fd: int) -> str:
+    return os.pread(fd, os.fstat(fd).st_size, 0).decode(errors="replace")
+
+
+def new_id() -> str:
+    """An id that no other container has; the prefix says whose it is, should one be left."""
+    return f"nsenter-interop-{secrets.token_hex(4)}"
+
+
+def cgroups(identity: str) -> list[Path]:
+    """The control groups whose path has the container's id, in every hierarchy; inner ones first."""
+    found = Path("/sys/fs/cgroup").glob(f"**/*{identity}*/")
+    return sorted(found, key=lambda path: len(path.parts), reverse=True)
+
+
+def path_of(name: str) -> Path:
+    """The runtime's executable."""
+    if name != PYRUNC:
+        return needs(name, package=name)
+    path = Path(sys.executable).parent / PYRUNC
+    if not path.exists():
+        pytest.fail(f"{path} is not there: pip install --editable .", pytrace=False)
+    return path
+
+
+def runtime(name: str, folder: Path) -> Runtime:
+    """A runtime that keeps its state in a folder of its own below `folder`."""
+    # crun refuses a machine that has cgroup v1 and v2 at once, so it leaves cgroups alone there.
+    options = ["--cgroup-manager=disabled"] if name == CRUN and _is_hybrid() else []
+    return Runtime(name, (str(path_of(name)), *options, "--root", str(folder / name)))
+
+
+def _is_hybrid() -> bool:
+    return not Path("/sys/fs/cgroup/cgroup.controllers").exists()
+
+
+def words_of(arguments: Sequence[str], values: Mapping[str, str | Path]) -> list[str]:
+    """Arguments with {names} replaced."""
+    return [argument.format(**values) for argument in arguments]

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a container sees of itself, as a script in its busybox tells, by topic.
+
+What must differ between two runs of the same container (ids of mounts, pids, the container's own
+name) is replaced by a word, and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+Topics = dict[str, list[str]]
+
+_MARK = "@@ "
+_STATUS = (
+    "Umask State Tgid Uid Gid FDSize Groups NStgid NSpid Kthread SigQ SigBlk SigIgn CapInh CapPrm "
+    "CapEff CapBnd CapAmb NoNewPrivs Seccomp Seccomp_filters Speculation_Store_Bypass "
+    "Cpus_allowed_list Mems_allowed_list THP_enabled"
+)
+_DROPPED = frozenset({"State", "Tgid", "FDSize", "NStgid", "NSpid", "SigQ"})
+# Files that say something of a process or of its namespaces, each a topic.
+_FILES = {
+    **{
+        name: f"/proc/$$/{name}"
+        for name in "mountinfo status limits cgroup uid_map gid_map setgroups oom_score_adj "
+        "personality timens_offsets projid_map".split()
+    },
+    "hostname": "/proc/sys/kernel/hostname",
+    "domainname": "/proc/sys/kernel/domainname",
+}
+_SYSCTLS = "net/ipv4/ip_forward net/ipv4/ip_unprivileged_port_start kernel/shmmax fs/mqueue/msg_max"
+_CGROUP_LIMITS = (
+    "pids/pids.max memory/memory.limit_in_bytes memory/memory.soft_limit_in_bytes cpu/cpu.shares "
+    "memory/memory.swappiness cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpuset/cpuset.cpus "
+    "cpuset/cpuset.mems devices/devices.list freezer/freezer.state"
+)
+_COMMANDS = {
+    "identity": "id",
+    "arguments": "tr '\\0' '\\n' < /proc/$$/cmdline | head -n 2",
+    "environment": "tr '\\0' '\\n' < /proc/$$/environ",
+    "namespaces": "for n in /proc/$$/ns/*; do echo ${n##*/} $(readlink $n); done",
+    "descriptors": "for n in /proc/$$/fd/*; do echo ${n##*/} $(readlink $n); done",
+    "cwd": "pwd; readlink /proc/$$/cwd",
+    "umask": "umask",
+    # ppid, process group, session, terminal, nice, scheduling policy
+    "standing": "sed 's/.*) //' /proc/$$/stat | cut -d' ' -f2,3,4,5,17,39",
+    "devices": "cd /dev && find . | sort | xargs stat -c '%N %A %t:%T %u:%g'",
+    "root": "stat -c '%N %A %u:%g' / /* /tmp /mnt /mnt/*",
+    "writable": "for d in / /tmp /dev /dev/shm /proc/sys/kernel/hostname /proc/sysrq-trigger "
+    "/sys /etc/hostname; do test -w $d && echo $d; done",
+    "unreadable": "for f in /proc/kcore /proc/keys /proc/timer_list /sys/firmware /etc/passwd; do "
+    "echo $f $(ls $f | wc -l) $(head -c 1 $f | wc -c); done",
+    "sysctls": f"cd /proc/sys; for f in {_SYSCTLS}; do echo $f $(cat $f); done",
+    "limits of the cgroup": f"cd /sys/fs/cgroup; for f in {_CGROUP_LIMITS}; do "
+    "echo $f $(cat $f); done",
+    "loopback": "ip -o address show dev lo",
+}
+
+SCRIPT = (
+    "".join(
+        f"echo '{_MARK}{topic}'; ({command}) 2>&1\n"
+        for topic, command in {
+            **{name: f"cat {path}" for name, path in _FILES.items()},
+            **_COMMANDS,
+        }.items()
+    )
+    # The shell's own children have the same number of descriptors; it says when it got this far.
+    + f"echo '{_MARK}end'\n"
+)
+
+
+def topics(text: str, names: Mapping[str, str] | None = None) -> Topics:
+    """What SCRIPT said, by topic. `names`: what to replace by which word."""
+    for value, word in (names or {}).items():
+        text = text.replace(value, word)
+    found: Topics = {}
+    for part in f"\n{text}".split(f"\n{_MARK}")[1:]:
+        topic, _, body = part.partition("\n")
+        lines = body.splitlines()
+        found[topic] = _NORMAL.get(topic, _as_it_is)(lines)
+    return found
+
+
+def _as_it_is(lines: list[str]) -> list[str]:
+    return lines
+
+
+def _mountinfo(lines: list[str]) -> list[str]:
+    """Without ids and device numbers; the parent by its place. In the order of the kernel's."""
+    rows = [line.split(" ") for line in lines]
+    places = {row[0]: row[4] for row in rows if len(row) > 4}
+    return [_mount(row, places) for row in rows]
+
+
+def _mount(row: list[str], places: Mapping[str, str]) -> str:
+    if "-" not in row:
+        return " ".join(row)
+    end = row.index("-")
+    peers = " ".join(re.sub(r":\d+", "", field) for field in row[6:end])
+    parent = places.get(row[1], "outside")
+    kind, source, options = row[end + 1 : end + 4]
+    return f"{row[4]} on {parent}: {row[3]} of {kind} {source} ({row[5]}; {options}) {peers}".strip()
+
+
+
+
+def _status(lines: list[str]) -> list[str]:
+    wanted = set(_STATUS.split()) - _DROPPED
+    return [line for line in lines if line.partition(":")[0] in wanted]
+
+
+def _namespaces(lines: list[str]) -> list[str]:
+    return [_namespace(*line.split(" ", 1)) for line in lines]
+
+
+def _namespace(kind: str, link: str) -> str:
+    if link == _own_namespaces().get(kind):
+        return f"{kind} the host's"
+    return f"{kind} {re.sub('[0-9]+', 'NEW', link)}"
+
+
+@functools.cache
+def _own_namespaces() -> dict[str, str]:
+    return {kind.name: os.readlink(kind) for kind in Path("/proc/self/ns").iterdir()}
+
+
+def _descriptors(lines: list[str]) -> list[str]:
+    return [re.sub(r":\[\d+\]", "", line) for line in lines]
+
+
+def _standing(lines: list[str]) -> list[str]:
+    """Its group and session are its own; a terminal is one, whatever its number."""
+    rows = [line.split() for line in lines]
+    return [
+        f"parent {'some' if int(row[0]) else 'none'}, group {_led(row[1])}, "
+        f"session {_led(row[2])}, terminal {'some' if int(row[3]) else 'none'}, "
+        f"nice {row[4]}, policy {row[5]}"
+        for row in rows
+    ]
+
+
+def _led(number: str) -> str:
+    return {"0": "outside's", "1": "1"}.get(number, "some")
+
+
+def _times(lines: list[str]) -> list[str]:
+    return [" ".join(line.split()) for line in lines]
+
+
+_NORMAL: dict[str, Callable[[list[str]], list[str]]] = {
+    "mountinfo": _mountinfo,
+    "status": _status,
+    "namespaces": _namespaces,
+    "descriptors": _descriptors,
+    "standing": _standing,
+    "timens_offsets": _times,
+}
+
+
+def normal_hooks(text: str) -> list[str]:
+    """What hooks said of the state they were given, in any order of its fields."""
+    text = re.sub(r'"pid": ?[1-9]\d*', '"pid":PID', text)
+    return [re.sub(r"\{.*\}", _sorted_fields, line) for line in text.splitlines()]
+
+
+def _sorted_fields(match: re.Match[str]) -> str:
+    return "{" + ",".join(sorted(match[0].strip("{}").split(","))) + "}"

@@ -1,0 +1,379 @@
+"""A container's life by the API: what it is at each moment, who may do what, and what is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from libcontainer.configs import (
+    Cgroup,
+    Config,
+    Device,
+    DeviceRule,
+    Hook,
+    Hooks,
+    Mount,
+    Namespaces,
+    ProcessConfig,
+    Resources,
+)
+from libcontainer.container import Container, list_containers
+from libcontainer.errors import ConfigError, ContainerError
+from libcontainer.process import Process
+from libcontainer.state import StateFolder, start_time_of
+from needs import needs
+
+from nsenter import BootstrapError, Namespace
+
+KINDS = ("pid", "network", "ipc", "uts", "mount")
+SECONDS = 10
+
+
+@pytest.fixture(scope="session")
+def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("rootfs")
+    root.chmod(0o755)
+    for folder in ("bin", "proc", "dev", "sys", "tmp", "etc"):
+        (root / folder).mkdir()
+    shutil.copy(needs("busybox", package="busybox-static"), root / "bin/busybox")
+    for applet in ("sh", "cat", "sleep", "true", "false", "id", "ps", "echo", "touch", "test"):
+        (root / "bin" / applet).symlink_to("busybox")
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def config_for(rootfs: Path, kinds: tuple[str, ...] = KINDS, **more: object) -> Config:
+    return Config(
+        rootfs=str(rootfs),
+        namespaces=Namespaces(Namespace(kind) for kind in kinds),
+        mounts=(Mount("/proc", source="proc", device="proc"),),
+        devices=(Device("/dev/null", "c", 1, 3),),
+        cgroups=Cgroup(
+            path=f"/nsenter-test-{os.getpid()}",
+            name="c",
+            resources=Resources(devices=(DeviceRule(allow=True),)),
+        ),
+        **more,
+    )
+
+
+def process(*args: str, **more: object) -> Process:
+    env = ("PATH=/bin",)
+    init = bool(more.pop("init", True))
+    streams = {name: more.pop(name) for name in ("stdin", "stdout") if name in more}
+    return Process(ProcessConfig(args=args, env=env, **more), init=init, **streams)
+
+
+@pytest.fixture
+def container(root: Path, rootfs: Path) -> Iterator[Container]:
+    made = Container.create(str(root), "c", config_for(rootfs))
+    yield made
+    if StateFolder(str(root), "c").exists():
+        made.kill_and_destroy()
+    assert list_containers(str(root)) == []
+    assert not any(Path(path).exists() for path in made.cgroup.paths().values())
+
+
+def said(container: Container, *args: str, **more: object) -> str:
+    """What a further process writes to its stdout."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as file:
+        further = process(*args, init=False, stdout=writer, **more)
+        try:
+            container.start(further)
+        finally:
+            os.close(writer)
+        text = file.read()
+    further.wait(SECONDS)
+    further.close()
+    return text
+
+
+def started(container: Container, *args: str, **more: object) -> Process:
+    first = process(*args, **more)
+    container.run(first)
+    return first
+
+
+def test_status_at_every_moment(container: Container) -> None:
+    assert container.status() == "stopped"  # nobody is at work on it, and it has no process
+    first = process("sleep", "100")
+    container.start(first)
+    assert container.status() == "created"
+    container.exec()
+    assert container.status() == "running"
+    container.pause()
+    assert container.status() == "paused"
+    container.resume()
+    assert container.status() == "running"
+    container.signal(signal.SIGKILL)
+    assert first.wait(SECONDS) == -signal.SIGKILL
+    assert container.status() == "stopped"
+    container.destroy()
+    first.close()
+
+
+def test_another_process_knows_it_by_its_state(container: Container, root: Path) -> None:
+    first = started(container, "sleep", "100")
+    other = Container.load(str(root), "c")
+    assert other.config == container.config
+    assert other.status() == "running"
+    state = other.state()
+    assert state.init_process_pid == first.pid
+    assert state.init_process_start == start_time_of(first.pid)
+    for kind in ("NEWIPC", "NEWNET", "NEWNS", "NEWPID", "NEWUSER", "NEWUTS", "NEWCGROUP"):
+        assert Path(state.namespace_paths[kind]).exists(), kind
+    other.kill_and_destroy()
+    assert first.wait(SECONDS) == -signal.SIGKILL
+    first.close()
+
+
+def test_program_runs_only_when_it_is_let_go(container: Container, rootfs: Path) -> None:
+    mark = rootfs / "tmp" / "ran"
+    first = process("touch", "/tmp/ran")
+    container.start(first)
+    time.sleep(0.05)
+    assert not mark.exists()
+    container.exec()
+    assert first.wait(SECONDS) == 0
+    assert mark.exists()
+    mark.unlink()
+    first.close()
+
+
+@pytest.mark.parametrize(
+    ("args", "status"),
+    [(("true",), 0), (("sh", "-c", "exit 7"), 7), (("sh", "-c", "kill -9 $$"), 0)],
+)
+def test_exit_status_is_the_programs(
+    container: Container, args: tuple[str, ...], status: int
+) -> None:
+    first = started(container, *args)  # a pid 1 cannot kill itself
+    assert first.wait(SECONDS) == status
+    first.close()
+
+
+def test_further_process_is_in_its_namespaces_and_cgroup(container: Container) -> None:
+    first = started(container, "sleep", "100")
+    for kind in ("pid", "net", "ipc", "uts", "mnt"):
+        inside = said(container, "sh", "-c", f"busybox readlink /proc/self/ns/{kind}").strip()
+        assert inside == str(Path(f"/proc/{first.pid}/ns/{kind}").readlink())
+    cgroup = said(container, "cat", "/proc/self/cgroup")
+    assert cgroup == Path(f"/proc/{first.pid}/cgroup").read_text()
+    container.kill_and_destroy()
+    first.wait(SECONDS)
+    first.close()
+
+
+def test_further_process_has_its_own_identity(container: Container) -> None:
+    first = started(container, "sleep", "100")
+    text = said(container, "sh", "-c", "id -u; id -g; pwd", uid=5, gid=6, cwd="/tmp")
+    assert text.split() == ["5", "6", "/tmp"]
+    container.kill_and_destroy()
+    first.wait(SECONDS)
+    first.close()
+
+
+@pytest.mark.parametrize(
+    ("args", "more", "told"),
+    [
+        (("nosuch",), {}, 'init: exec "nosuch": executable file not found in $PATH'),
+        (("/etc",), {}, 'exec "/etc": Is a directory'),
+        (("true",), {"cwd": "/bin/true/x"}, "Not a directory"),
+    ],
+)
+def test_what_cannot_be_started_says_why_and_leaves_nothing(
+    container: Container, args: tuple[str, ...], more: dict[str, object], told: str
+) -> None:
+    with pytest.raises(BootstrapError) as caught:
+        container.start(process(*args, **more))
+    assert told in str(caught.value)
+    assert caught.value.stage == "init"
+    assert container.processes() == []
+    assert container.status() == "stopped"
+
+
+@pytest.mark.parametrize("id", ["", ".", "..", "a/b", "a b", "é", "x" * 1025])
+def test_id_that_is_no_name_is_refused(root: Path, rootfs: Path, id: str) -> None:
+    with pytest.raises(ContainerError, match="container id"):
+        Container.create(str(root), id, config_for(rootfs))
+    assert not root.exists()
+
+
+def test_bad_configuration_makes_nothing(root: Path, rootfs: Path) -> None:
+    with pytest.raises(ConfigError, match=r"root\.path"):
+        Container.create(str(root), "c", config_for(rootfs / "nosuch"))
+    assert not root.exists()
+
+
+def test_same_id_twice_is_refused(container: Container, root: Path, rootfs: Path) -> None:
+    with pytest.raises(ContainerError, match="exists already"):
+        Container.create(str(root), "c", config_for(rootfs))
+
+
+def test_wrong_moments_are_refused(container: Container) -> None:
+    with pytest.raises(ContainerError, match="has stopped"):
+        container.exec()
+    with pytest.raises(ContainerError, match="not running"):
+        container.signal(signal.SIGTERM)
+    with pytest.raises(ContainerError, match="not running or created"):
+        container.pause()
+    with pytest.raises(ContainerError, match="stopped container"):
+        container.start(process("true", init=False))
+    first = started(container, "sleep", "100")
+    with pytest.raises(ContainerError, match="already running"):
+        container.exec()
+    with pytest.raises(ContainerError, match="not stopped"):
+        container.destroy()
+    with pytest.raises(ContainerError, match="not paused"):
+        container.resume()
+    with pytest.raises(ContainerError, match="already has an init"):
+        container.start(process("true"))
+    container.kill_and_destroy()
+    first.wait(SECONDS)
+    first.close()
+
+
+def test_reused_pid_is_not_taken_for_the_container(container: Container) -> None:
+    first = started(container, "sleep", "100")
+    state = container.state()
+    # Somebody else has its pid: it started at another time.
+    container._save(init_process_start=state.init_process_start - 1)
+    assert container.status() == "stopped"
+    with pytest.raises(ContainerError):
+        container.signal(signal.SIGTERM)
+    assert first.child is not None
+    assert first.child.poll() is None, "the one who has the pid was signalled"
+    container._save(init_process_start=state.init_process_start)
+    container.kill_and_destroy()
+    first.wait(SECONDS)
+    first.close()
+
+
+def test_half_made_container_is_listed_and_taken_away(root: Path, rootfs: Path) -> None:
+    folder = StateFolder(str(root), "half")
+    folder.make()
+    folder.unlock()
+    assert list_containers(str(root)) == ["half"]
+    with pytest.raises(ContainerError, match="half made"):
+        Container.load(str(root), "half")
+    folder.remove()
+    assert list_containers(str(root)) == []
+
+
+def test_two_that_delete_at_once_are_safe(container: Container, root: Path) -> None:
+    first = started(container, "sleep", "100")
+    problems: list[BaseException] = []
+
+    def delete() -> None:
+        try:
+            Container.load(str(root), "c").kill_and_destroy()
+        except ContainerError:
+            pass  # somebody else was first
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=delete) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    first.wait(SECONDS)
+    first.close()
+
+
+def test_shared_pid_namespace_ends_with_all_its_processes(root: Path, rootfs: Path) -> None:
+    kinds = tuple(kind for kind in KINDS if kind != "pid")
+    config = config_for(rootfs, kinds)
+    config = config.replace(mounts=(Mount("/proc", source="/proc", device="bind", flags=0x5000),))
+    made = Container.create(str(root), "c", config)
+    assert made.shares_pid_namespace
+    first = process("sh", "-c", "sleep 1000 & sleep 1001 & exec sleep 1002")
+    made.run(first)
+    deadline = time.monotonic() + SECONDS
+    while len(made.processes()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    pids = made.processes()
+    assert len(pids) == 3
+    made.signal(signal.SIGKILL)
+    first.wait(SECONDS)
+    deadline = time.monotonic() + SECONDS
+    while made.processes() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert made.processes() == []
+    made.destroy()
+    first.close()
+
+
+def test_hooks_run_in_order_with_the_state(root: Path, rootfs: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = tmp_path / "hook"
+    script.write_text(f'#!/bin/sh\nread state\necho "$1 $state" >> {log}\n')
+    script.chmod(0o755)
+    outside = {
+        kind: (Hook(str(script), args=(str(script), kind)),)
+        for kind in ("prestart", "create_runtime", "create_container", "poststart", "poststop")
+    }
+    inside = Hook("/bin/sh", args=("sh", "-c", "read s; echo start_container $s > /tmp/inside"))
+    hooks = Hooks(**outside, start_container=(inside,))
+    made = Container.create(str(root), "c", config_for(rootfs, hooks=hooks))
+    first = process("true")
+    made.run(first)
+    first.wait(SECONDS)
+    made.kill_and_destroy()
+    lines = log.read_text().splitlines()
+    assert [line.split()[0] for line in lines] == list(outside)
+    statuses = ("creating", "creating", "creating", "running", "stopped")
+    for line, status in zip(lines, statuses, strict=True):
+        assert f'"status":"{status}"' in line
+        assert '"id":"c"' in line
+    assert '"status":"created"' in (rootfs / "tmp/inside").read_text()
+    (rootfs / "tmp/inside").unlink()
+    first.close()
+
+
+@pytest.mark.parametrize("kind", ["prestart", "create_runtime", "create_container"])
+def test_failing_hook_stops_the_start_by_name(root: Path, rootfs: Path, kind: str) -> None:
+    hooks = Hooks(**{kind: (Hook("/bin/sh", args=("sh", "-c", "echo no >&2; exit 3")),)})
+    made = Container.create(str(root), "c", config_for(rootfs, hooks=hooks))
+    with pytest.raises(OSError, match="hook") as caught:
+        made.start(process("true"))
+    assert "exit status 3" in str(caught.value)
+    made.kill_and_destroy()
+
+
+def test_threads_and_many_containers_at_once(root: Path, rootfs: Path) -> None:
+    problems: list[BaseException] = []
+
+    def live(number: int) -> None:
+        try:
+            config = config_for(rootfs)
+            path = f"{config.cgroups.path}-{number}"
+            config = config.replace(cgroups=config.cgroups.replace(path=path))
+            made = Container.create(str(root), f"c{number}", config)
+            first = process("sh", "-c", f"exit {number}")
+            made.run(first)
+            assert first.wait(SECONDS) == number
+            made.destroy()
+            first.close()
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=live, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert list_containers(str(root)) == []

@@ -1,0 +1,156 @@
+"""Errors have the form of runc's: on standard error, in the log, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pyrunc
+import pytest
+from pyrunc import Runtime
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Runtime:
+    return Runtime(pyrunc.PYRUNC, tmp_path / "state")
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Runtime:
+    return pyrunc.runc(tmp_path)
+
+
+def _shape(text: str, message: str) -> str:
+    """A line without what differs: when it was, and what it says."""
+    return TIME.sub("TIME", text).replace(message, "MESSAGE")
+
+
+def _message(line: str) -> str:
+    """Of a line of the log in either form."""
+    if line.startswith("{"):
+        return json.loads(line)["msg"]
+    return re.search(r'msg="((?:[^"\\]|\\.)*)"', line)[1]
+
+
+@pytest.mark.parametrize("form", [[], ["--log-format", "json"], ["--log-format=text"]])
+@pytest.mark.parametrize("to_a_file", [False, True])
+def test_a_container_that_is_not_there(ours, theirs, tmp_path, form, to_a_file) -> None:
+    shapes = []
+    for runtime in (ours, theirs):
+        log = tmp_path / f"log{len(shapes)}"
+        done = runtime(*form, *(["--log", log] if to_a_file else []), "state", "nope")
+        line = log.read_text() if to_a_file else done.stderr
+        message = _message(line)
+        said = json.loads(f'"{message}"') if not line.startswith("{") else message
+        assert "does not exist" in said
+        if to_a_file:
+            assert done.stderr == f"{said}\n"
+        shapes.append((done.returncode, done.stdout, _shape(line, json.dumps(said)[1:-1])))
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["state", "nope"],
+        ["start", "nope"],
+        ["kill", "nope"],
+        ["kill", "nope", "BOGUS"],
+        ["delete", "nope"],
+        ["delete", "--force", "nope"],
+        ["delete", "nope", "--force"],
+        ["exec", "nope", "ls"],
+        ["exec", "nope"],
+        ["ps", "nope"],
+        ["pause", "nope"],
+        ["resume", "nope"],
+        ["update", "nope"],
+        ["events", "nope"],
+        ["events", "--interval", "0s", "nope"],
+        ["run", "-b", "/nonexistent", "x"],
+        ["create", "-b", "/nonexistent", "x"],
+        ["list", "-f", "xml"],
+        ["list", "-q"],
+        ["state", ""],
+        ["bogus"],
+        ["help", "bogus"],
+        ["--log-format", "xml", "list"],
+        ["--log", "/nonexistent/log", "list"],
+        ["--bogus"],
+        ["help"],
+        ["state", "-h"],
+        ["--version"],
+        [],
+    ],
+)
+def test_exit_statuses_are_runcs(ours, theirs, words: list[str]) -> None:
+    mine, its = ours(*words), theirs(*words)
+    assert mine.returncode == its.returncode
+    assert bool(mine.stderr) == bool(its.stderr)
+    assert bool(mine.stdout) == bool(its.stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["state", ""], "container id cannot be empty"),
+        (["--log-format", "xml", "list"], "invalid log-format: xml"),
+        (["events", "--interval", "0s", "nope"], "duration interval must be greater than 0"),
+        (["exec", "nope", "ls"], "exec failed: container"),
+        (["bogus"], "No help topic for 'bogus'"),
+    ],
+)
+def test_messages_that_are_runcs(ours, words: list[str], message: str) -> None:
+    assert message in ours(*words).stderr
+
+
+def test_a_command_that_fails_says_which_one(ours, tmp_path) -> None:
+    assert "pyrunc run failed: JSON specification file" in ours("run", "x", cwd=tmp_path).stderr
+    assert "pyrunc create failed: " in ours("create", "x", cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize("command", ["checkpoint", "restore"])
+def test_what_is_not_supported_says_so(ours, command: str) -> None:
+    done = ours(command, "--image-path", "/tmp", "x")
+    assert done.returncode == 1
+    assert f"{command} is not supported" in done.stderr
+
+
+def test_on_a_terminal_it_is_for_people(ours) -> None:
+    master, slave = os.openpty()
+    try:
+        ours("state", "nope", stderr=slave, stdout=subprocess.DEVNULL, capture_output=False)
+        said = os.read(master, 4096).decode()
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert re.match(r"\x1b\[31mERRO\x1b\[0m\[000\d\] container ", said)
+
+
+def test_debug_tells_what_is_done(ours) -> None:
+    assert "level=debug" in ours("--debug", "list").stderr
+    assert ours("list").stderr == ""
+
+
+def test_a_config_json_that_is_none_is_named(ours, tmp_path) -> None:
+    for text in ("", "{", "{]", "[1, 2, 3x]", '{"a": 1x}', '"words"'):
+        (tmp_path / "config.json").write_text(text)
+        done = ours("run", "-b", tmp_path, "x")
+        assert done.returncode == 1
+        assert f"{tmp_path}/config.json" in done.stderr, text
+        assert "internal error" not in done.stderr
+
+
+def test_nobody_reads_what_it_says(ours) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = ours("help", stdout=writer, stderr=subprocess.PIPE, capture_output=False)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")

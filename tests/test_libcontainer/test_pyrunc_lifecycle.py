@@ -1,0 +1,468 @@
+"""Containers from bundles, from `create` to `delete`, by the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyrunc
+import pytest
+from libcontainer.state import start_time_of
+from pyrunc import PYRUNC, Runtime, make_bundle
+
+runtime = pytest.fixture(pyrunc.runtimes)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return make_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def running(runtime: Runtime, bundle: Path) -> str:
+    """The id of a container that sleeps."""
+    runtime.good("run", "--detach", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    return "box"
+
+
+def _until(what, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _shell(tmp_path: Path, script: str, **more) -> Path:
+    return make_bundle(tmp_path / "shell", ["sh", "-c", script], **more)
+
+
+# ---- one life
+
+
+def test_a_life(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    words = ("--bundle", bundle, "--pid-file", pid_file, "box")
+    runtime.good("create", *words, **pyrunc.NO_STREAMS)
+    state = runtime.state("box")
+    assert state["status"] == "created"
+    assert state["pid"] == int(pid_file.read_text())
+    assert (state["id"], state["bundle"]) == ("box", str(bundle))
+    assert state["rootfs"] == f"{bundle}/rootfs"
+    runtime.good("start", "box")
+    assert runtime.state("box")["status"] == "running"
+    assert "already running" in runtime("start", "box").stderr
+    assert "not stopped: running" in runtime("delete", "box").stderr
+    runtime.good("pause", "box")
+    assert runtime.state("box")["status"] == "paused"
+    assert "--ignore-paused" in runtime("exec", "box", "true").stderr
+    runtime.good("resume", "box")
+    assert runtime("resume", "box").returncode == 1
+    runtime.good("kill", "box", "KILL")
+    _until(lambda: runtime.state("box")["status"] == "stopped")
+    assert runtime.state("box")["pid"] == 0
+    for words in (["kill"], ["pause"], ["start"], ["events", "--stats"], ["update"]):
+        assert runtime(*words, "box").returncode == 1
+    assert "stopped container" in runtime("exec", "box", "true").stderr
+    runtime.good("delete", "box")
+    assert "does not exist" in runtime("state", "box").stderr
+
+
+def test_state_has_the_fields_of_runcs_in_their_order(runtime: Runtime, running: str) -> None:
+    assert list(runtime.state(running)) == [
+        *("ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "owner"),
+    ]
+
+
+def test_annotations_are_told(runtime: Runtime, tmp_path: Path) -> None:
+    def annotate(spec) -> None:
+        spec["annotations"] = {"org.example": "yes=no"}
+
+    bundle = make_bundle(tmp_path / "bundle", change=annotate)
+    runtime.good("create", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    assert runtime.state("box")["annotations"] == {"org.example": "yes=no"}
+    assert json.loads(runtime.good("list", "-f", "json"))[0]["annotations"]
+
+
+def test_an_id_is_taken_once(runtime: Runtime, running: str, bundle: Path) -> None:
+    done = runtime("create", "-b", bundle, running)
+    assert done.returncode == 1
+    assert "pyrunc create failed: container with" in done.stderr
+    assert "exist" in done.stderr
+    assert runtime.state(running)["status"] == "running"
+
+
+def test_a_created_container_can_be_deleted(runtime: Runtime, bundle: Path) -> None:
+    runtime.good("create", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    pid = runtime.state("box")["pid"]
+    runtime.good("delete", "box")
+    _until(lambda: start_time_of(pid) == 0)  # gone, or waits for init to reap it
+
+
+def test_delete_force_takes_away_what_is_half_made(runtime: Runtime) -> None:
+    (runtime.root / "half").mkdir(parents=True)
+    assert runtime.good("list", "-q") == "half\n"
+    assert json.loads(runtime.good("list", "-f", "json"))[0]["status"] == "stopped"
+    runtime.good("delete", "--force", "half")
+    assert runtime.good("list", "-q") == ""
+
+
+# ---- run
+
+
+@pytest.mark.parametrize(("script", "status"), [("true", 0), ("exit 7", 7), ("kill -9 $$", 137)])
+def test_run_ends_as_its_process(runtime, tmp_path, script: str, status: int) -> None:
+    def share_pids(spec) -> None:  # number 1 of a pid namespace cannot kill itself
+        spec["linux"]["namespaces"].remove({"type": "pid"})
+
+    bundle = _shell(tmp_path, script, change=share_pids)
+    assert runtime("run", "-b", bundle, "box").returncode == status
+    assert runtime.good("list", "-q") == ""
+
+
+def test_run_in_the_current_folder(runtime, tmp_path) -> None:
+    assert runtime.good("run", "box", cwd=_shell(tmp_path, "echo hello")) == "hello\n"
+
+
+def test_keep(runtime, tmp_path) -> None:
+    runtime.good("run", "--keep", "-b", _shell(tmp_path, "true"), "box")
+    assert runtime.state("box")["status"] == "stopped"
+
+
+def test_what_cannot_start_leaves_nothing(runtime, tmp_path) -> None:
+    done = runtime("run", "-b", make_bundle(tmp_path / "b", ["/nope"]), "box")
+    assert done.returncode == 1
+    assert "pyrunc run failed: " in done.stderr
+    assert "No such file or directory" in done.stderr
+    assert runtime.good("list", "-q") == ""
+
+
+def test_streams_are_the_callers(runtime, tmp_path) -> None:
+    bundle = _shell(tmp_path, "cat; echo oops >&2")
+    done = runtime("run", "-b", bundle, "box", input="through")
+    assert (done.stdout, done.stderr) == ("through", "oops\n")
+
+
+def test_signals_are_passed_on(runtime, tmp_path) -> None:
+    script = "trap 'echo got; exit 9' TERM; echo up; while :; do sleep 0.02; done"
+    words = [*runtime.argv, "run", "-b", str(_shell(tmp_path, script)), "box"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "got\n"
+        assert process.wait(10) == 9
+
+
+def test_orphans_are_reaped(runtime, tmp_path) -> None:
+    def share_pids(spec) -> None:
+        spec["linux"]["namespaces"].remove({"type": "pid"})
+
+    bundle = _shell(tmp_path, "(sleep 0.01 &); echo up; cat", change=share_pids)
+    words = [*runtime.argv, "run", "-b", str(bundle), "box"]
+    with subprocess.Popen(words, stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout.readline() == "up\n"
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        _until(lambda: len(children.read_text().split()) == 1)
+        process.communicate("")
+        assert process.returncode == 0
+
+
+def test_a_signal_while_it_starts_takes_all_away(runtime, tmp_path) -> None:
+    def hang(spec) -> None:
+        slow = {"path": "/bin/sh", "args": ["sh", "-c", f"touch {tmp_path}/hook; sleep 60"]}
+        spec["hooks"] = {"createRuntime": [slow | {"env": ["PATH=/bin"]}]}
+
+    bundle = make_bundle(tmp_path / "bundle", change=hang)
+    words = [*runtime.argv, "run", "-b", str(bundle), "box"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        _until((tmp_path / "hook").exists)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "aborted by signal 15" in said
+    assert runtime.good("list", "-q") == ""
+
+
+# ---- descriptors
+
+
+FDS = "for fd in /proc/self/fd/*; do echo ${fd##*/} $(readlink $fd); done"
+OPENER = """
+import os, sys
+opened = os.open(sys.argv[1], os.O_RDONLY)
+opened = os.dup2(opened, 100, inheritable=False)
+for fd in map(int, sys.argv[2].split(",")):
+    os.dup2(opened, fd)
+if sys.argv[3] != "0":
+    os.environ |= {"LISTEN_FDS": sys.argv[3], "LISTEN_PID": str(os.getpid()), "LISTEN_FDNAMES": "a"}
+os.execv(sys.argv[4], sys.argv[4:])
+"""
+
+
+def _with_open(runtime: Runtime, fds: str, listen: int, *words: str | Path) -> str:
+    opener = [sys.executable, "-c", OPENER, __file__, fds, str(listen)]
+    return Runtime([*opener, *PYRUNC], runtime.root).good(*words)
+
+
+def test_only_what_is_to_be_kept_is_kept(runtime, tmp_path) -> None:
+    bundle = _shell(tmp_path, FDS)
+    kept = _with_open(runtime, "3,4,5,6", 0, "run", "-b", bundle, "--preserve-fds", "2", "box")
+    files = [line.split()[0] for line in kept.splitlines() if line.endswith(__file__)]
+    assert files == ["3", "4"]
+
+
+def test_sockets_of_systemd_come_first(runtime, tmp_path) -> None:
+    bundle = _shell(tmp_path, f"env | grep LISTEN; {FDS}")
+    words = ("run", "-b", bundle, "--preserve-fds", "1", "box")
+    said = _with_open(runtime, "3,4,5", 1, *words).splitlines()
+    assert said[:3] == ["LISTEN_FDS=1", "LISTEN_PID=1", "LISTEN_FDNAMES=a"]
+    assert [line.split()[0] for line in said if line.endswith(__file__)] == ["3", "4"]
+
+
+def test_sockets_for_another_process_are_not_taken(runtime, tmp_path) -> None:
+    env = os.environ | {"LISTEN_FDS": "1", "LISTEN_PID": "1"}
+    bundle = _shell(tmp_path, "env")
+    assert "LISTEN" not in runtime.good("run", "-b", bundle, "box", env=env)
+
+
+def test_what_is_to_be_kept_has_to_be_open(runtime, bundle, tmp_path) -> None:
+    # The log, too, is a file that is opened: it is not to be mistaken for the caller's.
+    log = tmp_path / "log"
+    done = runtime("--log", log, "run", "-b", bundle, "--preserve-fds", "3", "box")
+    assert done.returncode == 1
+    assert "unable to stat preserved-fd 1 (of 3)" in done.stderr
+    assert runtime.good("list", "-q") == ""
+
+
+# ---- terminals by a console socket
+
+
+def test_detached_terminals_need_a_socket_and_others_none(runtime, running, bundle) -> None:
+    neither = ("exec", "--console-socket", "/x", running, "true")
+    assert "cannot use console socket" in runtime(*neither).stderr
+    without = ("exec", "--detach", "--tty", running, "true")
+    assert "cannot allocate tty" in runtime(*without).stderr
+    assert (
+        "cannot use console socket"
+        in runtime("run", "-b", bundle, "--console-socket", "/x", "other").stderr
+    )
+    missing = ("exec", "-d", "-t", "--console-socket", "/nonexistent", running, "true")
+    assert "/nonexistent" in runtime(*missing).stderr
+
+
+def test_the_master_goes_to_the_console_socket(runtime, tmp_path) -> None:
+    def terminal(spec) -> None:
+        spec["process"]["terminal"] = True
+
+    bundle = _shell(tmp_path, "tty; cat", change=terminal)
+    path = str(tmp_path / "console")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        runtime.good("run", "-d", "--console-socket", path, "-b", bundle, "box")
+        connection, _ = listener.accept()
+        with connection:
+            _, fds, _, _ = socket.recv_fds(connection, 100, 1)
+    try:
+        assert os.read(fds[0], 100) == b"/dev/pts/0\r\n"
+    finally:
+        os.close(fds[0])
+
+
+def test_the_pidfd_goes_to_its_socket(runtime, bundle, tmp_path) -> None:
+    path = str(tmp_path / "pidfd")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        words = ("create", "--pidfd-socket", path, "-b", bundle, "box")
+        runtime.good(*words, **pyrunc.NO_STREAMS)
+        connection, _ = listener.accept()
+        with connection:
+            _, fds, _, _ = socket.recv_fds(connection, 100, 1)
+    try:
+        said = Path(f"/proc/self/fdinfo/{fds[0]}").read_text()
+        assert f"Pid:\t{runtime.state('box')['pid']}\n" in said
+    finally:
+        os.close(fds[0])
+
+
+# ---- exec
+
+
+@pytest.mark.parametrize(
+    ("options", "script", "said"),
+    [
+        ([], "exit 0", ""),
+        (["-e", "A=b", "--env=C=d"], "echo $A$C", "bd\n"),
+        (["--cwd", "/bin"], "echo $PWD", "/bin\n"),
+        (["-u", "5:6", "-g", "7", "-g", "8"], "id", "uid=5 gid=6 groups=7,8\n"),
+        (["--user=5"], "id -u; id -g", "5\n0\n"),
+        (["--no-new-privs=false"], "grep NoNew /proc/self/status", "NoNewPrivs:\t0\n"),
+        (["--no-new-privs"], "grep NoNew /proc/self/status", "NoNewPrivs:\t1\n"),
+        (["-c", "CAP_SYS_ADMIN"], "grep CapEff /proc/self/status", "CapEff:\t0000000020200420\n"),
+    ],
+)
+def test_exec_options(runtime, running, options, script, said) -> None:
+    assert runtime.good("exec", *options, running, "sh", "-c", script) == said
+
+
+def test_exec_of_a_process_object(runtime, running, tmp_path) -> None:
+    process = {"args": ["sh", "-c", "echo $A; id -u"], "cwd": "/", "env": ["PATH=/bin", "A=b"]}
+    path = tmp_path / "process.json"
+    path.write_text(json.dumps(process | {"user": {"uid": 9, "gid": 9}}))
+    assert runtime.good("exec", "--process", path, running) == "b\n9\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["box", "sh", "-c", "exit 3"], 3, ""),
+        (["box", "sh", "-c", "kill -9 $$"], 137, ""),
+        (["box", "/nope"], 255, "No such file or directory"),
+        (["box", "nope"], 255, "executable file not found in $PATH"),
+        (["box"], 255, "process args cannot be empty"),
+        (["-u", "x", "box", "id"], 255, "expected UID[:GID]"),
+        (["-u", "1:x", "box", "id"], 255, "expected UID[:GID]"),
+        (["--cwd", "/nope", "box", "id"], 255, "/nope"),
+        (["--cgroup", "a:b:c", "box", "id"], 255, "invalid --cgroup argument: a:b:c"),
+        (["--process", "/nope", "box"], 255, "/nope: No such file or directory"),
+        (["-g", "x", "box", "id"], 1, "for flag -g: parse error"),
+        (["-g", "-5", "box", "id"], 255, "additional-gids must be positive"),
+    ],
+)
+def test_how_exec_ends(runtime, running, words, status, said) -> None:
+    done = runtime("exec", *words)
+    assert (done.returncode, said in done.stderr) == (status, True), done.stderr
+    if status == 255:
+        assert "exec failed: " in done.stderr
+
+
+def test_exec_detached_writes_its_pid(runtime, running, tmp_path) -> None:
+    pid_file = tmp_path / "pid"
+    words = ("exec", "-d", "--pid-file", pid_file, running, "sleep", "100")
+    runtime.good(*words, **pyrunc.NO_STREAMS)
+    pid = int(pid_file.read_text())
+    assert pid in json.loads(runtime.good("ps", "-f", "json", running))
+    assert list(tmp_path.glob(".pid*")) == []
+
+
+# ---- the rest
+
+
+def test_ps(runtime, running) -> None:
+    pid = runtime.state(running)["pid"]
+    assert json.loads(runtime.good("ps", "--format", "json", running)) == [pid]
+    title, line = runtime.good("ps", running).splitlines()
+    assert title.split()[:2] == ["UID", "PID"]
+    assert line.split()[1] == str(pid)
+    assert line.endswith("sleep 1000")
+    _, line = runtime.good("ps", running, "-o", "pid,comm").splitlines()
+    assert line.split() == [str(pid), "sleep"]
+    assert "PID" in runtime("ps", running, "-o", "args").stderr
+
+
+def test_list(runtime, running, bundle) -> None:
+    title, line = runtime.good("list").splitlines()
+    state = runtime.state(running)
+    assert title.split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+    words = [running, str(state["pid"]), "running", str(bundle), state["created"], "root"]
+    assert line.split() == words
+    assert title.index("PID") == line.index(str(state["pid"])) == 12
+    assert json.loads(runtime.good("list", "--format=json")) == [state | {"owner": "root"}]
+    assert runtime.good("list", "-q") == f"{running}\n"
+
+
+def test_kill_by_name_number_and_all(runtime, running) -> None:
+    for words in (["0"], ["winch"], ["SIGWINCH"], ["--all", "28"]):
+        runtime.good("kill", running, *words)
+    assert "unknown signal" in runtime("kill", running, "BOGUS").stderr
+    assert "invalid argument" in runtime("kill", running, "99").stderr
+    runtime.good("kill", "-a", running, "KILL")
+    _until(lambda: runtime.state(running)["status"] == "stopped")
+    runtime.good("kill", "--all", running, "KILL")
+
+
+def test_events(runtime, running) -> None:
+    event = json.loads(runtime.good("events", "--stats", running))
+    assert (event["type"], event["id"]) == ("stats", running)
+    assert {"cpu", "memory", "pids"} <= set(event["data"])
+    words = [*runtime.argv, "events", "--interval", "50ms", running]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        first = [json.loads(process.stdout.readline())["type"] for _ in range(2)]
+        runtime.good("kill", running, "KILL")
+        process.communicate(timeout=10)
+    assert first == ["stats", "stats"]
+    assert process.returncode == 0
+
+
+def _limit(runtime: Runtime, id: str, name: str) -> int:
+    return json.loads(runtime.good("events", "--stats", id))["data"]["memory"]["usage"][name]
+
+
+def test_update(runtime, running, tmp_path) -> None:
+    runtime.good("update", "--memory", "50M", "--cpu-share", "200", running)
+    assert _limit(runtime, running, "limit") == 50 << 20
+    runtime.good("update", "--pids-limit", "20", running)
+    assert _limit(runtime, running, "limit") == 50 << 20  # what is not named stays
+    path = tmp_path / "resources.json"
+    path.write_text(json.dumps({"memory": {"limit": 60 << 20}, "cpu": {"shares": 0}}))
+    runtime.good("update", "-r", path, running)
+    assert _limit(runtime, running, "limit") == 60 << 20
+    runtime.good("update", "-r", "-", running, input=json.dumps({"memory": {"limit": 70 << 20}}))
+    assert _limit(runtime, running, "limit") == 70 << 20
+    runtime.good("update", "--memory", "-1", running)
+    assert _limit(runtime, running, "limit") > 1 << 60
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--memory", "x"], "invalid value for memory: invalid size: 'x'"),
+        (["--cpu-quota", "x"], "invalid value for cpu-quota: 'x' is no number"),
+        (["-r", "/nope"], "/nope: No such file or directory"),
+        (["--l3-cache-schema", "x"], "not supported"),
+    ],
+)
+def test_what_update_refuses(runtime, running, words, said) -> None:
+    done = runtime("update", *words, running)
+    assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+
+
+def test_spec_is_a_start_and_is_not_overwritten(runtime, tmp_path) -> None:
+    runtime.good("spec", cwd=tmp_path)
+    spec = json.loads((tmp_path / "config.json").read_text())
+    assert spec["process"]["args"] == ["sh"]
+    assert "user" not in {namespace["type"] for namespace in spec["linux"]["namespaces"]}
+    done = runtime("spec", "--bundle", tmp_path)
+    assert done.returncode == 1
+    assert "exists. Remove it first" in done.stderr
+    (tmp_path / "config.json").unlink()
+    runtime.good("spec", "--rootless", "-b", tmp_path)
+    spec = json.loads((tmp_path / "config.json").read_text())
+    assert {"type": "user"} in spec["linux"]["namespaces"]
+
+
+def test_what_spec_writes_runs(runtime, tmp_path) -> None:
+    pyrunc.make_root(tmp_path / "rootfs")
+    runtime.good("spec", cwd=tmp_path)
+    spec = json.loads((tmp_path / "config.json").read_text())
+    spec["process"] |= {"terminal": False, "args": ["echo", "ran"]}
+    (tmp_path / "config.json").write_text(json.dumps(spec))
+    assert runtime.good("run", "box", cwd=tmp_path) == "ran\n"
+
+
+def test_features(runtime) -> None:
+    document = json.loads(runtime.good("features"))
+    assert document["ociVersionMin"] == "1.0.0"
+    assert "mount" in document["linux"]["namespaces"]
+
+
+def test_version(runtime) -> None:
+    first, second, *_ = runtime.good("--version").splitlines()
+    assert first.startswith("pyrunc version ")
+    assert second.startswith("spec: 1.")

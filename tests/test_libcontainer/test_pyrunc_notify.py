@@ -1,0 +1,100 @@
+"""A container that tells its service manager that it is ready (sd_notify)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pyrunc
+import pytest
+from needs import needs
+from pyrunc import Runtime, make_bundle
+
+runtime = pytest.fixture(pyrunc.runtimes)
+TELL = """
+import os, socket, time
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+    s.sendto(b"STATUS=working", os.environ["NOTIFY_SOCKET"])
+    s.sendto(b"READY=1\\nSTATUS=up", os.environ["NOTIFY_SOCKET"])
+time.sleep({seconds})
+"""
+
+
+class Manager:
+    """Who waits for READY=1."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = str(folder / "manager")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.settimeout(10)
+        self.socket.bind(self.path)
+        self.env = os.environ | {"NOTIFY_SOCKET": self.path}
+
+    def receive(self) -> bytes:
+        data, fds, _, _ = socket.recv_fds(self.socket, 4096, 4)
+        for fd in fds:  # a barrier: closing it says that we have come to it
+            os.close(fd)
+        return data
+
+
+@pytest.fixture
+def manager(tmp_path: Path):
+    found = Manager(tmp_path)
+    yield found
+    found.socket.close()
+
+
+def _bundle(folder: Path, seconds: int) -> Path:
+    """One in which Debian's python3 tells; the host's files are its root."""
+    python = needs("python3", package="python3")
+    python = Path(os.path.realpath(subprocess.check_output(
+        [python, "-c", "import sys; print(sys._base_executable)"], text=True).strip()))  # fmt: skip
+
+    def share(spec) -> None:
+        places = {"/usr", "/lib", "/lib64", str(python.parent.parent)}
+        spec["mounts"] += [
+            {"destination": p, "type": "bind", "source": p, "options": ["rbind", "ro"]}
+            for p in sorted(places, key=len)
+            if Path(p).exists()
+        ]
+        spec["root"]["readonly"] = False
+
+    script = TELL.format(seconds=seconds)
+    return make_bundle(folder / "bundle", [str(python), "-c", script], change=share)
+
+
+def test_run_in_the_foreground(runtime: Runtime, manager: Manager, tmp_path: Path) -> None:
+    bundle = _bundle(tmp_path, 0)
+    runtime.good("run", "-b", bundle, "box", env=manager.env)
+    assert manager.receive() == b"READY=1\n"
+    assert manager.receive().startswith(b"MAINPID=")
+
+
+def test_run_detached_waits_for_it(runtime: Runtime, manager: Manager, tmp_path: Path) -> None:
+    words = [*runtime.argv, "run", "-d", "-b", str(_bundle(tmp_path, 1000)), "box"]
+    with subprocess.Popen(
+        words, env=manager.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
+        assert manager.receive() == b"READY=1\n"
+        pid = int(manager.receive().removeprefix(b"MAINPID="))
+        assert manager.receive() == b"BARRIER=1"
+        assert process.wait(10) == 0
+    assert pid == runtime.state("box")["pid"]
+
+
+def test_create_and_start(runtime: Runtime, manager: Manager, tmp_path: Path) -> None:
+    bundle = _bundle(tmp_path, 1000)
+    runtime.good("create", "-b", bundle, "box", env=manager.env, **pyrunc.NO_STREAMS)
+    with subprocess.Popen([*runtime.argv, "start", "box"], env=manager.env) as process:
+        assert manager.receive() == b"READY=1\n"
+        assert int(manager.receive().removeprefix(b"MAINPID=")) == runtime.state("box")["pid"]
+        assert manager.receive() == b"BARRIER=1"
+        assert process.wait(10) == 0
+    runtime.good("delete", "--force", "box")
+
+
+def test_a_container_that_ends_first_is_not_waited_for(runtime, manager, tmp_path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", ["true"])
+    runtime.good("run", "-d", "-b", bundle, "box", env=manager.env, **pyrunc.NO_STREAMS)

@@ -1,0 +1,154 @@
+"""`pyrunc run --rootfs`: a container for a person, in one command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pyrunc
+import pytest
+import rootless
+from libcontainer.errors import ContainerError
+from libcontainer.pyrunc import personal
+from libcontainer.pyrunc.options import parse_command
+from pyrunc import Runtime
+
+runtime = pytest.fixture(pyrunc.runtimes)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return pyrunc.make_root(tmp_path / "root")
+
+
+def _options(*words: str) -> dict:
+    return parse_command("run", [*words, "x"])[0]
+
+
+def test_a_command_in_a_folder(runtime: Runtime, root: Path) -> None:
+    words = ("run", "--rootfs", root, "box", "--", "sh", "-c", "echo $$; hostname 2>&1; ls -d /*")
+    said = runtime.good(*words).split()
+    assert said[0] == "1"
+    assert "/bin" in said
+    assert runtime.good("list", "-q") == ""
+
+
+def test_its_options(runtime: Runtime, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/file").write_text("content")
+    script = "echo $A; id -u; id -g; echo $PWD; cat file; echo x 2>/dev/null > file || echo ro"
+    words = ["-e", "A=b", "--user", "5:6", "--cwd", "/src", "--volume", f"{tmp_path}/src:/src:ro"]
+    said = runtime.good("run", *words, "--rw", "--rootfs", root, "box", "--", "sh", "-c", script)
+    assert said == "b\n5\n6\n/src\ncontentro\n"
+
+
+@pytest.mark.parametrize(("network", "own"), [("none", True), ("host", False)])
+def test_networks(runtime: Runtime, root: Path, network: str, own: bool) -> None:
+    words = ("--network", network, "--rootfs", root, "box", "--", "readlink", "/proc/self/ns/net")
+    said = runtime.good("run", *words).strip()
+    assert (said != str(Path("/proc/self/ns/net").readlink())) is own
+
+
+def test_it_is_read_only_unless_asked(runtime: Runtime, root: Path) -> None:
+    script = "echo x 2>/dev/null > /file || echo ro"
+    command = ("--rootfs", root, "box", "--", "sh", "-c", script)
+    assert runtime.good("run", *command) == "ro\n"
+    assert runtime.good("run", "--rw", *command) == ""
+    assert (root / "file").read_text() == "x\n"
+
+
+def test_the_hosts_root_is_read_only_whatever_is_mounted_there(tmp_path: Path) -> None:
+    """In a mount namespace of the test's own, with a tmpfs on /mnt."""
+    probe = (
+        "for d in / /mnt /mnt/sub /etc /usr; do touch $d/pyrunc-probe 2>/dev/null && echo bad $d; "
+        "done; ls /mnt; touch /tmp/works && ls -A /run /tmp"
+    )
+    script = (
+        "mount -t tmpfs none /mnt; mkdir /mnt/sub; touch /mnt/kept; mount -t tmpfs none /mnt/sub; "
+        f"{' '.join(pyrunc.PYRUNC)} --root {tmp_path}/state run --rootfs / box -- sh -c '{probe}'"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.split()
+    assert "bad" not in words
+    assert words[:2] == ["kept", "sub"]
+    assert words[-1] == "works"
+    assert not Path("/tmp/works").exists()
+
+
+def test_exec_finds_what_it_was_started_with(runtime: Runtime, root: Path) -> None:
+    words = ("run", "-d", "-e", "A=b", "--rootfs", root, "box", "--", "sleep", "1000")
+    runtime.good(*words, **pyrunc.NO_STREAMS)
+    assert runtime.good("exec", "box", "sh", "-c", "echo $A") == "b\n"
+    assert runtime.state("box")["bundle"] == f"{runtime.root}/box"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--user", "root"], "UID[:GID]"),
+        (["--volume", "/a"], "SOURCE:/DESTINATION"),
+        (["--volume", "/a:b"], "SOURCE:/DESTINATION"),
+        (["--volume", "/a:/b:x"], "SOURCE:/DESTINATION"),
+        (["--network", "bridge"], "none or host"),
+        (["--volume", "/etc:/nonexistent"], "does not exist"),
+    ],
+)
+def test_what_is_refused(words: list[str], said: str) -> None:
+    with pytest.raises(ContainerError) as caught:
+        personal.spec_of(_options("--rootfs", "/", *words), "x", [])
+    assert said in str(caught.value)
+
+
+def test_a_command_needs_a_rootfs_and_a_rootfs_no_bundle(runtime: Runtime) -> None:
+    done = runtime("run", "box", "--", "ls")
+    assert "requires exactly 1 argument" in done.stderr
+    assert done.returncode == 1
+    assert "--bundle" in runtime("run", "--rootfs", "/", "-b", "/", "box").stderr
+
+
+def test_without_root_it_is_rootless(monkeypatch) -> None:
+    monkeypatch.setattr(personal.os, "geteuid", lambda: 1000)
+    spec = personal.spec_of(_options("--rootfs", "/some", "--network", "none"), "x", ["ls"])
+    kinds = [namespace["type"] for namespace in spec["linux"]["namespaces"]]
+    assert {"user", "network"} <= set(kinds)
+    assert json.dumps(spec)
+    assert spec["linux"]["uidMappings"][0]["hostID"] == 1000
+
+
+@pytest.fixture
+def users_root():
+    """A root that is an ordinary user's; in the end his folder of state is gone, too."""
+    folder = Path(tempfile.mkdtemp(prefix="pyrunc-test-"))
+    root = pyrunc.make_root(folder / "root")
+    for path in (folder, root, root / "bin"):
+        shutil.chown(path, rootless.UID)
+    yield root
+    shutil.rmtree(folder)
+    state = Path(f"/tmp/pyrunc-{rootless.UID}")
+    assert stat.S_IMODE(state.stat().st_mode) == 0o1700
+    state.rmdir()
+
+
+def test_an_ordinary_user_runs_one(users_root: Path) -> None:
+    script = "id -u; cat /proc/self/uid_map; echo x 2>/dev/null > /file || echo ro; exit 6"
+    words = [*pyrunc.PYRUNC, "run", "--rootfs", users_root, "box", "--", "sh", "-c", script]
+    done = rootless.as_user(words)
+    assert done.returncode == 6, done.stderr
+    assert done.stdout.split() == ["0", "0", str(rootless.UID), "1", "ro"]
+
+
+def test_an_ordinary_user_runs_one_in_the_hosts_root(users_root: Path) -> None:
+    script = "id -u; touch /tmp/x /etc/x; ls /tmp"
+    words = [*pyrunc.PYRUNC, "run", "--rootfs", "/", "box", "--", "sh", "-c", script]
+    done = rootless.as_user(words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "x"]
+    assert "Read-only file system" in done.stderr

@@ -1,0 +1,145 @@
+"""A process in the foreground and its caller's terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+from pathlib import Path
+
+import pyrunc
+import pytest
+from pyrunc import Runtime, make_bundle
+
+runtime = pytest.fixture(pyrunc.runtimes)
+
+
+class Session:
+    """A command on a terminal of its own."""
+
+    def __init__(self, argv: list[str], rows: int, columns: int) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ["PS1"] = "> "
+            time.sleep(0.05)  # until the terminal has its size
+            os.execv(argv[0], argv)
+        self.resize(rows, columns)
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, text: bytes) -> None:
+        os.write(self.fd, text)
+
+    def until(self, what: str, seconds: float = 10) -> str:
+        """What is written, up to what matches."""
+        said = b""
+        deadline = time.monotonic() + seconds
+        while not re.search(what.encode(), said):
+            assert time.monotonic() < deadline, said
+            if select.select([self.fd], [], [], 0.1)[0]:
+                said += os.read(self.fd, 65536)
+        return said.decode()
+
+    def is_raw(self) -> bool:
+        return not termios.tcgetattr(self.fd)[3] & termios.ECHO
+
+    def end(self) -> int:
+        try:
+            while os.read(self.fd, 65536):
+                pass
+        except OSError:
+            pass
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+@pytest.fixture
+def session(runtime: Runtime, tmp_path: Path):
+    """`run` with a terminal in a bundle; a shell."""
+
+    def terminal(spec) -> None:
+        spec["process"]["terminal"] = True
+
+    bundle = make_bundle(tmp_path / "bundle", ["sh"], change=terminal)
+    found = Session([*runtime.argv, "run", "-b", str(bundle), "box"], 33, 77)
+    yield found
+    found.close()
+
+
+def test_run(session: Session) -> None:
+    session.type(b"tty; stty size; echo re''ady\n")
+    said = session.until("ready")
+    assert "/dev/pts/0" in said
+    assert "33 77" in said
+    assert session.is_raw()
+    session.resize(44, 88)
+    session.type(b"stty size\n")
+    session.until("44 88")
+    session.type(b"exit 7\n")
+    assert session.end() == 7
+    assert not session.is_raw()
+
+
+def test_keys_that_signal_are_the_containers(session: Session) -> None:
+    session.type(b"echo up; sleep 100\n")
+    session.until("up\r\n")
+    session.type(b"\x03")
+    session.type(b"echo st$?\n")
+    session.until("st130")
+    session.type(b"exit\n")
+    session.end()
+
+
+def test_a_process_that_does_not_read_blocks_nothing(session: Session) -> None:
+    session.type(b"stty raw -echo; echo re''ady; sleep 0.5; echo awa''ke; stty sane\n")
+    session.until("ready")
+    for _ in range(64):
+        session.type(b"x" * 512)
+        time.sleep(0.001)
+    session.until("awake")
+    session.type(b"\x03\n\nexit 5\n")
+    assert session.end() == 5
+
+
+def test_exec(runtime: Runtime, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    runtime.good("run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    session = Session([*runtime.argv, "exec", "-t", "box", "sh"], 21, 42)
+    try:
+        session.type(b"tty; stty size\n")
+        session.until("21 42")
+        session.type(b"exit 3\n")
+        assert session.end() == 3
+    finally:
+        session.close()
+
+
+def test_without_any_terminal_there_is_none_to_join(runtime: Runtime, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    runtime.good("run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    done = runtime("exec", "-t", "box", "true", start_new_session=True)
+    assert done.returncode == 255
+    assert "exec failed: /dev/tty: No such device or address" in done.stderr
+
+
+def test_input_that_ends(runtime: Runtime, tmp_path: Path) -> None:
+    """With a pipe for input, the terminal is the one of the output."""
+    bundle = make_bundle(tmp_path / "bundle")
+    runtime.good("run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    script = f"echo exit 4 | {' '.join(runtime.argv)} exec -t box sh; echo status=$?"
+    master, slave = os.openpty()
+    try:
+        subprocess.run(["sh", "-c", script], stdout=slave, stderr=slave, check=True, timeout=20)
+        assert b"status=4" in os.read(master, 65536)
+    finally:
+        os.close(master)
+        os.close(slave)

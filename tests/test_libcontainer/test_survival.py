@@ -1,0 +1,125 @@
+"""Whatever becomes of pyrunc, `delete --force` leaves nothing: many lives, and sudden deaths."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from needs import needs
+
+PYRUNC = Path(sys.executable).with_name("pyrunc")
+CYCLES, KILLS = 200, 50
+SEED = 20261124
+PROGRAM = ["sleep", str(1_000_000 + os.getpid())]  # nobody else's
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    rootfs = folder / "rootfs"
+    (rootfs / "bin").mkdir(parents=True)
+    shutil.copy(needs("busybox", package="busybox-static"), rootfs / "bin/busybox")
+    (rootfs / "bin/sleep").symlink_to("busybox")
+    subprocess.run([PYRUNC, "spec"], cwd=folder, check=True)
+    config = json.loads((folder / "config.json").read_text())
+    config["process"] |= {"terminal": False, "args": list(PROGRAM)}
+    config["linux"]["cgroupsPath"] = f"/nsenter-survival-{os.getpid()}"
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+class Machine:
+    """What a container may leave on it."""
+
+    def __init__(self, bundle: Path) -> None:
+        self._cgroup = json.loads((bundle / "config.json").read_text())["linux"]["cgroupsPath"]
+        self.before = self.look()
+
+    def look(self) -> dict[str, object]:
+        cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob(f"*{self._cgroup}")]
+        cgroups += [str(p) for p in Path("/sys/fs/cgroup").glob(self._cgroup.lstrip("/"))]
+        return {
+            "mounts": Path("/proc/self/mountinfo").read_text(),
+            "cgroups": cgroups,
+            "sleeping": sorted(
+                entry.name
+                for entry in Path("/proc").iterdir()
+                if entry.name.isdecimal() and _words(entry) == PROGRAM
+            ),
+        }
+
+    def check(self) -> None:
+        deadline = time.monotonic() + 5
+        while self.look() != self.before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert self.look() == self.before
+
+
+def _words(entry: Path) -> list[str]:
+    try:
+        return (entry / "cmdline").read_text().split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def pyrunc(root: Path, *words: str, **more: object) -> subprocess.CompletedProcess[str]:
+    # Not a pipe: the container's process would hold it open.
+    with (root.parent / "output").open("w+") as output:
+        done = subprocess.run(
+            [PYRUNC, "--root", root, *words],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=60, **more,
+        )  # fmt: skip
+        output.seek(0)
+        done.stdout = output.read()
+    return done
+
+
+def test_many_lives_leave_nothing(bundle: Path, tmp_path: Path) -> None:
+    root = tmp_path / "state"
+    machine = Machine(bundle)
+    for number in range(CYCLES):
+        for words in (
+            ("create", "--bundle", str(bundle), f"c{number}"),
+            ("start", f"c{number}"),
+            ("delete", "--force", f"c{number}"),
+        ):
+            done = pyrunc(root, *words)
+            assert done.returncode == 0, (number, words, done.stdout)
+    assert list(root.iterdir()) == []
+    machine.check()
+
+
+def _killed_after(root: Path, bundle: Path, id: str, seconds: float) -> None:
+    with (root.parent / "output").open("w") as output:
+        command = subprocess.Popen(
+            [PYRUNC, "--root", root, "run", "--bundle", bundle, id],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+        )  # fmt: skip
+        time.sleep(seconds)
+        command.kill()
+        command.wait()
+
+
+def test_sudden_death_at_any_moment_leaves_nothing_behind_delete(
+    bundle: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "state"
+    machine = Machine(bundle)
+    moments = random.Random(SEED)
+    for number in range(KILLS):
+        id = f"k{number}"
+        _killed_after(root, bundle, id, moments.uniform(0, 0.06))
+        listed = pyrunc(root, "list", "--quiet")
+        assert listed.returncode == 0
+        assert listed.stdout.split() in ([], [id])
+        done = pyrunc(root, "delete", "--force", id)
+        assert done.returncode == 0, (number, done.stdout)
+        machine.check()
+    assert not root.exists() or list(root.iterdir()) == []

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guest's two disks: a root file system, kept while nothing in it changes, and the checkout.
+
+The checkout's disk is a tar archive, which the guest unpacks over its root: it is made anew for
+each run, in a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+import contents
+from contents import Files
+
+GUEST = Path(__file__).resolve().parent / "guest"  # the guest's own few files
+FREE = 512 << 20  # for what the tests write
+FOLDERS = "dev proc sys run tmp mnt root home/user etc usr/bin usr/sbin usr/lib usr/lib64".split()
+
+
+def root(cache: Path, modules: Path) -> Path:
+    """An ext4 image of the system's files; one that was made before, where they are the same."""
+    files = contents.system(modules)
+    files |= {
+        str(Path("/", path.relative_to(GUEST))): path for path in GUEST.rglob("*") if path.is_file()
+    }
+    image = cache / f"root-{_key(files)}.ext4"
+    if not image.exists():
+        for old in cache.glob("root-*.ext4"):
+            old.unlink()
+        _make(files, image)
+    return image
+
+
+def checkout(folder: Path, command: str) -> Path:
+    """A tar archive, in `folder`, of the checkout and of the shell command that the guest runs."""
+    script, path = folder / "command", folder / "checkout.tar"
+    script.write_text(f"{command}\n")
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
+        for name, source in {**contents.checkout(), "command": script}.items():
+            archive.add(source, name, recursive=False)
+    return path
+
+
+def _key(files: Files) -> str:
+    digest = hashlib.sha256()
+    for name, source in sorted(files.items()):
+        facts = source.stat()
+        digest.update(f"{name}\0{source}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    digest.update(Path(__file__).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _make(files: Files, image: Path) -> None:
+    mke2fs = contents.program("mke2fs", "e2fsprogs")
+    with tempfile.TemporaryDirectory(dir=image.parent) as scratch:
+        tree, unfinished = Path(scratch, "tree"), Path(scratch, "image")
+        size = _stage(files, tree) * 5 // 4 + FREE
+        subprocess.run(
+            [mke2fs, "-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0"]
+            + ["-d", tree, unfinished, f"{size >> 10}k"],
+            check=True,
+        )
+        unfinished.rename(image)
+
+
+def _stage(files: Files, tree: Path) -> int:
+    """Copy the files to their places below `tree`; how many bytes they are."""
+    for folder in FOLDERS:
+        (tree / folder).mkdir(parents=True)
+    for name in contents.MERGED:
+        (tree / name).symlink_to(f"usr/{name}")
+    size = 0
+    for name, source in files.items():
+        target = tree / name[1:]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_symlink():
+            target.symlink_to(source.readlink())
+        else:
+            shutil.copy2(source, target)
+            size += source.stat().st_size
+    _link_applets(tree)
+    return size
+
+
+def _link_applets(tree: Path) -> None:
+    """busybox is every program that is not there for real."""
+    busybox = tree / "usr/bin/busybox"
+    names = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
+    for name in names.stdout.split():
+        if not (tree / "usr/bin" / name).exists():
+            os.symlink("busybox", tree / "usr/bin" / name)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs tests on Debian's kernel in a virtual machine: all controllers, all capabilities.
+
+The machine is qemu's, emulated, so that it needs no KVM. It reads this machine's files from two
+disks (see image.py) and writes to none of them. On its serial lines are the kernel's messages,
+the tests' output, and the tests' exit status; this one is then the exit status here.
+
+Usage: run.py [PYTEST-ARGUMENT…]
+
+Environment: VM_TIMEOUT is how many seconds the machine may take in all; with VM_SHELL=1 it gives
+a shell on this terminal in place of the tests, for as long as it takes.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import contents
+import image
+import kernel
+from contents import ROOT, Missing
+
+CACHE = ROOT / "build" / "vm"
+DEFAULT_TESTS = ("tests/vm",)
+MEMORY = "1536M"
+CANNOT_RUN = 125
+SHELL = bool(os.environ.get("VM_SHELL"))
+TIMEOUT = float(os.environ.get("VM_TIMEOUT", "600"))
+KERNEL_OPTIONS = (
+    *("console=ttyS0", "quiet", "root=/dev/nvme0n1", "rw", "rootfstype=ext4", "init=/init"),
+    "panic=-1",  # ends the machine
+    "mitigations=off",
+    "hugepages=16",
+)
+
+
+class Broken(Exception):
+    """The machine told no exit status; says why."""
+
+
+def main() -> int:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            return _run(Path(scratch), sys.argv[1:] or DEFAULT_TESTS)
+    except (Broken, Missing, kernel.NoKernel) as problem:
+        print(f"{Path(__file__).name}: {problem}", file=sys.stderr)
+        return CANNOT_RUN
+
+
+def _run(scratch: Path, tests: Sequence[str]) -> int:
+    if platform.machine() != "x86_64":
+        raise Missing(
+            f"the guest runs the programs of this machine, of x86_64, not {platform.machine()}"
+        )
+    qemu = contents.program("qemu-system-x86_64", "qemu-system-x86")
+    booted = kernel.find(CACHE / "kernel")
+    disks = image.root(CACHE, booted.modules), image.checkout(scratch, _command(tests))
+    console, status = scratch / "console", scratch / "status"
+    machine = [
+        *(qemu, *_hardware(), *_disks(*disks)),
+        *("-kernel", booted.image),
+        *("-append", " ".join((*KERNEL_OPTIONS, *(["vm_shell=1"] if SHELL else [])))),
+        *("-serial", f"file:{console}", "-serial", "stdio", "-serial", f"file:{status}"),
+    ]
+    ended = _watch(machine, None if SHELL else TIMEOUT)
+    told = status.read_text().strip() if status.exists() else ""
+    if told.isdigit():
+        return int(told)
+    raise Broken(f"{ended}; the last that its kernel said:\n{_tail(console)}")
+
+
+def _command(tests: Sequence[str]) -> str:
+    colour = "yes" if sys.stdout.isatty() else "no"
+    pytest = [f"{sys.prefix}/bin/python", "-m", "pytest", "-p", "no:cacheprovider"]
+    pytest += [f"--color={colour}", *tests]
+    return f"cd {shlex.quote(str(ROOT))} && COLUMNS=100 exec {shlex.join(pytest)}"
+
+
+def _hardware() -> list[str]:
+    return [
+        *("-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"),
+        *("-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", str(_cpus())),
+        *("-m", MEMORY),
+    ]
+
+
+def _cpus() -> int:
+    return min(4, max(2, len(os.sched_getaffinity(0))))
+
+
+def _disks(*files: Path) -> list[str]:
+    """Namespaces of one NVMe controller, which keeps their order; what is written is thrown away."""
+    words = ["-device", "nvme,id=disks,serial=disks"]
+    for number, path in enumerate(files, 1):
+        words += ["-drive", f"if=none,id=disk{number},file={path},format=raw,snapshot=on"]
+        words += ["-device", f"nvme-ns,bus=disks,drive=disk{number},nsid={number}"]
+    return words
+
+
+def _watch(machine: Sequence[str | Path], timeout: float | None) -> str:
+    """Run the machine to its end, or for `timeout` seconds; how it ended."""
+    stdin = subprocess.DEVNULL if timeout else None
+    try:
+        ended = subprocess.run(machine, stdin=stdin, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        return f"the machine was stopped after {timeout:g} seconds"
+    return f"the machine ended early, qemu's exit status is {ended.returncode}"
+
+
+def _tail(console: Path) -> str:
+    return "\n".join(console.read_text(errors="replace").splitlines()[-25:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
