@@ -11,7 +11,9 @@ import marshal
 import os
 import sys
 
+from nsenter import system
 from nsenter.boot import FDS_VARIABLE
+from nsenter.kept import KeptDescriptor, sealed_memfd
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -19,8 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nsenter.bundle import Bundle
+    from nsenter.descriptors import Descriptors
 
-__all__ = ["BootFds", "boot_argv", "boot_environment", "interpreter_path", "orders"]
+__all__ = [
+    "BootFds",
+    "boot_argv",
+    "boot_environment",
+    "interpreter_path",
+    "open_interpreter",
+    "orders",
+]
 
 _SHIM = os.path.join(os.path.dirname(__file__), "_shim.so")
 
@@ -35,6 +45,32 @@ def interpreter_path() -> str:
     if not executable:
         raise RuntimeError("sys.executable is not set: there is no interpreter to start as init")
     return os.path.realpath(executable)
+
+
+def _sealed_interpreter() -> int:
+    path = interpreter_path()
+    with open(path, "rb") as file:
+        return sealed_memfd("python", file.read(), executable=True)
+
+
+_sealed = KeptDescriptor(_sealed_interpreter)
+
+
+def open_interpreter(owner: Descriptors) -> bytes | int:
+    """What to execute, so that a payload which gets at its init's /proc/self/exe has nothing that
+    it could overwrite (CVE-2019-5736): a read-only mount of the interpreter that nobody else has;
+    without the right to mount, its path where we could not write to it either, or a sealed copy.
+
+    Args:
+        owner: closes the mount's descriptor.
+    """
+    path = interpreter_path()
+    try:
+        fd = owner.add(system.open_tree(system.AT_FDCWD, path, system.OPEN_TREE_CLONE))
+        system.mount_setattr(fd, set=system.MOUNT_ATTR_RDONLY, subject=path)
+    except system.Failure:
+        return _sealed.get() if os.access(path, os.W_OK) else os.fsencode(path)
+    return fd
 
 
 def _hiding_place() -> str:

@@ -203,7 +203,7 @@ class _Job(Value):
             }
             kept = self.kept | pipes.child_fds() | {fds.dead}
             keep = kept | self.lent | set(fds.__dict__.values())
-            executable = os.fsencode(interpreter.interpreter_path())
+            executable = interpreter.open_interpreter(owner)
             spawn = Spawn(interpreter.boot_argv(), environment, self.stdio, keep, executable)
             words = [init.target, *map(str, init.args)]
             body = interpreter.orders(init.target, words, init.args, self.environment, bundle)

@@ -495,25 +495,26 @@ def _seccomp() -> Iterator[Case]:
 def _hooks() -> Iterator[Case]:
     log = mount("/mnt", "bind", OUTSIDE, "bind", "rw")
 
-    def outside(kind: str) -> str:
-        return "/mnt" if kind == "startContainer" else OUTSIDE
+    def to(kind: str, name: str) -> str:
+        return f">> {'/mnt' if kind == 'startContainer' else OUTSIDE}/log.{name}"
 
     def tell(kind: str) -> str:
-        where = outside(kind)
-        words = f'{kind} $(cat) in $(pwd) by $0 $* with $(env | sort | grep -v "^_\\|SHLVL")'
-        return f'echo "{words}" >> {where}/log'
+        what = '"$0 $* in $(pwd), told $(cat)"'
+        return f"echo {what} {to(kind, kind)}; env | grep -v ^_ | sort {to(kind, kind)}"
+
+    def mark(kind: str) -> str:
+        """Which came before which; nothing orders these two, once the container may go on."""
+        return f"echo {kind} {to(kind, kind if kind in ('startContainer', 'poststart') else 'all')}"
 
     yield Case("hooks", (every_hook(tell), log, put("annotations", {"a": "b"})))
-
-    def told(kind: str) -> Edit:
-        return every_hook(lambda each: f"echo {each} >> {outside(each)}/log")
-
+    yield Case("hooks-in-order", (every_hook(mark), every_hook(mark), log))
     for kind in HOOKS:
-        edits = (log, told(kind), hook(kind, "echo why >&2; exit 3"), hook(kind, tell(kind)))
+        fails = hook(kind, "echo why >&2; exit 3")
+        edits = (log, every_hook(mark), fails, hook(kind, mark(kind)))
         yield Case(f"hook-fails-{kind}", edits, args=shell("echo ran"))
+    for kind in ("createRuntime", "poststop"):
         edits = (log, hook(kind, "exec sleep 9", timeout=1))
-        if kind in ("createRuntime", "poststop"):
-            yield Case(f"hook-too-slow-{kind}", edits, args=shell("echo ran"))
+        yield Case(f"hook-too-slow-{kind}", edits, args=shell("echo ran"))
     edits = (put("hooks", {"prestart": [{"path": "relative"}]}),)
     yield Case("hook-relative", edits, args=shell("echo ran"))
     edits = (put("hooks", {"createRuntime": [{"path": "/not/there"}]}),)

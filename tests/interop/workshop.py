@@ -74,7 +74,7 @@ class Workshop:
             "stderr": ["said"] if done.stderr else [],
             "error": [done.stderr],
             "left in the root": left,
-            "hooks": self._log(identity),
+            **self._logs(identity),
         }
 
     def _make_outside(self) -> None:
@@ -83,7 +83,7 @@ class Workshop:
             (self._outside / name).mkdir(parents=True)
         self._outside.chmod(0o777)
         for name, text in {
-            "file": "of the host\n",
+            "file": "root:x:0:0::/of-the-host:/bin/sh\n",
             "bad-script": "#!/not/there\n",
             "no-format": "\0\1\2",
         }.items():
@@ -105,12 +105,14 @@ class Workshop:
         (bundle / "beside").mkdir(exist_ok=True)
         return bundle
 
-    def _log(self, identity: str) -> list[str]:
-        """What hooks wrote, with what differs between runs replaced."""
-        path = self._outside / "log"
-        if not path.exists():
-            return []
-        return seen.normal_hooks(path.read_text().replace(identity, "ID"))
+    def _logs(self, identity: str) -> seen.Topics:
+        """What each hook wrote, by its kind; they say in which order, in a file of its own."""
+        return {
+            f"hook {path.name.removeprefix('log.')}": seen.normal_hooks(
+                path.read_text().replace(identity, "ID")
+            )
+            for path in sorted(self._outside.glob("log.*"))
+        }
 
     def _listing(self) -> dict[str, str]:
         """Path below the root → its mode."""

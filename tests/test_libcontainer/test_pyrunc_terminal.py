@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -56,9 +57,13 @@ class Session:
                 pass
         except OSError:
             pass
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        pid, self.pid = self.pid, 0
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def close(self) -> None:
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            self.end()
         os.close(self.fd)
 
 
@@ -92,6 +97,7 @@ def test_run(session: Session) -> None:
 def test_keys_that_signal_are_the_containers(session: Session) -> None:
     session.type(b"echo up; sleep 100\n")
     session.until("up\r\n")
+    time.sleep(0.2)  # until it sleeps
     session.type(b"\x03")
     session.type(b"echo st$?\n")
     session.until("st130")

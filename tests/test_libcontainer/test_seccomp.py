@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from libcontainer.configs import Seccomp, SyscallArgument, SyscallRule
 from libcontainer.errors import ConfigError, ContainerError
-from libcontainer.seccomp import SeccompProgram, cache, compile, library
+from libcontainer.seccomp import SeccompProgram, cache, compile, enosys, library
 from libcontainer.seccomp.policies import ACTIONS
 
 X86_64, X86, X32 = 0xC000003E, 0x40000003, 0x4000003E
@@ -161,6 +161,28 @@ def test_newer_is_meant_per_architecture() -> None:
     # x32 without a rule is not ours to answer: the architecture is not one of the filter.
     without = compile(refusing("openat2")).code
     assert bpf.run(without, X86_64, number("openat2", X32) + 9999) == ACTIONS["SCMP_ACT_KILL"]
+
+
+AARCH64, ARM, RISCV64 = 0xC00000B7, 0x40000028, 0xC00000F3
+BEYOND = 100_000
+
+
+@pytest.mark.parametrize(
+    "tokens", [(AARCH64,), (AARCH64, ARM), (RISCV64, X86, AARCH64, X86_64, X32)], ids=len
+)
+def test_newer_is_meant_per_architecture_on_machines_that_we_do_not_have(
+    tokens: tuple[int, ...],
+) -> None:
+    newest = library.newest(["openat2", "mkdirat"], tokens)
+    program = enosys.stub(newest) + compile(allowing()).code[-8:]
+    for token in tokens:
+        of_the_kernel, bit = (X86_64, 1 << 30) if token == X32 else (token, 0)
+        assert newest[token] == 437 | bit
+        for nr in (0, 436, 437):
+            assert bpf.run(program, of_the_kernel, nr | bit) != ENOSYS
+        for nr in (438, 439, BEYOND):
+            assert bpf.run(program, of_the_kernel, nr | bit) == ENOSYS
+    assert bpf.run(program, 0xC0000015, BEYOND) != ENOSYS
 
 
 @pytest.mark.parametrize("default", ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"])

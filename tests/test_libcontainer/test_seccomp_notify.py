@@ -139,7 +139,7 @@ def test_a_state_longer_than_a_socket_takes_at_once_arrives(policy: Seccomp) -> 
     listening.listen()
     thread = threading.Thread(target=receive)
     thread.start()
-    with open(os.devnull) as file:
+    with Path(os.devnull).open() as file:
         send_listener(policy, file.fileno(), 1, state)
     thread.join(10)
     assert received[0]["state"] == state
@@ -149,7 +149,7 @@ def test_a_state_longer_than_a_socket_takes_at_once_arrives(policy: Seccomp) -> 
     ("path", "number"), [("/nowhere/agent", errno.ENOENT), ("/" + "long" * 99, 0)]
 )
 def test_an_agent_that_is_not_there_is_named(policy: Seccomp, path: str, number: int) -> None:
-    with open(os.devnull) as file, pytest.raises(system.Failure) as caught:
+    with Path(os.devnull).open() as file, pytest.raises(system.Failure) as caught:
         send_listener(policy.replace(listener_path=path), file.fileno(), 1, STATE)
     assert caught.value.errno == number
     assert str(caught.value).startswith(f"connect to the seccomp agent {path}: ")

@@ -5,34 +5,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import session
 from interop.oci_bundles import Config, Edit, made, shell, write_bundle
 from needs import needs
-from session import CGROUPS
+from session import CGROUPS, UID, Done
 
-SECONDS = 60.0
-ALIVE = shell("echo started; while :; do sleep 0.2; done")
-
-Done = subprocess.CompletedProcess[str]
-
-
-def plainly(argv: Sequence[str]) -> Done:
-    """Run a command as root; what it says goes to files, which a container may keep open."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=SECONDS, check=False
-        )
-        out.seek(0)
-        err.seek(0)
-        return Done(argv, done.returncode, out.read(), err.read())
+ALIVE = shell("while :; do sleep 0.2; done")
 
 
 @dataclass(frozen=True)
@@ -47,7 +33,7 @@ class Runtime:
 
     name: str
     argv: tuple[str, ...]
-    by: Callable[[Sequence[str]], Done] = plainly
+    by: Callable[[Sequence[str]], Done] = session.run
 
     def run(self, *words: str) -> Done:
         return self.by([*self.argv, *words])
@@ -58,17 +44,14 @@ class Runtime:
         assert done.returncode == 0, f"{self.name} {' '.join(words)}: {done.stderr}{done.stdout}"
         return done.stdout
 
-    def replace(self, root: str, by: Callable[[Sequence[str]], Done]) -> Runtime:
-        return Runtime(self.name, (*self.argv[:-1], root), by)
 
-
-def runtime(name: str, root: Path) -> Runtime:
-    """`name`, with its state below `root`."""
+def runtime(name: str, root: Path, by: Callable[[Sequence[str]], Done] = session.run) -> Runtime:
+    """`name`, with its state below `root`, of whoever `by` runs commands as."""
     program = {
         "pyrunc": (sys.executable, "-m", "libcontainer.pyrunc"),
         "runc": (str(needs("runc", package="runc")),),
     }[name]
-    return Runtime(name, (*program, "--root", str(root / name)))
+    return Runtime(name, (*program, "--root", str(root / name)), by)
 
 
 @dataclass(frozen=True)
@@ -76,14 +59,14 @@ class Box:
     """A container that runs.
 
     Args:
+        pid: of its first process.
         cgroup: its cgroup, from outside.
     """
 
     runtime: Runtime
     id: str
+    pid: int
     cgroup: Path
-    bundle: Path
-    config: Config = field(repr=False)
 
     def __call__(self, command: str, *words: str) -> str:
         """What the runtime's command for this container says."""
@@ -92,34 +75,30 @@ class Box:
     def exec(self, script: str) -> str:
         return self.runtime("exec", self.id, *shell(script))
 
-    def state(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads(self("state"))
-        return state
-
-    @property
-    def pid(self) -> int:
-        return int(self.state()["pid"])
+    def status(self) -> str:
+        return str(json.loads(self("state"))["status"])
 
     def file(self, name: str) -> str:
         """One of its cgroup's, from outside."""
-        return (self.cgroup / name).read_text()
+        return (self.cgroup / name).read_text().strip()
 
-    def files(self, names: Sequence[str]) -> dict[str, str]:
-        return {name: self.file(name).strip() for name in names}
+    def file_inside(self, name: str) -> str:
+        """The same file where the container has it."""
+        return Path(f"/proc/{self.pid}/root/sys/fs/cgroup", name).read_text().strip()
 
     def settings(self) -> dict[str, str]:
-        """All files of its cgroup that can be written and that time does not change."""
-        paths = sorted(path for path in self.cgroup.iterdir() if path.is_file())
+        """All files of its cgroup that are there to be set, and change by that alone."""
+        files = {path.name: path for path in self.cgroup.iterdir() if path.is_file()}
         return {
-            path.name: path.read_text()
-            for path in paths
-            if path.stat().st_mode & 0o400
-            and path.stat().st_mode & 0o200
-            and not path.name.startswith(_CHANGING)
+            name: path.read_text()
+            for name, path in sorted(files.items())
+            if path.stat().st_mode & 0o600 == 0o600 and name not in _CHANGING
         }
 
 
-_CHANGING = ("cgroup.procs", "cgroup.threads", "cpu.pressure", "io.pressure", "memory.pressure")
+_CHANGING = {f"cgroup.{name}" for name in ("procs", "threads")} | {
+    f"{name}.pressure" for name in ("cpu", "io", "memory", "irq")
+}
 
 
 def resources(limits: Mapping[str, Any]) -> Edit:
@@ -142,7 +121,6 @@ def in_cgroup(path: str) -> Edit:
 def running(
     runtime: Runtime,
     folder: Path,
-    root: Path,
     *edits: Edit,
     args: Sequence[str] = ALIVE,
     parent: str = "",
@@ -151,19 +129,22 @@ def running(
     """A container of the example configuration, in a cgroup of its own.
 
     Args:
-        folder: where its bundle is made.
-        root: its root file system.
+        folder: has its root file system as "root", and gets its bundle.
         edits: of its configuration.
         args: what it runs.
         parent: path of the cgroup that its cgroup is made in.
     """
     id = f"box-{secrets.token_hex(4)}"
     path = f"{parent}/{id}"
-    config = made(root, list(args), in_cgroup(path), *edits, rootless=rootless)
+    config = made(folder / "root", list(args), in_cgroup(path), *edits, rootless=rootless)
     bundle = write_bundle(folder / id, config)
+    if rootless:
+        os.chown(bundle, UID, UID)
+    pid_file = bundle / "pid"
+    cgroup = CGROUPS / path[1:]
     try:
-        runtime("run", "--detach", "--bundle", str(bundle), id)
-        yield Box(runtime, id, CGROUPS / path.lstrip("/"), bundle, config)
+        runtime("run", "--detach", "--pid-file", str(pid_file), "--bundle", str(bundle), id)
+        yield Box(runtime, id, int(pid_file.read_text()), cgroup)
     finally:
         runtime.run("delete", "--force", id)
-    assert not (CGROUPS / path.lstrip("/")).exists(), "a cgroup is left"
+    assert not cgroup.exists(), f"a cgroup is left: {cgroup}"

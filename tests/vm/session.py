@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from launching import PYTHONPATH
 CGROUPS = Path("/sys/fs/cgroup")
 DELEGATED = CGROUPS / "user"  # the user's own
 UID = 1000
+SECONDS = 60.0
+
+Done = subprocess.CompletedProcess[str]
 
 _AS_THE_USER = [
     *("sh", "-c", f'echo $$ >{DELEGATED}/session/cgroup.procs && exec "$@"', "sh"),
@@ -22,11 +26,20 @@ _AS_THE_USER = [
 ]
 
 
-def as_the_user(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def as_the_user(argv: Sequence[str]) -> Done:
     """Run a command as the user, in the cgroup of its session, and let it end as it does."""
-    return subprocess.run(
-        [*_AS_THE_USER, *argv], capture_output=True, text=True, timeout=60, check=False
-    )
+    return run([*_AS_THE_USER, *argv])
+
+
+def run(argv: Sequence[str]) -> Done:
+    """Run a command; what it says goes to files, which a process that it leaves may keep open."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=SECONDS, check=False
+        )
+        out.seek(0)
+        err.seek(0)
+        return Done(argv, done.returncode, out.read(), err.read())
 
 
 @contextlib.contextmanager

@@ -39,8 +39,10 @@ def set_apparmor_exec(proc_fd: int, profile: str) -> None:
     operation = "set AppArmor profile"
     try:
         fd = _open(proc_fd, _APPARMOR_EXEC)
-    except FileNotFoundError:  # before Linux 5.1, AppArmor had the file that is SELinux's, too
-        fd = _open(proc_fd, _EXEC)
+    except Failure as failure:
+        if failure.errno != errno.ENOENT:
+            raise
+        fd = _open(proc_fd, _EXEC)  # before Linux 5.1, the one of all modules
     _write(fd, f"exec {profile}", operation, profile, "AppArmor")
 
 

@@ -53,6 +53,16 @@ def create_in(root: int, path: str, *, folder: bool) -> int:
     Every part is made below the descriptor of the one before; a link that leads nowhere is
     followed to where it would lead.
     """
+    parent, _, name = path.rstrip("/").rpartition("/")
+    fd = find_in(root, parent)
+    if fd >= 0:  # most often only the last part is missing
+        try:
+            return make_below(fd, name, path, folder=folder)
+        except Failure as failure:
+            if failure.errno not in (errno.ELOOP, errno.EINVAL):
+                raise
+        finally:
+            posix.close(fd)
     return _Maker(root, folder).make(path)
 
 

@@ -16,7 +16,7 @@ from _frozen_importlib import ModuleSpec, spec_from_loader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import CodeType, ModuleType
+    from types import ModuleType
     from typing import Any
 
 __all__ = ["install", "save"]
@@ -42,7 +42,7 @@ class _Finder:
         if entry is None or _identity(entry[0]) != entry[1:3]:
             self.misses += name.partition(".")[0] in _PACKAGES
             return None
-        spec = spec_from_loader(name, self, origin=entry[0], is_package=entry[3])
+        spec = spec_from_loader(name, _loader(self), origin=entry[0], is_package=entry[3])
         if spec is not None:
             spec.has_location = True
             if entry[3]:
@@ -54,6 +54,11 @@ class _Finder:
 
     def exec_module(self, module: ModuleType) -> None:
         exec(self._modules[module.__name__][4], module.__dict__)
+
+
+def _loader(finder: _Finder) -> Any:
+    """It loads what it finds, with methods that the import system has no type for."""
+    return finder
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -72,7 +77,7 @@ def install() -> None:
     global _finder
     _finder = _Finder(_load())
     # Behind the built-in and the frozen ones.
-    sys.meta_path.insert(2, _finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(2, _finder)
 
 
 def _load() -> dict[str, Any]:
@@ -110,7 +115,7 @@ def save() -> None:
     _write(_MAGIC + sys.version.encode() + marshal.dumps(modules))
 
 
-def _entry(name: str, module: ModuleType) -> tuple[str, int, int, bool, CodeType] | None:
+def _entry(name: str, module: ModuleType) -> tuple[Any, ...] | None:
     """What is kept of a module; None for what is not Python code of ours."""
     spec = module.__spec__
     if spec is None or name.partition(".")[0] not in _PACKAGES or _imp.is_frozen(name):
@@ -120,7 +125,8 @@ def _entry(name: str, module: ModuleType) -> tuple[str, int, int, bool, CodeType
     if get_code is None or identity is None or not (spec.origin or "").endswith(".py"):
         return None
     code = get_code(name)
-    return code and (spec.origin, *identity, spec.submodule_search_locations is not None, code)
+    origin: str = spec.origin or ""
+    return code and (origin, *identity, spec.submodule_search_locations is not None, code)
 
 
 def _write(data: bytes) -> None:

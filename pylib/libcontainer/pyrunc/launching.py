@@ -8,7 +8,7 @@ import os
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
 from libcontainer.process import Process
-from libcontainer.pyrunc.supervise import Aborted, abort_on_signals
+from libcontainer.pyrunc.supervise import Aborted, Signals, Supervisor
 from libcontainer.specconv import process_from_spec
 
 TYPE_CHECKING = False
@@ -88,7 +88,11 @@ class Launch:
         self, container: Container, *, first: bool, begin: bool = False, proxy: Proxy | None = None
     ) -> int:
         terminal = self._terminal()
-        abort_on_signals()
+        signals = Signals()
+        if first:
+            signals.abort()
+        elif not self._detach:
+            signals.collect()
         process = self._process(terminal, first)
         try:
             try:
@@ -96,9 +100,11 @@ class Launch:
                 write_pid_file(self._options["pid_file"], process.pid)
                 if terminal:
                     terminal.receive()
+                if not self._detach:  # from here on they are the process's
+                    signals.collect()
                 if begin:
                     container.exec()
-                return self._to_end(process, terminal, proxy, first)
+                return self._to_end(process, signals, terminal, proxy)
             finally:
                 if terminal:
                     terminal.close()
@@ -131,16 +137,14 @@ class Launch:
         )
 
     def _to_end(
-        self, process: Process, terminal: Terminal | None, proxy: Proxy | None, first: bool
+        self, process: Process, signals: Signals, terminal: Terminal | None, proxy: Proxy | None
     ) -> int:
         if self._detach:
             if proxy:
                 proxy.wait_until_ready(process.pid)
             return 0
-        from libcontainer.pyrunc.supervise import Supervisor
-
         adopt = not self._options.get("no_subreaper")
-        supervisor = Supervisor(process, terminal, adopt=adopt)
+        supervisor = Supervisor(process, signals, terminal, adopt=adopt)
         if proxy:
             supervisor.watch.add(proxy.fileno(), lambda: _pass_on(proxy, process.pid))
         returncode = supervisor.wait()

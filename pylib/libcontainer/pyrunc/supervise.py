@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from libcontainer.pyrunc.tty import Terminal
 
 _PR_SET_CHILD_SUBREAPER = 36
-# Ours to handle, impossible to, sent by our own faults, or of the terminal that we write to.
+# Impossible to catch, sent by our own faults, or of the terminal that we write to.
 _KEPT = {
-    _signal.SIGCHLD, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGURG, _signal.SIGPIPE,
+    _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGURG, _signal.SIGPIPE,
     _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT,
     _signal.SIGTRAP, _signal.SIGSYS, _signal.SIGTTOU, _signal.SIGTTIN,
     32, 33,  # the C library's own
@@ -39,18 +39,49 @@ class Aborted(BaseException):
         self.number = number
 
 
-def abort_on_signals() -> None:
-    """From now on a signal that asks to end raises `Aborted`, once, so that what is half made can
-    be taken away. Ignored ones stay so."""
-    for number in _ABORTING:
-        if _signal.getsignal(number) != _signal.SIG_IGN:
-            _signal.signal(number, _abort)
+class Signals:
+    """The signals that this command gets, from the start of a process to its end."""
+
+    def __init__(self) -> None:
+        # The number of each signal that is caught comes down a pipe.
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def abort(self) -> None:
+        """From now on one that asks to end raises `Aborted`, once, so that what is half made can
+        be taken away. Ignored ones stay so."""
+        for number in _ABORTING:
+            if _signal.getsignal(number) != _signal.SIG_IGN:
+                _signal.signal(number, _abort)
+
+    def collect(self) -> None:
+        """From now on they are kept for `taken`; none of them ends this command. Ignored ones stay
+        so."""
+        _signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        for number in range(1, _signal.NSIG):
+            if number not in _KEPT and _signal.getsignal(number) != _signal.SIG_IGN:
+                _signal.signal(number, _note)
+                _signal.siginterrupt(number, False)  # what is going on goes on
+
+    def taken(self) -> bytes:
+        """The numbers of those that have come."""
+        try:
+            return os.read(self._reader, 256)
+        except BlockingIOError:
+            return b""
+
+    def fileno(self) -> int:
+        """For poll(2)."""
+        return self._reader
 
 
 def _abort(number: int, frame: object) -> None:
     for other in _ABORTING:  # taking away is not to be aborted
         _signal.signal(other, _signal.SIG_IGN)
     raise Aborted(number)
+
+
+def _note(number: int, frame: object) -> None:
+    """The pipe tells of it."""
 
 
 class Watch:
@@ -84,6 +115,7 @@ class Supervisor:
 
     Args:
         process: it; started.
+        signals: collected; they are passed on to it.
         terminal: whose size follows ours, and whose ends are copied between.
         adopt: be the parent of what the process leaves behind, and reap it.
 
@@ -91,25 +123,23 @@ class Supervisor:
         watch: for what else is to be looked at meanwhile.
     """
 
-    def __init__(self, process: Process, terminal: Terminal | None, *, adopt: bool) -> None:
+    def __init__(
+        self, process: Process, signals: Signals, terminal: Terminal | None, *, adopt: bool
+    ) -> None:
         self.watch = Watch()
         self._process = process
+        self._signals = signals
         self._terminal = terminal
         self._ended = False
         if adopt:
             prctl("PR_SET_CHILD_SUBREAPER", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.watch.add(process.pidfd, self._end)
-        # The number of each signal that arrives comes down a pipe.
-        self._signals, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        self.watch.add(self._signals, self._forward)
-        _catch_signals(adopt)
+        self.watch.add(signals.fileno(), self._forward)
 
     def wait(self) -> int:
         """Returns its returncode, once it has ended and all it wrote to its terminal is out."""
         if self._terminal:
             self._terminal.join(self.watch)
-        self._reap_orphans()
         while not self._ended:
             self.watch.turn()
         if self._terminal:
@@ -123,7 +153,7 @@ class Supervisor:
 
     def _forward(self) -> None:
         """Pass on the signals that have come."""
-        for number in os.read(self._signals, 256):
+        for number in self._signals.taken():
             if number == _signal.SIGCHLD:
                 self._reap_orphans()
             elif number == _signal.SIGWINCH and self._terminal:
@@ -141,14 +171,3 @@ class Supervisor:
                 os.waitpid(found.si_pid, 0)
         except ChildProcessError:
             pass
-
-
-def _catch_signals(adopt: bool) -> None:
-    for number in range(1, _signal.NSIG):
-        reaping = number == _signal.SIGCHLD and adopt
-        if reaping or (number not in _KEPT and _signal.getsignal(number) != _signal.SIG_IGN):
-            _signal.signal(number, _note)
-
-
-def _note(number: int, frame: object) -> None:
-    """The wake-up descriptor tells of it."""
