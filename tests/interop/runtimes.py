@@ -21,6 +21,7 @@ TIMEOUT = 30.0  # seconds; for what takes milliseconds
 
 RUNC, PYRUNC, CRUN = "runc", "pyrunc", "crun"
 CONTROL = RUNC
+_UNIFIED_BESIDE = Path("/sys/fs/cgroup/unified/cgroup.controllers")  # the hybrid layout
 PARENT = "-parent"
 OTHERS = (PYRUNC, CRUN)
 
@@ -150,13 +151,14 @@ def path_of(name: str) -> Path:
 
 def runtime(name: str, folder: Path) -> Runtime:
     """A runtime that keeps its state in a folder of its own below `folder`."""
-    # crun refuses a machine that has cgroup v1 and v2 at once, so it leaves cgroups alone there.
-    options = ["--cgroup-manager=disabled"] if name == CRUN and _is_hybrid() else []
-    return Runtime(name, (str(path_of(name)), *options, "--root", str(folder / name)))
-
-
-def _is_hybrid() -> bool:
-    return not Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    argv = (str(path_of(name)), "--root", str(folder / name))
+    if name != CRUN or not _UNIFIED_BESIDE.exists():
+        return Runtime(name, argv)
+    # crun refuses a machine that has cgroup v1 and v2 at once, so it is not shown the v2.
+    unshare = str(needs("unshare", package="util-linux"))
+    hidden = f'umount {_UNIFIED_BESIDE.parent} && exec "$@"'
+    alone = (unshare, "--mount", "--propagation", "slave", "/bin/sh", "-c", hidden, "sh")
+    return Runtime(name, (*argv[:1], "--cgroup-manager=cgroupfs", *argv[1:]), alone)
 
 
 def words_of(arguments: Sequence[str], values: Mapping[str, str | Path]) -> list[str]:

@@ -36,7 +36,7 @@ _SYSCTLS = "net/ipv4/ip_forward net/ipv4/ip_unprivileged_port_start kernel/shmma
 _CGROUP_LIMITS = (
     "pids/pids.max memory/memory.limit_in_bytes memory/memory.soft_limit_in_bytes cpu/cpu.shares "
     "memory/memory.swappiness cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpuset/cpuset.cpus "
-    "cpuset/cpuset.mems devices/devices.list freezer/freezer.state"
+    "cpuset/cpuset.mems freezer/freezer.state blkio/blkio.weight"
 )
 _COMMANDS = {
     "identity": "id",
@@ -57,6 +57,7 @@ _COMMANDS = {
     "sysctls": f"cd /proc/sys; for f in {_SYSCTLS}; do echo $f $(cat $f); done",
     "limits of the cgroup": f"cd /sys/fs/cgroup; for f in {_CGROUP_LIMITS}; do "
     "echo $f $(cat $f); done",
+    "device rules": "sort /sys/fs/cgroup/devices/devices.list",
     "loopback": "ip -o address show dev lo",
 }
 
@@ -90,10 +91,13 @@ def _as_it_is(lines: list[str]) -> list[str]:
 
 
 def _mountinfo(lines: list[str]) -> list[str]:
-    """Without ids and device numbers; the parent by its place. In the order of the kernel's."""
+    """Without ids and device numbers; the parent by its place.
+
+    By the place of the mount: of those on one place, the lowest first.
+    """
     rows = [line.split(" ") for line in lines]
     places = {row[0]: row[4] for row in rows if len(row) > 4}
-    return [_mount(row, places) for row in rows]
+    return [_mount(row, places) for row in sorted(rows, key=lambda row: row[4:5])]
 
 
 def _mount(row: list[str], places: Mapping[str, str]) -> str:

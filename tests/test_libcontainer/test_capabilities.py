@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from libcontainer.init.capabilities import NAMES, mask_of, names_of, unknown
 
 # What a process is told to do with itself; `said` tells what has become of it.

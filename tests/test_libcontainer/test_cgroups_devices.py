@@ -9,13 +9,13 @@ import struct
 from pathlib import Path
 
 import pytest
-from cgrouping import as_user, in_child, removed, v2_manager
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cgrouping import as_user, in_child, removed, v2_manager
 from libcontainer.cgroups import ebpf
 from libcontainer.cgroups.devices import Access
 from libcontainer.configs import DeviceRule, Resources
-
 from nsenter.system import Failure
 
 NONE = DeviceRule("a", -1, -1, "rwm", False)

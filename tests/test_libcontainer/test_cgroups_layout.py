@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from libcontainer.cgroups import Layout, layout, new_manager
 from libcontainer.cgroups.files import clean
 from libcontainer.cgroups.fs import LegacyManager

@@ -7,6 +7,7 @@ import errno
 from pathlib import Path
 
 import pytest
+
 from libcontainer.cgroups import Layout, files, fs2, fs2_limits, fs_limits
 from libcontainer.configs import (
     BlockIODevice,
@@ -17,7 +18,6 @@ from libcontainer.configs import (
     Resources,
 )
 from libcontainer.errors import ConfigError
-
 from nsenter.system import Failure
 
 DISK = BlockIODevice(8, 0, 500)

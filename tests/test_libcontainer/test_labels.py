@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from libcontainer import labels
 from libcontainer.errors import ConfigError
 from libcontainer.init import labels as init_labels
-
 from nsenter.system import Failure
 
 WITHOUT_APPARMOR = not labels.apparmor_is_enabled()

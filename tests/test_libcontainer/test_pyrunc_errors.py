@@ -8,8 +8,9 @@ import re
 import subprocess
 from pathlib import Path
 
-import pyrunc
 import pytest
+
+import pyrunc
 from pyrunc import Runtime
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

@@ -11,8 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-import pyrunc
 import pytest
+
+import pyrunc
 from libcontainer.state import start_time_of
 from pyrunc import PYRUNC, Runtime, make_bundle
 
@@ -340,6 +341,12 @@ def test_how_exec_ends(runtime, running, words, status, said) -> None:
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr
     if status == 255:
         assert "exec failed: " in done.stderr
+
+
+def test_capabilities_that_are_none_are_told_of(runtime, running) -> None:
+    done = runtime("exec", "-c", "CAP_NONE", "-c", "CAP_KILL", running, "true")
+    assert done.returncode == 0
+    assert 'level=warning msg="ignoring unknown capabilities: CAP_NONE"' in done.stderr
 
 
 def test_exec_detached_writes_its_pid(runtime, running, tmp_path) -> None:

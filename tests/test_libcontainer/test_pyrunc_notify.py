@@ -7,8 +7,9 @@ import socket
 import subprocess
 from pathlib import Path
 
-import pyrunc
 import pytest
+
+import pyrunc
 from needs import needs
 from pyrunc import Runtime, make_bundle
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 
 import pytest
+
 from libcontainer.pyrunc import help as pyrunc_help
 from libcontainer.pyrunc.options import (
     COMMANDS,

@@ -9,8 +9,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import pyrunc
 import pytest
+
+import pyrunc
 import rootless
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc import personal

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc import root
 

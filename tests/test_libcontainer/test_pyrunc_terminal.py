@@ -14,8 +14,9 @@ import termios
 import time
 from pathlib import Path
 
-import pyrunc
 import pytest
+
+import pyrunc
 from pyrunc import Runtime, make_bundle
 
 runtime = pytest.fixture(pyrunc.runtimes)

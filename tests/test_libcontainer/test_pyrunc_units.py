@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.commands.kill_command import signal_number
 from libcontainer.pyrunc.units import seconds, size

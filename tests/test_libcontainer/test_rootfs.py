@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from needs import needs
-from rootfs_driver import MountLine, Root, RootError, own_hierarchies, parse
 
+from needs import needs
 from nsenter import system
+from rootfs_driver import MountLine, Root, RootError, own_hierarchies, parse
 
 Spec = dict[str, Any]
 

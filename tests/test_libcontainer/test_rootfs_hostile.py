@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from rootfs_driver import MountLine, Root, RootError
 
 from libcontainer.init import paths
 from libcontainer.specconv.example import example
 from nsenter import system
+from rootfs_driver import MountLine, Root, RootError
 
 _OUT = "../../../../../../../../../../../.."
 

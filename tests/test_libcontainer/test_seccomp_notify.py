@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import filtered
 import pytest
+
+import filtered
 from libcontainer.configs import Seccomp, SyscallRule
 from libcontainer.seccomp import compile, library
 from libcontainer.seccomp.notify import send_listener
-
 from nsenter import system
 
 # linux/seccomp.h

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bpf
 import pytest
+
+import bpf
 from libcontainer.seccomp import compile, library
 from libcontainer.specconv.reader import Reader
 from libcontainer.specconv.seccomp import seccomp_from_spec
 from needs import needs
-
 from nsenter import system
 
 X86_64, X86, X32_BIT = 0xC000003E, 0x40000003, 0x40000000

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from libcontainer.init import paths
+from libcontainer.init import binds, filesystems, paths
 from nsenter import system
 from nsenter.system import Failure
 
@@ -71,47 +71,58 @@ def _bind_v2(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None:
 
 
 def _mount_v1(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None:
-    """A tmpfs with a directory for each hierarchy."""
-    tmpfs = _changed(mount, flags=_FLAGS, device="tmpfs", data="mode=755", propagation_flags=())
-    mounter.new(tmpfs, "tmpfs", "tmpfs", tmpfs.data)
+    """A tmpfs with a directory for each hierarchy, read-only in the end where that is asked."""
     readonly = mount.flags & system.MS_RDONLY
-    for name, controllers, path in orders.cgroup_mounts:
-        destination = f"{mount.destination}/{name}"
-        if own:
-            inner = _changed(mount, destination=destination, flags=_FLAGS | readonly)
-            _mount_hierarchy(mounter, inner, controllers)
-        else:
-            inner = _changed(mount, destination=destination)
-            _bind(mounter, inner, path, mount.flags | system.MS_REC)
-        _link_controllers(mounter.root, mount, name, controllers)
-    if readonly:
-        _close_tmpfs(mounter, mount)
+    tmpfs = _changed(mount, device="tmpfs", flags=_FLAGS | readonly, propagation_flags=())
+    fd = mounter.new_open(tmpfs, "tmpfs", "tmpfs", "mode=755")
+    try:
+        for name, controllers, path in orders.cgroup_mounts:
+            destination = f"{mount.destination}/{name}"
+            inner = _changed(mount, destination=destination, source=path)
+            if own:
+                inner = _changed(inner, flags=_FLAGS | readonly)
+                tree = _hierarchy(inner, controllers)
+            else:
+                inner = _changed(inner, flags=mount.flags | system.MS_BIND | system.MS_REC)
+                tree = _part(inner)
+            _attach(mounter, inner, tree, fd, name)
+            _link_controllers(fd, name, controllers)
+    finally:
+        mounter.release(tmpfs, fd)
 
 
-def _mount_hierarchy(mounter: Mounter, mount: Mount, controllers: tuple[str, ...]) -> None:
+def _hierarchy(mount: Mount, controllers: tuple[str, ...]) -> int:
     first = controllers[0]
-    named = first.startswith(_NAMED)  # "name=systemd" is mounted as systemd
-    source = first.removeprefix(_NAMED) if named else "cgroup"
-    mounter.new(mount, "cgroup", source, ",".join(controllers))
+    # "name=systemd" is mounted as systemd.
+    source = first.removeprefix(_NAMED) if first.startswith(_NAMED) else "cgroup"
+    return filesystems.detached(mount, "cgroup", source, ",".join(controllers))
 
 
-def _link_controllers(root: int, mount: Mount, name: str, controllers: tuple[str, ...]) -> None:
+def _part(mount: Mount) -> int:
+    tree = binds.clone(mount)
+    try:
+        binds.set_flags(mount, tree)
+    except BaseException:
+        posix.close(tree)
+        raise
+    return tree
+
+
+def _attach(mounter: Mounter, mount: Mount, tree: int, folder: int, name: str) -> None:
+    try:
+        target = paths.make_below(folder, name, mount.destination, folder=True)
+        try:
+            mounter.attach(mount, tree, target)
+        finally:
+            posix.close(target)
+    finally:
+        posix.close(tree)
+
+
+def _link_controllers(folder: int, name: str, controllers: tuple[str, ...]) -> None:
     """Where several are mounted together, each is found under its own name, too."""
-    links = [controller for controller in controllers if controller != name]
-    if len(controllers) < 2 or not links:
+    if len(controllers) < 2:
         return
-    folder = paths.open_in(root, mount.destination)
-    try:
-        for link in links:
-            posix.symlink(name, link, dir_fd=folder)
-    finally:
-        posix.close(folder)
-
-
-def _close_tmpfs(mounter: Mounter, mount: Mount) -> None:
-    """When all is in it, a read-only mount is that."""
-    fd = paths.open_in(mounter.root, mount.destination)
-    try:
-        system.mount_setattr(fd, set=system.MOUNT_ATTR_RDONLY, subject=mount.destination)
-    finally:
-        posix.close(fd)
+    for controller in controllers:
+        if controller != name:
+            posix.symlink(name, controller, dir_fd=folder)

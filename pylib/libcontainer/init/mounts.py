@@ -75,6 +75,12 @@ class Mounter:
 
     def new(self, mount: Mount, fstype: str, source: str, data: str) -> None:
         """Mount a new file system on the destination."""
+        fd = self.new_open(mount, fstype, source, data)
+        if fd >= 0:
+            self.release(mount, fd)
+
+    def new_open(self, mount: Mount, fstype: str, source: str, data: str) -> int:
+        """As `new`. A descriptor of the mount, for `release`; -1 where there is none."""
         if self._label and fstype not in _UNLABELLED:
             data = ",".join(filter(None, (data, f'context="{self._label}"')))
         target, existed = self._target(mount, fstype)
@@ -85,15 +91,24 @@ class Mounter:
                 posix.fchdir(target)
                 filesystems.mount_here(mount, fstype, source, data)
                 self._propagate_again(mount)
-                return
+                return -1
             fd = filesystems.detached(mount, fstype, source, data)
             try:
                 self._fill(mount, fstype, fd, target, existed)
                 self.attach(mount, fd, target)
-            finally:
-                self._release(mount, fd)
+            except BaseException:
+                posix.close(fd)
+                raise
+            return fd
         finally:
             posix.close(target)
+
+    def release(self, mount: Mount, fd: int) -> None:
+        """Have done with a mount: close it, or when all is in it, where it is to be read-only."""
+        if is_late_readonly(mount):
+            self._late.append((fd, mount))
+        else:
+            posix.close(fd)
 
     def _target(self, mount: Mount, fstype: str) -> tuple[int, bool]:
         """The directory to mount on, and whether it was there before."""
@@ -122,12 +137,6 @@ class Mounter:
         if existed and "mode=" not in mount.data:
             # As with runc, it is as open as the directory that it covers.
             posix.chmod(".", stat.S_IMODE(posix.fstat(target).st_mode), dir_fd=fd)
-
-    def _release(self, mount: Mount, fd: int) -> None:
-        if is_late_readonly(mount):
-            self._late.append((fd, mount))
-        else:
-            posix.close(fd)
 
     def _propagate_again(self, mount: Mount) -> None:
         """Of what mount(2) has mounted there is no descriptor, so it is looked for."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from libcontainer.pyrunc.options import (
@@ -135,6 +136,10 @@ def _container_ids(prefix: str, parsed_args: Any = None, **_: object) -> list[st
 
 def complete() -> None:
     """Answer the shell (argcomplete), and end."""
+    if sys.flags.no_site:  # as a command is started, without the folder of other packages
+        import site
+
+        site.main()
     import argcomplete
 
     argcomplete.autocomplete(parser())

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All modules of a command in one file, so that its start opens one file and not sixty.
+"""All modules of the command in one file, so that its start opens one file and not sixty.
 
-The image is a cache beside the .pyc files, trusted and made anew as they are: it holds code of
-modules by name, each with its source's time and size, and is not used for a source that differs.
+The image is a cache beside the .pyc files, trusted and made anew as they are: an index of modules,
+each with its source's time and size, and their code. One whose source has changed is not used.
 """
 
 from __future__ import annotations
 
-import _imp
 import marshal
 import os
 import sys
@@ -25,24 +24,35 @@ _PACKAGES = ("libcontainer", "nsenter")
 _PATH = os.path.join(
     os.path.dirname(__file__), "__pycache__", f"pyrunc.{sys.implementation.cache_tag}.image"
 )
-_MAGIC = b"pyrunc image 1\n"
+_MAGIC = b"pyrunc image 2\n" + sys.version.encode() + b"\n"
+_SIZE_BYTES = 8
+_NO_DOCSTRINGS = 2
 
 
-class _Finder:
-    """Finds the modules of the image whose sources have not changed."""
+class _Image:
+    """Finds and loads the modules of the image; the last but one on sys.meta_path.
 
-    def __init__(self, modules: dict[str, Any]) -> None:
-        self._modules = modules
-        self.misses = 0
+    Args:
+        fd: of the file; -1: there is none.
+        index: by name: source, its time in ns, its size, whether it is a package, and where the
+            code is.
+    """
+
+    def __init__(self, fd: int, index: dict[str, Any]) -> None:
+        self._fd = fd
+        self.index = index
+        self.missed: list[str] = []
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None
     ) -> ModuleSpec | None:
-        entry = self._modules.get(name)
+        entry = self.index.get(name)
         if entry is None or _identity(entry[0]) != entry[1:3]:
-            self.misses += name.partition(".")[0] in _PACKAGES
+            if name.partition(".")[0] in _PACKAGES:
+                self.missed.append(name)
             return None
-        spec = spec_from_loader(name, _loader(self), origin=entry[0], is_package=entry[3])
+        loader: Any = self
+        spec = spec_from_loader(name, loader, origin=entry[0], is_package=entry[3])
         if spec is not None:
             spec.has_location = True
             if entry[3]:
@@ -53,12 +63,12 @@ class _Finder:
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(self._modules[module.__name__][4], module.__dict__)
+        exec(marshal.loads(self.code(module.__name__)), module.__dict__)
 
-
-def _loader(finder: _Finder) -> Any:
-    """It loads what it finds, with methods that the import system has no type for."""
-    return finder
+    def code(self, name: str) -> bytes:
+        """The marshalled code of a module."""
+        offset, size = self.index[name][4:]
+        return os.pread(self._fd, size, offset)
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -69,64 +79,72 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-_finder: _Finder | None = None
+_image: _Image | None = None
 
 
 def install() -> None:
-    """Have imports look into the image first."""
-    global _finder
-    _finder = _Finder(_load())
-    # Behind the built-in and the frozen ones.
-    sys.meta_path.insert(2, _finder)
+    """Have imports look into the image, behind the built-in and the frozen modules."""
+    global _image
+    _image = _load()
+    sys.meta_path.insert(2, _image)
 
 
-def _load() -> dict[str, Any]:
-    """The modules of the image; none where there is none of this version that is ours."""
+def _load() -> _Image:
+    """The image; an empty one where there is none of this version that is ours."""
     try:
         fd = os.open(_PATH, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return {}
-    try:
-        status = os.fstat(fd)
-        if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-            return {}
-        data = os.read(fd, status.st_size)
-    finally:
+        return _Image(-1, {})
+    status = os.fstat(fd)
+    ours = status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
+    head = os.read(fd, len(_MAGIC) + _SIZE_BYTES) if ours else b""
+    if not head.startswith(_MAGIC):
         os.close(fd)
-    head = _MAGIC + sys.version.encode()
-    if not data.startswith(head):
-        return {}
-    try:
-        modules: dict[str, Any] = marshal.loads(data[len(head) :])
-    except (ValueError, EOFError, TypeError):
-        return {}
-    return modules
+        return _Image(-1, {})
+    size = int.from_bytes(head[len(_MAGIC) :], "little")
+    return _Image(fd, marshal.loads(os.read(fd, size)))
 
 
 def save() -> None:
     """Write the image anew where a module was imported that it did not have."""
-    if _finder is None or not _finder.misses or sys.flags.dont_write_bytecode:
+    if _image is None or sys.flags.dont_write_bytecode:
         return
-    modules = dict(_finder._modules)
-    for name, module in list(sys.modules.items()):
-        entry = _entry(name, module)
-        if entry:
-            modules[name] = entry
-    _write(_MAGIC + sys.version.encode() + marshal.dumps(modules))
+    found = {name: _compiled(name) for name in _image.missed}
+    new = {name: entry for name, entry in found.items() if entry}
+    if not new:
+        return
+    modules = {name: (*_image.index[name][:4], _image.code(name)) for name in _image.index}
+    _write(_packed(modules | new))
 
 
-def _entry(name: str, module: ModuleType) -> tuple[Any, ...] | None:
-    """What is kept of a module; None for what is not Python code of ours."""
-    spec = module.__spec__
-    if spec is None or name.partition(".")[0] not in _PACKAGES or _imp.is_frozen(name):
+def _compiled(name: str) -> tuple[Any, ...] | None:
+    """What is kept of a module; None for what is not Python code."""
+    module = sys.modules.get(name)
+    spec = module.__spec__ if module else None
+    origin = (spec.origin if spec else None) or ""
+    identity = _identity(origin)
+    if spec is None or identity is None or not origin.endswith(".py"):
         return None
-    get_code = getattr(spec.loader, "get_code", None)
-    identity = _identity(spec.origin or "")
-    if get_code is None or identity is None or not (spec.origin or "").endswith(".py"):
-        return None
-    code = get_code(name)
-    origin: str = spec.origin or ""
-    return code and (origin, *identity, spec.submodule_search_locations is not None, code)
+    with open(origin, "rb") as file:
+        code = compile(file.read(), origin, "exec", dont_inherit=True, optimize=_NO_DOCSTRINGS)
+    is_package = spec.submodule_search_locations is not None
+    return origin, *identity, is_package, marshal.dumps(code)
+
+
+def _packed(modules: dict[str, tuple[Any, ...]]) -> bytes:
+    """Head, index, code."""
+
+    def index(start: int) -> bytes:
+        table, offset = {}, start
+        for name, (*facts, code) in modules.items():
+            table[name] = (*facts, offset, len(code))
+            offset += len(code)
+        return marshal.dumps(table)
+
+    start = len(_MAGIC) + _SIZE_BYTES + len(index(0))
+    table = index(start)
+    size = len(table).to_bytes(_SIZE_BYTES, "little")
+    return _MAGIC + size + table + b"".join(entry[-1] for entry in modules.values())
 
 
 def _write(data: bytes) -> None:

@@ -7,6 +7,7 @@ import os
 
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
+from libcontainer.init.capabilities import unknown
 from libcontainer.process import Process
 from libcontainer.pyrunc.supervise import Aborted, Signals, Supervisor
 from libcontainer.specconv import process_from_spec
@@ -47,6 +48,7 @@ class Launch:
         self._detach = detach
         self._preserve: int = options["preserve_fds"]
         _check_preserved(self._preserve, _FIRST_OTHER_FD)
+        _warn_of_capabilities(context, config)
 
     def further(self, container: Container) -> int:
         """Run a process in a container that runs (`exec`); returns the exit status."""
@@ -236,6 +238,16 @@ def _check_terminal(terminal: bool, detach: bool, socket: str) -> None:
         )
     if socket and not (terminal and detach):
         raise ContainerError("cannot use console socket if pyrunc will not detach or allocate tty")
+
+
+def _warn_of_capabilities(context: Context, config: ProcessConfig) -> None:
+    """Names that are none are passed over, as runc does: a file may be newer than we are."""
+    if config.capabilities is None:
+        return
+    sets = config.capabilities.to_plain().values()
+    names = sorted(unknown({name for names in sets for name in names}))
+    if names:
+        context.log.warning(f"ignoring unknown capabilities: {' '.join(names)}")
 
 
 def _check_preserved(count: int, first: int) -> None:

@@ -1,0 +1,430 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cgroup v2 on the real kernel.
+
+The unified hierarchy may be all there is, with every controller, or stand beside v1 with none: a
+limit is then set and read back, or refused by the name of its controller. All else is the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from cgrouping import (
+    as_user,
+    cgroups_of,
+    in_child,
+    removed,
+    sleeper,
+    unused_path,
+    v2_layout,
+    v2_manager,
+    v2_root,
+    value,
+)
+from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED
+from libcontainer.cgroups.fs2 import UnifiedManager
+from libcontainer.configs import BlockIODevice, Cgroup, HugepageLimit, Resources
+from nsenter.system import Failure
+
+MIB = 1 << 20
+NOTHING = Resources(skip_devices=True)
+USER = 4242
+
+
+def controllers() -> set[str]:
+    return set(Path(v2_root(), "cgroup.controllers").read_text().split())
+
+
+def disk() -> BlockIODevice:
+    """A whole disk, which is what can be throttled."""
+    for entry in sorted(Path("/sys/block").iterdir()):
+        if int((entry / "size").read_text()) and not entry.name.startswith(("ram", "loop")):
+            major, minor = (entry / "dev").read_text().split(":")
+            return BlockIODevice(int(major), int(minor), MIB)
+    raise AssertionError("no disk in /sys/block")
+
+
+# ---- in and out
+
+
+def test_a_process_is_moved_in() -> None:
+    path = unused_path()
+    with removed(v2_manager(path)) as manager, sleeper() as child:
+        assert not manager.exists()
+        manager.create()
+        manager.add(child.pid)
+        assert cgroups_of(child.pid)[""] == path
+        assert manager.pids() == [child.pid]
+    assert not manager.exists()
+
+
+def test_a_process_is_cloned_into_the_descriptor() -> None:
+    from nsenter import Namespaces, Program, bootstrap_data
+    from nsenter.launch import launch
+
+    path = unused_path()
+    with removed(v2_manager(path)) as manager:
+        manager.create()
+        fd, doors = manager.ways_in()
+        assert doors == []
+        assert fd is not None
+        try:
+            with launch(bootstrap_data(Namespaces()), Program(["sleep", "9"]), cgroup=fd) as child:
+                assert cgroups_of(child.pid)[""] == path
+                manager.kill(signal.SIGKILL)
+                assert child.wait() == -signal.SIGKILL
+        finally:
+            os.close(fd)
+
+
+def test_all_controllers_are_passed_on_on_the_way() -> None:
+    path = unused_path()
+    with removed(v2_manager(path)) as outer:
+        inner = v2_manager(f"{path}/a/b")
+        inner.create()
+        assert set(value(inner, "", "cgroup.controllers").split()) == controllers()
+        above = Path(outer.paths()[""], "a", "cgroup.subtree_control").read_text()
+        assert set(above.split()) == controllers()
+        assert value(inner, "", "cgroup.subtree_control") == ""
+
+
+def test_controllers_are_passed_on_to_one_that_was_there_already() -> None:
+    path = unused_path()
+    with removed(v2_manager(path)) as outer:
+        Path(outer.paths()[""], "a").mkdir(parents=True)
+        inner = v2_manager(f"{path}/a")
+        inner.create()
+        assert set(value(inner, "", "cgroup.controllers").split()) == controllers()
+
+
+def test_a_cgroup_below() -> None:
+    with removed(v2_manager()) as manager, sleeper() as child:
+        manager.create()
+        Path(manager.paths()[""], "job").mkdir()
+        job = manager.below("../job")
+        job.add(child.pid)
+        assert job.pids() == manager.pids() == [child.pid]
+        assert manager.pids(recursive=False) == []
+        with pytest.raises(Failure, match="none: the cgroup does not exist"):
+            manager.below("none")
+
+
+# ---- limits
+
+ROWS = [
+    ({"memory": 32 * MIB}, "memory.max", str(32 * MIB)),
+    ({"memory": -1}, "memory.max", "max"),
+    ({"memory_reservation": 16 * MIB}, "memory.low", str(16 * MIB)),
+    ({"cpu_shares": 512}, "cpu.weight", "20"),
+    ({"cpu_quota": 50000}, "cpu.max", "50000 100000"),
+    ({"cpu_quota": 50000, "cpu_period": 20000}, "cpu.max", "50000 20000"),
+    ({"cpu_period": 20000}, "cpu.max", "max 20000"),
+    ({"cpu_quota": 50000, "cpu_burst": 10000}, "cpu.max.burst", "10000"),
+    ({"cpu_idle": 1}, "cpu.idle", "1"),
+    ({"cpuset_cpus": "0"}, "cpuset.cpus", "0"),
+    ({"cpuset_mems": "0"}, "cpuset.mems", "0"),
+    ({"pids_limit": 12}, "pids.max", "12"),
+    ({"pids_limit": -1}, "pids.max", "max"),
+    ({"unified": {"pids.max": "13"}}, "pids.max", "13"),
+    ({"unified": {"memory.high": str(MIB)}}, "memory.high", str(MIB)),
+]
+
+
+@pytest.mark.parametrize(("fields", "file", "expected"), ROWS)
+def test_a_limit(fields: dict[str, object], file: str, expected: str) -> None:
+    controller = file.partition(".")[0]
+    with removed(v2_manager()) as manager:
+        manager.create()
+        limits = NOTHING.replace(**fields)
+        if controller in controllers():
+            manager.set(limits)
+            assert value(manager, "", file) == expected
+        else:
+            with pytest.raises(Failure, match=f"the {controller} controller is not") as caught:
+                manager.set(limits)
+            assert caught.value.errno == errno.ENOENT
+
+
+def limited(controller: str, fields: dict[str, object]) -> dict[str, str]:
+    """The controller's files when the limits are set; none where it is not enabled."""
+    with removed(v2_manager()) as manager:
+        manager.create()
+        if controller in controllers():
+            manager.set(NOTHING.replace(**fields))
+        else:
+            with pytest.raises(Failure, match=f"the {controller} controller is not enabled"):
+                manager.set(NOTHING.replace(**fields))
+        here = Path(manager.paths()[""])
+        return {f.name: f.read_text().strip() for f in here.glob(f"{controller}.*[!e]")}
+
+
+def test_swap_is_what_is_above_memory() -> None:
+    files = limited("memory", {"memory": 32 * MIB, "memory_swap": 48 * MIB})
+    assert files.get("memory.swap.max", str(16 * MIB)) == str(16 * MIB)
+
+
+def test_a_disk_is_throttled() -> None:
+    one = disk()
+    fields = {"blkio_throttle_read_bps_device": [one], "blkio_throttle_write_iops_device": [one]}
+    limit = limited("io", fields).get("io.max")
+    line = f"{one.major}:{one.minor} rbps={MIB} wbps=max riops=max wiops={MIB}"
+    assert limit in (None, line)
+
+
+def test_a_weight_of_io() -> None:
+    files = limited("io", {"blkio_weight": 500}) if "io" in controllers() else {}
+    if "io.bfq.weight" in files:
+        assert files["io.bfq.weight"] == "default 500"
+    elif files:
+        assert files["io.weight"] == "default 4950"
+
+
+def test_huge_pages() -> None:
+    sizes = [
+        f"{int(p.name.removeprefix('hugepages-').removesuffix('kB')) // 1024}MB"
+        for p in Path("/sys/kernel/mm/hugepages").glob("hugepages-2048kB")
+    ]
+    for size in sizes:
+        files = limited("hugetlb", {"hugetlb_limit": [HugepageLimit(size, 4 * MIB)]})
+        assert files.get(f"hugetlb.{size}.max", str(4 * MIB)) == str(4 * MIB)
+
+
+def test_quota_and_burst_go_up_and_down_together() -> None:
+    with removed(v2_manager()) as manager:
+        manager.create()
+        steps = ((50000, 50000), (5000, 5000), (90000, 90000), (1000, 0))
+        for quota, burst in steps if "cpu" in controllers() else ():
+            manager.set(NOTHING.replace(cpu_quota=quota, cpu_burst=burst))
+            assert value(manager, "", "cpu.max") == f"{quota} 100000"
+            assert value(manager, "", "cpu.max.burst") == str(burst)
+
+
+def test_a_file_that_no_controller_has_is_refused() -> None:
+    with removed(v2_manager()) as manager:
+        manager.create()
+        with pytest.raises(Failure, match=r"nosuch\.file: 1: the nosuch controller is not enabled"):
+            manager.set(NOTHING.replace(unified={"nosuch.file": "1"}))
+
+
+# ---- freezing and killing
+
+
+def progress(child: subprocess.Popen[bytes]) -> int:
+    fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_a_frozen_container_does_nothing_until_it_is_thawed() -> None:
+    with removed(v2_manager()) as manager, sleeper("sh", "-c", "while :; do :; done") as child:
+        assert manager.freezer_state() == UNDEFINED
+        manager.create()
+        manager.add(child.pid)
+        assert manager.freezer_state() == RUNNING
+        manager.freeze()
+        assert manager.freezer_state() == FROZEN
+        before = progress(child)
+        time.sleep(0.03)
+        assert progress(child) == before
+        manager.thaw()
+        assert manager.freezer_state() == RUNNING
+
+
+def test_nobody_at_all_is_frozen() -> None:
+    with removed(v2_manager()) as manager:
+        manager.create()
+        manager.freeze()
+        assert manager.freezer_state() == FROZEN
+
+
+def test_one_that_does_not_freeze_in_time_is_let_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many that compute cannot all have stopped when they have just been told."""
+    monkeypatch.setattr("libcontainer.cgroups.files.LONGEST_WAIT", 0)
+    script = "for i in $(seq 20); do while :; do :; done & done; wait"
+    with removed(v2_manager()) as manager, sleeper("sh", "-c", script) as child:
+        manager.create()
+        manager.add(child.pid)
+        while len(manager.pids()) < 20:
+            time.sleep(0.001)
+        with pytest.raises(Failure, match=r"cgroup\.events: frozen 1: a process does not stop"):
+            manager.freeze()
+        assert manager.freezer_state() == RUNNING
+        monkeypatch.undo()
+
+
+def test_all_are_killed_at_once_frozen_or_not() -> None:
+    script = "while :; do sleep 1000 & sleep 0.001; done"
+    for frozen in (False, True):
+        with removed(v2_manager()) as manager, sleeper("sh", "-c", script) as child:
+            manager.create()
+            manager.add(child.pid)
+            time.sleep(0.02)
+            if frozen:
+                manager.freeze()
+            manager.kill(signal.SIGKILL)
+            assert child.wait(5) == -signal.SIGKILL
+            manager.destroy()
+
+
+def test_another_signal_is_sent_to_each() -> None:
+    with removed(v2_manager()) as manager, sleeper() as one, sleeper() as two:
+        manager.create()
+        manager.add(one.pid)
+        manager.add(two.pid)
+        manager.kill(signal.SIGTERM)
+        assert [one.wait(5), two.wait(5)] == [-signal.SIGTERM] * 2
+
+
+# ---- delegation, and without privileges
+
+
+def test_the_containers_root_manages_what_it_is_given_and_nothing_else() -> None:
+    path = unused_path()
+    with removed(v2_manager(path, owner_uid=USER)) as manager:
+        manager.create()
+        here = Path(manager.paths()[""])
+        assert here.stat().st_uid == USER
+        for name in ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
+            assert (here / name).stat().st_uid == USER
+        for name in ("cgroup.freeze", "cgroup.kill", "cgroup.max.depth"):
+            assert (here / name).stat().st_uid == 0
+        answer = as_user(lambda: (here / "inside").mkdir() or "made")
+        assert answer == "made"
+        assert (
+            as_user(lambda: (here / "cgroup.max.depth").write_text("1") or "written") != "written"
+        )
+
+
+def delegated_manager(name: str, here: str) -> UnifiedManager:
+    """Of a user in the cgroup `here`."""
+    machine = v2_layout()
+    machine._own = {"": here}
+    return UnifiedManager(Cgroup(name=name, rootless=True), machine, None)
+
+
+def test_a_user_makes_a_cgroup_where_one_was_delegated() -> None:
+    """As in systemd's user session: in a leaf of a tree that is the user's own."""
+    path = unused_path()
+    with removed(v2_manager(path, owner_uid=USER)) as delegated:
+        delegated.create()
+        leaf = v2_manager(f"{path}/leaf", owner_uid=USER)
+        leaf.create()
+
+        def work() -> str:
+            manager = delegated_manager("box", f"{path}/leaf")
+            manager.create()
+            found = manager.paths()[""]
+            manager.add(os.getpid())
+            manager.freezer_state()
+            return f"{found} {cgroups_of('self')['']} {manager.pids() == [os.getpid()]}"
+
+        def enter_and_work() -> str:
+            leaf.add(os.getpid())
+            os.setgroups([])
+            os.setresgid(USER, USER, USER)
+            os.setresuid(USER, USER, USER)
+            return work()
+
+        assert in_child(enter_and_work) == f"{v2_root()}{path}/box {path}/box True"
+
+
+def test_without_a_delegated_cgroup_nothing_is_missed() -> None:
+    name = unused_path()[1:]
+
+    def work() -> str:
+        manager = UnifiedManager(Cgroup(name=name, rootless=True), v2_layout(), None)
+        manager.create()
+        manager.set(Resources())
+        answer = (manager.paths(), manager.fd(), manager.pids(), manager.exists())
+        manager.destroy()
+        return repr((*answer, manager.freezer_state()))
+
+    assert as_user(work) == "({'': ''}, None, [], False, 'undefined')"
+
+
+@pytest.mark.parametrize(
+    "cgroup",
+    [
+        Cgroup(path="/nsx-test-denied", rootless=True),
+        Cgroup(name="nsx-test-denied"),
+        Cgroup(name="nsx-test-denied", rootless=True, resources=Resources(pids_limit=5)),
+    ],
+    ids=["a path was asked for", "not rootless", "a limit was asked for"],
+)
+def test_a_cgroup_that_has_to_be_is_not_passed_over(cgroup: Cgroup) -> None:
+    def work() -> str:
+        UnifiedManager(cgroup, v2_layout(), None).create()
+        return "made"
+
+    answer = as_user(work)
+    assert answer.startswith(f"Failure: mkdir {v2_root()}/nsx-test-denied: Permission denied")
+    assert ("without a cgroup there are no limits" in answer) == bool(cgroup.resources.pids_limit)
+
+
+def test_a_user_who_may_not_move_leaves_no_cgroup_behind() -> None:
+    """A tree of the user's, with the caller outside of it."""
+    path = unused_path()
+    with removed(v2_manager(path, owner_uid=USER)) as delegated:
+        delegated.create()
+        cgroup = Cgroup(path=f"{path}/box", rootless=True)
+
+        def work() -> str:
+            UnifiedManager(cgroup, v2_layout(), None).create()
+            return "made"
+
+        assert as_user(work).startswith(f"Failure: enter {v2_root()}{path}/box: Permission denied")
+        assert not Path(delegated.paths()[""], "box").exists()
+
+
+# ---- being told
+
+
+def test_not_enough_memory_is_told() -> None:
+    eat = "x = bytearray(64 << 20); x[::4096] = b'x' * len(x[::4096])"
+    with removed(v2_manager()) as manager:
+        manager.create()
+        if "memory" not in controllers():
+            with pytest.raises(Failure, match=r"watch .*/memory\.events: No such file"):
+                manager.watch_oom()
+            return
+        manager.set(NOTHING.replace(memory=16 * MIB, memory_swap=16 * MIB))
+        procs = Path(manager.paths()[""], "cgroup.procs")
+        with sleeper() as other, manager.watch_oom() as watch:
+            manager.add(other.pid)
+            assert not watch.wait(0)
+            child = subprocess.Popen(
+                ["python3", "-I", "-S", "-c", f"open('{procs}', 'w').write('0'); {eat}"]
+            )
+            deadline = time.monotonic() + 10
+            while not watch.wait(1):
+                assert time.monotonic() < deadline
+            assert child.wait(10) == -signal.SIGKILL
+            manager.kill(signal.SIGKILL)
+            while not watch.gone:
+                assert not watch.wait(1)
+                assert time.monotonic() < deadline
+
+
+def test_what_it_uses_is_told() -> None:
+    with removed(v2_manager()) as manager, sleeper("sh", "-c", "while :; do :; done") as child:
+        manager.create()
+        if "pids" in controllers():
+            manager.set(NOTHING.replace(pids_limit=9, memory=64 * MIB))
+        manager.add(child.pid)
+        time.sleep(0.05)
+        stats = manager.stats()
+    assert stats["cpu"]["usage"]["total"] > 0
+    assert stats["cpu"]["usage"]["user"] + stats["cpu"]["usage"]["kernel"] > 0
+    if "pids" in controllers():
+        assert stats["pids"] == {"current": 1, "limit": 9}
+        assert stats["memory"]["usage"]["limit"] == 64 * MIB
+        assert stats["memory"]["usage"]["usage"] > 0
+        assert "anon" in stats["memory"]["raw"]
+    else:
+        assert stats["pids"] == {}
