@@ -62,6 +62,10 @@ def loads(text: str) -> Any:
         value, end = _scan(text, start)
     except StopIteration as stop:
         raise _error(text, stop.value) from None
+    except SystemError:  # the scanner wants JSONDecodeError, which only the json module has
+        import json
+
+        return json.loads(text)  # raises it, with line and column
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if text[end:].strip(_SPACE):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posix
 import sys
-from errno import EAGAIN
+from errno import EAGAIN, EINTR
 
 from nsenter._nsexec import ffi, lib
 
@@ -137,6 +137,9 @@ def _encode(path: Path) -> bytes:
     return raw
 
 
+_LONG = ffi.typeof("long")
+
+
 def _word(argument: Any, kept: list[Any]) -> int:
     """An argument as the register that holds it; what it points to is put into `kept`."""
     if isinstance(argument, int):
@@ -147,7 +150,7 @@ def _word(argument: Any, kept: list[Any]) -> int:
         argument = _encode(argument)
     pointer = ffi.from_buffer(argument) if isinstance(argument, (bytes, bytearray)) else argument
     kept.append(pointer)
-    return int(ffi.cast("long", pointer))
+    return int(ffi.cast(_LONG, pointer))
 
 
 def call(operation: str, subject: object, number: int, *arguments: Any) -> int:
@@ -393,7 +396,7 @@ def send_fds(socket: int, payload: bytes, fds: tuple[int, ...]) -> None:
     control = _u64(_CMSG_HEADER + len(numbers)) + _u32(_SOL_SOCKET) + _u32(_SCM_RIGHTS) + numbers
     control += bytes(-len(control) % 8)
     message, kept = _message(payload, control if fds else b"")
-    call("sendmsg", "descriptors", lib.SYS_sendmsg, socket, message, _MSG_NOSIGNAL)
+    _uninterrupted("sendmsg", lib.SYS_sendmsg, socket, message, _MSG_NOSIGNAL)
     del kept
 
 
@@ -401,13 +404,22 @@ def receive_fds(socket: int, size: int, most: int) -> tuple[bytes, list[int]]:
     """Receive bytes and the descriptors that come with them, close-on-exec."""
     payload, control = bytearray(size), bytearray(_CMSG_HEADER + (most * 4 + 7) // 8 * 8)
     message, kept = _message(payload, control)
-    got = call("recvmsg", "descriptors", lib.SYS_recvmsg, socket, message, _MSG_CMSG_CLOEXEC)
+    got = _uninterrupted("recvmsg", lib.SYS_recvmsg, socket, message, _MSG_CMSG_CLOEXEC)
     del kept
     length = int.from_bytes(control[:8], sys.byteorder)
     rights = (_u32(_SOL_SOCKET) + _u32(_SCM_RIGHTS)) == control[8:16]
     numbers = control[_CMSG_HEADER:length] if rights else b""
     fds = [int.from_bytes(numbers[i : i + 4], sys.byteorder) for i in range(0, len(numbers), 4)]
     return bytes(payload[:got]), fds
+
+
+def _uninterrupted(operation: str, number: int, *arguments: Any) -> int:
+    while True:
+        try:
+            return call(operation, "descriptors", number, *arguments)
+        except Failure as failure:  # a signal; its handler has run when we are here
+            if failure.errno != EINTR:
+                raise
 
 
 def _message(payload: bytes | bytearray, control: bytes | bytearray) -> tuple[bytearray, Any]:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from harness import Case
 from kit import Kit
 
-from cases import codec, large_parent, program, protocol, takeover
+from cases import codec, container, large_parent, program, protocol, takeover
 
 __all__ = ["CASES"]
 
@@ -19,5 +19,6 @@ CASES: dict[str, Callable[[Kit, ExitStack], Case]] = {
     "program": program.case,
     "takeover": takeover.case,
     "large-parent": large_parent.case,
+    "container": container.case,
     "codec": codec.case,
 }

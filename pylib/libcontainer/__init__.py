@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Containers, by the names that runc's libcontainer has for them.
+
+The names below are imported when they are first used.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer.configs import Config
+    from libcontainer.container import Container, list_containers
+    from libcontainer.errors import ConfigError, ContainerError
+    from libcontainer.process import Process
+    from libcontainer.state import State
+
+_HOMES = {
+    "Config": "libcontainer.configs",
+    "ConfigError": "libcontainer.errors",
+    "Container": "libcontainer.container",
+    "ContainerError": "libcontainer.errors",
+    "Process": "libcontainer.process",
+    "State": "libcontainer.state",
+    "list_containers": "libcontainer.container",
+}
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Container",
+    "ContainerError",
+    "Process",
+    "State",
+    "list_containers",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(__import__(home, fromlist=[name]), name)
+    globals()[name] = value
+    return value

@@ -196,18 +196,23 @@ class StateFolder:
 
     def remove(self) -> None:
         """Take it away with all in it. Whoever has the lock goes on having nothing."""
-        try:
-            names = os.listdir(self.path)
-        except FileNotFoundError:
+        if not self.exists():
             return
-        for name in names:
-            try:
-                os.unlink(f"{self.path}/{name}")
-            except IsADirectoryError:
-                os.rmdir(f"{self.path}/{name}")
+        _empty(self.path)
         try:
             os.rmdir(self.path)
         except OSError as error:
             if error.errno not in (ENOTEMPTY, EEXIST, ENOTDIR):
                 raise
             raise ContainerError(f"{self.path} is in use by somebody else") from None
+
+
+def _empty(folder: str) -> None:
+    """Remove what is in a folder of ours. No link in it is followed."""
+    with os.scandir(folder) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                _empty(entry.path)
+                os.rmdir(entry.path)
+            else:
+                os.unlink(entry.path)

@@ -526,13 +526,15 @@ def _descriptors() -> Iterator[Case]:
     yield Case("descriptors-not-kept", descriptors=fds)
     yield Case("descriptors-kept", options=("--preserve-fds", "2"), descriptors=fds)
     yield Case("descriptors-of-systemd", env={"LISTEN_FDS": "2"}, descriptors=fds)
+    yield Case("descriptors-of-systemd-for-another", env={"LISTEN_FDS": "2", "LISTEN_PID": "1"})
     yield Case(
         "descriptors-of-both",
         options=("--preserve-fds", "1"),
         env={"LISTEN_FDS": "2"},
         descriptors=fds,
     )
-    yield Case("descriptors-missing", options=("--preserve-fds", "3"))
+    gap = "3</dev/null 5</dev/full"
+    yield Case("descriptors-missing", options=("--preserve-fds", "3"), descriptors=gap)
 
 
 def _rootless() -> Iterator[Case]:

@@ -42,11 +42,13 @@ class Runtime:
     Args:
         name: of it.
         argv: the command and its global options.
+        root: where it keeps the state of a container, in a folder of the container's name.
         before: what the command is started by, such as a way to be another user.
     """
 
     name: str
     argv: tuple[str, ...]
+    root: Path
     before: tuple[str, ...] = ()
 
     def __call__(
@@ -64,11 +66,13 @@ class Runtime:
             words: the sub-command and its arguments.
             stdin: what it reads.
             env: variables added to its environment.
-            descriptors: redirections, as a shell has them, of descriptors above 2.
+            descriptors: redirections, as a shell has them, of descriptors above 2. LISTEN_PID is
+                the process's then, as systemd(1) has it.
         """
         argv = [*self.before, *self.argv, *map(str, words)]
         if descriptors:
-            argv = ["/bin/sh", "-c", f'exec "$@" {descriptors}', "sh", *argv]
+            script = f'LISTEN_PID=$$ exec "$@" {descriptors}'
+            argv = ["/bin/sh", "-c", script, "sh", *argv]
         with contextlib.ExitStack() as stack:
             files = [
                 stack.enter_context(os.fdopen(os.memfd_create(name), "w+b"))
@@ -100,8 +104,10 @@ class Runtime:
 
     def forget(self, identity: str) -> None:
         """Kill and delete the container, if there is one still; nothing of it is left then."""
-        self("delete", "--force", identity)
-        assert identity not in self.must("list", "-q").split(), f"{self.name} left {identity}"
+        state = self.root / identity
+        if state.exists():
+            done = self("delete", "--force", identity)
+            assert not state.exists(), f"{self.name} did not delete {identity}: {done.stderr}"
         folders = cgroups(identity)
         for folder in folders:
             folder.rmdir()
@@ -121,7 +127,8 @@ class Runtime:
             self.forget(identity)
 
     def started_by(self, *words: str) -> Runtime:
-        return replace(self, before=words)
+        """The same, started by another command."""
+        return replace(self, before=(*self.before, *words))
 
 
 def _all_of(fd: int) -> str:
@@ -151,14 +158,14 @@ def path_of(name: str) -> Path:
 
 def runtime(name: str, folder: Path) -> Runtime:
     """A runtime that keeps its state in a folder of its own below `folder`."""
-    argv = (str(path_of(name)), "--root", str(folder / name))
+    program, root = str(path_of(name)), folder / name
     if name != CRUN or not _UNIFIED_BESIDE.exists():
-        return Runtime(name, argv)
+        return Runtime(name, (program, "--root", str(root)), root)
     # crun refuses a machine that has cgroup v1 and v2 at once, so it is not shown the v2.
     unshare = str(needs("unshare", package="util-linux"))
     hidden = f'umount {_UNIFIED_BESIDE.parent} && exec "$@"'
     alone = (unshare, "--mount", "--propagation", "slave", "/bin/sh", "-c", hidden, "sh")
-    return Runtime(name, (*argv[:1], "--cgroup-manager=cgroupfs", *argv[1:]), alone)
+    return Runtime(name, (program, "--cgroup-manager=cgroupfs", "--root", str(root)), root, alone)
 
 
 def words_of(arguments: Sequence[str], values: Mapping[str, str | Path]) -> list[str]:

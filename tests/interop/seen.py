@@ -136,6 +136,10 @@ def _descriptors(lines: list[str]) -> list[str]:
     return [re.sub(r":\[\d+\]", "", line) for line in lines]
 
 
+def _environment(lines: list[str]) -> list[str]:
+    return [re.sub(r"^(LISTEN_PID=)\d\d+$", r"\1PID", line) for line in lines]
+
+
 def _standing(lines: list[str]) -> list[str]:
     """Its group and session are its own; a terminal is one, whatever its number."""
     rows = [line.split() for line in lines]
@@ -159,6 +163,7 @@ _NORMAL: dict[str, Callable[[list[str]], list[str]]] = {
     "mountinfo": _mountinfo,
     "status": _status,
     "namespaces": _namespaces,
+    "environment": _environment,
     "descriptors": _descriptors,
     "standing": _standing,
     "timens_offsets": _times,

@@ -95,6 +95,9 @@ def apply(effective: int, permitted: int, ambient: int) -> None:
     The inheritable set is that of the ambient capabilities, which cannot be raised otherwise,
     and so is empty where there are none (CVE-2022-29162).
 
+    Args:
+        effective, permitted, ambient: masks of bits.
+
     Raises:
         Failure: the process does not have what it is to keep; names it.
     """
