@@ -53,5 +53,6 @@ $(VENV)/.lint-tools: $(VENV)/.built
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info nsenter/_nsexec.c nsenter/*.so nsenter/nsinit
+	rm -rf $(VENV) build *.egg-info nsenter/_nsexec.c nsenter/*.so nsenter/nsinit \
+		pylib/libcontainer/seccomp/_libseccomp.py
 	$(MAKE) -C tests/csrc clean

@@ -94,14 +94,15 @@ class Value:
         """A copy with other values for some fields."""
         return type(self)(**{**self.__dict__, **changes})
 
-    def to_plain(self, *, full: bool = False) -> dict[str, Any]:
+    def to_plain(self, *, full: bool = False, besides: tuple[str, ...] = ()) -> dict[str, Any]:
         """Dicts, lists and scalars, for JSON or marshal.
 
         Args:
             full: also what is at its default.
+            besides: fields that are left out.
         """
         told = self.__dict__.items() if full else self._told()
-        return {name: _to_plain(value, full) for name, value in told}
+        return {name: _to_plain(value, full) for name, value in told if name not in besides}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
@@ -117,16 +118,20 @@ def _hashable(value: Any) -> Any:
     return tuple(sorted(value.items())) if isinstance(value, dict) else value
 
 
+_SCALARS = frozenset((str, int, bool, float, bytes, type(None)))
+
+
 def _to_plain(value: Any, full: bool) -> Any:
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, Value):
         return value.to_plain(full=full)
-    if hasattr(value, "to_json"):
-        return value.to_json()
     if isinstance(value, tuple):
         return [_to_plain(item, full) for item in value]
     if isinstance(value, dict):
         return {name: _to_plain(item, full) for name, item in value.items()}
-    return value
+    # What is no Value, such as Namespaces, says itself how it travels.
+    return value.to_json() if hasattr(value, "to_json") else value
 
 
 def _from_plain(plain: Any, kind: type[Value]) -> Any:

@@ -72,6 +72,21 @@ def sleeper(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
         child.wait()
 
 
+@contextlib.contextmanager
+def inside(manager: Manager, script: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A shell's script in a cgroup: it starts when it is there, with all that it makes."""
+    child = subprocess.Popen(["sh", "-c", f"read go; {script}"], stdin=subprocess.PIPE)
+    assert child.stdin is not None
+    try:
+        manager.add(child.pid)
+        child.stdin.write(b"go\n")
+        child.stdin.close()
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
 def value(manager: Manager, controller: str, file: str) -> str:
     return files.read(f"{manager.paths()[controller]}/{file}").strip()
 

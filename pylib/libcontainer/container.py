@@ -32,6 +32,8 @@ __all__ = ["Container", "list_containers"]
 
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating created running paused stopped".split()
 
+# Compiled seccomp policies, beside the containers: no id has a "~".
+_FILTERS = "filters~"
 _NAP = 0.01
 _KILL_ROUNDS = 1000
 
@@ -40,9 +42,10 @@ def list_containers(root: str) -> list[str]:
     """The ids of all containers whose state is below `root`, half-made ones too."""
     try:
         with os.scandir(root) as entries:
-            return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
+            folders = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
+    return sorted(name for name in folders if name != _FILTERS)
 
 
 def _now() -> str:
@@ -125,6 +128,11 @@ class Container:
     def root_folder(self) -> str:
         """The folder of its state."""
         return self._folder.path
+
+    @property
+    def filter_cache(self) -> str:
+        """Where compiled seccomp policies are kept, for all containers of this root."""
+        return f"{self._folder.root}/{_FILTERS}"
 
     @property
     def cgroup(self) -> Manager:

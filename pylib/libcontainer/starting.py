@@ -35,29 +35,36 @@ _TARGET = "libcontainer.init.main:main"
 _EXTENSIONS = ("_cffi_backend", "nsenter._nsexec")
 
 
-def _compiled_filter(config: Config) -> tuple[tuple[bytes, int] | None, bool]:
+def _compiled_filter(container: Container) -> tuple[tuple[bytes, int] | None, bool]:
+    config = container.config
     if config.seccomp is None:
         return None, False
     from libcontainer.seccomp import compile
 
-    program = compile(config.seccomp)
+    program = compile(config.seccomp, cache_dir=container.filter_cache)
     return (program.code, program.flags), program.has_listener
+
+
+def _travelling(config: Config) -> dict[str, Any]:
+    """What of a configuration the init reads."""
+    plain = config.to_plain(full=True)
+    for name in ("namespaces", "seccomp", "cgroups", "uid_mappings", "gid_mappings", "labels"):
+        plain.pop(name)
+    return plain
 
 
 def init_orders(container: Container, process: Process) -> dict[str, Any]:
     """What the init is told, but for descriptors (see `libcontainer.init.orders.Orders`)."""
     config = container.config
-    program, has_listener = _compiled_filter(config)
-    plain = config.to_plain(full=True)
-    for name in ("namespaces", "seccomp", "cgroups", "uid_mappings", "gid_mappings", "labels"):
-        plain.pop(name)
+    program, has_listener = _compiled_filter(container)
     namespaces = config.namespaces
     states = {status: container.oci_state(status, 0) for status in ("creating", "created")}
     return {
         "type": "standard" if process.init else "setns",
         "id": container.id,
-        "config": plain,
-        "process": process.config.to_plain(full=True),
+        # A fork has them; to another process they travel as plain data.
+        "config": config if process.forked else _travelling(config),
+        "process": process.config if process.forked else process.config.to_plain(full=True),
         "new_namespaces": [ns.type.value for ns in namespaces if ns.is_new],
         "joined_namespaces": [ns.type.value for ns in namespaces if not ns.is_new],
         "in_userns": namespaces.contains(NamespaceType.NEWUSER),

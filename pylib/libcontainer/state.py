@@ -100,6 +100,7 @@ class StateFolder:
         self.path = f"{root}/{id}"
         self.fifo = f"{self.path}/{_FIFO}"
         self._lock = -1
+        self._encoded_config: tuple[Config, str] | None = None
 
     def make(self) -> None:
         """Make it, locked. Raises ContainerError where there is a container of this id."""
@@ -160,12 +161,20 @@ class StateFolder:
         path = f"{self.path}/{_STATE_FILE}"
         fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            data = plainjson.dumps(state.to_plain()).encode()
+            data = self._encoded(state)
             while data:
                 data = data[os.write(fd, data) :]
         finally:
             os.close(fd)
         os.rename(f"{path}.new", path)
+
+    def _encoded(self, state: State) -> bytes:
+        """state.json. The configuration, which is most of it, seldom changes between two."""
+        config = state.config
+        if self._encoded_config is None or self._encoded_config[0] is not config:
+            self._encoded_config = config, plainjson.dumps(config.to_plain())
+        rest = plainjson.dumps(state.to_plain(besides=("config",)))
+        return f'{rest[:-1]},"config":{self._encoded_config[1]}}}'.encode()
 
     def load(self) -> State | None:
         """What state.json says; None where its runtime was killed before there was one.

@@ -38,6 +38,9 @@ class Difference:
     cases: str = ANYWHERE
     shown_by: str = "default"
 
+    def __str__(self) -> str:
+        return f"{self.runtime}-{self.topic}-{self.shown_by}"
+
     def explains(self, runtime: str, case: str, topic: str, line: str) -> bool:
         return (
             runtime == self.runtime

@@ -141,7 +141,7 @@ def new_id() -> str:
 
 
 def cgroups(identity: str) -> list[Path]:
-    """The control groups whose path has the container's id, in every hierarchy; inner ones first."""
+    """The control groups whose path has the container's id, in all hierarchies; inner ones first."""
     found = Path("/sys/fs/cgroup").glob(f"**/*{identity}*/")
     return sorted(found, key=lambda path: len(path.parts), reverse=True)
 

@@ -8,7 +8,6 @@ name) is replaced by a word, and nothing else.
 from __future__ import annotations
 
 import functools
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -107,9 +106,9 @@ def _mount(row: list[str], places: Mapping[str, str]) -> str:
     peers = " ".join(re.sub(r":\d+", "", field) for field in row[6:end])
     parent = places.get(row[1], "outside")
     kind, source, options = row[end + 1 : end + 4]
-    return f"{row[4]} on {parent}: {row[3]} of {kind} {source} ({row[5]}; {options}) {peers}".strip()
-
-
+    return (
+        f"{row[4]} on {parent}: {row[3]} of {kind} {source} ({row[5]}; {options}) {peers}".strip()
+    )
 
 
 def _status(lines: list[str]) -> list[str]:
@@ -129,7 +128,7 @@ def _namespace(kind: str, link: str) -> str:
 
 @functools.cache
 def _own_namespaces() -> dict[str, str]:
-    return {kind.name: os.readlink(kind) for kind in Path("/proc/self/ns").iterdir()}
+    return {kind.name: str(kind.readlink()) for kind in Path("/proc/self/ns").iterdir()}
 
 
 def _descriptors(lines: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import rootless
 from needs import needs
 
-from interop import oci_bundles, runtimes, seen
+from interop import oci_bundles, orphans, runtimes, seen
 from interop.cases import Case
 from interop.runtimes import Runtime
 
@@ -37,6 +37,7 @@ class Workshop:
         self._holder = holder
         self._pristine = self._listing()
         self._outside = folder / "outside"
+        self._make_outside()
         self._user_states = folder / "user"
         self._user_states.mkdir()
         os.chown(self._user_states, rootless.UID, rootless.UID)
@@ -53,7 +54,7 @@ class Workshop:
         runtime = self.runtime(name, rootless=case.rootless)
         identity = runtimes.new_id()
         self._make_outside()
-        bundle = self._bundle(case, identity)
+        bundle = self.bundle(case, identity)
         try:
             done = runtime(
                 *("run", "--bundle", bundle, *case.options, identity),
@@ -64,6 +65,7 @@ class Workshop:
         finally:
             runtime.forget(identity)
             left = self._restore()
+            orphans.reap()
         found = seen.topics(done.stdout, {identity: "ID"})
         if not found:
             found["stdout"] = done.stdout.replace(identity, "ID").splitlines()
@@ -90,10 +92,9 @@ class Workshop:
             (self._outside / name).write_text(text)
             (self._outside / name).chmod(0o755)
 
-    def _bundle(self, case: Case, identity: str) -> Path:
-        config = oci_bundles.made(
-            self.root, case.process_args, *case.edits, rootless=case.rootless
-        )
+    def bundle(self, case: Case, identity: str) -> Path:
+        """The case's bundle, for a container of that id."""
+        config = oci_bundles.made(self.root, case.process_args, *case.edits, rootless=case.rootless)
         text = json.dumps(config)
         for word, value in {
             "{outside}": str(self._outside),

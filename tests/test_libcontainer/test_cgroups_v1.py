@@ -16,6 +16,7 @@ from cgrouping import (
     as_user,
     cgroups_of,
     in_child,
+    inside,
     removed,
     sleeper,
     unused_path,
@@ -365,29 +366,29 @@ def progress(child: subprocess.Popen[bytes]) -> int:
 
 
 def test_a_frozen_container_does_nothing_until_it_is_thawed() -> None:
-    with removed(v1_manager()) as manager, sleeper("sh", "-c", "while :; do :; done") as child:
+    with removed(v1_manager()) as manager:
         manager.create()
-        manager.add(child.pid)
-        assert manager.freezer_state() == RUNNING
-        manager.freeze()
-        assert manager.freezer_state() == FROZEN
-        before = progress(child)
-        time.sleep(0.03)
-        assert progress(child) == before
-        manager.thaw()
-        assert manager.freezer_state() == RUNNING
+        with inside(manager, "while :; do :; done") as child:
+            assert manager.freezer_state() == RUNNING
+            manager.freeze()
+            assert manager.freezer_state() == FROZEN
+            before = progress(child)
+            time.sleep(0.03)
+            assert progress(child) == before
+            manager.thaw()
+            assert manager.freezer_state() == RUNNING
 
 
 def test_one_that_forks_without_end_is_frozen() -> None:
     script = "while :; do for i in 1 2 3 4; do /bin/true & done; wait; done"
-    with removed(v1_manager()) as manager, sleeper("sh", "-c", script) as child:
+    with removed(v1_manager()) as manager:
         manager.create()
-        manager.add(child.pid)
-        time.sleep(0.02)
-        for _ in range(5):
-            manager.freeze()
-            assert value(manager, "freezer", "freezer.state") == "FROZEN"
-            manager.thaw()
+        with inside(manager, script) as child:
+            time.sleep(0.02)
+            for _ in range(5):
+                manager.freeze()
+                assert value(manager, "freezer", "freezer.state") == "FROZEN"
+                manager.thaw()
 
 
 def test_a_frozen_cgroup_above_is_not_its_own_state() -> None:
@@ -427,16 +428,16 @@ def test_another_signal_leaves_it_frozen() -> None:
 
 def test_none_gets_away_by_forking() -> None:
     script = "while :; do sleep 1000 & sleep 0.001; done"
-    with removed(v1_manager()) as manager, sleeper("sh", "-c", script) as child:
+    with removed(v1_manager()) as manager:
         manager.create()
-        manager.add(child.pid)
-        time.sleep(0.05)
-        manager.kill(signal.SIGTERM)
-        child.wait(5)
-        deadline = time.monotonic() + 5
-        while manager.pids() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        assert manager.pids() == []
+        with inside(manager, script) as child:
+            time.sleep(0.05)
+            manager.kill(signal.SIGTERM)
+            child.wait(5)
+            deadline = time.monotonic() + 5
+            while manager.pids() and time.monotonic() < deadline:
+                time.sleep(0.005)
+            assert manager.pids() == []
 
 
 # ---- without privileges
@@ -520,12 +521,12 @@ def test_it_ends_with_its_cgroup() -> None:
 
 
 def test_what_it_uses_is_told() -> None:
-    with removed(v1_manager()) as manager, sleeper("sh", "-c", "while :; do :; done") as child:
+    with removed(v1_manager()) as manager:
         manager.create()
         manager.set(NOTHING.replace(pids_limit=9, memory=64 * MIB, cpu_quota=50000))
-        manager.add(child.pid)
-        time.sleep(0.05)
-        stats = manager.stats()
+        with inside(manager, "while :; do :; done") as child:
+            time.sleep(0.05)
+            stats = manager.stats()
     assert stats["pids"] == {"current": 1, "limit": 9}
     assert stats["cpu"]["usage"]["total"] > 0
     assert len(stats["cpu"]["usage"]["percpu"]) == os.cpu_count()

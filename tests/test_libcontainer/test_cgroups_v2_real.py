@@ -20,6 +20,7 @@ from cgrouping import (
     as_user,
     cgroups_of,
     in_child,
+    inside,
     removed,
     sleeper,
     unused_path,
@@ -222,18 +223,18 @@ def progress(child: subprocess.Popen[bytes]) -> int:
 
 
 def test_a_frozen_container_does_nothing_until_it_is_thawed() -> None:
-    with removed(v2_manager()) as manager, sleeper("sh", "-c", "while :; do :; done") as child:
+    with removed(v2_manager()) as manager:
         assert manager.freezer_state() == UNDEFINED
         manager.create()
-        manager.add(child.pid)
-        assert manager.freezer_state() == RUNNING
-        manager.freeze()
-        assert manager.freezer_state() == FROZEN
-        before = progress(child)
-        time.sleep(0.03)
-        assert progress(child) == before
-        manager.thaw()
-        assert manager.freezer_state() == RUNNING
+        with inside(manager, "while :; do :; done") as child:
+            assert manager.freezer_state() == RUNNING
+            manager.freeze()
+            assert manager.freezer_state() == FROZEN
+            before = progress(child)
+            time.sleep(0.03)
+            assert progress(child) == before
+            manager.thaw()
+            assert manager.freezer_state() == RUNNING
 
 
 def test_nobody_at_all_is_frozen() -> None:
@@ -247,29 +248,29 @@ def test_one_that_does_not_freeze_in_time_is_let_go_on(monkeypatch: pytest.Monke
     """So many that compute cannot all have stopped when they have just been told."""
     monkeypatch.setattr("libcontainer.cgroups.files.LONGEST_WAIT", 0)
     script = "for i in $(seq 20); do while :; do :; done & done; wait"
-    with removed(v2_manager()) as manager, sleeper("sh", "-c", script) as child:
+    with removed(v2_manager()) as manager:
         manager.create()
-        manager.add(child.pid)
-        while len(manager.pids()) < 20:
-            time.sleep(0.001)
-        with pytest.raises(Failure, match=r"cgroup\.events: frozen 1: a process does not stop"):
-            manager.freeze()
-        assert manager.freezer_state() == RUNNING
-        monkeypatch.undo()
+        with inside(manager, script) as child:
+            while len(manager.pids()) < 20:
+                time.sleep(0.001)
+            with pytest.raises(Failure, match=r"cgroup\.events: frozen 1: a process does not stop"):
+                manager.freeze()
+            assert manager.freezer_state() == RUNNING
+            monkeypatch.undo()
 
 
 def test_all_are_killed_at_once_frozen_or_not() -> None:
     script = "while :; do sleep 1000 & sleep 0.001; done"
     for frozen in (False, True):
-        with removed(v2_manager()) as manager, sleeper("sh", "-c", script) as child:
+        with removed(v2_manager()) as manager:
             manager.create()
-            manager.add(child.pid)
-            time.sleep(0.02)
-            if frozen:
-                manager.freeze()
-            manager.kill(signal.SIGKILL)
-            assert child.wait(5) == -signal.SIGKILL
-            manager.destroy()
+            with inside(manager, script) as child:
+                time.sleep(0.02)
+                if frozen:
+                    manager.freeze()
+                manager.kill(signal.SIGKILL)
+                assert child.wait(5) == -signal.SIGKILL
+                manager.destroy()
 
 
 def test_another_signal_is_sent_to_each() -> None:
@@ -412,13 +413,13 @@ def test_not_enough_memory_is_told() -> None:
 
 
 def test_what_it_uses_is_told() -> None:
-    with removed(v2_manager()) as manager, sleeper("sh", "-c", "while :; do :; done") as child:
+    with removed(v2_manager()) as manager:
         manager.create()
         if "pids" in controllers():
             manager.set(NOTHING.replace(pids_limit=9, memory=64 * MIB))
-        manager.add(child.pid)
-        time.sleep(0.05)
-        stats = manager.stats()
+        with inside(manager, "while :; do :; done") as child:
+            time.sleep(0.05)
+            stats = manager.stats()
     assert stats["cpu"]["usage"]["total"] > 0
     assert stats["cpu"]["usage"]["user"] + stats["cpu"]["usage"]["kernel"] > 0
     if "pids" in controllers():

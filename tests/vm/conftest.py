@@ -4,8 +4,26 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 collect_ignore_glob = [] if "VM_GUEST" in os.environ else ["*"]
 sys.path.insert(0, str(Path(__file__).parent))
+
+_SECONDS = 100  # an emulated machine is slow; a test that hangs must not take the others with it
+
+
+@pytest.fixture(autouse=True)
+def no_test_hangs() -> Iterator[None]:
+    def fail(*_: object) -> None:
+        raise TimeoutError(f"the test took over {_SECONDS} seconds")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import session
+from session import CGROUPS, UID, Done
+
 from interop.oci_bundles import Config, Edit, made, shell, write_bundle
 from needs import needs
-from session import CGROUPS, UID, Done
 
 ALIVE = shell("while :; do sleep 0.2; done")
 

@@ -121,9 +121,7 @@ def _tree(top: Path, leave_out: Container[str]) -> Iterator[Path]:
 def _libraries(files: Iterable[Path]) -> set[str]:
     """What the programs and extension modules among the files load, and the loader."""
     cache = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
-    loaded = {
-        name: path for name, path in re.findall(r"(\S+) \(libc6,x86-64.* => (\S+)", cache.stdout)
-    }
+    loaded = dict(re.findall(r"(\S+) \(libc6,x86-64.* => (\S+)", cache.stdout))
     absent = [name for name in LOADED if name not in loaded]
     if absent:
         raise Missing(

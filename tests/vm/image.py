@@ -8,7 +8,6 @@ each run, in a tenth of a second.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import tarfile
@@ -62,8 +61,11 @@ def _make(files: Files, image: Path) -> None:
         tree, unfinished = Path(scratch, "tree"), Path(scratch, "image")
         size = _stage(files, tree) * 5 // 4 + FREE
         subprocess.run(
-            [mke2fs, "-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0"]
-            + ["-d", tree, unfinished, f"{size >> 10}k"],
+            [
+                *(mke2fs, "-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0"),
+                *("-d", tree, unfinished, f"{size >> 10}k"),
+            ],
+            stdout=subprocess.DEVNULL,
             check=True,
         )
         unfinished.rename(image)
@@ -94,4 +96,4 @@ def _link_applets(tree: Path) -> None:
     names = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
     for name in names.stdout.split():
         if not (tree / "usr/bin" / name).exists():
-            os.symlink("busybox", tree / "usr/bin" / name)
+            (tree / "usr/bin" / name).symlink_to("busybox")

@@ -97,7 +97,7 @@ def _cpus() -> int:
 
 
 def _disks(*files: Path) -> list[str]:
-    """Namespaces of one NVMe controller, which keeps their order; what is written is thrown away."""
+    """Namespaces of one NVMe controller, which keep their order. The files are never written."""
     words = ["-device", "nvme,id=disks,serial=disks"]
     for number, path in enumerate(files, 1):
         words += ["-drive", f"if=none,id=disk{number},file={path},format=raw,snapshot=on"]

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 import session
 from containers import Box, Runtime, in_cgroup, resources, running, runtime
-from interop.oci_bundles import Config, made, make_root, scratch_folder, shell, write_bundle
-from needs import needs
 from session import CGROUPS, UID
 
+from interop.oci_bundles import Config, made, make_root, scratch_folder, shell, write_bundle
+from launching import read_line
+from needs import needs
+
 MIB = 1 << 20
-DISK = os.stat("/dev/nvme0n1").st_rdev
+DISK = Path("/dev/nvme0n1").stat().st_rdev
 DEVICE = {"major": os.major(DISK), "minor": os.minor(DISK)}
 NAME = f"{os.major(DISK)}:{os.minor(DISK)}"
 
@@ -232,9 +234,7 @@ def test_a_node_may_not_be_made_where_that_is_denied(each: Runtime, folder: Path
         {"allow": True, "type": "b", "major": 7, "minor": 1, "access": "m"},
     ]
     with running(each, folder, _may_make_nodes, resources({"devices": rules})) as box:
-        said = box.exec(
-            "mknod /dev/a b 7 0 2>&1; mknod /dev/b b 7 1 2>&1 && echo made"
-        )
+        said = box.exec("mknod /dev/a b 7 0 2>&1; mknod /dev/b b 7 1 2>&1 && echo made")
     assert said == ""
 
 
@@ -331,7 +331,7 @@ def test_memory_that_runs_out_is_an_event(each: Runtime, folder: Path) -> None:
             done = each.run("exec", box.id, *shell("head -c 64M /dev/zero | tail -c 64M"))
             assert done.returncode != 0
             assert events.stdout is not None
-            event = json.loads(events.stdout.readline())
+            event = json.loads(read_line(events.stdout.fileno()))
             assert (event["type"], event["id"]) == ("oom", box.id)
         finally:
             events.terminate()
@@ -358,7 +358,7 @@ def test_a_score_for_the_oom_killer_can_be_negative(each: Runtime, folder: Path)
 
 
 def test_limits_of_a_process_can_be_raised(each: Runtime, folder: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = {"type": "RLIMIT_NOFILE", "soft": hard * 2 - 1, "hard": hard * 2}
     with running(each, folder, lambda c: c["process"].update(rlimits=[limit])) as box:
         assert box.exec("ulimit -Sn; ulimit -Hn").split() == [str(hard * 2 - 1), str(hard * 2)]
@@ -383,9 +383,8 @@ def test_a_cgroup_is_delegated_to_the_root_of_a_user_namespace(each: Runtime, fo
         assert owned == set(Path("/sys/kernel/cgroup/delegate").read_text().split()) & {
             path.name for path in box.cgroup.iterdir()
         }
-        said = box.exec(
-            "cd /sys/fs/cgroup && mkdir below && echo $$ >below/cgroup.procs && cat /proc/self/cgroup"
-        )
+        move = "cd /sys/fs/cgroup && mkdir below && echo $$ >below/cgroup.procs"
+        said = box.exec(f"{move} && cat /proc/self/cgroup")
         assert said == "0::/below\n"
 
 

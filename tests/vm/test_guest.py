@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 import session
-from launching import SECONDS, message, reporting
 from session import CGROUPS, DELEGATED, UID, cgroup, opened
 
+from launching import SECONDS, message, reporting
 from nsenter.errors import BootstrapError
 from nsenter.launch import Program, launch
 

@@ -45,7 +45,8 @@ def become(process: ProcessConfig, caps: Capabilities | None) -> None:
         capabilities.apply(
             capabilities.mask_of(caps.effective),
             capabilities.mask_of(caps.permitted),
-            capabilities.mask_of(caps.ambient),
+            # capabilities(7): only what is inheritable, too, can be ambient.
+            capabilities.mask_of(caps.ambient) & capabilities.mask_of(caps.inheritable),
         )
 
 

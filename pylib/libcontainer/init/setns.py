@@ -20,7 +20,8 @@ def run(channel: int, orders: Orders) -> NoReturn:
     """Never returns: what fails is raised, and reaches the caller until the program runs."""
     if not orders.config.no_new_keyring:
         # The container's own, if it has one; the init has made it.
-        keys.join_session_keyring(orders.id)
+        label = orders.process.process_label or orders.config.process_label
+        keys.join_session_keyring(orders.id, in_userns=orders.in_userns, label=label)
     if orders.process.terminal:
         console = Console(orders.process)
         console.hand_over(orders.console_fd)

@@ -41,7 +41,8 @@ class _Init:
     def run(self) -> NoReturn:
         orders, config = self._orders, self._config
         if not config.no_new_keyring:
-            keys.join_session_keyring(orders.id)
+            label = orders.process.process_label or config.process_label
+            keys.join_session_keyring(orders.id, in_userns=orders.in_userns, label=label)
         if "NEWNET" in orders.new_namespaces:
             network.bring_loopback_up()
         self._rootfs.prepare(self._join_cgroup, self._hooks_of_the_root)

@@ -52,18 +52,19 @@ class _Image:
                 self.missed.append(name)
             return None
         loader: Any = self
+        # Not "has a location": the import system would work out where a .pyc of it would be.
         spec = spec_from_loader(name, loader, origin=entry[0], is_package=entry[3])
-        if spec is not None:
-            spec.has_location = True
-            if entry[3]:
-                spec.submodule_search_locations = [os.path.dirname(entry[0])]
+        if spec is not None and entry[3]:
+            spec.submodule_search_locations = [os.path.dirname(entry[0])]
         return spec
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(marshal.loads(self.code(module.__name__)), module.__dict__)
+        name = module.__name__
+        module.__file__ = self.index[name][0]
+        exec(marshal.loads(self.code(name)), module.__dict__)
 
     def code(self, name: str) -> bytes:
         """The marshalled code of a module."""

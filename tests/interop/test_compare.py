@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same bundle given to pyrunc, runc and crun makes the same container.
+
+`cases` has the bundles, `seen` what is looked at, `known` the differences that there are.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from interop import differences, orphans, runtimes
+from interop.cases import CASES, Case
+from interop.known import KNOWN
+from interop.runtimes import CONTROL, CRUN, OTHERS, PYRUNC
+from interop.seen import Topics
+from interop.workshop import workshop
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="most of these containers are root's")
+
+Run = Callable[[str, Case], Topics]
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """Runs a case by a runtime, once."""
+    with orphans.adopted(), workshop() as place:
+        by_name = {case.name: case for case in CASES}
+        cached = functools.cache(lambda runtime, name: place.run(runtime, by_name[name]))
+        yield lambda runtime, case: cached(runtime, case.name)
+
+
+@pytest.fixture(autouse=True)
+def first_the_control(run: Run) -> None:
+    """The module's own processes are there before a test counts processes."""
+
+
+def pairs() -> Iterator[object]:
+    for case in CASES:
+        for other in OTHERS:
+            if other not in case.but:
+                yield pytest.param(other, case, id=f"{case.name}-{other}")
+
+
+@pytest.mark.parametrize(("other", "case"), [*pairs()])
+def test_a_container_is_what_runc_makes_of_it(other: str, case: Case, run: Run) -> None:
+    control, theirs = run(CONTROL, case), run(other, case)
+    found = list(differences.between(control, theirs))
+    left = differences.unexplained(other, case.name, found, KNOWN)
+    said = "\n".join(["", *left, f"{CONTROL}: {control['error']}", f"{other}: {theirs['error']}"])
+    assert not left, said
+
+
+@pytest.mark.parametrize("runtime", [CONTROL, PYRUNC])
+@pytest.mark.parametrize("case", [case for case in CASES if case.says], ids=lambda case: case.name)
+def test_an_error_names_what_went_wrong(runtime: str, case: Case, run: Run) -> None:
+    message = " ".join(run(runtime, case)["error"]).lower()
+    for words in case.says:
+        assert words.lower() in message
+
+
+@pytest.mark.parametrize("known", KNOWN, ids=str)
+def test_a_known_difference_is_still_there(known: differences.Difference, run: Run) -> None:
+    case = next(case for case in CASES if case.name == known.shown_by)
+    found = differences.between(run(CONTROL, case), run(known.runtime, case))
+    assert any(known.explains(known.runtime, case.name, *row) for row in found), known.reason
+
+
+def test_the_control_makes_what_the_cases_are_about(run: Run) -> None:
+    """Else two runtimes that do nothing would be alike."""
+    by_name = {case.name: run(CONTROL, case) for case in CASES[:6]}
+    assert by_name["default"]["end"] == []
+    assert by_name["default"]["hostname"] == ["runc"]
+    assert "PATH=/bin" in by_name["env"]["environment"]
+    assert len(by_name["default"]["mountinfo"]) > 10
+    assert CRUN in OTHERS
+
+
+@pytest.mark.parametrize("name", [CONTROL, *OTHERS])
+def test_a_run_leaves_no_process_to_anybody_not_even_an_ended_one(name: str) -> None:
+    case = Case("ends", args=["/bin/true"])
+    with orphans.adopted(), workshop() as place:
+        bundle = place.bundle(case, runtimes.new_id())
+        place.runtime(name).must("run", "--bundle", bundle, runtimes.new_id())
+        assert orphans.reap() == []
