@@ -7,13 +7,19 @@ PIP    := $(VENV)/bin/pip --disable-pip-version-check --quiet
 
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
-.PHONY: run test bench lint fuzz check-c clean
+.PHONY: run test test-vm bench lint fuzz check-c clean
 
 run: $(VENV)/.built
 	$(VENV)/bin/python -m nsenter run
 
 test: $(VENV)/.built $(VENV)/.test-tools
 	$(VENV)/bin/python -m pytest
+
+# On Debian's kernel in an emulated machine: cgroup v2 alone with every controller, and every
+# capability. VM_TESTS are pytest's arguments; VM_SHELL=1 gives a shell there instead.
+test-vm: $(VENV)/.built $(VENV)/.test-tools
+	.ci/install-packages vm
+	$(VENV)/bin/python tests/vm/run.py $(VM_TESTS)
 
 bench: $(VENV)/.built $(VENV)/.test-tools
 	.ci/install-packages bench

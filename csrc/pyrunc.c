@@ -6,7 +6,7 @@
  *  - By a read-only mount of the interpreter that nobody else has, or a sealed copy of it: a
  *    container that gets at its init through /proc/self/exe cannot write to it (CVE-2019-5736).
  *  - With cgroup v1, the first move of a process into another cgroup waits for a grace period of
- *    the kernel's (8 ms and more); a move that changes nothing starts it, while Python boots.
+ *    the kernel's (8 ms and more); moves that change nothing have it pass while Python boots.
  *
  * Static and without libc, as nsinit is. Beside it is the interpreter, `python3`.
  */
@@ -26,6 +26,10 @@
 #ifndef NSX_SITE
 #define NSX_SITE "lib/python3/site-packages" /* from where this program is installed */
 #endif
+
+/* How long the interpreter takes to come to the move that counts, and more. */
+#define STAY_TIMES  8
+#define STAY_NAP_NS 4000000
 
 #define START	   "/libcontainer/pyrunc/start.py"
 #define FLAG_COUNT 6
@@ -138,8 +142,8 @@ static bool procs_path(struct span line, struct text *out)
 	return !out->cut;
 }
 
-/* Move this process to where it is. */
-static void stay(void)
+/* Of the first hierarchy of v1 that is where it usually is; -1: there is none. */
+static int open_own_procs(void)
 {
 	char table[PATH_MAX];
 	char buf[PATH_MAX];
@@ -154,11 +158,25 @@ static void stay(void)
 		if (!procs_path(line, &path))
 			continue;
 		fd = sys_open(text_end(&path), O_WRONLY);
-		if (fd >= 0) {
-			sys_write((int)fd, "0", 1);
-			return;
-		}
+		if (fd >= 0)
+			return (int)fd;
 	}
+	return -1;
+}
+
+/* Move this process to where it is, for as long as it may matter. It holds nothing of the
+ * caller's: who reads its output waits for us no longer than for the command. */
+static void stay(void)
+{
+	const struct timespec nap = { .tv_nsec = STAY_NAP_NS };
+	int fd = open_own_procs();
+
+	if (fd < 0 || SYS3(SYS_dup3, fd, 0, O_CLOEXEC) < 0)
+		return;
+	sys_close_range(1, ~0U, 0);
+	SYS1(SYS_chdir, "/");
+	for (int i = 0; i < STAY_TIMES && sys_write(0, "0", 1) == 1; i++)
+		SYS2(SYS_nanosleep, &nap, 0);
 }
 
 /* In a process that nobody waits for: it is its grandparent's, that is init's, to reap. */

@@ -523,7 +523,7 @@ def _hooks() -> Iterator[Case]:
         edits = (log, every_hook(mark), fails, hook(kind, mark(kind)))
         # The container runs beside a poststart hook, and is stopped at any point of it.
         still = (drop("hooks.startContainer"),) if kind == "poststart" else ()
-        args = shell("sleep 9" if still else "echo ran")
+        args = shell("sleep 2" if still else "echo ran")
         yield Case(f"hook-fails-{kind}", (*edits, *still), args=args)
     for kind in ("createRuntime", "poststop"):
         edits = (log, hook(kind, "exec sleep 9", timeout=1))

@@ -9,6 +9,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 
 import pytest
 from needs import needs
+
+from interop import orphans
 
 TIMEOUT = 30.0  # seconds; for what takes milliseconds
 
@@ -141,9 +144,22 @@ def new_id() -> str:
 
 
 def cgroups(identity: str) -> list[Path]:
-    """The control groups whose path has the container's id, in all hierarchies; inner ones first."""
-    found = Path("/sys/fs/cgroup").glob(f"**/*{identity}*/")
+    """The control groups of a container, in all hierarchies; inner ones first."""
+    found = Path("/sys/fs/cgroup").glob(f"**/*{identity}*/**/")
     return sorted(found, key=lambda path: len(path.parts), reverse=True)
+
+
+def remove_cgroups(name: str) -> None:
+    """Remove cgroups that only led to others, when their last process has been reaped."""
+    deadline = time.monotonic() + TIMEOUT
+    for folder in cgroups(name):
+        while folder.exists():
+            try:
+                folder.rmdir()
+            except OSError:
+                orphans.reap()
+                assert time.monotonic() < deadline, f"{folder} is in use"
+                time.sleep(0.01)
 
 
 def path_of(name: str) -> Path:

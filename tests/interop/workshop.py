@@ -47,7 +47,7 @@ class Workshop:
         if not rootless:
             return runtimes.runtime(name, self.folder / "states")
         found = runtimes.runtime(name, self._user_states)
-        return found.started_by(*_as_user())
+        return found.started_by(*as_user())
 
     def run(self, name: str, case: Case) -> seen.Topics:
         """What a container of the case sees, how it ended, and what it left."""
@@ -136,7 +136,7 @@ class Workshop:
         return [" ".join(row) for row in made]
 
 
-def _as_user() -> tuple[str, ...]:
+def as_user() -> tuple[str, ...]:
     """A way to start a command as an ordinary user with subordinate ids."""
     needs("newuidmap", package="uidmap")
     unshare = needs("unshare", package="util-linux")

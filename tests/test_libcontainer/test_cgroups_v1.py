@@ -383,7 +383,7 @@ def test_one_that_forks_without_end_is_frozen() -> None:
     script = "while :; do for i in 1 2 3 4; do /bin/true & done; wait; done"
     with removed(v1_manager()) as manager:
         manager.create()
-        with inside(manager, script) as child:
+        with inside(manager, script):
             time.sleep(0.02)
             for _ in range(5):
                 manager.freeze()
@@ -524,7 +524,7 @@ def test_what_it_uses_is_told() -> None:
     with removed(v1_manager()) as manager:
         manager.create()
         manager.set(NOTHING.replace(pids_limit=9, memory=64 * MIB, cpu_quota=50000))
-        with inside(manager, "while :; do :; done") as child:
+        with inside(manager, "while :; do :; done"):
             time.sleep(0.05)
             stats = manager.stats()
     assert stats["pids"] == {"current": 1, "limit": 9}

@@ -6,6 +6,7 @@ NVMe and ext4 are built into it, so it needs no initramfs; modules are loaded wh
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -62,8 +63,11 @@ def _fetch(cache: Path) -> Kernel:
 
 def _real_package() -> str:
     """The package that the one which only names the newest depends on."""
-    said = _run("apt-cache", "depends", "--important", PACKAGE)
-    found = re.search(r"Depends: (linux-image-\S+)", said)
+    pattern, argv = r"Depends: (linux-image-\S+)", ("apt-cache", "depends", "--important", PACKAGE)
+    found = re.search(pattern, _run(*argv))
+    if found is None and os.geteuid() == 0:
+        _run("apt-get", "update", "-qq")
+        found = re.search(pattern, _run(*argv))
     if found is None:
         raise NoKernel(f"apt-cache knows no {PACKAGE}; try: apt-get update")
     return found[1]

@@ -28,7 +28,8 @@ import kernel
 from contents import ROOT, Missing
 
 CACHE = ROOT / "build" / "vm"
-DEFAULT_TESTS = ("tests/vm",)
+# The machine is younger than the clocks of "clocks-behind" would be.
+DEFAULT_TESTS = ("tests/vm", "tests/test_nsenter/test_launch.py", "-k", "not clocks-behind")
 MEMORY = "1536M"
 CANNOT_RUN = 125
 SHELL = bool(os.environ.get("VM_SHELL"))

@@ -4,6 +4,7 @@
 It says where modules are, and goes on with libcontainer.pyrunc.main.
 """
 
+import gc
 import sys
 
 
@@ -17,12 +18,17 @@ def _find_modules() -> None:
 
 
 def _start() -> None:
+    # What is made while modules are imported stays; looking through it again and again takes as
+    # long as a module or ten.
+    gc.disable()
     _find_modules()
     from libcontainer.pyrunc import image
 
-    image.install()
+    image.install(sys.argv[1:])
     from libcontainer.pyrunc.main import main
 
+    gc.enable()
+    gc.freeze()
     main(image.save)
 
 
