@@ -33,13 +33,12 @@ from pathlib import Path
 from typing import Any
 
 from links import KEPT
-from reference import KIND_FLAGS
-
 from nsenter.bootstrap import BootstrapData, TimeOffset, bootstrap_data
 from nsenter.errors import BootstrapError
 from nsenter.idmap import IDMap
 from nsenter.launch import Program, PythonInit, launch, nsinit_path
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType
+from reference import KIND_FLAGS
 
 ROOT = Path(__file__).resolve().parent.parent
 AT_ONCE = 1.0  # seconds: what the issue allows for an error to come, and for all to be gone

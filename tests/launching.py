@@ -20,7 +20,6 @@ from typing import Any
 
 import inside
 import rootless
-
 from nsenter import idmap
 from nsenter.bootstrap import BootstrapData, TimeOffset, bootstrap_data
 from nsenter.errors import BootstrapError

@@ -12,13 +12,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import reference
 from hypothesis import strategies as st
-from reference import ATTRIBUTE, HEADER, ID_MAX, KIND_FLAGS, NEWTIME, NEWUSER, Fields
 
+import reference
 from nsenter.bootstrap import Attribute, BootstrapData, TimeOffset
 from nsenter.idmap import IDMap
 from nsenter.namespaces import Namespace, NamespaceType
+from reference import ATTRIBUTE, HEADER, ID_MAX, KIND_FLAGS, NEWTIME, NEWUSER, Fields
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 

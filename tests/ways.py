@@ -30,7 +30,6 @@ import launching
 import rootless
 from launching import SECONDS, message
 from links import KEPT
-
 from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError
 from nsenter.launch import Program, launch

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import rootless
-
 from interop import seen
 from interop.oci_bundles import Config, Edit, shell
 

@@ -26,14 +26,23 @@ def adopted() -> Iterator[None]:
 
     Those that have not are killed.
     """
-    before = _children()
     system.prctl("PR_SET_CHILD_SUBREAPER", _SET_CHILD_SUBREAPER, 1)
+    try:
+        with settled():
+            yield
+    finally:
+        system.prctl("PR_SET_CHILD_SUBREAPER", _SET_CHILD_SUBREAPER, 0)
+
+
+@contextlib.contextmanager
+def settled() -> Iterator[None]:
+    """What starts within has ended after, however late, and is reaped. See `adopted`."""
+    before = _children()
     try:
         yield
     finally:
         left = _wait_for_the_end(before)
         _kill(left)
-        system.prctl("PR_SET_CHILD_SUBREAPER", _SET_CHILD_SUBREAPER, 0)
     assert not left, f"processes left behind: {sorted(left.values())}"
 
 

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from needs import needs
-
 from interop import runtimes
 from interop.runtimes import Done
+from needs import needs
 
 TIMEOUT = 60.0  # seconds; for what takes a fraction of one
 
@@ -70,14 +69,19 @@ class Podman:
         for name, text in {"containers.conf": _CONTAINERS, "storage.conf": _STORAGE}.items():
             (self.folder / name).write_text(text.format(folder=self.folder))
 
-    def __call__(self, *words: str | Path, pass_fds: tuple[int, ...] = ()) -> Done:
-        """Run one of its commands to the end."""
+    def __call__(self, *words: str | Path, descriptors: str = "") -> Done:
+        """Run one of its commands to the end.
+
+        `descriptors`: redirections, as a shell has them, of descriptors above 2.
+        """
         options = [
             *("--runtime", self.runtime, "--cgroup-manager", "cgroupfs", "--log-level", "error"),
             *("--root", self.folder / "root", "--runroot", self.folder / "runroot"),
             *("--tmpdir", self.folder / "tmp", "--storage-driver", "vfs"),
         ]
-        argv = [*self.before, needs("podman", package="podman"), *options, *words]
+        podman = needs("podman", package="podman")
+        opened = ("/bin/sh", "-c", f'exec "$@" {descriptors}', "sh") if descriptors else ()
+        argv = [*opened, *self.before, podman, *options, *words]
         done = subprocess.run(
             [str(word) for word in argv],
             stdin=subprocess.DEVNULL,
@@ -85,7 +89,6 @@ class Podman:
             text=True,
             timeout=TIMEOUT,
             check=False,
-            pass_fds=pass_fds,
             env=os.environ | self._environment(),
             cwd=self.folder,
         )
@@ -111,18 +114,14 @@ class Podman:
         parent = () if self.rootless else ("--cgroup-parent", f"/{self.cgroup_parent}")
         return [*network, *parent, *options]
 
-    def run(
-        self, *command: str, options: tuple[str, ...] = (), pass_fds: tuple[int, ...] = ()
-    ) -> Done:
+    def run(self, *command: str, options: tuple[str, ...] = (), descriptors: str = "") -> Done:
         """Run a command in a container to its end."""
         words = self.container_options(("--rm", *options))
-        return self("run", *words, "--rootfs", self.root, *command, pass_fds=pass_fds)
+        return self("run", *words, "--rootfs", self.root, *command, descriptors=descriptors)
 
-    def said(
-        self, *command: str, options: tuple[str, ...] = (), pass_fds: tuple[int, ...] = ()
-    ) -> str:
+    def said(self, *command: str, options: tuple[str, ...] = (), descriptors: str = "") -> str:
         """What a command in a container said, when it ended well."""
-        done = self.run(*command, options=options, pass_fds=pass_fds)
+        done = self.run(*command, options=options, descriptors=descriptors)
         assert done.status == 0, f"{command}: exit {done.status}: {done.stderr}"
         return done.stdout
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from needs import needs
 
 from interop import orphans
+from needs import needs
 
 TIMEOUT = 30.0  # seconds; for what takes milliseconds
 

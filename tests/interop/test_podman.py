@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import rootless
 
+import rootless
 from interop import orphans, runtimes, workshop
 from interop.oci_bundles import make_root, scratch_folder
 from interop.podman import Podman
@@ -59,10 +59,10 @@ def sleeper(podman: Podman) -> str:
 
 
 @pytest.fixture(autouse=True)
-def counted_from_here(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What the module keeps is there before a test's processes are counted; conmons end late."""
-    yield
-    orphans.reap()
+def conmons_have_ended() -> Iterator[None]:
+    """Those of a test's own containers; they end a little after them."""
+    with orphans.settled():
+        yield
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -219,17 +219,10 @@ def test_an_init_of_podmans_is_pid_1(podman: Podman) -> None:
 
 
 def test_descriptors_can_be_kept(podman: Podman) -> None:
-    reader, writer = os.pipe()
-    os.write(writer, b"through a descriptor\n")
-    os.close(writer)
-    os.dup2(reader, 3)
-    try:
-        said = podman.said(
-            "sh", "-c", "cat <&3", options=("--preserve-fds", "1"), pass_fds=(3,)
-        )
-    finally:
-        os.close(reader)
-        os.close(3)
+    file = podman.folder / "kept"
+    file.write_text("through a descriptor\n")
+    options = ("--preserve-fds", "1")
+    said = podman.said("sh", "-c", "cat <&3", options=options, descriptors=f"3<{file}")
     assert said == "through a descriptor\n"
 
 

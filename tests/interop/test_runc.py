@@ -21,10 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import reference
-from needs import needs
-from reference import KIND_FLAGS, NEWTIME, NEWUSER
 
+import reference
 from interop import capture
 from interop.capture import BUSYBOX, ID_RANGES
 from interop.runc_parent import (
@@ -37,6 +35,8 @@ from interop.runc_parent import (
     driven,
     read_state,
 )
+from needs import needs
+from reference import KIND_FLAGS, NEWTIME, NEWUSER
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="runc's stages are driven here as root")
 

@@ -17,15 +17,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import launching
 import pytest
-import takeover_targets
-from launching import SECONDS, message
-from needs import needs
 
+import launching
+import takeover_targets
 from interop import capture
 from interop.capture import BUSYBOX, ID_RANGES
 from interop.runc_parent import NAMESPACE_KINDS, children, read_state
+from launching import SECONDS, message
+from needs import needs
 from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError
 from nsenter.launch import Child, Program, PythonInit, launch

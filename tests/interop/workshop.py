@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import rootless
-from needs import needs
-
 from interop import oci_bundles, orphans, runtimes, seen
 from interop.cases import Case
 from interop.runtimes import Runtime
+from needs import needs
 
 _KEPT = {"bin"}  # of the root: no runtime has any reason to make something there
 

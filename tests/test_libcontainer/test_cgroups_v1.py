@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -496,7 +497,7 @@ def test_not_enough_memory_is_told() -> None:
         with manager.watch_oom() as watch:
             assert not watch.wait(0)
             child = subprocess.Popen(
-                ["python3", "-I", "-S", "-c", f"open('{tasks}', 'w').write('0'); {eat}"]
+                [sys.executable, "-I", "-S", "-c", f"open('{tasks}', 'w').write('0'); {eat}"]
             )
             assert watch.wait(10)
             assert child.wait(10) == -signal.SIGKILL

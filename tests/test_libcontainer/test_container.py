@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from libcontainer.configs import (
     Cgroup,
     Config,
@@ -28,7 +29,6 @@ from libcontainer.errors import ConfigError, ContainerError
 from libcontainer.process import Process
 from libcontainer.state import StateFolder, start_time_of
 from needs import needs
-
 from nsenter import BootstrapError, Namespace
 
 KINDS = ("pid", "network", "ipc", "uts", "mount")

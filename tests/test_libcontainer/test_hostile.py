@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from libcontainer.configs import (
     Cgroup,
     Config,
@@ -23,7 +24,6 @@ from libcontainer.configs import (
 from libcontainer.container import Container
 from libcontainer.process import Process
 from needs import needs
-
 from nsenter import BootstrapError, Namespace
 
 KINDS = ("pid", "network", "ipc", "uts", "mount")

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import libcontainer
 import pytest
+
+import libcontainer
 from full_spec import FULL, IDS, SHORT, changed
 from libcontainer.configs import (
     Capabilities,

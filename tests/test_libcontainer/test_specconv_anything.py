@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from full_spec import FULL, SHORT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from full_spec import FULL, SHORT
 from libcontainer.configs import Config
 from libcontainer.configs.validate import validate
 from libcontainer.errors import ConfigError

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from full_spec import SHORT, changed
 from libcontainer.configs.validate import validate
 from libcontainer.specconv import config_from_spec

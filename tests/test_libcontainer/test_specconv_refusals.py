@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from full_spec import FULL, SHORT, changed
 from libcontainer.errors import ConfigError
 from libcontainer.specconv import config_from_spec, process_from_spec, resources_from_spec

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from full_spec import FULL, SHORT, changed
 from libcontainer.configs import (
     BlockIODevice,

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from needs import needs
 
 PYRUNC = Path(sys.executable).with_name("pyrunc")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from full_spec import IDS, SHORT, changed
 from libcontainer.configs import (
     Config,
@@ -27,7 +28,6 @@ from libcontainer.errors import ConfigError
 from libcontainer.specconv import config_from_spec
 from libcontainer.specconv.example import example
 from needs import needs
-
 from nsenter import idmap
 
 KINDS = ("pid", "network", "ipc", "uts", "mount", "user", "cgroup", "time")

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+
 import reference
 import strategies
-from hypothesis import example, given
-from strategies import KINDS, MEMBERS, to_data, to_fields, to_raw
-
 from nsenter.bootstrap import (
     Attribute,
     BlobError,
@@ -26,6 +25,7 @@ from nsenter.bootstrap import (
 )
 from nsenter.idmap import IDMap
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType
+from strategies import KINDS, MEMBERS, to_data, to_fields, to_raw
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 

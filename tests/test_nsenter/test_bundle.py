@@ -33,12 +33,11 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-import bundles
 import pytest
+
+import bundles
 import pythons
 from bundles import Case, Contents, Facts
-from pythons import Python
-
 from nsenter import interpreter, wire
 from nsenter.bootstrap import BootstrapData
 from nsenter.bundle import Bundle, bundle_for
@@ -47,6 +46,7 @@ from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
 from nsenter.launch import PythonInit, launch
 from nsenter.settings import LaunchAttribute
 from nsenter.spawn import Spawn
+from pythons import Python
 
 PYTHONS = pythons.installed()
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -17,17 +17,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import faults
 import launching
-import pytest
 import ways
 from launching import message
-from ways import FAILING_OF_A_USER, FAILING_OF_ROOT, OF_A_USER, OF_ROOT, Case, both_ways
-
 from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError
 from nsenter.launch import Program, launch
 from nsenter.namespaces import Namespace, NamespaceType
+from ways import FAILING_OF_A_USER, FAILING_OF_ROOT, OF_A_USER, OF_ROOT, Case, both_ways
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import faults
 import pytest
+
+import faults
 from faults import (
     AT_ONCE,
     NEVER,
@@ -42,7 +43,6 @@ from faults import (
     three_stages,
 )
 from interop.runc_parent import RuncParent, StageExits, StubError
-
 from nsenter.bootstrap import BootstrapData, TimeOffset
 from nsenter.idmap import IDMap
 from nsenter.launch import Program, PythonInit, launch, nsinit_path

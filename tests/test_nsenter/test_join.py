@@ -10,11 +10,11 @@ import errno
 import os
 from collections.abc import Iterator
 
+import pytest
+
 import inside
 import launching
-import pytest
 from launching import ALL_BUT_USER, KINDS, SECONDS, SLEEP, Case, Facts, broken, message
-
 from nsenter.bootstrap import bootstrap_data
 from nsenter.errors import BootstrapError
 from nsenter.idmap import IDMap

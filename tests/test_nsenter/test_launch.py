@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import inside
 import launching
-import pytest
 from launching import KINDS, SECONDS, SLEEP, Case, Facts, broken, message, of_each_target, outcome
-
 from nsenter import idmap
 from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import reference
 from faults import AT_ONCE, LaunchedStub, hung_up, kill_children, nothing_left
 from interop.runc_parent import RuncParent
-
 from nsenter import wire
 from nsenter.bootstrap import BootstrapData
 from nsenter.launch import nsinit_path

@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import launching
 import pytest
+
+import launching
 import rootless
 from needs import needs
-
 from nsenter.bootstrap import BootstrapData
 from nsenter.launch import launch
 from nsenter.namespaces import NamespaceType

@@ -17,18 +17,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 import pythons
 import roots
 import takeover_targets
 from needs import needs
-from pythons import CONTAINER_ROOT, Case, Facts, Python, Stage
-from rootless import UID
-
 from nsenter import idmap
 from nsenter.bootstrap import BootstrapData, bootstrap_data
 from nsenter.errors import BootstrapError
 from nsenter.launch import PythonInit, launch
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType
+from pythons import CONTAINER_ROOT, Case, Facts, Python, Stage
+from rootless import UID
 
 AS_ROOT = os.geteuid() == 0
 PYTHONS = pythons.installed()

@@ -63,9 +63,12 @@ class UnifiedManager(Manager):
         """
         own = self._layout.own("")
         beside = own.rpartition("/")[0]
-        if self._cgroup.rootless and not os.access(self._root + beside, os.W_OK):
+        if self._cgroup.rootless and not self._is_ours(beside) and self._is_ours(own):
             return own
         return beside
+
+    def _is_ours(self, path: str) -> bool:
+        return os.access(self._root + path, os.W_OK)
 
     def paths(self) -> dict[str, str]:
         return {"": self._path}
