@@ -5,8 +5,6 @@
  *  - Without site, which takes longer than the rest of a container's start.
  *  - By a read-only mount of the interpreter that nobody else has, or a sealed copy of it: a
  *    container that gets at its init through /proc/self/exe cannot write to it (CVE-2019-5736).
- *  - With cgroup v1, the first move of a process into another cgroup waits for a grace period of
- *    the kernel's (8 ms and more); moves that change nothing have it pass while Python boots.
  *
  * Static and without libc, as nsinit is. Beside it is the interpreter, `python3`.
  */
@@ -27,21 +25,8 @@
 #define NSX_SITE "lib/python3/site-packages" /* from where this program is installed */
 #endif
 
-/* How long the interpreter takes to come to the move that counts, and more. */
-#define STAY_TIMES  8
-#define STAY_NAP_NS 4000000
-
 #define START	   "/libcontainer/pyrunc/start.py"
 #define FLAG_COUNT 6
-
-static bool equal(const char *a, const char *b)
-{
-	while (*a && *a == *b) {
-		a++;
-		b++;
-	}
-	return *a == *b;
-}
 
 static _Noreturn void fail(const char *what, const char *name)
 {
@@ -115,85 +100,6 @@ static void execute(const char *path, char *const *argv, char *const *envp)
 		SYS3(SYS_execve, path, argv, envp);
 }
 
-/* ---- the cgroup ------------------------------------------------------------------------ */
-
-static bool moves_processes(char *const *argv)
-{
-	for (argv++; *argv; argv++)
-		if (equal(*argv, "run") || equal(*argv, "create") || equal(*argv, "exec"))
-			return true;
-	return false;
-}
-
-/* "5:devices:/some/path": where a controller of v1 has us. */
-static bool procs_path(struct span line, struct text *out)
-{
-	struct span number, controller;
-
-	if (!span_next(&line, ':', &number) || !span_next(&line, ':', &controller) ||
-	    !controller.len || line.len < 1)
-		return false;
-	out->len = 0;
-	out->cut = false;
-	text_add(out, "/sys/fs/cgroup/");
-	text_add_span(out, controller);
-	text_add_span(out, line);
-	text_add(out, "/cgroup.procs");
-	return !out->cut;
-}
-
-/* Of the first hierarchy of v1 that is where it usually is; -1: there is none. */
-static int open_own_procs(void)
-{
-	char table[PATH_MAX];
-	char buf[PATH_MAX];
-	struct text path = TEXT_IN(buf);
-	struct span rest = { table, 0 };
-	struct span line;
-	long fd = sys_open("/proc/self/cgroup", O_RDONLY);
-	long n = fd < 0 ? 0 : sys_read((int)fd, table, sizeof(table));
-
-	rest.len = n > 0 ? (size_t)n : 0;
-	while (rest.len && span_next(&rest, '\n', &line)) {
-		if (!procs_path(line, &path))
-			continue;
-		fd = sys_open(text_end(&path), O_WRONLY);
-		if (fd >= 0)
-			return (int)fd;
-	}
-	return -1;
-}
-
-/* Move this process to where it is, for as long as it may matter. It holds nothing of the
- * caller's: who reads its output waits for us no longer than for the command. */
-static void stay(void)
-{
-	const struct timespec nap = { .tv_nsec = STAY_NAP_NS };
-	int fd = open_own_procs();
-
-	if (fd < 0 || SYS3(SYS_dup3, fd, 0, O_CLOEXEC) < 0)
-		return;
-	sys_close_range(1, ~0U, 0);
-	SYS1(SYS_chdir, "/");
-	for (int i = 0; i < STAY_TIMES && sys_write(0, "0", 1) == 1; i++)
-		SYS2(SYS_nanosleep, &nap, 0);
-}
-
-/* In a process that nobody waits for: it is its grandparent's, that is init's, to reap. */
-static void begin_grace_period(void)
-{
-	siginfo_t info;
-	long pid = SYS5(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-
-	if (pid == 0) {
-		if (SYS5(SYS_clone, 0, 0, 0, 0, 0) == 0)
-			stay();
-		sys_exit(0);
-	}
-	if (pid > 0)
-		SYS5(SYS_waitid, P_PID, pid, &info, WEXITED, 0);
-}
-
 /* ---- the start ------------------------------------------------------------------------- */
 
 static bool exists(const char *path)
@@ -248,8 +154,6 @@ int nsinit_main(int argc, char **argv, char **envp)
 	for (int i = 1; i < argc; i++)
 		words[count++] = argv[i];
 	words[count] = NULL;
-	if (moves_processes(argv))
-		begin_grace_period();
 	execute(interpreter, words, envp);
 	fail("cannot execute", interpreter);
 }

@@ -69,6 +69,8 @@ def init_orders(container: Container, process: Process) -> dict[str, Any]:
         "joined_namespaces": [ns.type.value for ns in namespaces if not ns.is_new],
         "in_userns": namespaces.contains(NamespaceType.NEWUSER),
         "unshare_cgroup": False,
+        "is_moved": False,
+        "doors": [],
         "mount_fds": {},
         "cgroup_paths": container.cgroup.paths(),
         "cgroup_mounts": container.cgroup.mounts(),
@@ -128,16 +130,14 @@ def _start(
     orders["fifo_fd"] = fds.add(container._folder.make_fifo())
     try:
         data = container.bootstrap_data(process)
-        cgroup_fd = container.cgroup.fd()
-        if cgroup_fd is None and data.clone_flags & NamespaceType.NEWCGROUP.clone_flag:
-            # Its root is to be the cgroup that the init is moved to; so the init makes it later.
-            data = data.replace(clone_flags=data.clone_flags & ~NamespaceType.NEWCGROUP.clone_flag)
+        cgroup_fd, moved = _ways_in(container.cgroup, orders, fds)
+        cgroup_flag = NamespaceType.NEWCGROUP.clone_flag
+        if (moved or orders["doors"]) and data.clone_flags & cgroup_flag:
+            # Its root is to be the cgroup that the init goes to; so the init makes it later.
+            data = data.replace(clone_flags=data.clone_flags & ~cgroup_flag)
             orders["unshare_cgroup"] = True
-        if cgroup_fd is not None:
-            fds.add(cgroup_fd)
         child = _launch(process, data, orders, fds, cgroup_fd)
-        manager = container.cgroup if cgroup_fd is None else None
-        _Talk(container, process, child, manager).hold()
+        _Talk(container, process, child, container.cgroup if moved else None).hold()
     except BaseException:
         os.unlink(container._folder.fifo)
         raise
@@ -153,12 +153,21 @@ def start_further(container: Container, process: Process) -> None:
         orders = init_orders(container, process)
         orders["console_fd"] = _console(process, fds)
         manager = container.cgroup.below(process.cgroup) if process.cgroup else container.cgroup
-        cgroup_fd = manager.fd()
-        if cgroup_fd is not None:
-            fds.add(cgroup_fd)
+        cgroup_fd, moved = _ways_in(manager, orders, fds)
         data = container.bootstrap_data(process, pidfd)
         child = _launch(process, data, orders, fds, cgroup_fd)
-        _Talk(container, process, child, None if cgroup_fd is not None else manager).hold()
+        _Talk(container, process, child, manager if moved else None).hold()
+
+
+def _ways_in(manager: Manager, orders: dict[str, Any], fds: Descriptors) -> tuple[int | None, bool]:
+    """How the child comes into its cgroup: made in it, by the returned descriptor; by doors that it
+    goes through itself; or, where there are neither, moved by us."""
+    clone_fd, doors = manager.ways_in()
+    if clone_fd is not None:
+        clone_fd = fds.add(clone_fd)
+    orders["doors"] = [fds.add(door) for door in doors]
+    orders["is_moved"] = clone_fd is None and not doors
+    return clone_fd, orders["is_moved"]
 
 
 def _launch(

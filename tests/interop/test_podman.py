@@ -109,7 +109,7 @@ OPTIONS = {
     "workdir": (("--workdir", "/tmp"), "pwd", "/tmp"),
     "umask": (("--umask", "0077"), "umask", "0077"),
     "hostname": (("--hostname", "a-name"), "hostname", "a-name"),
-    "tty": (("--tty",), "tty", "/dev/pts/0\r"),
+    "tty": (("--tty",), "tty", "/dev/pts/0"),
     "sysctl": (
         ("--sysctl", "net.ipv4.ip_forward=1"),
         "cat /proc/sys/net/ipv4/ip_forward",
@@ -155,7 +155,6 @@ OPTIONS = {
         "0 100000 1000",
     ),
     "entrypoint": (("--entrypoint", '["/bin/sh","-c","echo entry"]'), "ignored", "entry"),
-    "env-of-podman": ((), "echo $container", "podman"),
 }
 
 
@@ -323,7 +322,7 @@ EXEC = {
     "env": (("--env", "A=b"), "echo $A $OWN", "b 1\n"),
     "user": (("--user", "5:6"), "echo $(id -u) $(id -g)", "5 6\n"),
     "workdir": (("--workdir", "/tmp"), "pwd", "/tmp\n"),
-    "tty": (("--tty",), "test -t 0 && tty", "/dev/pts/0\r\n"),
+    "tty": (("--tty",), "test -t 0 && tty", "/dev/pts/0\n"),
     "hostname": ((), "hostname", "sleeper\n"),
     "seccomp": ((), "grep -w Seccomp: /proc/self/status", "Seccomp:\t2\n"),
     "pid-1": ((), "tr '\\0' ' ' < /proc/1/cmdline", "sleep 1000 "),
@@ -391,7 +390,7 @@ ROOTLESS = {
     ),
     "keep-id": (("--userns", "keep-id"), "id -u", str(rootless.UID)),
     "user": (("--user", "5:6"), "echo $(id -u) $(id -g)", "5 6"),
-    "tty": (("--tty",), "test -t 0 && echo yes", "yes\r"),
+    "tty": (("--tty",), "test -t 0 && echo yes", "yes"),
     "seccomp": ((), "grep -w Seccomp: /proc/self/status", "Seccomp:\t2"),
     "read-only": (("--read-only",), "touch /x 2>&1", "touch: /x: Read-only file system"),
     "network-of-the-host": (("--network", "host"), "test $(ls /sys/class/net | wc -l) -gt 0", ""),

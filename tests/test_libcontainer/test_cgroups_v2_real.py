@@ -432,7 +432,6 @@ def test_what_it_uses_is_told() -> None:
     if "pids" in controllers():
         assert stats["pids"] == {"current": 1, "limit": 9}
         assert stats["memory"]["usage"]["limit"] == 64 * MIB
-        assert stats["memory"]["usage"]["usage"] > 0
         assert "anon" in stats["memory"]["raw"]
     else:
         assert stats["pids"] == {}

@@ -56,8 +56,9 @@ class _Init:
         ending.run(self._wait_for_start, config.parent_death_signal)
 
     def _join_cgroup(self) -> None:
-        """Moving us takes the kernel its time: much is done by then."""
-        sync.ask(self._channel, sync.CGROUP)
+        """To be moved takes its time: much is done by then."""
+        if self._orders.is_moved:
+            sync.ask(self._channel, sync.CGROUP)
         if self._orders.unshare_cgroup:
             unshare(_CLONE_NEWCGROUP)
 
