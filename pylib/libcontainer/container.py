@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from libcontainer.cgroups import Manager
-    from libcontainer.configs import Config
+    from libcontainer.configs import Config, Hook
     from libcontainer.process import Process
 
 __all__ = ["Container", "list_containers"]
@@ -59,12 +59,16 @@ class Container:
     Attributes:
         id: its name.
         config: what it is.
+        warn: is called with a text where something went wrong that stops nothing, such as a
+            poststop hook; to be set by who wants to know.
     """
 
     def __init__(self, folder: StateFolder, state: State) -> None:
         self._folder = folder
         self._state = state
         self.id = folder.id
+        # Told of what went wrong and stops nothing.
+        self.warn: Callable[[str], None] = lambda text: None
         self._manager: Manager | None = None
 
     def __repr__(self) -> str:
@@ -444,29 +448,38 @@ class Container:
             self._kill()
         self.cgroup.destroy()
         try:
-            if self.config.hooks.poststop:
-                self.run_hooks("poststop", STOPPED)
+            self._run_poststop()
         finally:
             self._folder.remove()
 
+    def _run_poststop(self) -> None:
+        """One that fails is told of, and the next is run (runtime.md, "Lifecycle")."""
+        for hook in self.config.hooks.poststop:
+            try:
+                self._run_hooks("poststop", (hook,), STOPPED)
+            except OSError as error:
+                self.warn(str(error))
+
     def run_hooks(self, kind: str, status: str, pid: int = 0) -> None:
-        """Run the hooks of one kind in our namespaces; poststart's and poststop's may fail.
+        """Run the hooks of one kind in our namespaces.
 
         Args:
-            kind: "prestart", "createRuntime", "poststart" or "poststop".
+            kind: "prestart", "createRuntime" or "poststart".
             status: of the container, as they are told it.
         """
+        self._run_hooks(kind, getattr(self.config.hooks, _HOOK_FIELDS[kind]), status, pid)
+
+    def _run_hooks(self, kind: str, hooks: tuple[Hook, ...], status: str, pid: int = 0) -> None:
         from libcontainer.hooks import run_hooks
 
-        hooks = getattr(self.config.hooks, _HOOK_FIELDS[kind])
-        run_hooks(kind, hooks, plainjson.dumps(self.oci_state(status, pid)))
+        state = self.oci_state(status, pid)
+        run_hooks(kind, hooks, plainjson.dumps(state), state["bundle"])
 
 
 _HOOK_FIELDS = {
     "prestart": "prestart",
     "createRuntime": "create_runtime",
     "poststart": "poststart",
-    "poststop": "poststop",
 }
 
 

@@ -7,6 +7,7 @@ Imported only where a container has any.
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 
 from nsenter.system import Failure
@@ -22,23 +23,27 @@ __all__ = ["run_hooks"]
 _LONGEST_COMPLAINT = 2000
 
 
-def run_hooks(kind: str, hooks: Iterable[Hook], state: str) -> None:
+def run_hooks(kind: str, hooks: Iterable[Hook], state: str, folder: str) -> None:
     """Run each in turn, with OCI's state on its stdin.
+
+    Args:
+        folder: to run in, the bundle; where it is gone, ours.
 
     Raises:
         Failure: one could not be run, took too long, or ended badly; names it and gives what
             it wrote to stderr. Those behind it are not run.
     """
     for i, hook in enumerate(hooks):
-        _run(f"{kind} hook #{i}", hook, state)
+        _run(f"{kind} hook #{i}", hook, state, folder)
 
 
-def _run(what: str, hook: Hook, state: str) -> None:
+def _run(what: str, hook: Hook, state: str, folder: str) -> None:
     try:
         done = subprocess.run(
             list(hook.args or (hook.path,)),
             executable=hook.path,
             input=state.encode(),
+            cwd=folder if os.path.isdir(folder) else None,
             env=dict(line.partition("=")[::2] for line in hook.env),
             capture_output=True,
             timeout=hook.timeout,

@@ -72,8 +72,8 @@ def init_orders(container: Container, process: Process) -> dict[str, Any]:
         "is_moved": False,
         "doors": [],
         "mount_fds": {},
-        "cgroup_paths": container.cgroup.paths(),
-        "cgroup_mounts": container.cgroup.mounts(),
+        "cgroup_paths": {},
+        "cgroup_mounts": [],
         "seccomp": program,
         "has_listener": has_listener,
         "fifo_fd": -1,
@@ -126,6 +126,9 @@ def start_init(container: Container, process: Process) -> None:
 def _start(
     container: Container, process: Process, orders: dict[str, Any], fds: Descriptors
 ) -> None:
+    # Now that it is made: what a user may not make is not there.
+    orders["cgroup_paths"] = container.cgroup.paths()
+    orders["cgroup_mounts"] = container.cgroup.mounts()
     orders["console_fd"] = _console(process, fds)
     orders["fifo_fd"] = fds.add(container._folder.make_fifo())
     try:

@@ -30,24 +30,25 @@ def set_no_new_privileges() -> None:
 
 
 def become(process: ProcessConfig, caps: Capabilities | None) -> None:
-    """Take on the ids and drop all capabilities but the given ones; without any, as it comes."""
-    if caps is not None:
-        capabilities.drop_bounding(capabilities.mask_of(caps.bounding))
-        prctl("PR_SET_KEEPCAPS", PR_SET_KEEPCAPS, 1)
+    """Take on the ids and drop all capabilities but the given ones: all, where none are given."""
+    capabilities.drop_bounding(capabilities.mask_of(caps.bounding if caps else ()))
+    prctl("PR_SET_KEEPCAPS", PR_SET_KEEPCAPS, 1)
     arrived = _enter(process.cwd)
     _own_streams(process.uid)
     _set_ids(process)
     if not arrived:  # only its user may go there
         _enter(process.cwd, again=True)
     check_cwd()
-    if caps is not None:
-        prctl("PR_SET_KEEPCAPS", PR_SET_KEEPCAPS, 0)
-        capabilities.apply(
-            capabilities.mask_of(caps.effective),
-            capabilities.mask_of(caps.permitted),
-            # capabilities(7): only what is inheritable, too, can be ambient.
-            capabilities.mask_of(caps.ambient) & capabilities.mask_of(caps.inheritable),
-        )
+    prctl("PR_SET_KEEPCAPS", PR_SET_KEEPCAPS, 0)
+    effective, permitted, ambient, inheritable = (
+        (caps.effective, caps.permitted, caps.ambient, caps.inheritable) if caps else ((),) * 4
+    )
+    capabilities.apply(
+        capabilities.mask_of(effective),
+        capabilities.mask_of(permitted),
+        # capabilities(7): only what is inheritable, too, can be ambient.
+        capabilities.mask_of(ambient) & capabilities.mask_of(inheritable),
+    )
 
 
 def _enter(path: str, *, again: bool = False) -> bool:

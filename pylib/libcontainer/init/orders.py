@@ -38,7 +38,7 @@ if TYPE_CHECKING:
             fifo_fd: the exec fifo, open both ways; -1: there is none to wait for.
             console_fd: a socket that gets the terminal; -1: none.
             preserve_fds: how many descriptors from 3 on the process keeps.
-            hook_state: OCI's state for the hooks, JSON; "PID" is put in for the pid.
+            hook_state: OCI's state for the hooks, by its status: JSON, without the pid.
             no_new_keyring: keep the session keyring.
             detached: whether the parent will have gone.
         """

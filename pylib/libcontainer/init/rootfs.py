@@ -61,6 +61,7 @@ class Rootfs:
             devices.make_nodes(self._root, self._config.devices, bind=self._orders.in_userns)
             devices.make_links(self._root)
         posix.umask(umask)
+        posix.fchdir(self._root)
         run_hooks()
         self._enter()
         posix.close(self._root)

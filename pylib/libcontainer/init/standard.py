@@ -70,8 +70,9 @@ class _Init:
             run_hooks("createContainer", hooks.create_container, self._hook_state("creating"))
 
     def _hook_state(self, status: str) -> bytes:
+        """OCI's state, with the pid that this process has in its own namespace."""
         state: bytes = self._orders.hook_state[status]
-        return state
+        return b'%b,"pid":%d}' % (state[:-1], posix.getpid())
 
     def _make_console(self) -> None:
         console = Console(self._orders.process)

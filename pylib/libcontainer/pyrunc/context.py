@@ -52,7 +52,12 @@ class Context:
 
     def container(self) -> Container:
         """The one that the line names. Raises ContainerError where there is none."""
-        return Container.load(self.root, self.id)
+        return self.listening(Container.load(self.root, self.id))
+
+    def listening(self, container: Container) -> Container:
+        """A container whose warnings go to the log, as errors: so runc has them."""
+        container.warn = self.log.error
+        return container
 
     def make_root(self) -> None:
         """See that there is a folder for a new container's state."""

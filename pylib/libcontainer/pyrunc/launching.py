@@ -179,7 +179,9 @@ def launch_new(context: Context, spec: dict[str, Any], bundle: str, *, begin: bo
     launch = Launch(context, process_from_spec(spec["process"]), detach=detach)
     config = context.convert(spec, bundle or folder)
     context.make_root()
-    container = Container.create(context.root, context.id, config, bundle=bundle or folder)
+    container = context.listening(
+        Container.create(context.root, context.id, config, bundle=bundle or folder)
+    )
     try:
         if not bundle:
             _keep_spec(spec, folder)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from libcontainer.container import Container
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.launching import discard, remove_extras
 from libcontainer.state import StateFolder
@@ -37,7 +36,7 @@ def _delete_anything(context: Context) -> None:
     if not folder.exists():
         return
     if not _remove_half_made(folder):
-        discard(Container.load(context.root, context.id))
+        discard(context.container())
 
 
 def _remove_half_made(folder: StateFolder) -> bool:
