@@ -88,6 +88,14 @@ _OF_PYRUNC = (
         "the container runs when its poststart hooks do; runc tells them that it is created",
         "hooks",
     ),
+    _pyrunc(
+        "hook (createContainer|startContainer)",
+        r"[+-] .*",
+        "the bundle is a field of the state, as specified; runc has it among the annotations",
+        "hooks",
+    ),
+    _pyrunc("hook all", r"\+ poststop", "one that fails does not stop the next, as specified",
+            "hook-fails-poststop"),
 )  # fmt: skip
 
 _OF_CRUN = (

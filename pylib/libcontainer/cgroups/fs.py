@@ -70,11 +70,13 @@ class LegacyManager(Manager):
         return ""
 
     def mounts(self) -> list[tuple[str, tuple[str, ...], str]]:
-        return [
-            (h.name, h.controllers, self._paths[h.controllers[0]])
-            for h in self._layout.hierarchies
-            if h.controllers[0] in self._paths
-        ]
+        found = []
+        for hierarchy in self._layout.hierarchies:
+            first = hierarchy.controllers[0]
+            # Where the caller may make none, the container is in his.
+            own = hierarchy.mount_point + self._layout.own(first)
+            found.append((hierarchy.name, hierarchy.controllers, self._paths.get(first, own)))
+        return found
 
     def below(self, name: str) -> Manager:
         controllers, colon, path = name.rpartition(":")
