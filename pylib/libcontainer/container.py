@@ -142,7 +142,10 @@ class Container:
     def cgroup(self) -> Manager:
         """Who manages its cgroup."""
         if self._manager is None:
-            self._manager = new_manager(self.config.cgroups, self._state.cgroup_paths or None)
+            state = self._state
+            # Of a container that runs, none means that none could be made.
+            known = state.cgroup_paths or state.init_process_pid
+            self._manager = new_manager(self.config.cgroups, state.cgroup_paths if known else None)
         return self._manager
 
     @property

@@ -36,7 +36,7 @@ _OF_PYRUNC = (
     Difference(
         PYRUNC,
         "mountinfo",
-        r"[+-] /sys/fs/cgroup on /sys: .*",
+        r"[+-] /sys/fs/cgroup on /sys(/fs/cgroup)?: .*",
         "the folder of cgroup v1's hierarchies is read-only too where the mount asks for `ro`",
     ),
     Difference(
@@ -54,9 +54,12 @@ _OF_PYRUNC = (
         "user-namespace",
     ),
     _pyrunc("personality", r"- 0+|\+ 0+8", _DATED, "personality"),
-    _pyrunc("standing", r"[+-] .*", _DATED, "scheduler"),
+    _pyrunc("stat", r"[+-] .*", _DATED, "scheduler"),
     _pyrunc("domainname", r"[+-] .*", _DATED, "domainname"),
     _pyrunc("exit", _RAN, _DATED, "time|seccomp-flags", "time"),
+    _pyrunc("exit", _RAN, "groups that are mapped can be had", "rootless-ids-and-groups"),
+    _pyrunc("hook all", "[+] poststop", "the specification has the others run",
+            "hook-fails-poststop"),
     _pyrunc("exit", _REFUSED, "the specification has it refused", "rlimit-twice"),
     _pyrunc("exit", _REFUSED, "the specification has it refused", "version-.*", "version-unknown"),
     _pyrunc("exit", _REFUSED, "not absolute; refused rather than guessed", "masked-relative"),
@@ -83,7 +86,7 @@ _OF_PYRUNC = (
     _pyrunc("stderr", "- said", "runc warns of them", "capabilities-unknown|mount-relative",
             "mount-relative"),
     _pyrunc(
-        "hook (poststart|poststop)",
+        "hook poststart",
         r"[+-] .*",
         "the container runs when its poststart hooks do; runc tells them that it is created",
         "hooks",

@@ -45,7 +45,7 @@ class LegacyManager(Manager):
         self._cgroup = cgroup
         self._layout = machine
         self._roots = {c: h.mount_point for h in machine.all() for c in h.controllers}
-        self._paths = dict(paths) if paths else self._find()
+        self._paths = dict(paths) if paths is not None else self._find()
 
     def _find(self) -> dict[str, str]:
         path = self._cgroup.path or self._cgroup.name
