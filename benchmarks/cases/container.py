@@ -47,18 +47,23 @@ def _runs(command: Sequence[str], bundle: Path) -> Callable[[], list[float]]:
     return measure
 
 
+def _works(command: Sequence[str], bundle: Path) -> bool:
+    words = [*command, "run", "--bundle", str(bundle), f"nsenter-bench-{os.getpid()}"]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
 def case(kit: Kit, stack: contextlib.ExitStack) -> Case:
     """Everything from the command's start to its end, with the container taken away again."""
     bundle = _bundle(kit)
     state = f"--root={kit.folder / 'state'}"
     commands = {"pyrunc run": [str(_PYRUNC), state]}
     missing = []
-    for name, more in (("runc", []), ("crun, without cgroups", ["--cgroup-manager=disabled"])):
-        path = kit.peer(name.partition(",")[0])
-        if path:
-            commands[f"{name} run"] = [path, state, *more]
+    for name in ("runc", "crun"):
+        path = kit.peer(name)
+        if path and _works([path, state], bundle):
+            commands[f"{name} run"] = [path, state]
         else:
-            missing.append(name)
+            missing.append(f"{name} (not installed, or it refuses this machine's cgroups)")
     arms = [
         Arm(name, ("wall", "processor"), _runs(words, bundle)) for name, words in commands.items()
     ]
