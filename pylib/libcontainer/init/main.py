@@ -34,8 +34,8 @@ def main(channel: int, orders: dict[str, Any]) -> NoReturn:
         _go_through(orders["doors"])
         orders["mount_fds"] = sync.receive_mounts(channel)
         _ROLES[orders["type"]](channel, thaw(orders))
-    except sync.PeerGoneError:
-        posix._exit(_FAILED)
+    except (sync.PeerGoneError, BrokenPipeError, ConnectionResetError):
+        posix._exit(_FAILED)  # nobody waits for this init any more
     except OSError as error:
         _tell(channel, *_words(error), str(error.errno or 0), error.strerror or str(error))
     except Exception as error:
