@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interop import oci_image, runtimes
+from interop.own_mounts import own_mounts
 from interop.runtimes import Done
 from needs import needs
 
@@ -43,21 +44,23 @@ class Containerd:
 
     Args:
         folder: its own.
+        inside: the words that a command is started by, to see its mounts.
         runtime: the path of the OCI runtime that `run` names, and that is `runc` in its PATH.
     """
 
     folder: Path
     runtime: Path
+    inside: tuple[str, ...]
 
     @property
     def namespace(self) -> str:
         """containerd's, and the name of the cgroup that its containers are in."""
-        return self.folder.name
+        return _namespace(self.folder)
 
     def ctr(self, *words: str | Path) -> Done:
         """Run a command of ctr's to the end."""
         options = ["--address", self.folder / "socket", "--namespace", self.namespace]
-        argv = [needs("ctr", package="containerd"), *options, *words]
+        argv = [*self.inside, needs("ctr", package="containerd"), *options, *words]
         done = subprocess.run(
             [str(word) for word in argv],
             stdin=subprocess.DEVNULL,
@@ -101,6 +104,10 @@ class Containerd:
         return {name: (int(pid), status) for name, pid, status in rows}
 
 
+def _namespace(folder: Path) -> str:
+    return folder.name.replace("_", "0")  # which containerd does not take everywhere in a name
+
+
 @contextlib.contextmanager
 def containerd(folder: Path, runtime: Path) -> Iterator[Containerd]:
     """A containerd that has the image NAME, until the end."""
@@ -112,23 +119,28 @@ def containerd(folder: Path, runtime: Path) -> Iterator[Containerd]:
     programs = folder / "bin"
     programs.mkdir()
     (programs / "runc").symlink_to(runtime)
-    with (folder / "log").open("wb") as log:
+    with contextlib.ExitStack() as stack:
+        stack.callback(_clear, _namespace(folder))
+        inside = stack.enter_context(own_mounts())
+        log = stack.enter_context((folder / "log").open("wb"))
         daemon = subprocess.Popen(
-            [program, "--config", config],
+            [*inside, program, "--config", config],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env=os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
         )
-    made = Containerd(folder, runtime)
-    with daemon:
-        try:
-            _wait_until_it_answers(made, daemon)
-            yield made
-        finally:
-            daemon.terminate()
-    runtimes.remove_cgroups(made.namespace)
-    shutil.rmtree(f"/run/containerd/runc/{made.namespace}", ignore_errors=True)
+        made = Containerd(folder, runtime, inside)
+        stack.enter_context(daemon)
+        stack.callback(daemon.terminate)
+        _wait_until_it_answers(made, daemon)
+        yield made
+
+
+def _clear(namespace: str) -> None:
+    """What a containerd leaves outside its folder."""
+    runtimes.remove_cgroups(namespace)
+    shutil.rmtree(f"/run/containerd/runc/{namespace}", ignore_errors=True)
 
 
 def _wait_until_it_answers(made: Containerd, daemon: subprocess.Popen[bytes]) -> None:

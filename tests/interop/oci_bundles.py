@@ -14,7 +14,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,12 @@ _FILES = {
 }
 
 
-def make_root(folder: Path) -> Path:
-    """A root file system in `folder`."""
+def make_root(folder: Path, applets: Iterable[str] | None = None) -> Path:
+    """A root file system in `folder`, with these applets of busybox, or all."""
     busybox = needs("busybox", package="busybox-static")
     (folder / "bin").mkdir(parents=True)
     shutil.copy2(busybox, folder / "bin" / "busybox")
-    for applet in _applets(busybox):
+    for applet in _applets(busybox) if applets is None else applets:
         (folder / "bin" / applet).symlink_to("busybox")
     for name in _FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from nsenter import system
 
@@ -46,9 +49,31 @@ def settled() -> Iterator[None]:
     assert not left, f"processes left behind: {sorted(left.values())}"
 
 
-def reap() -> list[str]:
-    """Reap orphans that have ended: their names, from the kernel's 15 characters."""
-    return [name for pid, name in _zombies() if _reap(pid, os.WNOHANG)]
+def run(argv: Sequence[str], *, timeout: float, **options: Any) -> int:
+    """Run a command to its end, and reap orphans meanwhile, as PID 1 would: its exit status.
+
+    A pid namespace is not gone before whoever adopted one of its processes has reaped it.
+    """
+    deadline = time.monotonic() + timeout
+    with subprocess.Popen(argv, **options) as child:
+        ended = os.pidfd_open(child.pid)
+        try:
+            while not select.select([ended], [], [], 0.05)[0]:
+                reap(child.pid)
+                if time.monotonic() > deadline:
+                    child.kill()
+                    raise subprocess.TimeoutExpired(argv, timeout)
+        finally:
+            os.close(ended)
+    return child.returncode
+
+
+def reap(besides: int = 0) -> list[str]:
+    """Reap orphans that have ended: their names, from the kernel's 15 characters.
+
+    Call it where no child of the tests' own ends at the same time, but `besides`.
+    """
+    return [name for pid, name in _zombies() if pid != besides and _reap(pid, os.WNOHANG)]
 
 
 def _zombies() -> list[tuple[int, str]]:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,15 +82,14 @@ class Runtime:
             ]
             files[0].write(stdin.encode())
             files[0].seek(0)
-            status = subprocess.run(
+            status = orphans.run(
                 argv,
                 stdin=files[0],
                 stdout=files[1],
                 stderr=files[2],
                 env={**os.environ, **(env or {})},
                 timeout=TIMEOUT,
-                check=False,
-            ).returncode
+            )
             said = [_all_of(file.fileno()) for file in files[1:]]
         return Done(status, *said)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,13 +29,22 @@ import kernel
 from contents import ROOT, Missing
 
 CACHE = ROOT / "build" / "vm"
-# Of what is tested everywhere, what this kernel and its cgroups may do otherwise. The machine is
+# Of what is tested everywhere, what another kernel and its cgroups may do otherwise. The machine is
 # younger than the clocks of "clocks-behind" would be.
-_LAUNCH = "root_gets_what_it_asks_for a_user_with_subordinate_ids_gets_what_it_asks_for".split()
 DEFAULT_TESTS = (
     "tests/vm",
-    *(f"tests/test_nsenter/test_launch.py::test_{name}" for name in _LAUNCH),
-    "tests/test_nsenter/test_launch.py::test_it_starts_in_the_cgroup_given",
+    *(
+        f"tests/test_libcontainer/test_{name}.py"
+        for name in "cgroups_v2_real cgroups_devices container hostile".split()
+    ),
+    *(
+        f"tests/test_nsenter/test_launch.py::test_{name}"
+        for name in (
+            "root_gets_what_it_asks_for",
+            "a_user_with_subordinate_ids_gets_what_it_asks_for",
+            "it_starts_in_the_cgroup_given",
+        )
+    ),
     *("-k", "not clocks-behind"),
 )
 MEMORY = "1536M"
@@ -54,6 +64,8 @@ class Broken(Exception):
 
 
 def main() -> int:
+    # As an exception, which takes the machine along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     CACHE.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
@@ -124,7 +136,9 @@ def _watch(machine: Sequence[str | Path], timeout: float | None) -> str:
 
 
 def _tail(console: Path) -> str:
-    return "\n".join(console.read_text(errors="replace").splitlines()[-25:])
+    """What the kernel said last, but not where in its code it was then."""
+    text = console.read_text(errors="replace").partition("Call Trace:")[0]
+    return "\n".join(text.splitlines()[-15:])
 
 
 if __name__ == "__main__":
