@@ -82,7 +82,11 @@ class _Masks:
     def _folder(self) -> int:
         """One file system serves all: it is empty and stays so."""
         if self._empty < 0:
-            self._empty = self._new()
+            tree = self._new()
+            # It is attached before the next is asked for: one that is nowhere cannot be cloned,
+            # before Linux 6.15.
+            self._empty = posix.dup(tree)
+            return tree
         return system.open_tree(self._empty, "", _CLONE)
 
     def _new(self) -> int:
