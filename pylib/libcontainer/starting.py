@@ -204,6 +204,9 @@ class _Talk:
         """Have it. Where it fails, the process is gone."""
         try:
             self._send_trees()
+            # Before the init does anything: the rules of devices are denials at first.
+            if self._process.init:
+                self._container.cgroup.set(self._container.config.cgroups.resources)
             sync.send(self._fd, sync.GO)
             self._prepare()
             while self._answer():
@@ -237,13 +240,10 @@ class _Talk:
 
     def _prepare(self) -> None:
         """What is done from outside, while the init makes its root."""
-        container = self._container
-        if self._process.init:
-            container.cgroup.set(container.config.cgroups.resources)
         if self._manager is not None:
             self._manager.add(self._child.pid)
         rlimits = self._process.config.rlimits
-        for limit in container.config.rlimits if rlimits is None else rlimits:
+        for limit in self._container.config.rlimits if rlimits is None else rlimits:
             prlimit(self._child.pid, limit.type, limit.soft, limit.hard)
 
     def _answer(self) -> bool:

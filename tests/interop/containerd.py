@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from interop import oci_image, runtimes
+from interop import cgroups, oci_image
 from interop.own_mounts import own_mounts
 from interop.runtimes import Done
 from needs import needs
@@ -139,7 +139,7 @@ def containerd(folder: Path, runtime: Path) -> Iterator[Containerd]:
 
 def _clear(namespace: str) -> None:
     """What a containerd leaves outside its folder."""
-    runtimes.remove_cgroups(namespace)
+    cgroups.remove(namespace)
     shutil.rmtree(f"/run/containerd/runc/{namespace}", ignore_errors=True)
 
 

@@ -29,6 +29,7 @@ class Difference:
         reason: for people.
         cases: a regular expression of the names of cases.
         shown_by: a case that must show it.
+        of_v1: whether it is one of cgroup v1 alone.
     """
 
     runtime: str
@@ -37,6 +38,7 @@ class Difference:
     reason: str
     cases: str = ANYWHERE
     shown_by: str = "default"
+    of_v1: bool = False
 
     def __str__(self) -> str:
         return f"{self.runtime}-{self.topic}-{self.shown_by}"

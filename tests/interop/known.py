@@ -16,8 +16,10 @@ def _pyrunc(topic: str, lines: str, reason: str, cases: str, shown_by: str = "")
     return Difference(PYRUNC, topic, lines, reason, cases, shown_by or cases)
 
 
-def _crun(topic: str, lines: str, reason: str, cases: str, shown_by: str = "") -> Difference:
-    return Difference(CRUN, topic, lines, reason, cases, shown_by or cases)
+def _crun(
+    topic: str, lines: str, reason: str, cases: str, shown_by: str = "", *, of_v1: bool = False
+) -> Difference:
+    return Difference(CRUN, topic, lines, reason, cases, shown_by or cases, of_v1)
 
 
 _OF_PYRUNC = (
@@ -32,12 +34,14 @@ _OF_PYRUNC = (
         "device rules",
         "- c 10:200 rwm",
         "/dev/net/tun is no longer allowed by default, as in crun and in runc 1.2",
+        of_v1=True,
     ),
     Difference(
         PYRUNC,
         "mountinfo",
         r"[+-] /sys/fs/cgroup on /sys(/fs/cgroup)?: .*",
         "the folder of cgroup v1's hierarchies is read-only too where the mount asks for `ro`",
+        of_v1=True,
     ),
     Difference(
         PYRUNC,
@@ -64,7 +68,6 @@ _OF_PYRUNC = (
     _pyrunc("exit", _REFUSED, "not absolute; refused rather than guessed", "masked-relative"),
     _pyrunc("exit", _REFUSED, "what has no effect is a mistake", "maps-without-user-namespace"),
     _pyrunc("exit", _REFUSED, "runc passes its own descriptors on there", "descriptors-missing"),
-    _pyrunc("exit", _RAN, "a mapped group can be had", "rootless-ids-and-groups"),
     _pyrunc("exit", _RAN, "without PATH, execvp(3)'s is searched", "no-path"),
     _pyrunc("exit", _RAN, "a joined user namespace has maps already", "user-namespace-joined"),
     _pyrunc("exit", _RAN, "runc needs a /proc to find its descriptors", "no-mounts|mount-on-root",
@@ -97,15 +100,16 @@ _OF_PYRUNC = (
 
 _OF_CRUN = (
     Difference(CRUN, "descriptors", r"[+-] [012] .*", "it passes stdio on"),
-    Difference(CRUN, "device rules", "- c 10:200 rwm|[+] c 5:1 rwm", "other defaults"),
+    Difference(CRUN, "device rules", "- c 10:200 rwm|[+] c 5:1 rwm", "other defaults", of_v1=True),
     Difference(CRUN, "devices", r"\+ './core' -> '/proc/kcore'.*", "a link more"),
     Difference(CRUN, "mountinfo", r"[+-] /sys(/fs/cgroup)? on .*", "flags of the file systems"),
     Difference(CRUN, "mountinfo", _MASK, "covers of masked paths, and what a device is bound from"),
     Difference(
         CRUN, "mountinfo|cgroup", r"[+-] (/sys/fs/cgroup/memory|4:memory|0:).*",
         "cgroups that are relative to its own in runc are not in crun; v2 is hidden from it",
+        of_v1=True,
     ),
-    _crun("mountinfo", r"[+-] /sys/fs/cgroup/\w+ on .*", "their source", "cgroup-new"),
+    _crun("mountinfo", r"[+-] /sys/fs/cgroup/\w+ on .*", "their source", "cgroup-new", of_v1=True),
     _crun("environment", "- HOME=/", "without a known user no HOME",
           "user-of-no-name|masked(-relative)?", "user-of-no-name"),
     _crun("exit", r"[+-] .*", "it takes what runc refuses",
@@ -139,11 +143,11 @@ _OF_CRUN = (
     _crun("environment", r"\+ LISTEN_PID=1", "it passes on what is another's",
           "descriptors-of-systemd-for-another"),
     _crun("descriptors", r"- 4 /sys/fs/cgroup", "runc's own, that it passes on",
-          "descriptors-missing"),
+          "descriptors-missing", of_v1=True),
     _crun("mountinfo", r"[+-] /mnt/a on .*", "options that it leaves out",
           "mount-bind-(nosymfollow|r?shared|r?unbindable)", "mount-bind-shared"),
     _crun("mountinfo", "- /sys/fs/cgroup/unified .*", "it is hidden from it", "rootless-.*",
-          "rootless-alone"),
+          "rootless-alone", of_v1=True),
     _crun("exit", r"[+-] .*", "it cannot", "rootless-device"),
     _crun("exit", r"[+-] .*", "it ignores what it cannot limit", "rootless-resources"),
 )  # fmt: skip

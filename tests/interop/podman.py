@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from interop import runtimes
+from interop import cgroups
 from interop.runtimes import Done
 from needs import needs
 
@@ -142,4 +142,4 @@ class Podman:
         pause = self.folder / "tmp" / "pause.pid"  # what keeps a user's namespaces between commands
         if pause.exists():
             os.kill(int(pause.read_text()), signal.SIGKILL)
-        runtimes.remove_cgroups(self.cgroup_parent)
+        cgroups.remove(self.cgroup_parent)

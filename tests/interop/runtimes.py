@@ -8,22 +8,20 @@ import json
 import os
 import secrets
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from interop import orphans
+from interop import cgroups, orphans
 from needs import needs
 
 TIMEOUT = 30.0  # seconds; for what takes milliseconds
 
 RUNC, PYRUNC, CRUN = "runc", "pyrunc", "crun"
 CONTROL = RUNC
-_UNIFIED_BESIDE = Path("/sys/fs/cgroup/unified/cgroup.controllers")  # the hybrid layout
 PARENT = "-parent"
 OTHERS = (PYRUNC, CRUN)
 
@@ -109,7 +107,7 @@ class Runtime:
         if state.exists():
             done = self("delete", "--force", identity)
             assert not state.exists(), f"{self.name} did not delete {identity}: {done.stderr}"
-        folders = cgroups(identity)
+        folders = cgroups.of(identity)
         for folder in folders:
             folder.rmdir()
         # What leads to a cgroupsPath is made and left by every runtime.
@@ -141,25 +139,6 @@ def new_id() -> str:
     return f"nsenter-interop-{secrets.token_hex(4)}"
 
 
-def cgroups(identity: str) -> list[Path]:
-    """The control groups of a container, in all hierarchies; inner ones first."""
-    found = Path("/sys/fs/cgroup").glob(f"**/*{identity}*/**/")
-    return sorted(found, key=lambda path: len(path.parts), reverse=True)
-
-
-def remove_cgroups(name: str) -> None:
-    """Remove cgroups that only led to others, when their last process has been reaped."""
-    deadline = time.monotonic() + TIMEOUT
-    for folder in cgroups(name):
-        while folder.exists():
-            try:
-                folder.rmdir()
-            except OSError:
-                orphans.reap()
-                assert time.monotonic() < deadline, f"{folder} is in use"
-                time.sleep(0.01)
-
-
 def path_of(name: str) -> Path:
     """The runtime's executable."""
     if name != PYRUNC:
@@ -173,15 +152,10 @@ def path_of(name: str) -> Path:
 def runtime(name: str, folder: Path) -> Runtime:
     """A runtime that keeps its state in a folder of its own below `folder`."""
     program, root = str(path_of(name)), folder / name
-    if name != CRUN or not _UNIFIED_BESIDE.exists():
+    if name != CRUN or not cgroups.UNIFIED_BESIDE.exists():
         return Runtime(name, (program, "--root", str(root)), root)
     # crun refuses a machine that has cgroup v1 and v2 at once, so it is not shown the v2.
     unshare = str(needs("unshare", package="util-linux"))
-    hidden = f'umount {_UNIFIED_BESIDE.parent} && exec "$@"'
+    hidden = f'umount {cgroups.UNIFIED_BESIDE.parent} && exec "$@"'
     alone = (unshare, "--mount", "--propagation", "slave", "/bin/sh", "-c", hidden, "sh")
     return Runtime(name, (program, "--cgroup-manager=cgroupfs", "--root", str(root)), root, alone)
-
-
-def words_of(arguments: Sequence[str], values: Mapping[str, str | Path]) -> list[str]:
-    """Arguments with {names} replaced."""
-    return [argument.format(**values) for argument in arguments]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person or a manager tells a runtime, command by command: a table of containers' lives.
 
-A step is a line of words, as behind the runtime's name. Words in braces are replaced: {id},
-{bundle}, {folder}, {file:NAME}. A line that begins with @ waits: `@stopped` until the container
+A step is a line of words, as behind the runtime's name. {id}, {bundle} and {folder} are replaced.
+A line that begins with @ waits: `@stopped` until the container
 is, `@file NAME` until its /mnt, which is the host's {folder}, has that file.
 """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from interop import oci_image, orphans, runtimes
+from interop import cgroups, oci_image, orphans, runtimes
 from interop.containerd import Containerd, containerd
 from interop.oci_bundles import make_root, scratch_folder
 from interop.runtimes import PYRUNC, RUNC
@@ -89,10 +89,10 @@ OPTIONS = {
     "no-new-privileges": ((), "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1"),
     "memory": (
         (*CGROUP, "--memory-limit", str(64 << 20)),
-        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes",
+        f"cat {cgroups.MEMORY}",
         str(64 << 20),
     ),
-    "cpus": ((*CGROUP, "--cpus", "0.5"), "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000"),
+    "cpus": ((*CGROUP, "--cpus", "0.5"), f"cut -d ' ' -f 1 {cgroups.QUOTA}", "50000"),
     "device": (("--device", "/dev/fuse"), "stat -c %t:%T /dev/fuse", "a:e5"),
     "uid-maps": (
         ("--uidmap", "0:100000:1000", "--gidmap", "0:100000:1000"),
@@ -152,7 +152,7 @@ def test_a_task_is_listed_and_looked_at(daemon: Containerd) -> None:
         assert status == "RUNNING"
         assert Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
         assert daemon.must("task", "ps", "stays").split()[2] == str(pid)
-        assert "pids.current" in daemon.must("task", "metrics", "stays")
+        assert "pids" in daemon.must("task", "metrics", "stays")
     assert daemon.tasks() == {}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import rootless
-from interop import orphans, runtimes, workshop
+from interop import cgroups, orphans, runtimes, workshop
 from interop.oci_bundles import make_root, scratch_folder
 from interop.own_mounts import own_mounts
 from interop.podman import Podman
@@ -125,13 +125,9 @@ TOGETHER = {
     "read-only": (("--read-only",), "touch /x 2>&1", "touch: /x: Read-only file system"),
     "device": (("--device", "/dev/fuse:/dev/mine"), "stat -c %t:%T /dev/mine", "a:e5"),
     "oom": (("--oom-score-adj", "300"), "cat /proc/self/oom_score_adj", "300"),
-    "pids": (("--pids-limit", "50"), "cat /sys/fs/cgroup/pids/pids.max", "50"),
-    "memory": (
-        ("--memory", "64m"),
-        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes",
-        str(64 << 20),
-    ),
-    "cpus": (("--cpus", "0.5"), "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000"),
+    "pids": (("--pids-limit", "50"), f"cat {cgroups.PIDS}", "50"),
+    "memory": (("--memory", "64m"), f"cat {cgroups.MEMORY}", str(64 << 20)),
+    "cpus": (("--cpus", "0.5"), f"cut -d ' ' -f 1 {cgroups.QUOTA}", "50000"),
     "no-network": ((), "ls /sys/class/net", "lo"),
     "seccomp": ((), "grep -w Seccomp: /proc/self/status", "Seccomp:\t2"),
     "no-new-privileges": (
@@ -329,12 +325,9 @@ TMPFS = ("--tmpfs", "/tmp")
 
 
 def test_update_changes_its_limits(podman: Podman, sleeper: str) -> None:
-    podman.must("update", "--memory", "128m", "--cpu-shares", "512", sleeper)
-    for file, value in {
-        "memory/memory.limit_in_bytes": str(128 << 20),
-        "cpu/cpu.shares": "512",
-    }.items():
-        assert podman.must("exec", sleeper, "cat", f"/sys/fs/cgroup/{file}") == f"{value}\n"
+    podman.must("update", "--memory", "128m", "--cpus", "0.25", sleeper)
+    look = f"cat {cgroups.MEMORY}; cut -d ' ' -f 1 {cgroups.QUOTA}"
+    assert podman.must("exec", sleeper, "sh", "-c", look).split() == [str(128 << 20), "25000"]
 
 
 # --- exec and looking at it ---------------------------------------------------------------------
