@@ -204,9 +204,9 @@ class _Talk:
         """Have it. Where it fails, the process is gone."""
         try:
             self._send_trees()
-            # Before the init does anything: the rules of devices are denials at first.
-            if self._process.init:
-                self._container.cgroup.set(self._container.config.cgroups.resources)
+            if self._manager is None:
+                # Before it does anything: the rules of devices are denials at first.
+                self._limit()
             sync.send(self._fd, sync.GO)
             self._prepare()
             while self._answer():
@@ -242,9 +242,14 @@ class _Talk:
         """What is done from outside, while the init makes its root."""
         if self._manager is not None:
             self._manager.add(self._child.pid)
+            self._limit()
         rlimits = self._process.config.rlimits
         for limit in self._container.config.rlimits if rlimits is None else rlimits:
             prlimit(self._child.pid, limit.type, limit.soft, limit.hard)
+
+    def _limit(self) -> None:
+        if self._process.init:
+            self._container.cgroup.set(self._container.config.cgroups.resources)
 
     def _answer(self) -> bool:
         """One message; False when the channel has ended, because the program takes over."""
