@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from errno import (
     EACCES,
+    EAGAIN,
     ECANCELED,
     EINVAL,
     ENOENT,
@@ -34,6 +35,8 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str], ...] = (
         "a limit in /proc/sys/user/max_*_namespaces is reached, or user namespaces are nested "
         "over 32 deep",
     ),
+    (_CREATE, EAGAIN, "a limit on processes is reached: pids.max of the cgroup, or RLIMIT_NPROC"),
+    (("clone3",), EACCES, "the cgroup to start in is not this user's: have it delegated"),
     (
         _CREATE,
         EINVAL,
