@@ -10,8 +10,6 @@
  */
 #include <limits.h>
 #include <linux/mount.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
 
 #include "sys.h"
 #include "text.h"

@@ -17,7 +17,13 @@ from libcontainer.errors import ContainerError
 from libcontainer.state import State, StateFolder, start_time_of
 from nsenter import plainjson
 from nsenter.bootstrap import BootstrapData, bootstrap_data
-from nsenter.namespaces import Namespace, Namespaces, is_namespace_supported, namespace_types
+from nsenter.namespaces import (
+    Namespace,
+    Namespaces,
+    NamespaceType,
+    is_namespace_supported,
+    namespace_types,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,7 +157,7 @@ class Container:
     @property
     def shares_pid_namespace(self) -> bool:
         """Whether its processes outlive its first, as they do in a pid namespace of others'."""
-        return not self.config.namespaces.is_private(_kind("NEWPID"))
+        return not self.config.namespaces.is_private(NamespaceType.NEWPID)
 
     def state(self) -> State:
         """What is known of it, with the namespace paths of now."""
@@ -503,10 +509,6 @@ class _Locked:
 
     def __exit__(self, *exc_info: object) -> None:
         self._folder.unlock()
-
-
-def _kind(name: str) -> Any:
-    return next(kind for kind in namespace_types() if kind.value == name)
 
 
 def _is_same(one: str, other: str) -> bool:

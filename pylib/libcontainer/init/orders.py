@@ -39,8 +39,6 @@ if TYPE_CHECKING:
             console_fd: a socket that gets the terminal; -1: none.
             preserve_fds: how many descriptors from 3 on the process keeps.
             hook_state: OCI's state for the hooks, by its status: JSON, without the pid.
-            no_new_keyring: keep the session keyring.
-            detached: whether the parent will have gone.
         """
 
         type: str

@@ -18,7 +18,6 @@ HOOKS = "hooks"  # the root is there: run the hooks that belong between here and
 READY = "ready"  # all is set up but what cannot be taken back; answered when the state is saved
 LISTENER = "listener"  # with the descriptor of seccomp's listener
 ERROR = "error"  # operation, subject, errno, why
-WARNING = "warning"  # a text for the log
 # What the parent says.
 MOUNT = "mount"  # the index of a mount, with the descriptor of the tree to put there
 GO = "go"

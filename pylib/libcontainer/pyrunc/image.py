@@ -88,13 +88,13 @@ class _Image:
         return os.pread(self._fd, size, offset)
 
     def preload(self, names: Iterable[str]) -> None:
-        """Make modules without the import system, up to the first that has changed."""
+        """Make modules without the import system; none where one of them has changed, as a
+        package that is only begun would be left for its real self."""
+        names = [name for name in names if name not in sys.modules]
+        if not all(map(self._is_fresh, names)):
+            return
         begun: dict[str, ModuleType] = {}
         for name in names:
-            if name in sys.modules and name not in begun:
-                continue
-            if not self._is_fresh(name):
-                return
             self.exec_module(self._begin(name, begun))
 
     def _begin(self, name: str, begun: dict[str, ModuleType]) -> ModuleType:
