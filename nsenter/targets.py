@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be joined: a process, a running container, a descriptor, a path, a named netns."""
+
+from __future__ import annotations
+
+import os
+
+from nsenter.namespaces import (
+    Namespace,
+    NamespaceType,
+    is_namespace_supported,
+    namespace_types,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from nsenter.descriptors import Descriptors
+
+__all__ = ["joined"]
+
+# Where ip-netns(8) keeps the network namespaces that have a name.
+_NETNS_FOLDER = "/run/netns"
+
+
+def joined(target: Any, owner: Descriptors) -> list[Namespace]:
+    """The namespaces that `Options.join` names, in no order.
+
+    Args:
+        target: see `nsenter.options.Options`.
+        owner: owns what is opened here; it has to stay open until the process has started.
+
+    Raises:
+        TypeError: it is nothing that can be joined.
+        ValueError: a kind stands twice, or a word is none.
+        OSError: the process has ended.
+    """
+    if target is None:
+        return []
+    if isinstance(target, Namespace):
+        return [target]
+    if _is_mapping(target):
+        return [_one(NamespaceType.parse(kind), where, owner) for kind, where in target.items()]
+    if isinstance(target, (tuple, list)):
+        return [found for item in target for found in joined(item, owner)]
+    paths = _namespace_paths(target)
+    if paths is not None:
+        # One's own are not joined: the kernel refuses one's own user namespace.
+        found = (Namespace(kind, path) for kind, path in paths.items())
+        return [ns for ns in found if not _is_ours(ns.path, ns.type)]
+    return list(_of_process(_pidfd(target, owner)))
+
+
+def _is_mapping(target: Any) -> bool:
+    return hasattr(target, "keys") and hasattr(target, "items")
+
+
+def _namespace_paths(target: Any) -> Mapping[str, str] | None:
+    """Of a running Container, its State, or anything that has them."""
+    if not hasattr(target, "namespace_paths") and callable(getattr(target, "state", None)):
+        target = target.state()
+    paths = getattr(target, "namespace_paths", None)
+    if paths is not None and not paths:
+        raise ValueError(f"join={target!r}: it does not run: it has no namespaces to join")
+    return paths
+
+
+def _one(kind: NamespaceType, where: object, owner: Descriptors) -> Namespace:
+    if isinstance(where, (str, os.PathLike)):
+        path = os.fspath(where)
+        if kind == NamespaceType.NEWNET and "/" not in path:
+            path = f"{_NETNS_FOLDER}/{path}"
+        return Namespace(kind, path)
+    return Namespace.from_fd(kind, _pidfd(where, owner))
+
+
+def _pidfd(target: Any, owner: Descriptors) -> int:
+    """A pid's, or what has a descriptor: nsenter.Popen and Child have a pidfd."""
+    if isinstance(target, int) and not isinstance(target, bool):
+        try:
+            return owner.add(os.pidfd_open(target))
+        except OSError as error:
+            raise OSError(error.errno, f"join={target}: {error.strerror}") from None
+    pidfd = getattr(target, "pidfd", None)
+    if isinstance(pidfd, int):
+        return pidfd
+    if hasattr(target, "fileno"):
+        return int(target.fileno())
+    raise TypeError(
+        f"join={target!r}: expected a pid, a Namespace, something with `pidfd`, `fileno()` or "
+        "`namespace_paths`, or a mapping of namespace types to those or to paths"
+    )
+
+
+def _of_process(pidfd: int) -> Iterator[Namespace]:
+    """Every namespace of a process that is not ours already."""
+    pid = _pid_of(pidfd)
+    for kind in namespace_types():
+        if is_namespace_supported(kind) and not _is_ours(f"/proc/{pid}/ns/{kind.ns_name()}", kind):
+            yield Namespace.from_fd(kind, pidfd)
+
+
+def _pid_of(pidfd: int) -> int:
+    """The number that its process has in this /proc. Raises ProcessLookupError."""
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as file:
+        numbers = [line.split()[1] for line in file if line.startswith("Pid:")]
+    if not numbers:
+        raise ValueError(f"descriptor {pidfd}: it is no pidfd")
+    if int(numbers[0]) <= 0:
+        raise ProcessLookupError(f"descriptor {pidfd}: its process has ended, or is not of ours")
+    return int(numbers[0])
+
+
+def _is_ours(path: str, kind: NamespaceType) -> bool:
+    theirs, ours = os.stat(path), os.stat(f"/proc/self/ns/{kind.ns_name()}")
+    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
