@@ -7,11 +7,11 @@ setup.py names this file; importing `nsenter._nsexec` needs nothing of it.
 from cffi import FFI
 
 # The codec, what a child does that shares the caller's memory, and the stages, which nothing but
-# a process forked for them may run.
+# a process started for them may run.
 SOURCES = (
     "text err idmap namespaces wire bootstrap launch "
     "clone tool mapper settle tail exec spawn direct "
-    "sync report pipe nsexec libc forked"
+    "sync report pipe nsexec libc late"
 ).split()
 
 CDEF = """
@@ -63,7 +63,7 @@ int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch
 
 static const int BOOTSTRAP_ATTR_COUNT;
 
-void forked_stages(int init_fd, int status_fd);
+void late_stages(int init_fd, int status_fd);
 
 long sys_call(long nr, long a, long b, long c, long d, long e, long f);
 """
@@ -72,13 +72,14 @@ long sys_call(long nr, long a, long b, long c, long d, long e, long f);
 CALLS = (
     "mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount mount_setattr openat2 "
     "unshare setns sethostname setdomainname prctl capget capset keyctl personality ioprio_set "
-    "sched_setattr prlimit64 seccomp close_range ioctl fstatfs sendmsg recvmsg bpf socket connect"
+    "sched_setattr prlimit64 seccomp close_range ioctl fstatfs sendmsg recvmsg bpf socket connect "
+    "rt_sigaction socketpair recvfrom ppoll flock fcntl"
 ).split()
 
 INCLUDES = """
 #include "bootstrap.h"
 #include "direct.h"
-#include "forked.h"
+#include "late.h"
 #include "launch.h"
 #include "sys.h"
 

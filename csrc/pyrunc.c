@@ -2,6 +2,8 @@
 /*
  * pyrunc: starts the interpreter that is the runtime, ready sooner and safer than a script would.
  *
+ *  - Beside it the interpreter of the init, where there is to be one: it boots while the runtime
+ *    finds out what the init is to be (nsenter/waiting.py).
  *  - Without site, which takes longer than the rest of a container's start.
  *  - By a read-only mount of the interpreter that nobody else has, or a sealed copy of it: a
  *    container that gets at its init through /proc/self/exe cannot write to it (CVE-2019-5736).
@@ -24,7 +26,11 @@
 #endif
 
 #define START	   "/libcontainer/pyrunc/start.py"
-#define FLAG_COUNT 6
+#define FLAG_COUNT 8
+
+/* For libcontainer/pyrunc/start.py. */
+#define INIT_VARIABLE "_PYRUNC_INIT"
+#define LIBRARIES "LD_LIBRARY_PATH="
 
 static _Noreturn void fail(const char *what, const char *name)
 {
@@ -85,13 +91,17 @@ static bool is_ours_to_write(const char *path)
 	return SYS4(SYS_faccessat, AT_FDCWD, path, 2 /* W_OK */, 0) == 0;
 }
 
-/* Returns only on failure. */
-static void execute(const char *path, char *const *argv, char *const *envp)
+/* -1: its path is good enough. */
+static int open_executable(const char *path)
 {
 	int fd = readonly_mount(path);
 
-	if (fd < 0 && is_ours_to_write(path))
-		fd = sealed_copy(path);
+	return fd < 0 && is_ours_to_write(path) ? sealed_copy(path) : fd;
+}
+
+/* Returns only on failure. */
+static void execute(const char *path, int fd, char *const *argv, char *const *envp)
+{
 	if (fd >= 0)
 		SYS5(SYS_execveat, fd, "", argv, envp, AT_EMPTY_PATH);
 	else
@@ -124,34 +134,142 @@ static struct span own_folder(char *buf, size_t size)
 	return (struct span){ buf, (size_t)n };
 }
 
+/* What both interpreters are started with, and behind it the words of one of them. */
+static char **command(const char *interpreter, const char *script, char *const *words)
+{
+	static char *argv[MAX_WORDS + FLAG_COUNT + 1];
+	const char *const flags[FLAG_COUNT] = {
+		interpreter, "-I", "-S", "-X", "frozen_modules=on", "-X", "no_debug_ranges", script,
+	};
+	int count = 0;
+
+	for (; count < FLAG_COUNT; count++)
+		argv[count] = (char *)(uintptr_t)flags[count];
+	for (; *words; words++)
+		argv[count++] = *words;
+	argv[count] = NULL;
+	return argv;
+}
+
+/* ---- the init ---------------------------------------------------------------------------- */
+
+/* Commands that start a process of a container. */
+static bool starts_a_process(char *const *words)
+{
+	static const char *const commands[] = { "run", "create", "exec" };
+
+	for (; *words; words++) {
+		const struct span word = { *words, text_length(*words) };
+
+		for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+			if (span_equals(word, commands[i]))
+				return true;
+	}
+	return false;
+}
+
+/* "NAME=1,2,3" */
+static char *variable(char *buf, size_t size, const char *name, const long *numbers, int count)
+{
+	struct text t = { .data = buf, .cap = size };
+
+	text_add(&t, name);
+	for (int i = 0; i < count; i++) {
+		text_add(&t, i ? "," : "=");
+		text_add_number(&t, numbers[i]);
+	}
+	return (char *)(uintptr_t)text_end(&t);
+}
+
+static void inherit(int fd)
+{
+	SYS3(SYS_fcntl, fd, F_SETFD, 0);
+}
+
+/* Nothing of the caller's environment is the init's, but where its libraries are. */
+static _Noreturn void become_init(const char *interpreter, const char *script, int executable,
+				  char *const *envp, int channel, int status)
+{
+	static char *const words[] = { (char *)(uintptr_t)"init", NULL };
+	const long ends[] = { channel, status };
+	char ours[64];
+	char *environment[3] = { variable(ours, sizeof(ours), INIT_VARIABLE, ends, 2) };
+	const struct span libraries = { LIBRARIES, sizeof(LIBRARIES) - 1 };
+
+	for (; *envp; envp++)
+		if (text_length(*envp) > libraries.len &&
+		    span_equals((struct span){ *envp, libraries.len }, LIBRARIES))
+			environment[1] = *envp;
+	SYS2(SYS_setpgid, 0, 0);
+	inherit(channel);
+	inherit(status);
+	execute(interpreter, executable, command(interpreter, script, words), environment);
+	sys_exit(127);
+}
+
+/* Start the init's interpreter; `place` becomes the variable that tells the runtime of it. False
+ * where that cannot be, and the runtime then does without. */
+static bool start_init(const char *interpreter, const char *script, int executable,
+		       char *const *envp, char *place, size_t size)
+{
+	int channel[2];
+	int status[2];
+	long pid;
+
+	if (SYS4(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel) < 0)
+		return false;
+	if (SYS2(SYS_pipe2, status, O_CLOEXEC) < 0)
+		return false;
+	pid = SYS5(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0)
+		become_init(interpreter, script, executable, envp, channel[1], status[1]);
+	if (pid < 0)
+		return false;
+	SYS2(SYS_setpgid, pid, pid);
+	inherit(channel[0]);
+	inherit(status[0]);
+	variable(place, size, INIT_VARIABLE, (const long[]){ pid, channel[0], status[0] }, 3);
+	return true;
+}
+
+/* The environment with one variable more. */
+static char **with(char *const *envp, char *more)
+{
+	static char *environment[MAX_WORDS + 2];
+	int count = 0;
+
+	for (; *envp && count < MAX_WORDS; envp++)
+		environment[count++] = *envp;
+	if (*envp)
+		fail("too many", "variables in the environment");
+	environment[count++] = more;
+	environment[count] = NULL;
+	return environment;
+}
+
 int nsinit_main(int argc, char **argv, char **envp);
 
 int nsinit_main(int argc, char **argv, char **envp)
 {
-	static char *words[MAX_WORDS + FLAG_COUNT + 2];
 	char own[PATH_MAX];
 	char python_buf[PATH_MAX];
 	char start_buf[PATH_MAX];
+	char place[64];
 	struct text python = TEXT_IN(python_buf);
 	struct text start = TEXT_IN(start_buf);
 	struct span folder = own_folder(own, sizeof(own));
 	const char *interpreter = join(&python, folder, "python3");
 	const char *script = join(&start, folder, "../" NSX_SITE START);
-	const char *const flags[FLAG_COUNT] = {
-		interpreter, "-I", "-S", "-X", "frozen_modules=on", NULL,
-	};
-	int count = 0;
+	int executable;
 
 	if (!exists(script))
 		script = NSX_SOURCE START;
 	if (argc > MAX_WORDS)
 		fail("too many", "arguments");
-	for (; flags[count]; count++)
-		words[count] = (char *)(uintptr_t)flags[count];
-	words[count++] = (char *)(uintptr_t)script;
-	for (int i = 1; i < argc; i++)
-		words[count++] = argv[i];
-	words[count] = NULL;
-	execute(interpreter, words, envp);
+	executable = open_executable(interpreter);
+	if (starts_a_process(argv + 1) &&
+	    start_init(interpreter, script, executable, envp, place, sizeof(place)))
+		envp = with(envp, place);
+	execute(interpreter, executable, command(interpreter, script, argv + 1), envp);
 	fail("cannot execute", interpreter);
 }

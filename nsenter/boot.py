@@ -58,7 +58,8 @@ def _close_the_file_system(extensions: Mapping[str, str]) -> None:
     sys.meta_path.append(BundleFinder(extensions))
 
 
-def _read(fd: int, size: int) -> bytes:
+def read(fd: int, size: int) -> bytes:
+    """Exactly so many bytes. Raises EOFError."""
     parts = []
     while size:
         part = posix.read(fd, min(size, _CHUNK))
@@ -69,10 +70,20 @@ def _read(fd: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _receive(channel: int) -> dict[str, Any]:
+def pack(orders: dict[str, Any]) -> bytes:
+    """What `receive` reads. Raises ValueError where something is no plain data."""
+    try:
+        body = marshal.dumps(orders)
+    except ValueError as error:
+        why = f"PythonInit args {orders['args']!r}: only plain data can travel: {error}"
+        raise ValueError(why) from None
+    return len(body).to_bytes(_LENGTH_BYTES, sys.byteorder) + body
+
+
+def receive(channel: int) -> dict[str, Any]:
     """The launcher's orders. They are marshalled: the parent is trusted, by this side."""
-    size = int.from_bytes(_read(channel, _LENGTH_BYTES), sys.byteorder)
-    orders: dict[str, Any] = marshal.loads(_read(channel, size))
+    size = int.from_bytes(read(channel, _LENGTH_BYTES), sys.byteorder)
+    orders: dict[str, Any] = marshal.loads(read(channel, size))
     return orders
 
 
@@ -167,7 +178,7 @@ def _run_module_as_main(*_: object) -> None:
     channel, status = map(int, posix.environ[FDS_VARIABLE].split(b","))
     posix.set_inheritable(channel, False)
     posix.set_inheritable(status, False)
-    orders = _receive(channel)
+    orders = receive(channel)
     _close_the_file_system(orders["extensions"])
     _enter_root()
     _set_environment(orders["environment"])

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import os
-import select
 from _signal import SIGKILL, SIGTERM, pidfd_send_signal
 from _thread import RLock
 
 from nsenter.suppress import suppress
+from nsenter.system import POLLIN, poll
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -91,9 +91,7 @@ class Child:
         return self.wait() if self.returncode is not None or self._has_ended(0) else None
 
     def _has_ended(self, timeout: float | None) -> bool:
-        poller = select.poll()
-        poller.register(self.pidfd, select.POLLIN)
-        return bool(poller.poll(None if timeout is None else max(0, timeout * 1000)))
+        return bool(poll({self.pidfd: POLLIN}, timeout))
 
     def _reap(self) -> int:
         with self._lock:

@@ -7,9 +7,7 @@ it when it is told to go on), so that whatever happens all of them can be found 
 
 from __future__ import annotations
 
-import _socket
 import os
-import select
 import time
 from _signal import SIGKILL, pidfd_send_signal
 from errno import ECANCELED, ETIMEDOUT
@@ -18,7 +16,7 @@ from nsenter import plainjson
 from nsenter.child import Child, TracePoint
 from nsenter.errors import BootstrapError
 from nsenter.suppress import suppress
-from nsenter.system import receive_fds
+from nsenter.system import POLLERR, POLLHUP, POLLIN, POLLOUT, Failure, peek, poll, receive_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ __all__ = ["Conversation"]
 _CHUNK = 1 << 16
 # How long the other stages may take to notice that one has failed.
 _AFTERMATH = 1.0
-_LONGEST_POLL = 86400.0  # poll(2) takes an int of milliseconds
 
 
 class Conversation:
@@ -41,7 +38,7 @@ class Conversation:
         status: our end of the status pipe.
     """
 
-    def __init__(self, pid: int, pidfd: int, channel: _socket.socket, status: int) -> None:
+    def __init__(self, pid: int, pidfd: int, channel: int, status: int) -> None:
         self._pid = pid
         self._pidfd = pidfd
         self._channel = channel
@@ -90,43 +87,40 @@ class Conversation:
     # ---- talking
 
     def _talk(self, outgoing: memoryview, deadline: float) -> None:
-        self._channel.setblocking(False)
-        poller = select.poll()
-        poller.register(self._status, select.POLLIN)
-        poller.register(self._channel, select.POLLIN | (select.POLLOUT if outgoing else 0))
+        os.set_blocking(self._channel, False)
+        watched = {self._status: POLLIN, self._channel: POLLIN | (POLLOUT if outgoing else 0)}
         while True:
-            for fd, events in self._wait(poller, deadline):
+            for fd, events in self._wait(watched, deadline):
                 if fd == self._status:
                     if not self._read_status():
                         return
                     continue
-                if events & select.POLLOUT:
+                if events & POLLOUT:
                     outgoing = self._send(outgoing)
-                if events & (select.POLLIN | select.POLLHUP):
+                if events & (POLLIN | POLLHUP):
                     self._read_reply()
-                self._watch_channel(poller, outgoing, events)
+                self._watch_channel(watched, outgoing, events)
             if self._errors:
                 deadline = min(deadline, time.monotonic() + _AFTERMATH)
 
-    def _wait(self, poller: select.poll, deadline: float) -> list[tuple[int, int]]:
+    def _wait(self, watched: dict[int, int], deadline: float) -> list[tuple[int, int]]:
         left = deadline - time.monotonic()
-        events = poller.poll(min(left, _LONGEST_POLL) * 1000) if left > 0 else []
+        events = poll(watched, left) if left > 0 else []
         if not events:
             raise self._failure() if self._errors else self._timed_out()
         return events
 
-    def _watch_channel(self, poller: select.poll, outgoing: memoryview, events: int) -> None:
+    def _watch_channel(self, watched: dict[int, int], outgoing: memoryview, events: int) -> None:
         """Go on with what is still to come; what follows the reply is not ours to read."""
-        wanted = (select.POLLOUT if outgoing else 0) | (0 if self._stage2 else select.POLLIN)
-        if not wanted or events & (select.POLLHUP | select.POLLERR):
-            with suppress(KeyError):
-                poller.unregister(self._channel)
+        wanted = (POLLOUT if outgoing else 0) | (0 if self._stage2 else POLLIN)
+        if not wanted or events & (POLLHUP | POLLERR):
+            watched.pop(self._channel, None)
         else:
-            poller.modify(self._channel, wanted)
+            watched[self._channel] = wanted
 
     def _send(self, outgoing: memoryview) -> memoryview:
         try:
-            return outgoing[self._channel.send(outgoing[:_CHUNK]) :]
+            return outgoing[os.write(self._channel, outgoing[:_CHUNK]) :]
         except BlockingIOError:
             return outgoing
         except (BrokenPipeError, ConnectionResetError):
@@ -134,8 +128,8 @@ class Conversation:
 
     def _peek(self) -> bytes:
         try:
-            return self._channel.recv(256, _socket.MSG_PEEK)
-        except (BlockingIOError, ConnectionResetError):
+            return peek(self._channel, 256)
+        except Failure:  # nothing yet, or nobody any more
             return b""
 
     def _read_reply(self) -> None:
@@ -145,12 +139,12 @@ class Conversation:
         seen = self._peek()
         if seen.startswith(b"\0"):
             self._said_hello = True
-            self._channel.recv(1)
+            os.read(self._channel, 1)
             seen = self._peek()
         end = seen.find(b"\n") + 1
         if not end:
             return
-        line, fds = receive_fds(self._channel.fileno(), end, 1)
+        line, fds = receive_fds(self._channel, end, 1)
         pids = plainjson.loads(line.decode())
         self._stage2 = pids["stage2_pid"]
         self._stage2_fd = fds[0] if fds else os.pidfd_open(self._stage2)
@@ -239,7 +233,7 @@ class Conversation:
     def _read_last_reply(self) -> None:
         """Stage 2 leaves the group only after the reply is sent: then we must know its pid."""
         with suppress(BlockingIOError, ConnectionResetError, ValueError, KeyError):
-            self._channel.setblocking(False)
+            os.set_blocking(self._channel, False)
             self._read_reply()
 
     def _reap_stages(self) -> None:

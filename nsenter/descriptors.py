@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import _socket
 import os
 
 from nsenter.bootstrap import BootstrapData
 from nsenter.kept import out_of_the_streams
 from nsenter.namespaces import Namespace
+from nsenter.system import socketpair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Descriptors", "Pipes", "above_the_streams", "borrowed_fds", "checked_fds"]
 
@@ -40,6 +40,10 @@ class Descriptors:
         fd = out_of_the_streams(fd)
         self._owned.append(fd)
         return fd
+
+    def release(self) -> int:
+        """The last one, which is owned no more."""
+        return self._owned.pop()
 
     def numbers(self) -> set[int]:
         """All of them."""
@@ -79,17 +83,27 @@ def checked_fds(pass_fds: Iterable[int]) -> set[int]:
 
 
 class Pipes:
-    """The init pipe and the status pipe.
+    """Our ends of the init pipe and the status pipe.
 
     Args:
-        owner: closes our ends, but for that of the channel, which `close` does.
+        owner: closes that of the status pipe; `close` does that of the channel.
+        ends: the two, where the child has the others already; else both pipes are made here.
+
+    Attributes:
+        channel, status: our ends.
+        child_channel, child_status: the child's, as long as we have them.
     """
 
-    def __init__(self, owner: Descriptors) -> None:
+    def __init__(self, owner: Descriptors, ends: Sequence[int] = ()) -> None:
         self._child_ends = Descriptors()
-        self.channel, child = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        self._channel = Descriptors()
+        if ends:
+            self.channel, self.status = self._channel.add(ends[0]), owner.add(ends[1])
+            return
+        ours, theirs = socketpair()
+        self.channel = self._channel.add(ours)
+        self.child_channel = self._child_ends.add(theirs)
         try:
-            self.child_channel = self._child_ends.add(child.detach())
             reader, writer = os.pipe()
             self.status = owner.add(reader)
             self.child_status = self._child_ends.add(writer)
@@ -102,7 +116,7 @@ class Pipes:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close_child_ends()
-        self.channel.close()
+        self._channel.close()
 
     def child_fds(self) -> set[int]:
         return {self.child_channel, self.child_status}
@@ -116,3 +130,8 @@ class Pipes:
 
     def close_child_ends(self) -> None:
         self._child_ends.close()
+
+    def detach_channel(self) -> int:
+        """Our end of the init pipe, the caller's from now on, for talking on with the init."""
+        os.set_blocking(self.channel, True)
+        return self._channel.release()

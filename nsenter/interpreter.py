@@ -7,12 +7,11 @@ memory" in README.md.
 
 from __future__ import annotations
 
-import marshal
 import os
 import sys
 
 from nsenter import system
-from nsenter.boot import FDS_VARIABLE
+from nsenter.boot import FDS_VARIABLE, pack
 from nsenter.kept import KeptDescriptor, sealed_memfd
 from nsenter.values import Value
 
@@ -142,19 +141,15 @@ def orders(
     Raises:
         ValueError: an argument is not plain data (what marshal takes).
     """
-    try:
-        body = marshal.dumps(
-            {
-                "target": target,
-                "argv": list(argv),
-                "args": tuple(args),
-                "environment": dict(environment),
-                "extensions": bundle.extensions,
-            }
-        )
-    except ValueError as error:
-        raise ValueError(f"PythonInit args {args!r}: only plain data can travel: {error}") from None
-    return len(body).to_bytes(8, sys.byteorder) + body
+    return pack(
+        {
+            "target": target,
+            "argv": list(argv),
+            "args": tuple(args),
+            "environment": dict(environment),
+            "extensions": bundle.extensions,
+        }
+    )
 
 
 def open_shim() -> int:

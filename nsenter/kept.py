@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from _thread import allocate_lock
 
 from nsenter.errors import BootstrapError
+from nsenter.system import move_above, seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["KeptDescriptor", "dead_folder", "out_of_the_streams", "sealed_memfd"]
 
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _MFD_EXEC = 0x10  # linux/memfd.h, since 6.3
 _MFD_NOEXEC_SEAL = 0x08
 _FIRST_FREE_FD = 3  # in a child, those below are its streams
@@ -59,10 +58,7 @@ def out_of_the_streams(fd: int) -> int:
     """The descriptor, moved where it is 0, 1 or 2, as in a caller that has those closed."""
     if fd >= _FIRST_FREE_FD:
         return fd
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
-    finally:
-        os.close(fd)
+    return move_above(fd, _FIRST_FREE_FD)
 
 
 def _memfd(name: str, *, executable: bool) -> int:
@@ -86,7 +82,7 @@ def sealed_memfd(name: str, content: bytes, *, executable: bool) -> int:
         view = memoryview(content)
         while view:
             view = view[os.write(fd, view) :]
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+        seal(fd)
     except BaseException:
         os.close(fd)
         raise

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nsenter.bundle import Bundle
+    from nsenter.waiting import WaitingInit
 
     StrOrBytes = str | bytes
     Environment = Mapping[str, str] | Mapping[bytes, bytes]
@@ -69,16 +70,15 @@ class PythonInit(Value):
         args: plain data: None, numbers, str, bytes, and tuples, lists, sets and dicts of them.
         modules: more modules to take along than the imports in the target's code tell of.
         extensions: C extension modules to take along, such as "_socket".
-        forked: the init is a fork of this process, with its modules; no interpreter boots. For a
-            small process with one thread that has nothing to hide from the init: `target` is
-            imported here, and can import nothing later.
+        waiting: an init that was started before and has imported what it needs; `target` is its
+            own then. None: an interpreter boots in the namespaces.
     """
 
     target: str
     args: Sequence[object] = ()
     modules: Sequence[str] = ()
     extensions: Sequence[str] = ()
-    forked: bool = False
+    waiting: WaitingInit | None = None
 
     def bundle(self) -> Bundle:
         """Raises ModuleNotFoundError or ValueError where a module cannot travel."""
@@ -166,26 +166,25 @@ class _Job(Value):
             spawn = Spawn(argv, environment, self.stdio, keep, _nsinit.get())
             return self._converse(spawn.run, pipes, self.settings.encode(self.kept))
 
-    def forked(self, init: PythonInit) -> Child:
-        """By a fork of this interpreter, which goes through the stages."""
-        from nsenter.forked import check_forkable, fork_init
+    def waiting(self, init: PythonInit, waiting: WaitingInit) -> Child:
+        """By an interpreter that runs already."""
+        from nsenter.boot import pack
 
-        check_forkable()
-        module, _, function = init.target.partition(":")
-        target = getattr(__import__(module, fromlist=[function]), function)
-        with Descriptors() as owner, Pipes(owner) as pipes:
-            channel, status = pipes.child_channel, pipes.child_status
+        ends = waiting.send_descriptors(self.stdio, self.kept | self.lent)
+        orders = pack({"args": tuple(init.args), "environment": self.environment})
+        with Descriptors() as owner:
+            pidfd = os.pidfd_open(waiting.pid)
+            pid, *ours = waiting.taken()
 
             def start() -> tuple[int, int]:
-                return fork_init(
-                    target, init.args, channel=channel, status=status, stdio=self.stdio,
-                    keep=self.kept | self.lent, environment=self.environment,
-                )  # fmt: skip
+                waiting.meanwhile()
+                return pid, pidfd
 
-            kept = self.kept | {channel, status}
-            child = self._converse(start, pipes, self.settings.encode(kept))
-            child.channel_fd = _with_the_rest_of(pipes)
-            return child
+            with Pipes(owner, ours) as pipes:
+                settings = self.settings.encode({*self.kept, *ends})
+                child = self._converse(start, pipes, settings + orders)
+                child.channel_fd = pipes.detach_channel()
+                return child
 
     def python(self, init: PythonInit) -> Child:
         """By the interpreter, with the shim going through the stages."""
@@ -208,7 +207,7 @@ class _Job(Value):
             words = [init.target, *map(str, init.args)]
             body = interpreter.orders(init.target, words, init.args, self.environment, bundle)
             child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
-            child.channel_fd = _with_the_rest_of(pipes)
+            child.channel_fd = pipes.detach_channel()
             return child
 
     def _converse(
@@ -216,8 +215,8 @@ class _Job(Value):
     ) -> Child:
         # What fits into the socket is there before stage 0 is, which then need not wait for it.
         outgoing = self.blob + outgoing
-        pipes.channel.setblocking(False)
-        sent = pipes.channel.send(outgoing)
+        os.set_blocking(pipes.channel, False)
+        sent = os.write(pipes.channel, outgoing)
         spawned_ns = time.time_ns()
         pid, pidfd = start()
         try:
@@ -227,13 +226,6 @@ class _Job(Value):
             return conversation.hold(rest, self.settings.timeout, spawned_ns)
         finally:
             os.close(pidfd)
-
-
-def _with_the_rest_of(pipes: Pipes) -> int:
-    """Our end of the init pipe, for the init's caller to go on with."""
-    pipes.channel.setblocking(True)
-    # Not dup(): the process runs, and what could fail now would leave it.
-    return pipes.channel.detach()
 
 
 def launch(
@@ -296,5 +288,7 @@ def launch(
             lent=borrowed_fds(data) | ({cgroup} if cgroup is not None else set()),
         )
         if isinstance(target, PythonInit):
-            return job.forked(target) if target.forked else job.python(target)
+            if target.waiting:
+                return job.waiting(target, target.waiting)
+            return job.python(target)
         return job.direct(target) or job.program(target)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import posix
 import sys
+import time
 from errno import EAGAIN, EINTR
 
 from nsenter._nsexec import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     Path = str | bytes
@@ -103,6 +105,24 @@ _MSG_CMSG_CLOEXEC = 0x40000000
 _MSG_NOSIGNAL = 0x4000
 _SECCOMP_SET_MODE_FILTER = 1
 _IOPRIO_WHO_PROCESS = 1
+_SIGACTION_BYTES = 32  # the kernel's struct sigaction, which begins with the handler
+_SIGSET_BYTES = 8
+_SIG_IGN = 1
+_AF_UNIX = 1
+_F_DUPFD_CLOEXEC = 1030
+_F_ADD_SEALS = 1033
+_ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # seal, shrink, grow, write
+_SOCK_STREAM_CLOEXEC = 0o2000001
+_MSG_PEEK = 2
+_LONGEST_WAIT = 1 << 31
+
+POLLIN = 0x1
+POLLOUT = 0x4
+POLLERR = 0x8
+POLLHUP = 0x10
+
+LOCK_EX = 2
+LOCK_NB = 4
 
 
 class Failure(OSError):
@@ -367,6 +387,19 @@ def seccomp(program: bytes, flags: int) -> int:
     return call("seccomp", "set filter", lib.SYS_seccomp, _SECCOMP_SET_MODE_FILTER, flags, fprog)
 
 
+def is_ignored(signal: int) -> bool:
+    """Whether a signal is ignored; of the C library's own, 32 and 33, too."""
+    action = bytearray(_SIGACTION_BYTES)
+    call("rt_sigaction", signal, lib.SYS_rt_sigaction, signal, None, action, _SIGSET_BYTES)
+    return int.from_bytes(action[:8], sys.byteorder) == _SIG_IGN
+
+
+def reset_signal(signal: int) -> None:
+    """Have a signal do what it does by default, whatever Python thinks that it does."""
+    action = bytes(_SIGACTION_BYTES)  # all zeros are SIG_DFL
+    call("rt_sigaction", signal, lib.SYS_rt_sigaction, signal, action, None, _SIGSET_BYTES)
+
+
 def close_range(first: int, last: int, flags: int = 0) -> None:
     """close_range(2)."""
     call("close_range", f"{first}-{last}", lib.SYS_close_range, first, last, flags)
@@ -387,7 +420,77 @@ def address(memory: bytes | bytearray) -> int:
     return int(ffi.cast("long", ffi.from_buffer(memory)))
 
 
-# ---- sockets, without the modules that make a socket comfortable
+def move_above(fd: int, least: int) -> int:
+    """A descriptor under another number, `least` or more (F_DUPFD); close-on-exec."""
+    try:
+        return call("fcntl", f"descriptor {fd}", lib.SYS_fcntl, fd, _F_DUPFD_CLOEXEC, least)
+    finally:
+        posix.close(fd)
+
+
+def seal(fd: int) -> None:
+    """Have a memfd stay as it is for good (F_ADD_SEALS)."""
+    call("fcntl", "F_ADD_SEALS", lib.SYS_fcntl, fd, _F_ADD_SEALS, _ALL_SEALS)
+
+
+def flock(fd: int, operation: int) -> None:
+    """flock(2)."""
+    _uninterrupted("flock", fd, lib.SYS_flock, fd, operation)
+
+
+# ---- sockets and waiting, without the modules that make them comfortable
+
+
+def socketpair() -> tuple[int, int]:
+    """A pair of connected stream sockets of this machine (unix(7)); close-on-exec."""
+    memory = bytearray(8)
+    call("socketpair", "", lib.SYS_socketpair, _AF_UNIX, _SOCK_STREAM_CLOEXEC, 0, memory)
+    return int.from_bytes(memory[:4], sys.byteorder), int.from_bytes(memory[4:], sys.byteorder)
+
+
+def peek(socket: int, size: int) -> bytes:
+    """What would be received, left where it is.
+
+    Raises:
+        Failure: EAGAIN where there is nothing yet, for one.
+    """
+    memory = bytearray(size)
+    got = call("recv", socket, lib.SYS_recvfrom, socket, memory, size, _MSG_PEEK, 0, 0)
+    return bytes(memory[:got])
+
+
+def poll(watched: Mapping[int, int], seconds: float | None) -> list[tuple[int, int]]:
+    """Wait until something has come to one of the descriptors (ppoll(2)).
+
+    Args:
+        watched: the events that are waited for, POLLIN and so on, by descriptor.
+        seconds: how long; None: for ever.
+
+    Returns:
+        the descriptors that something has come to, and what; nothing where time is up.
+    """
+    end = None if seconds is None else time.monotonic() + seconds
+    # struct pollfd: an int, and two shorts of which the kernel fills in the second.
+    entries = (
+        _u32(fd) + events.to_bytes(2, sys.byteorder) + b"\0\0" for fd, events in watched.items()
+    )
+    memory = bytearray(b"".join(entries))
+    while True:
+        limit = None if end is None else _timespec(max(0.0, end - time.monotonic()))
+        try:
+            call("poll", "", lib.SYS_ppoll, memory, len(watched), limit, None, 8)
+        except Failure as failure:  # a signal; its handler has run when we are here
+            if failure.errno != EINTR:
+                raise
+        else:
+            break
+    found = (int.from_bytes(memory[i + 6 : i + 8], sys.byteorder) for i in range(0, len(memory), 8))
+    return [(fd, come) for fd, come in zip(watched, found, strict=True) if come]
+
+
+def _timespec(seconds: float) -> bytes:
+    whole = min(int(seconds), _LONGEST_WAIT)
+    return _u64(whole) + _u64(int((seconds - int(seconds)) * 1e9))
 
 
 def send_fds(socket: int, payload: bytes, fds: tuple[int, ...]) -> None:
@@ -396,7 +499,7 @@ def send_fds(socket: int, payload: bytes, fds: tuple[int, ...]) -> None:
     control = _u64(_CMSG_HEADER + len(numbers)) + _u32(_SOL_SOCKET) + _u32(_SCM_RIGHTS) + numbers
     control += bytes(-len(control) % 8)
     message, kept = _message(payload, control if fds else b"")
-    _uninterrupted("sendmsg", lib.SYS_sendmsg, socket, message, _MSG_NOSIGNAL)
+    _uninterrupted("sendmsg", "descriptors", lib.SYS_sendmsg, socket, message, _MSG_NOSIGNAL)
     del kept
 
 
@@ -404,7 +507,9 @@ def receive_fds(socket: int, size: int, most: int) -> tuple[bytes, list[int]]:
     """Receive bytes and the descriptors that come with them, close-on-exec."""
     payload, control = bytearray(size), bytearray(_CMSG_HEADER + (most * 4 + 7) // 8 * 8)
     message, kept = _message(payload, control)
-    got = _uninterrupted("recvmsg", lib.SYS_recvmsg, socket, message, _MSG_CMSG_CLOEXEC)
+    got = _uninterrupted(
+        "recvmsg", "descriptors", lib.SYS_recvmsg, socket, message, _MSG_CMSG_CLOEXEC
+    )
     del kept
     length = int.from_bytes(control[:8], sys.byteorder)
     rights = (_u32(_SOL_SOCKET) + _u32(_SCM_RIGHTS)) == control[8:16]
@@ -413,10 +518,10 @@ def receive_fds(socket: int, size: int, most: int) -> tuple[bytes, list[int]]:
     return bytes(payload[:got]), fds
 
 
-def _uninterrupted(operation: str, number: int, *arguments: Any) -> int:
+def _uninterrupted(operation: str, subject: object, number: int, *arguments: Any) -> int:
     while True:
         try:
-            return call(operation, "descriptors", number, *arguments)
+            return call(operation, subject, number, *arguments)
         except Failure as failure:  # a signal; its handler has run when we are here
             if failure.errno != EINTR:
                 raise

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from links import KEPT
+from nsenter import system
+
+_SIGNALS = range(1, 65)
+_IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_signal_is_ignored() -> None:
+    """Whoever runs the tests may ignore some, as nohup(1) and a shell's `&` have it, and not every
+    runtime passes that on to a container. Also 32 and 33, at which Python's own module does
+    not get."""
+    for number in set(_SIGNALS) - _IGNORED_BY_PYTHON:
+        if system.is_ignored(number):
+            system.reset_signal(number)
 
 
 def _children() -> set[int]:

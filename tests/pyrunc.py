@@ -12,7 +12,8 @@ from typing import Any
 from needs import needs
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PYRUNC = (sys.executable, "-m", "libcontainer.pyrunc")
+# The command that is installed: it starts the init beside itself, which `python -m` does not.
+PYRUNC = (Path(sys.executable).with_name("pyrunc"),)
 TIMEOUT = 30
 # For a command whose container goes on: it would keep a pipe open.
 NO_STREAMS: dict[str, Any] = {

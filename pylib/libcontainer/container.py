@@ -213,9 +213,8 @@ class Container:
 
     def _refresh(self) -> None:
         """With the lock held: what others may have done since it was read."""
-        state = self._folder.load()
-        if state is not None:
-            self._state = state
+        if not self._folder.is_as_known():
+            self._state = self._folder.load() or self._state
 
     def _locked(self) -> _Locked:
         return _Locked(self._folder, self._refresh)
@@ -282,16 +281,18 @@ class Container:
                 and errno. Nothing is left of it.
             ContainerError: the container is in no state for it.
         """
+        self._start(process, gate=True)
+
+    def _start(self, process: Process, *, gate: bool) -> None:
         from libcontainer.starting import start_further, start_init
 
         with self._locked():
-            status = self.status()
             if process.init:
                 if self._state.init_process_pid:
                     raise ContainerError("container already has an init process")
-                start_init(self, process)
+                start_init(self, process, gate=gate)
             else:
-                if status == STOPPED:
+                if self.status() == STOPPED:
                     raise ContainerError("cannot exec in a stopped container")
                 start_further(self, process)
 
@@ -327,10 +328,10 @@ class Container:
         os.close(fd)
 
     def run(self, process: Process) -> None:
-        """`start`, and `exec` where it is the first process."""
-        self.start(process)
-        if process.init:
-            self.exec()
+        """`start`, and `exec` where it is the first process, in one go."""
+        self._start(process, gate=False)
+        if process.init and self.config.hooks.poststart:
+            self.run_hooks("poststart", RUNNING)
 
     def signal(self, number: int) -> None:
         """Send a signal to its first process; with a shared pid namespace and SIGKILL, to all.

@@ -9,8 +9,11 @@ from libcontainer.errors import ContainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from libcontainer.configs import ProcessConfig
     from nsenter.child import Child
+    from nsenter.waiting import WaitingInit
 
 __all__ = ["Process"]
 
@@ -30,12 +33,14 @@ class Process:
         init: whether it is the container's first.
         cgroup: a cgroup below the container's to run in, such as "job"; "": the container's.
             With cgroup v1 also "controller:path".
-        forked: it starts as a fork of this process instead of an interpreter of its own (see
-            `nsenter.PythonInit`): for a small command with one thread.
+        waiting: an init that was started before and waits (`nsenter.waiting`); None: an
+            interpreter boots in the namespaces.
 
     Attributes:
         pid: its pid, 0 before it is started.
         returncode: its exit status, minus the signal that killed it; None while it runs.
+        ready: called when it is all set up, before its program can be executed; to be set by who
+            wants that. What it raises is the end of the process.
 
     Raises:
         ContainerError: a descriptor to be preserved is not open, or a terminal is asked for
@@ -54,7 +59,7 @@ class Process:
         pidfd_socket: str | None = None,
         init: bool = True,
         cgroup: str = "",
-        forked: bool = False,
+        waiting: WaitingInit | None = None,
     ) -> None:
         if config.terminal and console_socket is None:
             raise ContainerError("a terminal needs a console socket to send its master to")
@@ -67,7 +72,8 @@ class Process:
         self.pidfd_socket = pidfd_socket
         self.init = init
         self.cgroup = cgroup
-        self.forked = forked
+        self.waiting = waiting
+        self.ready: Callable[[], None] = lambda: None
         self.child: Child | None = None
         for fd in self.preserved():
             try:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from libcontainer.configs import Config
     from libcontainer.container import Container
     from libcontainer.process import Process
+    from nsenter.bootstrap import BootstrapData
     from nsenter.child import Child
 
 __all__ = ["init_orders", "start_further", "start_init"]
@@ -62,15 +63,13 @@ def init_orders(container: Container, process: Process) -> dict[str, Any]:
     return {
         "type": "standard" if process.init else "setns",
         "id": container.id,
-        # A fork has them; to another process they travel as plain data.
-        "config": config if process.forked else _travelling(config),
-        "process": process.config if process.forked else process.config.to_plain(full=True),
+        "config": _travelling(config),
+        "process": process.config.to_plain(full=True),
         "new_namespaces": [ns.type.value for ns in namespaces if ns.is_new],
         "joined_namespaces": [ns.type.value for ns in namespaces if not ns.is_new],
         "in_userns": namespaces.contains(NamespaceType.NEWUSER),
         "unshare_cgroup": False,
         "is_moved": False,
-        "doors": [],
         "mount_fds": {},
         "cgroup_paths": {},
         "cgroup_mounts": [],
@@ -110,15 +109,23 @@ def _console(process: Process, fds: Descriptors) -> int:
     return fds.add(os.dup(where) if isinstance(where, int) else _connected(where))
 
 
-def start_init(container: Container, process: Process) -> None:
-    """The first process, up to the exec fifo. Raises as `Container.start`."""
+def start_init(container: Container, process: Process, *, gate: bool) -> None:
+    """The first process, up to the exec fifo. Raises as `Container.start`.
+
+    Args:
+        gate: whether there is to be a fifo; without, the program is executed at once.
+    """
     manager = container.cgroup
     orders = init_orders(container, process)
     with Descriptors() as fds:
-        manager.create()
+        manager.create_entry()
         try:
+            if gate:
+                orders["fifo_fd"] = fds.add(container._folder.make_fifo())
             _start(container, process, orders, fds)
         except BaseException:
+            if gate and os.path.exists(container._folder.fifo):
+                os.unlink(container._folder.fifo)
             manager.destroy()
             raise
 
@@ -126,24 +133,19 @@ def start_init(container: Container, process: Process) -> None:
 def _start(
     container: Container, process: Process, orders: dict[str, Any], fds: Descriptors
 ) -> None:
-    # Now that it is made: what a user may not make is not there.
-    orders["cgroup_paths"] = container.cgroup.paths()
-    orders["cgroup_mounts"] = container.cgroup.mounts()
+    manager = container.cgroup
+    # Now that it is known: what a user may not make is not there.
+    orders["cgroup_paths"] = manager.paths()
+    orders["cgroup_mounts"] = manager.mounts()
     orders["console_fd"] = _console(process, fds)
-    orders["fifo_fd"] = fds.add(container._folder.make_fifo())
-    try:
-        data = container.bootstrap_data(process)
-        cgroup_fd, moved = _ways_in(container.cgroup, orders, fds)
-        cgroup_flag = NamespaceType.NEWCGROUP.clone_flag
-        if (moved or orders["doors"]) and data.clone_flags & cgroup_flag:
-            # Its root is to be the cgroup that the init goes to; so the init makes it later.
-            data = data.replace(clone_flags=data.clone_flags & ~cgroup_flag)
-            orders["unshare_cgroup"] = True
-        child = _launch(process, data, orders, fds, cgroup_fd)
-        _Talk(container, process, child, container.cgroup if moved else None).hold()
-    except BaseException:
-        os.unlink(container._folder.fifo)
-        raise
+    data = container.bootstrap_data(process)
+    talk = _Talk(container, process, manager)
+    cgroup_flag = NamespaceType.NEWCGROUP.clone_flag
+    if data.clone_flags & cgroup_flag and (talk.moves or manager.has_doors()):
+        # Its root is to be the cgroup that the init goes to; so the init makes it later.
+        data = data.replace(clone_flags=data.clone_flags & ~cgroup_flag)
+        orders["unshare_cgroup"] = True
+    talk.hold(data, orders, fds)
 
 
 def start_further(container: Container, process: Process) -> None:
@@ -156,73 +158,87 @@ def start_further(container: Container, process: Process) -> None:
         orders = init_orders(container, process)
         orders["console_fd"] = _console(process, fds)
         manager = container.cgroup.below(process.cgroup) if process.cgroup else container.cgroup
-        cgroup_fd, moved = _ways_in(manager, orders, fds)
         data = container.bootstrap_data(process, pidfd)
-        child = _launch(process, data, orders, fds, cgroup_fd)
-        _Talk(container, process, child, manager if moved else None).hold()
-
-
-def _ways_in(manager: Manager, orders: dict[str, Any], fds: Descriptors) -> tuple[int | None, bool]:
-    """How the child comes into its cgroup: made in it, by the returned descriptor; by doors that it
-    goes through itself; or, where there are neither, moved by us."""
-    clone_fd, doors = manager.ways_in()
-    if clone_fd is not None:
-        clone_fd = fds.add(clone_fd)
-    orders["doors"] = [fds.add(door) for door in doors]
-    orders["is_moved"] = clone_fd is None and not doors
-    return clone_fd, orders["is_moved"]
-
-
-def _launch(
-    process: Process, data: Any, orders: dict[str, Any], fds: Descriptors, cgroup: int | None
-) -> Child:
-    stdin, stdout, stderr = process.stdio
-    init = PythonInit(_TARGET, (orders,), extensions=_EXTENSIONS, forked=process.forked)
-    return launch(
-        data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
-        pass_fds=[*process.preserved(), *fds.numbers()], cgroup=cgroup,
-    )  # fmt: skip
+        _Talk(container, process, manager).hold(data, orders, fds)
 
 
 class _Talk:
-    """The talk with an init, from its first line of Python to the last that may fail.
+    """The start of an init, and the talk with it to the last that may fail.
 
     Args:
-        manager: of the cgroup that the child still has to be moved into, if it has to be.
+        manager: of the cgroup that it is to be in.
     """
 
-    def __init__(
-        self, container: Container, process: Process, child: Child, manager: Manager | None
-    ) -> None:
+    def __init__(self, container: Container, process: Process, manager: Manager) -> None:
         self._container = container
         self._process = process
-        self._child = child
         self._manager = manager
-        self._fd = child.channel_fd
+        self._entry = manager.fd()
+        # Whether we move it into its cgroup, which it cannot get into by itself.
+        self.moves = self._entry is None and not manager.has_doors()
+        self._doors = Descriptors()
+        self._is_cgroup_ready = False
 
-    def hold(self) -> None:
+    def hold(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> None:
         """Have it. Where it fails, the process is gone."""
+        orders["is_moved"] = self.moves
+        try:
+            child = self._launch(data, orders, fds)
+            self._talk_to(child)
+        finally:
+            self._doors.close()
+            if self._entry is not None:
+                os.close(self._entry)
+
+    def _launch(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> Child:
+        process = self._process
+        stdin, stdout, stderr = process.stdio
+        if process.waiting:
+            process.waiting.meanwhile = self._make_cgroup_ready
+        init = PythonInit(_TARGET, (orders,), extensions=_EXTENSIONS, waiting=process.waiting)
+        return launch(
+            data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
+            pass_fds=[*process.preserved(), *fds.numbers()], cgroup=self._entry,
+        )  # fmt: skip
+
+    def _make_cgroup_ready(self) -> None:
+        """The rest of it, and its limits before the init does anything, unless that has to be moved
+        into it: the rules of devices are denials at first."""
+        if self._is_cgroup_ready:
+            return
+        self._is_cgroup_ready = True
+        if self._process.init:
+            self._manager.create()
+        for door in self._manager.doors():
+            self._doors.add(door)
+        if not self.moves:
+            self._limit()
+
+    def _talk_to(self, child: Child) -> None:
+        self._child = child
+        self._fd = child.channel_fd
         try:
             self._send_trees()
-            if self._manager is None:
-                # Before it does anything: the rules of devices are denials at first.
-                self._limit()
+            self._make_cgroup_ready()
+            if self._manager.has_doors():
+                sync.send_with_fds(self._fd, self._doors.numbers(), sync.DOORS)
             sync.send(self._fd, sync.GO)
             self._prepare()
             while self._answer():
                 pass
             if self._process.pidfd_socket:
-                _send_pidfd(self._process.pidfd_socket, self._child.pidfd)
+                _send_pidfd(self._process.pidfd_socket, child.pidfd)
         except BaseException as error:
-            self._child.kill()
-            self._child.wait()
-            self._child.close()
+            child.kill()
+            child.wait()
+            child.close()
+            self._process.child = None
             if isinstance(error, (BrokenPipeError, ConnectionResetError)):
                 raise BootstrapError("init", "run", "it ended early", ECANCELED) from None
             raise
         os.close(self._fd)
-        self._child.channel_fd = -1
-        self._process.child = self._child
+        child.channel_fd = -1
+        self._process.child = child
 
     def _send_trees(self) -> None:
         """Mounts that the init has no right to make."""
@@ -234,13 +250,13 @@ class _Talk:
 
         for index, tree in detached_trees(config, self._child.pid):
             try:
-                sync.send_with_fd(self._fd, tree, sync.MOUNT, str(index))
+                sync.send_with_fds(self._fd, [tree], sync.MOUNT, str(index))
             finally:
                 os.close(tree)
 
     def _prepare(self) -> None:
         """What is done from outside, while the init makes its root."""
-        if self._manager is not None:
+        if self.moves:
             self._manager.add(self._child.pid)
             self._limit()
         rlimits = self._process.config.rlimits
@@ -285,6 +301,7 @@ class _Talk:
     def _ready(self) -> None:
         """All is well: from here on the container is there."""
         pid = self._child.pid
+        self._process.child = self._child
         if self._process.init:
             self._container._save(
                 init_process_pid=pid,
@@ -292,6 +309,7 @@ class _Talk:
                 namespace_paths=self._container._namespace_paths(pid),
                 cgroup_paths=self._container.cgroup.paths(),
             )
+        self._process.ready()
 
     def _listener(self, fds: list[int]) -> None:
         from libcontainer.seccomp.notify import send_listener

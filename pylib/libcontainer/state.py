@@ -6,13 +6,13 @@ The folder of a container is ROOT/ID. Who changes the container holds a lock on 
 
 from __future__ import annotations
 
-import fcntl
 import os
-from errno import EEXIST, ENOTDIR, ENOTEMPTY
+from errno import EAGAIN, EEXIST, ENOTDIR, ENOTEMPTY
 
 from libcontainer.configs import Config
 from libcontainer.errors import ContainerError
 from nsenter import plainjson
+from nsenter.system import LOCK_EX, LOCK_NB, Failure, flock
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -75,6 +75,11 @@ def start_time_of(pid: int) -> int:
     return 0 if fields[_STAT_STATE] in (b"Z", b"X") else int(fields[_STAT_START_TIME])
 
 
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """Of a file that is only ever replaced: a new one cannot have all of these."""
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def check_id(id: str) -> str:
     """Raises ContainerError where a container cannot be called that."""
     if not id:
@@ -101,6 +106,7 @@ class StateFolder:
         self.fifo = f"{self.path}/{_FIFO}"
         self._lock = -1
         self._encoded_config: tuple[Config, str] | None = None
+        self._known: tuple[int, ...] | None = None
 
     def make(self) -> None:
         """Make it, locked. Raises ContainerError where there is a container of this id."""
@@ -126,7 +132,7 @@ class StateFolder:
             fd = os.open(self.path, flags)
         except FileNotFoundError:
             raise self.missing() from None
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        flock(fd, LOCK_EX)
         if os.fstat(fd).st_nlink == 0:
             os.close(fd)
             raise self.missing()
@@ -145,8 +151,10 @@ class StateFolder:
         except FileNotFoundError:
             return False
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            flock(fd, LOCK_EX | LOCK_NB)
+        except Failure as failure:
+            if failure.errno != EAGAIN:
+                raise
             return True
         finally:
             os.close(fd)
@@ -164,9 +172,11 @@ class StateFolder:
             data = self._encoded(state)
             while data:
                 data = data[os.write(fd, data) :]
+            known = _identity(os.fstat(fd))
         finally:
             os.close(fd)
         os.rename(f"{path}.new", path)
+        self._known = known
 
     def _encoded(self, state: State) -> bytes:
         """state.json. The configuration, which is most of it, seldom changes between two."""
@@ -175,6 +185,13 @@ class StateFolder:
             self._encoded_config = config, plainjson.dumps(config.to_plain())
         rest = plainjson.dumps(state.to_plain(besides=("config",)))
         return f'{rest[:-1]},"config":{self._encoded_config[1]}}}'.encode()
+
+    def is_as_known(self) -> bool:
+        """Whether state.json is still the file that was written or read here."""
+        try:
+            return self._known == _identity(os.stat(f"{self.path}/{_STATE_FILE}"))
+        except FileNotFoundError:
+            return False
 
     def load(self) -> State | None:
         """What state.json says; None where its runtime was killed before there was one.
@@ -190,13 +207,16 @@ class StateFolder:
                 return None
             raise self.missing() from None
         try:
-            text = os.read(fd, os.fstat(fd).st_size + 1).decode("utf-8", "surrogateescape")
+            status = os.fstat(fd)
+            text = os.read(fd, status.st_size + 1).decode("utf-8", "surrogateescape")
         finally:
             os.close(fd)
         try:
-            return State.from_plain(plainjson.loads(text))
+            state = State.from_plain(plainjson.loads(text))
         except (ValueError, TypeError) as error:
             raise ContainerError(f"{path} is not what we wrote: {error}") from None
+        self._known = _identity(status)
+        return state
 
     def make_fifo(self) -> int:
         """The exec fifo, opened both ways so that its reader can wait; close-on-exec."""

@@ -366,6 +366,9 @@ def test_no_descriptor_of_the_host_gets_into_a_container(
         with child:
             if target == "program":
                 wait_until_it_executes(child.pid)
+            else:
+                assert child.channel is not None
+                child.channel.recv(1)  # it has looked, and has closed what it looked at
             links = {int(fd.name): fd for fd in Path(f"/proc/{child.pid}/fd").iterdir()}
             beside = [str(link.readlink()) for number, link in links.items() if number > 2]
             assert [link.partition(":")[0] for link in beside] == (

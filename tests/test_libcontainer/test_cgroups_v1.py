@@ -74,7 +74,7 @@ def test_a_process_that_writes_its_own_way_in_is_not_moved_from_outside() -> Non
     path = unused_path()
     with removed(v1_manager(path)) as manager:
         manager.create()
-        unified, doors = manager.ways_in()
+        unified, doors = manager.fd(), manager.doors()
 
         def enter() -> str:
             for door in doors:

@@ -23,6 +23,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> image._Image:
     }
     (tmp_path / "nsx_made").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(image, "_PACKAGES", ("nsx_made", "nsx_made_user"))
     for path, text in sources.values():
         (tmp_path / path).write_text(text)
     __import__("nsx_made_user")
@@ -50,3 +51,22 @@ def test_nothing_is_half_made_where_a_source_has_changed(made: image._Image, cha
     os.utime(made.index[changed][0], (1, 1))
     made.preload(made.used["run"])
     assert not set(NAMES) & set(sys.modules)
+    assert made.outdated
+
+
+def test_a_command_is_learnt_anew_where_what_it_used_once_has_changed(
+    made: image._Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it does not use that module this time."""
+    os.utime(made.index["nsx_made_user"][0], (1, 1))
+    made.preload(made.used["run"])
+    monkeypatch.setattr(image, "_image", made)
+    monkeypatch.setattr(image, "_command", "run")
+    monkeypatch.setattr(sys, "meta_path", [made, *sys.meta_path])
+    __import__("nsx_made")
+    image.save()
+    latest = image._load()
+    try:
+        assert list(latest.used["run"]) == ["nsx_made.inner", "nsx_made"]
+    finally:
+        os.close(latest._fd)

@@ -29,16 +29,25 @@ class Manager:
         """
         raise NotImplementedError
 
+    def create_entry(self) -> None:
+        """As `create`, but no more than what a process is cloned into: the rest can be made while
+        that is done."""
+        self.create()
+
     def fd(self) -> int | None:
-        """A descriptor of it to clone into; None where processes have to be moved (v1)."""
+        """A descriptor of it to clone into (CLONE_INTO_CGROUP); None where that cannot be. The
+        caller closes it."""
         return None
 
-    def ways_in(self) -> tuple[int | None, list[int]]:
-        """How a process gets in without being moved, which costs a grace period of RCU (6 to
-        20 ms): it is cloned into the first descriptor (CLONE_INTO_CGROUP), and writes "0" to
-        each of the others before it has a second thread. The caller closes them.
-        """
-        return self.fd(), []
+    def has_doors(self) -> bool:
+        """Whether a process gets in, or into the rest of it, by `doors`. Where it has neither
+        these nor `fd`, it has to be moved, which costs a grace period of RCU (6 to 20 ms)."""
+        return False
+
+    def doors(self) -> list[int]:
+        """Files that a process writes "0" to, before it has a second thread, to get in. The
+        caller closes them."""
+        return []
 
     def add(self, pid: int) -> None:
         """Move a process into it."""

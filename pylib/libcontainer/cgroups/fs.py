@@ -91,11 +91,14 @@ class LegacyManager(Manager):
     # ---- its directories
 
     def create(self) -> None:
+        self._make(self._directories())
+
+    def _make(self, directories: Mapping[str, str]) -> None:
         made: list[str] = []
         try:
-            for directory, root in self._directories().items():
+            for directory, root in directories.items():
                 self._create(directory, root, made)
-            if "cpuset" in self._paths:
+            if self._paths.get("cpuset") in directories:
                 _inherit_cpuset(self._paths["cpuset"], self._roots["cpuset"])
         except BaseException:
             files.discard(made)
@@ -115,19 +118,31 @@ class LegacyManager(Manager):
             raise failure
         self._paths = {c: p for c, p in self._paths.items() if p != directory}
 
-    def ways_in(self) -> tuple[int | None, list[int]]:
-        unified, fds = None, []
+    def create_entry(self) -> None:
+        if self._cgroup.rootless:  # which of it can be made has to be known
+            self.create()
+        elif "" in self._paths:
+            self._make({self._paths[""]: self._roots[""]})
+
+    def fd(self) -> int | None:
+        if "" not in self._paths:
+            return None
+        return os.open(self._paths[""], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def has_doors(self) -> bool:
+        return bool(self._paths.keys() - {""})
+
+    def doors(self) -> list[int]:
+        fds: list[int] = []
         try:
             for directory in self._directories():
-                if directory == self._paths.get(""):
-                    unified = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                else:
+                if directory != self._paths.get(""):
                     fds.append(os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC))
         except BaseException:
-            for fd in (*fds, *([unified] if unified is not None else [])):
+            for fd in fds:
                 os.close(fd)
             raise
-        return unified, fds
+        return fds
 
     def add(self, pid: int) -> None:
         for directory in self._directories():

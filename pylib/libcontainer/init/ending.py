@@ -111,6 +111,6 @@ class Ending:
         code, flags = orders.seccomp
         listener = seccomp(code, flags)
         if orders.has_listener:
-            sync.send_with_fd(self._channel, listener, sync.LISTENER)
+            sync.send_with_fds(self._channel, [listener], sync.LISTENER)
             sync.expect_go(self._channel)
             posix.close(listener)

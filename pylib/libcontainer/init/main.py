@@ -31,8 +31,8 @@ def main(channel: int, orders: dict[str, Any]) -> NoReturn:
     # A half-made init does not outlive the runtime that makes it.
     prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _SIGKILL)
     try:
-        _go_through(orders["doors"])
-        orders["mount_fds"] = sync.receive_mounts(channel)
+        doors, orders["mount_fds"] = sync.receive_until_go(channel)
+        _go_through(doors)
         _ROLES[orders["type"]](channel, thaw(orders))
     except (sync.PeerGoneError, BrokenPipeError, ConnectionResetError):
         posix._exit(_FAILED)  # nobody waits for this init any more

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
             env: of the process, with HOME where it can be told.
             new_namespaces: "NEWNET" … as far as they are new.
             joined_namespaces: those with a path.
-            doors: files of its cgroups that the init writes itself into.
             is_moved: the parent moves it into its cgroups.
             unshare_cgroup: the cgroup namespace is made by the init, when it is in its cgroup.
             mount_fds: descriptors of detached mounts, by the index of their mount.
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
         process: ProcessConfig
         new_namespaces: tuple[str, ...]
         joined_namespaces: tuple[str, ...]
-        doors: tuple[int, ...]
         is_moved: bool
         unshare_cgroup: bool
         in_userns: bool

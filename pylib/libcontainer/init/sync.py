@@ -12,6 +12,10 @@ import sys
 
 from nsenter.system import receive_fds, send_fds
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 # What the init says.
 CGROUP = "cgroup"  # it has to be in its cgroup now; answered when it is
 HOOKS = "hooks"  # the root is there: run the hooks that belong between here and the pivot
@@ -19,11 +23,13 @@ READY = "ready"  # all is set up but what cannot be taken back; answered when th
 LISTENER = "listener"  # with the descriptor of seccomp's listener
 ERROR = "error"  # operation, subject, errno, why
 # What the parent says.
+DOORS = "doors"  # with descriptors of files to write itself into its cgroups by
 MOUNT = "mount"  # the index of a mount, with the descriptor of the tree to put there
 GO = "go"
 
 _LENGTH = 4
 _MOST = 1 << 16
+_MOST_DOORS = 64  # one for each hierarchy of cgroup v1
 
 
 class PeerGoneError(EOFError):
@@ -54,21 +60,24 @@ def send(fd: int, *words: str) -> None:
         data = data[posix.write(fd, data) :]
 
 
-def send_with_fd(fd: int, descriptor: int, *words: str) -> None:
-    """Send a message, and a descriptor on its first byte."""
+def send_with_fds(fd: int, descriptors: Iterable[int], *words: str) -> None:
+    """Send a message, and descriptors on its first byte."""
     data = _pack(words)
-    send_fds(fd, data[:1], (descriptor,))
+    send_fds(fd, data[:1], tuple(descriptors))
     posix.write(fd, data[1:])
 
 
-def receive(fd: int) -> tuple[list[str], list[int]]:
-    """The next message, and the descriptor that may have come with it.
+def receive(fd: int, most: int = 1) -> tuple[list[str], list[int]]:
+    """The next message, and the descriptors that may have come with it.
+
+    Args:
+        most: how many those may be; the kernel closes what is over.
 
     Raises:
         PeerGoneError: there is none to come.
         ValueError: it is longer than any that is sent.
     """
-    first, fds = receive_fds(fd, 1, 1)
+    first, fds = receive_fds(fd, 1, most)
     if not first:
         raise PeerGoneError("the other end of the init pipe is closed")
     size = int.from_bytes(first + _read(fd, _LENGTH - 1), sys.byteorder)
@@ -91,13 +100,17 @@ def expect_go(fd: int) -> None:
         raise PeerGoneError(f"{words[0]!r} where {GO!r} was to come")
 
 
-def receive_mounts(fd: int) -> dict[int, int]:
-    """The trees that come before the first `GO`, by the index of their mount."""
-    found: dict[int, int] = {}
+def receive_until_go(fd: int) -> tuple[list[int], dict[int, int]]:
+    """What comes before the first `GO`: the doors, and trees by the index of their mount."""
+    doors: list[int] = []
+    mounts: dict[int, int] = {}
     while True:
-        words, fds = receive(fd)
+        words, fds = receive(fd, _MOST_DOORS)
         if words == [GO]:
-            return found
-        if words[0] != MOUNT or not fds:
+            return doors, mounts
+        if words == [DOORS]:
+            doors = fds
+        elif words[0] == MOUNT and fds:
+            mounts[int(words[1])] = fds[0]
+        else:
             raise PeerGoneError(f"{words[0]!r} where {GO!r} was to come")
-        found[int(words[1])] = fds[0]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from libcontainer.configs import Config
     from libcontainer.pyrunc.log import Log
+    from nsenter.waiting import WaitingInit
 
 
 class Context:
@@ -26,29 +27,36 @@ class Context:
         options: the command's, by key.
         arguments: the command's; the first is a container's id, where it takes one.
         log: where to tell.
+        waiting: an init that waits for its orders; None: there is none.
 
     Attributes:
         root: the folder of all containers' state, absolute.
     """
 
     def __init__(
-        self, given: dict[str, Any], options: dict[str, Any], arguments: list[str], log: Log
+        self,
+        given: dict[str, Any],
+        options: dict[str, Any],
+        arguments: list[str],
+        log: Log,
+        waiting: WaitingInit | None = None,
     ) -> None:
         self._given = given
         self.options = options
-        self._arguments = arguments
+        self.arguments = arguments
+        self.waiting = waiting
         self.log = log
         self.root = state_root(given["root"])
 
     @property
     def id(self) -> str:
         """The container's."""
-        return self._arguments[0]
+        return self.arguments[0]
 
     @property
     def words(self) -> list[str]:
         """The arguments behind the id."""
-        return self._arguments[1:]
+        return self.arguments[1:]
 
     def container(self) -> Container:
         """The one that the line names. Raises ContainerError where there is none."""

@@ -8,12 +8,13 @@ What a command used the last time is there before it asks: the import system tak
 module than the module itself.
 """
 
-from __future__ import annotations
-
+# No annotations from __future__, which is a module like any other: to find it takes as long as ten
+# of ours.
 import marshal
 import os
 import sys
-from _frozen_importlib import ModuleSpec, spec_from_loader
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import ExtensionFileLoader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,15 +22,19 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-__all__ = ["install", "save"]
+__all__ = ["INIT", "command_in", "install", "rest_has_time", "save"]
 
-_PACKAGES = ("libcontainer", "nsenter")
+_PACKAGES = ("libcontainer", "nsenter", "__future__")
 _PATH = os.path.join(
     os.path.dirname(__file__), "__pycache__", f"pyrunc.{sys.implementation.cache_tag}.image"
 )
-_MAGIC = b"pyrunc image 3\n" + sys.version.encode() + b"\n"
+_MAGIC = b"pyrunc image 5\n" + sys.version.encode() + b"\n"
 _SIZE_BYTES = 8
 _NO_DOCSTRINGS = 2
+_MODULE, _PACKAGE, _EXTENSION = range(3)
+
+# The init, which is no command: how it is called here.
+INIT = "init"
 
 
 class _Image:
@@ -37,27 +42,35 @@ class _Image:
 
     Args:
         fd: of the file; -1: there is none.
-        index: by name: source, its time in ns, its size, whether it is a package, and where the
-            code is.
+        index: by name: source, its time in ns, its size, what kind of module it is, and where its
+            code is. An extension has none, but is found without a look into any folder.
         used: by command, the modules that it used, each behind those that it imports.
+
+    Attributes:
+        missed: modules that it has not, or not as they are now.
+        made: those that were made, in this order.
+        outdated: whether one of those to be made beforehand has changed.
     """
 
     def __init__(
-        self, fd: int, index: Mapping[str, Any], used: Mapping[str, Sequence[str]]
+        self, fd: int, index: "Mapping[str, Any]", used: "Mapping[str, Sequence[str]]"
     ) -> None:
         self._fd = fd
         self.index = index
         self.used = used
         self.missed: list[str] = []
         self.made: list[str] = []
+        self.outdated = False
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: object = None
+        self, name: str, path: "Sequence[str] | None" = None, target: object = None
     ) -> ModuleSpec | None:
         if not self._is_fresh(name):
-            if name.partition(".")[0] in _PACKAGES:
-                self.missed.append(name)
+            self.missed.append(name)
             return None
+        source, _, _, kind = self.index[name][:4]
+        if kind == _EXTENSION:
+            return ModuleSpec(name, ExtensionFileLoader(name, source), origin=source)
         return self._spec(name)
 
     def _is_fresh(self, name: str) -> bool:
@@ -65,21 +78,25 @@ class _Image:
         return entry is not None and _identity(entry[0]) == entry[1:3]
 
     def _spec(self, name: str) -> ModuleSpec | None:
-        source, _, _, is_package = self.index[name][:4]
+        source, _, _, kind = self.index[name][:4]
+        is_package = kind == _PACKAGE
         loader: Any = self
         # Not "has a location": the import system would work out where a .pyc of it would be.
-        spec = spec_from_loader(name, loader, origin=source, is_package=is_package)
-        if spec is not None and is_package:
+        spec = ModuleSpec(name, loader, origin=source, is_package=is_package)
+        if is_package:
             spec.submodule_search_locations = [os.path.dirname(source)]
         return spec
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None
 
-    def exec_module(self, module: ModuleType) -> None:
+    def exec_module(self, module: "ModuleType") -> None:
+        self._execute(module, self.code(module.__name__))
+
+    def _execute(self, module: "ModuleType", code: bytes | memoryview) -> None:
         name = module.__name__
         module.__file__ = self.index[name][0]
-        exec(marshal.loads(self.code(name)), module.__dict__)
+        exec(marshal.loads(code), module.__dict__)
         self.made.append(name)
 
     def code(self, name: str) -> bytes:
@@ -87,17 +104,23 @@ class _Image:
         offset, size = self.index[name][4:]
         return os.pread(self._fd, size, offset)
 
-    def preload(self, names: Iterable[str]) -> None:
+    def preload(self, names: "Iterable[str]") -> None:
         """Make modules without the import system; none where one of them has changed, as a
         package that is only begun would be left for its real self."""
         names = [name for name in names if name not in sys.modules]
-        if not all(map(self._is_fresh, names)):
+        self.outdated = not all(map(self._is_fresh, names))
+        if not names or self.outdated:
             return
+        places = [self.index[name][4:] for name in names]
+        first = min(offset for offset, _ in places)
+        last = max(offset + size for offset, size in places)
+        code = memoryview(os.pread(self._fd, last - first, first))
         begun: dict[str, ModuleType] = {}
-        for name in names:
-            self.exec_module(self._begin(name, begun))
+        for name, (offset, size) in zip(names, places, strict=True):
+            at = offset - first
+            self._execute(self._begin(name, begun), code[at : at + size])
 
-    def _begin(self, name: str, begun: dict[str, ModuleType]) -> ModuleType:
+    def _begin(self, name: str, begun: "dict[str, ModuleType]") -> "ModuleType":
         """An empty module, in its package, which may be empty yet: it imports from its modules."""
         if name in sys.modules:
             return sys.modules[name]
@@ -123,23 +146,33 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 _image = _Image(-1, {}, {})
 _command = ""
+_urgent: list[str] = []
 
 
-def install(words: Sequence[str]) -> None:
-    """Have imports look into the image, behind the built-in and the frozen modules.
+def command_in(words: "Iterable[str]") -> str:
+    """Which command a line is of, as a parser would know; the first word that may be one is good
+    enough, as a wrong one only costs time."""
+    return next((word for word in words if word.isalpha()), "")
 
-    Args:
-        words: of the command line. Which is the command a parser would know; the first that may be
-            is good enough, as a wrong one only costs time.
-    """
+
+def install(command: str) -> None:
+    """Have imports look into the image, behind the built-in and the frozen modules, and make what
+    a command used the last time."""
     global _image, _command
     _image = _load()
     sys.meta_path.insert(2, _image)
-    _command = next((word for word in words if word.isalpha()), "")
-    _image.preload(_image.used.get(_command, ()))
+    _command = command
+    _image.preload(_image.used.get(command, ()))
 
 
-def _load() -> _Image:
+def rest_has_time() -> None:
+    """What is imported from now on is not made beforehand the next time: the init is at work, and
+    there is nothing to do but wait for it."""
+    global _urgent
+    _urgent = [*_image.made]
+
+
+def _load() -> "_Image":
     """The image; an empty one where there is none of this version that is ours."""
     try:
         fd = os.open(_PATH, os.O_RDONLY | os.O_CLOEXEC)
@@ -158,34 +191,43 @@ def _load() -> _Image:
 def save() -> None:
     """Write the image anew where a module was imported that it did not have, or a command was
     given whose modules it does not know."""
-    if sys.flags.dont_write_bytecode:
+    is_known = _command in _image.used and not _image.outdated
+    if sys.flags.dont_write_bytecode or (is_known and not _image.missed):
         return
+    made = _urgent or [*_image.made]
     from libcontainer.pyrunc.options import COMMANDS
 
     found = {name: _compiled(name) for name in _image.missed}
     new = {name: entry for name, entry in found.items() if entry}
+    # The init beside us, or us, may have written one meanwhile.
+    latest = _load()
+    old = {name: (*latest.index[name][:4], latest.code(name)) for name in latest.index}
     # Only when all came from the image is it known in which order they have to be made.
-    learnt = {} if new or _command not in COMMANDS else {_command: _image.made}
-    if new or learnt.keys() - _image.used.keys():
-        old = {name: (*_image.index[name][:4], _image.code(name)) for name in _image.index}
-        _write(_packed(old | new, {} if new else {**_image.used, **learnt}))
+    learnt = {} if new or _command not in (*COMMANDS, INIT) else {_command: made}
+    if new or learnt:
+        used = {name: made for name, made in latest.used.items() if not new or name != _command}
+        _write(_packed(old | new, used | learnt))
 
 
-def _compiled(name: str) -> tuple[Any, ...] | None:
-    """What is kept of a module; None for what is not Python code."""
+def _compiled(name: str) -> "tuple[Any, ...] | None":
+    """What is kept of a module; None for what is neither ours nor an extension."""
     module = sys.modules.get(name)
     spec = module.__spec__ if module else None
     origin = (spec.origin if spec else None) or ""
     identity = _identity(origin)
-    if spec is None or identity is None or not origin.endswith(".py"):
+    if spec is None or identity is None:
+        return None
+    if isinstance(spec.loader, ExtensionFileLoader):
+        return origin, *identity, _EXTENSION, b""
+    if name.partition(".")[0] not in _PACKAGES or not origin.endswith(".py"):
         return None
     with open(origin, "rb") as file:
         code = compile(file.read(), origin, "exec", dont_inherit=True, optimize=_NO_DOCSTRINGS)
-    is_package = spec.submodule_search_locations is not None
-    return origin, *identity, is_package, marshal.dumps(code)
+    kind = _MODULE if spec.submodule_search_locations is None else _PACKAGE
+    return origin, *identity, kind, marshal.dumps(code)
 
 
-def _packed(modules: Mapping[str, tuple[Any, ...]], used: Mapping[str, Sequence[str]]) -> bytes:
+def _packed(modules: "Mapping[str, tuple[Any, ...]]", used: "Mapping[str, Sequence[str]]") -> bytes:
     """Head, index, code. The index is equally long whatever the offsets in it are."""
 
     def index(start: int) -> bytes:

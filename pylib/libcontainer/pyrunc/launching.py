@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 
+from libcontainer import starting  # noqa: F401 - what `Container.start` imports when it is called
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
 from libcontainer.init.capabilities import unknown
 from libcontainer.process import Process
-from libcontainer.pyrunc.supervise import Aborted, Signals, Supervisor
+from libcontainer.pyrunc import image
+from libcontainer.pyrunc.signals import Aborted, Signals
 from libcontainer.specconv import process_from_spec
 
 TYPE_CHECKING = False
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _KILLED = 128
 _SIGKILL = 9
 _FIRST_OTHER_FD = 3
+_MANAGER = "NOTIFY_SOCKET"  # sd_notify(3)
 
 
 class Launch:
@@ -96,16 +99,22 @@ class Launch:
         elif not self._detach:
             signals.collect()
         process = self._process(terminal, first)
+
+        def ready() -> None:
+            write_pid_file(self._options["pid_file"], process.pid)
+            if terminal:
+                terminal.receive()
+            if not self._detach:  # from here on they are the process's
+                signals.collect()
+
+        process.ready = ready
+        image.rest_has_time()
         try:
             try:
-                container.start(process)
-                write_pid_file(self._options["pid_file"], process.pid)
-                if terminal:
-                    terminal.receive()
-                if not self._detach:  # from here on they are the process's
-                    signals.collect()
                 if begin:
-                    container.exec()
+                    container.run(process)
+                else:
+                    container.start(process)
                 return self._to_end(process, signals, terminal, proxy)
             finally:
                 if terminal:
@@ -134,8 +143,7 @@ class Launch:
             pidfd_socket=self._options["pidfd_socket"] or None,
             init=first,
             cgroup=self._options.get("cgroup", ""),
-            # A second interpreter's boot would be half of what this command takes.
-            forked=True,
+            waiting=self._context.waiting,
         )
 
     def _to_end(
@@ -145,6 +153,8 @@ class Launch:
             if proxy:
                 proxy.wait_until_ready(process.pid)
             return 0
+        from libcontainer.pyrunc.supervise import Supervisor
+
         adopt = not self._options.get("no_subreaper")
         supervisor = Supervisor(process, signals, terminal, adopt=adopt)
         if proxy:
@@ -166,13 +176,13 @@ def launch_new(context: Context, spec: dict[str, Any], bundle: str, *, begin: bo
             own, where the configuration is kept for `exec`.
         begin: whether the process is to run at once, not to wait for `start`.
     """
-    from libcontainer.pyrunc import notify
-
     if not isinstance(spec.get("process"), dict):
         raise ContainerError("config.json has no process to run: `process` is missing")
     folder = f"{context.root}/{context.id}"
-    notified = bool(notify.manager_address())
+    notified = bool(os.environ.get(_MANAGER))
     if notified:
+        from libcontainer.pyrunc import notify
+
         spec = dict(spec)
         notify.add_to_spec(spec, folder)
     detach = not begin or context.options["detach"]

@@ -16,8 +16,11 @@ from libcontainer.pyrunc.options import COMMANDS, UsageError, parse_command, par
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
+
+    from libcontainer.pyrunc.context import Context
+    from nsenter.waiting import WaitingInit
 
 _FAILED = 1
 _NO_SUCH_COMMAND = 3
@@ -32,19 +35,31 @@ _PREFIXES = {
 }
 
 
-def main(before_leaving: Callable[[], None] = lambda: None) -> NoReturn:
+def main(init: Sequence[int] = (), before_leaving: Callable[[], None] = lambda: None) -> NoReturn:
     """The entry point; does not return.
 
     Args:
+        init: the pid of an init that waits, and our ends of its two pipes; nothing: there is none.
         before_leaving: called when the command is done.
     """
     if _COMPLETION in os.environ:
         from libcontainer.pyrunc.help import complete
 
         complete()
-    status = run(sys.argv[1:])
+    waiting = _waiting(init)
+    status = run(sys.argv[1:], waiting)
+    if waiting:
+        waiting.discard()
     before_leaving()
     _leave(status)
+
+
+def _waiting(init: Sequence[int]) -> WaitingInit | None:
+    if not init:
+        return None
+    from nsenter.waiting import WaitingInit
+
+    return WaitingInit(*init)
 
 
 def _leave(status: int) -> NoReturn:
@@ -57,7 +72,7 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def run(words: list[str]) -> int:
+def run(words: list[str], waiting: WaitingInit | None = None) -> int:
     """Do what a command line says; returns the exit status."""
     log = Log()
     command = ""
@@ -74,7 +89,10 @@ def run(words: list[str]) -> int:
         options, arguments = parse_command(command, words)
         if options["help"]:
             return _print_help(log, command)
-        return _execute(command, given, options, arguments, log)
+        from libcontainer.pyrunc.context import Context
+
+        context = Context(given, options, arguments, log, waiting)
+        return _execute(command, context)
     except UsageError as error:
         return _show_usage(log, error)
     except KeyboardInterrupt:
@@ -89,16 +107,11 @@ def run(words: list[str]) -> int:
     return _EXEC_FAILED if command == "exec" else _FAILED
 
 
-def _execute(
-    command: str, given: dict[str, Any], options: dict[str, Any], arguments: list[str], log: Log
-) -> int:
-    from libcontainer.pyrunc.context import Context
-
-    context = Context(given, options, arguments, log)
-    log.debug(f"pyrunc {command} {' '.join(arguments)}: state in {context.root}")
+def _execute(command: str, context: Context) -> int:
+    context.log.debug(f"pyrunc {command} {' '.join(context.arguments)}: state in {context.root}")
     module = __import__(f"libcontainer.pyrunc.commands.{command}_command", fromlist=["execute"])
     status: int = module.execute(context)
-    log.debug(f"pyrunc {command}: {status}")
+    context.log.debug(f"pyrunc {command}: {status}")
     return status
 
 

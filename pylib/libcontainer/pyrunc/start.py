@@ -1,35 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the pyrunc program (csrc/pyrunc.c) has the interpreter run, which was started without site.
+"""What the pyrunc program (csrc/pyrunc.c) has its interpreters run, which were started without
+site: the command, or, beside it, the init that waits for it.
 
-It says where modules are, and goes on with libcontainer.pyrunc.main.
+It says where modules are, and goes on with libcontainer.pyrunc.main, or with the init's.
 """
 
 import gc
 import sys
+from _frozen_importlib_external import SourceFileLoader
+from posix import environ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_INIT_VARIABLE = b"_PYRUNC_INIT"
+_IMAGE = "libcontainer.pyrunc.image"
+# What is made while modules are imported stays: looking through it again and again takes as long
+# as a module or ten.
+_OBJECTS_UNTIL_COLLECTED = 20_000
 
 
-def _find_modules() -> None:
+def _find_modules() -> str:
     here = __file__.rsplit("/", 3)[0]
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     prefix = sys.executable.rsplit("/", 2)[0]
     site = f"{prefix}/lib/{version}/site-packages"
     # In a checkout, nsenter is beside pylib.
     sys.path[:0] = [here, site] if here == site else [here, here.rsplit("/", 1)[0], site]
+    return here
+
+
+def _load_image(here: str) -> "Any":
+    """By its path, as what finds modules would first read the folders of sys.path."""
+    loader = SourceFileLoader(_IMAGE, f"{here}/{_IMAGE.replace('.', '/')}.py")
+    image = sys.modules[_IMAGE] = type(sys)(_IMAGE)
+    image.__file__ = loader.path
+    loader.exec_module(image)
+    return image
 
 
 def _start() -> None:
-    # What is made while modules are imported stays; looking through it again and again takes as
-    # long as a module or ten.
-    gc.disable()
-    _find_modules()
-    from libcontainer.pyrunc import image
+    gc.set_threshold(_OBJECTS_UNTIL_COLLECTED)
+    image = _load_image(_find_modules())
+    numbers = [int(number) for number in environ.pop(_INIT_VARIABLE, b"").split(b",") if number]
+    if sys.argv[1:] == [image.INIT] and numbers:
+        image.install(image.INIT)
+        from libcontainer.init.main import main as become_init
+        from nsenter.waiting import serve
 
-    image.install(sys.argv[1:])
+        image.save()
+        serve(become_init, *numbers)
+    image.install(image.command_in(sys.argv[1:]))
     from libcontainer.pyrunc.main import main
 
-    gc.enable()
-    gc.freeze()
-    main(image.save)
+    main(numbers, image.save)
 
 
 _start()

@@ -5,106 +5,41 @@ from __future__ import annotations
 
 import _signal
 import os
-import select
 
-from nsenter.system import prctl
+from nsenter.system import POLLIN, poll, prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from libcontainer.process import Process
+    from libcontainer.pyrunc.signals import Signals
     from libcontainer.pyrunc.tty import Terminal
 
 _PR_SET_CHILD_SUBREAPER = 36
-# Impossible to catch, sent by our own faults, or of the terminal that we write to.
-_KEPT = {
-    _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGURG, _signal.SIGPIPE,
-    _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT,
-    _signal.SIGTRAP, _signal.SIGSYS, _signal.SIGTTOU, _signal.SIGTTIN,
-    32, 33,  # the C library's own
-}  # fmt: skip
-_ABORTING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT)
-
-
-class Aborted(BaseException):
-    """A signal has come while a process was being started.
-
-    Attributes:
-        number: its number.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"signal {number}")
-        self.number = number
-
-
-class Signals:
-    """The signals that this command gets, from the start of a process to its end."""
-
-    def __init__(self) -> None:
-        # The number of each signal that is caught comes down a pipe.
-        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def abort(self) -> None:
-        """From now on one that asks to end raises `Aborted`, once, so that what is half made can
-        be taken away. Ignored ones stay so."""
-        for number in _ABORTING:
-            if _signal.getsignal(number) != _signal.SIG_IGN:
-                _signal.signal(number, _abort)
-
-    def collect(self) -> None:
-        """From now on they are kept for `taken`; none of them ends this command. Ignored ones stay
-        so."""
-        _signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        for number in range(1, _signal.NSIG):
-            if number not in _KEPT and _signal.getsignal(number) != _signal.SIG_IGN:
-                _signal.signal(number, _note)
-                _signal.siginterrupt(number, False)  # what is going on goes on
-
-    def taken(self) -> bytes:
-        """The numbers of those that have come."""
-        try:
-            return os.read(self._reader, 256)
-        except BlockingIOError:
-            return b""
-
-    def fileno(self) -> int:
-        """For poll(2)."""
-        return self._reader
-
-
-def _abort(number: int, frame: object) -> None:
-    for other in _ABORTING:  # taking away is not to be aborted
-        _signal.signal(other, _signal.SIG_IGN)
-    raise Aborted(number)
-
-
-def _note(number: int, frame: object) -> None:
-    """The pipe tells of it."""
 
 
 class Watch:
     """Descriptors, and what to do when one has something."""
 
     def __init__(self) -> None:
-        self._poller = select.poll()
+        self._watched: dict[int, int] = {}
         self._actions: dict[int, Callable[[], None]] = {}
 
-    def add(self, fd: int, action: Callable[[], None], events: int = select.POLLIN) -> None:
+    def add(self, fd: int, action: Callable[[], None], events: int = POLLIN) -> None:
         """Call `action` whenever there is something; one that is watched is watched for other
         events from now on."""
         self._actions[fd] = action
-        self._poller.register(fd, events)
+        self._watched[fd] = events
 
     def drop(self, fd: int) -> None:
         """Watch it no more."""
-        if self._actions.pop(fd, None):
-            self._poller.unregister(fd)
+        self._actions.pop(fd, None)
+        self._watched.pop(fd, None)
 
     def turn(self) -> None:
         """Wait until there is something, and do what is to be done."""
-        for fd, _ in self._poller.poll():
+        for fd, _ in poll(self._watched, None):
             action = self._actions.get(fd)
             if action:
                 action()

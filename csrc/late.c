@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "late.h"
+
+#include "libc.h"
+#include "nsexec.h"
+#include "tail.h"
+
+/* As a program that is spawned has them (spawn.c); but the interpreter goes on, which turns two of
+ * them into exceptions. */
+static void reset_signals(void)
+{
+	const struct sys_sigaction by_default = { .handler = SIG_DFL };
+	const uint64_t no_signals = 0;
+
+	for (int sig = 1; sig <= 64; sig++)
+		if (sig != SIGPIPE && sig != SIGXFSZ)
+			sys_sigaction(sig, &by_default, NULL);
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof(no_signals));
+}
+
+void late_stages(int init_fd, int status_fd)
+{
+	struct nsexec ns = {
+		.init_fd = init_fd,
+		.launched = true,
+		.report = { .log_fd = -1, .status_fd = status_fd, .stage = "parent" },
+	};
+	struct err err;
+
+	reset_signals();
+	libc_settle();
+	ns.thread_id = libc_thread_id();
+	nsexec(&ns);
+	if (tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || tail_prepare(&ns.launch, &err) < 0)
+		nsexec_fail(&ns, &err);
+	report_trace(&ns.report, "late");
+	nsexec_restore_signals(&ns);
+}

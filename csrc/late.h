@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stages in an interpreter that runs, instead of before one that boots. */
+#ifndef NSX_LATE_H
+#define NSX_LATE_H
+
+/*
+ * Be stage 0 in a process that was started for it and has one thread, go through the stages, and
+ * return as stage 2, in every namespace, with the descriptors of the launch message and no
+ * others. A stage that fails reports why and exits.
+ */
+void late_stages(int init_fd, int status_fd);
+
+#endif

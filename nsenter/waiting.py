@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An init that waits: its interpreter booted, and imported what it needs, while its parent found
+out what it is to be.
+
+For a command that starts one process, such as an OCI runtime. It is started beside the command's
+own interpreter (csrc/pyrunc.c), goes through the stages when it has its orders, and imports
+nothing from then on. Its memory has nothing of the command's.
+"""
+
+from __future__ import annotations
+
+import _signal
+import marshal
+import os
+import sys
+
+from nsenter import boot
+from nsenter._nsexec import lib
+from nsenter.suppress import suppress
+from nsenter.system import move_above, receive_fds, send_fds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import NoReturn
+
+__all__ = ["WaitingInit", "serve"]
+
+# Linux sends no more with one message (SCM_MAX_FD).
+_MOST_FDS = 253
+_LENGTH_BYTES = 4
+
+
+class WaitingInit:
+    """One that waits, as its parent has it. It is used once, or discarded.
+
+    Args:
+        pid: of the process, a child of this one.
+        channel, status: our ends of its init pipe and its status pipe, owned from now on.
+
+    Attributes:
+        meanwhile: called when it has its orders: what the parent does while it works.
+    """
+
+    def __init__(self, pid: int, channel: int, status: int) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.status = status
+        self.meanwhile: Callable[[], None] = lambda: None
+        for fd in (channel, status):
+            os.set_inheritable(fd, False)
+
+    def send_descriptors(self, stdio: tuple[int, int, int], fds: Iterable[int]) -> tuple[int, int]:
+        """Give it descriptors: its streams, and others under the numbers that they have here.
+
+        Returns:
+            the numbers that its ends of the two pipes get, out of the way of those.
+
+        Raises:
+            BrokenPipeError: it has ended.
+            OSError: they are more than Linux sends at once.
+        """
+        numbers = sorted({*fds} - {0, 1, 2})
+        first = max([2, *numbers]) + 1
+        ends = first, first + 1
+        body = marshal.dumps((*numbers, *ends))
+        length = len(body).to_bytes(_LENGTH_BYTES, sys.byteorder)
+        send_fds(self.channel, length + body, (*stdio, *numbers))
+        return ends
+
+    def taken(self) -> tuple[int, int, int]:
+        """Its pid, channel and status pipe, which are the caller's to look after now."""
+        taken = self.pid, self.channel, self.status
+        self.pid = self.channel = self.status = -1
+        return taken
+
+    def discard(self) -> None:
+        """End it, where it was not used."""
+        if self.pid < 0:
+            return
+        pid, *fds = self.taken()
+        for fd in fds:
+            os.close(fd)
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, _signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:
+    """Be the one that waits; called when all is imported.
+
+    Args:
+        target: is called in the namespaces, with the channel and what the orders say.
+        channel, status: its ends of the init pipe and the status pipe.
+    """
+    code: object = 1
+    try:
+        channel, status = _take_descriptors(channel, status)
+        lib.late_stages(channel, status)
+        os.set_inheritable(channel, False)
+        os.set_inheritable(status, False)
+        orders = boot.receive(channel)
+        boot.forget_the_host(orders["environment"])
+        boot.tell_ready(status)
+        code = target(channel, *orders["args"])
+    except SystemExit as ending:
+        code = ending.code
+    except EOFError:  # the parent is gone, or needs no init
+        pass
+    except BaseException as error:
+        # No traceback: it would show the sources, by names that now are the new root's.
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
+    raise AssertionError  # os._exit does not return
+
+
+def _take_descriptors(channel: int, status: int) -> tuple[int, int]:
+    """Put what `WaitingInit.send_descriptors` sends in place; returns the ends of the pipes."""
+    length, fds = receive_fds(channel, _LENGTH_BYTES, _MOST_FDS)
+    if len(length) < _LENGTH_BYTES:
+        raise EOFError
+    numbers = marshal.loads(boot.read(channel, int.from_bytes(length, sys.byteorder)))
+    places = [0, 1, 2, *numbers]
+    sources = [*fds, channel, status]
+    free = max(*places, *sources) + 1
+    # First out of the way of one another.
+    high = [move_above(fd, free) for fd in sources]
+    for fd, place in zip(high, places, strict=True):
+        os.dup2(fd, place)
+        os.close(fd)
+    return numbers[-2], numbers[-1]

@@ -1,0 +1,102 @@
+"""The init that waits beside the command (nsenter/waiting.py): used once, or gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pyrunc
+from pyrunc import Runtime, make_bundle
+
+SECRET = "not-for-the-container-5261"
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    yield from pyrunc.runtimes(tmp_path)
+
+
+def inits() -> set[int]:
+    """Those that wait, on the whole machine."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[-2:-1] == [b"init"] and any(word.endswith(b"pyrunc/start.py") for word in words):
+            found.add(int(entry.name))
+    return found
+
+
+def gone(before: set[int]) -> bool:
+    deadline = time.monotonic() + 5
+    while inits() - before:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--bundle", "/nowhere", "c"],
+        ["run", "--no-such-option"],
+        ["create"],
+        ["exec", "nobody", "true"],
+        ["delete", "run"],  # a container of that name, which is not there
+        ["state", "create"],
+    ],
+    ids=" ".join,
+)
+def test_one_that_was_not_needed_is_gone(runtime: Runtime, words: list[str]) -> None:
+    before = inits()
+    assert runtime(*words).returncode != 0
+    assert inits() <= before
+
+
+def test_it_ends_with_a_command_that_is_killed(runtime: Runtime) -> None:
+    before = inits()
+    for delay in (0.001, 0.004, 0.008, 0.012):
+        with subprocess.Popen([*runtime.argv, "exec", "nobody", "true"]) as command:
+            time.sleep(delay)
+            command.send_signal(signal.SIGKILL)
+    assert gone(before)
+
+
+def test_it_has_nothing_of_the_environment(runtime: Runtime, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    runtime.good(
+        "create", "--bundle", bundle, "c", env={**os.environ, "SECRET": SECRET}, **pyrunc.NO_STREAMS
+    )
+    init = Path(f"/proc/{runtime.state('c')['pid']}")
+    assert SECRET.encode() not in (init / "environ").read_bytes()
+    assert SECRET.encode() not in (init / "cmdline").read_bytes()
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 40])
+def test_descriptors_that_are_kept_come_under_their_numbers(
+    runtime: Runtime, tmp_path: Path, count: int
+) -> None:
+    kept = range(3, 3 + count)
+    # What ends the line keeps the shell from becoming the `ls`, which has one more.
+    look = "".join(f"cat <&{fd};" for fd in kept) + "ls /proc/$$/fd; true"
+    bundle = make_bundle(tmp_path / "bundle", ["sh", "-c", look])
+    opened = "".join(f"exec {fd}<<'E'\n{fd} is here\nE\n" for fd in kept)
+    run = [*runtime.argv, "run", "--preserve-fds", str(count), "--bundle", str(bundle), "c"]
+    done = subprocess.run(
+        ["bash", "-c", f'{opened}exec "$@"', "bash", *run],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[:count] == [f"{fd} is here" for fd in kept]
+    assert sorted(map(int, lines[count:])) == [0, 1, 2, *kept]
