@@ -16,7 +16,8 @@ from libcontainer.configs.validate import validate
 from libcontainer.errors import ContainerError
 from libcontainer.state import State, StateFolder, start_time_of
 from nsenter import plainjson
-from nsenter.bootstrap import BootstrapData, bootstrap_data
+from nsenter.bootstrap import BootstrapData, bootstrap_data, requires_root_or_mapping_tool
+from nsenter.idmap import encode
 from nsenter.namespaces import (
     Namespace,
     Namespaces,
@@ -229,6 +230,9 @@ class Container:
 
     # ---- its namespaces
 
+    encode_id_mapping = staticmethod(encode)
+    requires_root_or_mapping_tool = staticmethod(requires_root_or_mapping_tool)
+
     def bootstrap_data(self, process: Process, pidfd: int = -1) -> BootstrapData:
         """The message that has nsexec make the namespaces of its init, or join them.
 
@@ -296,10 +300,21 @@ class Container:
                     raise ContainerError("cannot exec in a stopped container")
                 start_further(self, process)
 
-    def new_init_process(self, process: Process) -> Any:
-        """What `start` does for a first process, as a value to look at: orders and message."""
+    def new_init_process(self, process: Process) -> dict[str, Any]:
+        """What `start` tells a first process, to look at (libcontainer.init.orders). In a pid
+        namespace that is shared it is not the first there, and does not take the others with it
+        when it ends: then `signal` and `destroy` reach every process of the cgroup."""
+        return self._orders(process, init=True)
+
+    def new_setns_process(self, process: Process) -> dict[str, Any]:
+        """The same for a further process, which joins the namespaces."""
+        return self._orders(process, init=False)
+
+    def _orders(self, process: Process, *, init: bool) -> dict[str, Any]:
         from libcontainer.starting import init_orders
 
+        if process.init != init:
+            raise ValueError(f"Process(init={process.init}): this is about init={init}")
         return init_orders(self, process)
 
     def exec(self) -> None:

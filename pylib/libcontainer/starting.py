@@ -233,6 +233,8 @@ class _Talk:
             child.wait()
             child.close()
             self._process.child = None
+            if self._process.init:
+                self._container._save(init_process_pid=0, init_process_start=0, namespace_paths={})
             if isinstance(error, (BrokenPipeError, ConnectionResetError)):
                 raise BootstrapError("init", "run", "it ended early", ECANCELED) from None
             raise
@@ -262,6 +264,19 @@ class _Talk:
         rlimits = self._process.config.rlimits
         for limit in self._container.config.rlimits if rlimits is None else rlimits:
             prlimit(self._child.pid, limit.type, limit.soft, limit.hard)
+        if self._process.init:
+            self._save()
+
+    def _save(self) -> None:
+        """From here on the container is there. Who would change it waits until it is as it should
+        be, or gone."""
+        pid = self._child.pid
+        self._container._save(
+            init_process_pid=pid,
+            init_process_start=start_time_of(pid),
+            namespace_paths=self._container._namespace_paths(pid),
+            cgroup_paths=self._container.cgroup.paths(),
+        )
 
     def _limit(self) -> None:
         if self._process.init:
@@ -299,16 +314,8 @@ class _Talk:
             self._container.run_hooks(kind, "creating", self._child.pid)
 
     def _ready(self) -> None:
-        """All is well: from here on the container is there."""
-        pid = self._child.pid
+        """All is well."""
         self._process.child = self._child
-        if self._process.init:
-            self._container._save(
-                init_process_pid=pid,
-                init_process_start=start_time_of(pid),
-                namespace_paths=self._container._namespace_paths(pid),
-                cgroup_paths=self._container.cgroup.paths(),
-            )
         self._process.ready()
 
     def _listener(self, fds: list[int]) -> None:

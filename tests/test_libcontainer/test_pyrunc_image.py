@@ -1,72 +1,130 @@
-"""The image of pyrunc's modules: one that has changed is never half used."""
+"""The image of a command's modules: whole or not at all, and of what the command uses."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from libcontainer.pyrunc import image
 
-NAMES = ("nsx_made", "nsx_made.inner", "nsx_made_user")
+# Each behind those that it imports.
+NAMES = ("nsx_made.inner", "nsx_made", "nsx_made_user")
+SOURCES = {
+    "nsx_made/__init__.py": "from nsx_made.inner import VALUE",
+    "nsx_made/inner.py": "VALUE = 7",
+    "nsx_made_user.py": "from nsx_made import VALUE",
+}
 
 
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> image._Image:
-    """An image of a package that imports its own module, and of a module that imports both."""
-    sources = {
-        "nsx_made": ("nsx_made/__init__.py", "from nsx_made.inner import VALUE"),
-        "nsx_made.inner": ("nsx_made/inner.py", "VALUE = 7"),
-        "nsx_made_user": ("nsx_made_user.py", "from nsx_made import VALUE"),
-    }
-    (tmp_path / "nsx_made").mkdir()
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Modules of three sources, and a place for images; as if each test were a command's start."""
+    for path, text in SOURCES.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(image, "_PACKAGES", ("nsx_made", "nsx_made_user"))
-    for path, text in sources.values():
-        (tmp_path / path).write_text(text)
-    __import__("nsx_made_user")
-    modules = {name: image._compiled(name) for name in NAMES}
-    for name in NAMES:
-        del sys.modules[name]
-    monkeypatch.setattr(image, "_PATH", str(tmp_path / "image"))
-    order = ["nsx_made.inner", "nsx_made", "nsx_made_user"]
-    image._write(image._packed(modules, {"run": order}))
-    loaded = image._load()
-    yield loaded
-    os.close(loaded._fd)
+    monkeypatch.setattr(image, "_FOLDER", str(tmp_path))
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setattr(image, "_may_write", lambda: True)
+    yield tmp_path
+    forget()
+
+
+def forget() -> None:
+    """What the last command has imported, and its image."""
     for name in NAMES:
         sys.modules.pop(name, None)
+    sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, image._Image)]
+    image._image, image._command, image._urgent = image._Image((), (), 0), "", []
 
 
-def test_what_a_command_used_is_there(made: image._Image) -> None:
-    made.preload(made.used["run"])
-    assert sys.modules["nsx_made_user"].VALUE == 7
+def run(command: str = "run", *, uses: str = "nsx_made_user", status: int = 0) -> list[str]:
+    """A command's life; returns what was there before it asked."""
+    forget()
+    image.install(command)
+    there = [name for name in NAMES if name in sys.modules]
+    __import__(uses)
+    assert sys.modules[uses].VALUE == 7
     assert sys.modules["nsx_made"].inner.VALUE == 7
+    image.save(status)
+    return there
 
 
-@pytest.mark.parametrize("changed", NAMES)
-def test_nothing_is_half_made_where_a_source_has_changed(made: image._Image, changed: str) -> None:
-    os.utime(made.index[changed][0], (1, 1))
-    made.preload(made.used["run"])
-    assert not set(NAMES) & set(sys.modules)
-    assert made.outdated
+def learn() -> None:
+    """The first time it is written, the second time the order is known."""
+    run()
+    run()
 
 
-def test_a_command_is_learnt_anew_where_what_it_used_once_has_changed(
-    made: image._Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where it does not use that module this time."""
-    os.utime(made.index["nsx_made_user"][0], (1, 1))
-    made.preload(made.used["run"])
-    monkeypatch.setattr(image, "_image", made)
-    monkeypatch.setattr(image, "_command", "run")
-    monkeypatch.setattr(sys, "meta_path", [made, *sys.meta_path])
-    __import__("nsx_made")
-    image.save()
-    latest = image._load()
-    try:
-        assert list(latest.used["run"]) == ["nsx_made.inner", "nsx_made"]
-    finally:
-        os.close(latest._fd)
+def test_what_a_command_used_is_there_before_it_asks() -> None:
+    learn()
+    assert run() == [*NAMES]
+    assert image._image.made == [*NAMES]
+
+
+def test_another_command_has_an_image_of_its_own() -> None:
+    learn()
+    assert run("create") == []
+
+
+def test_what_is_no_command_has_none(folder: Path) -> None:
+    run("nonsense")
+    assert not [*folder.glob("*nonsense*")]
+
+
+@pytest.mark.parametrize("changed", SOURCES)
+def test_nothing_is_half_made_where_a_source_has_changed(folder: Path, changed: str) -> None:
+    learn()
+    (folder / changed).write_text(f"{SOURCES[changed]}\nMORE = 1")
+    assert run() == []
+    run()
+    assert run() == [*NAMES]
+
+
+def test_it_is_learnt_anew_where_a_module_that_is_used_no_more_has_changed(folder: Path) -> None:
+    learn()
+    (folder / "nsx_made_user.py").write_text("CHANGED = 1")
+    run(uses="nsx_made")
+    run(uses="nsx_made")
+    assert run(uses="nsx_made") == ["nsx_made.inner", "nsx_made"]
+
+
+def test_a_command_that_failed_teaches_nothing(folder: Path) -> None:
+    run(status=1)
+    assert not [*folder.glob("*.image")]
+
+
+def test_what_has_time_is_not_made_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    def patient() -> list[str]:
+        forget()
+        image.install("run")
+        there = [name for name in NAMES if name in sys.modules]
+        __import__("nsx_made")
+        image.rest_has_time()
+        __import__("nsx_made_user")
+        image.save()
+        return there
+
+    patient()
+    patient()
+    assert patient() == ["nsx_made.inner", "nsx_made"]
+
+
+def test_what_others_could_have_written_is_not_used(folder: Path) -> None:
+    learn()
+    (written,) = folder.glob("pyrunc-run*.image")
+    written.chmod(0o666)
+    assert run() == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 40, 100])
+def test_one_that_was_cut_short_is_not_used(folder: Path, size: int) -> None:
+    learn()
+    (written,) = folder.glob("pyrunc-run*.image")
+    os.truncate(written, size)
+    assert run() == []

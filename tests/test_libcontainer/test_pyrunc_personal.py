@@ -68,9 +68,10 @@ def test_the_hosts_root_is_read_only_whatever_is_mounted_there(tmp_path: Path) -
         "for d in / /mnt /mnt/sub /etc /usr; do touch $d/pyrunc-probe 2>/dev/null && echo bad $d; "
         "done; ls /mnt; touch /tmp/works && ls -A /run /tmp"
     )
+    command = " ".join(map(str, pyrunc.PYRUNC))
     script = (
         "mount -t tmpfs none /mnt; mkdir /mnt/sub; touch /mnt/kept; mount -t tmpfs none /mnt/sub; "
-        f"{' '.join(pyrunc.PYRUNC)} --root {tmp_path}/state run --rootfs / box -- sh -c '{probe}'"
+        f"{command} --root {tmp_path}/state run --rootfs / box -- sh -c '{probe}'"
     )
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", script],

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All modules of the command in one file, so that its start opens one file and not eighty.
+"""The modules of a command in one file, so that its start opens one file and not sixty.
 
-The image is a cache beside the .pyc files, trusted and made anew as they are: an index of modules,
-each with its source's time and size, and their code. One whose source has changed is not used.
+An image is a cache beside the .pyc files, trusted and made anew as they are: the modules that a
+command used the last time, each with its source's time and size, and their code as one object. It
+is used whole or, where one of the sources has changed, not at all.
 
-What a command used the last time is there before it asks: the import system takes longer over a
+What a command needs before all else is made before it asks: the import system takes longer over a
 module than the module itself.
 """
 
@@ -18,72 +19,68 @@ from _frozen_importlib_external import ExtensionFileLoader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from types import ModuleType
+    from collections.abc import Iterable, Sequence
+    from types import CodeType, ModuleType
     from typing import Any
 
 __all__ = ["INIT", "command_in", "install", "rest_has_time", "save"]
 
-_PACKAGES = ("libcontainer", "nsenter", "__future__")
-_PATH = os.path.join(
-    os.path.dirname(__file__), "__pycache__", f"pyrunc.{sys.implementation.cache_tag}.image"
-)
-_MAGIC = b"pyrunc image 5\n" + sys.version.encode() + b"\n"
-_SIZE_BYTES = 8
-_NO_DOCSTRINGS = 2
-_MODULE, _PACKAGE, _EXTENSION = range(3)
-
 # The init, which is no command: how it is called here.
 INIT = "init"
 
+_PACKAGES = ("libcontainer", "nsenter", "__future__")
+_FOLDER = os.path.join(os.path.dirname(__file__), "__pycache__")
+_MAGIC = b"pyrunc image 6\n" + sys.version.encode() + b"\n"
+_NO_DOCSTRINGS = 2
+_MODULE, _PACKAGE, _EXTENSION = range(3)
+
 
 class _Image:
-    """Finds and loads the modules of the image.
+    """Finds and loads the modules of an image.
 
     Args:
-        fd: of the file; -1: there is none.
-        index: by name: source, its time in ns, its size, what kind of module it is, and where its
-            code is. An extension has none, but is found without a look into any folder.
-        used: by command, the modules that it used, each behind those that it imports.
+        entries: name, source, its time in ns, its size, and the kind of each module. An extension
+            has no code here, but is found without a look into any folder.
+        codes: of each.
+        urgent: how many of the first to make before they are asked for, each behind those that it
+            imports.
 
     Attributes:
-        missed: modules that it has not, or not as they are now.
         made: those that were made, in this order.
-        outdated: whether one of those to be made beforehand has changed.
+        missed: whether one was asked for that is not here.
     """
 
     def __init__(
-        self, fd: int, index: "Mapping[str, Any]", used: "Mapping[str, Sequence[str]]"
+        self, entries: "Sequence[Sequence[Any]]", codes: "Sequence[CodeType | None]", urgent: int
     ) -> None:
-        self._fd = fd
-        self.index = index
-        self.used = used
-        self.missed: list[str] = []
+        self._entries = {entry[0]: entry for entry in entries}
+        self._codes = dict(zip(self._entries, codes, strict=True))
+        self.urgent = [*self._entries][:urgent]
         self.made: list[str] = []
-        self.outdated = False
+        self.missed = False
+
+    def entry(self, name: str) -> "Sequence[Any] | None":
+        """Of a module; None: it is not here."""
+        return self._entries.get(name)
+
+    def is_fresh(self) -> bool:
+        """Whether all sources are what they were."""
+        return bool(self._entries) and all(
+            _identity(entry[1]) == entry[2:4] for entry in self._entries.values()
+        )
 
     def find_spec(
         self, name: str, path: "Sequence[str] | None" = None, target: object = None
     ) -> ModuleSpec | None:
-        if not self._is_fresh(name):
-            self.missed.append(name)
+        entry = self._entries.get(name)
+        if entry is None:
+            self.missed = True
             return None
-        source, _, _, kind = self.index[name][:4]
-        if kind == _EXTENSION:
-            return ModuleSpec(name, ExtensionFileLoader(name, source), origin=source)
-        return self._spec(name)
-
-    def _is_fresh(self, name: str) -> bool:
-        entry = self.index.get(name)
-        return entry is not None and _identity(entry[0]) == entry[1:3]
-
-    def _spec(self, name: str) -> ModuleSpec | None:
-        source, _, _, kind = self.index[name][:4]
-        is_package = kind == _PACKAGE
-        loader: Any = self
+        _, source, _, _, kind = entry
+        loader: Any = ExtensionFileLoader(name, source) if kind == _EXTENSION else self
         # Not "has a location": the import system would work out where a .pyc of it would be.
-        spec = ModuleSpec(name, loader, origin=source, is_package=is_package)
-        if is_package:
+        spec = ModuleSpec(name, loader, origin=source, is_package=kind == _PACKAGE)
+        if kind == _PACKAGE:
             spec.submodule_search_locations = [os.path.dirname(source)]
         return spec
 
@@ -91,46 +88,32 @@ class _Image:
         return None
 
     def exec_module(self, module: "ModuleType") -> None:
-        self._execute(module, self.code(module.__name__))
-
-    def _execute(self, module: "ModuleType", code: bytes | memoryview) -> None:
         name = module.__name__
-        module.__file__ = self.index[name][0]
-        exec(marshal.loads(code), module.__dict__)
+        module.__file__ = self._entries[name][1]
+        code = self._codes[name]
+        assert code is not None
+        exec(code, module.__dict__)
         self.made.append(name)
 
-    def code(self, name: str) -> bytes:
-        """The marshalled code of a module."""
-        offset, size = self.index[name][4:]
-        return os.pread(self._fd, size, offset)
-
-    def preload(self, names: "Iterable[str]") -> None:
-        """Make modules without the import system; none where one of them has changed, as a
-        package that is only begun would be left for its real self."""
-        names = [name for name in names if name not in sys.modules]
-        self.outdated = not all(map(self._is_fresh, names))
-        if not names or self.outdated:
-            return
-        places = [self.index[name][4:] for name in names]
-        first = min(offset for offset, _ in places)
-        last = max(offset + size for offset, size in places)
-        code = memoryview(os.pread(self._fd, last - first, first))
+    def preload(self) -> None:
+        """Make the urgent ones without the import system."""
         begun: dict[str, ModuleType] = {}
-        for name, (offset, size) in zip(names, places, strict=True):
-            at = offset - first
-            self._execute(self._begin(name, begun), code[at : at + size])
+        for name in self.urgent:
+            if self._entries[name][4] == _EXTENSION:
+                __import__(name)
+            elif name not in sys.modules or name in begun:
+                self.exec_module(self._begin(name, begun))
 
     def _begin(self, name: str, begun: "dict[str, ModuleType]") -> "ModuleType":
         """An empty module, in its package, which may be empty yet: it imports from its modules."""
         if name in sys.modules:
             return sys.modules[name]
-        spec: Any = self._spec(name)
+        _, source, _, _, kind = self._entries[name]
         module = begun[name] = sys.modules[name] = type(sys)(name)
-        module.__spec__, module.__loader__ = spec, spec.loader
         package, _, last = name.rpartition(".")
         module.__package__ = package
-        if spec.submodule_search_locations is not None:
-            module.__package__, module.__path__ = name, spec.submodule_search_locations
+        if kind == _PACKAGE:
+            module.__package__, module.__path__ = name, [os.path.dirname(source)]
         if package:
             setattr(self._begin(package, begun), last, module)
         return module
@@ -144,7 +127,7 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-_image = _Image(-1, {}, {})
+_image = _Image((), (), 0)
 _command = ""
 _urgent: list[str] = []
 
@@ -156,13 +139,15 @@ def command_in(words: "Iterable[str]") -> str:
 
 
 def install(command: str) -> None:
-    """Have imports look into the image, behind the built-in and the frozen modules, and make what
-    a command used the last time."""
+    """Have imports look into the image of a command, behind the built-in and the frozen modules,
+    and make what is urgent."""
     global _image, _command
-    _image = _load()
-    sys.meta_path.insert(2, _image)
     _command = command
-    _image.preload(_image.used.get(command, ()))
+    found = _load(_path(command))
+    if found.is_fresh():
+        _image = found
+    sys.meta_path.insert(2, _image)
+    _image.preload()
 
 
 def rest_has_time() -> None:
@@ -172,87 +157,103 @@ def rest_has_time() -> None:
     _urgent = [*_image.made]
 
 
-def _load() -> "_Image":
+def _path(command: str) -> str:
+    return f"{_FOLDER}/pyrunc-{command}.{sys.implementation.cache_tag}.image"
+
+
+def _load(path: str) -> _Image:
     """The image; an empty one where there is none of this version that is ours."""
     try:
-        fd = os.open(_PATH, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return _Image(-1, {}, {})
-    status = os.fstat(fd)
-    ours = status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
-    head = os.read(fd, len(_MAGIC) + _SIZE_BYTES) if ours else b""
-    if not head.startswith(_MAGIC):
+        return _Image((), (), 0)
+    try:
+        status = os.fstat(fd)
+        ours = status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
+        data = os.read(fd, status.st_size) if ours else b""
+    finally:
         os.close(fd)
-        return _Image(-1, {}, {})
-    size = int.from_bytes(head[len(_MAGIC) :], "little")
-    return _Image(fd, *marshal.loads(os.read(fd, size)))
+    if not data.startswith(_MAGIC):
+        return _Image((), (), 0)
+    try:
+        return _Image(*marshal.loads(memoryview(data)[len(_MAGIC) :]))
+    except (EOFError, ValueError, TypeError):  # cut short
+        return _Image((), (), 0)
 
 
-def save() -> None:
-    """Write the image anew where a module was imported that it did not have, or a command was
-    given whose modules it does not know."""
-    is_known = _command in _image.used and not _image.outdated
-    if sys.flags.dont_write_bytecode or (is_known and not _image.missed):
+def save(status: int = 0) -> None:
+    """Write the image anew where a module was imported that it did not have, or they were made in
+    another order than is known.
+
+    Args:
+        status: of the command. One that failed has imported what the next will not.
+    """
+    urgent = _urgent or [*_image.made]
+    if not _may_write() or status:
         return
-    made = _urgent or [*_image.made]
+    if (not _image.missed and urgent == _image.urgent) or not _is_command():
+        return
+    names = dict.fromkeys([*urgent, *_image.made, *sys.modules])
+    compiled = [entry for entry in map(_compiled, names) if entry]
+    # Only when all came from the image is it known in which order they have to be made.
+    count = 0 if _image.missed else len(urgent)
+    _write(_path(_command), _packed(compiled, count))
+
+
+def _may_write() -> bool:
+    return not sys.flags.dont_write_bytecode
+
+
+def _is_command() -> bool:
+    if _command == INIT:
+        return True
     from libcontainer.pyrunc.options import COMMANDS
 
-    found = {name: _compiled(name) for name in _image.missed}
-    new = {name: entry for name, entry in found.items() if entry}
-    # The init beside us, or us, may have written one meanwhile.
-    latest = _load()
-    old = {name: (*latest.index[name][:4], latest.code(name)) for name in latest.index}
-    # Only when all came from the image is it known in which order they have to be made.
-    learnt = {} if new or _command not in (*COMMANDS, INIT) else {_command: made}
-    if new or learnt:
-        used = {name: made for name, made in latest.used.items() if not new or name != _command}
-        _write(_packed(old | new, used | learnt))
+    return _command in COMMANDS
 
 
 def _compiled(name: str) -> "tuple[Any, ...] | None":
     """What is kept of a module; None for what is neither ours nor an extension."""
-    module = sys.modules.get(name)
-    spec = module.__spec__ if module else None
-    origin = (spec.origin if spec else None) or ""
-    identity = _identity(origin)
-    if spec is None or identity is None:
+    source, kind = _source_of(name)
+    identity = _identity(source) if source else None
+    if identity is None:
         return None
+    if kind == _EXTENSION:
+        return (name, source, *identity, kind), None
+    with open(source, "rb") as file:
+        code = compile(file.read(), source, "exec", dont_inherit=True, optimize=_NO_DOCSTRINGS)
+    return (name, source, *identity, kind), code
+
+
+def _source_of(name: str) -> tuple[str, int]:
+    """The file of a module that is kept, and its kind; "": it is not."""
+    kept = _image.entry(name)
+    if kept:
+        return kept[1], kept[4]
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    if spec is None or not spec.origin:
+        return "", _MODULE
     if isinstance(spec.loader, ExtensionFileLoader):
-        return origin, *identity, _EXTENSION, b""
-    if name.partition(".")[0] not in _PACKAGES or not origin.endswith(".py"):
-        return None
-    with open(origin, "rb") as file:
-        code = compile(file.read(), origin, "exec", dont_inherit=True, optimize=_NO_DOCSTRINGS)
-    kind = _MODULE if spec.submodule_search_locations is None else _PACKAGE
-    return origin, *identity, kind, marshal.dumps(code)
+        return spec.origin, _EXTENSION
+    if name.partition(".")[0] not in _PACKAGES or not spec.origin.endswith(".py"):
+        return "", _MODULE
+    return spec.origin, _MODULE if spec.submodule_search_locations is None else _PACKAGE
 
 
-def _packed(modules: "Mapping[str, tuple[Any, ...]]", used: "Mapping[str, Sequence[str]]") -> bytes:
-    """Head, index, code. The index is equally long whatever the offsets in it are."""
-
-    def index(start: int) -> bytes:
-        table, offset = {}, start
-        for name, (*facts, code) in modules.items():
-            table[name] = (*facts, offset, len(code))
-            offset += len(code)
-        # Version 2 has no references between equal objects, which would change its length.
-        return marshal.dumps((table, dict(used)), 2)
-
-    start = len(_MAGIC) + _SIZE_BYTES + len(index(0))
-    table = index(start)
-    size = len(table).to_bytes(_SIZE_BYTES, "little")
-    return _MAGIC + size + table + b"".join(entry[-1] for entry in modules.values())
+def _packed(compiled: "Sequence[tuple[Any, ...]]", urgent: int) -> bytes:
+    entries, codes = (tuple(column) for column in zip(*compiled, strict=True))
+    return _MAGIC + marshal.dumps((entries, codes, urgent))
 
 
-def _write(data: bytes) -> None:
+def _write(path: str, data: bytes) -> None:
     """Whole or not at all; a folder that cannot be written to has none."""
-    temporary = f"{_PATH}.{os.getpid()}"
+    temporary = f"{path}.{os.getpid()}"
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             os.write(fd, data)
         finally:
             os.close(fd)
-        os.rename(temporary, _PATH)
+        os.rename(temporary, path)
     except OSError:
         return

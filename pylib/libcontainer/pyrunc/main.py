@@ -35,12 +35,14 @@ _PREFIXES = {
 }
 
 
-def main(init: Sequence[int] = (), before_leaving: Callable[[], None] = lambda: None) -> NoReturn:
+def main(
+    init: Sequence[int] = (), before_leaving: Callable[[int], None] = lambda status: None
+) -> NoReturn:
     """The entry point; does not return.
 
     Args:
         init: the pid of an init that waits, and our ends of its two pipes; nothing: there is none.
-        before_leaving: called when the command is done.
+        before_leaving: called with its status when the command is done.
     """
     if _COMPLETION in os.environ:
         from libcontainer.pyrunc.help import complete
@@ -50,7 +52,7 @@ def main(init: Sequence[int] = (), before_leaving: Callable[[], None] = lambda: 
     status = run(sys.argv[1:], waiting)
     if waiting:
         waiting.discard()
-    before_leaving()
+    before_leaving(status)
     _leave(status)
 
 
