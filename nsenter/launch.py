@@ -68,7 +68,8 @@ class PythonInit(Value):
             as __main__, with `args` in sys.argv and the descriptor in `nsenter_channel`.
         args: plain data: None, numbers, str, bytes, and tuples, lists, sets and dicts of them.
         modules: more modules to take along than the imports in the target's code tell of.
-        extensions: C extension modules to take along, such as "_socket".
+        extensions: C extension modules to take along, such as "_socket"; None: those that
+            `target` and `modules` import, as far as this process has loaded them, too.
         forked: the init is a fork of this process, with its modules; no interpreter boots. For a
             small process with one thread that has nothing to hide from the init: `target` is
             imported here, and can import nothing later.
@@ -77,7 +78,7 @@ class PythonInit(Value):
     target: str
     args: Sequence[object] = ()
     modules: Sequence[str] = ()
-    extensions: Sequence[str] = ()
+    extensions: Sequence[str] | None = ()
     forked: bool = False
 
     def bundle(self) -> Bundle:
