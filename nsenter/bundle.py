@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Bundle", "bundle_for", "imported_by", "module_code", "travels", "without_source"]
+__all__ = ["Bundle", "bundle_for", "extensions_of", "imported_by", "module_code", "travels", "without_source"]
 
 # What CPython itself imports before it runs the first line (initfsencoding, init_sys_streams).
 _BOOT_MODULES = (
@@ -214,6 +214,11 @@ def travels(name: str) -> bool:
         return True
     spec = _find_spec(name)
     return spec is not None and (spec.loader is None or hasattr(spec.loader, "get_code"))
+
+
+def extensions_of(modules: Iterable[str]) -> frozenset[str]:
+    """The C extensions that come along with these modules where none are named."""
+    return frozenset(_collect(modules)[1])
 
 
 def imported_by(code: CodeType, package: str) -> set[str]:

@@ -178,19 +178,18 @@ class Worker:
     Args:
         caller: how to call.
         modules: what has to be importable there.
-        fresh: each call has a fork of the process.
 
     Raises:
         BootstrapError, ValueError, OSError: it could not be started.
     """
 
-    def __init__(self, caller: Caller, modules: Iterable[str] = (), *, fresh: bool = False) -> None:
+    def __init__(self, caller: Caller, modules: Iterable[str] = ()) -> None:
         self._caller = caller
-        self._fresh = fresh
+        self._forks = False
         self._buffer = bytearray()
         self._modules_sent = 0
         self._code_sent = 0
-        init = _init(caller, modules, fresh)
+        init = _init(caller, modules)
         self.extensions = frozenset(init.bundle().extensions)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -208,6 +207,11 @@ class Worker:
         """Of its process, as the caller sees it."""
         return self._child.pid
 
+    def fork_for_each(self) -> None:
+        """From now on each call has a fork of the process, which ends with the call."""
+        self._send(worker.FORK, b"", time.monotonic() + _DEATH_SECONDS)
+        self._forks = True
+
     def run(self, parcel: Parcel) -> Any:
         """The value of a call. Errors are those of `Caller.call`; the process is killed by those
         that are not the function's own: see `is_usable`."""
@@ -217,15 +221,18 @@ class Worker:
         try:
             self._send(parcel.kind, parcel.body, deadline)
             answer = self._answer(deadline)
-            if self._fresh:
+            if self._forks and answer[0] != worker.ENDED:
                 self._await_the_end(deadline)
             value, error = self._opened(*answer)
         except BaseException:
             self.close()
             raise
-        if error is not None:
+        if error is None:
+            return value
+        try:
             raise error
-        return value
+        finally:
+            del error  # it has this frame in its traceback
 
     @property
     def is_usable(self) -> bool:
@@ -304,24 +311,22 @@ class Worker:
     def _answer(self, deadline: float | None) -> tuple[bytes, bytes]:
         while True:
             kind, body = self._receive(self._caller.max_answer, deadline)
-            if kind == worker.ENDED and self._fresh:
-                raise WorkerDied(self._status(body))
             if kind != worker.IMPORT:
                 return kind, body
             self._send(*self._module(body), deadline)
 
     def _await_the_end(self, deadline: float | None) -> None:
         """The fork that has answered is gone before the next is made."""
-        kind, body = self._receive(_MOST_NAME, deadline)
+        kind, _ = self._receive(_MOST_NAME, deadline)
         if kind != worker.ENDED:
             raise BadAnswer("a second answer")
-        self._status(body)
 
-    def _status(self, body: bytes) -> int:
+    def _ended(self, body: bytes) -> WorkerDied:
+        """The fork has ended; the process that it was one of has not."""
         status = self._decoded(body)
         if type(status) is not int:
             raise BadAnswer("a status that is no number")
-        return status
+        return WorkerDied(status)
 
     def _module(self, name: bytes) -> tuple[bytes, bytes]:
         """The answer to a request for a module: a name that anybody may have chosen."""
@@ -353,6 +358,8 @@ class Worker:
             return self._decoded(body), None
         if kind == worker.ERROR:
             return None, _rebuilt(self._decoded(body))
+        if kind == worker.ENDED and self._forks:
+            return None, self._ended(body)
         if self._caller.trusted and kind in (worker.PICKLED_VALUE, worker.PICKLED_ERROR):
             return self._unpickled(kind, body)
         raise BadAnswer(f"an answer of the unknown kind {kind!r}")
@@ -370,11 +377,10 @@ class Worker:
         return None, error
 
 
-def _init(caller: Caller, modules: Iterable[str], fresh: bool) -> PythonInit:
+def _init(caller: Caller, modules: Iterable[str]) -> PythonInit:
     settings = {
         "trusted": caller.trusted,
         "imports": caller.imports,
-        "fresh": fresh,
         "most": caller.max_answer,
     }
     extensions = caller.extensions

@@ -31,6 +31,7 @@ _CHUNK = 1 << 20
 
 # From the caller, besides the kinds of nsenter/unpack.py.
 MODULE, NO_MODULE = b"m", b"n"
+FORK = b"f"  # from now on, for each call
 # To the caller: an answer as plain data, or as a pickle …
 VALUE, ERROR, PICKLED_VALUE, PICKLED_ERROR = b"v", b"e", b"V", b"E"
 # … the name of a module to send; how the process of a call has ended.
@@ -58,16 +59,13 @@ class _Worker:
     Args:
         trusted: answers are pickled.
         imports: whether the caller sends modules.
-        fresh: each call has a fork of this process.
         most: bytes that an answer may have.
     """
 
-    def __init__(
-        self, channel: int, *, trusted: bool, imports: bool, fresh: bool, most: int
-    ) -> None:
+    def __init__(self, channel: int, *, trusted: bool, imports: bool, most: int) -> None:
         self._channel = channel
         self._trusted = trusted
-        self._fresh = fresh
+        self._forks = False
         self._most = most
         self._lock = _thread.allocate_lock()
         self._called_in = 0  # the process that is answering
@@ -75,9 +73,12 @@ class _Worker:
             sys.meta_path[-1] = _CallersModules(sys.meta_path[-1], self._ask)
 
     def serve(self) -> None:
-        """Answer one call."""
+        """Do what one frame says."""
         kind, body = self._receive()
-        if self._fresh:
+        if kind == FORK:
+            self._forks = True
+            return
+        if self._forks:
             self._answer_in_a_fork(kind, body)
         else:
             self._answer(kind, body)
