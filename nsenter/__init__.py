@@ -14,7 +14,7 @@ _HOMES = {
     "BlobError": "nsenter.errors",
     "BootstrapData": "nsenter.bootstrap",
     "BootstrapError": "nsenter.errors",
-    "Caller": "nsenter.call",
+    "Caller": "nsenter.calling",
     "Child": "nsenter.launch",
     "IDMap": "nsenter.idmap",
     "Namespace": "nsenter.namespaces",
@@ -25,7 +25,7 @@ _HOMES = {
     "PythonInit": "nsenter.launch",
     "TimeOffset": "nsenter.bootstrap",
     "bootstrap_data": "nsenter.bootstrap",
-    "call": "nsenter.call",
+    "call": "nsenter.calling",
     "is_namespace_supported": "nsenter.namespaces",
     "namespace_types": "nsenter.namespaces",
 }

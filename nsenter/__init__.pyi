@@ -1,8 +1,8 @@
 from nsenter.bootstrap import BootstrapData as BootstrapData
 from nsenter.bootstrap import TimeOffset as TimeOffset
 from nsenter.bootstrap import bootstrap_data as bootstrap_data
-from nsenter.call import Caller as Caller
-from nsenter.call import call as call
+from nsenter.calling import Caller as Caller
+from nsenter.calling import call as call
 from nsenter.errors import BlobError as BlobError
 from nsenter.errors import BootstrapError as BootstrapError
 from nsenter.executor import NamespaceExecutor as NamespaceExecutor

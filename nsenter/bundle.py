@@ -170,11 +170,15 @@ def _load(name: str) -> tuple[CodeType, bool] | str | None:
     return code and (code, spec.submodule_search_locations is not None)
 
 
+def _is_loadable(extension: str) -> bool:
+    """Whether it can be loaded where it may not be needed: Python's own, and what was loaded."""
+    return extension in sys.stdlib_module_names or extension in sys.modules
+
+
 def _collect(wanted: Iterable[str]) -> tuple[dict[str, tuple[CodeType, bool]], dict[str, str]]:
     """The code of the wanted modules with all that they import, also inside their functions,
     and of what those modules import when they are imported themselves; and the paths of the C
-    extensions among them, where this process has loaded them: they can be loaded here, then, and
-    are more than a try that failed."""
+    extensions among them."""
     wanted = frozenset(wanted)
     found: dict[str, tuple[CodeType, bool]] = {}
     extensions: dict[str, str] = {}
@@ -189,7 +193,7 @@ def _collect(wanted: Iterable[str]) -> tuple[dict[str, tuple[CodeType, bool]], d
                 raise
             loaded = None
         seen.add(name)
-        if isinstance(loaded, str) and (name in wanted or name in sys.modules):
+        if isinstance(loaded, str) and (name in wanted or _is_loadable(name)):
             extensions[name] = loaded
         if loaded is None or isinstance(loaded, str):
             continue
@@ -235,7 +239,8 @@ def module_code(name: str) -> tuple[bytes, bool]:
     """
     loaded = _load(name)
     if isinstance(loaded, str):
-        raise ModuleNotFoundError(f"{name!r} is a C extension: name it in extensions=", name=name)
+        advice = "import it before the call, or name it in extensions="
+        raise ModuleNotFoundError(f"{name!r}, a C extension, is not along: {advice}", name=name)
     if loaded is None:
         raise ModuleNotFoundError(f"no module named {name!r}", name=name)
     code, is_package = loaded
@@ -302,7 +307,7 @@ def bundle_for(modules: Iterable[str], extensions: Iterable[str] | None = ()) ->
         modules: names of importable Python modules.
         extensions: names of C extension modules; they are loaded before the namespaces are
             made, so they must not start threads when loaded. None: those that the modules
-            import and that this process has loaded, too.
+            import, of Python's own and of those that this process has loaded.
 
     Raises:
         ModuleNotFoundError, ValueError: one of them cannot travel; names it.

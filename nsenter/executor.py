@@ -9,7 +9,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from threading import Lock
 
 from nsenter.bundle import extensions_of
-from nsenter.call import Caller, Worker, WorkerDied
+from nsenter.calling import Caller, Worker, WorkerDied
 from nsenter.parcel import pack
 
 TYPE_CHECKING = False

@@ -2,7 +2,7 @@
 """The init that runs functions: it takes one call after another from its channel.
 
 A frame is a byte that says its kind, 8 bytes of length, and that many bytes. The caller
-(nsenter/call.py) sends calls, and code of modules that this side asks for; it gets requests for
+(nsenter/calling.py) sends calls, and code of modules that this side asks for; it gets requests for
 modules, and one answer to each call. Only what is built into the interpreter can be imported
 from the start.
 """
