@@ -25,7 +25,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Bundle", "bundle_for", "extensions_of", "imported_by", "module_code", "travels", "without_source"]
+__all__ = [
+    "Bundle",
+    "bundle_for",
+    "extensions_of",
+    "imported_by",
+    "module_code",
+    "travels",
+    "without_source",
+]
 
 # What CPython itself imports before it runs the first line (initfsencoding, init_sys_streams).
 _BOOT_MODULES = (

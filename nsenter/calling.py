@@ -158,9 +158,7 @@ class Caller(Value):
             return value
 
 
-def call(
-    func: Callable[..., T], /, *args: Any, options: Options | None = None, **kwargs: Any
-) -> T:
+def call(func: Callable[..., T], /, *args: Any, options: Options | None = None, **kwargs: Any) -> T:
     """Call a function in namespaces; its value comes back, or its exception is raised.
 
     As `Caller(options).call(func, …)`, which has more settings and passes on any keyword.

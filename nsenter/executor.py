@@ -14,7 +14,7 @@ from nsenter.parcel import pack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any, ParamSpec, TypeVar
 
     from nsenter.options import Options
@@ -27,7 +27,7 @@ __all__ = ["BrokenInitializer", "BrokenWorker", "NamespaceExecutor"]
 
 
 class BrokenInitializer(BrokenExecutor):
-    """The initializer failed in a worker; its exception is the cause. Nothing is called any more."""
+    """The initializer failed in a worker; its exception is the cause. Nothing more is called."""
 
 
 class BrokenWorker(WorkerDied, BrokenExecutor):

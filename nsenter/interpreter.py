@@ -89,10 +89,9 @@ def boot_argv() -> list[bytes]:
 
 # Extension modules that start threads when they are loaded, unless they are told not to: those
 # would not come along through clone. (numpy's OpenBLAS; BLIS; what is built with OpenMP.)
-_ONE_THREAD = {
-    name: b"1"
-    for name in (b"OPENBLAS_NUM_THREADS", b"BLIS_NUM_THREADS", b"MKL_NUM_THREADS", b"OMP_NUM_THREADS")
-}
+_ONE_THREAD = dict.fromkeys(
+    (b"OPENBLAS_NUM_THREADS", b"BLIS_NUM_THREADS", b"MKL_NUM_THREADS", b"OMP_NUM_THREADS"), b"1"
+)
 
 
 class BootFds(Value):

@@ -177,8 +177,8 @@ def _shown(key: object) -> str:
     return repr(key)[:80] if type(key) in (str, bytes) else f"a {type(key).__name__}"
 
 
-_SEQUENCE_TAGS = {tuple: b"t", list: b"l"}
-_SET_TAGS = {set: b"S", frozenset: b"Z"}
+_SEQUENCE_TAGS: dict[type, bytes] = {tuple: b"t", list: b"l"}
+_SET_TAGS: dict[type, bytes] = {set: b"S", frozenset: b"Z"}
 
 
 def _float_bytes(value: float) -> bytes:

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-__all__ = ["PICKLED", "PLAIN", "fill_function", "import_module", "make_cell", "make_function", "unpack"]
+__all__ = [
+    "PICKLED",
+    "PLAIN",
+    "fill_function",
+    "import_module",
+    "make_cell",
+    "make_function",
+    "unpack",
+]
 
 # How a parcel is written.
 PLAIN, PICKLED = b"c", b"C"

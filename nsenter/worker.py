@@ -16,6 +16,7 @@ import sys
 from _frozen_importlib import ModuleSpec
 
 from nsenter import plain, unpack
+from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ VALUE, ERROR, PICKLED_VALUE, PICKLED_ERROR = b"v", b"e", b"V", b"E"
 # … the name of a module to send; how the process of a call has ended.
 IMPORT, ENDED = b"i", b"d"
 
+_SIGKILL = 9
 _MOST_FRAMES = 200  # in a traceback that is told
 _MOST_TEXT = 1 << 16
 
@@ -92,7 +94,7 @@ class _Worker:
             posix._exit(0)
         _, status = posix.waitpid(pid, 0)
         if posix.getpid() == 1:  # what it has left behind in its pid namespace goes with it
-            _kill_all()
+            _end_all()
         self._send(ENDED, plain.encode(posix.waitstatus_to_exitcode(status)))
 
     def _answer(self, kind: bytes, body: bytes) -> None:
@@ -103,6 +105,8 @@ class _Worker:
         except BaseException as error:
             answer = self._error(error)
         _flush()
+        if posix.getpid() != self._called_in:  # the function has forked, and both have returned
+            posix._exit(0)
         with self._lock:  # a thread that imports has its module first, and the next has none
             self._called_in = 0
             self._send(*answer)
@@ -124,12 +128,10 @@ class _Worker:
         try:
             told = _told(error)
             if self._trusted:
-                try:
+                with suppress(Exception):  # its class cannot be found, or an argument not travel
                     import _pickle
 
                     return PICKLED_ERROR, _pickle.dumps((error, told), -1)
-                except Exception:
-                    pass  # its class cannot be found, or its arguments cannot travel
             return ERROR, plain.encode(told, self._most)
         except BaseException as another:  # no memory, a __str__ that fails, a small max_answer
             names = (type(error).__module__, type(error).__qualname__)
@@ -175,26 +177,24 @@ class _Worker:
 def _flush() -> None:
     """The process is killed when it is no longer needed: nothing may wait in a buffer."""
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(AttributeError, OSError, ValueError):  # closed, or none
             stream.flush()
-        except (AttributeError, OSError, ValueError):  # closed, or none
-            continue
 
 
-def _kill_all() -> None:
-    try:
-        posix.kill(-1, 9)
-    except ProcessLookupError:
-        pass
+def _end_all() -> None:
+    """What an init can do: end all other processes of its pid namespace."""
+    with suppress(ProcessLookupError):
+        posix.kill(-1, _SIGKILL)
+    with suppress(ChildProcessError):
+        while True:
+            posix.waitpid(-1, 0)
 
 
 def _reap_orphans() -> None:
     """An init is the parent of all who have lost theirs."""
-    try:
+    with suppress(ChildProcessError):
         while posix.waitpid(-1, posix.WNOHANG)[0]:
             pass
-    except ChildProcessError:
-        pass
 
 
 # ---- modules that come when they are imported
@@ -219,7 +219,8 @@ class _CallersModules:
         if isinstance(answer, str):
             raise ModuleNotFoundError(answer, name=name)
         is_package, code = answer
-        return ModuleSpec(name, _Loader(code), is_package=is_package)
+        loader: Any = _Loader(code)
+        return ModuleSpec(name, loader, is_package=is_package)
 
 
 class _Loader:

@@ -98,10 +98,10 @@ def test_what_it_prints_goes_to_the_callers_streams(capfd: pytest.CaptureFixture
 
 def test_what_it_prints_goes_where_it_is_told() -> None:
     reader, writer = os.pipe()
-    with open(reader, "rb") as told:
-        Caller(stdout=writer, stderr=writer).call(call_targets.say, "hello")
-        os.close(writer)
-        assert told.read() == b"hello\nhello\n"
+    Caller(stdout=writer, stderr=writer).call(call_targets.say, "hello")
+    os.close(writer)
+    assert os.read(reader, 100) == b"hello\nhello\n"
+    os.close(reader)
 
 
 # ---- what can be called
@@ -182,7 +182,7 @@ class Local:
     [
         (lambda: LOCK, (), r"the function, global 'LOCK': a _thread\.lock cannot be sent"),
         (call_targets.echo, ([1, LOCK],), r"argument 1, item 1: a _thread\.lock cannot"),
-        (call_targets.echo, ({"x": Local()},), r"argument 1, value of 'x', its class: class .*Local"),
+        (call_targets.echo, ({"x": Local()},), r"argument 1, value of 'x', its class: .*Local"),
         (counter(LOCK), (), r"variable 'step' of a function around it, variable 'start'.*lock"),
         (functools.partial(call_targets.echo, LOCK), (), r"of a partial, item 1, item 0: .*lock"),
         (Local, (), "the function: class .*Local cannot be sent"),
@@ -310,7 +310,7 @@ def test_a_builtin_exception_comes_with_its_traceback() -> None:
 
 
 def test_the_whole_chain_is_told() -> None:
-    with pytest.raises(ValueError, match="^wrapped$") as caught:
+    with pytest.raises(ValueError, match=r"^wrapped$") as caught:
         call(call_targets.chain)
     told = str(caught.value.__cause__)
     assert told.index("ZeroDivisionError") < told.index("direct cause") < told.index("wrapped\n")
@@ -328,7 +328,7 @@ def test_an_oserror_comes_whole() -> None:
     [("KeyError", ("k",)), ("UnicodeDecodeError", ("utf-8", b"x", 0, 1, "why")), ("OSError", ())],
 )
 def test_arguments_come_back(name: str, args: tuple[object, ...]) -> None:
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+    with pytest.raises(Exception) as caught:
         call(call_targets.throw, name, *args)
     assert (type(caught.value).__name__, caught.value.args) == (name, args)
 
@@ -349,7 +349,7 @@ def test_another_exception_is_told_by_its_name() -> None:
     with pytest.raises(RemoteError, match=r"^call_targets\.Mine: text$") as caught:
         call(call_targets.throw_mine, "text")
     assert caught.value.kind == "call_targets.Mine"
-    with pytest.raises(call_targets.Mine, match="^text$") as trusted:
+    with pytest.raises(call_targets.Mine, match=r"^text$") as trusted:
         Caller(trusted=True).call(call_targets.throw_mine, "text")
     assert "in throw_mine" in str(trusted.value.__cause__)
 
@@ -407,7 +407,7 @@ def test_a_child_that_keeps_the_channel_hides_no_end() -> None:
 def test_a_call_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(TimeoutError, match=r"took more than 0\.2 s") as caught:
-        Caller(timeout=0.2).call(call_targets.touch_when_done, str(tmp_path / "done"), 1.0)
+        Caller(timeout=0.2).call(call_targets.make_folder_after, str(tmp_path / "done"), 1.0)
     assert caught.value.__cause__ is None
     assert time.monotonic() - started < 1
     time.sleep(1)
@@ -422,7 +422,7 @@ def test_a_timeout_of_the_functions_own_has_a_cause() -> None:
 
 def test_large_values_go_in_and_come_back_where_it_is_allowed() -> None:
     large = b"x" * (100 << 20)
-    with pytest.raises(ValueError, match="too large: .*max_answer"):
+    with pytest.raises(ValueError, match=r"too large: .*max_answer"):
         call(call_targets.echo, large)
     assert Caller(max_answer=110 << 20).call(call_targets.echo, large) == large
 
@@ -458,7 +458,7 @@ def answers_of_an_enemy() -> dict[str, tuple[bytes, str]]:
         "an unknown kind": (frame(b"?", b""), r"unknown kind b'\?'"),
         "a call": (frame(b"c", b""), "unknown kind b'c'"),
         "a huge frame": (b"v" + b"\xff" * 8, "18446744073709551615 bytes: 67108864 are allowed"),
-        "a frame above the limit": (b"v" + (64 << 20).to_bytes(7, sys.byteorder) + b"\1", "allowed"),
+        "one byte too many": (b"v" + ((64 << 20) + 1).to_bytes(8, sys.byteorder), "are allowed"),
         "deep nesting": (frame(worker.VALUE, deep), "nested deeper"),
         "bytes behind": (frame(worker.VALUE, told(1) + b"N"), "1 bytes follow"),
         "no exception": (frame(worker.ERROR, told(1)), "an exception that is none"),
