@@ -38,10 +38,12 @@ _CHUNK = _MiB
 # How long reading an answer may take that has come in time.
 _DECODE_SECONDS = 30.0
 _DEATH_SECONDS = 1.0
+_LONGEST_POLL = 86400.0  # poll(2) takes an int of milliseconds
 # What one call may have sent to it: names of modules, how many, and of how much code.
 _MOST_NAME = 1024
 _MOST_MODULES = 10_000
 _MOST_CODE = 256 * _MiB
+_MOST_TEXT = 1 << 16  # of what is told of an exception
 
 _EXCEPTIONS = {
     name: kind
@@ -234,12 +236,15 @@ class Worker:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can take another call."""
-        return self._child.pidfd >= 0
+        """Whether it can take another call: it runs, and has not spoken unasked."""
+        if self._child.pidfd < 0:
+            return False
+        self._poller.register(self._child.channel_fd, select.POLLIN)
+        return not self._buffer and not self._poller.poll(0)
 
     def close(self) -> None:
         """Kill it and wait for it."""
-        if self.is_usable:
+        if self._child.pidfd >= 0:
             self._child.__exit__()
 
     def __enter__(self) -> Worker:
@@ -250,17 +255,19 @@ class Worker:
 
     # ---- the channel
 
-    def _wait(self, events: int, deadline: float | None) -> int:
-        """What has come of the events of the channel; raises where its process has ended."""
+    def _wait(self, events: int, deadline: float | None) -> None:
+        """Until there is an event of the channel; raises where its process has ended."""
         channel = self._child.channel_fd
         self._poller.register(channel, events)
-        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        ready = dict(self._poller.poll(left))
-        if not ready:
-            raise TimeoutError(f"the function took more than {self._caller.timeout} s")
-        if channel not in ready:
-            raise self._death()
-        return ready[channel]
+        while True:
+            left = _LONGEST_POLL if deadline is None else deadline - time.monotonic()
+            ready = dict(self._poller.poll(max(0.0, min(left, _LONGEST_POLL)) * 1000))
+            if channel in ready:
+                return
+            if ready:
+                raise self._death()
+            if left <= 0:
+                raise TimeoutError(f"the function took more than {self._caller.timeout} s")
 
     def _death(self) -> Exception:
         try:
@@ -330,11 +337,13 @@ class Worker:
         """The answer to a request for a module: a name that anybody may have chosen."""
         self._modules_sent += 1
         try:
+            wanted = name.decode()
             if not self._caller.imports:
-                raise ModuleNotFoundError("no module is sent (imports=False)")
+                advice = "name it in modules=, or send modules that are imported (imports=True)"
+                raise ModuleNotFoundError(f"{wanted!r} is not along: {advice}")
             if self._modules_sent > _MOST_MODULES or self._code_sent > _MOST_CODE:
-                raise ModuleNotFoundError("this call has been sent too many modules")
-            code, is_package = module_code(name.decode())
+                raise ModuleNotFoundError(f"{wanted!r}: this call has been sent too many modules")
+            code, is_package = module_code(wanted)
         except Exception as error:  # finders and compilers raise what they like
             return worker.NO_MODULE, plain.encode(f"{error}"[:_MOST_NAME])
         self._code_sent += len(code)
@@ -378,7 +387,6 @@ class Worker:
 def _init(caller: Caller, modules: Iterable[str]) -> PythonInit:
     settings = {
         "trusted": caller.trusted,
-        "imports": caller.imports,
         "most": caller.max_answer,
     }
     extensions = caller.extensions
@@ -402,7 +410,8 @@ def _how_it_ended(returncode: int) -> str:
 
 def _printable(text: str) -> str:
     """Without what a terminal would take for an order."""
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    told = text[:_MOST_TEXT]
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in told)
 
 
 def _rebuilt(told: Any) -> Exception:

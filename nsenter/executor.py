@@ -133,19 +133,20 @@ class _Workers:
         try:
             return warm.run(parcel)
         finally:
-            if warm.tasks == self._most_tasks:
+            if warm.tasks == self._most_tasks or not warm.worker.is_usable:
                 warm.worker.close()
-            elif warm.worker.is_usable:
+            else:
                 with self._lock:
                     self._free.append(warm)
 
     def _free_one(self, modules: frozenset[str]) -> _Warm | None:
-        """The one that was used last; it is replaced where it cannot import what is needed."""
+        """The one that was used last; it is replaced where it cannot import what is needed, or
+        has died or spoken unasked."""
         with self._lock:
             if not self._free:
                 return None
             warm = self._free.pop()
-        if warm.has(modules):
+        if warm.worker.is_usable and warm.has(modules):
             return warm
         warm.worker.close()
         return None

@@ -30,7 +30,10 @@ __all__ = ["CannotTravel", "Parcel", "pack"]
 # What C's pickle imports before it reads the first byte.
 _FOR_PICKLE = ("_pickle", "copyreg", "_compat_pickle", "functools")
 _ATTRIBUTES = ("__qualname__", "__module__", "__doc__", "__defaults__", "__kwdefaults__")
-_OF_GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"}
+_OF_GLOBALS = {
+    *("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL"),
+    *("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"),  # in the bodies of classes
+}
 
 
 class CannotTravel(TypeError):
@@ -112,6 +115,11 @@ def _globals_of(code: CodeType) -> frozenset[str]:
     return frozenset(names)
 
 
+@lru_cache(maxsize=1024)
+def _imported_by(code: CodeType, package: str) -> frozenset[str]:
+    return frozenset(imported_by(code, package))
+
+
 def _all_names(code: CodeType) -> set[str]:
     inner = (_all_names(c) for c in code.co_consts if isinstance(c, CodeType))
     return set(code.co_names).union(*inner)
@@ -179,14 +187,16 @@ class _Packer(pickle.Pickler):
             "contents": tuple(_held(cell) for cell in func.__closure__ or ()),
         }
         # One scope for all functions of a module: what one of them sets, the others see.
-        scope = self._scopes.setdefault(func.__module__, {"__name__": func.__module__})
+        package = func.__globals__.get("__package__")
+        own = {"__name__": func.__module__, "__package__": package}
+        scope = self._scopes.setdefault(func.__module__, own)
         made = without_source(func.__code__), scope, func.__closure__
         return unpack.make_function, made, state, None, None, unpack.fill_function
 
     def _imports(self, func: FunctionType, used: dict[str, Any]) -> list[str]:
         """Notes what its code may import; what it has from elsewhere is to be imported before."""
         code = func.__code__
-        late = imported_by(code, func.__globals__.get("__package__") or "")
+        late = _imported_by(code, func.__globals__.get("__package__") or "")
         self._modules.update(name for name in late if _importable(name))
         attributes = _all_names(code)
         modules = (value for value in used.values() if isinstance(value, ModuleType))

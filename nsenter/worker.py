@@ -60,19 +60,17 @@ class _Worker:
 
     Args:
         trusted: answers are pickled.
-        imports: whether the caller sends modules.
         most: bytes that an answer may have.
     """
 
-    def __init__(self, channel: int, *, trusted: bool, imports: bool, most: int) -> None:
+    def __init__(self, channel: int, *, trusted: bool, most: int) -> None:
         self._channel = channel
         self._trusted = trusted
         self._forks = False
         self._most = most
         self._lock = _thread.allocate_lock()
         self._called_in = 0  # the process that is answering
-        if imports:
-            sys.meta_path[-1] = _CallersModules(sys.meta_path[-1], self._ask)
+        sys.meta_path[-1] = _CallersModules(sys.meta_path[-1], self._ask)
 
     def serve(self) -> None:
         """Do what one frame says."""

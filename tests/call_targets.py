@@ -216,6 +216,15 @@ def say_raw(*parts: bytes, pause: float = 0.0, then: str = "wait") -> None:
     time.sleep(30)
 
 
+def speak_later(data: bytes, seconds: float) -> None:
+    """When another call may be waiting for its answer."""
+    channel = _channel()
+    if os.fork() == 0:
+        time.sleep(seconds)
+        os.write(channel, data)
+        os._exit(0)
+
+
 def stream(part: bytes) -> None:
     channel = _channel()
     while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -255,6 +256,16 @@ def test_a_worker_that_dies_fails_its_call_alone() -> None:
         with pytest.raises(BrokenExecutor, match="exit status 3 before it answered"):
             futures[1].result()
         assert futures[2].result() == 2
+
+
+def test_a_free_worker_that_died_or_spoke_is_not_used() -> None:
+    with NamespaceExecutor(1, SHARED) as executor:
+        os.kill(executor.submit(os.getpid).result(), signal.SIGKILL)
+        time.sleep(0.1)
+        assert executor.submit(call_targets.add, 1).result() == 1
+        executor.submit(call_targets.speak_later, b"v" + bytes(8), 0.1).result()
+        time.sleep(0.3)
+        assert executor.submit(call_targets.add, 2).result() == 2
 
 
 def test_a_call_that_takes_too_long_fails_alone() -> None:
