@@ -14,10 +14,10 @@ import sys
 import time
 
 from nsenter import plain, worker
-from nsenter.bundle import module_code
+from nsenter.bundle import extensions_of, module_code
 from nsenter.launch import PythonInit
 from nsenter.options import Options
-from nsenter.parcel import pack
+from nsenter.parcel import FOR_PICKLE, pack
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -35,6 +35,7 @@ __all__ = ["BadAnswer", "Caller", "RemoteError", "RemoteTraceback", "Worker", "W
 
 _MiB = 1 << 20
 _CHUNK = _MiB
+_SMALL = 1 << 14  # most answers are, and room for a large one takes a while to make
 # How long reading an answer may take that has come in time.
 _DECODE_SECONDS = 30.0
 _DEATH_SECONDS = 1.0
@@ -301,7 +302,8 @@ class Worker:
         while len(self._buffer) < size:
             self._wait(select.POLLIN, deadline)
             try:
-                data = os.read(self._child.channel_fd, _CHUNK)
+                missing = size - len(self._buffer)
+                data = os.read(self._child.channel_fd, min(max(missing, _SMALL), _CHUNK))
             except ConnectionResetError:
                 data = b""
             if not data:
@@ -336,13 +338,13 @@ class Worker:
     def _module(self, name: bytes) -> tuple[bytes, bytes]:
         """The answer to a request for a module: a name that anybody may have chosen."""
         self._modules_sent += 1
+        if self._modules_sent > _MOST_MODULES or self._code_sent > _MOST_CODE:
+            raise BadAnswer("the function asks for more modules than there can be")
         try:
             wanted = name.decode()
             if not self._caller.imports:
                 advice = "name it in modules=, or send modules that are imported (imports=True)"
                 raise ModuleNotFoundError(f"{wanted!r} is not along: {advice}")
-            if self._modules_sent > _MOST_MODULES or self._code_sent > _MOST_CODE:
-                raise ModuleNotFoundError(f"{wanted!r}: this call has been sent too many modules")
             code, is_package = module_code(wanted)
         except Exception as error:  # finders and compilers raise what they like
             return worker.NO_MODULE, plain.encode(f"{error}"[:_MOST_NAME])
@@ -390,11 +392,13 @@ def _init(caller: Caller, modules: Iterable[str]) -> PythonInit:
         "most": caller.max_answer,
     }
     extensions = caller.extensions
+    if extensions is not None:  # the worker's own are no matter of the caller's
+        extensions = sorted({*extensions, *extensions_of(FOR_PICKLE)})
     return PythonInit(
         "nsenter.worker:main",
         (settings,),
-        modules=sorted({*caller.modules, *modules}),
-        extensions=None if extensions is None else tuple(extensions),
+        modules=sorted({*caller.modules, *modules} - {*(extensions or ())}),
+        extensions=extensions,
     )
 
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-__all__ = ["CannotTravel", "Parcel", "pack"]
+__all__ = ["FOR_PICKLE", "CannotTravel", "Parcel", "pack"]
 
 # What C's pickle imports before it reads the first byte.
-_FOR_PICKLE = ("_pickle", "copyreg", "_compat_pickle", "functools")
+FOR_PICKLE = ("_pickle", "copyreg", "_compat_pickle", "functools")
 _ATTRIBUTES = ("__qualname__", "__module__", "__doc__", "__defaults__", "__kwdefaults__")
 _OF_GLOBALS = {
     *("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL"),
@@ -72,7 +72,7 @@ def pack(
             pass  # pickle may know it
         else:
             return Parcel(PLAIN, body, frozenset((module,)))
-    modules = set(_FOR_PICKLE)
+    modules = set(FOR_PICKLE)
     try:
         body = _pickled((func, args, dict(kwargs)), modules)
     except Exception as error:
