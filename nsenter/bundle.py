@@ -61,11 +61,13 @@ class Bundle(Value):
         memory: the sealed memfd.
         extensions: C extension modules by name, and the path each is loaded from.
         modules: the names of those whose code is in it.
+        left_out: C extensions that they import, and that are not known to be loadable.
     """
 
     memory: KeptDescriptor
     extensions: dict[str, str]
     modules: frozenset[str]
+    left_out: frozenset[str] = frozenset()
 
     @property
     def fd(self) -> int:
@@ -183,6 +185,11 @@ def _is_loadable(extension: str) -> bool:
     return extension in sys.stdlib_module_names or extension in sys.modules
 
 
+def _to_load(extensions: dict[str, str], wanted: Iterable[str]) -> dict[str, str]:
+    wanted = frozenset(wanted)
+    return {n: path for n, path in extensions.items() if n in wanted or _is_loadable(n)}
+
+
 def _collect(wanted: Iterable[str]) -> tuple[dict[str, tuple[CodeType, bool]], dict[str, str]]:
     """The code of the wanted modules with all that they import, also inside their functions,
     and of what those modules import when they are imported themselves; and the paths of the C
@@ -201,7 +208,7 @@ def _collect(wanted: Iterable[str]) -> tuple[dict[str, tuple[CodeType, bool]], d
                 raise
             loaded = None
         seen.add(name)
-        if isinstance(loaded, str) and (name in wanted or _is_loadable(name)):
+        if isinstance(loaded, str):
             extensions[name] = loaded
         if loaded is None or isinstance(loaded, str):
             continue
@@ -230,7 +237,8 @@ def travels(name: str) -> bool:
 
 def extensions_of(modules: Iterable[str]) -> frozenset[str]:
     """The C extensions that come along with these modules where none are named."""
-    return frozenset(_collect(modules)[1])
+    modules = frozenset(modules)
+    return frozenset(_to_load(_collect(modules)[1], modules))
 
 
 def imported_by(code: CodeType, package: str) -> set[str]:
@@ -283,8 +291,9 @@ def _pack(modules: dict[str, tuple[CodeType, bool]], extensions: Iterable[str]) 
 
 
 def _build(modules: frozenset[str], extensions: tuple[str, ...] | None) -> Bundle:
-    code, found = _collect((*_BOOT_MODULES, "nsenter.boot", *modules))
-    there = code.keys() | (found if extensions is None else {})
+    code, imported = _collect((*_BOOT_MODULES, "nsenter.boot", *modules))
+    found = {} if extensions is not None else _to_load(imported, modules)
+    there = code.keys() | found
     missing = sorted(n for n in modules if n not in there and not _is_there_already(n))
     if missing:
         raise ModuleNotFoundError(
@@ -292,16 +301,14 @@ def _build(modules: frozenset[str], extensions: tuple[str, ...] | None) -> Bundl
             + (" (a C extension goes into extensions=…)" if _find_spec(missing[0]) else ""),
             name=missing[0],
         )
-    if extensions is None:
-        paths = found
-    else:
-        # One that is built into this interpreter is there already.
-        travelling = (name for name in extensions if name not in sys.builtin_module_names)
-        paths = {name: _extension_path(name) for name in travelling}
+    # One that is built into this interpreter is there already.
+    named = (name for name in extensions or () if name not in sys.builtin_module_names)
+    paths = found | {name: _extension_path(name) for name in named}
     content = _pack({**code, "runpy": code["nsenter.boot"]}, paths.values())
     memory = KeptDescriptor(lambda: sealed_memfd("nsenter-bundle", content, executable=False))
     memory.get()
-    return Bundle(memory, paths, frozenset(code))
+    left_out = imported.keys() - found.keys() if extensions is None else ()
+    return Bundle(memory, paths, frozenset(code), frozenset(left_out))
 
 
 _cache: dict[tuple[frozenset[str], tuple[str, ...] | None], Bundle] = {}
@@ -322,6 +329,7 @@ def bundle_for(modules: Iterable[str], extensions: Iterable[str] | None = ()) ->
     """
     key = frozenset(modules), None if extensions is None else tuple(extensions)
     with _lock:
-        if key not in _cache:
+        # What was left out may have been loaded since.
+        if key not in _cache or any(map(_is_loadable, _cache[key].left_out)):
             _cache[key] = _build(*key)
         return _cache[key]

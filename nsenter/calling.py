@@ -7,6 +7,7 @@ The interpreter that runs it boots from memory, so the root may be one without P
 
 from __future__ import annotations
 
+import builtins
 import os
 import select
 import signal
@@ -48,7 +49,7 @@ _MOST_TEXT = 1 << 16  # of what is told of an exception
 
 _EXCEPTIONS = {
     name: kind
-    for name, kind in vars(__import__("builtins")).items()
+    for name, kind in vars(builtins).items()
     if isinstance(kind, type)
     and issubclass(kind, Exception)
     # Generators, and futures of asyncio, take these for something else.
@@ -62,6 +63,7 @@ class RemoteError(RuntimeError):
 
     Attributes:
         kind: the name of its class, with its module.
+        text: what it says.
     """
 
     def __init__(self, kind: str, text: str) -> None:
@@ -123,7 +125,7 @@ class Caller(Value):
         modules: modules to send along, besides the function's own and what they import.
         extensions: C extension modules that can be imported there; None: those that the modules
             sent along import.
-        env: the environment of the process; None: the caller's.
+        env: the environment of the process; None: the caller's, which is disclosed then.
         stdout, stderr: descriptors for its output. Its input is /dev/null.
     """
 
@@ -202,11 +204,6 @@ class Worker:
         os.set_blocking(self._child.channel_fd, False)
         self._poller = select.poll()
         self._poller.register(self._child.pidfd, select.POLLIN)
-
-    @property
-    def pid(self) -> int:
-        """Of its process, as the caller sees it."""
-        return self._child.pid
 
     def fork_for_each(self) -> None:
         """From now on each call has a fork of the process, which ends with the call."""
@@ -358,6 +355,8 @@ class Worker:
                 memory=self._caller.max_answer,
                 deadline=time.monotonic() + _DECODE_SECONDS,
             )
+        except plain.TooLarge as error:
+            raise BadAnswer(f"the answer is too large: {error} (max_answer)") from None
         except plain.Malformed as error:
             raise BadAnswer(f"the answer cannot be read: {error}") from None
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
     from typing import Any, ClassVar
 
-__all__ = ["Malformed", "NotPlain", "decode", "encode"]
+__all__ = ["Malformed", "NotPlain", "TooLarge", "decode", "encode", "type_name"]
 
 MAX_DEPTH = 100
 _LENGTH_BYTES = 4
@@ -51,6 +51,10 @@ class NotPlain(TypeError):
 
 class Malformed(ValueError):
     """Bytes that `encode` has not made, or more of them than were allowed."""
+
+
+class TooLarge(Malformed):
+    """The value takes more memory than was allowed."""
 
 
 # ---- encoding
@@ -230,7 +234,7 @@ class _Decoder:
         value = read(self, depth)
         self._used += sys.getsizeof(value)
         if self._memory is not None and self._used > self._memory:
-            raise Malformed(f"it takes more than {self._memory} bytes of memory")
+            raise TooLarge(f"it takes more than {self._memory} bytes of memory")
         return value
 
     def _check_the_clock(self) -> None:

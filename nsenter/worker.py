@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType, TracebackType
     from typing import Any, NoReturn
 
-__all__ = ["HEADER_BYTES", "LENGTH_BYTES", "main"]
+__all__ = ["HEADER_BYTES", "frame", "main"]
 
-LENGTH_BYTES = 8
-HEADER_BYTES = 1 + LENGTH_BYTES
+_LENGTH_BYTES = 8
+HEADER_BYTES = 1 + _LENGTH_BYTES
 _CHUNK = 1 << 20
 
 # From the caller, besides the kinds of nsenter/unpack.py.
@@ -39,13 +39,14 @@ VALUE, ERROR, PICKLED_VALUE, PICKLED_ERROR = b"v", b"e", b"V", b"E"
 IMPORT, ENDED = b"i", b"d"
 
 _SIGKILL = 9
+_INTERRUPTED = 70  # EX_SOFTWARE of sysexits.h
 _MOST_FRAMES = 200  # in a traceback that is told
 _MOST_TEXT = 1 << 16
 
 
 def frame(kind: bytes, body: bytes) -> bytes:
     """A frame, to be sent."""
-    return kind + len(body).to_bytes(LENGTH_BYTES, sys.byteorder) + body
+    return kind + len(body).to_bytes(_LENGTH_BYTES, sys.byteorder) + body
 
 
 def main(channel: int, settings: Mapping[str, Any]) -> NoReturn:
@@ -143,8 +144,11 @@ class _Worker:
         with self._lock:
             if self._called_in != posix.getpid():
                 return "modules come only while a call runs, and only into its own process"
-            self._send(IMPORT, name.encode("utf-8", "surrogatepass"))
-            kind, body = self._receive()
+            try:
+                self._send(IMPORT, name.encode("utf-8", "surrogatepass"))
+                kind, body = self._receive()
+            except BaseException:  # of a signal's handler: the rest would be read as a call
+                posix._exit(_INTERRUPTED)
         answer = plain.decode(body)
         return (answer[0], marshal.loads(answer[1])) if kind == MODULE else str(answer)
 
@@ -208,11 +212,9 @@ class _CallersModules:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None
     ) -> ModuleSpec:
-        try:
+        with suppress(ModuleNotFoundError):
             found: ModuleSpec = self._bundle.find_spec(name, path, target)
             return found
-        except ModuleNotFoundError:
-            pass
         answer = self._ask(name)
         if isinstance(answer, str):
             raise ModuleNotFoundError(answer, name=name)

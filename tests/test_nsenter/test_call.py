@@ -245,6 +245,22 @@ def test_an_extension_that_is_not_along_is_named(empty_root: roots.Root) -> None
         call(call_targets.late, "_xxtestfuzz", options=inside(empty_root))
 
 
+def test_an_extension_comes_once_it_was_imported_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the error of the test above says."""
+    import _cffi_backend
+
+    (tmp_path / "uses_an_extension.py").write_text("import _cffi_backend\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "_cffi_backend")
+    caller = Caller(modules=["uses_an_extension"])
+    with pytest.raises(ModuleNotFoundError, match=r"_cffi_backend'.* import it before the call"):
+        caller.call(call_targets.late, "uses_an_extension")
+    monkeypatch.setitem(sys.modules, "_cffi_backend", _cffi_backend)
+    assert caller.call(call_targets.late, "uses_an_extension") == "uses_an_extension"
+
+
 def test_numpy_works_in_a_root_without_files(empty_root: roots.Root) -> None:
     """Its OpenBLAS starts threads when it is loaded, unless it is told not to."""
     import numpy as np
@@ -429,6 +445,8 @@ def test_large_values_go_in_and_come_back_where_it_is_allowed() -> None:
     with pytest.raises(ValueError, match=r"too large: .*max_answer"):
         call(call_targets.echo, large)
     assert Caller(max_answer=110 << 20).call(call_targets.echo, large) == large
+    with pytest.raises(BadAnswer, match=r"more than 1000000 bytes of memory \(max_answer\)"):
+        Caller(max_answer=1_000_000).call(call_targets.echo, [0] * 100_000)
 
 
 @pytest.mark.parametrize("field", [{"timeout": -1}, {"timeout": math.nan}, {"max_answer": 0}])
