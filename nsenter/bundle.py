@@ -15,6 +15,7 @@ import os
 import struct
 import sys
 import threading
+from functools import cache
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import CodeType
 
@@ -180,20 +181,37 @@ def _load(name: str) -> tuple[CodeType, bool] | str | None:
     return code and (code, spec.submodule_search_locations is not None)
 
 
-def _is_loadable(extension: str) -> bool:
-    """Whether it can be loaded where it may not be needed: Python's own, and what was loaded."""
-    return extension in sys.stdlib_module_names or extension in sys.modules
+def _is_loadable(extension: str, wanted: Iterable[str]) -> bool:
+    """Whether to load what may not be needed: Python's own, what this process has loaded, and
+    what is in a package that is wanted. More might not load, or start threads."""
+    if extension in sys.stdlib_module_names or extension in sys.modules:
+        return True
+    package = extension.partition(".")[0]
+    return any(name.partition(".")[0] == package for name in wanted)
 
 
 def _to_load(extensions: dict[str, str], wanted: Iterable[str]) -> dict[str, str]:
-    wanted = frozenset(wanted)
-    return {n: path for n, path in extensions.items() if n in wanted or _is_loadable(n)}
+    return {name: path for name, path in extensions.items() if _is_loadable(name, wanted)}
 
 
-def _collect(wanted: Iterable[str]) -> tuple[dict[str, tuple[CodeType, bool]], dict[str, str]]:
+@cache
+def _is_standard_extension(name: str) -> bool:
+    if name not in sys.stdlib_module_names or _is_there_already(name):
+        return False
+    spec = _find_spec(name)
+    return spec is not None and isinstance(spec.loader, ExtensionFileLoader)
+
+
+def _collect(
+    wanted: Iterable[str], *, late_extensions: bool
+) -> tuple[dict[str, tuple[CodeType, bool]], dict[str, str]]:
     """The code of the wanted modules with all that they import, also inside their functions,
     and of what those modules import when they are imported themselves; and the paths of the C
-    extensions among them."""
+    extensions among them.
+
+    Args:
+        late_extensions: look for extensions of Python's own in the functions of all, too.
+    """
     wanted = frozenset(wanted)
     found: dict[str, tuple[CodeType, bool]] = {}
     extensions: dict[str, str] = {}
@@ -217,6 +235,11 @@ def _collect(wanted: Iterable[str]) -> tuple[dict[str, tuple[CodeType, bool]], d
         package = name if is_package else name.rpartition(".")[0]
         imported = _imports(code, package, functions=name in wanted)
         queue += [parent for item in imported for parent in _with_parents(item)]
+        # Some functions run when their module is imported, as hashlib's, and what has no code
+        # cannot come later.
+        if late_extensions and name not in wanted:
+            late = _imports(code, package, functions=True)
+            queue += [item for item in late if _is_standard_extension(item)]
     return found, extensions
 
 
@@ -238,7 +261,7 @@ def travels(name: str) -> bool:
 def extensions_of(modules: Iterable[str]) -> frozenset[str]:
     """The C extensions that come along with these modules where none are named."""
     modules = frozenset(modules)
-    return frozenset(_to_load(_collect(modules)[1], modules))
+    return frozenset(_to_load(_collect(modules, late_extensions=True)[1], modules))
 
 
 def imported_by(code: CodeType, package: str) -> set[str]:
@@ -255,7 +278,7 @@ def module_code(name: str) -> tuple[bytes, bool]:
     """
     loaded = _load(name)
     if isinstance(loaded, str):
-        advice = "import it before the call, or name it in extensions="
+        advice = "import it before the call, or name its package in modules= or it in extensions="
         raise ModuleNotFoundError(f"{name!r}, a C extension, is not along: {advice}", name=name)
     if loaded is None:
         raise ModuleNotFoundError(f"no module named {name!r}", name=name)
@@ -291,7 +314,8 @@ def _pack(modules: dict[str, tuple[CodeType, bool]], extensions: Iterable[str]) 
 
 
 def _build(modules: frozenset[str], extensions: tuple[str, ...] | None) -> Bundle:
-    code, imported = _collect((*_BOOT_MODULES, "nsenter.boot", *modules))
+    wanted = (*_BOOT_MODULES, "nsenter.boot", *modules)
+    code, imported = _collect(wanted, late_extensions=extensions is None)
     found = {} if extensions is not None else _to_load(imported, modules)
     there = code.keys() | found
     missing = sorted(n for n in modules if n not in there and not _is_there_already(n))
@@ -322,7 +346,8 @@ def bundle_for(modules: Iterable[str], extensions: Iterable[str] | None = ()) ->
         modules: names of importable Python modules.
         extensions: names of C extension modules; they are loaded before the namespaces are
             made, so they must not start threads when loaded. None: those that the modules
-            import, of Python's own and of those that this process has loaded.
+            import, of Python's own, of the packages of `modules`, and of those that this process
+            has loaded.
 
     Raises:
         ModuleNotFoundError, ValueError: one of them cannot travel; names it.
@@ -330,6 +355,6 @@ def bundle_for(modules: Iterable[str], extensions: Iterable[str] | None = ()) ->
     key = frozenset(modules), None if extensions is None else tuple(extensions)
     with _lock:
         # What was left out may have been loaded since.
-        if key not in _cache or any(map(_is_loadable, _cache[key].left_out)):
+        if key not in _cache or not _cache[key].left_out.isdisjoint(sys.modules):
             _cache[key] = _build(*key)
         return _cache[key]

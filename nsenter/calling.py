@@ -124,7 +124,8 @@ class Caller(Value):
             here and its code sent. (Of C extensions there is no code: see `extensions`.)
         modules: modules to send along, besides the function's own and what they import.
         extensions: C extension modules that can be imported there; None: those that the modules
-            sent along import.
+            sent along import, of Python's own, of the packages of `modules`, and of those that
+            this process has imported.
         env: the environment of the process; None: the caller's, which is disclosed then.
         stdout, stderr: descriptors for its output. Its input is /dev/null.
     """

@@ -69,7 +69,7 @@ class PythonInit(Value):
         args: plain data: None, numbers, str, bytes, and tuples, lists, sets and dicts of them.
         modules: more modules to take along than the imports in the target's code tell of.
         extensions: C extension modules to take along, such as "_socket"; None: those that
-            `target` and `modules` import, of Python's own and those loaded by this process.
+            `target` and `modules` import, as far as `bundle_for` says.
         forked: the init is a fork of this process, with its modules; no interpreter boots. For a
             small process with one thread that has nothing to hide from the init: `target` is
             imported here, and can import nothing later.
