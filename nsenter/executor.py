@@ -45,6 +45,9 @@ class NamespaceExecutor(Executor):
     Give a hostile one a worker to itself by ``max_tasks_per_child=1``. ``fresh`` keeps apart what
     is not hostile, by a fork of the warm worker for each call.
 
+    Workers end with this process, however it ends; where it is killed, one that is in a call ends
+    when the call does.
+
     Args:
         max_workers: how many at once; None: as many as this process has CPUs.
         options: the namespaces of each; None: new ones of every kind.
