@@ -1,8 +1,11 @@
 from nsenter.bootstrap import BootstrapData as BootstrapData
 from nsenter.bootstrap import TimeOffset as TimeOffset
 from nsenter.bootstrap import bootstrap_data as bootstrap_data
+from nsenter.calling import Caller as Caller
+from nsenter.calling import call as call
 from nsenter.errors import BlobError as BlobError
 from nsenter.errors import BootstrapError as BootstrapError
+from nsenter.executor import NamespaceExecutor as NamespaceExecutor
 from nsenter.idmap import IDMap as IDMap
 from nsenter.launch import Child as Child
 from nsenter.launch import Program as Program

@@ -15,6 +15,7 @@ import os
 import struct
 import sys
 import threading
+from functools import cache
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import CodeType
 
@@ -25,7 +26,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Bundle", "bundle_for"]
+__all__ = [
+    "Bundle",
+    "bundle_for",
+    "extensions_of",
+    "imported_by",
+    "module_code",
+    "travels",
+    "without_source",
+]
 
 # What CPython itself imports before it runs the first line (initfsencoding, init_sys_streams).
 _BOOT_MODULES = (
@@ -53,11 +62,13 @@ class Bundle(Value):
         memory: the sealed memfd.
         extensions: C extension modules by name, and the path each is loaded from.
         modules: the names of those whose code is in it.
+        left_out: C extensions that they import, and that are not known to be loadable.
     """
 
     memory: KeptDescriptor
     extensions: dict[str, str]
     modules: frozenset[str]
+    left_out: frozenset[str] = frozenset()
 
     @property
     def fd(self) -> int:
@@ -156,22 +167,54 @@ def _with_parents(name: str) -> Iterator[str]:
         yield ".".join(parts[:i])
 
 
-def _load(name: str) -> tuple[CodeType, bool] | None:
-    """A module's code and whether it is a package; None for what does not travel as code."""
+def _load(name: str) -> tuple[CodeType, bool] | str | None:
+    """A module's code and whether it is a package; the path of a C extension; None for what
+    neither has to travel nor can."""
     if _is_there_already(name):
         return None
     spec = _find_spec(name)
-    if spec is None or isinstance(spec.loader, ExtensionFileLoader):
+    if spec is None:
         return None
+    if isinstance(spec.loader, ExtensionFileLoader):
+        return os.path.abspath(spec.origin) if spec.origin else None
     code = _code_of(spec)
     return code and (code, spec.submodule_search_locations is not None)
 
 
-def _collect(wanted: Iterable[str]) -> dict[str, tuple[CodeType, bool]]:
+def _is_loadable(extension: str, wanted: Iterable[str]) -> bool:
+    """Whether to load what may not be needed: Python's own, what this process has loaded, and
+    what is in a package that is wanted. More might not load, or start threads."""
+    if extension in sys.stdlib_module_names or extension in sys.modules:
+        return True
+    package = extension.partition(".")[0]
+    return any(name.partition(".")[0] == package for name in wanted)
+
+
+def _to_load(extensions: dict[str, str], wanted: Iterable[str]) -> dict[str, str]:
+    return {name: path for name, path in extensions.items() if _is_loadable(name, wanted)}
+
+
+@cache
+def _is_standard_extension(name: str) -> bool:
+    if name not in sys.stdlib_module_names or _is_there_already(name):
+        return False
+    spec = _find_spec(name)
+    return spec is not None and isinstance(spec.loader, ExtensionFileLoader)
+
+
+def _collect(
+    wanted: Iterable[str], *, late_extensions: bool
+) -> tuple[dict[str, tuple[CodeType, bool]], dict[str, str]]:
     """The code of the wanted modules with all that they import, also inside their functions,
-    and of what those modules import when they are imported themselves."""
+    and of what those modules import when they are imported themselves; and the paths of the C
+    extensions among them.
+
+    Args:
+        late_extensions: look for extensions of Python's own in the functions of all, too.
+    """
     wanted = frozenset(wanted)
     found: dict[str, tuple[CodeType, bool]] = {}
+    extensions: dict[str, str] = {}
     seen: set[str] = set()
     queue = [parent for name in wanted for parent in _with_parents(name)]
     while queue:
@@ -183,24 +226,67 @@ def _collect(wanted: Iterable[str]) -> dict[str, tuple[CodeType, bool]]:
                 raise
             loaded = None
         seen.add(name)
-        if loaded is None:
+        if isinstance(loaded, str):
+            extensions[name] = loaded
+        if loaded is None or isinstance(loaded, str):
             continue
         found[name] = loaded
         code, is_package = loaded
         package = name if is_package else name.rpartition(".")[0]
         imported = _imports(code, package, functions=name in wanted)
         queue += [parent for item in imported for parent in _with_parents(item)]
-    return found
+        # Some functions run when their module is imported, as hashlib's, and what has no code
+        # cannot come later.
+        if late_extensions and name not in wanted:
+            late = _imports(code, package, functions=True)
+            queue += [item for item in late if _is_standard_extension(item)]
+    return found, extensions
 
 
 def _extension_path(name: str) -> str:
-    spec = _find_spec(name)
-    if spec is None or not isinstance(spec.loader, ExtensionFileLoader) or not spec.origin:
+    path = _load(name)
+    if not isinstance(path, str):
         raise ValueError(f"extensions: {name!r} is no C extension module that can be found here")
-    return os.path.abspath(spec.origin)
+    return path
 
 
-def _without_source(code: CodeType) -> bytes:
+def travels(name: str) -> bool:
+    """Whether a module can be imported in an interpreter that boots from a bundle."""
+    if _is_there_already(name):
+        return True
+    spec = _find_spec(name)
+    return spec is not None and (spec.loader is None or hasattr(spec.loader, "get_code"))
+
+
+def extensions_of(modules: Iterable[str]) -> frozenset[str]:
+    """The C extensions that come along with these modules where none are named."""
+    modules = frozenset(modules)
+    return frozenset(_to_load(_collect(modules, late_extensions=True)[1], modules))
+
+
+def imported_by(code: CodeType, package: str) -> set[str]:
+    """The modules that a function's code may import."""
+    return set(_imports(code, package, functions=True))
+
+
+def module_code(name: str) -> tuple[bytes, bool]:
+    """The marshalled code of a module, and whether it is a package. None of it is executed.
+
+    Raises:
+        ModuleNotFoundError: there is none that can travel; says why.
+        SyntaxError: its source is none of this Python.
+    """
+    loaded = _load(name)
+    if isinstance(loaded, str):
+        advice = "import it before the call, or name its package in modules= or it in extensions="
+        raise ModuleNotFoundError(f"{name!r}, a C extension, is not along: {advice}", name=name)
+    if loaded is None:
+        raise ModuleNotFoundError(f"no module named {name!r}", name=name)
+    code, is_package = loaded
+    return without_source(code), is_package
+
+
+def without_source(code: CodeType) -> bytes:
     """Marshalled code under a file name that no traceback tries to open, in whatever root."""
     copy = marshal.loads(marshal.dumps(code))
     _imp._fix_co_filename(copy, f"<{code.co_filename}>")  # type: ignore[attr-defined]
@@ -218,7 +304,7 @@ def _pack(modules: dict[str, tuple[CodeType, bool]], extensions: Iterable[str]) 
         return offset
 
     def record(name: str, code: CodeType, is_package: bool) -> bytes:
-        data = _without_source(code)
+        data = without_source(code)
         return _MODULE.pack(place(name.encode() + b"\0"), place(data), len(data), int(is_package))
 
     records = b"".join(record(name, *entry) for name, entry in modules.items())
@@ -227,9 +313,12 @@ def _pack(modules: dict[str, tuple[CodeType, bool]], extensions: Iterable[str]) 
     return header + records + paths + bytes(pool)
 
 
-def _build(modules: frozenset[str], extensions: tuple[str, ...]) -> Bundle:
-    code = _collect((*_BOOT_MODULES, "nsenter.boot", *modules))
-    missing = sorted(n for n in modules if n not in code and not _is_there_already(n))
+def _build(modules: frozenset[str], extensions: tuple[str, ...] | None) -> Bundle:
+    wanted = (*_BOOT_MODULES, "nsenter.boot", *modules)
+    code, imported = _collect(wanted, late_extensions=extensions is None)
+    found = {} if extensions is not None else _to_load(imported, modules)
+    there = code.keys() | found
+    missing = sorted(n for n in modules if n not in there and not _is_there_already(n))
     if missing:
         raise ModuleNotFoundError(
             f"{missing[0]!r} cannot go into the bundle: no Python module of this name is found"
@@ -237,31 +326,35 @@ def _build(modules: frozenset[str], extensions: tuple[str, ...]) -> Bundle:
             name=missing[0],
         )
     # One that is built into this interpreter is there already.
-    travelling = (name for name in extensions if name not in sys.builtin_module_names)
-    paths = {name: _extension_path(name) for name in travelling}
+    named = (name for name in extensions or () if name not in sys.builtin_module_names)
+    paths = found | {name: _extension_path(name) for name in named}
     content = _pack({**code, "runpy": code["nsenter.boot"]}, paths.values())
     memory = KeptDescriptor(lambda: sealed_memfd("nsenter-bundle", content, executable=False))
     memory.get()
-    return Bundle(memory, paths, frozenset(code))
+    left_out = imported.keys() - found.keys() if extensions is None else ()
+    return Bundle(memory, paths, frozenset(code), frozenset(left_out))
 
 
-_cache: dict[tuple[frozenset[str], tuple[str, ...]], Bundle] = {}
+_cache: dict[tuple[frozenset[str], tuple[str, ...] | None], Bundle] = {}
 _lock = threading.Lock()
 
 
-def bundle_for(modules: Iterable[str], extensions: Iterable[str] = ()) -> Bundle:
+def bundle_for(modules: Iterable[str], extensions: Iterable[str] | None = ()) -> Bundle:
     """The bundle of these modules and all that they import. Made once; thread-safe.
 
     Args:
         modules: names of importable Python modules.
         extensions: names of C extension modules; they are loaded before the namespaces are
-            made, so they must not start threads when loaded.
+            made, so they must not start threads when loaded. None: those that the modules
+            import, of Python's own, of the packages of `modules`, and of those that this process
+            has loaded.
 
     Raises:
         ModuleNotFoundError, ValueError: one of them cannot travel; names it.
     """
-    key = frozenset(modules), tuple(extensions)
+    key = frozenset(modules), None if extensions is None else tuple(extensions)
     with _lock:
-        if key not in _cache:
+        # What was left out may have been loaded since.
+        if key not in _cache or not _cache[key].left_out.isdisjoint(sys.modules):
             _cache[key] = _build(*key)
         return _cache[key]

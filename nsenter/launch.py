@@ -69,7 +69,8 @@ class PythonInit(Value):
             as __main__, with `args` in sys.argv and the descriptor in `nsenter_channel`.
         args: plain data: None, numbers, str, bytes, and tuples, lists, sets and dicts of them.
         modules: more modules to take along than the imports in the target's code tell of.
-        extensions: C extension modules to take along, such as "_socket".
+        extensions: C extension modules to take along, such as "_socket"; None: those that
+            `target` and `modules` import, as far as `bundle_for` says.
         waiting: an init that was started before and has imported what it needs; `target` is its
             own then. None: an interpreter boots in the namespaces.
     """
@@ -77,7 +78,7 @@ class PythonInit(Value):
     target: str
     args: Sequence[object] = ()
     modules: Sequence[str] = ()
-    extensions: Sequence[str] = ()
+    extensions: Sequence[str] | None = ()
     waiting: WaitingInit | None = None
 
     def bundle(self) -> Bundle:

@@ -1,0 +1,443 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calling a Python function in namespaces: its value comes back, or its exception.
+
+The interpreter that runs it boots from memory, so the root may be one without Python, without
+/proc, without files. What comes back may be an enemy's: see `Caller`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import select
+import signal
+import sys
+import time
+
+from nsenter import plain, worker
+from nsenter.bundle import extensions_of, module_code
+from nsenter.launch import PythonInit
+from nsenter.options import Options
+from nsenter.parcel import FOR_PICKLE, pack
+from nsenter.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, ParamSpec, TypeVar
+
+    from nsenter.launch import Environment
+    from nsenter.parcel import Parcel
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+__all__ = ["BadAnswer", "Caller", "RemoteError", "RemoteTraceback", "Worker", "WorkerDied", "call"]
+
+_MiB = 1 << 20
+_CHUNK = _MiB
+_SMALL = 1 << 14  # most answers are, and room for a large one takes a while to make
+# How long reading an answer may take that has come in time.
+_DECODE_SECONDS = 30.0
+_DEATH_SECONDS = 1.0
+_LONGEST_POLL = 86400.0  # poll(2) takes an int of milliseconds
+# What one call may have sent to it: names of modules, how many, and of how much code.
+_MOST_NAME = 1024
+_MOST_MODULES = 10_000
+_MOST_CODE = 256 * _MiB
+_MOST_TEXT = 1 << 16  # of what is told of an exception
+
+_EXCEPTIONS = {
+    name: kind
+    for name, kind in vars(builtins).items()
+    if isinstance(kind, type)
+    and issubclass(kind, Exception)
+    # Generators, and futures of asyncio, take these for something else.
+    and not issubclass(kind, (StopIteration, StopAsyncIteration))
+}
+
+
+class RemoteError(RuntimeError):
+    """An exception in the namespaces whose class is none of Python's own, or no Exception, as
+    SystemExit.
+
+    Attributes:
+        kind: the name of its class, with its module.
+        text: what it says.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(kind, text)
+        self.kind = kind
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}" if self.text else self.kind
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception in the namespaces: its `__cause__` here."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+class WorkerDied(RuntimeError):
+    """The process ended before it answered.
+
+    Attributes:
+        returncode: its exit status, minus the signal that killed it.
+    """
+
+    def __init__(self, returncode: int) -> None:
+        super().__init__(returncode)
+        self.returncode = returncode
+
+    def __str__(self) -> str:
+        return f"the function's process {_how_it_ended(self.returncode)} before it answered"
+
+
+class BadAnswer(RuntimeError):
+    """What came back is no answer, or one that is too large."""
+
+
+class Caller(Value):
+    """How functions are called in namespaces. A value: made once, used for any number of calls.
+
+    **What comes back is not trusted.** Only plain data is read: None, bool, int, float, complex,
+    str, bytes, bytearray, tuple, list, dict, set and frozenset. An exception comes as the builtin
+    class of its name, with plain arguments; any other as `RemoteError`. Each has its traceback, as
+    text, for its cause.
+
+    **What goes in is disclosed**: the function, its arguments, and with `imports` the code of every
+    module that this process can import, with the constants in it. Its source lines, and what
+    is in the memory of this process, are not.
+
+    Args:
+        options: the namespaces; None: new ones of every kind.
+        timeout: seconds that a call may take, from when its process runs; None: any. Then the
+            process is killed.
+        trusted: the function, and all that runs with it, may do here what it likes: its answers
+            are unpickled.
+        max_answer: bytes that an answer may have, as it comes and in memory.
+        imports: whether a module that is imported there, and was not sent along, is looked for
+            here and its code sent. (Of C extensions there is no code: see `extensions`.)
+        modules: modules to send along, besides the function's own and what they import.
+        extensions: C extension modules that can be imported there; None: those that the modules
+            sent along import, of Python's own, of the packages of `modules`, and of those that
+            this process has imported.
+        env: the environment of the process; None: the caller's, which is disclosed then.
+        stdout, stderr: descriptors for its output. Its input is /dev/null.
+    """
+
+    options: Options | None = None
+    timeout: float | None = 60.0
+    trusted: bool = False
+    max_answer: int = 64 * _MiB
+    imports: bool = True
+    modules: Iterable[str] = ()
+    extensions: Iterable[str] | None = None
+    env: Environment | None = None
+    stdout: int = 1
+    stderr: int = 2
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and not self.timeout >= 0:
+            raise ValueError(f"timeout {self.timeout!r}: must be seconds, at least 0, or None")
+        if self.max_answer < 1:
+            raise ValueError(f"max_answer {self.max_answer!r}: must be bytes, at least 1")
+
+    def call(self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function in a process of its own.
+
+        Raises:
+            CannotTravel: the function or an argument cannot be sent; nothing was started.
+            BootstrapError, ValueError, OSError: the process could not be started.
+            TimeoutError: it took too long. (One that the function raised has a cause.)
+            WorkerDied: it ended without an answer: by a signal, or os._exit.
+            BadAnswer: its answer is too large, or none.
+            RemoteError, Exception: what the function raised.
+        """
+        parcel = pack(func, args, kwargs, plainly=not self.trusted)
+        with Worker(self, parcel.modules) as worker:
+            value: T = worker.run(parcel)
+            return value
+
+
+def call(func: Callable[..., T], /, *args: Any, options: Options | None = None, **kwargs: Any) -> T:
+    """Call a function in namespaces; its value comes back, or its exception is raised.
+
+    As `Caller(options).call(func, …)`, which has more settings and passes on any keyword.
+
+    Args:
+        options: the namespaces; None: new ones of every kind.
+    """
+    return Caller(options).call(func, *args, **kwargs)
+
+
+class Worker:
+    """A process in namespaces that takes one call after another. As a context manager it is
+    killed at the end of the block.
+
+    Args:
+        caller: how to call.
+        modules: what has to be importable there.
+
+    Raises:
+        BootstrapError, ValueError, OSError: it could not be started.
+    """
+
+    def __init__(self, caller: Caller, modules: Iterable[str] = ()) -> None:
+        self._caller = caller
+        self._forks = False
+        self._buffer = bytearray()
+        self._modules_sent = 0
+        self._code_sent = 0
+        init = _init(caller, modules)
+        self.extensions = frozenset(init.bundle().extensions)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._child = (caller.options or Options(new="all")).launch(
+                init, stdin=null, stdout=caller.stdout, stderr=caller.stderr, env=caller.env
+            )
+        finally:
+            os.close(null)
+        os.set_blocking(self._child.channel_fd, False)
+        self._poller = select.poll()
+        self._poller.register(self._child.pidfd, select.POLLIN)
+
+    def fork_for_each(self) -> None:
+        """From now on each call has a fork of the process, which ends with the call."""
+        self._send(worker.FORK, b"", time.monotonic() + _DEATH_SECONDS)
+        self._forks = True
+
+    def run(self, parcel: Parcel) -> Any:
+        """The value of a call. Errors are those of `Caller.call`; the process is killed by those
+        that are not the function's own: see `is_usable`."""
+        timeout = self._caller.timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._modules_sent = self._code_sent = 0
+        try:
+            self._send(parcel.kind, parcel.body, deadline)
+            answer = self._answer(deadline)
+            if self._forks and answer[0] != worker.ENDED:
+                self._await_the_end(deadline)
+            value, error = self._opened(*answer)
+        except BaseException:
+            self.close()
+            raise
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            del error  # it has this frame in its traceback
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can take another call: it runs, and has not spoken unasked."""
+        if self._child.pidfd < 0:
+            return False
+        self._poller.register(self._child.channel_fd, select.POLLIN)
+        return not self._buffer and not self._poller.poll(0)
+
+    def close(self) -> None:
+        """Kill it and wait for it."""
+        if self._child.pidfd >= 0:
+            self._child.__exit__()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # ---- the channel
+
+    def _wait(self, events: int, deadline: float | None) -> None:
+        """Until there is an event of the channel; raises where its process has ended."""
+        channel = self._child.channel_fd
+        self._poller.register(channel, events)
+        while True:
+            left = _LONGEST_POLL if deadline is None else deadline - time.monotonic()
+            ready = dict(self._poller.poll(max(0.0, min(left, _LONGEST_POLL)) * 1000))
+            if channel in ready:
+                return
+            if ready:
+                raise self._death()
+            if left <= 0:
+                raise TimeoutError(f"the function took more than {self._caller.timeout} s")
+
+    def _death(self) -> Exception:
+        try:
+            return WorkerDied(self._child.wait(_DEATH_SECONDS))
+        except TimeoutError:
+            return BadAnswer("the function's process has closed its end of the channel")
+        except ChildProcessError:
+            return BadAnswer("the function's process has ended, and somebody else waited for it")
+
+    def _send(self, kind: bytes, body: bytes, deadline: float | None) -> None:
+        rest = memoryview(worker.frame(kind, body))
+        while rest:
+            try:
+                rest = rest[os.write(self._child.channel_fd, rest) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT, deadline)
+            except (BrokenPipeError, ConnectionResetError):
+                raise self._death() from None
+
+    def _receive(self, most: int, deadline: float | None) -> tuple[bytes, bytes]:
+        """A frame whose body has `most` bytes at most."""
+        header = self._take(worker.HEADER_BYTES, deadline)
+        kind, size = header[:1], int.from_bytes(header[1:], sys.byteorder)
+        if kind == worker.IMPORT:
+            most = _MOST_NAME
+        if size > most:
+            raise BadAnswer(f"an answer of {size} bytes: {most} are allowed (max_answer)")
+        return kind, self._take(size, deadline)
+
+    def _take(self, size: int, deadline: float | None) -> bytes:
+        while len(self._buffer) < size:
+            self._wait(select.POLLIN, deadline)
+            try:
+                missing = size - len(self._buffer)
+                data = os.read(self._child.channel_fd, min(max(missing, _SMALL), _CHUNK))
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                raise self._death()
+            self._buffer += data
+        taken = bytes(memoryview(self._buffer)[:size])
+        del self._buffer[:size]
+        return taken
+
+    # ---- answers
+
+    def _answer(self, deadline: float | None) -> tuple[bytes, bytes]:
+        while True:
+            kind, body = self._receive(self._caller.max_answer, deadline)
+            if kind != worker.IMPORT:
+                return kind, body
+            self._send(*self._module(body), deadline)
+
+    def _await_the_end(self, deadline: float | None) -> None:
+        """The fork that has answered is gone before the next is made."""
+        kind, _ = self._receive(_MOST_NAME, deadline)
+        if kind != worker.ENDED:
+            raise BadAnswer("a second answer")
+
+    def _ended(self, body: bytes) -> WorkerDied:
+        """The fork has ended; the process that it was one of has not."""
+        status = self._decoded(body)
+        if type(status) is not int:
+            raise BadAnswer("a status that is no number")
+        return WorkerDied(status)
+
+    def _module(self, name: bytes) -> tuple[bytes, bytes]:
+        """The answer to a request for a module: a name that anybody may have chosen."""
+        self._modules_sent += 1
+        if self._modules_sent > _MOST_MODULES or self._code_sent > _MOST_CODE:
+            raise BadAnswer("the function asks for more modules than there can be")
+        try:
+            wanted = name.decode()
+            if not self._caller.imports:
+                advice = "name it in modules=, or send modules that are imported (imports=True)"
+                raise ModuleNotFoundError(f"{wanted!r} is not along: {advice}")
+            code, is_package = module_code(wanted)
+        except Exception as error:  # finders and compilers raise what they like
+            return worker.NO_MODULE, plain.encode(f"{error}"[:_MOST_NAME])
+        self._code_sent += len(code)
+        return worker.MODULE, plain.encode((is_package, code))
+
+    def _decoded(self, body: bytes) -> Any:
+        try:
+            return plain.decode(
+                body,
+                memory=self._caller.max_answer,
+                deadline=time.monotonic() + _DECODE_SECONDS,
+            )
+        except plain.TooLarge as error:
+            raise BadAnswer(f"the answer is too large: {error} (max_answer)") from None
+        except plain.Malformed as error:
+            raise BadAnswer(f"the answer cannot be read: {error}") from None
+
+    def _opened(self, kind: bytes, body: bytes) -> tuple[Any, Exception | None]:
+        """The value of an answer, or its exception."""
+        if kind == worker.VALUE:
+            return self._decoded(body), None
+        if kind == worker.ERROR:
+            return None, _rebuilt(self._decoded(body))
+        if kind == worker.ENDED and self._forks:
+            return None, self._ended(body)
+        if self._caller.trusted and kind in (worker.PICKLED_VALUE, worker.PICKLED_ERROR):
+            return self._unpickled(kind, body)
+        raise BadAnswer(f"an answer of the unknown kind {kind!r}")
+
+    def _unpickled(self, kind: bytes, body: bytes) -> tuple[Any, Exception | None]:
+        import pickle
+
+        if kind == worker.PICKLED_VALUE:
+            return pickle.loads(body), None
+        error, told = pickle.loads(body)
+        rebuilt = _rebuilt(told)
+        if not isinstance(error, Exception):
+            return None, rebuilt
+        error.__cause__ = rebuilt.__cause__
+        return None, error
+
+
+def _init(caller: Caller, modules: Iterable[str]) -> PythonInit:
+    settings = {
+        "trusted": caller.trusted,
+        "most": caller.max_answer,
+    }
+    extensions = caller.extensions
+    if extensions is not None:  # the worker's own are no matter of the caller's
+        extensions = sorted({*extensions, *extensions_of(FOR_PICKLE)})
+    return PythonInit(
+        "nsenter.worker:main",
+        (settings,),
+        modules=sorted({*caller.modules, *modules} - {*(extensions or ())}),
+        extensions=extensions,
+    )
+
+
+def _how_it_ended(returncode: int) -> str:
+    if returncode >= 0:
+        return f"ended with exit status {returncode}"
+    try:
+        name = f" ({signal.Signals(-returncode).name})"
+    except ValueError:  # a real-time signal
+        name = ""
+    return f"was killed by signal {-returncode}{name}"
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would take for an order."""
+    told = text[:_MOST_TEXT]
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in told)
+
+
+def _rebuilt(told: Any) -> Exception:
+    """The exception that `nsenter.worker` has told of."""
+    if not isinstance(told, tuple) or len(told) != 5:
+        raise BadAnswer("an exception that is none")
+    module, name, args, text, traceback = told
+    if not all(isinstance(word, str) for word in (module, name, text, traceback)):
+        raise BadAnswer("an exception whose words are none")
+    error = _builtin(name, args) if module == "builtins" else None
+    if error is None:
+        kind = name if module == "builtins" else f"{module}.{name}"
+        error = RemoteError(_printable(kind), _printable(text))
+    error.__cause__ = RemoteTraceback(_printable(traceback))
+    return error
+
+
+def _builtin(name: str, args: Any) -> Exception | None:
+    kind = _EXCEPTIONS.get(name)
+    if kind is None or not isinstance(args, tuple):
+        return None
+    try:
+        return kind(*args)
+    except Exception:  # not what this class takes
+        return None

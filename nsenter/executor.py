@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An executor of concurrent.futures whose workers are processes in namespaces, kept warm."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from threading import Lock
+
+from nsenter.bundle import extensions_of
+from nsenter.calling import Caller, Worker, WorkerDied
+from nsenter.parcel import pack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, ParamSpec, TypeVar
+
+    from nsenter.options import Options
+    from nsenter.parcel import Parcel
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+__all__ = ["BrokenInitializer", "BrokenWorker", "NamespaceExecutor"]
+
+
+class BrokenInitializer(BrokenExecutor):
+    """The initializer failed in a worker; its exception is the cause. Nothing more is called."""
+
+
+class BrokenWorker(WorkerDied, BrokenExecutor):
+    """The worker ended before it answered. The executor goes on, with another."""
+
+
+class NamespaceExecutor(Executor):
+    """Calls functions in worker processes, each in namespaces of its own.
+
+    A worker is started when there is a call and none is free, and takes one call after another.
+    One that dies, or whose call takes too long, fails that call alone: the next has a new one.
+
+    What a call leaves in its worker, the next one finds: modules, globals of modules, threads,
+    files; and a hostile function may answer in the place of those that its worker runs after it.
+    Give a hostile one a worker to itself by ``max_tasks_per_child=1``. ``fresh`` keeps apart what
+    is not hostile, by a fork of the warm worker for each call.
+
+    Workers end with this process, however it ends; where it is killed, one that is in a call ends
+    when the call does.
+
+    Args:
+        max_workers: how many at once; None: as many as this process has CPUs.
+        options: the namespaces of each; None: new ones of every kind.
+        initializer: called once in each worker that is started, with `initargs`.
+        max_tasks_per_child: after so many calls a worker is replaced; None: never.
+        fresh: each call has a fork of its worker, which ends with the call.
+        settings: the other fields of `nsenter.Caller`, as `timeout`, of each call.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        options: Options | None = None,
+        *,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        max_tasks_per_child: int | None = None,
+        fresh: bool = False,
+        **settings: Any,
+    ) -> None:
+        if max_workers is None:
+            max_workers = len(os.sched_getaffinity(0))
+        if max_tasks_per_child is not None and max_tasks_per_child < 1:
+            raise ValueError(f"max_tasks_per_child {max_tasks_per_child!r}: must be at least 1")
+        caller = Caller(options, **settings)
+        self._plainly = not caller.trusted
+        initial = pack(initializer, initargs, {}, plainly=self._plainly) if initializer else None
+        # Each of its threads waits for one worker at a time. It knows how to queue, to cancel and
+        # to end with the interpreter.
+        self._threads = ThreadPoolExecutor(max_workers, thread_name_prefix="nsenter")
+        self._workers = _Workers(caller, initial, max_tasks_per_child, fresh)
+        # What is collected or left at exit leaves no process behind.
+        self._finalizer = weakref.finalize(self, self._workers.close_when_done)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have a function called. Errors of the call are those of `Caller.call`.
+
+        Raises:
+            CannotTravel: the function or an argument cannot be sent.
+            BrokenInitializer: the initializer has failed.
+            RuntimeError: after `shutdown`.
+        """
+        self._workers.check()
+        parcel = pack(fn, args, kwargs, plainly=self._plainly)
+        future: Future[T] = self._threads.submit(self._workers.run, parcel)
+        self._workers.expect(future)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls. The workers end when all that were submitted are done.
+
+        Args:
+            wait: until then.
+            cancel_futures: drop those that have not started.
+        """
+        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+        self._finalizer()
+
+
+class _Workers:
+    """The workers of an executor: those that are free, and how one is made."""
+
+    def __init__(
+        self, caller: Caller, initial: Parcel | None, most_tasks: int | None, fresh: bool
+    ) -> None:
+        self._caller = caller
+        self._initial = initial
+        self._most_tasks = most_tasks
+        self._fresh = fresh
+        # What each new worker takes along: all that one was ever found to lack.
+        self._modules = initial.modules if initial else frozenset()
+        self._lock = Lock()
+        self._free: list[_Warm] = []
+        self._unfinished = 0
+        self._closing = False
+        self._failure: Exception | None = None
+
+    def check(self) -> None:
+        """Raises BrokenInitializer."""
+        if self._failure is not None:
+            raise BrokenInitializer("the initializer failed in a worker") from self._failure
+
+    def run(self, parcel: Parcel) -> Any:
+        """A call, in a free worker or a new one."""
+        warm = self._free_one(parcel.modules) or self._new_one(parcel.modules)
+        try:
+            return warm.run(parcel)
+        finally:
+            if warm.tasks == self._most_tasks or not warm.worker.is_usable:
+                warm.worker.close()
+            else:
+                with self._lock:
+                    self._free.append(warm)
+
+    def _free_one(self, modules: frozenset[str]) -> _Warm | None:
+        """The one that was used last; it is replaced where it cannot import what is needed, or
+        has died or spoken unasked."""
+        with self._lock:
+            if not self._free:
+                return None
+            warm = self._free.pop()
+        if warm.worker.is_usable and warm.has(modules):
+            return warm
+        warm.worker.close()
+        return None
+
+    def _new_one(self, modules: frozenset[str]) -> _Warm:
+        self.check()
+        with self._lock:
+            self._modules = modules = self._modules | modules
+        worker = Worker(self._caller, modules)
+        try:
+            self._initialize(worker)
+            if self._fresh:
+                worker.fork_for_each()
+        except BaseException:
+            worker.close()
+            raise
+        return _Warm(worker, modules, self._caller)
+
+    def _initialize(self, worker: Worker) -> None:
+        if self._initial is None:
+            return
+        try:
+            worker.run(self._initial)
+        except Exception as error:
+            self._failure = error
+            self.check()
+
+    # ---- ending
+
+    def expect(self, future: Future[Any]) -> None:
+        """Count a call until it is done."""
+        with self._lock:
+            self._unfinished += 1
+        future.add_done_callback(self._done)
+
+    def _done(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._unfinished -= 1
+        if self._closing:
+            self.close_when_done()
+
+    def close_when_done(self) -> None:
+        """Close the workers as soon as no call can want one."""
+        with self._lock:
+            self._closing = True
+            ended = [] if self._unfinished else self._free
+            if ended:
+                self._free = []
+        for warm in ended:
+            warm.worker.close()
+
+
+class _Warm:
+    """A worker that runs, and what it has along."""
+
+    def __init__(self, worker: Worker, modules: frozenset[str], caller: Caller) -> None:
+        self.worker = worker
+        self.tasks = 0
+        self._modules = modules
+        self._checks_extensions = caller.extensions is None
+        self._imports = caller.imports
+
+    def has(self, modules: frozenset[str]) -> bool:
+        """Whether it can import these. Their code can come later, C extensions cannot."""
+        if modules <= self._modules:
+            return True
+        if not self._imports:
+            return False
+        if self._checks_extensions and not extensions_of(modules) <= self.worker.extensions:
+            return False
+        self._modules |= modules
+        return True
+
+    def run(self, parcel: Parcel) -> Any:
+        self.tasks += 1
+        try:
+            return self.worker.run(parcel)
+        except WorkerDied as died:
+            raise BrokenWorker(died.returncode) from None

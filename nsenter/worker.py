@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The init that runs functions: it takes one call after another from its channel.
+
+A frame is a byte that says its kind, 8 bytes of length, and that many bytes. The caller
+(nsenter/calling.py) sends calls, and code of modules that this side asks for; it gets requests for
+modules, and one answer to each call. Only what is built into the interpreter can be imported
+from the start.
+"""
+
+from __future__ import annotations
+
+import _thread
+import marshal
+import posix
+import sys
+from _frozen_importlib import ModuleSpec
+
+from nsenter import plain, unpack
+from nsenter.suppress import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import FrameType, ModuleType, TracebackType
+    from typing import Any, NoReturn
+
+__all__ = ["HEADER_BYTES", "frame", "main"]
+
+_LENGTH_BYTES = 8
+HEADER_BYTES = 1 + _LENGTH_BYTES
+_CHUNK = 1 << 20
+
+# From the caller, besides the kinds of nsenter/unpack.py.
+MODULE, NO_MODULE = b"m", b"n"
+FORK = b"f"  # from now on, for each call
+# To the caller: an answer as plain data, or as a pickle …
+VALUE, ERROR, PICKLED_VALUE, PICKLED_ERROR = b"v", b"e", b"V", b"E"
+# … the name of a module to send; how the process of a call has ended.
+IMPORT, ENDED = b"i", b"d"
+
+_SIGKILL = 9
+_INTERRUPTED = 70  # EX_SOFTWARE of sysexits.h
+_MOST_FRAMES = 200  # in a traceback that is told
+_MOST_TEXT = 1 << 16
+
+
+def frame(kind: bytes, body: bytes) -> bytes:
+    """A frame, to be sent."""
+    return kind + len(body).to_bytes(_LENGTH_BYTES, sys.byteorder) + body
+
+
+def main(channel: int, settings: Mapping[str, Any]) -> NoReturn:
+    """Serve the caller until it is gone."""
+    worker = _Worker(channel, **settings)
+    while True:
+        worker.serve()
+
+
+class _Worker:
+    """This side of the channel.
+
+    Args:
+        trusted: answers are pickled.
+        most: bytes that an answer may have.
+    """
+
+    def __init__(self, channel: int, *, trusted: bool, most: int) -> None:
+        self._channel = channel
+        self._trusted = trusted
+        self._forks = False
+        self._most = most
+        self._lock = _thread.allocate_lock()
+        self._called_in = 0  # the process that is answering
+        sys.meta_path[-1] = _CallersModules(sys.meta_path[-1], self._ask)
+
+    def serve(self) -> None:
+        """Do what one frame says."""
+        kind, body = self._receive()
+        if kind == FORK:
+            self._forks = True
+            return
+        if self._forks:
+            self._answer_in_a_fork(kind, body)
+        else:
+            self._answer(kind, body)
+        if posix.getpid() == 1:
+            _reap_orphans()
+
+    def _answer_in_a_fork(self, kind: bytes, body: bytes) -> None:
+        pid = posix.fork()
+        if not pid:
+            self._answer(kind, body)
+            posix._exit(0)
+        _, status = posix.waitpid(pid, 0)
+        if posix.getpid() == 1:  # what it has left behind in its pid namespace goes with it
+            _end_all()
+        self._send(ENDED, plain.encode(posix.waitstatus_to_exitcode(status)))
+
+    def _answer(self, kind: bytes, body: bytes) -> None:
+        self._called_in = posix.getpid()
+        try:
+            func, args, kwargs = unpack.unpack(kind, body)
+            answer = self._value(func(*args, **kwargs))
+        except BaseException as error:
+            answer = self._error(error)
+        _flush()
+        if posix.getpid() != self._called_in:  # the function has forked, and both have returned
+            posix._exit(0)
+        with self._lock:  # a thread that imports has its module first, and the next has none
+            self._called_in = 0
+            self._send(*answer)
+
+    def _value(self, value: object) -> tuple[bytes, bytes]:
+        if self._trusted:
+            import _pickle
+
+            return PICKLED_VALUE, _pickle.dumps(value, -1)
+        try:
+            return VALUE, plain.encode(value, self._most)
+        except plain.NotPlain as error:
+            advice = "return plain data, or declare the function trusted"
+            raise TypeError(f"the value{error.where}: {error.reason}: {advice}") from None
+        except ValueError as error:
+            raise ValueError(f"the value is too large: {error} (max_answer)") from None
+
+    def _error(self, error: BaseException) -> tuple[bytes, bytes]:
+        try:
+            told = _told(error)
+            if self._trusted:
+                with suppress(Exception):  # its class cannot be found, or an argument not travel
+                    import _pickle
+
+                    return PICKLED_ERROR, _pickle.dumps((error, told), -1)
+            return ERROR, plain.encode(told, self._most)
+        except BaseException as another:  # no memory, a __str__ that fails, a small max_answer
+            names = (type(error).__module__, type(error).__qualname__)
+            told = (*names, None, f"(and telling of it failed: {type(another).__name__})", "")
+            return ERROR, plain.encode(told)
+
+    # ---- the channel
+
+    def _ask(self, name: str) -> tuple[bool, Any] | str:
+        """Whether a module is a package, and its code; or why the caller does not send it."""
+        with self._lock:
+            if self._called_in != posix.getpid():
+                return "modules come only while a call runs, and only into its own process"
+            try:
+                self._send(IMPORT, name.encode("utf-8", "surrogatepass"))
+                kind, body = self._receive()
+            except BaseException:  # of a signal's handler: the rest would be read as a call
+                posix._exit(_INTERRUPTED)
+        answer = plain.decode(body)
+        return (answer[0], marshal.loads(answer[1])) if kind == MODULE else str(answer)
+
+    def _receive(self) -> tuple[bytes, bytes]:
+        header = self._read(HEADER_BYTES)
+        size = int.from_bytes(header[1:], sys.byteorder)
+        return header[:1], self._read(size)
+
+    def _read(self, size: int) -> bytes:
+        parts = []
+        while size:
+            part = posix.read(self._channel, min(size, _CHUNK))
+            if not part:  # nobody is left who could want an answer
+                posix._exit(0)
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def _send(self, kind: bytes, body: bytes) -> None:
+        rest = memoryview(frame(kind, body))
+        try:
+            while rest:
+                rest = rest[posix.write(self._channel, rest) :]
+        except BrokenPipeError:
+            posix._exit(0)
+
+
+def _flush() -> None:
+    """The process is killed when it is no longer needed: nothing may wait in a buffer."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # closed, or none
+            stream.flush()
+
+
+def _end_all() -> None:
+    """What an init can do: end all other processes of its pid namespace."""
+    with suppress(ProcessLookupError):
+        posix.kill(-1, _SIGKILL)
+    with suppress(ChildProcessError):
+        while True:
+            posix.waitpid(-1, 0)
+
+
+def _reap_orphans() -> None:
+    """An init is the parent of all who have lost theirs."""
+    with suppress(ChildProcessError):
+        while posix.waitpid(-1, posix.WNOHANG)[0]:
+            pass
+
+
+# ---- modules that come when they are imported
+
+
+class _CallersModules:
+    """The last on sys.meta_path: what the bundle has not, the caller is asked for."""
+
+    def __init__(self, bundle: Any, ask: Callable[[str], tuple[bool, Any] | str]) -> None:
+        self._bundle = bundle
+        self._ask = ask
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: object = None
+    ) -> ModuleSpec:
+        with suppress(ModuleNotFoundError):
+            found: ModuleSpec = self._bundle.find_spec(name, path, target)
+            return found
+        answer = self._ask(name)
+        if isinstance(answer, str):
+            raise ModuleNotFoundError(answer, name=name)
+        is_package, code = answer
+        loader: Any = _Loader(code)
+        return ModuleSpec(name, loader, is_package=is_package)
+
+
+class _Loader:
+    def __init__(self, code: Any) -> None:
+        self._code = code
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(self._code, module.__dict__)
+
+
+# ---- telling of an exception
+
+
+def _told(error: BaseException) -> tuple[str, str, tuple[Any, ...] | None, str, str]:
+    """The module and name of its class, its arguments where they are plain, its text, and its
+    traceback."""
+    kind = type(error)
+    args = error.args
+    if isinstance(error, OSError) and len(args) == 2 and error.filename is not None:
+        second = () if error.filename2 is None else (None, error.filename2)
+        args = (*args, error.filename, *second)
+    try:
+        plain.encode(args, _MOST_TEXT)
+    except (TypeError, ValueError):
+        args = None  # type: ignore[assignment]
+    text = _traceback(error, set())
+    return kind.__module__, kind.__qualname__, args, str(error)[:_MOST_TEXT], text[:_MOST_TEXT]
+
+
+def _traceback(error: BaseException, seen: set[int]) -> str:
+    """As the traceback module writes it, which takes 10 ms to import, and without sources."""
+    seen.add(id(error))
+    before = ""
+    context = None if error.__suppress_context__ else error.__context__
+    if error.__cause__ is not None and id(error.__cause__) not in seen:
+        before = _traceback(error.__cause__, seen)
+        before += "\nThe above exception was the direct cause of the following exception:\n\n"
+    elif context is not None and id(context) not in seen:
+        before = _traceback(context, seen)
+        before += "\nDuring handling of the above exception, another exception occurred:\n\n"
+    lines = _frames(error.__traceback__)
+    head = "Traceback (most recent call last):\n" if lines else ""
+    text = str(error)
+    name = plain.type_name(type(error))
+    last = f"{name}: {text}\n" if text else f"{name}\n"
+    notes = "".join(f"{note}\n" for note in getattr(error, "__notes__", ()))
+    return before + head + "".join(lines[-_MOST_FRAMES:]) + last + notes
+
+
+def _frames(traceback: TracebackType | None) -> list[str]:
+    lines = []
+    while traceback is not None:
+        here: FrameType = traceback.tb_frame
+        if here.f_globals is not globals():
+            code = here.f_code
+            lines.append(
+                f'  File "{code.co_filename}", line {traceback.tb_lineno}, in {code.co_qualname}\n'
+            )
+        traceback = traceback.tb_next
+    return lines

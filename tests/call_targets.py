@@ -1,0 +1,279 @@
+"""What the tests of calls have called in namespaces."""
+
+from __future__ import annotations
+
+import os
+import posix
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import NoReturn
+
+KEPT: list[int] = []
+KINDS = ("user", "pid", "mnt", "net", "ipc", "uts", "cgroup")
+
+
+class Mine(Exception):
+    """One that the caller does not take from namespaces."""
+
+
+class Thing:
+    """An object that pickle can send."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Thing) and other.size == self.size
+
+    def __hash__(self) -> int:
+        return self.size
+
+    def grown(self, by: int) -> int:
+        return self.size + by
+
+    @staticmethod
+    def static(value: int) -> int:
+        return value + 1
+
+    @classmethod
+    def named(cls) -> str:
+        return cls.__name__
+
+
+def echo(value: object = None, **kwargs: object) -> object:
+    return (value, kwargs) if kwargs else value
+
+
+def add(left: int, right: int = 0) -> int:
+    return left + right
+
+
+def where() -> dict[str, object]:
+    """Read from inside."""
+    return {
+        "pid": os.getpid(),
+        "uid": os.getuid(),
+        "path": list(sys.path),
+        "namespaces": {kind: posix.readlink(f"/proc/self/ns/{kind}") for kind in KINDS},
+    }
+
+
+def namespace(kind: str) -> str:
+    return posix.readlink(f"/proc/self/ns/{kind}")
+
+
+def names_of_root() -> list[str]:
+    return sorted(posix.listdir("/"))
+
+
+def environment(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def descriptors() -> list[int]:
+    return sorted(int(name) for name in posix.listdir("/proc/self/fd"))
+
+
+def read_input() -> bytes:
+    return os.read(0, 10)
+
+
+def root_of(number: float) -> float:
+    import math
+
+    return math.sqrt(number)
+
+
+def as_json(value: object) -> str:
+    import json
+
+    return json.dumps(value)
+
+
+def late_module() -> str:
+    return __import__("colorsys").__name__
+
+
+def late(name: str) -> str:
+    return __import__(name, fromlist=["x"]).__name__
+
+
+def say(text: str) -> None:
+    print(text)
+    print(text, file=sys.stderr)
+
+
+def keep() -> int:
+    """How often it was called in this process."""
+    KEPT.append(0)
+    return len(KEPT)
+
+
+def pid_and_sleep(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def sleep(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def make_folder_after(path: str, seconds: float) -> None:
+    time.sleep(seconds)
+    posix.mkdir(path)
+
+
+# ---- raising, dying
+
+
+def divide(left: int, right: int) -> float:
+    return left / right
+
+
+def chain() -> NoReturn:
+    try:
+        divide(1, 0)
+    except ZeroDivisionError as error:
+        wrapped = ValueError("wrapped")
+        wrapped.add_note("a note of it")
+        raise wrapped from error
+
+
+def throw(name: str, *args: object) -> NoReturn:
+    raise getattr(__import__("builtins"), name)(*args)
+
+
+def throw_mine(text: str) -> NoReturn:
+    raise Mine(text)
+
+
+def throw_untellable() -> NoReturn:
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    raise Silent
+
+
+def throw_an_escape() -> NoReturn:
+    raise Mine("\x1b]0;owned\x07")
+
+
+def stat(path: str) -> None:
+    posix.stat(path)
+
+
+def leave(status: int) -> NoReturn:
+    os._exit(status)
+
+
+def crash() -> None:
+    import faulthandler
+
+    faulthandler._sigsegv()
+
+
+def signal_self(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(5)
+
+
+def eat_memory(limit: int) -> int:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    return len(bytearray(4 * limit))
+
+
+# ---- enemies
+
+
+def _channel() -> int:
+    frame = sys._getframe()
+    while frame is not None:
+        worker = frame.f_locals.get("self")
+        if hasattr(worker, "_channel"):
+            return int(worker._channel)
+        frame = frame.f_back
+    raise AssertionError("there is no channel")
+
+
+def say_raw(*parts: bytes, pause: float = 0.0, then: str = "wait") -> None:
+    """Write to the caller in the place of the worker."""
+    channel = _channel()
+    for part in parts:
+        rest = memoryview(part)
+        while rest:
+            rest = rest[os.write(channel, rest) :]
+        time.sleep(pause)
+    if then == "close":
+        os.close(channel)
+    time.sleep(30)
+
+
+def speak_later(data: bytes, seconds: float) -> None:
+    """When another call may be waiting for its answer."""
+    channel = _channel()
+    if os.fork() == 0:
+        time.sleep(seconds)
+        os.write(channel, data)
+        os._exit(0)
+
+
+def stream(part: bytes) -> None:
+    channel = _channel()
+    while True:
+        os.write(channel, part)
+
+
+def ask_for(names: Iterable[str]) -> list[str]:
+    """Ask the caller for modules by names that no import statement has."""
+    finder = sys.meta_path[-1]
+    answers = []
+    for name in names:
+        answer = finder._ask(name)
+        answers.append(answer if isinstance(answer, str) else "sent")
+    return answers
+
+
+def leave_a_child_with_the_channel() -> None:
+    """The caller's end of the channel sees no end, though the process is gone."""
+    if os.fork() == 0:
+        time.sleep(30)
+    os._exit(4)
+
+
+def import_in_a_fork(name: str) -> str:
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        try:
+            __import__(name)
+            os.write(writer, b"imported")
+        except ImportError as error:
+            os.write(writer, str(error).encode())
+        os._exit(0)
+    os.close(writer)
+    said = os.read(reader, 1000).decode()
+    os.wait()
+    return said
+
+
+def leave_an_orphan() -> int:
+    """Of which the init becomes the parent."""
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os._exit(0)
+        os._exit(0)
+    os.wait()
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def processes() -> int:
+    """How many there are in this pid namespace, zombies included."""
+    return sum(name.isdecimal() for name in posix.listdir("/proc"))
