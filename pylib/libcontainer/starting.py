@@ -315,6 +315,11 @@ class _Talk:
 
     def _ready(self) -> None:
         """All is well."""
+        resources = self._container.config.cgroups.resources
+        if self._process.init and not self.moves and (resources.memory or 0) > 0:
+            # Once more with the init in it: one that it is over already is refused by name, where
+            # the program would only be killed.
+            self._manager.set(resources.replace(skip_devices=True))
         self._process.child = self._child
         self._process.ready()
 
