@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from libcontainer.cgroups import Manager
-    from libcontainer.configs import Config
+    from libcontainer.configs import Config, Resources
     from libcontainer.container import Container
     from libcontainer.process import Process
     from nsenter.bootstrap import BootstrapData
@@ -173,6 +173,7 @@ class _Talk:
         self._container = container
         self._process = process
         self._manager = manager
+        self._resources = container.config.cgroups.resources
         self._entry = manager.fd()
         # Whether we move it into its cgroup, which it cannot get into by itself.
         self.moves = self._entry is None and not manager.has_doors()
@@ -212,7 +213,7 @@ class _Talk:
         for door in self._manager.doors():
             self._doors.add(door)
         if not self.moves:
-            self._limit()
+            self._limit(self._resources.replace(memory=None, memory_swap=None))
 
     def _talk_to(self, child: Child) -> None:
         self._child = child
@@ -260,7 +261,7 @@ class _Talk:
         """What is done from outside, while the init makes its root."""
         if self.moves:
             self._manager.add(self._child.pid)
-            self._limit()
+            self._limit(self._resources)
         rlimits = self._process.config.rlimits
         for limit in self._container.config.rlimits if rlimits is None else rlimits:
             prlimit(self._child.pid, limit.type, limit.soft, limit.hard)
@@ -278,9 +279,9 @@ class _Talk:
             cgroup_paths=self._container.cgroup.paths(),
         )
 
-    def _limit(self) -> None:
+    def _limit(self, resources: Resources) -> None:
         if self._process.init:
-            self._container.cgroup.set(self._container.config.cgroups.resources)
+            self._manager.set(resources)
 
     def _answer(self) -> bool:
         """One message; False when the channel has ended, because the program takes over."""
@@ -315,11 +316,10 @@ class _Talk:
 
     def _ready(self) -> None:
         """All is well."""
-        resources = self._container.config.cgroups.resources
-        if self._process.init and not self.moves and (resources.memory or 0) > 0:
-            # Once more with the init in it: one that it is over already is refused by name, where
-            # the program would only be killed.
-            self._manager.set(resources.replace(skip_devices=True))
+        if self._process.init and not self.moves and self._resources.memory:
+            # With the init in it, so that a limit that it is over already is refused by name, where
+            # it would only be killed.
+            self._manager.set(self._resources.replace(skip_devices=True))
         self._process.child = self._child
         self._process.ready()
 
