@@ -7,6 +7,7 @@
 #include "identity.h"
 #include "landlock.h"
 #include "resources.h"
+#include "root.h"
 #include "network.h"
 #include "session.h"
 #include "sys.h"
@@ -56,6 +57,8 @@ static int change_directory(struct span path, struct err *err)
 int tail_prepare(const struct launch *launch, struct err *err)
 {
 	if (launch->loopback && network_loopback_up(err) < 0)
+		return -1;
+	if (root_enter(launch, err) < 0)
 		return -1;
 	if (set_hostname(launch->hostname, err) < 0)
 		return -1;
