@@ -100,8 +100,8 @@ static int fd_in(const char *variable, struct err *err)
 	return (int)fd;
 }
 
-/* A descriptor of a directory, "" for the working directory or "/", which no name is looked up
- * for; close-on-exec. */
+/* A descriptor of a directory, "" for the working directory or "/", for which no name is looked up;
+ * close-on-exec. */
 static int open_place(const char *path, struct err *err)
 {
 	long fd = SYS3(SYS_open_tree, AT_FDCWD, path, AT_EMPTY_PATH | O_CLOEXEC);
@@ -116,11 +116,10 @@ static int open_place(const char *path, struct err *err)
  * been removed, in which nothing can be found; nsenter/boot.py goes back by the descriptors of
  * the root and the working directory.
  */
-static int hide_root(int dead, struct err *err)
+static int hide_root(int root, int dead, struct err *err)
 {
 	char fds[32];
-	int root = open_place("/", err);
-	int cwd = root < 0 ? -1 : open_place("", err);
+	int cwd = open_place("", err);
 
 	if (cwd < 0)
 		return -1;
@@ -129,13 +128,6 @@ static int hide_root(int dead, struct err *err)
 	snprintf(fds, sizeof(fds), "%d,%d", root, cwd);
 	setenv(ROOT_FDS, fds, 1);
 	return 0;
-}
-
-/* Whether what is below the root is not, or not only, the caller's own. */
-static bool has_foreign_root(const struct nsexec *ns)
-{
-	return namespaces_flags(&ns->boot.join) & CLONE_NEWNS || ns->launch.root.data ||
-	       ns->launch.mounts.data;
 }
 
 /*
@@ -176,11 +168,20 @@ static int confine_later(struct err *err)
 /* In every namespace: make ready what the interpreter boots in. */
 static int arrive(const struct nsexec *ns, int dead, struct err *err)
 {
+	bool is_joined = namespaces_flags(&ns->boot.join) & CLONE_NEWNS;
+	bool is_made = ns->launch.root.data || ns->launch.mounts.data;
+	int root = -1;
+
 	if (tail_keep_fds(ns->launch.keep_fds, 0, err) < 0)
+		return -1;
+	/* Joining a mount namespace has made its root the working directory. */
+	if (is_joined && (root = open_place("", err)) < 0)
 		return -1;
 	if (tail_prepare(&ns->launch, err) < 0)
 		return -1;
-	if (has_foreign_root(ns) && hide_root(dead, err) < 0)
+	if (is_made && (root = open_place("/", err)) < 0)
+		return -1;
+	if ((is_joined || is_made) && hide_root(root, dead, err) < 0)
 		return -1;
 	sys_close(dead);
 	return confine_later(err);

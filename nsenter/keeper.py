@@ -35,7 +35,7 @@ class _Task:
     def run(self) -> None:
         try:
             self._result = self._function()
-        except BaseException as error:  # noqa: BLE001 - the caller's, who gets it
+        except BaseException as error:
             self._error = error
         self._done.release()
 

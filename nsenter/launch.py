@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from nsenter.bundle import Bundle
-
     from nsenter.tail import Tail
 
     T = TypeVar("T")
@@ -171,7 +170,10 @@ class _Job(Value):
         spawn = Spawn(_checked_argv(program.argv), self.environment, self.stdio, self.kept)
         settings = self.settings.encode(self.kept)
         started = self.start(lambda: spawn.run_direct(self.blob, settings))
-        return Child(*started, []) if started else None
+        if not started:
+            return None
+        pid, pidfd = started
+        return Child(pid, pidfd, [])
 
     def program(self, program: Program) -> Child:
         """By nsinit and its stages."""

@@ -36,7 +36,7 @@ def _one_limit(name: str, limit: Limit) -> str:
     if word not in RESOURCES:
         raise ValueError(f"rlimits: {name!r} is none of {', '.join(RESOURCES)}")
     both = limit if isinstance(limit, tuple) else (limit, limit)
-    if len(both) != 2:  # noqa: PLR2004 - soft and hard
+    if len(both) != 2:
         raise ValueError(f"rlimits: {name}={limit!r}: expected a value, or a soft and a hard one")
     soft, hard = (_value(name, value) for value in both)
     if soft > hard:
@@ -54,7 +54,7 @@ def _value(name: str, value: object) -> int:
 
 def encode_umask(umask: int) -> int:
     """Raises ValueError where it is none."""
-    if not 0 <= umask <= 0o777:  # noqa: PLR2004 - all of the bits
+    if not 0 <= umask <= 0o777:
         raise ValueError(f"umask {umask!r}: must be 0 … 0o777")
     return umask
 

@@ -51,7 +51,12 @@ class Bind(Mount):
     def _record(self) -> tuple[bytes, bytes, bytes, str]:
         target = self.source if self.target is None else self.target
         flags = ("w" if self.writable else "") + ("d" if self.devices else "")
-        return b"bind", _absolute(self, "target", target), _absolute(self, "source", self.source), flags
+        return (
+            b"bind",
+            _absolute(self, "target", target),
+            _absolute(self, "source", self.source),
+            flags,
+        )
 
 
 class Tmpfs(Mount):

@@ -75,7 +75,7 @@ class Settings(Value):
             LaunchAttribute.TIMEOUT: int(min(self.timeout * 900, _INT_MAX)),
             LaunchAttribute.TRACE: int(self.trace),
         }
-        present = [item for item in attributes.items() if item[1] is not None]
+        present = [(type, value) for type, value in attributes.items() if value is not None]
         return wire.encode([*present, *self.tail], wire.LAUNCH)
 
 
