@@ -330,6 +330,7 @@ def _run_with_tail(
             terminal, slave = os.openpty()
             terminal = ours.add(terminal)
             changes["stdio"] = (owner.add(slave),) * 3
+            attributes = tail.with_console(os.ttyname(slave))
         if tail.init and isinstance(target, Program):
             reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             verdict = ours.add(reader)

@@ -34,12 +34,28 @@ class Tail(Value):
         die_with_parent: the process is started so that it ends with this one, not with a thread.
         init: a Program is the child of a PID 1 that stays.
         terminal: its streams are a new pty.
+        console: where that one is mounted as well; None: nowhere.
     """
 
     attributes: tuple[tuple[int, int | bytes], ...] = ()
     die_with_parent: bool = False
     init: bool = False
     terminal: bool = False
+    console: bytes | None = None
+
+    def with_console(self, terminal: str) -> tuple[Attribute, ...]:
+        """The attributes, with a mount more: of the terminal with this path."""
+        if self.console is None:
+            return self.attributes
+        from nsenter.mounts import Bind, encode
+
+        bind = Bind(terminal, self.console, writable=True, devices=True)
+        record = encode([bind], root_is_ours=True)  # it lies in the new /dev
+        mounts = LaunchAttribute.MOUNTS
+        return tuple(
+            (type, value + record if type == mounts and isinstance(value, bytes) else value)
+            for type, value in self.attributes
+        )
 
 
 def tail_of(options: Options, *, mounts: Iterable[Mount], loopback: bool) -> Tail | None:
@@ -56,7 +72,17 @@ def tail_of(options: Options, *, mounts: Iterable[Mount], loopback: bool) -> Tai
     if loopback:
         attributes.append((LaunchAttribute.LOOPBACK, 1))
     ways = (options.die_with_parent, options.init, options.terminal)
-    return Tail(tuple(attributes), *ways) if attributes or any(ways) else None
+    if not attributes and not any(ways):
+        return None
+    return Tail(tuple(attributes), *ways, console=_console(mounts) if options.terminal else None)
+
+
+def _console(mounts: Iterable[Mount]) -> bytes | None:
+    """In the last /dev that is made."""
+    from nsenter.mounts import Dev
+
+    devs = [mount for mount in mounts if isinstance(mount, Dev)]
+    return os.fsencode(devs[-1].target) + b"/console" if devs else None
 
 
 def _attributes(options: Options, mounts: Iterable[Mount]) -> Iterator[Attribute]:
