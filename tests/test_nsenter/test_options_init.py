@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import select
@@ -16,7 +17,7 @@ import pytest
 import launching
 from boxes import box, output
 from launching import SECONDS
-from nsenter import Dev, Options, Program, Tmpfs
+from nsenter import Dev, Options, Program, PythonInit, Tmpfs
 from nsenter.child import Child
 
 INIT = Options(new="user,pid,mnt", init=True)
@@ -167,6 +168,12 @@ def test_its_interrupt_key_interrupts_the_program(options: Options) -> None:
         assert os.read(child.terminal_fd, 100)
         os.write(child.terminal_fd, b"\x03")
         assert child.wait(SECONDS) == -signal.SIGINT
+
+
+def test_a_python_init_has_one_as_well() -> None:
+    with Options(new="user", terminal=True).launch(PythonInit("told:tell")) as child:
+        assert ast.literal_eval(talk(child))["leads"] == [True, True]
+        assert child.wait(SECONDS) == 0
 
 
 def test_its_size_is_set_from_outside() -> None:

@@ -6,9 +6,11 @@ boots there looks at none of its files.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+import pythons
 import rootless
 from boxes import SYSTEM, box, mounts_of, output, told
 from launching import PYTHONPATH
@@ -252,6 +255,41 @@ def test_a_poisoned_bind_over_the_callers_python_has_no_say_in_the_boot(tmp_path
     library = Path(os.__file__).parent
     found = told(Options(new="user,mnt", mounts=[Bind(tmp_path, library)], cwd=library))
     assert found["."] == ["os.py"]
+
+
+IN_ITS_ROOT = """
+from nsenter import Options, Proc, PythonInit
+options = Options(
+    new="user,mnt,pid", root="tmpfs", mounts=[Proc()], read_only=True, umask=0o27,
+    rlimits={"nofile": 99}, capabilities=["kill"], seccomp=bytes.fromhex("060000000000ff7f"),
+    landlock={"/": "r"}, die_with_parent=True,
+)
+with options.launch(PythonInit("told:tell")) as child:
+    assert child.wait(20) == 0
+"""
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[pythons.Stage]:
+    with pythons.staged() as stage:
+        shutil.copy(Path(__file__).parent.parent / "told.py", stage.folder)
+        yield stage
+
+
+@pytest.mark.parametrize("python", pythons.installed(), ids=str)
+def test_every_python_has_given_up_what_it_is_to_by_its_first_line(
+    python: pythons.Python, stage: pythons.Stage
+) -> None:
+    done = subprocess.run(
+        [python.binary, "-s", "-P", "-c", IN_ITS_ROOT],
+        env=stage.environment(python),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = ast.literal_eval(done.stdout)
+    assert (found["Umask"], found["nofile"]) == ("0027", ["99", "99"])
+    assert found["CapEff"] == found["CapBnd"] == f"{1 << 5:016x}"
+    assert (found["NoNewPrivs"], found["Seccomp"], found["cwd"]) == ("1", "2", "/")
 
 
 # --- as a user ------------------------------------------------------------------------------------
