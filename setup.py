@@ -20,7 +20,7 @@ if not sys.platform.startswith("linux"):
 CODEC = "text err idmap namespaces wire bootstrap records launch".split()
 # From there to the payload.
 TAIL = "network mountapi device mounts root session resources identity landlock filter tail".split()
-STAGES = [*CODEC, *"clone sync report tool mapper settle pipe nsexec environment exec".split(), *TAIL]
+STAGES = CODEC + "clone sync report tool mapper settle pipe nsexec environment exec".split() + TAIL
 HEADERS = [str(path) for path in sorted(Path("csrc").glob("*.h"))]
 COMPILE = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
 HARDEN = ["-fstack-protector-strong", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]

@@ -133,6 +133,7 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str], ...] = (
         EACCES,
         "it is missing, and the user that the process is outside may not make it there",
     ),
+    (("move_mount",), EINVAL, "a file goes onto a file, and a folder onto a folder"),
     (("mount the root",), ENOENT, "there is no such folder in the caller's tree"),
     (("mount the root", "bind"), ENOSYS, "it takes Linux 5.12, for mount_setattr(2)"),
     (

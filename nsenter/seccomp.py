@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs of seccomp(2) for a process: made elsewhere, or here of a list of system calls.
+"""Programs of seccomp(2) for a process: made elsewhere, of a policy by libseccomp, or `strict`.
 
-A program of ours needs no library. It is for the native architecture; a system call of another one
-(32 bits, x32) is answered with ENOSYS, as whatever a program can do without: C libraries then fall
-back to what is looked into.
+That one needs no library. It is for the native architecture; a system call of another one (32 bits,
+x32) is answered with ENOSYS, as whatever a program can do without: C libraries then fall back to
+what is looked into.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from nsenter.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["Filter", "encode", "strict"]
+__all__ = ["Filter", "encode", "policy", "strict"]
 
 _INSTRUCTION = 8  # struct sock_filter
 _MOST = 4096  # BPF_MAXINSNS
@@ -31,6 +32,14 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 # linux/seccomp.h: struct seccomp_data, and what a program returns.
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+_ACTIONS = {
+    "allow": _ALLOW,
+    "log": 0x7FFC0000,
+    "trap": 0x00030000,
+    "kill": 0x80000000,
+    "eperm": _ERRNO | EPERM,
+    "enosys": _ERRNO | ENOSYS,
+}
 
 # Their numbers on x86_64 and on aarch64; "-": there is none.
 _TABLE = """
@@ -97,6 +106,40 @@ def encode(program: Any) -> tuple[bytes, int]:
     if getattr(program, "has_listener", False):
         raise ValueError("seccomp: the program notifies an agent, which a container alone has")
     return code, flags
+
+
+def policy(default: str, rules: Mapping[str, str | Iterable[str]]) -> Filter:
+    """A program by libseccomp, of names: `policy("allow", {"eperm": ["mount", "ptrace"]})`.
+
+    Args:
+        default: what is done about a system call that no rule names: "allow", "log" (and allow),
+            "eperm" or "enosys" (it fails so), "trap" (SIGSYS) or "kill" (the process).
+        rules: one of those words to the names of system calls.
+
+    Raises:
+        ValueError: a word or a name is unknown to us or to libseccomp, or stands twice.
+        OSError: libseccomp is not installed.
+    """
+    from nsenter.libseccomp import Filter as Compiled
+    from nsenter.libseccomp import is_known
+
+    compiled, seen = Compiled(_action(default)), set[str]()
+    for word, given in rules.items():
+        names = given.split() if isinstance(given, str) else given
+        for name in names:
+            if not is_known(name) or name in seen:
+                problem = "stands twice" if name in seen else "is no system call"
+                raise ValueError(f"seccomp policy: {name!r} {problem}")
+            seen.add(name)
+            if _action(word) != _action(default):
+                compiled.add(name, _action(word), [[]])
+    return Filter(compiled.export())
+
+
+def _action(word: str) -> int:
+    if word not in _ACTIONS:
+        raise ValueError(f"seccomp policy: {word!r} is none of {', '.join(_ACTIONS)}")
+    return _ACTIONS[word]
 
 
 def strict() -> Filter:

@@ -11,6 +11,7 @@ import ast
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -204,6 +205,57 @@ int main(void) {
     subprocess.run(["gcc", "-static", "-o", tmp_path / "old", source], check=True)
     tmp_path.chmod(0o755)
     assert output(presets.sandbox(read=[tmp_path]), '"$1/old"', str(tmp_path)) == ["-38"]
+
+
+# --- policies -------------------------------------------------------------------------------------
+
+
+def test_a_policy_denies_what_it_names_and_no_more() -> None:
+    program = seccomp.policy("allow", {"eperm": "getppid", "enosys": ["getpgid", "clone3"]})
+    numbers = {"x86_64": (110, 121, 39), "aarch64": (173, 155, 172)}[os.uname().machine]
+    calls = {name: (n, 0) for name, n in zip("abc", numbers, strict=True)}
+    found = attempts(Options(seccomp=program), calls)
+    assert found == {"a": "EPERM", "b": "ENOSYS", "c": "done"}
+
+
+def test_a_policy_allows_what_it_names_and_no_more() -> None:
+    names = "execve exit_group brk mmap munmap mprotect arch_prctl access openat read pread64 close"
+    names += (
+        " newfstatat fstat write set_tid_address set_robust_list rseq prlimit64 getrandom futex"
+    )
+    script = ["/bin/sh", "-c", "echo ran; kill -TERM $$; exit 3"]
+    allowed = f"{names} rt_sigaction rt_sigprocmask getpid getppid getuid geteuid getgid getegid"
+    more = "fcntl dup2 ioctl stat uname getcwd"
+    with contextlib.ExitStack() as stack:
+        said, stdout = launching.pipe(stack)
+        program = seccomp.policy("eperm", {"allow": f"{allowed} {more}"})
+        child = stack.enter_context(
+            Options(seccomp=program).launch(Program(script), stdout=stdout, stderr=stdout)
+        )
+        assert child.wait(SECONDS) == 3  # the signal was not sent
+        assert os.read(said, 100).startswith(b"ran\n")
+
+
+def test_a_policy_that_kills_kills() -> None:
+    options = Options(
+        seccomp=seccomp.policy("allow", {"kill": "getppid"}), new="user,pid", init=True
+    )
+    with options.launch(Program([sys.executable, "-c", "import os; os.getppid()"])) as child:
+        assert child.wait(SECONDS) == -signal.SIGSYS
+
+
+@pytest.mark.parametrize(
+    "default, rules, said",
+    [
+        ("maybe", {}, "maybe"),
+        ("allow", {"forbid": "mount"}, "forbid"),
+        ("allow", {"kill": "mount fly"}, "fly"),
+        ("allow", {"kill": "mount", "eperm": ["mount"]}, "twice"),
+    ],
+)
+def test_a_bad_policy_is_refused(default: str, rules: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        seccomp.policy(default, rules)
 
 
 # --- the others -----------------------------------------------------------------------------------
