@@ -60,5 +60,5 @@ $(VENV)/.lint-tools: $(VENV)/.built
 
 clean:
 	rm -rf $(VENV) build *.egg-info nsenter/_nsexec.c nsenter/*.so nsenter/nsinit \
-		pylib/libcontainer/seccomp/_libseccomp.py
+		nsenter/_libseccomp.py
 	$(MAKE) -C tests/csrc clean

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What libcontainer.seccomp calls of libseccomp, which it opens when a container has a policy.
+"""What nsenter/libseccomp.py calls of libseccomp, which it opens when there is a policy.
 
 setup.py names this file. cffi makes a Python module of it (ABI mode): neither its headers nor the
-library have to be there to build, nor the library to run a container without a policy.
+library have to be there to build, nor the library to run without a policy.
 """
 
 from cffi import FFI
@@ -28,4 +28,4 @@ int seccomp_export_bpf(const scmp_filter_ctx ctx, int fd);
 
 ffi = FFI()
 ffi.cdef(CDEF)
-ffi.set_source("libcontainer.seccomp._libseccomp", None)
+ffi.set_source("nsenter._libseccomp", None)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "late.h"
 
+#include "filter.h"
 #include "libc.h"
 #include "nsexec.h"
 #include "tail.h"
@@ -18,15 +19,18 @@ static void reset_signals(void)
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof(no_signals));
 }
 
+/* Of this process, from its stages to its filter: an interpreter runs in between. */
+static struct nsexec ns;
+
 void late_stages(int init_fd, int status_fd)
 {
-	struct nsexec ns = {
+	struct err err;
+
+	ns = (struct nsexec){
 		.init_fd = init_fd,
 		.launched = true,
 		.report = { .log_fd = -1, .status_fd = status_fd, .stage = "parent" },
 	};
-	struct err err;
-
 	reset_signals();
 	libc_settle();
 	ns.thread_id = libc_thread_id();
@@ -35,4 +39,20 @@ void late_stages(int init_fd, int status_fd)
 		nsexec_fail(&ns, &err);
 	report_trace(&ns.report, "late");
 	nsexec_restore_signals(&ns);
+}
+
+void late_confine(void)
+{
+	struct err err;
+
+	if (tail_confine(&ns.launch, &err) < 0)
+		nsexec_fail(&ns, &err);
+}
+
+void late_filter(void)
+{
+	struct err err;
+
+	if (filter_install(&ns.launch, &err) < 0)
+		nsexec_fail(&ns, &err);
 }

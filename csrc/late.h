@@ -10,4 +10,9 @@
  */
 void late_stages(int init_fd, int status_fd);
 
+/* Behind it, what the launch message has it give up: all but the filter, which comes when the last
+ * is reported. What fails is reported, and the process exits. */
+void late_confine(void);
+void late_filter(void);
+
 #endif

@@ -11,7 +11,10 @@ from errno import (
     ENOENT,
     ENOEXEC,
     ENOSPC,
+    ENOSYS,
+    EOPNOTSUPP,
     EPERM,
+    EROFS,
     ESRCH,
     ETIMEDOUT,
 )
@@ -72,13 +75,74 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str], ...] = (
         "or has its file capabilities",
     ),
     (("wait for",), ETIMEDOUT, "the tool hung and was killed: does the user database answer?"),
-    (("setresuid", "setresgid"), EINVAL, "the user namespace maps no id 0"),
+    (("setresuid", "setresgid"), EINVAL, "the user namespace does not map this id"),
     (
         ("sethostname", "mount"),
         EPERM,
         "it takes a new uts or mnt namespace, and in a container around us a /proc of which "
         "nothing is masked",
     ),
+    (
+        ("prctl PR_CAPBSET_DROP", "capset", "setgroups", "setresuid", "setresgid"),
+        EPERM,
+        "it takes that capability, or CAP_SETPCAP, CAP_SETUID or CAP_SETGID to give others up: "
+        'without root, create a user namespace too (`new="user"`)',
+    ),
+    (("setgroups",), EINVAL, "the user namespace does not map one of them"),
+    (
+        ("prlimit",),
+        EPERM,
+        "raising a hard limit takes CAP_SYS_RESOURCE outside of any user namespace",
+    ),
+    (("sched_setaffinity",), EINVAL, "this machine, or the cgroup, has none of these processors"),
+    (
+        ("seccomp",),
+        EACCES,
+        "without CAP_SYS_ADMIN in its user namespace, a filter takes no_new_privs",
+    ),
+    (("seccomp",), EINVAL, "it is no program that seccomp(2) takes, or the flags are unknown"),
+    (
+        ("landlock_create_ruleset",),
+        ENOSYS,
+        "this kernel has no Landlock: it takes Linux 5.13 with CONFIG_SECURITY_LANDLOCK",
+    ),
+    (
+        ("landlock_create_ruleset",),
+        EOPNOTSUPP,
+        "Landlock is not among the security modules that this kernel was started with (lsm=…)",
+    ),
+    (
+        ("open for landlock",),
+        ENOENT,
+        "the rules are about the paths in the process's root, where this one is not",
+    ),
+    (("bind",), ENOENT, "there is no such path in the caller's tree"),
+    (("bind",), EACCES, "the user that the process is outside may not go there"),
+    (
+        ("open the mount point",),
+        ENOENT,
+        "without a `root` of the process's own nothing is made: mount over what is there",
+    ),
+    (
+        ("open the mount point",),
+        EROFS,
+        "it is missing, and what it would be made in is read-only",
+    ),
+    (
+        ("open the mount point",),
+        EACCES,
+        "it is missing, and the user that the process is outside may not make it there",
+    ),
+    (("move_mount",), EINVAL, "a file goes onto a file, and a folder onto a folder"),
+    (("mount the root",), ENOENT, "there is no such folder in the caller's tree"),
+    (("mount the root", "bind"), ENOSYS, "it takes Linux 5.12, for mount_setattr(2)"),
+    (
+        ("pivot_root",),
+        EINVAL,
+        "the caller's own root is no mount: it is an initramfs, or the caller was put there by "
+        "chroot(2)",
+    ),
+    (("ioctl TIOCSCTTY",), EPERM, "it is the terminal of another session already"),
     (
         ("start",),
         ECANCELED,
@@ -95,7 +159,12 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str], ...] = (
         ENOENT,
         "it, or the interpreter that its first line names, is not in the root that is looked in",
     ),
-    (("execve",), EACCES, "it is not executable by this user there"),
+    (
+        ("execve",),
+        EACCES,
+        "it is not executable by this user there, or no rule of `landlock` lets it be, its "
+        "libraries or its interpreter",
+    ),
     (("execve",), ENOEXEC, "it is no program of this machine's kind, or a script without #!"),
     (
         ("import",),

@@ -101,7 +101,10 @@ def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:
         os.set_inheritable(status, False)
         orders = boot.receive(channel)
         boot.forget_the_host(orders["environment"])
+        lib.late_confine()
         boot.tell_ready(status)
+        lib.late_filter()
+        os.close(status)
         code = target(channel, *orders["args"])
     except SystemExit as ending:
         code = ending.code

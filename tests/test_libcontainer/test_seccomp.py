@@ -21,6 +21,7 @@ from libcontainer.configs import Seccomp, SyscallArgument, SyscallRule
 from libcontainer.errors import ConfigError, ContainerError
 from libcontainer.seccomp import SeccompProgram, cache, compile, enosys, library
 from libcontainer.seccomp.policies import ACTIONS
+from nsenter import libseccomp
 
 X86_64, X86, X32 = 0xC000003E, 0x40000003, 0x4000003E
 ALL_X86 = ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32")
@@ -320,8 +321,8 @@ def test_a_policy_that_the_kernel_would_refuse_for_its_length_is_named() -> None
 
 
 def test_without_the_library_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "_kept", [])
-    monkeypatch.setattr(library, "_NAME", "libseccomp.so.of-2093")
+    monkeypatch.setattr(libseccomp, "_kept", [])
+    monkeypatch.setattr(libseccomp, "_NAME", "libseccomp.so.of-2093")
     with pytest.raises(ContainerError, match="apt-get install libseccomp2"):
         compile(allowing())
 
@@ -351,7 +352,7 @@ def test_a_program_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     folder = tmp_path / "new" / "cache"
     program, file = stored(folder)
     assert file.stat().st_mode & 0o777 == 0o600
-    monkeypatch.delattr(library.Filter, "export")
+    monkeypatch.delattr(libseccomp.Filter, "export")
     assert compile(POLICY, str(folder)) == program
     with pytest.raises(AttributeError):
         compile(allowing(SyscallRule(["rmdir"], "SCMP_ACT_ERRNO")), str(folder))
