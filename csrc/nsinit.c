@@ -37,7 +37,8 @@ static void keep_pipes(const struct nsexec *ns)
 }
 
 /* Returns only on failure. */
-static int execute(const struct nsexec *ns, char *const *argv, char *const *envp, struct err *err)
+static int execute(const struct nsexec *ns, const char *name, char *const *argv, char *const *envp,
+		   struct err *err)
 {
 	if (!ns->launched)
 		keep_pipes(ns);
@@ -47,7 +48,7 @@ static int execute(const struct nsexec *ns, char *const *argv, char *const *envp
 	if (report_ready(&ns->report, err) < 0)
 		return -1;
 	nsexec_restore_signals(ns);
-	return err_set(err, "execve", argv[0], exec_program(argv, envp));
+	return err_set(err, "execve", name, exec_program(name, argv, envp));
 }
 
 int nsinit_main(int argc, char **argv, char **envp);
@@ -69,6 +70,7 @@ int nsinit_main(int argc, char **argv, char **envp)
 	if (ns.launched)
 		drop_variables(envp);
 	if (tail_prepare(&ns.launch, &err) == 0)
-		execute(&ns, argv + 1, envp, &err);
+		/* Our launcher's argv[0] is the name of the program, which may be called another. */
+		execute(&ns, ns.launched ? argv[0] : argv[1], argv + 1, envp, &err);
 	nsexec_fail(&ns, &err);
 }
