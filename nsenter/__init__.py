@@ -19,12 +19,18 @@ _HOMES = {
     "Namespace": "nsenter.namespaces",
     "NamespaceType": "nsenter.namespaces",
     "Namespaces": "nsenter.namespaces",
+    "Popen": "nsenter.popen",
     "Program": "nsenter.launch",
     "PythonInit": "nsenter.launch",
     "TimeOffset": "nsenter.bootstrap",
     "bootstrap_data": "nsenter.bootstrap",
+    "check_call": "nsenter.popen",
+    "check_output": "nsenter.popen",
+    "create_subprocess_exec": "nsenter.asyncio_process",
+    "create_subprocess_shell": "nsenter.asyncio_process",
     "is_namespace_supported": "nsenter.namespaces",
     "namespace_types": "nsenter.namespaces",
+    "run": "nsenter.popen",
 }
 
 __all__ = sorted(_HOMES)
