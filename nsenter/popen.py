@@ -163,6 +163,9 @@ class Popen(subprocess.Popen[AnyStr]):
     """
 
     _child: Child
+    if TYPE_CHECKING:  # subprocess's, which typeshed leaves out
+        _communication_started: bool
+        _input: Any
 
     def __init__(
         self,
@@ -210,6 +213,12 @@ class Popen(subprocess.Popen[AnyStr]):
         self._child = self._launch(stdin=stdin, stdout=stdout, stderr=stderr)
         self.pid = self._child.pid
         self._child_created = True
+
+    def _communicate(self, input: Any, endtime: float | None, orig_timeout: float | None) -> Any:
+        # subprocess forgets what is left of the input when its time was over once.
+        if self._communication_started and self.stdin and not self.stdin.closed:
+            input = self._input
+        return super()._communicate(input, endtime, orig_timeout)  # type: ignore[misc]
 
     def _wait(self, timeout: float | None) -> int:
         left = timeout

@@ -85,6 +85,8 @@ def _pidfd(target: Any, owner: Descriptors) -> int:
             raise OSError(error.errno, f"join={target}: {error.strerror}") from None
     pidfd = getattr(target, "pidfd", None)
     if isinstance(pidfd, int):
+        if pidfd < 0:
+            raise ProcessLookupError(f"join={target!r}: it has ended")
         return pidfd
     if hasattr(target, "fileno"):
         return int(target.fileno())
