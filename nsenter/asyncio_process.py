@@ -15,6 +15,7 @@ from functools import partial
 from threading import Lock
 
 from nsenter.popen import Popen
+from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -215,7 +216,8 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
         self.popen.kill()
 
     def __del__(self) -> None:
-        try:
-            super().__del__()
-        finally:
+        if self._watched >= 0:  # its loop is gone, and nobody will see its end
             self._stop_watching()
+            self.popen.kill()
+        with suppress(RuntimeError):  # closing the pipes takes the loop too
+            super().__del__()

@@ -32,8 +32,8 @@ class BlobError(ValueError):
         self.reason = reason
 
 
-# What these are done to is a file of the process's root.
-_ON_FILES = frozenset(("chdir", "execve", "open"))
+# What these are done to is a file in the process's root.
+_ON_FILES = ("chdir", "execve")
 _kinds: dict[type[OSError], type[BootstrapError]] = {}
 
 

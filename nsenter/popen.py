@@ -290,6 +290,8 @@ def _check_text(encoding: str | None, errors: str | None) -> None:
 
 def _program(args: Command, executable: Path | None, shell: bool) -> Program:
     words: list[Path] = [args] if isinstance(args, (str, bytes, os.PathLike)) else list(args)
+    if not words:
+        raise ValueError("args is empty: there is no program to execute")
     if not shell:
         return Program(words, executable)
     if isinstance(args, os.PathLike):

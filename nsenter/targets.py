@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 
+from nsenter.errors import BootstrapError
 from nsenter.namespaces import (
     Namespace,
     NamespaceType,
@@ -116,5 +117,9 @@ def _pid_of(pidfd: int) -> int:
 
 
 def _is_ours(path: str, kind: NamespaceType) -> bool:
-    theirs, ours = os.stat(path), os.stat(f"/proc/self/ns/{kind.ns_name()}")
+    try:
+        theirs = os.stat(path)
+    except OSError as error:
+        raise BootstrapError("launcher", "open", path, error.errno or 0) from None
+    ours = os.stat(f"/proc/self/ns/{kind.ns_name()}")
     return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)

@@ -393,10 +393,10 @@ def test_wait_returns_when_it_ends_and_not_a_poll_later() -> None:
     """subprocess looks every 50 ms."""
     late = []
     for _ in range(3):
-        with Popen(["sleep", "0.21"], DIRECT) as process:
+        with Popen(["sleep", "0.22"], DIRECT) as process:
             started = time.monotonic()
             process.wait(SECONDS)
-            late.append(time.monotonic() - started - 0.21)
+            late.append(time.monotonic() - started - 0.22)
     assert min(late) < 0.02, late
 
 
