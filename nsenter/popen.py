@@ -15,6 +15,7 @@ import sys
 import time
 from _thread import RLock
 from functools import partial
+from io import FileIO
 
 from nsenter.descriptors import Descriptors
 from nsenter.launch import Program
@@ -61,7 +62,7 @@ _REFUSED = {
         "the process has its streams, and what pass_fds names: name it there",
     ),
     "restore_signals": (True, "the process starts with the default disposition of every signal"),
-    "process_group": (None, "the process leads a session, and a process group, of its own"),
+    "process_group": (None, "the group of a process comes with its session"),
     "startupinfo": (None, "that is Windows'"),
     "creationflags": (0, "that is Windows'"),
 }
@@ -154,6 +155,7 @@ class Popen(subprocess.Popen[AnyStr]):
         pid: as seen from here.
         pidfd: its descriptor, for poll(2) and as a namespace to join; -1 once it was waited for.
         returncode: its exit status, minus the signal that killed it; None while it may run.
+        terminal: our side of its terminal, a raw file; None where it was not given one.
         The others are subprocess's own.
 
     Raises:
@@ -162,6 +164,7 @@ class Popen(subprocess.Popen[AnyStr]):
         ValueError, TypeError: an argument is bad; nothing was started.
     """
 
+    terminal: FileIO | None = None
     _child: Child
     if TYPE_CHECKING:  # subprocess's, which typeshed leaves out
         _communication_started: bool
@@ -213,6 +216,14 @@ class Popen(subprocess.Popen[AnyStr]):
         self._child = self._launch(stdin=stdin, stdout=stdout, stderr=stderr)
         self.pid = self._child.pid
         self._child_created = True
+        self._take_the_terminal()
+
+    def _take_the_terminal(self) -> None:
+        # Ours to close, not the child's: what it last said is read after its end.
+        fd = getattr(self._child, "terminal_fd", -1)
+        if fd >= 0:
+            self._child.terminal_fd = -1  # type: ignore[attr-defined]
+            self.terminal = FileIO(fd, "r+")
 
     def _communicate(self, input: Any, endtime: float | None, orig_timeout: float | None) -> Any:
         # subprocess forgets what is left of the input when its time was over once.
@@ -262,6 +273,11 @@ class Popen(subprocess.Popen[AnyStr]):
                 if self.returncode is not None and not self._waiting:
                     self._child.close()
         return self.returncode is not None
+
+    def __exit__(self, *exc_info: Any) -> None:
+        if self.terminal:
+            self.terminal.close()
+        super().__exit__(*exc_info)
 
     # ---- by its pidfd
 

@@ -155,7 +155,7 @@ ARGUMENTS: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     ),
     "close_fds": (["a"], {"close_fds": False}, ValueError, "what pass_fds names"),
     "restore_signals": (["a"], {"restore_signals": False}, ValueError, "default disposition"),
-    "process_group": (["a"], {"process_group": 7}, ValueError, "leads a session"),
+    "process_group": (["a"], {"process_group": 7}, ValueError, "comes with its session"),
     "startupinfo": (["a"], {"startupinfo": 7}, ValueError, "Windows"),
     "creationflags": (["a"], {"creationflags": 7}, ValueError, "Windows"),
     "an empty cwd": (["a"], {"cwd": ""}, ValueError, "cwd '': must not be empty"),
