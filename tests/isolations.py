@@ -8,6 +8,9 @@ import pytest
 
 from nsenter.options import Options
 
+# The status of a process that another has waited for is kept with its pidfd since Linux 6.15.
+KEEPS_STATUS = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)
+
 _OWN_USER = () if os.geteuid() == 0 else ("user",)
 
 # Not isolated, and so no PID 1, which signals without a handler do nothing to.
