@@ -40,7 +40,8 @@ static bool has_slash(const char *s)
 }
 
 /* As execvp(3) looks: a directory without the program is passed over, and EACCES is remembered. */
-static long execute_in_path(const char *path, char *const *argv, char *const *envp)
+static long execute_in_path(const char *path, const char *name, char *const *argv,
+			    char *const *envp)
 {
 	long result = -ENOENT;
 
@@ -50,7 +51,7 @@ static long execute_in_path(const char *path, char *const *argv, char *const *en
 
 		while (path[directory.len] && path[directory.len] != ':')
 			directory.len++;
-		ret = execute(directory, argv[0], argv, envp);
+		ret = execute(directory, name, argv, envp);
 		if (ret == -EACCES)
 			result = ret;
 		else if (ret != -ENOENT && ret != -ENOTDIR)
@@ -61,11 +62,11 @@ static long execute_in_path(const char *path, char *const *argv, char *const *en
 	}
 }
 
-long exec_program(char *const *argv, char *const *envp)
+long exec_program(const char *name, char *const *argv, char *const *envp)
 {
 	const char *path = environment_get(envp, "PATH");
 
-	if (has_slash(argv[0]))
-		return SYS3(SYS_execve, argv[0], argv, envp);
-	return execute_in_path(path ? path : DEFAULT_PATH, argv, envp);
+	if (has_slash(name))
+		return SYS3(SYS_execve, name, argv, envp);
+	return execute_in_path(path ? path : DEFAULT_PATH, name, argv, envp);
 }

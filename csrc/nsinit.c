@@ -50,7 +50,8 @@ static int split(const struct launch *launch, struct err *err)
 }
 
 /* Returns only on failure. */
-static int execute(const struct nsexec *ns, char *const *argv, char *const *envp, struct err *err)
+static int execute(const struct nsexec *ns, const char *name, char *const *argv, char *const *envp,
+		   struct err *err)
 {
 	if (!ns->launched)
 		keep_pipes(ns);
@@ -62,7 +63,7 @@ static int execute(const struct nsexec *ns, char *const *argv, char *const *envp
 	nsexec_restore_signals(ns);
 	if (filter_install(&ns->launch, err) < 0)
 		return -1;
-	return err_set(err, "execve", argv[0], exec_program(argv, envp));
+	return err_set(err, "execve", name, exec_program(name, argv, envp));
 }
 
 int nsinit_main(int argc, char **argv, char **envp);
@@ -85,6 +86,7 @@ int nsinit_main(int argc, char **argv, char **envp)
 		drop_variables(envp);
 	if (tail_prepare(&ns.launch, &err) == 0 && split(&ns.launch, &err) == 0 &&
 	    tail_confine(&ns.launch, &err) == 0)
-		execute(&ns, argv + 1, envp, &err);
+		/* Our launcher's argv[0] is the name of the program, which may be called another. */
+		execute(&ns, ns.launched ? argv[0] : argv[1], argv + 1, envp, &err);
 	nsexec_fail(&ns, &err);
 }

@@ -80,10 +80,8 @@ static void execute(struct spawn *spawn)
 	if (spawn->exe_fd >= 0)
 		ret = SYS5(SYS_execveat, spawn->exe_fd, "", spawn->argv, spawn->envp,
 			   AT_EMPTY_PATH);
-	else if (spawn->exe_path)
-		ret = SYS3(SYS_execve, spawn->exe_path, spawn->argv, spawn->envp);
 	else
-		ret = exec_program(spawn->argv, spawn->envp);
+		ret = exec_program(name, spawn->argv, spawn->envp);
 	err_set(&spawn->err, "execve", name, ret);
 }
 

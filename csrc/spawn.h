@@ -6,7 +6,7 @@
 #include "err.h"
 
 struct spawn {
-	/* The program: an open descriptor, or -1 and then argv[0], or exe_path where it is set. */
+	/* The program: an open descriptor, or -1 and then a name: exe_path, or NULL for argv[0]. */
 	int exe_fd;
 	const char *exe_path;
 	char *const *argv;

@@ -24,6 +24,7 @@ _HOMES = {
     "NamespaceType": "nsenter.namespaces",
     "Namespaces": "nsenter.namespaces",
     "Options": "nsenter.options",
+    "Popen": "nsenter.popen",
     "Proc": "nsenter.mounts",
     "Program": "nsenter.launch",
     "PythonInit": "nsenter.launch",
@@ -31,8 +32,13 @@ _HOMES = {
     "Tmpfs": "nsenter.mounts",
     "bootstrap_data": "nsenter.bootstrap",
     "call": "nsenter.calling",
+    "check_call": "nsenter.popen",
+    "check_output": "nsenter.popen",
+    "create_subprocess_exec": "nsenter.asyncio_process",
+    "create_subprocess_shell": "nsenter.asyncio_process",
     "is_namespace_supported": "nsenter.namespaces",
     "namespace_types": "nsenter.namespaces",
+    "run": "nsenter.popen",
 }
 
 __all__ = sorted(_HOMES)

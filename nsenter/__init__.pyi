@@ -1,3 +1,5 @@
+from nsenter.asyncio_process import create_subprocess_exec as create_subprocess_exec
+from nsenter.asyncio_process import create_subprocess_shell as create_subprocess_shell
 from nsenter.bootstrap import BootstrapData as BootstrapData
 from nsenter.bootstrap import TimeOffset as TimeOffset
 from nsenter.bootstrap import bootstrap_data as bootstrap_data
@@ -20,5 +22,9 @@ from nsenter.namespaces import NamespaceType as NamespaceType
 from nsenter.namespaces import is_namespace_supported as is_namespace_supported
 from nsenter.namespaces import namespace_types as namespace_types
 from nsenter.options import Options as Options
+from nsenter.popen import Popen as Popen
+from nsenter.popen import check_call as check_call
+from nsenter.popen import check_output as check_output
+from nsenter.popen import run as run
 
 __version__: str

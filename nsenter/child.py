@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from _signal import SIGKILL, SIGTERM, pidfd_send_signal
 from _thread import RLock
 
 from nsenter.suppress import suppress
-from nsenter.system import POLLIN, poll
+from nsenter.system import POLLIN, ioctl, poll
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["Child", "TracePoint"]
 
 _KILLED = 128  # plus the signal's number, as a shell and a PID 1 tell it
+# struct pidfd_info of linux/pidfd.h, as it first was: u64 mask … s32 exit_code.
+_PIDFD_GET_INFO = 0xC040FF0B
+_PIDFD_INFO_SIZE = 64
+_PIDFD_INFO_EXIT = 1 << 3
 
 
 class TracePoint(Value):
@@ -85,8 +91,8 @@ class Child:
 
         Raises:
             TimeoutError: it still runs.
-            ChildProcessError: somebody else has waited for it, or SIGCHLD is ignored: its
-                status is lost.
+            ChildProcessError: somebody else has waited for it, or SIGCHLD is ignored, and the
+                kernel does not keep its status (before Linux 6.15).
         """
         if self.returncode is None and not self._has_ended(timeout):
             raise TimeoutError(f"process {self.pid} still runs after {timeout} s")
@@ -102,13 +108,35 @@ class Child:
     def _reap(self) -> int:
         with self._lock:
             if self.returncode is None:
-                ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-                assert ended is not None
-                exited = ended.si_code == os.CLD_EXITED
-                self.returncode = ended.si_status if exited else -ended.si_status
-                if exited and self.verdict_fd >= 0:
-                    self.returncode = _verdict(self.verdict_fd, ended.si_status)
+                self.returncode = self._status()
             return self.returncode
+
+    def _status(self) -> int:
+        try:
+            ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        except ChildProcessError:
+            return self._kept_status()
+        assert ended is not None
+        if ended.si_code != os.CLD_EXITED:
+            return -ended.si_status
+        return self._told(ended.si_status)
+
+    def _told(self, status: int) -> int:
+        """What an exit status means: that of a PID 1 that stayed is its program's end."""
+        return status if self.verdict_fd < 0 else _verdict(self.verdict_fd, status)
+
+    def _kept_status(self) -> int:
+        """What is left where somebody else has taken the status: ioctl_pidfd(2)."""
+        info = bytearray(_PIDFD_INFO_SIZE)
+        info[0] = _PIDFD_INFO_EXIT
+        with suppress(OSError):
+            ioctl(self.pidfd, "PIDFD_GET_INFO", _PIDFD_GET_INFO, info)
+            if info[0] & _PIDFD_INFO_EXIT:
+                status = int.from_bytes(info[-4:], sys.byteorder)
+                code = os.waitstatus_to_exitcode(status)
+                return code if code < 0 else self._told(code)
+        why = "its status is lost: somebody else waited for it, or SIGCHLD is ignored"
+        raise ChildProcessError(errno.ECHILD, f"process {self.pid}: {why}")
 
     def send_signal(self, number: int) -> None:
         """Send it a signal; nothing happens where it has ended."""

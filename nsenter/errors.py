@@ -32,19 +32,32 @@ class BlobError(ValueError):
         self.reason = reason
 
 
+# What these are done to is a file in the process's root.
+_ON_FILES = ("chdir", "execve")
+_kinds: dict[type[OSError], type[BootstrapError]] = {}
+
+
 class BootstrapError(OSError):
     """A process could not be started in its namespaces.
+
+    It is of the class that Python has for its errno too: who catches the FileNotFoundError of
+    subprocess for a program that is not there catches this one.
 
     Attributes:
         stage: where it failed: "launcher" (this process), "parent", "child", "init".
         operation: the system call or step.
         subject: what it was done to: a path, a value, a pid.
         errno: as for any OSError.
+        filename: the subject where that is a file's path, else None.
         hint: what to try, or "".
     """
 
+    def __new__(cls, stage: str, operation: str, subject: str, number: int) -> BootstrapError:
+        path = (subject,) if operation in _ON_FILES else ()
+        kind = _kind_for(number) if cls is BootstrapError else cls
+        return super().__new__(kind, number, os.strerror(number), *path)
+
     def __init__(self, stage: str, operation: str, subject: str, number: int) -> None:
-        super().__init__(number, os.strerror(number))
         self.stage = stage
         self.operation = operation
         self.subject = subject
@@ -62,9 +75,20 @@ class BootstrapError(OSError):
         return cls(stage, "run", f"killed by {name}", errno.ECANCELED)
 
     def __reduce__(self) -> tuple[type[BootstrapError], tuple[str, str, str, int]]:
-        return type(self), (self.stage, self.operation, self.subject, self.errno or 0)
+        return BootstrapError, (self.stage, self.operation, self.subject, self.errno or 0)
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""
         what = " ".join(filter(None, (self.operation, self.subject)))
         return f"{self.stage}: {what}: {self.strerror}{hint}"
+
+
+def _kind_for(number: int) -> type[BootstrapError]:
+    """BootstrapError, and what else Python says for this errno."""
+    builtin = type(OSError(number, ""))
+    if builtin is OSError:
+        return BootstrapError
+    if builtin not in _kinds:
+        names = {"__module__": __name__, "__doc__": BootstrapError.__doc__}
+        _kinds[builtin] = type("BootstrapError", (BootstrapError, builtin), names)
+    return _kinds[builtin]

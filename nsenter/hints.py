@@ -162,8 +162,8 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (
         ("execve",),
         EACCES,
-        "it is not executable by this user there, or no rule of `landlock` lets it be, its "
-        "libraries or its interpreter",
+        "it is not executable by this user there; with `landlock`, a rule has to let it be, its "
+        "libraries and its interpreter",
     ),
     (("execve",), ENOEXEC, "it is no program of this machine's kind, or a script without #!"),
     (

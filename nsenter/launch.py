@@ -58,9 +58,11 @@ class Program(Value):
     Args:
         argv: the program, looked for in PATH of its environment unless it has a slash, and its
             arguments.
+        executable: the program in the place of argv[0], which it only is told.
     """
 
     argv: Sequence[StrOrBytes | os.PathLike[str]]
+    executable: StrOrBytes | os.PathLike[str] | None = None
 
 
 class PythonInit(Value):
@@ -127,15 +129,20 @@ def _encode_environment(env: Environment | None) -> dict[bytes, bytes]:
     return encoded
 
 
-def _checked_argv(argv: Sequence[StrOrBytes | os.PathLike[str]]) -> list[bytes]:
+def _checked_words(program: Program) -> tuple[bytes, list[bytes]]:
+    """The name of what is executed, and its argv."""
+    argv = program.argv
     if isinstance(argv, (str, bytes)):
         raise TypeError(f"argv {argv!r}: expected a sequence of strings, not one string")
     words = [os.fsencode(word) for word in argv]
-    if not words or not words[0]:
+    if not words:
         raise ValueError("argv is empty: there is no program to execute")
-    if any(b"\0" in word for word in words):
+    name = words[0] if program.executable is None else os.fsencode(program.executable)
+    if not name:
+        raise ValueError(f"argv {argv!r}: the name of the program is empty")
+    if any(b"\0" in word for word in [name, *words]):
         raise ValueError(f"argv {argv!r}: a word has a NUL")
-    return words
+    return name, words
 
 
 def _check_owned(data: BootstrapData, kind: NamespaceType, what: str) -> None:
@@ -169,7 +176,8 @@ class _Job(Value):
 
     def direct(self, program: Program) -> Child | None:
         """The short way; None where it takes the stages."""
-        spawn = Spawn(_checked_argv(program.argv), self.environment, self.stdio, self.kept)
+        name, argv = _checked_words(program)
+        spawn = Spawn(argv, self.environment, self.stdio, self.kept, name)
         settings = self.settings.encode(self.kept)
         started = self.start(lambda: spawn.run_direct(self.blob, settings))
         if not started:
@@ -179,7 +187,8 @@ class _Job(Value):
 
     def program(self, program: Program) -> Child:
         """By nsinit and its stages."""
-        argv = [b"nsinit", *_checked_argv(program.argv)]
+        name, argv = _checked_words(program)
+        argv = [name, *argv]
         with Descriptors() as owner, Pipes(owner) as pipes:
             environment = {**self.environment, **pipes.environment()}
             keep = self.kept | self.lent | pipes.child_fds()

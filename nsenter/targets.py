@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 
+from nsenter.errors import BootstrapError
 from nsenter.namespaces import (
     Namespace,
     NamespaceType,
@@ -85,6 +86,8 @@ def _pidfd(target: Any, owner: Descriptors) -> int:
             raise OSError(error.errno, f"join={target}: {error.strerror}") from None
     pidfd = getattr(target, "pidfd", None)
     if isinstance(pidfd, int):
+        if pidfd < 0:
+            raise ProcessLookupError(f"join={target!r}: it has ended")
         return pidfd
     if hasattr(target, "fileno"):
         return int(target.fileno())
@@ -114,5 +117,9 @@ def _pid_of(pidfd: int) -> int:
 
 
 def _is_ours(path: str, kind: NamespaceType) -> bool:
-    theirs, ours = os.stat(path), os.stat(f"/proc/self/ns/{kind.ns_name()}")
+    try:
+        theirs = os.stat(path)
+    except OSError as error:
+        raise BootstrapError("launcher", "open", path, error.errno or 0) from None
+    ours = os.stat(f"/proc/self/ns/{kind.ns_name()}")
     return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)

@@ -652,7 +652,8 @@ class LaunchedStub:
         self._status, status = os.pipe()
         with contextlib.closing(theirs):
             self._process = subprocess.Popen(
-                [nsinit_path(), "/bin/true"],
+                ["/bin/true", "/bin/true"],
+                executable=nsinit_path(),
                 env={
                     "_LIBCONTAINER_INITPIPE": str(theirs.fileno()),
                     "_NSENTER_STATUS": str(status),

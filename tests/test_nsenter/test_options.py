@@ -216,7 +216,8 @@ def test_what_fails_on_the_lasting_thread_is_raised_on_the_callers() -> None:
     thread = threading.Thread(target=start)
     thread.start()
     thread.join()
-    assert [type(error) for error in caught] == [BootstrapError]
+    (error,) = caught
+    assert isinstance(error, BootstrapError) and isinstance(error, FileNotFoundError)
 
 
 def _runs(pid: int) -> bool:

@@ -1,0 +1,423 @@
+# SPDX-License-Identifier: Apache-2.0
+"""subprocess for namespaces: Popen, run, check_call and check_output.
+
+`Popen` is a subprocess.Popen, with its pipes and its `communicate`. How the process is started,
+waited for and signalled is ours: by a spawn that never forks the caller, and by a pidfd.
+"""
+
+from __future__ import annotations
+
+import codecs
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from _thread import RLock
+from functools import partial
+from io import FileIO
+
+from nsenter.descriptors import Descriptors
+from nsenter.launch import Program
+from nsenter.options import Options
+from nsenter.suppress import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import IO, Any, AnyStr
+
+    from nsenter.child import Child
+    from nsenter.launch import Environment, StrOrBytes
+
+    Path = StrOrBytes | os.PathLike[str]
+    Command = Path | Sequence[Path]
+    Stream = int | IO[Any] | None
+else:
+    AnyStr = "AnyStr"
+
+__all__ = ["Popen", "check_call", "check_output", "run"]
+
+_SHELL = "/bin/sh"
+_LONGEST_POLL = 1e6  # seconds; poll(2) takes an int of milliseconds
+# What subprocess has arguments of its own for: their defaults, and the fields of Options.
+_FIELDS = {
+    "cwd": (None, "cwd"),
+    "user": (None, "uid"),
+    "group": (None, "gid"),
+    "extra_groups": (None, "groups"),
+    "umask": (-1, "umask"),
+    "start_new_session": (False, "new_session"),
+}
+# What subprocess has and a process in namespaces cannot have: its default, and why.
+_REFUSED = {
+    "preexec_fn": (
+        None,
+        "no Python code can run between the start and the program, in a child that has this "
+        "process's memory and one of its threads: say what it does with the fields of Options, "
+        "or run a function in the namespaces by nsenter.call",
+    ),
+    "close_fds": (
+        True,
+        "the process has its streams, and what pass_fds names: name it there",
+    ),
+    "restore_signals": (True, "the process starts with the default disposition of every signal"),
+    "process_group": (None, "the group of a process comes with its session"),
+    "startupinfo": (None, "that is Windows'"),
+    "creationflags": (0, "that is Windows'"),
+}
+
+
+class _Streams:
+    """The streams of a process: which descriptors it has, and our ends of its pipes.
+
+    Args:
+        given: for 0, 1 and 2: None (ours), PIPE, DEVNULL, a descriptor, or a file; for 2 STDOUT.
+        pipesize: bytes that a pipe holds; -1: as it comes.
+    """
+
+    def __init__(self, given: tuple[Stream, Stream, Stream], pipesize: int) -> None:
+        self._given = given
+        self._pipesize = pipesize
+        self._theirs = Descriptors()
+        self._ours = Descriptors()
+        self.numbers: list[int] = []
+
+    def open(self) -> tuple[int, ...]:
+        """Make the pipes; returns both ends of each, as subprocess wants them, who owns ours."""
+        ends: list[int] = []
+        try:
+            for number, given in enumerate(self._given):
+                theirs, ours = self._end(number, given)
+                self.numbers.append(theirs)
+                ends += (theirs, ours) if number == 0 else (ours, theirs)
+        except BaseException:
+            self._ours.close()
+            raise
+        return tuple(ends)
+
+    def _end(self, number: int, given: Stream) -> tuple[int, int]:
+        if given is None:
+            return self._inherited(number), -1
+        if not isinstance(given, int):
+            return given.fileno(), -1
+        if given == subprocess.PIPE:
+            return self._pipe(number)
+        if given == subprocess.DEVNULL:
+            return self._null(), -1
+        if given == subprocess.STDOUT:
+            if number != 2:
+                raise ValueError("STDOUT is what stderr can be, and no other stream")
+            return self.numbers[1], -1
+        return given, -1
+
+    def _inherited(self, number: int) -> int:
+        """Our own; where that is closed, a file of the program's would take its place."""
+        try:
+            os.fstat(number)
+        except OSError:
+            return self._null()
+        return number
+
+    def _pipe(self, number: int) -> tuple[int, int]:
+        reader, writer = os.pipe()
+        theirs, ours = (reader, writer) if number == 0 else (writer, reader)
+        theirs, ours = self._theirs.add(theirs), self._ours.add(ours)
+        if self._pipesize > 0:
+            fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, self._pipesize)
+        return theirs, ours
+
+    def _null(self) -> int:
+        return self._theirs.add(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+
+    def __enter__(self) -> _Streams:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._theirs.close()
+
+
+class Popen(subprocess.Popen[AnyStr]):
+    """A process in namespaces; in all else a subprocess.Popen.
+
+    Args:
+        args: the program and its arguments; with `shell` a command of the shell.
+        options: how it is isolated; None: not at all.
+        stdin, stdout, stderr: as for subprocess; one that is None and closed here is /dev/null.
+        executable: the program where args[0] is another name for it; with `shell`, the shell.
+        env: its environment; None: ours.
+        pass_fds: the only descriptors that it has besides its streams.
+        cwd, user, group, extra_groups, umask, start_new_session, process_group: as for
+            subprocess; they take the place of `options`' fields, and are seen from inside.
+        The others are subprocess's own.
+
+    Attributes:
+        pid: as seen from here.
+        pidfd: its descriptor, for poll(2) and as a namespace to join; -1 once it was waited for.
+        returncode: its exit status, minus the signal that killed it; None while it may run.
+        terminal: our side of its terminal, a raw file; None where it was not given one.
+        The others are subprocess's own.
+
+    Raises:
+        BootstrapError: it could not be started: a FileNotFoundError, PermissionError …, as its
+            errno says.
+        ValueError, TypeError: an argument is bad; nothing was started.
+    """
+
+    terminal: FileIO | None = None
+    _child: Child
+    if TYPE_CHECKING:  # subprocess's, which typeshed leaves out
+        _communication_started: bool
+        _input: Any
+
+    def __init__(
+        self,
+        args: Command,
+        options: Options | None = None,
+        *,
+        bufsize: int = -1,
+        executable: Path | None = None,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        shell: bool = False,
+        env: Environment | None = None,
+        pass_fds: Iterable[int] = (),
+        text: bool | None = None,
+        universal_newlines: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        pipesize: int = -1,
+        **others: Any,
+    ) -> None:
+        _check_text(encoding, errors)
+        program = _program(args, executable, shell)
+        options = _with(options, others)
+        sys.audit("subprocess.Popen", program.executable or program.argv[0], args, options.cwd, env)
+        self._lock = RLock()
+        self._waiting = 0  # calls that use the pidfd
+        with _Streams((stdin, stdout, stderr), pipesize) as streams:
+            self._streams = streams
+            self._launch = partial(options.launch, program, pass_fds=pass_fds, env=env)
+            super().__init__(
+                args, bufsize, text=text, universal_newlines=universal_newlines,
+                encoding=encoding, errors=errors,
+            )  # fmt: skip
+            self.pipesize = pipesize
+            del self._streams, self._launch
+
+    # ---- what subprocess.Popen calls: the same since Python 3.11
+
+    def _get_handles(self, *_: object) -> tuple[int, ...]:
+        return self._streams.open()
+
+    def _execute_child(self, *_: object) -> None:
+        stdin, stdout, stderr = self._streams.numbers
+        self._child = self._launch(stdin=stdin, stdout=stdout, stderr=stderr)
+        self.pid = self._child.pid
+        self._child_created = True
+        self._take_the_terminal()
+
+    def _take_the_terminal(self) -> None:
+        # Ours to close, not the child's: what it last said is read after its end.
+        fd, self._child.terminal_fd = self._child.terminal_fd, -1
+        if fd >= 0:
+            self.terminal = FileIO(fd, "r+")
+
+    def _communicate(self, input: Any, endtime: float | None, orig_timeout: float | None) -> Any:
+        # subprocess forgets what is left of the input when its time was over once.
+        if self._communication_started and self.stdin and not self.stdin.closed:
+            input = self._input
+        return super()._communicate(input, endtime, orig_timeout)  # type: ignore[misc]
+
+    def _wait(self, timeout: float | None) -> int:
+        left = timeout
+        started = time.monotonic()
+        while not self._ended_within(left):
+            assert timeout is not None
+            left = started + timeout - time.monotonic()
+            if left <= 0:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+        return self.returncode
+
+    def _internal_poll(self, _deadstate: int | None = None, **_: object) -> int | None:
+        """Called by `__del__` too."""
+        try:
+            self._ended_within(0)
+        except ChildProcessError:
+            if _deadstate is None:
+                raise
+            self.returncode = _deadstate
+            self._child.close()
+        return self.returncode
+
+    def _ended_within(self, timeout: float | None) -> bool:
+        """Whether it ends in about that time; then its status is known, and its pidfd closed.
+
+        Raises:
+            ChildProcessError: its status is lost.
+        """
+        with self._lock:
+            if self.returncode is not None:
+                return True
+            self._waiting += 1
+        try:
+            with suppress(TimeoutError):
+                longest = None if timeout is None else min(timeout, _LONGEST_POLL)
+                self.returncode = self._child.wait(longest)
+        finally:
+            with self._lock:
+                self._waiting -= 1
+                # A number that is closed may be anything's: not while another call waits by it.
+                if self.returncode is not None and not self._waiting:
+                    self._child.close()
+        return self.returncode is not None
+
+    def __exit__(self, *exc_info: Any) -> None:
+        if self.terminal:
+            self.terminal.close()
+        super().__exit__(*exc_info)
+
+    # ---- by its pidfd
+
+    @property
+    def pidfd(self) -> int:
+        return self._child.pidfd
+
+    def fileno(self) -> int:
+        """The pidfd: readable when it has ended. Raises ValueError once it was waited for."""
+        if self.pidfd < 0:
+            raise ValueError(f"process {self.pid} was waited for: its pidfd is closed")
+        return self.pidfd
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal; nothing happens where it has ended."""
+        self._child.send_signal(sig)
+
+
+def _check_text(encoding: str | None, errors: str | None) -> None:
+    """Before there are pipes, which subprocess would leave open."""
+    if encoding is not None:
+        codecs.lookup(encoding)
+    if errors is not None:
+        codecs.lookup_error(errors)
+
+
+def _program(args: Command, executable: Path | None, shell: bool) -> Program:
+    words: list[Path] = [args] if isinstance(args, (str, bytes, os.PathLike)) else list(args)
+    if not words:
+        raise ValueError("args is empty: there is no program to execute")
+    if not shell:
+        return Program(words, executable)
+    if isinstance(args, os.PathLike):
+        raise TypeError(f"args {args!r}: a shell takes a command, which is no path")
+    return Program([executable or _SHELL, "-c", *words])
+
+
+def _with(options: Options | None, arguments: dict[str, Any]) -> Options:
+    """The options, with what subprocess has arguments of its own for."""
+    if options is None:
+        options = Options()
+    elif not isinstance(options, Options):
+        raise TypeError(f"options {options!r}: expected nsenter.Options")
+    changes = {}
+    for name, value in arguments.items():
+        if name in _REFUSED:
+            default, why = _REFUSED[name]
+            if value != default:
+                raise ValueError(f"{name}={value!r}: {why}")
+        elif name not in _FIELDS:
+            raise TypeError(f"Popen has no argument {name}")
+        elif value != _FIELDS[name][0]:
+            field = _FIELDS[name][1]
+            if field not in Options._fields:
+                raise ValueError(f"{name}={value!r}: Options has no field {field} for it yet")
+            changes[field] = _number(name, value)
+    return options.replace(**changes) if changes else options
+
+
+def _number(name: str, value: Any) -> Any:
+    """An id for a name of our user database; all else as it is."""
+    if name == "user" and isinstance(value, str):
+        import pwd
+
+        return pwd.getpwnam(value).pw_uid
+    if name == "group" and isinstance(value, str):
+        import grp
+
+        return grp.getgrnam(value).gr_gid
+    if name == "extra_groups":
+        return tuple(_number("group", group) for group in value)
+    return value
+
+
+def run(
+    args: Command,
+    options: Options | None = None,
+    *,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    **popen: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """Run a program in namespaces to its end.
+
+    Args:
+        input: what it reads from stdin.
+        capture_output: keep its stdout and its stderr.
+        timeout: seconds, after which it is killed; in a new pid namespace, with all in it.
+        check: that its exit status is 0.
+        The others are those of `Popen`.
+
+    Raises:
+        subprocess.TimeoutExpired, subprocess.CalledProcessError: as subprocess.run does.
+        BootstrapError: it could not be started.
+    """
+    if input is not None:
+        _take_over(popen, "input", stdin=subprocess.PIPE)
+    if capture_output:
+        _take_over(popen, "capture_output", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with Popen(args, options, **popen) as process:
+        try:
+            stdout, stderr = process.communicate(input, timeout)
+        except BaseException:
+            # It is reaped even where ^C ends the wait for it: it cannot have seen the signal.
+            process.kill()
+            process.wait()
+            raise
+        status = process.wait()
+    done = subprocess.CompletedProcess(process.args, status, stdout, stderr)
+    if check:
+        done.check_returncode()
+    return done
+
+
+def _take_over(popen: dict[str, Any], by: str, **streams: int) -> None:
+    for name, stream in streams.items():
+        if popen.get(name) is not None:
+            raise ValueError(f"{name}={popen[name]!r}: {by} is given, which takes it over")
+        popen[name] = stream
+
+
+def check_call(
+    args: Command, options: Options | None = None, *, timeout: float | None = None, **popen: Any
+) -> int:
+    """Run a program in namespaces; returns 0. Arguments and errors are those of `run`."""
+    return run(args, options, timeout=timeout, check=True, **popen).returncode
+
+
+def check_output(
+    args: Command,
+    options: Options | None = None,
+    *,
+    input: Any = None,
+    timeout: float | None = None,
+    **popen: Any,
+) -> Any:
+    """Run a program in namespaces; returns its stdout. The rest is as for `run`."""
+    for name in ("stdout", "check", "capture_output"):
+        if name in popen:
+            raise ValueError(f"{name}: check_output sees to it itself")
+    popen["stdout"] = subprocess.PIPE
+    return run(args, options, input=input, timeout=timeout, check=True, **popen).stdout
