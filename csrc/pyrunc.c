@@ -30,7 +30,7 @@
 
 /* For libcontainer/pyrunc/start.py. */
 #define INIT_VARIABLE "_PYRUNC_INIT"
-#define LIBRARIES "LD_LIBRARY_PATH="
+#define LIBRARIES     "LD_LIBRARY_PATH="
 
 static _Noreturn void fail(const char *what, const char *name)
 {
@@ -190,7 +190,7 @@ static void inherit(int fd)
 static _Noreturn void become_init(const char *interpreter, const char *script, int executable,
 				  char *const *envp, int channel, int status)
 {
-	static char *const words[] = { (char *)(uintptr_t)"init", NULL };
+	static char *const words[] = { (char *)(uintptr_t) "init", NULL };
 	const long ends[] = { channel, status };
 	char ours[64];
 	char *environment[3] = { variable(ours, sizeof(ours), INIT_VARIABLE, ends, 2) };
