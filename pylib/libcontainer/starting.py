@@ -209,7 +209,7 @@ class _Talk:
             return
         self._is_cgroup_ready = True
         if self._process.init:
-            self._manager.create()
+            self._manager.create_rest()
         for door in self._manager.doors():
             self._doors.add(door)
         if not self.moves:
