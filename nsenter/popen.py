@@ -24,15 +24,22 @@ from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import IO, Any, AnyStr
+    from collections.abc import Iterable
+    from typing import Any, AnyStr, Literal, Unpack, overload
 
     from nsenter.child import Child
-    from nsenter.launch import Environment, StrOrBytes
+    from nsenter.launch import Environment
+    from nsenter.popen_types import (
+        Arguments,
+        Command,
+        OutputArguments,
+        Path,
+        Stream,
+        TextArguments,
+        TextOutputArguments,
+    )
 
-    Path = StrOrBytes | os.PathLike[str]
-    Command = Path | Sequence[Path]
-    Stream = int | IO[Any] | None
+    Done = subprocess.CompletedProcess
 else:
     AnyStr = "AnyStr"
 
@@ -169,6 +176,43 @@ class Popen(subprocess.Popen[AnyStr]):
     if TYPE_CHECKING:  # subprocess's, which typeshed leaves out
         _communication_started: bool
         _input: Any
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: Popen[str],
+            args: Command,
+            options: Options | None = None,
+            *,
+            text: Literal[True],
+            **others: Unpack[TextArguments],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[str],
+            args: Command,
+            options: Options | None = None,
+            *,
+            encoding: str,
+            **others: Unpack[Arguments],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[bytes],
+            args: Command,
+            options: Options | None = None,
+            **others: Unpack[Arguments],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[Any],
+            args: Command,
+            options: Options | None = None,
+            *,
+            text: bool | None = None,
+            **others: Unpack[TextArguments],
+        ) -> None: ...
 
     def __init__(
         self,
@@ -352,6 +396,57 @@ def _number(name: str, value: Any) -> Any:
     return value
 
 
+if TYPE_CHECKING:
+
+    @overload
+    def run(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: str | None = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        text: Literal[True],
+        **popen: Unpack[TextArguments],
+    ) -> Done[str]: ...
+    @overload
+    def run(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: str | None = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        encoding: str,
+        **popen: Unpack[Arguments],
+    ) -> Done[str]: ...
+    @overload
+    def run(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: bytes | None = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        **popen: Unpack[Arguments],
+    ) -> Done[bytes]: ...
+    @overload
+    def run(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: Any = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        text: bool | None = None,
+        **popen: Unpack[TextArguments],
+    ) -> Done[Any]: ...
+
+
 def run(
     args: Command,
     options: Options | None = None,
@@ -402,10 +497,57 @@ def _take_over(popen: dict[str, Any], by: str, **streams: int) -> None:
 
 
 def check_call(
-    args: Command, options: Options | None = None, *, timeout: float | None = None, **popen: Any
+    args: Command,
+    options: Options | None = None,
+    *,
+    timeout: float | None = None,
+    **popen: Unpack[TextArguments],
 ) -> int:
     """Run a program in namespaces; returns 0. Arguments and errors are those of `run`."""
     return run(args, options, timeout=timeout, check=True, **popen).returncode
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def check_output(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: str | None = None,
+        timeout: float | None = None,
+        text: Literal[True],
+        **popen: Unpack[TextOutputArguments],
+    ) -> str: ...
+    @overload
+    def check_output(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: str | None = None,
+        timeout: float | None = None,
+        encoding: str,
+        **popen: Unpack[OutputArguments],
+    ) -> str: ...
+    @overload
+    def check_output(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: bytes | None = None,
+        timeout: float | None = None,
+        **popen: Unpack[OutputArguments],
+    ) -> bytes: ...
+    @overload
+    def check_output(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: Any = None,
+        timeout: float | None = None,
+        text: bool | None = None,
+        **popen: Unpack[TextOutputArguments],
+    ) -> Any: ...
 
 
 def check_output(
