@@ -189,10 +189,8 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
     def _ended(self) -> None:
         self._loop.remove_reader(self._watched)
         self._stop_watching()
-        try:
-            status = self.popen.wait()
-        except ChildProcessError:
-            status = _UNKNOWN
+        status = self.popen._internal_poll(_deadstate=_UNKNOWN)
+        assert status is not None
         self._process_exited(status)
 
     def _stop_watching(self) -> None:

@@ -154,9 +154,10 @@ class Popen(subprocess.Popen[AnyStr]):
         executable: the program where args[0] is another name for it; with `shell`, the shell.
         env: its environment; None: ours.
         pass_fds: the only descriptors that it has besides its streams.
-        cwd, user, group, extra_groups, umask, start_new_session, process_group: as for
-            subprocess; they take the place of `options`' fields, and are seen from inside.
-        The others are subprocess's own.
+        cwd, user, group, extra_groups, umask, start_new_session: as for subprocess; they take
+            the place of the fields of `options`, and are ids and paths inside.
+        The others are subprocess's own. There is no preexec_fn and no process_group, and
+        descriptors and ignored signals are never inherited but by pass_fds.
 
     Attributes:
         pid: as seen from here.
@@ -169,13 +170,14 @@ class Popen(subprocess.Popen[AnyStr]):
         BootstrapError: it could not be started: a FileNotFoundError, PermissionError …, as its
             errno says.
         ValueError, TypeError: an argument is bad; nothing was started.
+        ChildProcessError: (`wait` and its kin) the status is lost: see `Child.wait`.
     """
 
     terminal: FileIO | None = None
     _child: Child
-    if TYPE_CHECKING:  # subprocess's, which typeshed leaves out
-        _communication_started: bool
-        _input: Any
+    # Of subprocess, which typeshed leaves out.
+    _communication_started: bool
+    _input: Any
 
     if TYPE_CHECKING:
 
