@@ -131,7 +131,7 @@ def test_a_working_directory_that_is_none(
 ARGUMENTS: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "no words": ([], {}, ValueError, "args is empty"),
     "an empty name": ([""], {}, ValueError, "no program to execute: its name"),
-    "an empty executable": (["x"], {"executable": ""}, ValueError, "no program to execute: its name"),
+    "an empty executable": (["x"], {"executable": ""}, ValueError, "execute: its name is empty"),
     "a NUL in a word": (["a", "b\0c"], {}, ValueError, "a word has a NUL"),
     "a word that is a number": (["a", 1], {}, TypeError, "expected str, bytes or os.PathLike"),
     "no args": (None, {}, TypeError, "NoneType"),
