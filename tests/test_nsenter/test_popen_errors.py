@@ -78,9 +78,7 @@ def test_what_is_not_executable(options: Options) -> None:
     for path in ("/etc/passwd", "/etc"):
         error = failed([path], options)
         assert isinstance(error, PermissionError) and error.filename == path
-        assert str(error).endswith(
-            f"execve {path}: Permission denied (it is not executable by this user there)"
-        )
+        assert f"execve {path}: Permission denied (it is not executable by this" in str(error)
 
 
 @each_way
