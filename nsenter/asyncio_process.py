@@ -109,7 +109,7 @@ async def _create(
     loop = asyncio.get_running_loop()
     try:
         process = await loop.run_in_executor(None, start)
-    except asyncio.CancelledError:
+    except BaseException:  # cancelled, for one
         start.abandon()
         raise
     protocol = subprocess.SubprocessStreamProtocol(limit=limit, loop=loop)

@@ -64,10 +64,7 @@ _REFUSED = {
         "process's memory and one of its threads: say what it does with the fields of Options, "
         "or run a function in the namespaces by nsenter.call",
     ),
-    "close_fds": (
-        True,
-        "the process has its streams, and what pass_fds names: name it there",
-    ),
+    "close_fds": (True, "the process has its streams, and what pass_fds names: name it there"),
     "restore_signals": (True, "the process starts with the default disposition of every signal"),
     "process_group": (None, "the group of a process comes with its session"),
     "startupinfo": (None, "that is Windows'"),
@@ -156,8 +153,8 @@ class Popen(subprocess.Popen[AnyStr]):
         pass_fds: the only descriptors that it has besides its streams.
         cwd, user, group, extra_groups, umask, start_new_session: as for subprocess; they take
             the place of the fields of `options`, and are ids and paths inside.
-        The others are subprocess's own. There is no preexec_fn and no process_group, and
-        descriptors and ignored signals are never inherited but by pass_fds.
+        The others are subprocess's own. There is no preexec_fn and no process_group; no
+            descriptor is inherited but by pass_fds, and no ignored signal.
 
     Attributes:
         pid: as seen from here.
