@@ -139,7 +139,7 @@ def _checked_words(program: Program) -> tuple[bytes, list[bytes]]:
         raise ValueError("argv is empty: there is no program to execute")
     name = words[0] if program.executable is None else os.fsencode(program.executable)
     if not name:
-        raise ValueError(f"argv {argv!r}: the name of the program is empty")
+        raise ValueError(f"argv {argv!r}: there is no program to execute: its name is empty")
     if any(b"\0" in word for word in [name, *words]):
         raise ValueError(f"argv {argv!r}: a word has a NUL")
     return name, words
