@@ -121,7 +121,7 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (
         ("open the mount point",),
         ENOENT,
-        "without a `root` of the process's own nothing is made: mount over what is there",
+        "it is missing, and made only in a `root`, a Tmpfs, or what is bound to be written",
     ),
     (
         ("open the mount point",),

@@ -204,6 +204,31 @@ def test_a_thread_that_ends_does_not_take_its_child_along() -> None:
             assert child.wait(SECONDS) == 0
 
 
+FORKING = """
+import os, threading
+from nsenter import Options, Program
+options = Options(die_with_parent=True)
+def start():
+    with options.launch(Program(["true"])) as child:
+        print(child.wait(20), flush=True)
+def on_a_thread():
+    thread = threading.Thread(target=start); thread.start(); thread.join()
+on_a_thread()
+pid = os.fork()
+on_a_thread()
+if pid:
+    os.waitpid(pid, 0)
+"""
+
+
+def test_a_fork_of_the_caller_has_a_lasting_thread_of_its_own() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKING],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["0", "0", "0"]
+
+
 def test_what_fails_on_the_lasting_thread_is_raised_on_the_callers() -> None:
     caught: list[BaseException] = []
 
