@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All benchmarks: `make bench`, as root. README.md says what they measure and what they found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from cases import CASES
+from harness import Effort, Samples, run_case
+from kit import Kit, made_kit
+from report import case_document, machine, table
+from waterfall import waterfalls
+
+_RESULTS = Path(__file__).with_name("results")
+_QUICK = Effort(rounds=12, least=3, share=0.05, warm_up=1)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__)
+    parser.add_argument("--quick", action="store_true",
+                        help="a trial of a minute: does everything work?")  # fmt: skip
+    parser.add_argument("--only", action="append", choices=CASES, metavar="CASE",
+                        help=f"may be repeated; of {', '.join(CASES)}")  # fmt: skip
+    parser.add_argument("--results", type=Path, metavar="FOLDER",
+                        help="where results and pictures go; without it those of the whole run "
+                        "are kept in benchmarks/results, and told in its README.md")  # fmt: skip
+    parser.add_argument("--pause", type=float, default=0.0, metavar="SECONDS",
+                        help="before each measurement; 0 keeps the machine warm")  # fmt: skip
+    return parser.parse_args()
+
+
+def _run(kit: Kit, names: list[str], effort: Effort) -> tuple[dict[str, Any], Samples]:
+    found: dict[str, Any] = {}
+    everything: Samples = {}
+    for name in names:
+        started = time.monotonic()
+        with ExitStack() as stack:
+            case = CASES[name](kit, stack)
+            samples = run_case(case, effort)
+        found[name] = case_document(case, samples)
+        everything |= {f"{name}: {series}": values for series, values in samples.items()}
+        print(f"{table(found[name])}\n  ({time.monotonic() - started:.0f} s)\n", flush=True)
+    return found, everything
+
+
+def main() -> None:
+    arguments = _arguments()
+    if os.geteuid() != 0:
+        sys.exit("benchmarks/run.py: must be root: the peers make no user namespace")
+    effort = _QUICK if arguments.quick else Effort(pause=arguments.pause)
+    with made_kit(quick=arguments.quick) as kit:
+        about = machine(kit)
+        cases, samples = _run(kit, arguments.only or list(CASES), effort)
+        document = {"machine": about, "cases": cases, "waterfalls": waterfalls(kit)}
+    partial = arguments.quick or arguments.only
+    folder = arguments.results or (None if partial else _RESULTS)
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    (folder / "samples.json").write_text(json.dumps(samples) + "\n")
+
+    # Not above: drawing takes 40 MB, and a caller's size is among what is measured.
+    from pictures import draw
+    from readme import update
+
+    draw(document, folder)
+    if not arguments.results:
+        update(document)
+
+
+if __name__ == "__main__":
+    main()
