@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 import payload
 from harness import Arm, Case, Ratio
-from kit import Kit
+from kit import Kit, Worker
 
 from nsenter.options import Options
 
@@ -31,15 +29,7 @@ def _timed(work: Callable[[], object]) -> Callable[[], tuple[int]]:
     return measure
 
 
-def _in_a_process(context: Any) -> None:
-    process = context.Process(target=payload.nothing)
-    process.start()
-    process.join()
-    assert process.exitcode == 0
-    process.close()
-
-
-def _submitted(executor: Executor, stack: ExitStack) -> Callable[[], tuple[int]]:
+def _submitted(executor: Any, stack: ExitStack) -> Callable[[], tuple[int]]:
     stack.enter_context(executor)
     executor.submit(payload.nothing).result()  # its worker is there
     return _timed(lambda: executor.submit(payload.nothing).result())
@@ -63,24 +53,21 @@ def _ours(stack: ExitStack) -> list[Arm]:
 
 
 def case(kit: Kit, stack: ExitStack) -> Case:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["payload"])
-    pool = ProcessPoolExecutor(1, mp_context=context)
     arms, missing = [], []
     try:
         arms = _ours(stack)
     except ImportError as error:
-        missing.append(f"nsenter.call: {error}")
+        missing.append(f"nsenter: {error}")
     arms += [
-        Arm("forkserver, Process", _timed(lambda: _in_a_process(context)), _QUANTITY,
-            note="no namespaces; a fork of a warm interpreter, no value comes back"),
-        Arm("forkserver, pool", _submitted(pool, stack), _QUANTITY,
-            note="no namespaces; a worker that is there"),
+        Arm("forkserver, process", Worker(kit.script("forkserver.py", "process"), stack).ask,
+            _QUANTITY, note="no namespaces; a fork of a warm interpreter, no value comes back"),
+        Arm("forkserver, pool", Worker(kit.script("forkserver.py", "pool"), stack).ask,
+            _QUANTITY, note="no namespaces; a worker that is there"),
     ]  # fmt: skip
     series = {arm.name: arm.series() for arm in arms}
     pairs = [
-        ("nsenter, executor, fresh", "forkserver, Process"),
-        ("nsenter, call()", "forkserver, Process"),
+        ("nsenter, call()", "forkserver, process"),
+        ("nsenter, executor, fresh", "forkserver, process"),
         ("nsenter, executor", "forkserver, pool"),
     ]
     ratios = [Ratio(series[a], (series[b],)) for a, b in pairs if a in series]

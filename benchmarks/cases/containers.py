@@ -21,6 +21,7 @@ from nsenter.options import Options
 __all__ = ["bundle_of", "join_case", "pyrunc", "run_case", "unified_case"]
 
 _NAME = f"nsenter-bench-{os.getpid()}"
+_NULL = subprocess.DEVNULL
 _USAGE = ("processor", WAITED)
 # Left to itself crun makes a cgroup by systemd or not at all; runc has no such word.
 _CGROUPS = {"runc": (), "crun": ("--cgroup-manager=cgroupfs",), "pyrunc": ()}
@@ -131,10 +132,15 @@ def _with_a_running(kit: Kit, name: str, path: str, bundle: Path, stack: ExitSta
     """The start of a runtime's commands, with its container running until the stack ends."""
     words = [path, f"--root={kit.folder / 'state' / name}"]
     container = f"{_NAME}-{name}-joined"
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     run = [*words, "run", "--detach", "--bundle", str(bundle), container]
-    subprocess.run(run, check=True, stderr=subprocess.PIPE, **quiet)  # type: ignore[call-overload]
-    stack.callback(subprocess.run, [*words, "delete", "--force", container], check=True, **quiet)
+    # No pipe: the container has its other end for as long as it runs.
+    with open(kit.folder / f"{name}.errors", "w+") as errors:
+        done = subprocess.run(run, stdin=_NULL, stdout=_NULL, stderr=errors, check=False)
+        errors.seek(0)
+        if done.returncode != 0:
+            raise ChildProcessError(errors.read().strip().rpartition("\n")[2])
+    delete = [*words, "delete", "--force", container]
+    stack.callback(subprocess.run, delete, stdin=_NULL, stdout=_NULL, check=True)
     return words
 
 
@@ -186,9 +192,8 @@ def join_case(kit: Kit, stack: ExitStack) -> Case:
     for name, path in _runtimes(kit).items():
         try:
             commands[name] = _with_a_running(kit, name, path, bundle, stack)
-        except subprocess.CalledProcessError as error:
-            complaint = error.stderr.decode().strip().splitlines()
-            missing.append(f"{name} exec: {complaint[-1] if complaint else error}")
+        except ChildProcessError as error:
+            missing.append(f"{name} exec: {error}")
     pid = _pid_of(commands["pyrunc"], "pyrunc")
     arms = [
         Arm("nsenter, launch(join)", _join(pid, kit), note="the namespaces alone"),

@@ -55,7 +55,7 @@ def _runtime_commands(kit: Kit) -> dict[str, list[object]]:
     commands: dict[str, list[object]] = {}
     for name, path in {"pyrunc": pyrunc(kit), "runc": kit.peer("runc")}.items():
         if path:
-            state, container = f"--root={kit.folder / 'peaks' / name}", f"nsenter-peaks-{os.getpid()}"
+            state, container = f"--root={kit.folder / 'state-peaks' / name}", f"nsenter-peaks-{os.getpid()}"
             commands[f"{name} run"] = [path, state, "run", "--bundle", bundle, container]
     return commands
 
@@ -126,7 +126,7 @@ def _of_the_kernel(start: Callable[[], Child]) -> Callable[[], tuple[float]]:
 
 
 def _detached(kit: Kit, name: str, path: str, bundle: Path) -> Callable[[], tuple[float, float]]:
-    words = [path, f"--root={kit.folder / 'rest' / name}"]
+    words = [path, f"--root={kit.folder / 'state-rest' / name}"]
     container, pid_file = f"nsenter-rest-{os.getpid()}", kit.folder / f"{name}.pid"
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "check": True}
 
