@@ -36,18 +36,17 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(kit: Kit, names: list[str], effort: Effort) -> tuple[dict[str, Any], Samples]:
+def _run(kit: Kit, names: list[str], effort: Effort) -> tuple[dict[str, Any], dict[str, Samples]]:
     found: dict[str, Any] = {}
-    everything: Samples = {}
+    samples: dict[str, Samples] = {}
     for name in names:
         started = time.monotonic()
         with ExitStack() as stack:
             case = CASES[name](kit, stack)
-            samples = run_case(case, effort)
-        found[name] = case_document(case, samples)
-        everything |= {f"{name}: {series}": values for series, values in samples.items()}
+            samples[name] = run_case(case, effort)
+        found[name] = case_document(case, samples[name])
         print(f"{table(found[name])}\n  ({time.monotonic() - started:.0f} s)\n", flush=True)
-    return found, everything
+    return found, samples
 
 
 def main() -> None:
@@ -65,12 +64,13 @@ def main() -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    (folder / "samples.json").write_text(json.dumps(samples) + "\n")
 
-    # Not above: drawing takes 40 MB, and a caller's size is among what is measured.
+    # Not above: what they import is large, and the caller's size is among what is measured.
+    import suite
     from pictures import draw
     from readme import update
 
+    suite.write(cases, samples, folder / "pyperf.json")
     draw(document, folder)
     if not arguments.results:
         update(document)

@@ -18,7 +18,7 @@ from kit import Kit, Worker, run_program, usage_of
 from nsenter.launch import Program
 from nsenter.options import Options
 
-__all__ = ["bundle_of", "join_case", "pyrunc", "run_case", "unified_case"]
+__all__ = ["bundle_of", "join_case", "run_case", "run_command", "runtimes", "unified_case"]
 
 _NAME = f"nsenter-bench-{os.getpid()}"
 _NULL = subprocess.DEVNULL
@@ -27,7 +27,7 @@ _USAGE = ("processor", WAITED)
 _CGROUPS = {"runc": (), "crun": ("--cgroup-manager=cgroupfs",), "pyrunc": ()}
 
 
-def pyrunc(kit: Kit) -> str:
+def _pyrunc(kit: Kit) -> str:
     return str(Path(kit.python).with_name("pyrunc"))
 
 
@@ -37,20 +37,21 @@ def bundle_of(kit: Kit, name: str, program: str) -> Path:
     (folder / "rootfs/bin").mkdir(parents=True)
     for file in (kit.noop, kit.stay):
         shutil.copy(file, folder / "rootfs/bin")
-    subprocess.run([pyrunc(kit), "spec"], cwd=folder, check=True)
+    subprocess.run([_pyrunc(kit), "spec"], cwd=folder, check=True)
     config = json.loads((folder / "config.json").read_text())
     config["process"] |= {"terminal": False, "args": [f"/bin/{program}"]}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 
-def _runtimes(kit: Kit) -> dict[str, str]:
-    """Those that are installed: pyrunc, and by the name of its state folder its peers."""
+def runtimes(kit: Kit) -> dict[str, str]:
+    """The programs of those that are installed, ours first."""
     found = {name: kit.peer(name) for name in ("runc", "crun")}
-    return {"pyrunc": pyrunc(kit)} | {name: path for name, path in found.items() if path}
+    return {"pyrunc": _pyrunc(kit)} | {name: path for name, path in found.items() if path}
 
 
-def _run_command(kit: Kit, name: str, path: str, bundle: Path, *options: str) -> list[str]:
+def run_command(kit: Kit, name: str, path: str, bundle: Path, *options: str) -> list[str]:
+    """`run` of a bundle by a runtime."""
     state = f"--root={kit.folder / 'state' / name}"
     return [path, state, *options, "run", "--bundle", str(bundle), f"{_NAME}-{name}"]
 
@@ -76,14 +77,14 @@ def run_case(kit: Kit, stack: ExitStack) -> Case:
     """Everything from the command's start to its end, with the container taken away again."""
     bundle = bundle_of(kit, "bundle", "noop")
     arms, missing = [], []
-    for name, path in _runtimes(kit).items():
-        argv = _run_command(kit, name, path, bundle, *_CGROUPS[name])
+    for name, path in runtimes(kit).items():
+        argv = run_command(kit, name, path, bundle, *_CGROUPS[name])
         complaint = _complaint(argv)
         if complaint:
             missing.append(f"{name}: {complaint}")
         else:
             arms.append(Arm(f"{name} run", _usage(argv), _USAGE))
-    missing += [f"{name}: not installed" for name in _CGROUPS if name not in _runtimes(kit)]
+    missing += [f"{name}: not installed" for name in _CGROUPS if name not in runtimes(kit)]
     about = (
         "`run` of a no-op in a bundle as `pyrunc spec` writes it, cgroups of the machine's layout "
         "included, from `posix_spawn` of the command to `wait4`: its start, the container, and its "
@@ -108,14 +109,14 @@ def unified_case(kit: Kit, stack: ExitStack) -> Case:
     options = {"crun": ("--cgroup-manager=disabled",)}
     notes = {"crun": "makes no cgroup", "runc": "makes a cgroup", "pyrunc": "makes a cgroup"}
     arms = []
-    for name, path in _runtimes(kit).items():
-        argv = _run_command(kit, name, path, bundle, *options.get(name, ()))
+    for name, path in runtimes(kit).items():
+        argv = run_command(kit, name, path, bundle, *options.get(name, ()))
         arms.append(Arm(f"{name} run", _asked(worker, argv), _USAGE, note=notes[name]))
     about = (
         "The same where cgroup v2 is all there is, seen so in a mount namespace. crun is told to "
         "make no cgroup: what it costs without any."
     )
-    missing = [f"{name}: not installed" for name in notes if name not in _runtimes(kit)]
+    missing = [f"{name}: not installed" for name in notes if name not in runtimes(kit)]
     return Case("A container from a bundle, cgroup v2", about, arms, _beside_pyrunc(arms),
                 missing=missing, seconds=40)  # fmt: skip
 
@@ -189,7 +190,7 @@ def join_case(kit: Kit, stack: ExitStack) -> Case:
     bundle = bundle_of(kit, "bundle-joined", "stay")
     arms, missing = [], []
     commands = {}
-    for name, path in _runtimes(kit).items():
+    for name, path in runtimes(kit).items():
         try:
             commands[name] = _with_a_running(kit, name, path, bundle, stack)
         except ChildProcessError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness import Arm, Case
 from kit import Kit
 
-from cases.containers import bundle_of, pyrunc
+from cases.containers import bundle_of, run_command, runtimes
 from cases.launching import five_namespaces
 from nsenter.child import Child
 from nsenter.launch import Program, PythonInit, launch
@@ -52,12 +52,10 @@ def _peak_arm(name: str, kit: Kit, argv: list[object]) -> Arm:
 
 def _runtime_commands(kit: Kit) -> dict[str, list[object]]:
     bundle = bundle_of(kit, "bundle-memory", "noop")
-    commands: dict[str, list[object]] = {}
-    for name, path in {"pyrunc": pyrunc(kit), "runc": kit.peer("runc")}.items():
-        if path:
-            state, container = f"--root={kit.folder / 'state-peaks' / name}", f"nsenter-peaks-{os.getpid()}"
-            commands[f"{name} run"] = [path, state, "run", "--bundle", bundle, container]
-    return commands
+    return {
+        f"{name} run": [*run_command(kit, name, path, bundle)]
+        for name, path in runtimes(kit).items()
+    }
 
 
 def peaks_case(kit: Kit, stack: ExitStack) -> Case:
@@ -71,13 +69,18 @@ def peaks_case(kit: Kit, stack: ExitStack) -> Case:
         path = kit.peer(name)
         if path:
             commands[name] = [path, *options, kit.noop]
-    arms = [_peak_arm(name, kit, argv) for name, argv in commands.items()]
+    arms, missing = [], []
+    for name, argv in commands.items():
+        try:
+            arms.append(_peak_arm(name, kit, argv))
+        except subprocess.CalledProcessError as error:
+            missing.append(f"{name}: {error.stderr.strip()}")
     about = (
         "The most that each process had resident since its last `execve` (VmHWM as it ends, by "
         "`floor/peaks.c`), by the names that they give themselves. `python` is our launcher, a "
         "bare interpreter with `nsenter` imported; pages shared with others count in full."
     )
-    return Case("Memory on the way", about, arms, unit="bytes", seconds=6)
+    return Case("Memory on the way", about, arms, unit="bytes", missing=missing, seconds=6)
 
 
 # ---- at rest
@@ -128,7 +131,8 @@ def _of_the_kernel(start: Callable[[], Child]) -> Callable[[], tuple[float]]:
 def _detached(kit: Kit, name: str, path: str, bundle: Path) -> Callable[[], tuple[float, float]]:
     words = [path, f"--root={kit.folder / 'state-rest' / name}"]
     container, pid_file = f"nsenter-rest-{os.getpid()}", kit.folder / f"{name}.pid"
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "check": True}
+    null = subprocess.DEVNULL
+    quiet = {"stdin": null, "stdout": null, "stderr": null, "check": True}
 
     def measure() -> tuple[float, float]:
         run = [*words, "run", "--detach", "--pid-file", str(pid_file), "--bundle", str(bundle)]
@@ -153,9 +157,14 @@ def rest_case(kit: Kit, stack: ExitStack) -> Case:
             ("more for each",), note=f"slab, stacks, page tables, per-CPU; the mean of {_MANY}"),
     ]  # fmt: skip
     bundle = bundle_of(kit, "bundle-rest", "stay")
-    for name, path in {"pyrunc": pyrunc(kit), "runc": kit.peer("runc")}.items():
-        if path:
-            measure = _detached(kit, name, path, bundle)
+    missing = []
+    for name, path in runtimes(kit).items():
+        measure = _detached(kit, name, path, bundle)
+        try:
+            measure()
+        except (subprocess.CalledProcessError, FileNotFoundError):
+            missing.append(f"{name}: it makes no container here, see above")
+        else:
             arms.append(Arm(f"{name} run --detach", measure, _REST,
                             note="all processes of the container"))  # fmt: skip
     about = (
@@ -163,4 +172,4 @@ def rest_case(kit: Kit, stack: ExitStack) -> Case:
         "processes' resident memory and their part of what is shared (Rss and Pss in "
         "`smaps_rollup`), and what the kernel holds for the namespaces."
     )
-    return Case("Memory at rest", about, arms, unit="bytes", seconds=6)
+    return Case("Memory at rest", about, arms, unit="bytes", missing=missing, seconds=6)
