@@ -35,7 +35,7 @@ Case = dict[str, Any]
 def _color(name: str) -> str:
     if name.startswith("floor"):
         return _FLOOR
-    return _OURS if name.startswith(_OURS_ARE) or ", nsenter" in name else _PEER
+    return _OURS if name.startswith(_OURS_ARE) and name != "nsenter(1)" else _PEER
 
 
 def _bars(axes: Axes, rows: Sequence[tuple[str, float, float, float]], unit: str) -> None:
@@ -50,7 +50,9 @@ def _bars(axes: Axes, rows: Sequence[tuple[str, float, float, float]], unit: str
     axes.tick_params(axis="y", length=0)
     widest = max(row[3] for row in rows)
     for at, (_, median, _, high) in enumerate(rows):
-        text = f"{median:.2f}" if median < 10 else f"{median:.1f}" if median < 100 else f"{median:.0f}"
+        text = (
+            f"{median:.2f}" if median < 10 else f"{median:.1f}" if median < 100 else f"{median:.0f}"
+        )
         axes.text(high + widest * 0.015, at, f"{text} {unit}", va="center", fontsize=8)
     axes.set_xlim(0, widest * 1.16)
 
@@ -63,7 +65,9 @@ def _waited(case: Case) -> dict[str, dict[str, float]]:
     return found
 
 
-def _rows(case: Case, divisor: float, *, by_size: bool = True) -> list[tuple[str, float, float, float]]:
+def _rows(
+    case: Case, divisor: float, *, by_size: bool = True
+) -> list[tuple[str, float, float, float]]:
     values = _waited(case)
     rows = [
         (name, v["median"] / divisor, v["low"] / divisor, v["high"] / divisor)
@@ -82,7 +86,7 @@ def _draw_launch(cases: dict[str, Case]) -> Figure:
     figure, places = plt.subplots(len(known), 1, figsize=(_WIDTH, 2.2 * len(known)), squeeze=False)
     for axes, case in zip(places[:, 0], known, strict=True):
         floor = _floor(case)
-        _bars(axes, _rows(case, floor), "×")
+        _bars(axes, _rows(case, floor), "\N{MULTIPLICATION SIGN}")
         axes.axvline(1, color=_FLOOR, linewidth=0.8, linestyle=":")
         axes.set_title(f"{case['title']}: times the floor ({floor / 1e3:.0f} µs)")
     return figure
@@ -170,9 +174,9 @@ def _draw_curves(axes: Axes, case: Case, *, logarithmic: bool) -> None:
     for color, (name, points) in zip(_LINES, case["curves"].items(), strict=False):
         xs = [x for x, _ in points]
         found = [case["values"][series] for _, series in points]
-        axes.plot(xs, [v["median"] / divisor for v in found], "o-", color=color, label=name, ms=3.5)
-        axes.fill_between(xs, [v["low"] / divisor for v in found],
-                          [v["high"] / divisor for v in found], color=color, alpha=0.15)  # fmt: skip
+        middle, low, high = ([v[k] / divisor for v in found] for k in ("median", "low", "high"))
+        axes.plot(xs, middle, "o-", color=color, label=name, ms=3.5)
+        axes.fill_between(xs, low, high, color=color, alpha=0.15)
     if logarithmic:
         axes.set_xscale("log")
         axes.set_xticks(xs, [f"{x:g}" for x in xs])

@@ -40,7 +40,7 @@ _SECTIONS = (
 
 def _machine(about: dict[str, Any]) -> Iterator[str]:
     yield (
-        f"Run of {about['date'][:16].replace('T', ' ')} UTC: {about['processors']} × "
+        f"Run of {about['date'][:16].replace('T', ' ')} UTC: {about['processors']} processors, "
         f"{about['processor']}, {about['memory_mib'] / 1024:.0f} GiB, Linux {about['kernel']}, "
         f"cgroups {about['cgroups']}, {about['libc']}, Python {about['python']}, "
         f"load {about['load_average'][0]:.1f} at the start. "

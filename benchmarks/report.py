@@ -19,7 +19,7 @@ from kit import Kit
 
 import nsenter
 
-__all__ = ["case_document", "machine", "table", "told", "verdict_of"]
+__all__ = ["case_document", "cgroups_layout", "machine", "table", "told", "verdict_of"]
 
 _VERSION_OPTIONS = {
     "runc": "--version", "crun": "--version", "unshare": "--version", "bwrap": "--version",
@@ -45,7 +45,8 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _cgroups() -> str:
+def cgroups_layout() -> str:
+    """ "v1", "v2" or "hybrid"."""
     if Path("/sys/fs/cgroup/cgroup.controllers").exists():
         return "v2"
     return "hybrid" if Path("/sys/fs/cgroup/unified").exists() else "v1"
@@ -69,7 +70,7 @@ def machine(kit: Kit) -> dict[str, Any]:
         "processors": os.cpu_count(),
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
         "kernel": platform.release(),
-        "cgroups": _cgroups(),
+        "cgroups": cgroups_layout(),
         "libc": " ".join(platform.libc_ver()),
         "python": platform.python_version(),
         "nsenter": nsenter.__version__,

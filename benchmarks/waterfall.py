@@ -6,9 +6,9 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from cases.launching import all_namespaces
 from kit import Kit
 
-from cases.launching import all_namespaces
 from nsenter.launch import Program, PythonInit, launch
 
 __all__ = ["waterfalls"]

@@ -40,15 +40,20 @@ def case(kit: Kit, stack: ExitStack) -> Case:
         works["unshare"] = run_program([unshare, *_UNSHARE, kit.noop])
     arms, curves = [], []
     for name, work in works.items():
-        own = [
-            Arm(f"{name}, {n} at once", _rate(work, n, stack), ("starts",)) for n in _AT_ONCE
-        ]
+        own = [Arm(f"{name}, {n} at once", _rate(work, n, stack), ("starts",)) for n in _AT_ONCE]
         arms += own
-        curves.append(Curve(name, tuple((float(n), arm.series()) for n, arm in zip(_AT_ONCE, own, strict=True))))
+        curves.append(
+            Curve(
+                name, tuple((float(n), arm.series()) for n, arm in zip(_AT_ONCE, own, strict=True))
+            )
+        )
     series = {arm.name: arm.series() for arm in arms}
     ratios = [Ratio(series["nsenter, 32 at once"], (series["nsenter, 1 at once"],))]
     if unshare:
-        ratios += [Ratio(series[f"nsenter, {n} at once"], (series[f"unshare, {n} at once"],)) for n in (1, 32)]
+        ratios += [
+            Ratio(series[f"nsenter, {n} at once"], (series[f"unshare, {n} at once"],))
+            for n in (1, 32)
+        ]
     about = (
         f"{_STARTS} starts of a no-op in five namespaces, each waited for, by so many threads of "
         "one process. More is better. The kernel makes and removes network namespaces under one "

@@ -135,7 +135,7 @@ def _with_a_running(kit: Kit, name: str, path: str, bundle: Path, stack: ExitSta
     container = f"{_NAME}-{name}-joined"
     run = [*words, "run", "--detach", "--bundle", str(bundle), container]
     # No pipe: the container has its other end for as long as it runs.
-    with open(kit.folder / f"{name}.errors", "w+") as errors:
+    with (kit.folder / f"{name}.errors").open("w+") as errors:
         done = subprocess.run(run, stdin=_NULL, stdout=_NULL, stderr=errors, check=False)
         errors.seek(0)
         if done.returncode != 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from harness import WAITED, Arm, Case, Curve, Ratio
 from kit import Kit, Worker, run_program
@@ -29,8 +30,8 @@ _FEW_ALIVE = (1, 10, 50)
 
 def _available() -> int:
     """MiB of memory that could be had."""
-    with open("/proc/meminfo") as file:
-        words = dict(line.split(":") for line in file)
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    words = dict(line.split(":") for line in lines)
     return int(words["MemAvailable"].split()[0]) // 1024
 
 
@@ -101,7 +102,9 @@ def _stays(kit: Kit) -> Child:
     return launch(all_namespaces(), Program([kit.stay]))
 
 
-def _joining(kit: Kit, target: Child, kinds: Sequence[NamespaceType]) -> Callable[[], tuple[int, int]]:
+def _joining(
+    kit: Kit, target: Child, kinds: Sequence[NamespaceType]
+) -> Callable[[], tuple[int, int]]:
     namespaces = Namespaces(Namespace.from_fd(kind, target.pidfd) for kind in kinds)
     return launch_program(kit.noop, bootstrap_data(namespaces))
 

@@ -102,7 +102,9 @@ def _floor_arm(floor: Worker, kinds: Iterable[NamespaceType]) -> Arm:
     return Arm("floor, in C", lambda: floor.ask(flags), (EXECUTED, WAITED))
 
 
-def _options(table: dict[NamespaceType, tuple[str, ...]], kinds: Iterable[NamespaceType]) -> list[str]:
+def _options(
+    table: dict[NamespaceType, tuple[str, ...]], kinds: Iterable[NamespaceType]
+) -> list[str]:
     return [option for kind in kinds for option in table.get(kind, ())]
 
 
