@@ -186,7 +186,8 @@ def _quantities(kit: Kit) -> dict[str, Quantity]:
 def _of_a_container(kit: Kit) -> dict[str, Quantity]:
     pyrunc = str(Path(kit.python).with_name("pyrunc"))
     argv = run_command(kit, "pyrunc", pyrunc, bundle_of(kit, "bundle", "noop"))
-    _faults(argv)  # its image of modules is written
+    for _ in range(3):  # the image of its modules is written, and what it needs of it
+        _faults(argv)
     calls = _calls(kit, argv)
     where = ("python", "libc", "kernel", "cgroups")
     return {
