@@ -73,7 +73,7 @@ def _rows(
         (name, v["median"] / divisor, v["low"] / divisor, v["high"] / divisor)
         for name, v in values.items()
     ]
-    return sorted(rows, key=lambda row: row[1]) if by_size else rows
+    return sorted(rows, key=lambda row: row[1])
 
 
 def _floor(case: Case) -> float:
@@ -118,16 +118,19 @@ def _draw_kinds(cases: dict[str, Case]) -> Figure:
     return figure
 
 
-def _draw_groups(cases: dict[str, Case], names: Sequence[str], divisor: float, unit: str) -> Figure:
+_TIMED = ("container", "container-v2", "join", "python", "call")
+
+
+def _draw_groups(cases: dict[str, Case]) -> Figure:
     """Bars of several cases below each other, each with a scale of its own."""
-    known = [cases[name] for name in names if name in cases]
+    known = [cases[name] for name in _TIMED if name in cases]
     heights = [len(_waited(case)) + 1.5 for case in known]
     figure, places = plt.subplots(
         len(known), 1, figsize=(_WIDTH, 0.27 * sum(heights)), squeeze=False,
         gridspec_kw={"height_ratios": heights},
     )  # fmt: skip
     for axes, case in zip(places[:, 0], known, strict=True):
-        _bars(axes, _rows(case, divisor), unit)
+        _bars(axes, _rows(case, 1e6), "ms")
         axes.set_title(case["title"])
     return figure
 
@@ -139,7 +142,7 @@ def _split_codec(case: Case) -> Iterator[tuple[str, dict[str, dict[str, float]]]
             rows = {
                 name.partition(", ")[2].removesuffix(f" ({size})"): value
                 for name, value in _waited(case).items()
-                if name.startswith(title) and name.endswith(f"({size})")
+                if name.startswith(f"{title}, ") and name.endswith(f"({size})")
             }
             yield f"{title}, {size}", rows
 
@@ -223,25 +226,27 @@ def draw(document: dict[str, Any], folder: Path) -> list[Path]:
     """Draw what there are cases for; returns the files, all of them PNG."""
     cases = document["cases"]
     pictures = {
-        "launch": (("all",), lambda: _draw_launch(cases)),
+        "launch": (("all", "but-net"), lambda: _draw_launch(cases)),
         "kinds": (("single",), lambda: _draw_kinds(cases)),
-        "containers": (("container",), lambda: _draw_groups(
-            cases, ("container", "container-v2", "join", "python", "call"), 1e6, "ms")),
+        "containers": (_TIMED, lambda: _draw_groups(cases)),
         "codec": (("codec",), lambda: _draw_codec(cases)),
-        "growth": (("caller",), lambda: _draw_growth(cases)),
+        "growth": (_GROWTHS, lambda: _draw_growth(cases)),
         "memory": (("peaks",), lambda: _draw_memory(cases)),
-        "waterfall": ((), lambda: _draw_waterfall(document)),
-    }  # fmt: skip
+    }
     drawn = []
     with mpl.rc_context(_STYLE):
-        for name, (needed, make) in pictures.items():
-            if all(case in cases for case in needed):
-                figure = make()
-                figure.tight_layout()
-                figure.savefig(folder / f"{name}.png")
-                plt.close(figure)
-                drawn.append(folder / f"{name}.png")
+        for name, (shown, make) in pictures.items():
+            if any(case in cases for case in shown):
+                drawn.append(_save(make(), folder / f"{name}.png"))
+        drawn.append(_save(_draw_waterfall(document), folder / "waterfall.png"))
     return drawn
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
+    return path
 
 
 def _draw_memory(cases: dict[str, Case]) -> Figure:

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,18 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(kit: Kit, names: list[str], effort: Effort) -> tuple[dict[str, Any], dict[str, Samples]]:
+    """All that can be made; one that fails is told, and the others are made."""
     found: dict[str, Any] = {}
     samples: dict[str, Samples] = {}
     for name in names:
         started = time.monotonic()
-        with ExitStack() as stack:
-            case = CASES[name](kit, stack)
-            samples[name] = run_case(case, effort)
+        try:
+            with ExitStack() as stack:
+                case = CASES[name](kit, stack)
+                samples[name] = run_case(case, effort)
+        except Exception:
+            traceback.print_exc()
+            continue
         found[name] = case_document(case, samples[name])
         print(f"{table(found[name])}\n  ({time.monotonic() - started:.0f} s)\n", flush=True)
     return found, samples
@@ -56,12 +62,20 @@ def main() -> None:
     effort = _QUICK if arguments.quick else Effort(pause=arguments.pause)
     with made_kit(quick=arguments.quick) as kit:
         about = machine(kit)
-        cases, samples = _run(kit, arguments.only or list(CASES), effort)
-        document = {"machine": about, "cases": cases, "waterfalls": waterfalls(kit)}
+        document = {"machine": about, "waterfalls": waterfalls(kit)}
+        names = arguments.only or list(CASES)
+        document["cases"], samples = _run(kit, names, effort)
     partial = arguments.quick or arguments.only
     folder = arguments.results or (None if partial else _RESULTS)
-    if folder is None:
-        return
+    if folder is not None:
+        _keep(document, samples, folder)
+    failed = [name for name in names if name not in samples]
+    if failed:
+        sys.exit(f"benchmarks/run.py: these cases failed, see above: {', '.join(failed)}")
+
+
+def _keep(document: dict[str, Any], samples: dict[str, Samples], folder: Path) -> None:
+    """Write results and pictures; those of the whole run are told in README.md."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
@@ -70,9 +84,9 @@ def main() -> None:
     from pictures import draw
     from readme import update
 
-    suite.write(cases, samples, folder / "pyperf.json")
+    suite.write(document["cases"], samples, folder / "pyperf.json")
     draw(document, folder)
-    if not arguments.results:
+    if folder == _RESULTS:
         update(document)
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cases, in the order in which they are made and shown. Each makes a Case; its workers,
-containers and mounts end with the stack."""
+"""The cases, in the order in which they are made. Each makes a Case; its workers, containers and
+mounts end with the stack. Those that leave the kernel much to take away come last."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ __all__ = ["CASES"]
 
 CASES: dict[str, Callable[[Kit, ExitStack], Case]] = {
     "codec": codec.case,
+    "peaks": memory.peaks_case,
+    "rest": memory.rest_case,
     "protocol": protocol.case,
     "all": launching.together_case,
     "but-net": launching.without_net_case,
@@ -41,6 +43,4 @@ CASES: dict[str, Callable[[Kit, ExitStack], Case]] = {
     "maps": growth.maps_case,
     "joined": growth.joined_case,
     "alive": growth.alive_case,
-    "peaks": memory.peaks_case,
-    "rest": memory.rest_case,
 }

@@ -12,6 +12,7 @@ from typing import Any
 from harness import Arm, Case, Ratio
 from kit import Kit
 
+from nsenter._nsexec import ffi, lib
 from nsenter.bootstrap import BootstrapData
 from nsenter.idmap import IDMap
 from nsenter.namespaces import Namespace, NamespaceType
@@ -167,9 +168,24 @@ def _looped(name: str, work: Callable[[], object], note: str) -> Arm:
     return Arm(name, lambda: _mean(work), _EACH, note)
 
 
+def _parts(data: BootstrapData) -> list[Arm]:
+    """What the time of encoding is made of: the texts, in Python, and what any call of C takes."""
+    size = len(data.encode())
+
+    def memory() -> bytes:
+        return bytes(ffi.buffer(ffi.new("uint8_t[]", size)))
+
+    return [
+        _looped("of encode: the texts in Python (240 bytes)", data._texts, ""),
+        _looped("of encode: memory, and bytes made of it (240 bytes)", memory, ""),
+        _looped("of encode: a call of C that does nothing", lib.bootstrap_wire, "no arguments"),
+    ]
+
+
 def case(kit: Kit, stack: ExitStack) -> Case:
     netlink = _netlink_message()
     arms = [arm for size, n in _SIZES.items() for arm in _arms(size, message(n), netlink)]
+    arms += _parts(message(_SMALL))
     series = {arm.name: arm.series() for arm in arms}
     ratios = []
     for size in _SIZES:
