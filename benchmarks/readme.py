@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness import WAITED
 from report import told
 
 __all__ = ["update"]
@@ -50,14 +51,14 @@ def _machine(about: dict[str, Any]) -> Iterator[str]:
 
 
 def _targets(cases: dict[str, Any]) -> Iterator[str]:
-    yield "| target | ratio | | |"
-    yield "| --- | --- | --- | --- |"
+    yield "| | ratio | median | target | |"
+    yield "| --- | --- | --- | --- | --- |"
     for case in cases.values():
         for ratio in case["ratios"]:
             if ratio["target"]:
                 value = ratio["ratio"]
                 yield (
-                    f"| {_ratio_name(ratio)} | **{value['median']:.2f}** "
+                    f"| {case['title']} | {_ratio_name(ratio)} | **{value['median']:.2f}** "
                     f"({value['low']:.2f} … {value['high']:.2f}) "
                     f"| ≤ {ratio['target']} | {ratio['verdict']} |"
                 )
@@ -65,7 +66,12 @@ def _targets(cases: dict[str, Any]) -> Iterator[str]:
 
 
 def _ratio_name(ratio: dict[str, Any]) -> str:
-    return f"{ratio['above']} / {' + '.join(ratio['below'])}"
+    return f"{_short(ratio['above'])} / {' + '.join(map(_short, ratio['below']))}"
+
+
+def _short(series: str) -> str:
+    """Without the quantity that nearly all have."""
+    return series.removesuffix(f": {WAITED}").removesuffix(": each")
 
 
 def _case(case: dict[str, Any]) -> Iterator[str]:
@@ -75,7 +81,7 @@ def _case(case: dict[str, Any]) -> Iterator[str]:
     yield "| --- | ---: | --- | --- |"
     for name, value in case["values"].items():
         median, interval = told(value, case["unit"])
-        yield f"| {name} | {median} | {interval} | {case['notes'].get(name, '')} |"
+        yield f"| {_short(name)} | {median} | {interval} | {case['notes'].get(name, '')} |"
     yield ""
     if case["ratios"]:
         yield "| ratio | median | 95 % |"

@@ -18,7 +18,15 @@ from kit import Kit, Worker, run_program, usage_of
 from nsenter.launch import Program
 from nsenter.options import Options
 
-__all__ = ["bundle_of", "join_case", "run_case", "run_command", "runtimes", "unified_case"]
+__all__ = [
+    "bundle_of",
+    "crun_alone",
+    "join_case",
+    "run_case",
+    "run_command",
+    "runtimes",
+    "unified_case",
+]
 
 _NAME = f"nsenter-bench-{os.getpid()}"
 _NULL = subprocess.DEVNULL
@@ -145,6 +153,24 @@ def _with_a_running(kit: Kit, name: str, path: str, bundle: Path, stack: ExitSta
     return words
 
 
+def crun_alone(kit: Kit, stack: ExitStack, name: str, bundle: Path, command: str) -> Arm | None:
+    """`crun run` or `crun exec` where crun works on every machine: see `unified_case`."""
+    path = kit.peer("crun")
+    if path is None:
+        return None
+    worker = Worker(kit.script("worker.py", "unified"), stack)
+    words = [path, f"--root={kit.folder / 'state' / name}", "--cgroup-manager=disabled"]
+    run, container = [*words, "run", "--bundle", str(bundle)], f"{_NAME}-{name}"
+    if command == "run":
+        argv = [*run, container]
+    else:
+        worker.ask(" ".join([*run, "--detach", container]))
+        stack.callback(worker.ask, " ".join([*words, "delete", "--force", container]))
+        argv = [*words, "exec", container, "/bin/noop"]
+    measure = _asked(worker, argv)
+    return Arm(f"crun {command}", lambda: measure()[-1:], note="makes no cgroup")
+
+
 def _pid_of(words: list[str], name: str) -> int:
     container = f"{_NAME}-{name}-joined"
     done = subprocess.run([*words, "state", container], check=True, capture_output=True)
@@ -191,6 +217,8 @@ def join_case(kit: Kit, stack: ExitStack) -> Case:
     arms, missing = [], []
     commands = {}
     for name, path in runtimes(kit).items():
+        if name == "crun":
+            continue
         try:
             commands[name] = _with_a_running(kit, name, path, bundle, stack)
         except ChildProcessError as error:
@@ -204,7 +232,11 @@ def join_case(kit: Kit, stack: ExitStack) -> Case:
     for name, words in commands.items():
         argv = [*words, "exec", f"{_NAME}-{name}-joined", "/bin/noop"]
         arms.append(Arm(f"{name} exec", run_program(argv)))
-    tool = kit.peer("nsenter")
+    crun, tool = crun_alone(kit, stack, "crun-joined", bundle, "exec"), kit.peer("nsenter")
+    if crun:
+        arms.append(crun)
+    else:
+        missing.append("crun: not installed")
     if tool:
         argv = [tool, "--target", str(pid), "--all", "/bin/noop"]
         arms.append(Arm("nsenter(1)", run_program(argv), note="the namespaces alone"))
@@ -223,7 +255,8 @@ def join_case(kit: Kit, stack: ExitStack) -> Case:
     ]
     about = (
         "A no-op in a container that runs, until it was waited for. Each runtime joins a "
-        "container of its own, of the same bundle; the commands with their own start."
+        "container of its own, of the same bundle; the commands with their own start. crun's is in "
+        "a mount namespace where cgroup v2 is all there is, without a cgroup."
     )
     return Case("A process more in a running container", about, arms, ratios, missing=missing,
                 seconds=30)  # fmt: skip

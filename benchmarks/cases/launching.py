@@ -9,11 +9,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from harness import WAITED, Arm, Case, Ratio
 from kit import Kit, Worker, run_program
 
+from cases.containers import bundle_of, crun_alone
 from nsenter import idmap
 from nsenter.bootstrap import BootstrapData, bootstrap_data
 from nsenter.launch import Program, launch
@@ -169,39 +171,47 @@ def _program_arms(kit: Kit, kinds: tuple[NamespaceType, ...], missing: list[str]
     return arms
 
 
-_TARGETS = {"unshare": 0.8, "bwrap": 0.5}
+_TARGETS = {"unshare": 0.8, "bwrap": 0.5, "crun run": 0.25}
 
 
-def _many(kit: Kit, stack: ExitStack, title: str, kinds: tuple[NamespaceType, ...]) -> Case:
+def _many(kit: Kit, title: str, kinds: tuple[NamespaceType, ...], stack: ExitStack) -> Case:
     missing: list[str] = []
     ours = launch_arm(kit, data_for(kinds))
     floor = _floor_arm(Worker([kit.floor, kit.noop], stack), kinds)
-    peers = _program_arms(kit, kinds, missing)
-    others = [_by_ctypes(kit, kinds), _popen(kit)]
-    with_targets = "net" not in title
+    peers = [*_program_arms(kit, kinds, missing), _by_ctypes(kit, kinds), _popen(kit)]
     ratios = [
-        Ratio(ours.series(), (floor.series(),), 1.6 if with_targets else None),
+        Ratio(ours.series(), (floor.series(),)),
         Ratio(ours.series(EXECUTED), (floor.series(EXECUTED),)),
+        *(Ratio(ours.series(), (peer.series(),)) for peer in peers),
     ]
-    for peer in (*peers, *others):
-        target = _TARGETS.get(peer.name) if with_targets else None
-        ratios.append(Ratio(ours.series(), (peer.series(),), target))
     about = (
         "From the call until a static no-op was executed, and until it was waited for. The floor "
         "is one `clone3` with the same flags, the id maps, `execve` and `waitpid`, in C "
         "(`floor/floor.c`); the programs are measured from `posix_spawn` to `waitpid`, their own "
         "start included."
     )
-    return Case(title, about, [ours, floor, *peers, *others], ratios, missing=missing, seconds=30)
+    return Case(title, about, [ours, floor, *peers], ratios, missing=missing, seconds=30)
 
 
 def together_case(kit: Kit, stack: ExitStack) -> Case:
-    return _many(kit, stack, f"A no-op in all {len(ALL)} namespaces", ALL)
+    """With the targets, and a runtime: what it takes to have somebody else do it."""
+    case = _many(kit, f"A no-op in all {len(ALL)} namespaces", ALL, stack)
+    ours = case.arms[0]
+    crun = crun_alone(kit, stack, "crun-all", bundle_of(kit, "bundle-all", "noop"), "run")
+    if crun:
+        crun = replace(crun, note="a whole container, without a cgroup")
+        case.arms.append(crun)
+        case.ratios.append(Ratio(ours.series(), (crun.series(),)))
+    else:
+        case.missing.append("crun: not installed")
+    targets = {case.arms[1].series(): 1.6} | {f"{n}: {WAITED}": t for n, t in _TARGETS.items()}
+    case.ratios = [replace(r, target=targets.get(r.below[0])) for r in case.ratios]
+    return case
 
 
 def without_net_case(kit: Kit, stack: ExitStack) -> Case:
     kinds = tuple(kind for kind in ALL if kind != NamespaceType.NEWNET)
-    return _many(kit, stack, "A no-op in all namespaces but net", kinds)
+    return _many(kit, "A no-op in all namespaces but net", kinds, stack)
 
 
 def single_case(kit: Kit, stack: ExitStack) -> Case:
