@@ -19,6 +19,7 @@ import sysconfig
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def _run(argv: list[str]) -> str:
 
 def _calls(kit: Kit, argv: list[str]) -> dict[str, float]:
     """System calls by their names, of all processes together."""
-    summary = kit.folder / f"calls-{abs(hash(tuple(argv)))}"
+    summary = kit.folder / "calls"
     _run([_tool("strace"), "-f", "-qq", "-c", "-U", "calls,name", "-o", str(summary), *argv])
     rows = re.findall(r"^ *(\d+) +(\w+)$", summary.read_text(), re.MULTILINE)
     # A call that strace itself has interrupted is made again.
@@ -161,23 +162,23 @@ def _quantities(kit: Kit) -> dict[str, Quantity]:
     found = {}
     for way in ("encode", "decode"):
         found[f"{way}: instructions"] = Quantity(
-            lambda way=way: _instructions(kit, way), 0.03, 100,
+            partial(_instructions, kit, way), 0.03, 100,
             depends=("python", "libc", "architecture"),
         )  # fmt: skip
     for way in _WAYS:
         calls = _per_launch(kit, way)
         exact = way == "direct"
         found[f"{way}: system calls"] = Quantity(
-            lambda calls=calls: _total(calls), 0.02 if exact else 0.06, 1,
+            partial(_total, calls), 0.02 if exact else 0.06, 1,
             depends=("python minor",) if way != "python" else ("python", "libc"),
         )  # fmt: skip
-        found[f"{way}: processes"] = Quantity(lambda calls=calls: _processes(calls), 0)
+        found[f"{way}: processes"] = Quantity(partial(_processes, calls), 0)
         found[f"{way}: page faults"] = Quantity(
-            lambda way=way: _faults_per_launch(kit, way), 0.1, 5,
+            partial(_faults_per_launch, kit, way), 0.1, 5,
             depends=("python", "libc", "kernel", "architecture"),
         )  # fmt: skip
         found[f"{way}: Python instructions of the launcher"] = Quantity(
-            lambda way=way: _opcodes(kit, way), 0.02 if exact else 0.15,
+            partial(_opcodes, kit, way), 0.02 if exact else 0.15,
             depends=("python minor",),
         )  # fmt: skip
     return found | _of_a_container(kit)
@@ -191,8 +192,8 @@ def _of_a_container(kit: Kit) -> dict[str, Quantity]:
     calls = _calls(kit, argv)
     where = ("python", "libc", "kernel", "cgroups")
     return {
-        "pyrunc run: system calls": Quantity(lambda: _total(calls), 0.05, depends=where),
-        "pyrunc run: processes": Quantity(lambda: _processes(calls), 0),
+        "pyrunc run: system calls": Quantity(partial(_total, calls), 0.05, depends=where),
+        "pyrunc run: processes": Quantity(partial(_processes, calls), 0),
         "pyrunc run: page faults": Quantity(
             lambda: Count(min(_faults(argv) for _ in range(3))), 0.1,
             depends=(*where, "architecture"),

@@ -74,7 +74,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Curve:
-    """How a series grows: one arm for each place on the axis.
+    """How a series grows.
 
     Args:
         name: what grows.
@@ -83,6 +83,14 @@ class Curve:
 
     name: str
     points: tuple[tuple[float, str], ...]
+
+    @classmethod
+    def through(
+        cls, name: str, places: Sequence[int], arms: Sequence[Arm], quantity: str | None = None
+    ) -> Curve:
+        """One arm for each place; of its last quantity, or the one that is named."""
+        pairs = zip(places, arms, strict=True)
+        return cls(name, tuple((float(place), arm.series(quantity)) for place, arm in pairs))
 
 
 @dataclass

@@ -42,7 +42,7 @@ class Worker:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(line.encode() + b"\n")
         answer = self._process.stdout.readline()
-        assert answer, f"{self._process.args} ended with {self._process.wait()}"
+        assert answer, f"{self._process.args!r} ended with {self._process.wait()}"
         return [float(word) for word in answer.split()]
 
 
@@ -106,7 +106,7 @@ def made_kit(*, quick: bool = False) -> Iterator[Kit]:
 _ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
-def usage_of(argv: Sequence[str]) -> tuple[float, float]:
+def usage_of(argv: list[str]) -> tuple[float, float]:
     """Run a program to its end: nanoseconds on the clock, and of the processors."""
     started = time.perf_counter_ns()
     pid = os.posix_spawn(argv[0], argv, _ENVIRONMENT)

@@ -74,8 +74,8 @@ def _by_struct(data: BootstrapData) -> bytes:
 
 def _parsed_by_struct(blob: bytes) -> dict[int, int | bytes]:
     """The attributes, not what they mean."""
-    size, found = _HEADER.unpack_from(blob)[0], {}
-    at = 16
+    found: dict[int, int | bytes] = {}
+    size, at = _HEADER.unpack_from(blob)[0], 16
     while at < size:
         length, number = _ATTRIBUTE.unpack_from(blob, at)
         if length < 4 or at + length > size:

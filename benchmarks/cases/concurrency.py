@@ -34,19 +34,17 @@ def _rate(work: Callable[[], object], at_once: int, stack: ExitStack) -> Callabl
 
 
 def case(kit: Kit, stack: ExitStack) -> Case:
-    works = {"nsenter": launch_program(kit.noop, five_namespaces())}
+    works: dict[str, Callable[[], object]] = {
+        "nsenter": launch_program(kit.noop, five_namespaces())
+    }
     unshare = kit.peer("unshare")
     if unshare:
         works["unshare"] = run_program([unshare, *_UNSHARE, kit.noop])
     arms, curves = [], []
     for name, work in works.items():
         own = [Arm(f"{name}, {n} at once", _rate(work, n, stack), ("starts",)) for n in _AT_ONCE]
+        curves.append(Curve.through(name, _AT_ONCE, own))
         arms += own
-        curves.append(
-            Curve(
-                name, tuple((float(n), arm.series()) for n, arm in zip(_AT_ONCE, own, strict=True))
-            )
-        )
     series = {arm.name: arm.series() for arm in arms}
     ratios = [Ratio(series["nsenter, 32 at once"], (series["nsenter, 1 at once"],))]
     if unshare:

@@ -39,9 +39,8 @@ def _grown(arms: Sequence[Arm], target: float | None = None, quantity: str = WAI
     return [Ratio(arms[-1].series(quantity), (arms[0].series(quantity),), target)]
 
 
-def _curve(name: str, places: Sequence[int], arms: Sequence[Arm], quantity: str = WAITED) -> Curve:
-    points = zip(places, (arm.series(quantity) for arm in arms), strict=True)
-    return Curve(name, tuple((float(place), series) for place, series in points))
+def _both(places: Sequence[int], arms: Sequence[Arm]) -> list[Curve]:
+    return [Curve.through(quantity, places, arms, quantity) for quantity in _QUANTITIES]
 
 
 def _worker_arm(kit: Kit, stack: ExitStack, name: str, size: int, mounts: int) -> Arm:
@@ -51,7 +50,9 @@ def _worker_arm(kit: Kit, stack: ExitStack, name: str, size: int, mounts: int) -
 
 
 def memory_case(kit: Kit, stack: ExitStack) -> Case:
-    room, sizes, missing = _available() // 2, [], []
+    room = _available() // 2
+    sizes: list[int] = []
+    missing = []
     for size in _SIZES:
         if size > 10 and sum(sizes) + size > room:
             missing.append(f"a caller of {size} MiB: half of the memory would not do")
@@ -63,8 +64,7 @@ def memory_case(kit: Kit, stack: ExitStack) -> Case:
         "a process of its own. The caller is never forked."
     )
     return Case("Growth with the caller's memory", about, arms, _grown(arms, 1.2, EXECUTED),
-                axis="memory of the caller, MiB", curves=[
-                    _curve("→ executed", sizes, arms, EXECUTED), _curve(WAITED, sizes, arms)],
+                axis="memory of the caller, MiB", curves=_both(sizes, arms),
                 missing=missing, seconds=20)  # fmt: skip
 
 
@@ -75,8 +75,7 @@ def mounts_case(kit: Kit, stack: ExitStack) -> Case:
         "a new mount namespace, and takes them away again."
     )
     return Case("Growth with the host's mounts", about, arms, _grown(arms),
-                axis="mounts that the caller sees", curves=[
-                    _curve("→ executed", _MOUNTS, arms, EXECUTED), _curve(WAITED, _MOUNTS, arms)],
+                axis="mounts that the caller sees", curves=_both(_MOUNTS, arms),
                 seconds=20)  # fmt: skip
 
 
@@ -94,7 +93,7 @@ def maps_case(kit: Kit, stack: ExitStack) -> Case:
         "message is encoded once; all stages check it."
     )
     return Case("Growth with the lines of the id maps", about, arms, _grown(arms),
-                axis="lines of each map", curves=[_curve(WAITED, _LINES, arms)],
+                axis="lines of each map", curves=[Curve.through(WAITED, _LINES, arms)],
                 seconds=10)  # fmt: skip
 
 
@@ -113,14 +112,14 @@ def joined_case(kit: Kit, stack: ExitStack) -> Case:
     target = stack.enter_context(_stays(kit))
     places = range(1, len(ALL) + 1)
     arms = [Arm(f"{n} joined", _joining(kit, target, ALL[:n]), _QUANTITIES) for n in places]
-    tool, curves = kit.peer("nsenter"), [_curve("nsenter, launch(join)", places, arms)]
+    tool, curves = kit.peer("nsenter"), [Curve.through("nsenter, launch(join)", places, arms)]
     peers, missing = [], []
     if tool:
         for n in places:
             options = [f"--{_TOOL_WORDS[kind.ns_name()]}" for kind in ALL[:n]]
             argv = [tool, "--target", str(target.pid), *options, str(kit.noop)]
             peers.append(Arm(f"nsenter(1), {n} joined", run_program(argv)))
-        curves.append(_curve("nsenter(1)", places, peers))
+        curves.append(Curve.through("nsenter(1)", places, peers))
     else:
         missing.append("nsenter(1): not installed")
     about = (
@@ -161,5 +160,5 @@ def alive_case(kit: Kit, stack: ExitStack) -> Case:
         "namespaces of its own. One number after the other, not interleaved."
     )
     return Case("Growth with the containers alive", about, arms, _grown(arms),
-                axis="containers alive", curves=[_curve(WAITED, places, arms)],
+                axis="containers alive", curves=[Curve.through(WAITED, places, arms)],
                 seconds=15, interleaved=False)  # fmt: skip
