@@ -197,7 +197,7 @@ static struct wire_attr attr_of(uint16_t type, uint32_t cloneflags, int setgroup
 		attr.number = cloneflags;
 		break;
 	case SETGROUP_ATTR:
-		attr.number = (uint32_t)setgroup;
+		attr.number = setgroup > 0;
 		attr.present = setgroup >= 0;
 		break;
 	case ROOTLESS_EUID_ATTR:
@@ -233,8 +233,11 @@ uint32_t bootstrap_encode(uint32_t cloneflags, int setgroup, bool rootless_euid,
 		sent[count] = attr;
 		count += attr.present;
 	}
-	*err = (struct wire_error){ .reason = "a text has a NUL inside" };
-	if (rest.len || !understand(by_type, &meant, err))
+	if (rest.len) {
+		*err = (struct wire_error){ .reason = "a text has a NUL inside" };
+		return 0;
+	}
+	if (!understand(by_type, &meant, err))
 		return 0;
 	return wire_encode(&bootstrap_message, sent, count, out, cap, err);
 }

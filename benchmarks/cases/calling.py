@@ -36,8 +36,7 @@ def _submitted(executor: Any, stack: ExitStack) -> Callable[[], tuple[int]]:
 
 
 def _ours(stack: ExitStack) -> list[Arm]:
-    from nsenter.call import call
-    from nsenter.executor import NamespaceExecutor
+    from nsenter import NamespaceExecutor, call
 
     options = Options(new=_NEW)
     warm = NamespaceExecutor(1, options=options)
