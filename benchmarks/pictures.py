@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ _WIDTH = 8.2
 _OURS_ARE = ("nsenter", "pyrunc", "libcontainer", "launch(")
 
 Case = dict[str, Any]
+Row = tuple[str, float, float, float]  # name, median, low, high
 
 
 def _color(name: str) -> str:
@@ -38,8 +39,8 @@ def _color(name: str) -> str:
     return _OURS if name.startswith(_OURS_ARE) and name != "nsenter(1)" else _PEER
 
 
-def _bars(axes: Axes, rows: Sequence[tuple[str, float, float, float]], unit: str) -> None:
-    """Rows of (name, median, low, high), the first at the top, each with its number."""
+def _bars(axes: Axes, rows: Sequence[Row], unit: str) -> None:
+    """The first row at the top, each with its number."""
     names = [row[0] for row in rows]
     medians = [row[1] for row in rows]
     errors = [[m - low for _, m, low, _ in rows], [high - m for _, m, _, high in rows]]
@@ -50,9 +51,8 @@ def _bars(axes: Axes, rows: Sequence[tuple[str, float, float, float]], unit: str
     axes.tick_params(axis="y", length=0)
     widest = max(row[3] for row in rows)
     for at, (_, median, _, high) in enumerate(rows):
-        text = (
-            f"{median:.2f}" if median < 10 else f"{median:.1f}" if median < 100 else f"{median:.0f}"
-        )
+        digits = 2 if median < 10 else 1 if median < 100 else 0
+        text = f"{median:.{digits}f}"
         axes.text(high + widest * 0.015, at, f"{text} {unit}", va="center", fontsize=8)
     axes.set_xlim(0, widest * 1.16)
 
@@ -65,14 +65,13 @@ def _waited(case: Case) -> dict[str, dict[str, float]]:
     return found
 
 
-def _rows(
-    case: Case, divisor: float, *, by_size: bool = True
-) -> list[tuple[str, float, float, float]]:
-    values = _waited(case)
-    rows = [
-        (name, v["median"] / divisor, v["low"] / divisor, v["high"] / divisor)
-        for name, v in values.items()
-    ]
+def _row(name: str, value: dict[str, float], divisor: float) -> Row:
+    return name, value["median"] / divisor, value["low"] / divisor, value["high"] / divisor
+
+
+def _rows(case: Case, divisor: float) -> list[Row]:
+    """A row for each arm, the quickest first."""
+    rows = [_row(name, value, divisor) for name, value in _waited(case).items()]
     return sorted(rows, key=lambda row: row[1])
 
 
@@ -135,24 +134,21 @@ def _draw_groups(cases: dict[str, Case]) -> Figure:
     return figure
 
 
-def _split_codec(case: Case) -> Iterator[tuple[str, dict[str, dict[str, float]]]]:
-    """By what is done and the size of the message."""
-    for title in ("encode", "decode"):
-        for size in ("240 bytes", "60 KB"):
-            rows = {
-                name.partition(", ")[2].removesuffix(f" ({size})"): value
-                for name, value in _waited(case).items()
-                if name.startswith(f"{title}, ") and name.endswith(f"({size})")
-            }
-            yield f"{title}, {size}", rows
+def _codec_rows(case: Case, work: str, size: str) -> list[Row]:
+    return [
+        _row(name.removeprefix(f"{work}, ").removesuffix(f" ({size})"), value, 1e3)
+        for name, value in _waited(case).items()
+        if name.startswith(f"{work}, ") and name.endswith(f"({size})")
+    ]
 
 
 def _draw_codec(cases: dict[str, Case]) -> Figure:
+    """What is done, and the size of the message, each with a scale of its own."""
     figure, places = plt.subplots(2, 2, figsize=(_WIDTH, 3.4))
-    for axes, (title, rows) in zip(places.flat, _split_codec(cases["codec"]), strict=True):
-        _bars(axes, [(name, v["median"] / 1e3, v["low"] / 1e3, v["high"] / 1e3)
-                     for name, v in rows.items()], "µs")  # fmt: skip
-        axes.set_title(title)
+    shown = [(work, size) for work in ("encode", "decode") for size in ("240 bytes", "60 KB")]
+    for axes, (work, size) in zip(places.flat, shown, strict=True):
+        _bars(axes, _codec_rows(cases["codec"], work, size), "µs")
+        axes.set_title(f"{work}, {size}")
     return figure
 
 
@@ -190,7 +186,7 @@ def _draw_curves(axes: Axes, case: Case, *, logarithmic: bool) -> None:
     axes.set_ylabel("starts per second" if divisor == 1 else "ms", fontsize=8)
     axes.set_title(case["title"])
     if len(case["curves"]) > 1:
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper left")
 
 
 def _draw_waterfall(document: dict[str, Any]) -> Figure:
@@ -222,6 +218,16 @@ def _draw_fall(axes: Axes, points: Sequence[dict[str, Any]]) -> None:
     axes.set_xlim(0, last * 1.08)
 
 
+def _draw_memory(cases: dict[str, Case]) -> Figure:
+    """Peaks of the processes on the way, one beside the other."""
+    values = cases["peaks"]["values"]
+    rows = [_row(name, value, 2**20) for name, value in values.items()]
+    figure, axes = plt.subplots(figsize=(_WIDTH, 0.25 * len(rows) + 0.8))
+    _bars(axes, rows, "MiB")
+    axes.set_title(cases["peaks"]["title"])
+    return figure
+
+
 def draw(document: dict[str, Any], folder: Path) -> list[Path]:
     """Draw what there are cases for; returns the files, all of them PNG."""
     cases = document["cases"]
@@ -247,19 +253,6 @@ def _save(figure: Figure, path: Path) -> Path:
     figure.savefig(path)
     plt.close(figure)
     return path
-
-
-def _draw_memory(cases: dict[str, Case]) -> Figure:
-    """Peaks of the processes on the way, one beside the other."""
-    values = cases["peaks"]["values"]
-    rows = [
-        (name, v["median"] / 2**20, v["low"] / 2**20, v["high"] / 2**20)
-        for name, v in values.items()
-    ]
-    figure, axes = plt.subplots(figsize=(_WIDTH, 0.25 * len(rows) + 0.8))
-    _bars(axes, rows, "MiB")
-    axes.set_title(cases["peaks"]["title"])
-    return figure
 
 
 if __name__ == "__main__":
