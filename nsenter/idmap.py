@@ -94,6 +94,8 @@ class SubIDRange(Value):
 
 
 def _check_range(first_name: str, first: int, size_name: str, size: int) -> None:
+    if type(first) is type(size) is int and 0 <= first < first + size <= _NO_ID:
+        return  # the rest says what is wrong
     _check_integer(first_name, first)
     _check_integer(f"{first_name} {first}: {size_name}", size)
     if not 0 <= first < _NO_ID:
