@@ -169,15 +169,17 @@ def run_case(case: Case, effort: Effort) -> Samples:
     gc.collect()
     gc.freeze()
     gc.disable()
-    for arms in groups:
-        for arm in arms:
-            if arm.prepare is not None:
-                arm.prepare()
-        for found in _rounds(arms, seconds / len(groups), effort):
-            for name, value in found.items():
-                samples[name].append(value)
-    gc.enable()
-    gc.unfreeze()
+    try:
+        for arms in groups:
+            for arm in arms:
+                if arm.prepare is not None:
+                    arm.prepare()
+            for found in _rounds(arms, seconds / len(groups), effort):
+                for name, value in found.items():
+                    samples[name].append(value)
+    finally:
+        gc.enable()
+        gc.unfreeze()
     return samples
 
 

@@ -19,7 +19,6 @@ from nsenter.launch import Program, PythonInit, launch
 
 __all__ = ["peaks_case", "rest_case"]
 
-_PEAK = "peak"
 _KIB = 1024
 _MANY = 40
 _REST = ("resident", "proportional")
