@@ -50,6 +50,10 @@ struct bootstrap {
 };
 bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
                      struct wire_error *err);
+#define BOOTSTRAP_ROOM ...
+uint32_t bootstrap_encode(uint32_t cloneflags, int setgroup, bool rootless_euid,
+                          const char *texts, size_t len, uint8_t *out, size_t cap,
+                          struct wire_error *err);
 
 struct err { const char *operation; int errnum; char subject[...]; };
 struct spawn {

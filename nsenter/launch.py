@@ -117,7 +117,8 @@ _nsinit = KeptDescriptor(
 
 def _encode_environment(env: Environment | None) -> dict[bytes, bytes]:
     if env is None:
-        encoded = dict(os.environb)
+        # Its own dict: item by item through its methods takes a tenth of a launch.
+        encoded = dict(os.environb._data)  # type: ignore[attr-defined]
     else:
         encoded = {os.fsencode(k): os.fsencode(v) for k, v in env.items()}
         for name, value in encoded.items():
