@@ -68,6 +68,7 @@ int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch
 
 static const int BOOTSTRAP_ATTR_COUNT;
 
+void late_settle(void);
 void late_stages(int init_fd, int status_fd);
 void late_confine(void);
 void late_filter(void);
