@@ -106,12 +106,12 @@ def test_a_program_that_cannot_be_executed_is_126(how: Sequence[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--join", "pid=999999999", "--", "true"], "--join pid=999999999: No such process"),
+        (["--join", "pid=999999999", "--", "true"], "nsenter: join=999999999: No such process"),
         (["--join", "net", "--", "true"], "--join net: expected pid=PID or TYPE=PATH"),
-        (["--join", "net=relative", "--", "true"], "must be absolute"),
+        (["--join", "ipc=relative", "--", "true"], "must be absolute"),
         (["--join", "net=/proc/self/ns/pid", "--", "true"], "setns net:/proc/self/ns/pid"),
         (["--join", "net=/nowhere", "--", "true"], "open net:/nowhere: No such file"),
-        (["--new", "net", "--join", "net=/x", "--", "true"], "--new net: this one is joined"),
+        (["--new", "net", "--join", "net=/x", "--", "true"], "new net: this one is joined"),
         (["--hostname", "box", "--", "true"], "takes a new or joined uts namespace"),
     ],
 )
@@ -123,7 +123,8 @@ def test_what_cannot_be_done_is_said_and_is_125(words: Sequence[str], said: str)
 
 def test_an_unknown_type_is_a_mistake_in_usage() -> None:
     result = nsenter("run", "--new", "bogus", "--", "true")
-    assert result.returncode == 2 and "'bogus'" in result.stderr
+    assert result.returncode == 125
+    assert "nsenter: --new bogus: unknown namespace type 'bogus'" in result.stderr
 
 
 def test_all_namespaces_of_a_process_are_joined() -> None:
