@@ -150,7 +150,8 @@ def _rows(lanes: Sequence[tuple[str, Sequence[Bar]]], whole: int) -> Iterator[st
             x, end = _x(bar.start, whole), _x(bar.end, whole)
             width = max(round(end - x, 1), 2)
             label = f"{_escaped(bar.point)} · {bar.took}"
-            yield f"<rect x='{x}' y='{y + 4}' width='{width}' height='{_BAR}' rx='2' fill='{colour}'/>"
+            box = f"x='{x}' y='{y + 4}' width='{width}' height='{_BAR}' rx='2'"
+            yield f"<rect {box} fill='{colour}'/>"
             yield f"<text x='{x + width + 6}' y='{y + 16}' fill='#0f172a'>{label}</text>"
             y += _ROW
 

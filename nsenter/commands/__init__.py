@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_HELP = Option(HELP, "", "print this, and stop", "help", bool)
+_HELP = Option(HELP, "", "print this, and stop", "help")
 
 
 def read(

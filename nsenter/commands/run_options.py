@@ -30,7 +30,7 @@ _ALL = "all"
 _UID_MAP, _GID_MAP = "uid map", "gid map"
 
 
-# ---- values. One parser's tuples are put together, and so are its dicts; of others the last counts.
+# ---- values. Tuples of a field are put together, and so are dicts; of others the last counts.
 
 
 def _always(value: Any) -> Callable[[str], Any]:

@@ -8,8 +8,6 @@ ends them, so that a command's own options stay its own. argparse would take 8 m
 
 from __future__ import annotations
 
-import textwrap
-
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -135,6 +133,8 @@ def _row(option: Option) -> str:
     metavar = option.metavar
     shown = f"[={metavar[1:-1]}]" if metavar.startswith("[") else f" {metavar}" if metavar else ""
     spelled = f"  {', '.join(option.names)}{shown}"
+    import textwrap  # 2 ms, for the help alone
+
     indent = " " * _COLUMN
     text = textwrap.fill(option.help, _WIDTH, initial_indent=indent, subsequent_indent=indent)
     if len(spelled) + 2 > _COLUMN:
