@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 
@@ -56,6 +57,7 @@ def _run(name: str, words: list[str]) -> int:
         raise ValueError(f"{said}: {', '.join(_COMMANDS)}")
     module = __import__(f"nsenter.commands.{name}", fromlist=["main"])
     status: int = module.main(words)
+    sys.stdout.flush()  # what cannot be written is said here, not by the end of the interpreter
     return status
 
 
@@ -66,6 +68,9 @@ def main(argv: list[str] | None = None) -> int:
         return _run(name, words)
     except KeyboardInterrupt:
         return KILLED + signal.SIGINT
+    except BrokenPipeError:  # who read our output has seen enough, as head(1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+        return KILLED + signal.SIGPIPE
     except (OSError, ValueError, LookupError, ImportError, TypeError) as error:
         print(f"nsenter: {_said(error)}", file=sys.stderr)
         return _status_of(error)
