@@ -40,15 +40,18 @@ class BootstrapError(OSError):
         operation: the system call or step.
         subject: what it was done to: a path, a value, a pid.
         errno: as for any OSError.
-        hint: what to try, or "".
+        hint: what to try, or "". It names the settings of this machine that are at fault, as
+            they were when it failed.
     """
 
-    def __init__(self, stage: str, operation: str, subject: str, number: int) -> None:
+    def __init__(
+        self, stage: str, operation: str, subject: str, number: int, hint: str | None = None
+    ) -> None:
         super().__init__(number, os.strerror(number))
         self.stage = stage
         self.operation = operation
         self.subject = subject
-        self.hint = hint_for(operation, number)
+        self.hint = hint_for(operation, number, subject) if hint is None else hint
 
     @classmethod
     def killed(cls, stage: str, number: int) -> BootstrapError:
@@ -61,8 +64,8 @@ class BootstrapError(OSError):
             name = f"signal {number}"
         return cls(stage, "run", f"killed by {name}", errno.ECANCELED)
 
-    def __reduce__(self) -> tuple[type[BootstrapError], tuple[str, str, str, int]]:
-        return type(self), (self.stage, self.operation, self.subject, self.errno or 0)
+    def __reduce__(self) -> tuple[type[BootstrapError], tuple[str, str, str, int, str]]:
+        return type(self), (self.stage, self.operation, self.subject, self.errno or 0, self.hint)
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""
