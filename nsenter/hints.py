@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FACTS", "Fact", "hint_for", "read_line", "status_field"]
+__all__ = ["ASK_THE_DOCTOR", "FACTS", "Fact", "has_admin", "hint_for", "read_line", "status_field"]
 
 _CAP_SYS_ADMIN = 21
 _KINDS = ("user", "ipc", "uts", "net", "pid", "mnt", "cgroup", "time")
@@ -71,19 +71,20 @@ def _where_asked(kind: str, seen: Callable[[str], str]) -> Callable[[str], str]:
     return lambda kinds: "" if kinds and kind not in kinds.split(",") else seen(kinds)
 
 
-def _has_admin() -> bool:
+def has_admin() -> bool:
+    """Whether this process has CAP_SYS_ADMIN in its user namespace."""
     return bool(int(status_field("CapEff") or "0", 16) >> _CAP_SYS_ADMIN & 1)
 
 
 def _no_admin(kinds: str) -> str:
-    if _has_admin() or "user" in kinds.split(","):
+    if has_admin() or "user" in kinds.split(","):
         return ""
     return f"uid {posix.geteuid()} has no CAP_SYS_ADMIN"
 
 
 def _for_users(seen: Callable[[str], str]) -> Callable[[str], str]:
     """What root is exempt from."""
-    return lambda kinds: "" if _has_admin() else seen(kinds)
+    return lambda kinds: "" if has_admin() else seen(kinds)
 
 
 def _filtered(kinds: str) -> str:
@@ -211,7 +212,7 @@ FACTS = {
     "subordinate ids": Fact(
         "without root, one may map one's own id alone; more takes newuidmap and newgidmap on PATH "
         "and ranges in /etc/subuid and /etc/subgid",
-        "`python -m nsenter doctor` says which of these is missing, and how to add it",
+        "add what is missing of these",
     ),
     "mapping tools": Fact(
         "newuidmap and newgidmap write the maps of an ordinary user, and are setuid root for that",
@@ -241,15 +242,14 @@ FACTS = {
 
 _CREATE = ("clone", "clone3", "unshare")
 _REFUSED = ("userns clone", "apparmor userns", "seccomp", "chroot")
-_SOMETHING = (
-    "a security module refuses it, or a chroot: `python -m nsenter doctor` tries what works"
-)
+ASK_THE_DOCTOR = "`python -m nsenter doctor` tells more"
+_SOMEBODY = f"a security module refuses it, or a chroot; {ASK_THE_DOCTOR}"
 
 # (operations, errno, facts that may be the cause, what to try where none is seen to be)
 _TABLE: tuple[tuple[tuple[str, ...], int, tuple[str, ...], str], ...] = (
-    (("clone", "clone3"), EPERM, ("no admin", *_REFUSED), _SOMETHING),
+    (("clone", "clone3"), EPERM, ("no admin", *_REFUSED), _SOMEBODY),
     # By then the user namespace is there: it is made by a call of its own.
-    (("unshare",), EPERM, _REFUSED, _SOMETHING),
+    (("unshare",), EPERM, _REFUSED, _SOMEBODY),
     (
         _CREATE,
         ENOSPC,
@@ -278,7 +278,12 @@ _TABLE: tuple[tuple[tuple[str, ...], int, tuple[str, ...], str], ...] = (
     (("setns",), ESRCH, (), "the process of the pidfd has ended"),
     (("open",), ENOENT, (), "the process has ended, or the path is wrong"),
     (("open",), EACCES, (), "it belongs to another user: run as that user or as root"),
-    (("write",), EPERM, ("apparmor userns",), FACTS["subordinate ids"].means),
+    (
+        ("write",),
+        EPERM,
+        ("apparmor userns",),
+        f"{FACTS['subordinate ids'].means}; {ASK_THE_DOCTOR}",
+    ),
     (("write",), EACCES, (), "it is another user's, or lowering it takes CAP_SYS_RESOURCE"),
     (("write",), EINVAL, (), "the value is out of the kernel's range"),
     (("run",), EPERM, ("no new privs", "subordinate ids", "mapping tools"), ""),
