@@ -157,4 +157,6 @@ def _rows(lanes: Sequence[tuple[str, Sequence[Bar]]], whole: int) -> Iterator[st
 
 
 def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """For XML, which has no place for most control characters."""
+    legal = "".join(char if char.isprintable() else "\ufffd" for char in text)
+    return legal.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
