@@ -31,10 +31,11 @@ class Option(Value):
 
     Args:
         names: how it may be spelled: "--net", "-n".
-        metavar: of its value: "" where it takes none, "[FILE]" where it may be left out.
+        metavar: of its value: "" where it takes none, "[FILE]" where it may be left out; of its
+            values, "SOURCE TARGET", where it takes more words than one.
         help: what it does; "": the help leaves it out.
         field: what it sets.
-        parse: makes the value of the word; raises ValueError. Without a word it gets "".
+        parse: makes the value of the words; raises ValueError. Without a word it gets "".
         group: the heading that the help has it under.
     """
 
@@ -42,13 +43,19 @@ class Option(Value):
     metavar: str
     help: str
     field: str
-    parse: Callable[[str], Any] = str
+    parse: Callable[..., Any] = str
     group: str = "options"
 
     @property
-    def takes_value(self) -> bool:
-        """Whether the next word is its value where no `=` gives one."""
-        return bool(self.metavar) and not self.metavar.startswith("[")
+    def takes(self) -> int:
+        """How many of the next words are its own where no `=` gives one."""
+        return 0 if self.metavar.startswith("[") else len(self.metavar.split())
+
+    def spelled(self, name: str) -> str:
+        """As it is given."""
+        if self.metavar.startswith("["):
+            return f"{name}[={self.metavar[1:-1]}]"
+        return f"{name} {self.metavar}".rstrip()
 
 
 class Given(Value):
@@ -90,14 +97,22 @@ def parse(options: Sequence[Option], words: Sequence[str]) -> Given:
         if value is not None and len(name) == 2 and not _is_value(option, word):
             left.insert(0, f"-{value}")  # more letters: -mp is -m -p
             value = None
-        if value is not None and not option.metavar:
-            raise Usage(f"{word}: {name} takes no value")
-        if value is None and option.takes_value:
-            if not left:
-                raise Usage(f"{name}: it takes a value: {name} {option.metavar}")
-            value = left.pop(0)
-        values.append((option.field, _parsed(option, name, value or "")))
+        own = _own_words(option, name, value, left)
+        values.append((option.field, _parsed(option, name, own)))
     return Given(tuple(values), tuple(left))
+
+
+def _own_words(option: Option, name: str, value: str | None, left: list[str]) -> list[str]:
+    """The option's own words, which are taken from those that are left."""
+    takes = option.takes if value is None else 0
+    if takes > len(left) or (value is not None and (option.takes > 1 or not option.metavar)):
+        said = name if value is None else f"{name}={value}"
+        raise Usage(f"{said}: expected {option.spelled(name)}")
+    if value is not None:
+        return [value]
+    own = left[:takes]
+    del left[:takes]
+    return own or [""]
 
 
 def _split(word: str) -> tuple[str, str | None]:
@@ -109,14 +124,14 @@ def _split(word: str) -> tuple[str, str | None]:
 
 
 def _is_value(option: Option, word: str) -> bool:
-    return option.takes_value or word[2] == "="
+    return option.takes > 0 or word[2] == "="
 
 
-def _parsed(option: Option, name: str, value: str) -> Any:
+def _parsed(option: Option, name: str, words: Sequence[str]) -> Any:
     try:
-        return option.parse(value)
+        return option.parse(*words)
     except ValueError as error:
-        shown = f"{name} {value}" if value else name
+        shown = " ".join(filter(None, (name, *words)))
         raise Usage(f"{shown}: {error}") from None
 
 
@@ -130,11 +145,9 @@ def help_text(usage: str, about: str, options: Sequence[Option]) -> str:
 
 
 def _row(option: Option) -> str:
-    metavar = option.metavar
-    shown = f"[={metavar[1:-1]}]" if metavar.startswith("[") else f" {metavar}" if metavar else ""
-    spelled = f"  {', '.join(option.names)}{shown}"
     import textwrap  # 2 ms, for the help alone
 
+    spelled = f"  {option.spelled(', '.join(option.names))}"
     indent = " " * _COLUMN
     text = textwrap.fill(option.help, _WIDTH, initial_indent=indent, subsequent_indent=indent)
     if len(spelled) + 2 > _COLUMN:
