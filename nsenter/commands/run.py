@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 
+from nsenter import waterfall
 from nsenter.commands import read
 from nsenter.commands.run_options import OPTIONS, names_namespaces, options_of
 from nsenter.commands.table import Option
@@ -62,13 +63,19 @@ def main(words: list[str]) -> int:
         _check_writable(trace)
     if not command and not names_namespaces(given):
         options = options.replace(new=ALL, hostname=options.hostname or "nsenter")
-    child = options.launch(
-        _target(command, bool(given.all("python"))), trace=trace is not None or not command
-    )
-    with child:
+    target = _target(command, bool(given.all("python")))
+    with (
+        _Forwarding() as signals,
+        options.launch(target, trace=trace is not None or not command) as child,
+    ):
+        signals.to(child)
         if trace is not None:
             _tell(child.trace, trace, " ".join(["nsenter run", *words]))
-        return _supervise(child)
+        if child.channel is not None:
+            if not command:  # the tour tells of its own start
+                child.channel.sendall(waterfall.text(child.trace).encode())
+            child.channel.close()
+        return _status_of(child)
 
 
 def _target(command: tuple[str, ...], by_python: bool) -> Program | PythonInit:
@@ -92,8 +99,6 @@ def _check_writable(path: str) -> None:
 
 
 def _tell(trace: tuple[TracePoint, ...], path: str, title: str) -> None:
-    from nsenter import waterfall
-
     if not path:
         print(waterfall.text(trace), end="", file=sys.stderr)
         return
@@ -102,34 +107,46 @@ def _tell(trace: tuple[TracePoint, ...], path: str, title: str) -> None:
 
 
 class _Forwarding:
-    """While in this block, signals that ask us to do something are passed on to the child."""
+    """While in this block, signals that ask us to do something are passed on to the child.
 
-    def __init__(self, child: Child) -> None:
-        self._child = child
+    Those that come before it has started are kept for it: nothing that comes at any time leaves
+    a child without us.
+    """
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+        self._kept: list[int] = []
         self._asked = 0
+
+    def to(self, child: Child) -> None:
+        """It has started."""
+        self._child = child
+        while self._kept:
+            child.send_signal(self._kept.pop(0))
 
     def _forward(self, number: int, frame: object) -> None:
         self._asked += number in _ASKS_TO_END
-        # The init of a pid namespace may ignore a request; it cannot ignore this.
-        self._child.send_signal(signal.SIGKILL if self._asked > 1 else number)
+        insists = self._asked > 1
+        if self._child is not None:
+            # The init of a pid namespace may ignore a request; it cannot ignore this.
+            self._child.send_signal(signal.SIGKILL if insists else number)
+        elif insists:  # a start that hangs; what is there of it ends with us
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        else:
+            self._kept.append(number)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _Forwarding:
         # One that is ignored, as nohup(1) has it, stays so.
         heard = [n for n in _FORWARDED if signal.getsignal(n) is not signal.SIG_IGN]
         self._before = {number: signal.signal(number, self._forward) for number in heard}
+        return self
 
     def __exit__(self, *exc_info: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
 
-def _supervise(child: Child) -> int:
-    with _Forwarding(child):
-        if child.channel is not None:
-            if child.trace:
-                from nsenter import waterfall
-
-                child.channel.sendall(waterfall.text(child.trace).encode())
-            child.channel.close()
-        status = child.wait()
+def _status_of(child: Child) -> int:
+    status = child.wait()
     return status if status >= 0 else _KILLED - status
