@@ -17,8 +17,10 @@ if not sys.platform.startswith("linux"):
     raise SystemExit("nsenter needs Linux: namespaces are the Linux kernel's")
 
 # From "a message on the init pipe" to "in the namespaces".
-CODEC = "text err idmap namespaces wire bootstrap launch".split()
-STAGES = CODEC + "clone sync report tool mapper settle pipe nsexec environment tail exec".split()
+CODEC = "text err idmap namespaces wire bootstrap records launch".split()
+# From there to the payload.
+TAIL = "network mountapi device mounts root session resources identity landlock filter tail".split()
+STAGES = [*CODEC, *"clone sync report tool mapper settle pipe nsexec environment exec".split(), *TAIL]
 HEADERS = [str(path) for path in sorted(Path("csrc").glob("*.h"))]
 COMPILE = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
 HARDEN = ["-fstack-protector-strong", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
@@ -111,7 +113,7 @@ SHIM = Product(
 )
 NSINIT = Product(
     "nsenter.nsinit",
-    sources(*STAGES, "nsinit", "start"),
+    sources(*STAGES, "reaper", "nsinit", "start"),
     include_dirs=["csrc"],
     depends=HEADERS,
     extra_compile_args=[*COMPILE, *(FREESTANDING if RAW_SYSCALLS else ["-static"])],

@@ -9,8 +9,9 @@ from cffi import FFI
 # The codec, what a child does that shares the caller's memory, and the stages, which nothing but
 # a process forked for them may run.
 SOURCES = (
-    "text err idmap namespaces wire bootstrap launch "
-    "clone tool mapper settle tail exec spawn direct "
+    "text err idmap namespaces wire bootstrap records launch "
+    "clone tool mapper settle exec spawn direct "
+    "network mountapi device mounts root session resources identity landlock filter tail "
     "sync report pipe nsexec libc forked"
 ).split()
 
@@ -64,6 +65,8 @@ int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch
 static const int BOOTSTRAP_ATTR_COUNT;
 
 void forked_stages(int init_fd, int status_fd);
+void forked_confine(void);
+void forked_filter(void);
 
 long sys_call(long nr, long a, long b, long c, long d, long e, long f);
 """

@@ -7,7 +7,9 @@
  *
  * - nothing is joined: there is nobody in a new namespace but the child;
  * - its host ids stay the caller's, all of them: a change would mark the shared memory as not
- *   dumpable for good, or let another user look into it.
+ *   dumpable for good, or let another user look into it;
+ * - no filter of system calls may kill it: before Linux 5.16, whoever dumps core takes along all
+ *   that have the same memory.
  *
  * Only an unprivileged caller maps ids here, its own: one line that the child may write itself.
  */
@@ -61,13 +63,21 @@ static bool keeps_ids(const struct bootstrap *boot)
 	       maps_own_id_only(boot->gidmap, gid) && sys_prctl(PR_GET_DUMPABLE, 0) == 1;
 }
 
-/* A cgroup is entered by clone3(2) alone. A working directory may be on a file system that never
- * answers: the caller's thread waits for this child, and could not give it up. */
+/* A path may be on a file system that never answers: the caller's thread waits for this child, and
+ * could not give it up. A PID 1 that stays needs a program of its own. */
+static bool is_direct_tail(const struct launch *launch)
+{
+	return !launch->cwd.data && !launch->root.data && !launch->mounts.data &&
+	       !launch->landlock.data && !launch->terminal && launch->init_fd < 0 &&
+	       launch->uid < 0 && launch->gid < 0 && !launch->groups.data && !launch->seccomp.data;
+}
+
+/* A cgroup is entered by clone3(2) alone. */
 static bool is_direct(const struct orders *orders)
 {
 	return orders->boot.join.count == 0 && !(orders->boot.cloneflags & ~DIRECT_FLAGS) &&
 	       !orders->boot.oom_score_adj.data && orders->launch.cgroup_fd < 0 &&
-	       !orders->launch.cwd.data && !orders->launch.trace && keeps_ids(&orders->boot);
+	       !orders->launch.trace && is_direct_tail(&orders->launch) && keeps_ids(&orders->boot);
 }
 
 static int enter(const struct spawn *spawn, struct err *err)
@@ -76,9 +86,16 @@ static int enter(const struct spawn *spawn, struct err *err)
 
 	if ((orders->boot.cloneflags & CLONE_NEWUSER) && mapper_write_own(&orders->boot, err) < 0)
 		return -1;
-	if (settle(&orders->boot, true, err) < 0)
+	if (settle(&orders->boot, true, orders->launch.keep_session, err) < 0)
 		return -1;
 	return tail_prepare(&orders->launch, err);
+}
+
+static int confine(const struct spawn *spawn, struct err *err)
+{
+	const struct orders *orders = spawn->context;
+
+	return tail_confine(&orders->launch, err);
 }
 
 int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch, int *pidfd)
@@ -92,6 +109,8 @@ int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch
 	    !is_direct(&orders))
 		return DIRECT_DECLINED;
 	spawn->inside = enter;
+	spawn->last = tail_confines(&orders.launch) ? confine : NULL;
+	spawn->dies_with_caller = orders.launch.die_with_parent;
 	spawn->context = &orders;
 	spawn->clone_flags = orders.boot.cloneflags & ~(uint32_t)CLONE_NEWCGROUP;
 	pid = spawn_process(spawn, pidfd);

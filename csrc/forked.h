@@ -10,4 +10,9 @@
  */
 void forked_stages(int init_fd, int status_fd);
 
+/* What is given up for good, when nothing of it is needed any more: all but the filter of system
+ * calls; and that. What fails is reported, and the process exits. */
+void forked_confine(void);
+void forked_filter(void);
+
 #endif

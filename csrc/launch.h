@@ -14,6 +14,25 @@ enum {
 	LAUNCH_CGROUP_FD_ATTR,
 	LAUNCH_TIMEOUT_ATTR,
 	LAUNCH_TRACE_ATTR,
+	LAUNCH_LOOPBACK_ATTR,
+	LAUNCH_ROOT_ATTR,
+	LAUNCH_READ_ONLY_ATTR,
+	LAUNCH_MOUNTS_ATTR,
+	LAUNCH_KEEP_SESSION_ATTR,
+	LAUNCH_TERMINAL_ATTR,
+	LAUNCH_INIT_FD_ATTR,
+	LAUNCH_RLIMITS_ATTR,
+	LAUNCH_UMASK_ATTR,
+	LAUNCH_CPUS_ATTR,
+	LAUNCH_UID_ATTR,
+	LAUNCH_GID_ATTR,
+	LAUNCH_GROUPS_ATTR,
+	LAUNCH_CAPABILITIES_ATTR,
+	LAUNCH_NO_NEW_PRIVS_ATTR,
+	LAUNCH_LANDLOCK_ATTR,
+	LAUNCH_SECCOMP_ATTR,
+	LAUNCH_SECCOMP_FLAGS_ATTR,
+	LAUNCH_DIE_WITH_PARENT_ATTR,
 	LAUNCH_ATTRS_END,
 };
 
@@ -29,10 +48,36 @@ struct launch {
 	bool trace;
 	int cgroup_fd;	/* -1: none */
 	int timeout_ms; /* for a mapping tool */
+
+	/* The tail (tail.h). Of a span that was not sent, `data` is NULL. */
+	bool loopback;
+	struct span root;   /* an absolute path, or "tmpfs" */
+	struct span mounts; /* for records_next_mount() */
+	bool read_only;
+	bool keep_session;
+	bool terminal;
+	int init_fd;	     /* where a PID 1 that stays tells what killed its child; -1: none */
+	struct span rlimits; /* for records_next_limit() */
+	int umask;	     /* -1: as it comes */
+	struct span cpus;    /* sched_setaffinity(2)'s mask */
+	int64_t uid, gid;    /* -1: as they come */
+	struct span groups;  /* gid_t, one behind another */
+	struct span capabilities; /* for records_next_capability() */
+	bool no_new_privs;
+	struct span landlock; /* for records_next_rule() */
+	struct span seccomp;  /* struct sock_filter, one behind another */
+	uint32_t seccomp_flags;
+	bool die_with_parent;
 };
 
 /* What holds where our launcher has not said otherwise. */
-#define LAUNCH_DEFAULTS ((struct launch){ .cgroup_fd = -1, .timeout_ms = 10000 })
+#define LAUNCH_DEFAULTS                                                                            \
+	((struct launch){ .cgroup_fd = -1,                                                         \
+			  .timeout_ms = 10000,                                                     \
+			  .init_fd = -1,                                                           \
+			  .umask = -1,                                                             \
+			  .uid = -1,                                                               \
+			  .gid = -1 })
 
 bool launch_parse(const uint8_t *data, size_t size, struct launch *out, struct wire_error *err);
 /* Take the next number off a list of descriptors; false at its end or where it is malformed. */

@@ -55,11 +55,27 @@ static void stage_init(struct nsexec *ns, int sync_fd)
 
 	enter_stage(ns, "init", "ns:[2:INIT]");
 	if (sync_wait(sync_fd, SYNC_GO, &value, STAGE_0, &err) < 0 ||
-	    settle(&ns->boot, ns->launched, &err) < 0 ||
+	    settle(&ns->boot, ns->launched, ns->launch.keep_session, &err) < 0 ||
 	    sync_send(sync_fd, SYNC_DONE, 0, STAGE_0, &err) < 0)
 		nsexec_fail(ns, &err);
 	sys_close(sync_fd);
 	report_trace(&ns->report, "settled");
+}
+
+/* The stages are in a process group of their own, stage 2 in the caller's where it keeps that
+ * one's session: it is born there, as in a new pid namespace there is no number for it. */
+static long clone_init(const struct nsexec *ns, const struct clone_request *request)
+{
+	long group, pid;
+
+	if (!ns->launch.keep_session)
+		return process_clone(request);
+	group = SYS1(SYS_getpgid, 0);
+	SYS2(SYS_setpgid, 0, SYS1(SYS_getpgid, SYS0(SYS_getppid)));
+	pid = process_clone(request);
+	if (pid != 0)
+		SYS2(SYS_setpgid, 0, group);
+	return pid;
 }
 
 /* ---- stage 1, CHILD ------------------------------------------------------------------ */
@@ -160,7 +176,7 @@ static void stage_child(struct nsexec *ns, const struct pairs *pairs)
 	enter_stage(ns, "child", "ns:[1:CHILD]");
 	if (enter_namespaces(ns, sync_fd, &err) < 0)
 		nsexec_fail(ns, &err);
-	pid = process_clone(&request);
+	pid = clone_init(ns, &request);
 	if (pid == 0) {
 		sys_close(sync_fd);
 		stage_init(ns, pairs->init[1]);
@@ -291,7 +307,7 @@ static long stage_parent_one_clone(struct nsexec *ns)
 
 	if (sync_pair(pair, &err) < 0)
 		nsexec_fail(ns, &err);
-	pid = process_clone(&request);
+	pid = clone_init(ns, &request);
 	if (pid == 0) {
 		sys_close(pair[0]);
 		stage_init(ns, pair[1]);

@@ -7,7 +7,9 @@
  * runc's protocol may start it in the place of `runc init`.
  */
 #include "exec.h"
+#include "filter.h"
 #include "nsexec.h"
+#include "reaper.h"
 #include "tail.h"
 
 static const char usage[] =
@@ -36,6 +38,17 @@ static void keep_pipes(const struct nsexec *ns)
 		SYS3(SYS_fcntl, ns->report.log_fd, F_SETFD, 0);
 }
 
+/* Where a PID 1 stays, what goes on from here is its child. */
+static int split(const struct launch *launch, struct err *err)
+{
+	if (launch->init_fd < 0)
+		return 0;
+	/* Before the launcher's word is taken for that it still is there: report_ready(). */
+	if (launch->die_with_parent)
+		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return reaper_split(launch->init_fd, err);
+}
+
 /* Returns only on failure. */
 static int execute(const struct nsexec *ns, char *const *argv, char *const *envp, struct err *err)
 {
@@ -47,6 +60,8 @@ static int execute(const struct nsexec *ns, char *const *argv, char *const *envp
 	if (report_ready(&ns->report, err) < 0)
 		return -1;
 	nsexec_restore_signals(ns);
+	if (filter_install(&ns->launch, err) < 0)
+		return -1;
 	return err_set(err, "execve", argv[0], exec_program(argv, envp));
 }
 
@@ -68,7 +83,8 @@ int nsinit_main(int argc, char **argv, char **envp)
 	nsexec(&ns);
 	if (ns.launched)
 		drop_variables(envp);
-	if (tail_prepare(&ns.launch, &err) == 0)
+	if (tail_prepare(&ns.launch, &err) == 0 && split(&ns.launch, &err) == 0 &&
+	    tail_confine(&ns.launch, &err) == 0)
 		execute(&ns, argv + 1, envp, &err);
 	nsexec_fail(&ns, &err);
 }

@@ -32,9 +32,9 @@ static int become_root(const struct bootstrap *boot, bool launched, struct err *
 	return 0;
 }
 
-int settle(const struct bootstrap *boot, bool launched, struct err *err)
+int settle(const struct bootstrap *boot, bool launched, bool keep_session, struct err *err)
 {
-	long ret = SYS0(SYS_setsid);
+	long ret = keep_session ? 0 : SYS0(SYS_setsid);
 
 	if (ret < 0)
 		return err_set(err, "setsid", "", ret);

@@ -9,7 +9,7 @@
  * maps no id 0, nor for a user of our own launcher who stays in the caller's. */
 bool settle_has_root(const struct bootstrap *boot, struct span map, bool launched);
 
-/* Lead a new session, become root, and make the cgroup namespace. */
-int settle(const struct bootstrap *boot, bool launched, struct err *err);
+/* Lead a new session unless the caller's is kept, become root, and make the cgroup namespace. */
+int settle(const struct bootstrap *boot, bool launched, bool keep_session, struct err *err);
 
 #endif

@@ -7,6 +7,7 @@
  *
  * Without its own variables in the environment it does nothing.
  */
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 
 #include "bundle.h"
 #include "exec.h"
+#include "filter.h"
 #include "libc.h"
 #include "nsexec.h"
 #include "tail.h"
@@ -98,12 +100,14 @@ static int fd_in(const char *variable, struct err *err)
 	return (int)fd;
 }
 
-/* A descriptor of the working directory that no name is looked up for; close-on-exec. */
-static int open_here(struct err *err)
+/* A descriptor of a directory, "" for the working directory or "/", for which no name is looked up;
+ * close-on-exec. */
+static int open_place(const char *path, struct err *err)
 {
-	long fd = SYS3(SYS_open_tree, AT_FDCWD, "", AT_EMPTY_PATH | O_CLOEXEC);
+	long fd = SYS3(SYS_open_tree, AT_FDCWD, path, AT_EMPTY_PATH | O_CLOEXEC);
 
-	return fd < 0 ? err_set(err, "open_tree", "the working directory", fd) : (int)fd;
+	return fd < 0 ? err_set(err, "open_tree", *path ? path : "the working directory", fd)
+		      : (int)fd;
 }
 
 /*
@@ -115,7 +119,7 @@ static int open_here(struct err *err)
 static int hide_root(int root, int dead, struct err *err)
 {
 	char fds[32];
-	int cwd = open_here(err);
+	int cwd = open_place("", err);
 
 	if (cwd < 0)
 		return -1;
@@ -126,21 +130,61 @@ static int hide_root(int root, int dead, struct err *err)
 	return 0;
 }
 
+/*
+ * What is given up for good is given up when the code is there and about to be called, which the
+ * interpreter says by two audit events: the only way to us that needs nothing of its headers, and
+ * that it has before it runs (PySys_AddAuditHook).
+ */
+static struct nsexec stage;
+
+static int confine_on_event(const char *event, void *args, void *data)
+{
+	struct err err;
+	int done = 0;
+
+	(void)args;
+	(void)data;
+	if (strcmp(event, "nsenter.confine") == 0)
+		done = tail_confine(&stage.launch, &err);
+	else if (strcmp(event, "nsenter.filter") == 0)
+		done = filter_install(&stage.launch, &err);
+	if (done < 0)
+		nsexec_fail(&stage, &err);
+	return 0;
+}
+
+static int confine_later(struct err *err)
+{
+	int (*add)(int (*)(const char *, void *, void *), void *);
+
+	if (!tail_confines(&stage.launch))
+		return 0;
+	*(void **)&add = dlsym(RTLD_DEFAULT, "PySys_AddAuditHook");
+	if (!add || add(confine_on_event, NULL) != 0)
+		return err_set(err, "dlsym", "PySys_AddAuditHook: not a CPython?", ENOEXEC);
+	return 0;
+}
+
 /* In every namespace: make ready what the interpreter boots in. */
 static int arrive(const struct nsexec *ns, int dead, struct err *err)
 {
-	bool is_foreign = namespaces_flags(&ns->boot.join) & CLONE_NEWNS;
+	bool is_joined = namespaces_flags(&ns->boot.join) & CLONE_NEWNS;
+	bool is_made = ns->launch.root.data || ns->launch.mounts.data;
 	int root = -1;
 
 	if (tail_keep_fds(ns->launch.keep_fds, 0, err) < 0)
 		return -1;
 	/* Joining a mount namespace has made its root the working directory. */
-	if (is_foreign && (root = open_here(err)) < 0)
+	if (is_joined && (root = open_place("", err)) < 0)
 		return -1;
-	if (tail_prepare(&ns->launch, err) < 0 || (is_foreign && hide_root(root, dead, err) < 0))
+	if (tail_prepare(&ns->launch, err) < 0)
+		return -1;
+	if (is_made && (root = open_place("/", err)) < 0)
+		return -1;
+	if ((is_joined || is_made) && hide_root(root, dead, err) < 0)
 		return -1;
 	sys_close(dead);
-	return 0;
+	return confine_later(err);
 }
 
 static int prepare(struct nsexec *ns, int argc, char **argv, struct err *err)
@@ -160,18 +204,17 @@ static int prepare(struct nsexec *ns, int argc, char **argv, struct err *err)
 
 static void boot(int argc, char **argv)
 {
-	struct nsexec ns;
 	struct err err;
 	int dead = -1;
 
-	if (!nsexec_from_environment(&ns, environ, &err) || (dead = fd_in(DEAD_FOLDER, &err)) < 0 ||
-	    prepare(&ns, argc, argv, &err) < 0)
-		nsexec_fail(&ns, &err);
-	nsexec(&ns);
-	if (arrive(&ns, dead, &err) < 0)
-		nsexec_fail(&ns, &err);
-	report_trace(&ns.report, "boot");
-	nsexec_restore_signals(&ns);
+	if (!nsexec_from_environment(&stage, environ, &err) ||
+	    (dead = fd_in(DEAD_FOLDER, &err)) < 0 || prepare(&stage, argc, argv, &err) < 0)
+		nsexec_fail(&stage, &err);
+	nsexec(&stage);
+	if (arrive(&stage, dead, &err) < 0)
+		nsexec_fail(&stage, &err);
+	report_trace(&stage.report, "boot");
+	nsexec_restore_signals(&stage);
 }
 
 __attribute__((constructor)) static void shim(int argc, char **argv, char **envp)

@@ -115,9 +115,11 @@ static int child(void *arg)
 		sys_exit(127);
 	reset_signals();
 	if (spawn->inside(spawn, &spawn->err) == 0 && place_stdio(spawn) == 0 &&
-	    keep_descriptors(spawn) == 0) {
+	    keep_descriptors(spawn) == 0 &&
+	    (!spawn->last || spawn->last(spawn, &spawn->err) == 0)) {
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof(no_signals));
-		sys_prctl(PR_SET_PDEATHSIG, 0);
+		if (!spawn->dies_with_caller)
+			sys_prctl(PR_SET_PDEATHSIG, 0);
 		execute(spawn);
 	}
 	spawn->child_failed = true;

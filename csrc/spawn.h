@@ -18,6 +18,9 @@ struct spawn {
 	/* What the child does before its descriptors are put in place; NULL: it becomes the leader
 	 * of a process group. It shares the caller's memory: system calls by sys.h, no more. */
 	int (*inside)(const struct spawn *spawn, struct err *err);
+	/* And when they are; NULL: nothing. */
+	int (*last)(const struct spawn *spawn, struct err *err);
+	bool dies_with_caller; /* not only until it executes */
 	const void *context;
 	uint32_t clone_flags;
 	int caller; /* its pidfd, made here */

@@ -4,6 +4,12 @@
 #include <limits.h>
 #include <sys/mount.h>
 
+#include "identity.h"
+#include "landlock.h"
+#include "resources.h"
+#include "root.h"
+#include "network.h"
+#include "session.h"
 #include "sys.h"
 
 static int set_hostname(struct span name, struct err *err)
@@ -50,11 +56,42 @@ static int change_directory(struct span path, struct err *err)
 
 int tail_prepare(const struct launch *launch, struct err *err)
 {
+	if (launch->loopback && network_loopback_up(err) < 0)
+		return -1;
+	if (root_enter(launch, err) < 0)
+		return -1;
 	if (set_hostname(launch->hostname, err) < 0)
 		return -1;
 	if (launch->mount_proc && mount_proc(err) < 0)
 		return -1;
 	return change_directory(launch->cwd, err);
+}
+
+bool tail_confines(const struct launch *launch)
+{
+	return launch->terminal || launch->init_fd >= 0 || launch->rlimits.data ||
+	       launch->cpus.data || launch->umask >= 0 || launch->uid >= 0 || launch->gid >= 0 ||
+	       launch->groups.data || launch->capabilities.data || launch->no_new_privs ||
+	       launch->landlock.data || launch->seccomp.data || launch->die_with_parent;
+}
+
+/* The order has been paid for: limits while there is a right to raise them; the paths of
+ * Landlock while they can be opened; its rules when there is nothing more to open. The signal of
+ * the parent's death is lost by a change of ids. */
+int tail_confine(const struct launch *launch, struct err *err)
+{
+	int ruleset;
+	long ret;
+
+	if (session_begin(launch, err) < 0 || resources_limit(launch, err) < 0 ||
+	    landlock_prepare(launch->landlock, &ruleset, err) < 0 ||
+	    identity_take_on(launch, err) < 0)
+		return -1;
+	if (launch->no_new_privs && (ret = sys_prctl(PR_SET_NO_NEW_PRIVS, 1)) < 0)
+		return err_set(err, "prctl", "PR_SET_NO_NEW_PRIVS", ret);
+	if (launch->die_with_parent)
+		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return landlock_restrict(ruleset, err);
 }
 
 int tail_keep_fds(struct span keep, unsigned flags, struct err *err)

@@ -6,8 +6,15 @@
 #include "err.h"
 #include "launch.h"
 
-/* Hostname, /proc, working directory: what the launch message asks for. */
+/* What takes privileges: network, mounts and root, hostname, working directory. */
 int tail_prepare(const struct launch *launch, struct err *err);
+
+/* What the payload is to have of its own and what it gives up for good: session, limits, ids,
+ * capabilities, Landlock. The filter of system calls is not in it: filter_install() comes last,
+ * when nothing but the payload is to make any. */
+int tail_confine(const struct launch *launch, struct err *err);
+/* Whether there is anything to do for the two. */
+bool tail_confines(const struct launch *launch);
 
 /* Leave the payload the descriptors on the launch message's list and no other: the rest are
  * closed, by `flags` 0 at once, by CLOSE_RANGE_CLOEXEC at the execve. */

@@ -124,6 +124,10 @@ bool wire_next(const struct wire_message *message, const uint8_t *data, uint32_t
 	len -= WIRE_ATTR_HEADER;
 	if (spec->kind == WIRE_TEXT)
 		return read_text(data, len, attr, err);
+	if (spec->kind == WIRE_BYTES) {
+		attr->text = (struct span){ (const char *)data, len };
+		return true;
+	}
 	return read_number(data, len, spec->kind, attr, err);
 }
 
@@ -154,39 +158,42 @@ bool wire_parse(const struct wire_message *message, const uint8_t *data, size_t 
 	return err->reason == NULL;
 }
 
-static uint32_t payload_size(const struct wire_message *message, const struct wire_attr *attr,
-			     struct wire_error *err)
+static bool is_number(enum wire_kind kind)
 {
-	const struct wire_spec *spec = wire_spec(message, attr->type);
-
-	if (!spec) {
-		refuse(err, attr->type, 0, "the attribute's type is not known");
-		return 0;
-	}
-	if (spec->kind != WIRE_TEXT)
-		return sizeof(uint32_t);
-	if (attr->text.len > WIRE_ATTR_MAX - WIRE_ATTR_HEADER - 1) {
-		refuse(err, attr->type, 0,
-		       "the text is over 65530 bytes, the most a u16 length takes");
-		return 0;
-	}
-	return (uint32_t)attr->text.len + 1;
+	return kind == WIRE_U32 || kind == WIRE_BOOL;
 }
 
-static void put_attr(const struct wire_attr *attr, uint32_t payload, bool is_text, uint8_t *out)
+static bool payload_size(const struct wire_message *message, const struct wire_attr *attr,
+			 uint32_t *size, struct wire_error *err)
+{
+	const struct wire_spec *spec = wire_spec(message, attr->type);
+	size_t nul = spec && spec->kind == WIRE_TEXT;
+
+	if (!spec)
+		return refuse(err, attr->type, 0, "the attribute's type is not known");
+	if (!is_number(spec->kind) && attr->text.len > WIRE_ATTR_MAX - WIRE_ATTR_HEADER - nul)
+		return refuse(err, attr->type, 0,
+			      "the text is over 65530 bytes, the most a u16 length takes");
+	*size = is_number(spec->kind) ? sizeof(uint32_t) : (uint32_t)(attr->text.len + nul);
+	return true;
+}
+
+static void put_attr(const struct wire_attr *attr, uint32_t payload, enum wire_kind kind,
+		     uint8_t *out)
 {
 	uint32_t len = WIRE_ATTR_HEADER + payload;
 
 	put16(out + NLA_LEN, (uint16_t)len);
 	put16(out + NLA_TYPE, attr->type);
 	memset(out + len, 0, ALIGN4(len) - len);
-	if (!is_text) {
+	if (is_number(kind)) {
 		put32(out + WIRE_ATTR_HEADER, attr->number);
 		return;
 	}
 	if (attr->text.len)
 		memcpy(out + WIRE_ATTR_HEADER, attr->text.data, attr->text.len);
-	out[len - 1] = '\0';
+	if (kind == WIRE_TEXT)
+		out[len - 1] = '\0';
 }
 
 uint32_t wire_encode(const struct wire_message *message, const struct wire_attr *attrs,
@@ -196,19 +203,19 @@ uint32_t wire_encode(const struct wire_message *message, const struct wire_attr 
 
 	*err = (struct wire_error){ 0 };
 	for (size_t i = 0; i < count; i++) {
-		uint32_t payload = payload_size(message, &attrs[i], err);
-		uint32_t len = ALIGN4(WIRE_ATTR_HEADER + payload);
+		uint32_t payload, len;
 
-		if (!payload)
+		if (!payload_size(message, &attrs[i], &payload, err))
 			return 0;
+		len = ALIGN4(WIRE_ATTR_HEADER + payload);
 		if (len > wire_max_size(message) - size)
 			return refuse(err, attrs[i].type, size,
 				      "the message is beyond any well-formed one");
 		if (out && (cap < size || cap - size < len))
 			return refuse(err, attrs[i].type, size, "the buffer is too small");
 		if (out)
-			put_attr(&attrs[i], payload,
-				 wire_spec(message, attrs[i].type)->kind == WIRE_TEXT, out + size);
+			put_attr(&attrs[i], payload, wire_spec(message, attrs[i].type)->kind,
+				 out + size);
 		size += len;
 	}
 	if (!out)

@@ -15,7 +15,8 @@
 enum wire_kind {
 	WIRE_U32,
 	WIRE_BOOL,
-	WIRE_TEXT, /* bytes with one NUL, at the end */
+	WIRE_TEXT,  /* bytes with one NUL, at the end */
+	WIRE_BYTES, /* any */
 };
 
 struct wire_spec {
@@ -43,7 +44,7 @@ struct wire_attr {
 	bool present;
 	uint32_t offset;  /* of the attribute's header */
 	uint32_t number;  /* WIRE_U32, WIRE_BOOL */
-	struct span text; /* WIRE_TEXT, without its NUL */
+	struct span text; /* WIRE_TEXT, without its NUL; WIRE_BYTES */
 };
 
 /* NULL where the type is not one of the message's. */

@@ -11,17 +11,22 @@ if not sys.platform.startswith("linux"):
     raise ImportError("nsenter needs Linux: namespaces are the Linux kernel's")
 
 _HOMES = {
+    "Bind": "nsenter.mounts",
     "BlobError": "nsenter.errors",
     "BootstrapData": "nsenter.bootstrap",
     "BootstrapError": "nsenter.errors",
     "Child": "nsenter.launch",
+    "Dev": "nsenter.mounts",
     "IDMap": "nsenter.idmap",
     "Namespace": "nsenter.namespaces",
     "NamespaceType": "nsenter.namespaces",
     "Namespaces": "nsenter.namespaces",
+    "Options": "nsenter.options",
+    "Proc": "nsenter.mounts",
     "Program": "nsenter.launch",
     "PythonInit": "nsenter.launch",
     "TimeOffset": "nsenter.bootstrap",
+    "Tmpfs": "nsenter.mounts",
     "bootstrap_data": "nsenter.bootstrap",
     "is_namespace_supported": "nsenter.namespaces",
     "namespace_types": "nsenter.namespaces",

@@ -7,10 +7,15 @@ from nsenter.idmap import IDMap as IDMap
 from nsenter.launch import Child as Child
 from nsenter.launch import Program as Program
 from nsenter.launch import PythonInit as PythonInit
+from nsenter.mounts import Bind as Bind
+from nsenter.mounts import Dev as Dev
+from nsenter.mounts import Proc as Proc
+from nsenter.mounts import Tmpfs as Tmpfs
 from nsenter.namespaces import Namespace as Namespace
 from nsenter.namespaces import Namespaces as Namespaces
 from nsenter.namespaces import NamespaceType as NamespaceType
 from nsenter.namespaces import is_namespace_supported as is_namespace_supported
 from nsenter.namespaces import namespace_types as namespace_types
+from nsenter.options import Options as Options
 
 __version__: str

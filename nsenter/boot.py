@@ -144,7 +144,11 @@ def _run(orders: dict[str, Any], channel: int, status: int) -> Any:
         target = _resolve(orders["target"])
     except (ImportError, AttributeError) as error:
         _fail(status, f"{orders['target']}: {error}", 2)
+    # Heard by the shim, where there is something to give up for good.
+    sys.audit("nsenter.confine")
     tell_ready(status)
+    sys.audit("nsenter.filter")
+    posix.close(status)
     return target(channel, *orders["args"])
 
 
@@ -154,7 +158,6 @@ def tell_ready(status: int) -> None:
         posix.write(status, b'{"type":"ready"}\n')
     except BrokenPipeError:  # the launcher is gone: nobody waits for this init
         posix._exit(1)
-    posix.close(status)
 
 
 def forget_the_host(environment: dict[bytes, bytes]) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Child", "TracePoint"]
 
+_KILLED = 128  # plus the signal's number, as a shell and a PID 1 tell it
+
 
 class TracePoint(Value):
     """A stage has come to a point.
@@ -42,6 +44,8 @@ class Child:
         pidfd: a descriptor of it (pidfd_open(2)), open until `close`.
         channel_fd: the rest of the init pipe, to a PythonInit; -1 for a Program, and when it was
             taken over by `channel`.
+        terminal_fd: our side of its terminal, a pty's master; -1 where it was not given one.
+        verdict_fd: where its PID 1 tells how the program ended; -1 without one.
         trace: when the stages came where, if that was asked for.
         returncode: its exit status, minus the signal that killed it; None while it runs.
     """
@@ -50,6 +54,8 @@ class Child:
         self.pid = pid
         self.pidfd = pidfd
         self.channel_fd = -1
+        self.terminal_fd = -1
+        self.verdict_fd = -1
         self._channel: socket.socket | None = None
         self.trace = tuple(trace)
         self.returncode: int | None = None
@@ -102,6 +108,8 @@ class Child:
                 assert ended is not None
                 exited = ended.si_code == os.CLD_EXITED
                 self.returncode = ended.si_status if exited else -ended.si_status
+                if exited and self.verdict_fd >= 0:
+                    self.returncode = _verdict(self.verdict_fd, ended.si_status)
             return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -123,12 +131,11 @@ class Child:
         """Close the descriptors. The process is left as it is."""
         if self._channel is not None:
             self._channel.close()
-        if self.channel_fd >= 0:
-            os.close(self.channel_fd)
-            self.channel_fd = -1
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+        for name in ("channel_fd", "terminal_fd", "verdict_fd", "pidfd"):
+            fd = getattr(self, name)
+            if fd >= 0:
+                os.close(fd)
+                setattr(self, name, -1)
 
     def __enter__(self) -> Child:
         return self
@@ -141,3 +148,18 @@ class Child:
             pass  # reaped by somebody else: it has ended, which is what matters here
         finally:
             self.close()
+
+
+def _verdict(fd: int, status: int) -> int:
+    """The returncode of the program of a PID 1, which cannot end by a signal itself.
+
+    Args:
+        fd: where the PID 1 tells the number of the signal that has killed the program, one byte.
+        status: its own exit status: the program's, or 128 and that number.
+    """
+    try:
+        told = os.read(fd, 1)
+    except BlockingIOError:
+        told = b""
+    # What does not agree with its own end is not believed.
+    return -told[0] if told and _KILLED + told[0] == status else status

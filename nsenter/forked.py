@@ -83,7 +83,10 @@ def _be_the_init(
         boot.forget_the_host(environment)
         os.set_inheritable(channel, False)
         os.set_inheritable(status, False)
+        lib.forked_confine()
         boot.tell_ready(status)
+        lib.forked_filter()
+        os.close(status)
         code = target(channel, *args)
     except SystemExit as ending:
         code = ending.code

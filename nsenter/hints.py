@@ -17,7 +17,10 @@ from errno import (
     ENOENT,
     ENOEXEC,
     ENOSPC,
+    ENOSYS,
+    EOPNOTSUPP,
     EPERM,
+    EROFS,
     ESRCH,
     ETIMEDOUT,
 )
@@ -245,77 +248,139 @@ _REFUSED = ("userns clone", "apparmor userns", "seccomp", "chroot")
 ASK_THE_DOCTOR = "`python -m nsenter doctor` tells more"
 _SOMEBODY = f"a security module refuses it, or a chroot; {ASK_THE_DOCTOR}"
 
-# (operations, errno, facts that may be the cause, what to try where none is seen to be)
-_TABLE: tuple[tuple[tuple[str, ...], int, tuple[str, ...], str], ...] = (
-    (("clone", "clone3"), EPERM, ("no admin", *_REFUSED), _SOMEBODY),
+# (operations, errno, what to try where none of the facts is seen to be the cause, the facts); ""
+# says what the facts say.
+_TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
+    (("clone", "clone3"), EPERM, _SOMEBODY, "no admin", *_REFUSED),
     # By then the user namespace is there: it is made by a call of its own.
-    (("unshare",), EPERM, _REFUSED, _SOMEBODY),
+    (("unshare",), EPERM, _SOMEBODY, *_REFUSED),
     (
         _CREATE,
         ENOSPC,
-        tuple(f"limit {kind}" for kind in _KINDS),
         "a limit in /proc/sys/user/max_*_namespaces is reached, here or in a user namespace around "
         "us, or user namespaces are nested over 32 deep",
+        *(f"limit {kind}" for kind in _KINDS),
     ),
-    (_CREATE, EAGAIN, ("processes",), ""),
-    (("clone3",), EACCES, ("apparmor userns", "cgroup"), ""),
-    (("clone", "unshare"), EACCES, ("apparmor userns",), ""),
-    (_CREATE, EINVAL, ("kinds",), ""),
+    (_CREATE, EAGAIN, "", "processes"),
+    (("clone3",), EACCES, "", "apparmor userns", "cgroup"),
+    (("clone", "unshare"), EACCES, "", "apparmor userns"),
+    (_CREATE, EINVAL, "", "kinds"),
+    (
+        ("write",),
+        EPERM,
+        f"{FACTS['subordinate ids'].means}; {ASK_THE_DOCTOR}",
+        "apparmor userns",
+    ),
+    (("run",), EPERM, "", "no new privs", "subordinate ids", "mapping tools"),
+    (("memfd_create",), EACCES, "", "memfd exec"),
+    (
+        ("mount",),
+        EPERM,
+        "it takes a new mnt namespace, and for /proc a new pid namespace",
+        "covered proc",
+        "apparmor userns",
+    ),
+    (("sethostname",), EPERM, "it takes a new uts namespace"),
     (
         ("setns",),
         EPERM,
-        (),
         "it takes CAP_SYS_ADMIN in the user namespace that owns the target: join that one as "
         "well, or run as root",
     ),
     (
         ("setns",),
         EINVAL,
-        (),
         "it is a namespace of another kind, or the user namespace we are in, or a pid namespace "
         "that is not below ours",
     ),
-    (("setns",), ESRCH, (), "the process of the pidfd has ended"),
-    (("open",), ENOENT, (), "the process has ended, or the path is wrong"),
-    (("open",), EACCES, (), "it belongs to another user: run as that user or as root"),
+    (("setns",), ESRCH, "the process of the pidfd has ended"),
+    (("open",), ENOENT, "the process has ended, or the path is wrong"),
+    (("open",), EACCES, "it belongs to another user: run as that user or as root"),
+    (("write",), EACCES, "it is another user's, or lowering it takes CAP_SYS_RESOURCE"),
+    (("write",), EINVAL, "the value is out of the kernel's range"),
+    (("wait for",), ETIMEDOUT, "the tool hung and was killed: does the user database answer?"),
+    (("setresuid", "setresgid"), EINVAL, "the user namespace does not map this id"),
     (
-        ("write",),
+        ("prctl PR_CAPBSET_DROP", "capset", "setgroups", "setresuid", "setresgid"),
         EPERM,
-        ("apparmor userns",),
-        f"{FACTS['subordinate ids'].means}; {ASK_THE_DOCTOR}",
+        "it takes that capability, or CAP_SETPCAP, CAP_SETUID or CAP_SETGID to give others up: "
+        'without root, create a user namespace too (`new="user"`)',
     ),
-    (("write",), EACCES, (), "it is another user's, or lowering it takes CAP_SYS_RESOURCE"),
-    (("write",), EINVAL, (), "the value is out of the kernel's range"),
-    (("run",), EPERM, ("no new privs", "subordinate ids", "mapping tools"), ""),
-    (("wait for",), ETIMEDOUT, (), "the tool hung and was killed: does the user database answer?"),
-    (("setresuid", "setresgid"), EINVAL, (), "the user namespace maps no id 0"),
-    (("sethostname",), EPERM, (), "it takes a new uts namespace"),
+    (("setgroups",), EINVAL, "the user namespace does not map one of them"),
     (
-        ("mount",),
+        ("prlimit",),
         EPERM,
-        ("covered proc", "apparmor userns"),
-        "it takes a new mnt namespace, and for /proc a new pid namespace",
+        "raising a hard limit takes CAP_SYS_RESOURCE outside of any user namespace",
     ),
+    (("sched_setaffinity",), EINVAL, "this machine, or the cgroup, has none of these processors"),
+    (
+        ("seccomp",),
+        EACCES,
+        "without CAP_SYS_ADMIN in its user namespace, a filter takes no_new_privs",
+    ),
+    (("seccomp",), EINVAL, "it is no program that seccomp(2) takes, or the flags are unknown"),
+    (
+        ("landlock_create_ruleset",),
+        ENOSYS,
+        "this kernel has no Landlock: it takes Linux 5.13 with CONFIG_SECURITY_LANDLOCK",
+    ),
+    (
+        ("landlock_create_ruleset",),
+        EOPNOTSUPP,
+        "Landlock is not among the security modules that this kernel was started with (lsm=…)",
+    ),
+    (
+        ("open for landlock",),
+        ENOENT,
+        "the rules are about the paths in the process's root, where this one is not",
+    ),
+    (("bind",), ENOENT, "there is no such path in the caller's tree"),
+    (("bind",), EACCES, "the user that the process is outside may not go there"),
+    (
+        ("open the mount point",),
+        ENOENT,
+        "without a `root` of the process's own nothing is made: mount over what is there",
+    ),
+    (
+        ("open the mount point",),
+        EROFS,
+        "it is missing, and what it would be made in is read-only",
+    ),
+    (
+        ("open the mount point",),
+        EACCES,
+        "it is missing, and the user that the process is outside may not make it there",
+    ),
+    (("mount the root",), ENOENT, "there is no such folder in the caller's tree"),
+    (("mount the root", "bind"), ENOSYS, "it takes Linux 5.12, for mount_setattr(2)"),
+    (
+        ("pivot_root",),
+        EINVAL,
+        "the caller's own root is no mount: it is an initramfs, or the caller was put there by "
+        "chroot(2)",
+    ),
+    (("ioctl TIOCSCTTY",), EPERM, "it is the terminal of another session already"),
     (
         ("start",),
         ECANCELED,
-        (),
         "an interpreter with file capabilities, or a caller whose real and effective ids differ, "
         "does not load the shim",
     ),
-    (("memfd_create",), EACCES, ("memfd exec",), ""),
     (
         ("execve",),
         ENOENT,
-        (),
         "it, or the interpreter that its first line names, is not in the root that is looked in",
     ),
-    (("execve",), EACCES, (), "it is not executable by this user there"),
-    (("execve",), ENOEXEC, (), "it is no program of this machine's kind, or a script without #!"),
+    (
+        ("execve",),
+        EACCES,
+        "it is not executable by this user there, or no rule of `landlock` lets it be, its "
+        "libraries or its interpreter",
+    ),
+    (("execve",), ENOEXEC, "it is no program of this machine's kind, or a script without #!"),
     (
         ("import",),
         ENOENT,
-        (),
         "the init imports only what travels with it: name a module in PythonInit(modules=…), a "
         "C extension in PythonInit(extensions=…)",
     ),
@@ -323,7 +388,7 @@ _TABLE: tuple[tuple[tuple[str, ...], int, tuple[str, ...], str], ...] = (
 
 _HINTS = {
     (operation, number): (facts, text)
-    for operations, number, facts, text in _TABLE
+    for operations, number, text, *facts in _TABLE
     for operation in operations
 }
 
@@ -334,7 +399,7 @@ def hint_for(operation: str, number: int, subject: str = "") -> str:
     Args:
         subject: what it was done to: of the calls that create namespaces, their kinds.
     """
-    names, text = _HINTS.get((operation, number), ((), ""))
+    names, text = _HINTS.get((operation, number), ([], ""))
     seen = [(fact.is_seen(subject), fact) for fact in map(FACTS.__getitem__, names)]
     causes = [f"{what}: {fact.do}" for what, fact in seen if what]
     if causes:

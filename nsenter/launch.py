@@ -23,7 +23,7 @@ from nsenter.descriptors import (
 )
 from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
 from nsenter.namespaces import NamespaceType
-from nsenter.settings import Settings
+from nsenter.settings import LaunchAttribute, Settings
 from nsenter.spawn import Spawn
 from nsenter.values import Value
 
@@ -31,9 +31,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+    from typing import Any, TypeVar
 
     from nsenter.bundle import Bundle
+    from nsenter.tail import Tail
 
+    T = TypeVar("T")
     StrOrBytes = str | bytes
     Environment = Mapping[str, str] | Mapping[bytes, bytes]
 
@@ -141,6 +144,10 @@ def _check_owned(data: BootstrapData, kind: NamespaceType, what: str) -> None:
         raise ValueError(f"{what}: this takes a new or joined {kind.ns_name()} namespace")
 
 
+def _here(function: Callable[[], T]) -> T:
+    return function()
+
+
 class _Job(Value):
     """One launch, checked and encoded as far as it does not depend on which way it goes."""
 
@@ -150,12 +157,23 @@ class _Job(Value):
     stdio: tuple[int, int, int]
     kept: set[int]  # descriptors for the payload
     lent: set[int]  # descriptors for the stages
+    start: Callable[[Callable[[], Any]], Any] = _here  # calls what spawns
+
+    def run(self, target: Program | PythonInit) -> Child:
+        """By the shortest way there is."""
+        if isinstance(target, PythonInit):
+            return self.forked(target) if target.forked else self.python(target)
+        return self.direct(target) or self.program(target)
 
     def direct(self, program: Program) -> Child | None:
         """The short way; None where it takes the stages."""
         spawn = Spawn(_checked_argv(program.argv), self.environment, self.stdio, self.kept)
-        started = spawn.run_direct(self.blob, self.settings.encode(self.kept))
-        return Child(*started, []) if started else None
+        settings = self.settings.encode(self.kept)
+        started = self.start(lambda: spawn.run_direct(self.blob, settings))
+        if not started:
+            return None
+        pid, pidfd = started
+        return Child(pid, pidfd, [])
 
     def program(self, program: Program) -> Child:
         """By nsinit and its stages."""
@@ -219,7 +237,7 @@ class _Job(Value):
         pipes.channel.setblocking(False)
         sent = pipes.channel.send(outgoing)
         spawned_ns = time.time_ns()
-        pid, pidfd = start()
+        pid, pidfd = self.start(start)
         try:
             pipes.close_child_ends()
             conversation = Conversation(pid, pidfd, pipes.channel, pipes.status)
@@ -251,6 +269,7 @@ def launch(
     cgroup: int | None = None,
     timeout: float = 30.0,
     trace: bool = False,
+    tail: Tail | None = None,
 ) -> Child:
     """Start a process in the namespaces of a bootstrap message.
 
@@ -270,6 +289,7 @@ def launch(
         timeout: seconds that the start may take, mapping tools included. The execve of a program
             that takes no stages is waited for as long as it takes, as subprocess does.
         trace: note the times of the stages in the child's `trace`.
+        tail: what else is done in the namespaces, of which `nsenter.Options` is the public face.
 
     Raises:
         BootstrapError: a stage failed; names the stage, the operation, its subject and errno.
@@ -295,6 +315,36 @@ def launch(
             kept={0, 1, 2} | checked_fds(pass_fds),
             lent=borrowed_fds(data) | ({cgroup} if cgroup is not None else set()),
         )
-        if isinstance(target, PythonInit):
-            return job.forked(target) if target.forked else job.python(target)
-        return job.direct(target) or job.program(target)
+        return job.run(target) if tail is None else _run_with_tail(job, target, tail, owner)
+
+
+def _run_with_tail(
+    job: _Job, target: Program | PythonInit, tail: Tail, owner: Descriptors
+) -> Child:
+    """The child gets our ends of what the tail makes."""
+    changes: dict[str, Any] = {}
+    attributes, ours = tail.attributes, Descriptors()
+    terminal = verdict = -1
+    try:
+        if tail.terminal:
+            terminal, slave = os.openpty()
+            terminal = ours.add(terminal)
+            changes["stdio"] = (owner.add(slave),) * 3
+            attributes = tail.with_console(os.ttyname(slave))
+        if tail.init and isinstance(target, Program):
+            reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            verdict = ours.add(reader)
+            writer = owner.add(writer)
+            changes["lent"] = job.lent | {writer}
+            attributes += ((LaunchAttribute.INIT_FD, writer),)
+        if tail.die_with_parent:
+            from nsenter.keeper import on_lasting_thread
+
+            changes["start"] = on_lasting_thread
+        settings = job.settings.replace(tail=attributes)
+        child = job.replace(settings=settings, **changes).run(target)
+    except BaseException:
+        ours.close()
+        raise
+    child.terminal_fd, child.verdict_fd = terminal, verdict
+    return child

@@ -15,6 +15,7 @@ from nsenter.namespaces import (
     is_namespace_supported,
     namespace_types,
 )
+from nsenter.tail import tail_of
 from nsenter.targets import joined
 from nsenter.values import Value
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from nsenter.child import Child
     from nsenter.idmap import IDMappings
     from nsenter.launch import Environment, Program, PythonInit, StrOrBytes
+    from nsenter.limits import Limit
+    from nsenter.mounts import Mount
 
 __all__ = ["Options"]
 
@@ -36,6 +39,10 @@ _MAPS = {"root": idmap.map_root, "current": idmap.map_current, "auto": idmap.map
 
 class Options(Value):
     """How a process is isolated. A value: made once, used for any number of processes.
+
+    What is given up for good (from `rlimits` on) is given up last, in the order of csrc/tail.c:
+    limits, ids, capabilities, no_new_privs, landlock, seccomp. The code of a PythonInit has
+    then been loaded already.
 
     Args:
         new: the kinds of namespace to create, in any spelling of `NamespaceType.parse`; "all":
@@ -53,6 +60,50 @@ class Options(Value):
         oom_score_adj: -1000 … 1000 (proc_pid_oom_score_adj(5)).
         time_offsets: for the clocks of a new time namespace.
         cgroup: a cgroup v2 directory to start in, by its path or a descriptor.
+        loopback: whether the loopback device of a new network namespace is up (netdevice(7)).
+        root: the root of the process: the absolute path of a folder, or "tmpfs": an empty one in
+            memory. It is bound with all that is mounted below it, nosuid and nodev, and pivoted
+            into (pivot_root(2)); the caller's tree is gone then. Mount points that are missing
+            in it are made. It takes a new mount namespace, as `mounts` does.
+        read_only: whether `root` is, with all that was mounted below it.
+        mounts: what is mounted, in this order: `Bind`, `Tmpfs`, `Proc`, `Dev` of
+            `nsenter.mounts`. Without a `root` they go over the caller's tree, in the process's
+            mount namespace only; then nothing is made in it: a mount point has to be there.
+            Targets are resolved below the root of the process, whatever links lead out of it.
+        new_session: whether the process leads a session of its own (setsid(2)). Else it is in the
+            caller's session and process group; it then can put words into the caller's terminal
+            where the kernel still has TIOCSTI.
+        terminal: whether a new pty (pty(7)) is its controlling terminal and its three streams,
+            in place of those that are given; `Child.terminal_fd` is the other side.
+        init: whether a small PID 1 stays in a new pid namespace, of which a Program is the child:
+            it reaps what is left by others, passes signals on, ends when the program does,
+            which ends everything else in the namespace, and tells how it ended, also by which
+            signal. A PythonInit is the PID 1 itself.
+        die_with_parent: whether it is killed when this process ends, however it ends; not when
+            only the thread ends that started it. A program that executes a setuid one, or
+            that takes PR_SET_PDEATHSIG back, escapes, unless there is an `init`, which ends
+            with all that is in the namespace.
+        rlimits: limits by their names as in prlimit(1), "nofile", or getrlimit(2),
+            "RLIMIT_NOFILE": a value for both, or (soft, hard); None, -1 or "unlimited": none.
+        umask: of new files (umask(2)).
+        cpus: the numbers of the processors that it may run on (sched_setaffinity(2)).
+        uid, gid: its ids, as they are inside (credentials(7)). None: as they come, 0 in a user
+            namespace that has it.
+        groups: its supplementary groups; None: none where `uid` or `gid` is given, else as they
+            come.
+        capabilities: the names of those that it keeps, with or without CAP_; (): none; None: as
+            they come. They are its permitted, effective and bounding ones; for another uid than
+            0 its ambient and inheritable ones as well, as execve(2) would take them otherwise.
+            For uid 0 both are empty.
+        no_new_privs: whether execve(2) can give no privileges any more (PR_SET_NO_NEW_PRIVS);
+            None: where landlock or seccomp is given, which need it.
+        landlock: a mapping of paths, in the process's root, to letters of "rwx": what may be
+            read (and listed), written (made, changed, removed), and executed there and below;
+            anywhere else nothing may, whatever the ids allow (landlock(7)). What the kernel's
+            version of Landlock does not know is not restricted.
+        seccomp: a filter of system calls (seccomp(2)): bytes of struct sock_filter, or anything
+            with `code`, as `nsenter.seccomp.Filter`. It is put on last, but has to allow execve(2);
+            for a PythonInit whatever Python needs.
 
     Raises:
         ValueError: a word is unknown, or a field needs a namespace that is neither new nor joined.
@@ -67,6 +118,34 @@ class Options(Value):
     oom_score_adj: int | None = None
     time_offsets: Iterable[TimeOffset] = ()
     cgroup: StrOrBytes | os.PathLike[str] | int | None = None
+    loopback: bool = True
+    root: StrOrBytes | os.PathLike[str] | None = None
+    read_only: bool = False
+    mounts: Iterable[Mount] = ()
+    new_session: bool = True
+    terminal: bool = False
+    init: bool = False
+    die_with_parent: bool = False
+    rlimits: Mapping[str, Limit] | None = None
+    umask: int | None = None
+    cpus: Iterable[int] | None = None
+    uid: int | None = None
+    gid: int | None = None
+    groups: Iterable[int] | None = None
+    capabilities: Iterable[str] | None = None
+    no_new_privs: bool | None = None
+    landlock: Mapping[str, str] | None = None
+    seccomp: object = None
+
+    def __post_init__(self) -> None:
+        # A value is used more than once, and an iterator could be so only once.
+        for name in ("mounts", "cpus", "groups", "capabilities"):
+            given = self.__dict__[name]
+            if given is not None and not isinstance(given, (str, tuple)):
+                self.__dict__[name] = tuple(given)
+        if self.terminal and not self.new_session:
+            raise ValueError("terminal: this takes a new session, which it controls")
+        tail_of(self, mounts=self.mounts, loopback=False)
 
     def launch(
         self,
@@ -83,6 +162,8 @@ class Options(Value):
         """Start a process so. Arguments, result and errors are those of `nsenter.launch.launch`."""
         with Descriptors() as owner:
             namespaces = self._namespaces(owner)
+            mounts_proc = self._mounts_proc(namespaces)
+            self._check_needs(namespaces)
             cgroup = self.cgroup
             if cgroup is not None and not isinstance(cgroup, int):
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -90,8 +171,14 @@ class Options(Value):
             return launch(
                 self._bootstrap_data(namespaces), target,
                 stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, env=env,
-                cwd=self.cwd, hostname=self.hostname, mount_proc=self._mounts_proc(namespaces),
+                cwd=self.cwd, hostname=self.hostname,
+                mount_proc=mounts_proc and self.root is None,
                 cgroup=cgroup, timeout=timeout, trace=trace,
+                tail=tail_of(
+                    self,
+                    mounts=self._all_mounts(mounts_proc),
+                    loopback=self.loopback and namespaces.is_private(NamespaceType.NEWNET),
+                ),
             )  # fmt: skip
 
     def _namespaces(self, owner: Descriptors) -> Namespaces:
@@ -115,12 +202,47 @@ class Options(Value):
             given = "root" if self.maps is None else self.maps
             found = _MAPS[given]() if isinstance(given, str) else given
             maps = {"uid_mappings": found.uid, "gid_mappings": found.gid}
+            self._check_ids(found)
         elif self.maps is not None:
             raise ValueError(f"maps {self.maps!r}: this takes a new user namespace")
         return bootstrap_data(
             namespaces, **maps,
             oom_score_adj=self.oom_score_adj, time_offsets=self.time_offsets,
         )  # fmt: skip
+
+    def _check_ids(self, maps: IDMappings) -> None:
+        """No process can have an id that does not exist in its user namespace."""
+        for name, ids, rows in (
+            ("uid", (self.uid,), maps.uid),
+            ("gid", (self.gid,), maps.gid),
+            ("groups", self.groups or (), maps.gid),
+        ):
+            for number in ids:
+                if number is not None and not any(
+                    row.container_id <= number < row.container_id + row.size for row in rows
+                ):
+                    raise ValueError(f"{name} {number}: the new user namespace does not map it")
+
+    def _check_needs(self, namespaces: Namespaces) -> None:
+        """What takes a namespace of its own."""
+        for asked, what, kind in (
+            (self.root is not None, f"root {self.root!r}", NamespaceType.NEWNS),
+            (self.mounts, "mounts", NamespaceType.NEWNS),
+            (self.init, "init", NamespaceType.NEWPID),
+        ):
+            if asked and not namespaces.is_private(kind):
+                raise ValueError(f"{what}: this takes a new {kind.ns_name()} namespace")
+
+    def _all_mounts(self, proc: bool) -> tuple[Mount, ...]:
+        """With /proc in a new root, unless it is given."""
+        mounts = tuple(self.mounts)
+        if self.root is None or not proc:
+            return mounts
+        from nsenter.mounts import Proc
+
+        if any(isinstance(mount, Proc) for mount in mounts):
+            return mounts
+        return (Proc(), *mounts)
 
     def _mounts_proc(self, namespaces: Namespaces) -> bool:
         if self.proc is not None:

@@ -23,10 +23,33 @@ class LaunchAttribute:
     CGROUP_FD = 62105
     TIMEOUT = 62106
     TRACE = 62107
+    LOOPBACK = 62108
+    ROOT = 62109
+    READ_ONLY = 62110
+    MOUNTS = 62111
+    KEEP_SESSION = 62112
+    TERMINAL = 62113
+    INIT_FD = 62114
+    RLIMITS = 62115
+    UMASK = 62116
+    CPUS = 62117
+    UID = 62118
+    GID = 62119
+    GROUPS = 62120
+    CAPABILITIES = 62121
+    NO_NEW_PRIVS = 62122
+    LANDLOCK = 62123
+    SECCOMP = 62124
+    SECCOMP_FLAGS = 62125
+    DIE_WITH_PARENT = 62126
 
 
 class Settings(Value):
-    """What the second message says; the fields are those of `nsenter.launch.launch`."""
+    """What the second message says; the fields are those of `nsenter.launch.launch`.
+
+    Args:
+        tail: further attributes, such as are asked for.
+    """
 
     cwd: str | bytes | os.PathLike[str] | None
     hostname: str | bytes | None
@@ -34,6 +57,7 @@ class Settings(Value):
     cgroup: int | None
     timeout: float
     trace: bool
+    tail: tuple[tuple[int, int | bytes], ...] = ()
 
     def encode(self, kept: set[int]) -> bytes:
         """The message, with the descriptors that the payload keeps.
@@ -51,8 +75,8 @@ class Settings(Value):
             LaunchAttribute.TIMEOUT: int(min(self.timeout * 900, _INT_MAX)),
             LaunchAttribute.TRACE: int(self.trace),
         }
-        present = ((type, value) for type, value in attributes.items() if value is not None)
-        return wire.encode(present, wire.LAUNCH)
+        present = [(type, value) for type, value in attributes.items() if value is not None]
+        return wire.encode([*present, *self.tail], wire.LAUNCH)
 
 
 def _optional_text(name: str, value: str | bytes | os.PathLike[str] | None) -> bytes | None:

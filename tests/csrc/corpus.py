@@ -14,6 +14,29 @@ def main(folder: Path) -> None:
             if "hex" in vector:
                 seed = bytes.fromhex(vector["hex"])
                 (folder / f"{name}-{vector['name']}").write_bytes(seed)
+    (folder / "launch").write_bytes(_launch())
+
+
+def _launch() -> bytes:
+    """The second message, with one attribute of each kind of the tail's (csrc/launch.h)."""
+    attributes = {
+        62_109: b"tmpfs\0",
+        62_111: b"bind\0/a\0/b\0wdm\0tmpfs\0/c\0mode=755,size=9\0\0proc\0/p\0\0\0dev\0/d\0\0m\0",
+        62_114: (7).to_bytes(4, "little"),
+        62_115: b"nofile:7:1024:4096,core:4:0:0\0",
+        62_117: bytes((1, 0, 0, 0, 0, 0, 0, 0)),
+        62_120: (5).to_bytes(4, "little"),
+        62_121: b"0:CAP_CHOWN,5:CAP_KILL\0",
+        62_123: b"/usr\0rx\0/tmp\0rwx\0",
+        62_124: bytes((6, 0, 0, 0, 0, 0, 0xFF, 0x7F)),
+    }
+    body = b"".join(
+        (len(value) + 4).to_bytes(2, "little") + type.to_bytes(2, "little") + value
+        + bytes(-len(value) % 4)
+        for type, value in attributes.items()
+    )  # fmt: skip
+    header = (len(body) + 16).to_bytes(4, "little") + (62_100).to_bytes(2, "little")
+    return header + bytes(10) + body
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 #include "bootstrap.h"
 #include "launch.h"
+#include "records.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -12,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
  * its header's free fields and its padding aside. */
 static void encode_again(const struct wire_message *message, const uint8_t *data, uint32_t size)
 {
-	struct wire_attr attrs[16];
+	struct wire_attr attrs[32];
 	struct wire_error err;
 	uint32_t offset = WIRE_HEADER_SIZE;
 	size_t count = 0;
@@ -25,12 +26,41 @@ static void encode_again(const struct wire_message *message, const uint8_t *data
 	if (wire_encode(message, attrs, count, out, size, &err) != size)
 		abort();
 	for (size_t i = 0; i < count; i++) {
-		size_t len = attrs[i].text.data ? attrs[i].text.len + 1 : sizeof(uint32_t);
+		enum wire_kind kind = wire_spec(message, attrs[i].type)->kind;
+		size_t len = kind == WIRE_TEXT	  ? attrs[i].text.len + 1
+			     : kind == WIRE_BYTES ? attrs[i].text.len
+						  : sizeof(uint32_t);
 
 		if (memcmp(out + attrs[i].offset, data + attrs[i].offset, 4 + len) != 0)
 			abort();
 	}
 	free(out);
+}
+
+/* Lists that were checked are taken apart to their ends. */
+static void take_apart(const struct launch *launch)
+{
+	struct span mounts = launch->mounts, rules = launch->landlock, limits = launch->rlimits,
+		    capabilities = launch->capabilities;
+	struct mount_record mount;
+	struct rule rule;
+	struct limit limit;
+	struct capability capability;
+
+	while (records_next_mount(&mounts, &mount))
+		if (mount.target.data[mount.target.len] || mount.argument.data[mount.argument.len])
+			abort();
+	while (records_next_rule(&rules, &rule))
+		if (rule.path.data[rule.path.len])
+			abort();
+	while (records_next_limit(&limits, &limit))
+		if (limit.resource > 15)
+			abort();
+	while (records_next_capability(&capabilities, &capability))
+		if (capability.number > 63)
+			abort();
+	if (mounts.len || rules.len || limits.len || capabilities.len)
+		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -48,10 +78,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		encode_again(&bootstrap_message, copy, (uint32_t)size);
 	else if (!err.reason)
 		abort();
-	if (launch_parse(copy, size, &launch, &err))
+	if (launch_parse(copy, size, &launch, &err)) {
 		encode_again(&launch_message, copy, (uint32_t)size);
-	else if (!err.reason)
+		take_apart(&launch);
+	} else if (!err.reason) {
 		abort();
+	}
 	free(copy);
 	return 0;
 }

@@ -167,8 +167,110 @@ static void the_launch_message_has_its_own_type(void)
 	CHECK(!bootstrap_parse(out, size, &boot, &err));
 }
 
+static bool parses(const struct wire_attr *attr, struct launch *launch, struct wire_error *err)
+{
+	/* What is parsed points into it. */
+	static uint8_t *out;
+	uint32_t size = wire_encode(&launch_message, attr, 1, NULL, 0, err);
+
+	CHECK(size);
+	free(out);
+	out = malloc(size);
+	CHECK(out);
+	CHECK(wire_encode(&launch_message, attr, 1, out, size, err) == size);
+	return launch_parse(out, size, launch, err);
+}
+
+static bool takes(uint16_t type, const char *bytes, size_t len)
+{
+	const struct wire_attr attr = { .type = type, .text = { bytes, len } };
+	struct launch launch;
+	struct wire_error err;
+	bool taken = parses(&attr, &launch, &err);
+
+	CHECK(taken || (err.attr == type && err.reason));
+	return taken;
+}
+
+#define TAKES(type, literal) takes(type, literal, sizeof(literal) - 1)
+
+static void what_was_not_sent_is_not_asked_for(void)
+{
+	const struct wire_attr attr = { .type = LAUNCH_TRACE_ATTR };
+	struct wire_error err;
+	struct launch launch;
+
+	CHECK(parses(&attr, &launch, &err));
+	CHECK(!launch.groups.data && !launch.capabilities.data && !launch.landlock.data);
+	CHECK(launch.uid == -1 && launch.gid == -1 && launch.umask == -1 && launch.init_fd == -1);
+}
+
+static void bytes_may_be_none_and_have_nuls(void)
+{
+	struct wire_attr attr = { .type = LAUNCH_GROUPS_ATTR, .text = { "", 0 } };
+	struct wire_error err;
+	struct launch launch;
+
+	CHECK(parses(&attr, &launch, &err));
+	CHECK(launch.groups.data && launch.groups.len == 0);
+	attr.text = (struct span){ "\0\0\0\1\2\3\4\5", 8 };
+	CHECK(parses(&attr, &launch, &err));
+	CHECK(launch.groups.len == 8 && memcmp(launch.groups.data, attr.text.data, 8) == 0);
+}
+
+static void arrays_have_whole_elements_and_not_too_many(void)
+{
+	static char many[4097 * 8];
+
+	CHECK(!TAKES(LAUNCH_GROUPS_ATTR, "12345"));
+	CHECK(TAKES(LAUNCH_CPUS_ATTR, "12345678") && !TAKES(LAUNCH_CPUS_ATTR, "1234"));
+	CHECK(!TAKES(LAUNCH_CPUS_ATTR, "") && !TAKES(LAUNCH_SECCOMP_ATTR, ""));
+	CHECK(takes(LAUNCH_SECCOMP_ATTR, many, sizeof(many) - 8));
+	CHECK(!takes(LAUNCH_SECCOMP_ATTR, many, sizeof(many)));
+}
+
+static void a_root_is_a_path_or_tmpfs(void)
+{
+	CHECK(TAKES(LAUNCH_ROOT_ATTR, "tmpfs") && TAKES(LAUNCH_ROOT_ATTR, "/srv"));
+	CHECK(!TAKES(LAUNCH_ROOT_ATTR, "srv") && !TAKES(LAUNCH_ROOT_ATTR, ""));
+}
+
+static void numbers_of_the_tail_are_in_range(void)
+{
+	struct wire_attr attr = { .type = LAUNCH_UID_ATTR, .number = UINT32_MAX - 1 };
+	struct wire_error err;
+	struct launch launch;
+
+	CHECK(parses(&attr, &launch, &err) && launch.uid == UINT32_MAX - 1);
+	attr.number++;
+	CHECK(!parses(&attr, &launch, &err) && err.attr == LAUNCH_UID_ATTR);
+	attr = (struct wire_attr){ .type = LAUNCH_UMASK_ATTR, .number = 01000 };
+	CHECK(!parses(&attr, &launch, &err) && err.attr == LAUNCH_UMASK_ATTR);
+}
+
+static void a_list_with_a_bad_record_is_refused_at_its_offset(void)
+{
+	const struct wire_attr attr = {
+		.type = LAUNCH_MOUNTS_ATTR,
+		.text = { "proc\0/p\0\0\0bind\0/t\0src\0\0", 24 },
+	};
+	struct wire_error err;
+	struct launch launch;
+
+	CHECK(!parses(&attr, &launch, &err));
+	CHECK(err.attr == LAUNCH_MOUNTS_ATTR);
+	CHECK(err.offset == WIRE_HEADER_SIZE + WIRE_ATTR_HEADER + 10);
+}
+
 int main(void)
 {
+	what_was_not_sent_is_not_asked_for();
+	bytes_may_be_none_and_have_nuls();
+	arrays_have_whole_elements_and_not_too_many();
+	a_root_is_a_path_or_tmpfs();
+	numbers_of_the_tail_are_in_range();
+	a_list_with_a_bad_record_is_refused_at_its_offset();
+
 	a_message_comes_back_as_it_was_put_in();
 	every_truncation_is_refused();
 	no_changed_byte_leads_outside();

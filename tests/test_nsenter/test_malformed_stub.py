@@ -222,7 +222,7 @@ BAD_SECONDS: dict[str, tuple[bytes, str | None, int]] = {
     "u32-of-eight-bytes": (second(attribute(_TIMEOUT, ONE + ONE)), "TIMEOUT", 16),
     "bool-2": (second(attribute(_MOUNT_PROC, struct.pack("=I", 2))), "MOUNT_PROC", 16),
     "twice": (second(TRACE_OFF, TRACE_OFF), "TRACE", 24),
-    "unknown": (second(TRACE_OFF, attribute(62_108, ONE)), "62108", 24),
+    "unknown": (second(TRACE_OFF, attribute(62_199, ONE)), "62199", 24),
     "of-the-first-message": (second(TRACE_OFF, attribute(27_281, ONE)), "27281", 24),
     "trailing-bytes": (second(TRACE_OFF, b"\0\0"), None, 24),
     "no-padding": (second(TRACE_OFF, attribute(_HOSTNAME, b"x\0")[:6]), "HOSTNAME", 24),

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "filter.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+
+#include "sys.h"
+
+int filter_install(const struct launch *launch, struct err *err)
+{
+	const struct sock_fprog program = {
+		.len = (unsigned short)(launch->seccomp.len / sizeof(struct sock_filter)),
+		.filter = (struct sock_filter *)(uintptr_t)launch->seccomp.data,
+	};
+	long ret;
+
+	if (!launch->seccomp.data)
+		return 0;
+	ret = SYS3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, launch->seccomp_flags, &program);
+	return ret < 0 ? err_set(err, "seccomp", "the filter", ret) : 0;
+}

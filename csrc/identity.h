@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who the payload is: groups, ids, capabilities. */
+#ifndef NSX_IDENTITY_H
+#define NSX_IDENTITY_H
+
+#include "err.h"
+#include "launch.h"
+
+int identity_take_on(const struct launch *launch, struct err *err);
+
+/* Keep no capability but these bits, none of them inheritable. */
+int identity_keep_only(uint64_t mask, struct err *err);
+
+#endif

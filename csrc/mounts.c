@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mounts.h"
+
+#include <limits.h>
+#include <linux/mount.h>
+#include <linux/stat.h>
+
+#include "device.h"
+#include "mountapi.h"
+#include "sys.h"
+
+/* ---- sources ------------------------------------------------------------------------- */
+
+/* A copy for the payload alone: what is mounted in its source later does not come along. */
+static long copy_source(const struct mount_record *record)
+{
+	const struct mount_change change = {
+		.set = MOUNT_NO_SUID | (record->devices ? 0 : MOUNT_NO_DEV) |
+		       (record->writable ? 0 : MOUNT_READ_ONLY),
+		.propagation = MS_PRIVATE,
+	};
+	long fd = mount_copy(record->argument.data, true);
+	long ret = fd < 0 ? fd : mount_change((int)fd, &change, true);
+
+	return ret < 0 ? ret : fd;
+}
+
+int mounts_open(struct span list, struct sources *sources, struct err *err)
+{
+	struct mount_record record;
+
+	for (int *fd = sources->fds; records_next_mount(&list, &record); fd++) {
+		*fd = -1;
+		if (record.kind != MOUNT_BIND)
+			continue;
+		*fd = (int)copy_source(&record);
+		if (*fd < 0)
+			return err_set_span(err, "bind", record.argument, *fd);
+	}
+	return 0;
+}
+
+/* ---- mount points -------------------------------------------------------------------- */
+
+static bool is_directory(int fd)
+{
+	struct statx st;
+
+	return SYS5(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) == 0 &&
+	       (st.stx_mode & S_IFMT) == S_IFDIR;
+}
+
+static void make(int folder, const char *name, bool is_file)
+{
+	const int flags = O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC;
+	long fd;
+
+	if (!is_file) {
+		SYS3(SYS_mkdirat, folder, name, 0755);
+		return;
+	}
+	fd = SYS4(SYS_openat, folder, name, flags, 0644);
+	if (fd >= 0)
+		sys_close((int)fd);
+}
+
+/* Open a path below `root`, making what is missing of it. Whoever changes the root meanwhile can
+ * only have it end elsewhere in the root: each step is opened by its whole path. */
+static long open_making(int root, struct span path, bool is_file)
+{
+	char buf[PATH_MAX];
+	struct text t = TEXT_IN(buf);
+	size_t start = 0;
+	int folder = root;
+	long fd = root;
+
+	text_add_span(&t, path);
+	text_end(&t);
+	if (t.cut)
+		return -ENAMETOOLONG;
+	while (start < t.len) {
+		size_t end = start;
+		bool is_last;
+
+		while (end < t.len && buf[end] != '/')
+			end++;
+		is_last = end == t.len;
+		buf[end] = '\0';
+		fd = end == start ? folder : open_below(root, buf);
+		if (fd == -ENOENT) {
+			make(folder, buf + start, is_file && is_last);
+			fd = open_below(root, buf);
+		}
+		if (!is_last)
+			buf[end] = '/';
+		if (folder != root && fd != folder)
+			sys_close(folder);
+		if (fd < 0)
+			return fd;
+		folder = (int)fd;
+		start = end + 1;
+	}
+	return fd;
+}
+
+static int place(int mount, const struct mount_record *record, int root, struct err *err)
+{
+	long at = record->makes_target ? open_making(root, record->target, !is_directory(mount))
+				       : open_below(root, record->target.data);
+	long ret;
+
+	if (at < 0)
+		return err_set_span(err, "open the mount point", record->target, at);
+	ret = mount_attach(mount, (int)at);
+	sys_close((int)at);
+	return ret < 0 ? err_set_span(err, "move_mount", record->target, ret) : 0;
+}
+
+/* ---- all of them --------------------------------------------------------------------- */
+
+static long make_mount(const struct mount_record *record, int source)
+{
+	const struct span none = { "", 0 };
+
+	switch (record->kind) {
+	case MOUNT_BIND:
+		return source;
+	case MOUNT_TMPFS:
+		return mount_new("tmpfs", record->argument, MOUNT_NO_SUID | MOUNT_NO_DEV);
+	case MOUNT_PROC:
+		return mount_new("proc", none, MOUNT_NO_SUID | MOUNT_NO_DEV | MOUNT_NO_EXEC);
+	case MOUNT_DEV:
+		return mount_new("tmpfs", (struct span){ "mode=755", 8 },
+				 MOUNT_NO_SUID | MOUNT_NO_EXEC);
+	}
+	return -EINVAL;
+}
+
+static int mount_one(const struct mount_record *record, int source, int root, struct err *err)
+{
+	struct devices devices;
+	bool is_dev = record->kind == MOUNT_DEV;
+	long fd;
+	int result;
+
+	if (is_dev && devices_open(&devices, err) < 0)
+		return -1;
+	fd = make_mount(record, source);
+	if (fd < 0)
+		return err_set_span(err, "mount", record->target, fd);
+	result = place((int)fd, record, root, err);
+	if (result == 0 && is_dev)
+		result = devices_place(&devices, (int)fd, err);
+	sys_close((int)fd);
+	return result;
+}
+
+int mounts_place(struct span list, const struct sources *sources, int root, struct err *err)
+{
+	struct mount_record record;
+
+	for (const int *fd = sources->fds; records_next_mount(&list, &record); fd++)
+		if (mount_one(&record, *fd, root, err) < 0)
+			return -1;
+	return 0;
+}

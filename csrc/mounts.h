@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mounts of the payload: binds, new file systems, a minimal /dev. */
+#ifndef NSX_MOUNTS_H
+#define NSX_MOUNTS_H
+
+#include "err.h"
+#include "records.h"
+
+/* What binds have for their source, as copies that are not mounted anywhere; -1 for the others. */
+struct sources {
+	int fds[MOUNTS_MAX];
+};
+
+/* Open the sources while the caller's tree is what it was. `list`: for records_next_mount(). */
+int mounts_open(struct span list, struct sources *sources, struct err *err);
+/* Mount all below the directory `root`, in order. The sources are closed. */
+int mounts_place(struct span list, const struct sources *sources, int root, struct err *err);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "reaper.h"
+
+#include <linux/capability.h>
+
+#include "clone.h"
+#include "identity.h"
+#include "sys.h"
+
+#define KILLED 128 /* plus the signal's number, as a shell tells it */
+
+static const uint64_t all_signals = ~0ULL;
+
+/* Nothing is left to it but what it has to do: it holds no stream of the payload open, keeps no
+ * folder busy, and cannot be looked into from inside. */
+static int shed(int verdict_fd, struct err *err)
+{
+	long ret;
+
+	if (identity_keep_only(1ULL << CAP_KILL, err) < 0)
+		return -1;
+	ret = verdict_fd > 0 ? sys_close_range(0, (unsigned)verdict_fd - 1, 0) : 0;
+	if (ret == 0)
+		ret = sys_close_range((unsigned)verdict_fd + 1, ~0U, 0);
+	if (ret == 0)
+		ret = SYS1(SYS_chdir, "/");
+	if (ret < 0)
+		return err_set(err, "close_range", "what PID 1 does not need", ret);
+	sys_prctl(PR_SET_DUMPABLE, 0);
+	sys_prctl(PR_SET_NAME, (unsigned long)"nsinit");
+	return 0;
+}
+
+_Noreturn static void end_as(int verdict_fd, const siginfo_t *ended)
+{
+	uint8_t number = (uint8_t)ended->si_status;
+
+	if (ended->si_code == CLD_EXITED)
+		sys_exit(ended->si_status);
+	sys_write(verdict_fd, &number, 1);
+	sys_exit(KILLED + number);
+}
+
+/* Wait for all that has ended, and end with the child. */
+static void reap(int verdict_fd, int child)
+{
+	siginfo_t ended = { 0 };
+
+	while (SYS5(SYS_waitid, P_ALL, 0, &ended, WEXITED | WNOHANG | __WALL, 0) == 0 &&
+	       ended.si_pid != 0) {
+		if (ended.si_pid == child)
+			end_as(verdict_fd, &ended);
+		ended.si_pid = 0;
+	}
+}
+
+_Noreturn static void stay(int verdict_fd, int child)
+{
+	for (;;) {
+		siginfo_t info = { 0 };
+		long sig;
+
+		reap(verdict_fd, child);
+		sig = SYS4(SYS_rt_sigtimedwait, &all_signals, &info, 0, sizeof(all_signals));
+		/* What the terminal sends, it sends to the child's process group as well. */
+		if (sig > 0 && sig != SIGCHLD && info.si_code != SI_KERNEL)
+			SYS2(SYS_kill, child, sig);
+	}
+}
+
+int reaper_split(int verdict_fd, struct err *err)
+{
+	const struct clone_request request = { .cgroup_fd = -1 };
+	uint64_t before;
+	long pid;
+
+	/* Blocked they wait for PID 1, which has no handlers, and would not get them. */
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &before, sizeof(before));
+	pid = process_clone(&request);
+	if (pid < 0)
+		return err_set(err, "clone", "the child of PID 1", pid);
+	if (pid == 0) {
+		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
+		sys_close(verdict_fd);
+		return 0;
+	}
+	if (shed(verdict_fd, err) < 0)
+		return -1;
+	stay(verdict_fd, (int)pid);
+}

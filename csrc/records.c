@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "records.h"
+
+#define CAPABILITIES 64
+#define RESOURCES    16
+
+static bool next_string(struct span *rest, struct span *string)
+{
+	size_t len = 0;
+
+	while (len < rest->len && rest->data[len])
+		len++;
+	if (len == rest->len)
+		return false;
+	*string = (struct span){ rest->data, len };
+	rest->data += len + 1;
+	rest->len -= len + 1;
+	return true;
+}
+
+static bool is_absolute(struct span path)
+{
+	return path.len && path.data[0] == '/';
+}
+
+static bool has_letter(struct span letters, char letter)
+{
+	for (size_t i = 0; i < letters.len; i++)
+		if (letters.data[i] == letter)
+			return true;
+	return false;
+}
+
+static bool parse_kind(struct span word, enum mount_kind *kind)
+{
+	static const char *const names[] = {
+		[MOUNT_BIND] = "bind",
+		[MOUNT_TMPFS] = "tmpfs",
+		[MOUNT_PROC] = "proc",
+		[MOUNT_DEV] = "dev",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (span_equals(word, names[i])) {
+			*kind = (enum mount_kind)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool records_next_mount(struct span *rest, struct mount_record *record)
+{
+	struct span kind, flags;
+
+	if (!next_string(rest, &kind) || !next_string(rest, &record->target) ||
+	    !next_string(rest, &record->argument) || !next_string(rest, &flags))
+		return false;
+	record->writable = has_letter(flags, 'w');
+	record->devices = has_letter(flags, 'd');
+	record->makes_target = has_letter(flags, 'm');
+	return parse_kind(kind, &record->kind) && is_absolute(record->target) &&
+	       (record->kind != MOUNT_BIND || is_absolute(record->argument)) &&
+	       flags.len == (size_t)record->writable + record->devices + record->makes_target;
+}
+
+bool records_next_rule(struct span *rest, struct rule *rule)
+{
+	struct span rights;
+
+	if (!next_string(rest, &rule->path) || !next_string(rest, &rights))
+		return false;
+	rule->read = has_letter(rights, 'r');
+	rule->write = has_letter(rights, 'w');
+	rule->execute = has_letter(rights, 'x');
+	return is_absolute(rule->path) && rights.len &&
+	       rights.len == (size_t)rule->read + rule->write + rule->execute;
+}
+
+bool records_next_limit(struct span *rest, struct limit *limit)
+{
+	struct span record, word;
+	uint64_t number;
+
+	if (!span_next(rest, ',', &record) || !span_next(&record, ':', &limit->name) ||
+	    !span_next(&record, ':', &word) || !parse_decimal(word, RESOURCES - 1, &number))
+		return false;
+	limit->resource = (unsigned)number;
+	return span_next(&record, ':', &word) && parse_decimal(word, UINT64_MAX, &limit->soft) &&
+	       parse_decimal(record, UINT64_MAX, &limit->hard);
+}
+
+bool records_next_capability(struct span *rest, struct capability *capability)
+{
+	struct span record, word;
+	uint64_t number;
+
+	if (!span_next(rest, ',', &record) || !span_next(&record, ':', &word) ||
+	    !parse_decimal(word, CAPABILITIES - 1, &number))
+		return false;
+	capability->number = (unsigned)number;
+	capability->name = record;
+	return true;
+}
+
+const char *records_check_mounts(struct span list, size_t *at)
+{
+	struct span rest = list;
+	struct mount_record record;
+	size_t count = 0;
+
+	while (rest.len) {
+		*at = (size_t)(rest.data - list.data);
+		if (!records_next_mount(&rest, &record))
+			return "not a mount's four strings";
+		if (++count > MOUNTS_MAX)
+			return "there are more mounts than 256";
+	}
+	return NULL;
+}
+
+const char *records_check_rules(struct span list, size_t *at)
+{
+	struct span rest = list;
+	struct rule rule;
+
+	while (rest.len) {
+		*at = (size_t)(rest.data - list.data);
+		if (!records_next_rule(&rest, &rule))
+			return "not a path and letters of rwx";
+	}
+	return NULL;
+}
+
+const char *records_check_limits(struct span list, size_t *at)
+{
+	struct span rest = list;
+	struct limit limit;
+
+	while (rest.len) {
+		*at = (size_t)(rest.data - list.data);
+		if (!records_next_limit(&rest, &limit))
+			return "not name:number:soft:hard";
+	}
+	return NULL;
+}
+
+const char *records_check_capabilities(struct span list, size_t *at)
+{
+	struct span rest = list;
+	struct capability capability;
+
+	while (rest.len) {
+		*at = (size_t)(rest.data - list.data);
+		if (!records_next_capability(&rest, &capability))
+			return "not number:name";
+	}
+	return NULL;
+}

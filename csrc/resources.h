@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Resource limits, the mask of file modes, processors. */
+#ifndef NSX_RESOURCES_H
+#define NSX_RESOURCES_H
+
+#include "err.h"
+#include "launch.h"
+
+int resources_limit(const struct launch *launch, struct err *err);
+
+#endif

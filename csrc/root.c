@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "root.h"
+
+#include <linux/mount.h>
+
+#include "mountapi.h"
+#include "mounts.h"
+#include "sys.h"
+
+#define DETACH 2 /* umount2(2)'s MNT_DETACH, which is in libc's header alone */
+
+/* What is mounted here, and what is undone, stays here. */
+static int make_private(struct err *err)
+{
+	long ret = SYS5(SYS_mount, "none", "/", 0, MS_REC | MS_PRIVATE, 0);
+
+	return ret < 0 ? err_set(err, "mount", "/ as private", ret) : 0;
+}
+
+static long set_read_only(int root, bool on)
+{
+	const struct mount_change change = { .set = on ? MOUNT_READ_ONLY : 0,
+					     .clear = on ? 0 : MOUNT_READ_ONLY };
+
+	return mount_change(root, &change, false);
+}
+
+/* A copy of a folder's tree. If it is to be read-only, what is mounted below it is already; itself
+ * it is when the mount points have been made. */
+static long copy_root(const struct launch *launch)
+{
+	const struct mount_change change = {
+		.set = MOUNT_NO_SUID | MOUNT_NO_DEV | (launch->read_only ? MOUNT_READ_ONLY : 0),
+		.propagation = MS_PRIVATE,
+	};
+	long root = mount_copy(launch->root.data, true);
+	long ret = root < 0 ? root : mount_change((int)root, &change, true);
+
+	if (ret < 0)
+		return ret;
+	/* Refused where it was so before, as a mount of an outer namespace. */
+	if (launch->read_only)
+		set_read_only((int)root, false);
+	return root;
+}
+
+/* The new root, mounted where its file descriptor, and none of the caller's paths, leads to. */
+static long make_root(const struct launch *launch)
+{
+	long root = span_equals(launch->root, "tmpfs")
+			    ? mount_new("tmpfs", (struct span){ "mode=755", 8 },
+					MOUNT_NO_SUID | MOUNT_NO_DEV)
+			    : copy_root(launch);
+	long here = root < 0 ? root : sys_open("/", O_PATH | O_DIRECTORY);
+	long ret = here < 0 ? here : mount_attach((int)root, (int)here);
+
+	if (here >= 0)
+		sys_close((int)here);
+	return ret < 0 ? ret : root;
+}
+
+/* The old root comes to lie over the new one, and is taken away with all that is in it. */
+static long pivot(int root)
+{
+	long old = sys_open("/", O_PATH | O_DIRECTORY);
+	long ret = old < 0 ? old : SYS1(SYS_fchdir, root);
+
+	if (ret == 0)
+		ret = SYS2(SYS_pivot_root, ".", ".");
+	if (ret == 0)
+		ret = SYS1(SYS_fchdir, old);
+	if (ret == 0)
+		ret = SYS2(SYS_umount2, ".", DETACH);
+	if (ret == 0)
+		ret = SYS1(SYS_chdir, "/");
+	if (old >= 0)
+		sys_close((int)old);
+	return ret;
+}
+
+static int finish_root(const struct launch *launch, int root, struct err *err)
+{
+	long ret = launch->read_only ? set_read_only(root, true) : 0;
+
+	if (ret < 0)
+		return err_set_span(err, "mount_setattr", launch->root, ret);
+	ret = pivot(root);
+	return ret < 0 ? err_set_span(err, "pivot_root", launch->root, ret) : 0;
+}
+
+int root_enter(const struct launch *launch, struct err *err)
+{
+	struct sources sources;
+	bool is_new = launch->root.data;
+	long mask, root;
+	int result;
+
+	if (!is_new && !launch->mounts.data)
+		return 0;
+	if (make_private(err) < 0 || mounts_open(launch->mounts, &sources, err) < 0)
+		return -1;
+	root = is_new ? make_root(launch) : sys_open("/", O_PATH | O_DIRECTORY);
+	if (root < 0)
+		return err_set_span(err, "mount the root", launch->root, root);
+	mask = SYS1(SYS_umask, 0);
+	result = mounts_place(launch->mounts, &sources, (int)root, err);
+	SYS1(SYS_umask, mask);
+	if (result == 0 && is_new)
+		result = finish_root(launch, (int)root, err);
+	sys_close((int)root);
+	return result;
+}

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits of a process as text for csrc/resources.c: resources, file modes, processors."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    Limit = int | str | None | tuple[int | str | None, int | str | None]
+
+__all__ = ["encode_cpus", "encode_rlimits", "encode_umask"]
+
+# asm-generic/resource.h, in the order of their numbers; the names are prlimit(1)'s.
+RESOURCES = (
+    *("cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as"),
+    *("locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime"),
+)
+_INFINITY = 2**64 - 1  # RLIM64_INFINITY
+_UNLIMITED = (None, -1, "unlimited")
+_CPUS_MAX = 8192
+_WORD_BITS = 64
+
+
+def encode_rlimits(rlimits: Mapping[str, Limit]) -> bytes:
+    """`nofile:7:1024:4096,…`: name, number, soft, hard.
+
+    Raises:
+        ValueError: a resource or a value is none.
+    """
+    return ",".join(_one_limit(name, limit) for name, limit in rlimits.items()).encode()
+
+
+def _one_limit(name: str, limit: Limit) -> str:
+    word = name.lower().removeprefix("rlimit_")
+    if word not in RESOURCES:
+        raise ValueError(f"rlimits: {name!r} is none of {', '.join(RESOURCES)}")
+    both = limit if isinstance(limit, tuple) else (limit, limit)
+    if len(both) != 2:
+        raise ValueError(f"rlimits: {name}={limit!r}: expected a value, or a soft and a hard one")
+    soft, hard = (_value(name, value) for value in both)
+    if soft > hard:
+        raise ValueError(f"rlimits: {name}={limit!r}: the soft limit is above the hard one")
+    return f"{word}:{RESOURCES.index(word)}:{soft}:{hard}"
+
+
+def _value(name: str, value: object) -> int:
+    if value in _UNLIMITED:
+        return _INFINITY
+    if not isinstance(value, int) or not 0 <= value <= _INFINITY:
+        raise ValueError(f'rlimits: {name}: {value!r} is neither a number nor "unlimited"')
+    return value
+
+
+def encode_umask(umask: int) -> int:
+    """Raises ValueError where it is none."""
+    if not 0 <= umask <= 0o777:
+        raise ValueError(f"umask {umask!r}: must be 0 … 0o777")
+    return umask
+
+
+def encode_cpus(cpus: Iterable[int]) -> bytes:
+    """The mask of sched_setaffinity(2). Raises ValueError where it is empty or a number is none."""
+    numbers = set(cpus)
+    if not numbers or not all(0 <= number < _CPUS_MAX for number in numbers):
+        raise ValueError(f"cpus {sorted(numbers)}: must be numbers of processors, at least one")
+    words = max(numbers) // _WORD_BITS + 1
+    return sum(1 << number for number in numbers).to_bytes(words * 8, "little")

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is mounted for a process, in its own mount namespace: the words of `Options.mounts`.
+
+They travel as records of four strings (csrc/records.h); csrc/mounts.c mounts them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from nsenter.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Path = str | bytes | os.PathLike[str]
+
+__all__ = ["Bind", "Dev", "Mount", "Proc", "Tmpfs", "encode"]
+
+_MOST = 256  # csrc/records.h has the same
+_MODE_MAX = 0o7777
+
+
+class Mount(Value):
+    """One of the four below; they are mounted in the order in which they are given."""
+
+    def _record(self) -> tuple[bytes, bytes, bytes, str]:
+        """Kind, target, argument, flags."""
+        raise NotImplementedError
+
+
+class Bind(Mount):
+    """A file or folder of the caller's tree, with all that is mounted below it (mount(8), --rbind).
+
+    It is looked up before the root is entered and before anything else is mounted, and has nosuid
+    and nodev, as bubblewrap's.
+
+    Args:
+        source: an absolute path in the caller's mount namespace; symbolic links are followed.
+        target: where, an absolute path below the root of the process; None: as `source`.
+        writable: else it is read-only, with all below it.
+        devices: whether device files in it can be opened.
+    """
+
+    source: Path
+    target: Path | None = None
+    writable: bool = False
+    devices: bool = False
+
+    def _record(self) -> tuple[bytes, bytes, bytes, str]:
+        target = self.source if self.target is None else self.target
+        flags = ("w" if self.writable else "") + ("d" if self.devices else "")
+        return (
+            b"bind",
+            _absolute(self, "target", target),
+            _absolute(self, "source", self.source),
+            flags,
+        )
+
+
+class Tmpfs(Mount):
+    """A new empty file system in memory (tmpfs(5)), with nosuid and nodev.
+
+    Args:
+        target: where.
+        size: in bytes, at most; None: half of the memory.
+        mode: of its top folder.
+    """
+
+    target: Path
+    size: int | None = None
+    mode: int = 0o755
+
+    def _record(self) -> tuple[bytes, bytes, bytes, str]:
+        if not 0 <= self.mode <= _MODE_MAX:
+            raise ValueError(f"{self!r}: mode must be 0 … 0o7777")
+        if self.size is not None and self.size <= 0:
+            raise ValueError(f"{self!r}: size must be a number of bytes above 0")
+        argument = b"mode=%o" % self.mode
+        if self.size is not None:
+            argument += b",size=%d" % self.size
+        return b"tmpfs", _absolute(self, "target", self.target), argument, ""
+
+
+class Proc(Mount):
+    """The /proc of the process's pid namespace (proc(5)), with nosuid, nodev and noexec.
+
+    A user may mount it only in a new pid namespace, and where nothing of the caller's own /proc is
+    covered.
+    """
+
+    target: Path = "/proc"
+
+    def _record(self) -> tuple[bytes, bytes, bytes, str]:
+        return b"proc", _absolute(self, "target", self.target), b"", ""
+
+
+class Dev(Mount):
+    """A minimal /dev: null, zero, full, random, urandom and tty of the host; new pts, shm, and the
+    links fd, stdin, stdout, stderr and ptmx.
+
+    With `Options.terminal`, console is the new terminal.
+    """
+
+    target: Path = "/dev"
+
+    def _record(self) -> tuple[bytes, bytes, bytes, str]:
+        return b"dev", _absolute(self, "target", self.target), b"", ""
+
+
+def encode(mounts: Iterable[Mount], *, root_is_ours: bool) -> bytes:
+    """The records.
+
+    Args:
+        root_is_ours: whether mount points may be made anywhere. Else they are made only in a Tmpfs
+            or Dev that came before: nothing is written to the caller's own tree.
+
+    Raises:
+        ValueError, TypeError: a mount is bad; it is in the message.
+    """
+    fields: list[bytes] = []
+    ours: list[bytes] = [b"/"] if root_is_ours else []
+    count = 0
+    for mount in mounts:
+        if not isinstance(mount, Mount):
+            raise TypeError(f"mounts: {mount!r}: expected Bind, Tmpfs, Proc or Dev")
+        kind, target, argument, flags = mount._record()
+        if not target.strip(b"/"):
+            raise ValueError(f"mounts: {mount!r}: the root itself is given by `root`")
+        if any(_is_below(target, folder) for folder in ours):
+            flags += "m"
+        if kind in (b"tmpfs", b"dev"):
+            ours.append(target)
+        fields += kind, target, argument, flags.encode()
+        count += 1
+    if count > _MOST:
+        raise ValueError(f"mounts: {count} of them; the most is {_MOST}")
+    return b"".join(field + b"\0" for field in fields)
+
+
+def _is_below(path: bytes, folder: bytes) -> bool:
+    return path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def _absolute(mount: Mount, field: str, path: Path) -> bytes:
+    raw = os.fsencode(path)
+    if not raw.startswith(b"/") or b"\0" in raw:
+        raise ValueError(f"mounts: {mount!r}: {field} must be an absolute path without NUL")
+    return raw

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options for what people reach for. Each is a function that gives a new `Options`; its further
+arguments are fields of it, in place of those that are set here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from nsenter import idmap, seccomp
+from nsenter.idmap import IDMap, IDMappings
+from nsenter.mounts import Bind, Dev, Proc, Tmpfs
+from nsenter.options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from nsenter.mounts import Path
+
+__all__ = ["offline", "rootless_root", "sandbox"]
+
+_NOBODY = 65534
+# What a dynamically linked program needs to start, where a system has it.
+_SYSTEM = (
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"),
+    *("/etc/ld.so.cache", "/etc/alternatives"),
+)
+
+
+def sandbox(*, read: Iterable[Path] = (), write: Iterable[Path] = (), **fields: Any) -> Options:
+    """For code that is not trusted: the strictest that still runs `python3 -c …`.
+
+    Every namespace is new, so there is no network, no other process, nothing shared. The root is
+    empty and read-only, but for the system's programs and libraries and this interpreter's,
+    read-only as well, a /tmp of its own, /proc and a minimal /dev. The process is nobody where the
+    caller is root, else the caller's user; it has no capabilities and gets none, and its system
+    calls are those of `nsenter.seccomp.strict`. It is the child of a PID 1, and ends with the
+    caller. What it may use of memory and processors is not limited: see `cgroup` and `rlimits`.
+
+    Args:
+        read: paths that it sees as well, read-only, at the same places.
+        write: paths that it may also change, as far as its user may.
+        fields: of `Options`; `mounts` come after those that are made here.
+    """
+    given = (*map(Bind, read), *(Bind(path, writable=True) for path in write))
+    more = tuple(fields.pop("mounts", ()))
+    settings = {
+        "new": "all",
+        "root": "tmpfs",
+        "read_only": True,
+        "mounts": (
+            *map(Bind, _system()),
+            Proc(),
+            Dev(),
+            Tmpfs("/tmp", mode=0o1777),
+            *_interpreter(),
+            *given,
+            *more,
+        ),
+        "cwd": "/",
+        "hostname": "sandbox",
+        "capabilities": (),
+        "no_new_privs": True,
+        "seccomp": seccomp.strict(),
+        "init": True,
+        "die_with_parent": True,
+        **_identity(),
+    }
+    return Options(**{**settings, **fields})
+
+
+def offline(**fields: Any) -> Options:
+    """As the caller, in all but the network: there is nothing but a loopback device.
+
+    It takes a new user namespace where the caller is not root; the process then has all
+    capabilities in it and in its network, and its user's rights outside.
+    """
+    as_root = os.geteuid() == 0
+    settings: dict[str, Any] = {"new": "net"} if as_root else {"new": "user,net", "maps": "current"}
+    return Options(**{**settings, **fields})
+
+
+def rootless_root(**fields: Any) -> Options:
+    """Root, in namespaces of its own, of a user who is not: to install into a folder, to build an
+    image. With ranges in /etc/subuid and /etc/subgid, and newuidmap(1), there are other users too.
+    """
+    settings = {"new": "user,mnt,pid,ipc,uts,cgroup", "maps": _widest_maps()}
+    return Options(**{**settings, **fields})
+
+
+def _system() -> list[str]:
+    return [path for path in _SYSTEM if os.path.exists(path)]
+
+
+def _interpreter() -> Iterator[Bind]:
+    """The running Python's folders, where they are not the system's."""
+    bound = _system()
+    for prefix in (sys.base_prefix, sys.prefix):
+        if not any(f"{prefix}/".startswith(f"{folder}/") for folder in bound):
+            bound.append(prefix)
+            yield Bind(prefix)
+
+
+def _identity() -> dict[str, Any]:
+    """Root sets everything up, and then is nobody: outside as well."""
+    if os.geteuid() != 0:
+        return {"maps": "current"}
+    rows = (IDMap(0, 0, 1), IDMap(_NOBODY, _NOBODY, 1))
+    return {"maps": IDMappings(rows, rows), "uid": _NOBODY, "gid": _NOBODY}
+
+
+def _widest_maps() -> IDMappings:
+    try:
+        return idmap.map_auto()
+    except LookupError:  # no subordinate ids
+        return idmap.map_root()

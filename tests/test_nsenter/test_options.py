@@ -1,0 +1,394 @@
+"""Every option that gives or denies something is read back from inside, by each way of starting.
+
+A table of options (see optioned.py): root starts them, and an unprivileged user. What is bad is
+refused before anything starts; what fails inside says what it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import launching
+import optioned
+import rootless
+from launching import PYTHONPATH, SECONDS
+from nsenter import Bind, BootstrapError, Options, Program, PythonInit, Tmpfs
+from optioned import ALLOW_ALL, CASES, OF_ROOT, SUBORDINATE, WAYS, Case, Facts
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
+each_way = pytest.mark.parametrize("way", WAYS)
+TRUE = Program(["true"])
+
+
+def name_of(case: Case) -> str:
+    return case.name
+
+
+@each_way
+@as_root
+@pytest.mark.parametrize("case", [*CASES, *OF_ROOT], ids=name_of)
+def test_root_gets_what_the_options_say(case: Case, way: str) -> None:
+    assert optioned.broken(case, optioned.outcome(case, way)) == {}
+
+
+@pytest.fixture(scope="module")
+def of_a_user() -> dict[str, Facts]:
+    return optioned.as_the_user()
+
+
+@each_way
+@pytest.mark.parametrize("case", [*CASES, *SUBORDINATE], ids=name_of)
+def test_a_user_gets_what_the_options_say(
+    case: Case, way: str, of_a_user: dict[str, Facts]
+) -> None:
+    assert optioned.broken(case, of_a_user[f"{case.name} {way}"]) == {}
+
+
+def test_a_forked_init_gives_up_the_same() -> None:
+    script = """
+from nsenter import Options, PythonInit
+import optioned, told
+options = Options(new="user,net", umask=0o27, capabilities=["kill"], rlimits={"nofile": 99},
+                  seccomp=optioned.ALLOW_ALL, die_with_parent=True)
+with options.launch(PythonInit("told:tell", forked=True)) as child:
+    assert child.wait(20) == 0
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert "'Umask': '0027'" in done.stdout
+    assert "'nofile': ['99', '99']" in done.stdout
+    assert f"'CapEff': '{optioned.mask(5)}'" in done.stdout
+    assert "'Seccomp': '2'" in done.stdout
+    assert "'lo': True" in done.stdout
+
+
+# --- sessions -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trace", [False, True], ids=["direct", "stages"])
+@pytest.mark.parametrize("new", ["", "user,pid"])
+def test_without_a_session_of_its_own_it_is_in_the_callers_process_group(
+    new: str, trace: bool
+) -> None:
+    options = Options(new=new, new_session=False)
+    with options.launch(Program(["sleep", "100"]), trace=trace) as child:
+        assert os.getsid(child.pid) == os.getsid(0)
+        assert os.getpgid(child.pid) == os.getpgid(0)
+
+
+# --- Landlock -------------------------------------------------------------------------------------
+
+TRIES = """
+for p in "$0/read" "$0/write" "$0/none"; do
+    cat "$p/file" >/dev/null 2>&1 && printf "r"; ls "$p" >/dev/null 2>&1 && printf "l"
+    (: >> "$p/file") 2>/dev/null && printf "w"; mkdir "$p/new" 2>/dev/null && printf "m"
+    "$p/true" 2>/dev/null && printf "x"
+    echo
+done
+"""
+
+
+def test_landlock_leaves_what_its_rules_say_and_nothing_else(tmp_path: Path) -> None:
+    true = Path("/bin/true").read_bytes()
+    for name in ("read", "write", "none"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x")
+        (tmp_path / name / "true").write_bytes(true)
+        (tmp_path / name / "true").chmod(0o755)
+    rules = {path: "rx" for path in ("/usr", "/bin", "/lib", "/lib64") if Path(path).exists()}
+    rules |= {"/dev": "rw", f"{tmp_path}/read": "rx", f"{tmp_path}/write": "rw"}
+    options = Options(landlock=rules)
+    assert _output(options, ["sh", "-c", TRIES, str(tmp_path)]).split("\n") == [
+        "rlx", "rlwm", "", "",
+    ]  # fmt: skip
+
+
+def test_an_empty_landlock_leaves_nothing() -> None:
+    with pytest.raises(BootstrapError) as caught:
+        Options(landlock={}).launch(Program(["/bin/true"]))
+    assert (caught.value.operation, caught.value.subject) == ("execve", "/bin/true")
+    assert "landlock" in caught.value.hint
+
+
+def _output(options: Options, argv: list[str], returncode: int = 0, **streams: Any) -> str:
+    with contextlib.ExitStack() as stack:
+        said, stdout = launching.pipe(stack)
+        child = stack.enter_context(options.launch(Program(argv), stdout=stdout, **streams))
+        os.close(stdout)
+        text = b""
+        while part := os.read(said, 1 << 16):
+            text += part
+        assert child.wait(SECONDS) == returncode, text
+    return text.decode()
+
+
+# --- the end of the caller ------------------------------------------------------------------------
+
+CALLER = """
+import os, sys, threading
+from nsenter import Options, Program
+options = Options(die_with_parent=True, **eval(sys.argv[1]))
+def start():
+    child = options.launch(Program(["sleep", "1000"]))
+    print(child.pid, flush=True)
+if sys.argv[2] == "thread":
+    thread = threading.Thread(target=start); thread.start(); thread.join()
+else:
+    start()
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("starter", ["main", "thread"])
+@pytest.mark.parametrize(
+    "fields", ["{}", "{'new': 'user,pid'}", "{'new': 'user,pid', 'init': True}"],
+    ids=["direct", "namespaces", "init"],
+)  # fmt: skip
+def test_it_dies_with_the_process_that_started_it(fields: str, starter: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CALLER, fields, starter], stdin=-1, stdout=-1, text=True
+    ) as caller:
+        assert caller.stdout is not None
+        pid = int(caller.stdout.readline())
+        pidfd = os.pidfd_open(pid)
+        try:
+            time.sleep(0.05)
+            assert _runs(pid), "the thread that started it has ended, the process has not"
+            caller.kill()
+            _wait_until(lambda: not _runs(pid))
+        finally:
+            os.close(pidfd)
+
+
+def test_a_thread_that_ends_does_not_take_its_child_along() -> None:
+    children = []
+    options = Options(die_with_parent=True)
+    for _ in range(3):
+        thread = threading.Thread(
+            target=lambda: children.append(options.launch(Program(["sleep", "0.2"])))
+        )
+        thread.start()
+        thread.join()
+    for child in children:
+        with child:
+            assert child.wait(SECONDS) == 0
+
+
+def test_what_fails_on_the_lasting_thread_is_raised_on_the_callers() -> None:
+    caught: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            Options(die_with_parent=True).launch(Program(["no-such-program"]))
+        except BootstrapError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert [type(error) for error in caught] == [BootstrapError]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "capability": ({"capabilities": ["CAP_FLY"]}, "CAP_FLY"),
+    "limit": ({"rlimits": {"wings": 3}}, "wings"),
+    "limit-value": ({"rlimits": {"nofile": -5}}, "nofile: -5"),
+    "limit-order": ({"rlimits": {"nofile": (5, 4)}}, "above the hard one"),
+    "limit-three": ({"rlimits": {"nofile": (1, 2, 3)}}, "a soft and a hard"),
+    "umask": ({"umask": 0o1000}, "umask"),
+    "no-cpu": ({"cpus": []}, "cpus"),
+    "cpu": ({"cpus": [-1]}, "cpus"),
+    "uid": ({"uid": -1}, "uid -1"),
+    "uid-of-all-ones": ({"uid": 2**32 - 1}, "uid"),
+    "gid": ({"gid": "staff"}, "gid 'staff'"),
+    "group": ({"groups": [-1]}, "groups -1"),
+    "landlock-path": ({"landlock": {"usr": "r"}}, "absolute"),
+    "landlock-rights": ({"landlock": {"/usr": "rq"}}, "rwx"),
+    "landlock-no-rights": ({"landlock": {"/usr": ""}}, "rwx"),
+    "seccomp-length": ({"seccomp": b"1234567"}, "7 bytes"),
+    "seccomp-empty": ({"seccomp": b""}, "0 bytes"),
+    "seccomp-long": ({"seccomp": ALLOW_ALL * 4097}, "4096"),
+    "root": ({"root": "srv"}, "absolute"),
+    "read-only": ({"read_only": True}, "root"),
+    "bind": ({"mounts": [Bind("usr")]}, "absolute"),
+    "bind-target": ({"mounts": [Bind("/usr", "usr")]}, "absolute"),
+    "bind-over-all": ({"mounts": [Bind("/usr", "/")]}, "`root`"),
+    "tmpfs-size": ({"mounts": [Tmpfs("/tmp", size=0)]}, "size"),
+    "tmpfs-mode": ({"mounts": [Tmpfs("/tmp", mode=-1)]}, "mode"),
+    "mounts": ({"mounts": [Tmpfs("/tmp")] * 257}, "256"),
+    "terminal": ({"terminal": True, "new_session": False}, "session"),
+}
+
+
+@pytest.mark.parametrize("fields, said", BAD.values(), ids=BAD)
+def test_a_bad_value_is_refused_when_the_options_are_made(
+    fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        Options(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"seccomp": "x"}, {"mounts": ["/usr"]}, {"capabilities": "all"}]
+)
+def test_a_value_of_another_type_is_refused_when_the_options_are_made(
+    fields: dict[str, Any],
+) -> None:
+    with pytest.raises(TypeError):
+        Options(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ({"root": "tmpfs"}, "new mnt"),
+        ({"mounts": [Tmpfs("/tmp")]}, "new mnt"),
+        ({"init": True}, "new pid"),
+        ({"new": "user", "uid": 33}, "uid 33"),
+        ({"new": "user", "groups": [33]}, "groups 33"),
+    ],
+)
+def test_what_a_field_needs_is_said_before_anything_starts(
+    fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        Options(**fields).launch(TRUE)
+
+
+def test_options_are_used_more_than_once_though_they_were_given_iterators() -> None:
+    options = Options(new="user", capabilities=iter(["kill"]), cpus=iter([0]))
+    for _ in range(2):
+        found = _output(options, ["grep", "-E", "CapEff|Cpus_allowed_list", "/proc/self/status"])
+        assert found.split() == ["CapEff:", optioned.mask(5), "Cpus_allowed_list:", "0"]
+
+
+# --- what fails inside ----------------------------------------------------------------------------
+
+FAILING: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "cpus": ({"cpus": [8000]}, "sched_setaffinity", "", "processors"),
+    "filter": ({"seccomp": b"\xff" * 8}, "seccomp", "", "program"),
+    "rule": ({"landlock": {"/no/such": "r"}}, "open for landlock", "/no/such", "process's root"),
+    "bind": ({"new": "user,mnt", "mounts": [Bind("/no/such")]}, "bind", "/no/such", "caller's"),
+    "point": (
+        {"new": "user,mnt", "mounts": [Tmpfs("/no/such")]},
+        "open the mount point", "/no/such", "`root`",
+    ),
+    "root": ({"new": "user,mnt", "root": "/no/such"}, "mount the root", "/no/such", "folder"),
+    "cwd": ({"new": "user,mnt", "root": "tmpfs", "cwd": "/tmp"}, "chdir", "/tmp", ""),
+    "program": (
+        {"new": "user,mnt", "root": "tmpfs"}, "execve", "/bin/true", "root that is looked in",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("init", [False, True], ids=["alone", "with-an-init"])
+@pytest.mark.parametrize("fields, operation, subject, hint", FAILING.values(), ids=FAILING)
+def test_what_fails_inside_is_named(
+    fields: dict[str, Any], operation: str, subject: str, hint: str, init: bool
+) -> None:
+    new = fields.get("new", "user")
+    options = Options(
+        **fields | ({"new": f"{new},pid", "init": True, "proc": False} if init else {})
+    )
+    with pytest.raises(BootstrapError) as caught:
+        options.launch(Program(["/bin/true"]))
+    error = caught.value
+    assert (error.stage, error.operation) == ("init", operation)
+    assert error.subject == subject or not subject
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    "fields, operation",
+    [({"cpus": [8000]}, "sched_setaffinity"), ({"seccomp": b"\xff" * 8}, "seccomp")],
+)
+def test_what_fails_before_a_pythons_first_line_is_named(
+    fields: dict[str, Any], operation: str
+) -> None:
+    with pytest.raises(BootstrapError) as caught:
+        Options(**fields).launch(PythonInit("told:tell"))
+    assert (caught.value.stage, caught.value.operation) == ("init", operation)
+
+
+UNPRIVILEGED = """
+from nsenter import BootstrapError, Options, Program
+for fields in (dict(capabilities=()), dict(uid=0), dict(no_new_privs=False, seccomp=bytes(8)),
+               dict(new="user", capabilities=["sys_time"], uid=0, rlimits={"nofile": 2**30})):
+    try:
+        Options(**fields).launch(Program(["true"]))
+    except BootstrapError as error:
+        print(error.operation, error.subject, "|", error.hint)
+"""
+
+
+def test_a_user_without_the_right_is_told_what_it_takes() -> None:
+    words = ["env", f"PYTHONPATH={PYTHONPATH}", sys.executable, "-c", UNPRIVILEGED]
+    done = rootless.as_user(words)
+    said = [line.partition(" | ") for line in done.stdout.splitlines()]
+    assert [what for what, _, _ in said] == [
+        "prctl PR_CAPBSET_DROP the bounding set",
+        "setresuid 0",
+        "seccomp the filter",
+        "prlimit nofile",
+    ], done.stderr
+    assert all(hint for _, _, hint in said)
+
+
+@as_root
+def test_a_capability_that_the_caller_lacks_is_named() -> None:
+    script = """
+from nsenter import BootstrapError, Options, Program
+outer = Options(capabilities=["setpcap", "setuid"])
+import sys
+words = [sys.executable, "-c", '''
+from nsenter import BootstrapError, Options, Program
+try:
+    Options(capabilities=["setuid", "sys_time"]).launch(Program(["true"]))
+except BootstrapError as error:
+    print(error.operation, error.subject)
+''']
+with outer.launch(Program(words)) as child:
+    sys.exit(child.wait(20))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout == "capset CAP_SYS_TIME\n"
+
+
+def test_a_program_that_its_filter_kills_is_told_as_killed() -> None:
+    kill = b"\x06\0\0\0" + (0x80000000).to_bytes(4, sys.byteorder)
+    with Options(seccomp=kill).launch(TRUE) as child:
+        assert child.wait(SECONDS) == -signal.SIGSYS

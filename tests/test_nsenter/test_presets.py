@@ -1,0 +1,233 @@
+"""The presets do what they are named for, as root and as a user; and what is tried in a sandbox
+fails.
+
+The sandbox's program tries what the filter denies by its number, with arguments that are harmless
+where nothing denies them.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import launching
+import rootless
+from boxes import output
+from launching import PYTHONPATH, SECONDS
+from nsenter import Options, Program, PythonInit, presets, seccomp
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
+
+TRY = """
+import ctypes, errno, json, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def attempt(number, *words):
+    ctypes.set_errno(0)
+    result = libc.syscall(number, *(ctypes.c_long(word) for word in words))
+    return errno.errorcode.get(ctypes.get_errno(), "") if result == -1 else "done"
+print(json.dumps({name: attempt(*call) for name, call in json.loads(sys.argv[1]).items()}))
+"""
+
+
+def run_python(options: Options, code: str, *words: str) -> str:
+    """What `python3 -c` with this interpreter says; it ends well."""
+    with contextlib.ExitStack() as stack:
+        said, stdout = launching.pipe(stack)
+        argv = [sys.executable, "-c", code, *words]
+        child = stack.enter_context(options.launch(Program(argv), stdout=stdout))
+        os.close(stdout)
+        text = b""
+        while part := os.read(said, 1 << 16):
+            text += part
+        assert child.wait(SECONDS) == 0
+    return text.decode()
+
+
+def attempts(options: Options, calls: dict[str, tuple[int, ...]]) -> dict[str, str]:
+    found: dict[str, str] = json.loads(run_python(options, TRY, json.dumps(calls)))
+    return found
+
+
+# --- the sandbox ----------------------------------------------------------------------------------
+
+INSIDE = """
+import json, os, socket, subprocess, threading, tempfile
+thread = threading.Thread(target=list); thread.start(); thread.join()
+with tempfile.NamedTemporaryFile() as file: file.write(b"x")
+status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines())
+print(json.dumps({
+    "interfaces": [name for _, name in socket.if_nameindex()],
+    "pids": sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit()),
+    "uid": os.getuid(), "host": os.uname().nodename, "cwd": os.getcwd(),
+    "child": subprocess.run(["echo", "hi"], capture_output=True, text=True).stdout,
+    "writable": [p for p in ("/", "/usr", "/dev", "/tmp", "/etc") if os.access(p, os.W_OK)],
+    "etc": sorted(os.listdir("/etc")),
+    **{name: status[name] for name in ("CapPrm", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")},
+}))
+"""
+
+
+def check_inside(found: dict[str, object], uid: int) -> None:
+    assert found["interfaces"] == ["lo"]
+    assert found["pids"] == [1, 2]
+    assert (found["host"], found["cwd"], found["child"]) == ("sandbox", "/", "hi\n")
+    assert found["uid"] == uid
+    assert set(found["writable"]) <= {"/tmp", "/dev"}  # type: ignore[call-overload]
+    assert set(found["etc"]) <= {"ld.so.cache", "alternatives"}  # type: ignore[call-overload]
+    none = dict.fromkeys(("CapPrm", "CapBnd", "CapAmb"), f"{0:016x}")
+    assert {name: found[name] for name in none} == none
+    assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+
+
+@as_root
+def test_a_sandbox_of_root_runs_python_as_nobody() -> None:
+    check_inside(json.loads(run_python(presets.sandbox(), INSIDE)), uid=65534)
+
+
+@as_root
+def test_who_is_nobody_inside_is_nobody_outside() -> None:
+    with presets.sandbox().launch(Program(["sleep", "1000"])) as child:
+        (program,) = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        assert Path(f"/proc/{program}").stat().st_uid == 65534
+
+
+def as_user(code: str) -> str:
+    words = ["env", f"PYTHONPATH={PYTHONPATH}:{Path(__file__).parent}", sys.executable, "-c", code]
+    done = rootless.as_user(words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_sandbox_of_a_user_runs_python_as_that_user() -> None:
+    found = as_user("from test_presets import *; print(run_python(presets.sandbox(), INSIDE))")
+    uid = rootless.UID if os.geteuid() == 0 else os.geteuid()
+    check_inside(json.loads(found), uid)
+
+
+def test_a_sandbox_runs_a_python_init_as_well() -> None:
+    with contextlib.ExitStack() as stack:
+        said, stdout = launching.pipe(stack)
+        options = presets.sandbox(cwd="/tmp")
+        child = stack.enter_context(options.launch(PythonInit("told:tell"), stdout=stdout))
+        found = ast.literal_eval(launching.read_line(said))
+        assert child.wait(SECONDS) == 0
+    assert (found["pid"], found["Seccomp"], found["CapEff"]) == (1, "2", "0" * 16)
+    assert found["cwd"] == "/tmp"
+
+
+def test_a_sandbox_reads_and_writes_what_it_is_given(tmp_path: Path) -> None:
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o777)
+    (tmp_path / "in" / "file").write_text("read\n")
+    tmp_path.chmod(0o755)
+    options = presets.sandbox(read=[tmp_path / "in"], write=[tmp_path / "out"])
+    script = 'cat "$1/in/file"; no touch "$1/in/x"; echo written > "$1/out/file"'
+    assert output(options, script, str(tmp_path)) == ["read"]
+    assert (tmp_path / "out" / "file").read_text() == "written\n"
+
+
+def test_a_field_of_a_preset_can_be_another() -> None:
+    options = presets.sandbox(hostname="mine", rlimits={"nofile": 20})
+    assert output(options, "hostname; ulimit -n") == ["mine", "20"]
+
+
+# --- what is tried in it --------------------------------------------------------------------------
+
+
+def test_what_the_filter_denies_fails_at_once() -> None:
+    numbers = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])
+    plain = {name: (number, -1, -1, -1, -1, -1) for name, number in numbers.items()}
+    del plain["clone"], plain["ioctl"]
+    missing = {"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register"}
+    assert attempts(presets.sandbox(), plain) == {
+        name: "ENOSYS" if name in missing else "EPERM" for name in plain
+    }
+
+
+def test_without_the_filter_not_all_of_it_fails_so() -> None:
+    numbers = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])
+    names = ("keyctl", "unshare", "clone3", "perf_event_open", "ptrace")
+    calls = {name: (numbers[name], -1, -1, -1, -1, -1) for name in names}
+    found = attempts(presets.sandbox(seccomp=None), calls)
+    assert all(found[name] not in ("EPERM", "ENOSYS") for name in ("keyctl", "unshare", "clone3"))
+
+
+@pytest.mark.parametrize("flag", [0x20000, *(1 << n for n in range(25, 31))], ids=hex)
+def test_no_namespace_is_made_by_clone(flag: int) -> None:
+    number = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])["clone"]
+    high = 1 << 40  # what the kernel does not look at
+    calls = {
+        "plain": (number, flag | 17, 0, 0, 0, 0),
+        "high": (number, flag | high | 17, 0, 0, 0, 0),
+    }
+    assert attempts(presets.sandbox(), calls) == {"plain": "EPERM", "high": "EPERM"}
+
+
+def test_no_words_are_put_into_a_terminal() -> None:
+    number = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])["ioctl"]
+    calls = {
+        "sti": (number, 0, 0x5412, 0),
+        "sti-high": (number, 0, 0x5412 | 1 << 32, 0),
+        "linux": (number, 0, 0x541C, 0),
+        "other": (number, -1, 0x5401, 0),
+    }
+    assert attempts(presets.sandbox(), calls) == {
+        "sti": "EPERM", "sti-high": "EPERM", "linux": "EPERM", "other": "EBADF",
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="x32 is x86_64's")
+def test_the_numbers_of_x32_are_not_there() -> None:
+    assert attempts(presets.sandbox(), {"getpid": (0x40000000 | 39,)}) == {"getpid": "ENOSYS"}
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="i386 is x86_64's")
+def test_the_system_calls_of_32_bits_are_not_there(tmp_path: Path) -> None:
+    """getpid by int $0x80, which any 64-bit program may use."""
+    source = tmp_path / "old.c"
+    source.write_text("""
+#include <stdio.h>
+int main(void) {
+    long ret = 20;
+    __asm__ volatile("int $0x80" : "+a"(ret) : : "memory");
+    printf("%d\\n", (int)ret);
+}
+""")
+    subprocess.run(["gcc", "-static", "-o", tmp_path / "old", source], check=True)
+    tmp_path.chmod(0o755)
+    assert output(presets.sandbox(read=[tmp_path]), '"$1/old"', str(tmp_path)) == ["-38"]
+
+
+# --- the others -----------------------------------------------------------------------------------
+
+
+def test_offline_there_is_a_loopback_and_nothing_else_is_different(tmp_path: Path) -> None:
+    script = 'id -u; ls /sys/class/net >/dev/null; grep -c : /proc/net/dev; touch "$1/x"; pwd'
+    uid, devices, cwd = output(presets.offline(cwd=str(tmp_path)), script, str(tmp_path))
+    assert (uid, cwd) == (str(os.geteuid()), str(tmp_path))
+    assert int(devices) >= 1
+    assert (tmp_path / "x").exists()
+
+
+OTHERS = """
+from test_presets import *
+print(output(presets.offline(), "id -u; grep -c 127.0.0.1 /proc/net/fib_trie"))
+print(output(presets.rootless_root(), "id -u; cat /proc/sys/kernel/hostname; mount -t tmpfs none "
+             "/mnt; touch /mnt/x; chown 5:6 /mnt/x; stat -c %u:%g /mnt/x"))
+"""
+
+
+def test_a_user_is_offline_as_itself_and_root_with_other_users() -> None:
+    offline, root = map(ast.literal_eval, as_user(OTHERS).splitlines())
+    uid = rootless.UID if os.geteuid() == 0 else os.geteuid()
+    assert offline[0] == str(uid)
+    assert int(offline[1]) > 0
+    assert (root[0], root[-1]) == ("0", "5:6")
