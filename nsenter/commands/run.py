@@ -75,6 +75,10 @@ def main(words: list[str]) -> int:
             if not command:  # the tour tells of its own start
                 child.channel.sendall(waterfall.text(child.trace).encode())
             child.channel.close()
+        if options.terminal:
+            from nsenter.commands.terminal import relay
+
+            relay(child)
         return _status_of(child)
 
 

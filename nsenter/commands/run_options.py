@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from nsenter.bootstrap import TimeOffset
 from nsenter.commands.table import Option, Usage
+from nsenter.hints import read_line
 from nsenter.idmap import IDMap, IDMappings
+from nsenter.mounts import Bind, Dev, Proc, Tmpfs
 from nsenter.namespaces import NamespaceType, namespace_types
 from nsenter.options import ALL, Options
 
@@ -18,15 +20,19 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nsenter.commands.table import Given
+    from nsenter.mounts import Mount
 
 __all__ = ["OPTIONS", "names_namespaces", "options_of"]
 
 _LETTERS = dict(zip(("user", *"ipc uts net pid mnt cgroup time".split()), "UiunpmCT", strict=True))
 
+_PRESETS = ("sandbox", "offline", "rootless-root")
+
 # Fields of the table that are none of Options: they say what others mean.
 _KIND = "kind"  # a bare --net: a new one, or with --target that process's
 _TARGET = "target"
 _ALL = "all"
+_PRESET = "preset"
 _UID_MAP, _GID_MAP = "uid map", "gid map"
 
 
@@ -76,6 +82,81 @@ def _id_map(word: str) -> tuple[IDMap, ...]:
     if len(parts) != 3 or not all(part.isdecimal() for part in parts):
         raise ValueError("expected INNER:OUTER:COUNT, three numbers")
     return (IDMap(*map(int, parts)),)
+
+
+def _preset(word: str) -> str:
+    if word not in _PRESETS:
+        raise ValueError(f"expected one of {', '.join(_PRESETS)}")
+    return word.replace("-", "_")
+
+
+def _numbers(word: str) -> tuple[int, ...]:
+    return tuple(map(_number, word.split(","))) if word else ()
+
+
+def _octal(word: str) -> int:
+    try:
+        return int(word, 8)
+    except ValueError:
+        raise ValueError("expected an octal number") from None
+
+
+def _processors(word: str) -> tuple[int, ...]:
+    found: list[int] = []
+    for part in word.split(","):
+        first, dash, last = part.partition("-")
+        found += range(_number(first), _number(last if dash else first) + 1)
+    return tuple(found)
+
+
+def _bind(**how: bool) -> Callable[[str, str], tuple[Mount]]:
+    return lambda source, target: (Bind(source, target, **how),)
+
+
+def _at(kind: Callable[[str], Mount]) -> Callable[[str], tuple[Mount]]:
+    return lambda target: (kind(target),)
+
+
+def _limit(word: str) -> dict[str, tuple[int | str, int | str]]:
+    name, equals, value = word.partition("=")
+    soft, colon, hard = value.partition(":")
+    if not equals or not soft or bool(colon) != bool(hard):
+        raise ValueError("expected NAME=SOFT or NAME=SOFT:HARD")
+    soft_and_hard = (_limit_value(soft), _limit_value(hard or soft))
+    return {name: soft_and_hard}
+
+
+def _limit_value(word: str) -> int | str:
+    return int(word) if word.isdecimal() else word
+
+
+def _rule(word: str) -> dict[str, str]:
+    path, colon, letters = word.rpartition(":")
+    if not colon or not path or set(letters) - set("rwx"):
+        raise ValueError("expected PATH:LETTERS, of r, w and x")
+    return {path: letters}
+
+
+def _filter(word: str) -> object:
+    from nsenter.seccomp import strict
+
+    if word == "strict":
+        return strict()
+    with open(word, "rb") as file:
+        return file.read()
+
+
+def _all_capabilities(word: str = "") -> tuple[str, ...]:
+    """Those that this kernel knows of and this process could give."""
+    from nsenter.capabilities import NAMES
+
+    return NAMES[: int(read_line("/proc/sys/kernel/cap_last_cap") or len(NAMES) - 1) + 1]
+
+
+def _capabilities(word: str) -> tuple[str, ...]:
+    if word == ALL:
+        return _all_capabilities()
+    return tuple(word.split(",")) if word else ()
 
 
 # ---- the table
@@ -140,14 +221,87 @@ OPTIONS = (
         ("--map-groups",), "INNER:OUTER:COUNT",
         "its gids; may be repeated", _GID_MAP, _id_map, "ids",
     ),
-    Option(("--hostname",), "NAME", "of a new uts namespace", "hostname"),
-    Option(("--wd", "-w", "--chdir"), "DIR", "the working directory, in the root", "cwd"),
+    Option(
+        ("--setuid", "-S", "--uid"), "UID", "be this user, as it is inside", "uid", _number, "ids",
+    ),
+    Option(("--setgid", "-G", "--gid"), "GID", "be in this group", "gid", _number, "ids"),
+    Option(
+        ("--groups",), "GID,…", "the supplementary groups; '': none", "groups", _numbers, "ids",
+    ),
+    Option(
+        ("--root", "-R"), "DIR",
+        "the root of the command; `tmpfs`: an empty one in memory", "root", group="files",
+    ),
+    Option(
+        ("--read-only",), "", "make the root so, with all that was mounted below it",
+        "read_only", _always(True), "files",
+    ),
+    Option(
+        ("--bind",), "SOURCE TARGET", "mount a file or folder there", "mounts",
+        _bind(writable=True), "files",
+    ),
+    Option(
+        ("--ro-bind",), "SOURCE TARGET", "the same, read-only", "mounts", _bind(), "files",
+    ),
+    Option(
+        ("--dev-bind",), "SOURCE TARGET", "the same, writable, with its device files", "mounts",
+        _bind(writable=True, devices=True), "files",
+    ),
+    Option(("--tmpfs",), "TARGET", "mount an empty file system in memory", "mounts", _at(Tmpfs),
+           "files"),
+    Option(("--proc",), "TARGET", "mount a new /proc there", "mounts", _at(Proc), "files"),
+    Option(("--dev",), "TARGET", "mount a minimal /dev there", "mounts", _at(Dev), "files"),
     Option(
         ("--mount-proc",), "",
         "mount a new /proc (the default where the pid and the mnt namespace are new)",
-        "proc", _always(True),
+        "proc", _always(True), "files",
     ),
-    Option(("--no-proc",), "", "do not", "proc", _always(False)),
+    Option(("--no-proc",), "", "do not mount a new /proc", "proc", _always(False), "files"),
+    Option(("--wd", "-w", "--chdir"), "DIR", "the working directory, in the root", "cwd",
+           group="files"),
+    Option(("--umask",), "OCTAL", "of new files", "umask", _octal, "files"),
+    Option(
+        ("--preset",), "NAME",
+        f"start from this, which the other options then change: {', '.join(_PRESETS)}",
+        _PRESET, _preset, "what is denied",
+    ),
+    Option(
+        ("--caps",), "NAME,…|all", "keep these capabilities alone; '': none", "capabilities",
+        _capabilities, "what is denied",
+    ),
+    Option(
+        ("--keep-caps",), "",
+        "keep all capabilities, whoever it is to be: they are ambient for another user than 0",
+        "capabilities", _all_capabilities, "what is denied",
+    ),
+    Option(
+        ("--no-new-privs",), "", "no program gives privileges any more (prctl(2))",
+        "no_new_privs", _always(True), "what is denied",
+    ),
+    Option(
+        ("--landlock",), "PATH:[r][w][x]",
+        "what may be read, written and executed below a path; elsewhere nothing may (landlock(7))",
+        "landlock", _rule, "what is denied",
+    ),
+    Option(
+        ("--seccomp",), "FILE|strict",
+        "put on this filter: a file of struct sock_filter; strict: what ordinary programs never do",
+        "seccomp", _filter, "what is denied",
+    ),
+    Option(
+        ("--rlimit",), "NAME=SOFT[:HARD]", "a limit, named as in prlimit(1); may be repeated",
+        "rlimits", _limit, "what is denied",
+    ),
+    Option(
+        ("--cpus",), "LIST", "the processors that it may run on, as 0-2,5", "cpus", _processors,
+        "what is denied",
+    ),
+    Option(("--into-cgroup",), "DIR", "start in this cgroup v2", "cgroup", group="what is denied"),
+    Option(("--hostname",), "NAME", "of a new uts namespace", "hostname"),
+    Option(
+        ("--no-loopback",), "", "leave the loopback device of a new net namespace down",
+        "loopback", _always(False),
+    ),
     Option(
         ("--monotonic",), "SECONDS", "how far ahead that clock of a new time namespace is",
         "time_offsets", _offset("monotonic"),
@@ -157,8 +311,23 @@ OPTIONS = (
         "time_offsets", _offset("boottime"),
     ),
     Option(("--oom-score-adj",), "NUMBER", "-1000 … 1000", "oom_score_adj", _number),
-    Option(("--into-cgroup",), "DIR", "start in this cgroup v2", "cgroup"),
-    Option(("--fork", "-f"), "", "as it always is", "nothing"),
+    Option(
+        ("--init",), "", "keep a small PID 1 in a new pid namespace: reaps, passes signals on",
+        "init", _always(True),
+    ),
+    Option(
+        ("--die-with-parent", "--kill-child"), "", "kill it when this command ends, however",
+        "die_with_parent", _always(True),
+    ),
+    Option(
+        ("--terminal",), "", "give it a terminal of its own, which this command passes on",
+        "terminal", _always(True),
+    ),
+    Option(
+        ("--same-session",), "", "stay in the session and the process group of this command",
+        "new_session", _always(False),
+    ),
+    Option(("--fork", "-f", "--new-session"), "", "as it always is", "nothing"),
 )  # fmt: skip
 
 
@@ -177,10 +346,22 @@ def options_of(given: Given) -> Options:
         fields[name] = _together(fields.get(name), value)
     new, join = _namespaces(given, fields)
     maps = _maps(fields)
-    if maps is not None and ALL not in new and not _has_user(new, join):
+    for name in ("new", "join", "maps"):
+        fields.pop(name, None)
+    if maps and _PRESET not in fields and ALL not in new and not _has_user(new, join):
         new = (*new, NamespaceType.NEWUSER)
     own = {name: value for name, value in fields.items() if name in Options._fields}
-    return Options(**{**own, "new": ALL if ALL in new else new, "join": join or None, "maps": maps})
+    found = {"new": ALL if ALL in new else new, "join": join, "maps": maps}
+    return _start_from(fields.get(_PRESET))(**own, **{k: v for k, v in found.items() if v})
+
+
+def _start_from(preset: str | None) -> Callable[..., Options]:
+    if preset is None:
+        return Options
+    from nsenter import presets
+
+    function: Callable[..., Options] = getattr(presets, preset)
+    return function
 
 
 def names_namespaces(given: Given) -> bool:
