@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -303,6 +306,135 @@ def test_an_option_is_read_back_from_inside(words: list[str], script: str, said:
     assert run_sh(*words, script=script).split() == said.split()
 
 
+SYSTEM = [
+    word
+    for folder in ("/usr", "/bin", "/lib", "/lib64")
+    if Path(folder).exists()
+    for word in ("--ro-bind", folder, folder)
+]
+STATUS = "grep -E '^({})' /proc/self/status | cut -f2-"
+
+
+@pytest.mark.parametrize(
+    ("words", "script", "said"),
+    [
+        (["--setuid", "7", "--setgid=8"], "id -u; id -g; id -G", "7 8 8"),
+        (["-S7", "-G8", "--groups", "8,9"], "id -u; id -G", "7 8 9"),
+        (["--groups="], "id -G", "0"),
+        (["-m", "--root", "tmpfs", *SYSTEM], "ls -d /etc /root 2>&1 | grep -c No", "2"),
+        (["-pm", "--root", "/", "--read-only"], "touch /tmp/x 2>/dev/null || echo no", "no"),
+        (["-pm", "--root=tmpfs", *SYSTEM, "--tmpfs", "/tmp", "--dev", "/dev", "--read-only"],
+         "echo 1 > /tmp/x; cat /tmp/x; echo 2 > /dev/null; touch /x 2>/dev/null || echo no",
+         "1 no"),
+        (["-pm", "--root=tmpfs", *SYSTEM, "--no-proc", "--proc", "/p"], "ls -d /p/1", "/p/1"),
+        (["-m", "--bind", "/usr/share", "/mnt"], "test -d /mnt/doc && echo there", "there"),
+        (["-m", "--tmpfs=/mnt"], "ls -A /mnt; touch /mnt/x && ls /mnt", "x"),
+        (["--umask", "027"], "umask", "0027"),
+        (["--caps", "chown,CAP_KILL"], STATUS.format("CapEff|CapBnd"), "0000000000000021 " * 2),
+        (["--caps="], STATUS.format("CapEff|CapBnd"), "0000000000000000 " * 2),
+        (["-U", "--keep-caps"], STATUS.format("CapEff") + " | tr -d 0", "1ffffffffff"),
+        (["-U", "--map-users=0:0:10", "--map-groups=0:0:10", "-S7", "--keep-caps"],
+         STATUS.format("CapAmb") + " | tr -d 0", "1ffffffffff"),
+        (["--no-new-privs"], STATUS.format("NoNewPrivs"), "1"),
+        (["--seccomp", "strict"], STATUS.format("Seccomp:"), "2"),
+        (["--landlock", "/:rx", "--landlock", "/tmp:rw"],
+         "touch /root/x 2>/dev/null || echo no; rm -f /tmp/nsenter-x; touch /tmp/nsenter-x && "
+         "rm /tmp/nsenter-x && echo yes", "no yes"),
+        (["--rlimit", "nofile=100:200", "--rlimit", "core=0"],
+         "ulimit -Sn; ulimit -Hn; ulimit -c", "100 200 0"),
+        (["--rlimit", "RLIMIT_STACK=unlimited:unlimited"], "ulimit -s", "unlimited"),
+        (["--cpus", "0-0"], STATUS.format("Cpus_allowed_list"), "0"),
+        (["--net"], "ip -o link show lo | grep -c UP,", "1"),
+        (["--net", "--no-loopback"], "ip -o link show lo | grep -c UP, || true", "0"),
+        (["-pm", "--init"], "echo $PPID; cat /proc/1/comm", "1 nsinit"),
+        (["--same-session"], "ps -o sid= -p $$ | tr -d ' '", str(os.getsid(0))),
+        (["--preset", "sandbox"], "hostname; id -u; ip -o link | wc -l", "sandbox 65534 1"),
+        (["--preset", "sandbox", "--hostname", "box", "--tmpfs", "/x"],
+         "hostname; ls /x", "box"),
+        (["--preset", "offline"], "ip -o link | wc -l; pwd -P", f"1 {ROOT}"),
+        (["--preset=rootless-root"], "id -u; echo $$", "0 1"),
+    ],
+)  # fmt: skip
+def test_what_is_given_and_denied_is_read_back_from_inside(
+    words: list[str], script: str, said: str
+) -> None:
+    assert run_sh(*words, script=script).split() == said.split()
+
+
+def test_a_filter_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "filter"
+    file.write_bytes(struct.pack("=HBBI", 6, 0, 0, 0x7FFF_0000))  # allow all
+    assert run_sh(f"--seccomp={file}", script=STATUS.format("Seccomp:")) == "2"
+
+
+def test_a_command_that_dies_with_its_parent_does() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--kill-child", "--", "sh", "-c", "echo $$; exec sleep 60"],
+        stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        pidfd = os.pidfd_open(int(process.stdout.readline()))
+        process.kill()
+        try:
+            assert select.select([pidfd], [], [], SECONDS)[0], "it lives on"
+        finally:
+            os.close(pidfd)
+
+
+# --- run: a terminal ------------------------------------------------------------------------------
+
+
+def test_a_command_has_a_terminal_of_its_own_and_what_is_typed_reaches_it() -> None:
+    script = "tty; read line; echo got $line; read more || echo end"
+    result = nsenter("run", "--terminal", "--", "sh", "-c", script, stdin=b"hello\n")
+    lines = result.stdout.replace("\r", "").split("\n")
+    assert result.returncode == 0, result.stderr
+    assert any(line.startswith("/dev/pts/") for line in lines)
+    assert "got hello" in lines and "end" in lines
+
+
+def test_much_output_and_input_at_once_pass_a_terminal() -> None:
+    """Who writes first and reads then is not waited for with what is typed."""
+    typed = b"".join(b"%06d\n" % number for number in range(20_000))
+    script = "stty -echo; echo ready; seq 50000; wc -l"
+    result = nsenter("run", "--terminal", "--", "sh", "-c", script, stdin=typed)
+    lines = result.stdout.replace("\r", "").split("\n")
+    assert result.returncode == 0, result.stderr
+    start = lines.index("ready")
+    assert lines[start + 1 : start + 50_001] == [str(number) for number in range(1, 50_001)]
+    assert lines[-2].strip() == "20000"
+
+
+def test_the_terminal_has_the_size_of_ours_and_our_keys_are_its_signals() -> None:
+    leader, follower = os.openpty()
+    termios.tcsetwinsize(follower, (33, 99))
+    before = termios.tcgetattr(follower)
+    script = "trap 'echo interrupted; exit 7' INT; stty size; while :; do sleep 0.05; done"
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--terminal", "--", "sh", "-c", script],
+        stdin=follower, stdout=subprocess.PIPE, cwd=ROOT,
+    )  # fmt: skip
+    try:
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == b"33 99"
+            os.write(leader, b"\3")  # Ctrl-C
+            assert b"interrupted" in process.stdout.read()
+        assert process.returncode == 7
+        assert termios.tcgetattr(follower) == before, "our terminal is not as it was"
+    finally:
+        os.close(leader)
+        os.close(follower)
+
+
+def test_what_holds_a_terminal_open_does_not_hold_the_command() -> None:
+    start = time.monotonic()
+    script = "setsid sh -c 'trap \"\" HUP; sleep 30' & echo out"
+    result = nsenter("run", "--terminal", "-p", "--", "sh", "-c", script)
+    assert result.stdout.strip().endswith("out") and time.monotonic() - start < SECONDS
+
+
 def test_the_commands_own_options_are_its_own() -> None:
     result = nsenter("run", "--uts", "printf", "%s ", "--net", "--help", "-x")
     assert result.stdout == "--net --help -x ", result.stderr
@@ -334,6 +466,31 @@ def test_the_commands_own_options_are_its_own() -> None:
         (["--trace=/no/such/file"], "/no/such/file: No such file or directory"),
         (["--uts", "--hostname", "x" * 65], "sethostname"),
         (["--user=/proc/self/ns/user"], "setns user:/proc/self/ns/user: Invalid argument (it is a"),
+        (["--setuid", "me"], "--setuid me: expected a whole number"),
+        (["--groups", "1,x"], "--groups 1,x: expected a whole number"),
+        (["-U", "--setuid", "7"], "uid 7: the new user namespace does not map it"),
+        (["--root", "tmpfs"], "root 'tmpfs': this takes a new mnt namespace"),
+        (["-m", "--root", "/no/such"], "mount the root /no/such: No such file"),
+        (["-m", "--bind", "/no/such", "/mnt"], "bind /no/such: No such file or directory (there"),
+        (["-m", "--bind", "usr", "/mnt"], "source must be an absolute path"),
+        (["-m", "--bind=/usr", "/mnt"], "--bind=/usr: expected --bind SOURCE TARGET"),
+        (["--umask", "9"], "--umask 9: expected an octal number"),
+        (["--umask", "7777"], "umask"),
+        (["--caps", "fly"], "capabilities: 'fly' is none"),
+        (["--landlock", "/usr"], "--landlock /usr: expected PATH:LETTERS, of r, w and x"),
+        (["--landlock", "/no/such:r"], "/no/such: No such file or directory (the rules are about"),
+        (["--seccomp", "/no/such"], "/no/such: No such file or directory"),
+        (["--seccomp", "/etc/hostname"], "no program of 1 … 4096 instructions"),
+        (["--rlimit", "nofile"], "--rlimit nofile: expected NAME=SOFT or NAME=SOFT:HARD"),
+        (["--rlimit", "nofile=1:"], "--rlimit nofile=1:: expected NAME=SOFT or NAME=SOFT:HARD"),
+        (["--rlimit", "bogus=1"], "rlimits: 'bogus' is none of"),
+        (["--rlimit", "nofile=2:1"], "the soft limit is above the hard one"),
+        (["--rlimit", "nofile=many"], "rlimits: nofile: 'many' is neither a number nor"),
+        (["--cpus", "1-x"], "--cpus 1-x: expected a whole number"),
+        (["--cpus", "8000"], "sched_setaffinity"),
+        (["--init"], "init: this takes a new pid namespace"),
+        (["--terminal", "--same-session"], "terminal: this takes a new session"),
+        (["--preset", "paranoid"], "--preset paranoid: expected one of sandbox, offline"),
         (["--net", "--mount-proc"], "mount_proc: this takes a new or joined mnt namespace"),
     ],
 )
