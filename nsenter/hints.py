@@ -244,16 +244,14 @@ FACTS = {
 # ---- the hints
 
 _CREATE = ("clone", "clone3", "unshare")
-_REFUSED = ("userns clone", "apparmor userns", "seccomp", "chroot")
+_REFUSED = ("no admin", "userns clone", "apparmor userns", "seccomp", "chroot")
 ASK_THE_DOCTOR = "`python -m nsenter doctor` tells more"
 _SOMEBODY = f"a security module refuses it, or a chroot; {ASK_THE_DOCTOR}"
 
 # (operations, errno, what to try where none of the facts is seen to be the cause, the facts); ""
 # says what the facts say.
 _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
-    (("clone", "clone3"), EPERM, _SOMEBODY, "no admin", *_REFUSED),
-    # By then the user namespace is there: it is made by a call of its own.
-    (("unshare",), EPERM, _SOMEBODY, *_REFUSED),
+    (_CREATE, EPERM, _SOMEBODY, *_REFUSED),
     (
         _CREATE,
         ENOSPC,
