@@ -61,17 +61,6 @@ def _run(name: str, words: list[str]) -> int:
     return status
 
 
-def _is_unread() -> bool:
-    """Whether who reads our output has seen enough, as head(1): that is no error to tell of."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is left is not for the end of the interpreter to complain about.
-        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
-        return True
-    return False
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     name, *words = (sys.argv[1:] if argv is None else argv) or [""]
@@ -79,9 +68,11 @@ def main(argv: list[str] | None = None) -> int:
         return _run(name, words)
     except KeyboardInterrupt:
         return KILLED + signal.SIGINT
+    except BrokenPipeError:  # who reads our output has seen enough, as head(1)
+        # What is left of it is not for the end of the interpreter to complain about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+        return KILLED + signal.SIGPIPE
     except (OSError, ValueError, LookupError, ImportError, TypeError) as error:
-        if _is_unread():
-            return KILLED + signal.SIGPIPE
         print(f"nsenter: {_said(error)}", file=sys.stderr)
         return _status_of(error)
 

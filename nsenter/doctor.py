@@ -96,11 +96,7 @@ def _kernel(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
     version = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdecimal())
     seen = f"Linux {release}"
     if version < _OLDEST:
-        wanted = ".".join(map(str, _OLDEST))
-        yield Finding(
-            "kernel", BROKEN, seen, "it lacks system calls that every start makes",
-            f"boot Linux {wanted} or newer",
-        )  # fmt: skip
+        yield _of_fact("kernel", "old kernel", seen, BROKEN)
     else:
         yield Finding("kernel", OK, seen)
     lacking = [kind.ns_name() for kind in namespace_types() if not is_namespace_supported(kind)]
@@ -330,24 +326,15 @@ def _layout(own: Mapping[str, str]) -> str:
 
 
 def _features(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
-    landlock = probed.get("landlock", {})
-    if landlock.get("value"):
-        yield Finding("Landlock", OK, f"version {landlock['value']} of its interface")
-    else:
-        yield Finding(
-            "Landlock", LIMITED, refused(landlock) or "the probe was killed",
-            "paths cannot be allowed one by one: Options(landlock=…)",
-            "boot with landlock in the list of lsm=, on a kernel with CONFIG_SECURITY_LANDLOCK",
-        )  # fmt: skip
-    overlay = probed.get("overlay", {})
-    if "value" in overlay:
-        yield Finding("overlay in a user namespace", OK, "mounted")
-    else:
-        yield Finding(
-            "overlay in a user namespace", LIMITED, refused(overlay) or "the probe was killed",
-            "an overlay takes root, or a program such as fuse-overlayfs",
-            "modprobe overlay; on Linux before 5.11, boot a newer one",
-        )  # fmt: skip
+    for name, fact, works in (
+        ("Landlock", "landlock", "version {} of its interface"),
+        ("overlay in a user namespace", "overlay", "mounted"),
+    ):
+        outcome = probed.get(fact, {})
+        if "value" in outcome:
+            yield Finding(name, OK, works.format(outcome["value"]))
+        else:
+            yield _of_fact(name, fact, refused(outcome) or "the probe was killed")
 
 
 # ---- real tries

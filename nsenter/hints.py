@@ -130,8 +130,8 @@ def _covered_proc(kinds: str) -> str:
             covered = [p for p in points if p.startswith("/proc/") and p != _BINFMT]
     except OSError:
         return ""
-    others = f" and {len(covered) - 1} more" if len(covered) > 1 else ""
-    return f"{covered[0]}{others} is mounted over" if covered else ""
+    more = f" (and {len(covered) - 1} more)" if len(covered) > 1 else ""
+    return f"{covered[0]}{more} is mounted over" if covered else ""
 
 
 _BINFMT = "/proc/sys/fs/binfmt_misc"  # over an empty folder that is made for it
@@ -232,6 +232,18 @@ FACTS = {
         "sysctl -w vm.memfd_noexec=1",
         _sysctl("vm.memfd_noexec", "2"),
     ),
+    "landlock": Fact(
+        "without Landlock, paths cannot be allowed one by one: Options(landlock=…)",
+        "boot Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK, and landlock in the list of lsm=",
+    ),
+    "overlay": Fact(
+        "an overlay takes root here, or a program such as fuse-overlayfs",
+        "modprobe overlay; or boot Linux 5.11 or newer",
+    ),
+    "old kernel": Fact(
+        "it lacks system calls that every start makes",
+        "boot Linux 5.11 or newer",
+    ),
     "covered proc": Fact(
         "a new /proc is only for who sees all of one already, which a container around us prevents",
         "podman run --security-opt unmask=ALL, docker run --security-opt systempaths=unconfined; "
@@ -317,16 +329,8 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
         "without CAP_SYS_ADMIN in its user namespace, a filter takes no_new_privs",
     ),
     (("seccomp",), EINVAL, "it is no program that seccomp(2) takes, or the flags are unknown"),
-    (
-        ("landlock_create_ruleset",),
-        ENOSYS,
-        "this kernel has no Landlock: it takes Linux 5.13 with CONFIG_SECURITY_LANDLOCK",
-    ),
-    (
-        ("landlock_create_ruleset",),
-        EOPNOTSUPP,
-        "Landlock is not among the security modules that this kernel was started with (lsm=…)",
-    ),
+    (("landlock_create_ruleset",), ENOSYS, "", "landlock"),
+    (("landlock_create_ruleset",), EOPNOTSUPP, "", "landlock"),
     (
         ("open for landlock",),
         ENOENT,

@@ -50,8 +50,8 @@ class NamespaceInfo(Value):
         owner_uid: of a user namespace, the uid of who created it, as the caller sees it.
         pids: the processes in it that the caller may see, in ascending order.
         kept_by: paths that keep it, with or without a process: where it is mounted, as
-            ip-netns(8) does in /run/netns; open descriptors; and those for the next children of
-            a process.
+            ip-netns(8) does in /run/netns; open descriptors; threads that have left the
+            namespaces of their process; and those for a process's next children.
     """
 
     kind: NamespaceType
@@ -225,7 +225,9 @@ class _Look:
             )
         )  # fmt: skip
         with suppress(PermissionError):
-            self._kept_by_process(pid, folder, namespaces)
+            self._kept_for_children(pid, folder, namespaces)
+            if fields["Threads"] != "1":
+                self._kept_by_threads(pid, folder, namespaces)
             self._kept_by_descriptors(pid, folder)
             self._kept_by_mounts(pid, folder, namespaces)
 
@@ -248,13 +250,23 @@ class _Look:
 
     # ---- what keeps a namespace besides
 
-    def _kept_by_process(self, pid: int, folder: int, namespaces: Mapping[str, int]) -> None:
+    def _kept_for_children(self, pid: int, folder: int, namespaces: Mapping[str, int]) -> None:
         for name in _FOR_CHILDREN:
             with suppress(*_ENDED):  # of a pid namespace: there is none until its init is there
                 inode = os.stat(f"ns/{name}_for_children", dir_fd=folder).st_ino
                 if inode != namespaces.get(name):
                     path = f"/proc/{pid}/ns/{name}_for_children"
                     self._draft(_KINDS[name], inode).kept_by.append(path)
+
+    def _kept_by_threads(self, pid: int, folder: int, namespaces: Mapping[str, int]) -> None:
+        """Each thread can leave the namespaces of its process, but for user and pid."""
+        for thread in _names(folder, "task"):
+            for name, kind in _KINDS.items():
+                with suppress(*_ENDED):
+                    inode = os.stat(f"task/{thread}/ns/{name}", dir_fd=folder).st_ino
+                    if inode != namespaces.get(name):
+                        path = f"/proc/{pid}/task/{thread}/ns/{name}"
+                        self._draft(kind, inode).kept_by.append(path)
 
     def _kept_by_descriptors(self, pid: int, folder: int) -> None:
         if pid == os.getpid():

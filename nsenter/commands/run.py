@@ -27,6 +27,7 @@ from nsenter.commands.table import Option
 from nsenter.launch import Program, PythonInit
 from nsenter.namespaces import is_namespace_supported, namespace_types
 from nsenter.options import ALL
+from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def main(words: list[str]) -> int:
             _tell(child.trace, trace, " ".join(["nsenter run", *words]))
         if child.channel is not None:
             if not command:  # the tour tells of its own start
-                child.channel.sendall(waterfall.text(child.trace).encode())
+                with suppress(BrokenPipeError):  # why it has ended, its status tells
+                    child.channel.sendall(waterfall.text(child.trace).encode())
             child.channel.close()
         if options.terminal:
             from nsenter.commands.terminal import relay

@@ -210,6 +210,16 @@ def test_few_processes_left_are_found() -> None:
     assert "ulimit -u" in finding["do"]
 
 
+def test_inside_bubblewrap_an_ordinary_user_is_well_but_for_what_it_takes_away() -> None:
+    bwrap = needs("bwrap", package="bubblewrap")
+    box = [bwrap, "--dev-bind", "/", "/", "--unshare-all", "--proc", "/proc", "--"]
+    findings = found(as_user([*box, *DOCTOR]))
+    assert sick(findings) == set()
+    assert findings["no_new_privs"]["state"] == LIMITED
+    assert "mounted nosuid" in findings["mapping tools"]["seen"]
+    assert findings["user"]["seen"].endswith("in a user namespace of 1 uids")
+
+
 # --- the seccomp filter of a container around us --------------------------------------------------
 
 _CLONE = {"x86_64": 56, "aarch64": 220}

@@ -141,6 +141,26 @@ def test_a_descriptor_keeps_a_namespace_that_nobody_is_in() -> None:
         assert found.owner == inode("self", "user")
 
 
+def test_a_thread_that_has_left_its_process_keeps_a_namespace() -> None:
+    script = (
+        "import sys, threading, _thread\nfrom nsenter import system\n"
+        "def leave():\n"
+        "  system.unshare(0x0400_0000); print(threading.get_native_id(), flush=True)\n"
+        "  sys.stdin.read()\n"
+        "thread = threading.Thread(target=leave); thread.start(); thread.join()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    with process:
+        assert process.stdout is not None
+        thread = int(process.stdout.readline())
+        path = f"/proc/{process.pid}/task/{thread}/ns/uts"
+        found = snapshot().namespace(Path(path).stat().st_ino)
+        assert (found.pids, found.kept_by) == ((), (path,))
+        assert found.owner == inode("self", "user")
+
+
 def test_a_mount_keeps_a_namespace_and_is_found_in_any_mount_namespace(tmp_path: Path) -> None:
     place = tmp_path / "a b\\c"
     place.touch()
