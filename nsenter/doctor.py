@@ -381,7 +381,7 @@ def _try(name: str, options: Options, target: Program | PythonInit, state: str =
 
 def _probe() -> dict[str, Outcome]:
     """What nsenter.probe found out; nothing where it was killed itself."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     try:
         done = subprocess.run(
             _PROBE, env=environment, stdin=subprocess.DEVNULL, capture_output=True,

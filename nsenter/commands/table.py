@@ -3,7 +3,8 @@
 
 Words are read as getopt_long(3) does, with three differences: nothing may be abbreviated, what
 is in brackets is given by `=` alone (as in `--net=FILE`), and the first word that is no option
-ends them, so that a command's own options stay its own. argparse takes longer to import than a launch.
+ends them, so that a command's own options stay its own. argparse takes longer to import than a
+launch takes.
 """
 
 from __future__ import annotations
