@@ -72,16 +72,7 @@ def main(words: list[str]) -> int:
         signals.to(child)
         if trace is not None:
             _tell(child.trace, trace, " ".join(["nsenter run", *words]))
-        if child.channel is not None:
-            if not command:  # the tour tells of its own start
-                with suppress(BrokenPipeError):  # why it has ended, its status tells
-                    child.channel.sendall(waterfall.text(child.trace).encode())
-            child.channel.close()
-        if options.terminal:
-            from nsenter.commands.terminal import relay
-
-            relay(child)
-        return _status_of(child)
+        return _accompany(child, is_tour=not command)
 
 
 def _target(command: tuple[str, ...], by_python: bool) -> Program | PythonInit:
@@ -153,6 +144,16 @@ class _Forwarding:
             signal.signal(number, handler)
 
 
-def _status_of(child: Child) -> int:
+def _accompany(child: Child, *, is_tour: bool) -> int:
+    """Until it has ended; returns its exit status."""
+    if child.channel is not None:
+        if is_tour:  # which tells of its own start
+            with suppress(BrokenPipeError):  # why it has ended, its status tells
+                child.channel.sendall(waterfall.text(child.trace).encode())
+        child.channel.close()
+    if child.terminal_fd >= 0:
+        from nsenter.commands.terminal import relay
+
+        relay(child)
     status = child.wait()
     return status if status >= 0 else _KILLED - status
