@@ -106,6 +106,7 @@ class Case:
         seconds: how long its rounds may take in all.
         interleaved: whether all arms take turns; else one after another, because what is around
             them has to be changed from one to the next.
+        rest: seconds before each measurement, where that is how the thing is used.
     """
 
     title: str
@@ -118,6 +119,7 @@ class Case:
     missing: list[str] = field(default_factory=list)
     seconds: float = 20.0
     interleaved: bool = True
+    rest: float = 0.0
 
     def all_series(self) -> list[str]:
         return [name for arm in self.arms for name in arm.all_series()]
@@ -150,20 +152,22 @@ def _measure_all(arms: Sequence[Arm], pause: float) -> dict[str, float]:
     return found
 
 
-def _rounds(arms: Sequence[Arm], seconds: float, effort: Effort) -> Iterator[dict[str, float]]:
+def _rounds(
+    arms: Sequence[Arm], seconds: float, pause: float, effort: Effort
+) -> Iterator[dict[str, float]]:
     for _ in range(effort.warm_up):
-        _measure_all(arms, effort.pause)
+        _measure_all(arms, pause)
     deadline = time.monotonic() + seconds
     for done in range(effort.rounds):
         if done >= effort.least and time.monotonic() > deadline:
             return
-        yield _measure_all(arms, effort.pause)
+        yield _measure_all(arms, pause)
         gc.collect(0)
 
 
 def run_case(case: Case, effort: Effort) -> Samples:
     """Measure each arm once a round, until the rounds are made or their time is over."""
-    seconds = case.seconds * effort.share
+    seconds, pause = case.seconds * effort.share, max(case.rest, effort.pause)
     groups = [case.arms] if case.interleaved else [[arm] for arm in case.arms]
     samples: Samples = {name: [] for name in case.all_series()}
     gc.collect()
@@ -174,7 +178,7 @@ def run_case(case: Case, effort: Effort) -> Samples:
             for arm in arms:
                 if arm.prepare is not None:
                     arm.prepare()
-            for found in _rounds(arms, seconds / len(groups), effort):
+            for found in _rounds(arms, seconds / len(groups), pause, effort):
                 for name, value in found.items():
                     samples[name].append(value)
     finally:

@@ -35,6 +35,7 @@ CASES: dict[str, Callable[[Kit, ExitStack], Case]] = {
     "python": takeover.case,
     "join": containers.join_case,
     "container": containers.run_case,
+    "container-row": containers.run_in_a_row_case,
     "container-v2": containers.unified_case,
     "call": calling.case,
     "concurrency": concurrency.case,

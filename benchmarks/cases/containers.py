@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from harness import WAITED, Arm, Case, Ratio
 from kit import Kit, Worker, run_program, usage_of
@@ -24,6 +25,7 @@ __all__ = [
     "join_case",
     "run_case",
     "run_command",
+    "run_in_a_row_case",
     "runtimes",
     "unified_case",
 ]
@@ -31,6 +33,7 @@ __all__ = [
 _NAME = f"nsenter-bench-{os.getpid()}"
 _NULL = subprocess.DEVNULL
 _USAGE = ("processor", WAITED)
+_REST = 0.3
 # Left to itself crun makes a cgroup by systemd or not at all; runc has no such word.
 _CGROUPS = {"runc": (), "crun": ("--cgroup-manager=cgroupfs",), "pyrunc": ()}
 
@@ -71,11 +74,12 @@ def _complaint(argv: Sequence[str]) -> str:
     return "" if done.returncode == 0 else lines[-1] if lines else f"exit {done.returncode}"
 
 
-def _beside_pyrunc(arms: list[Arm]) -> list[Ratio]:
+def _beside_pyrunc(arms: list[Arm], target: float | None = None) -> list[Ratio]:
+    """`target` is for the time beside runc's."""
     ours, *peers = arms
     return [
         Ratio(ours.series(quantity), (peer.series(quantity),),
-              0.7 if peer.name.startswith("runc") and quantity == WAITED else None)
+              target if peer.name.startswith("runc") and quantity == WAITED else None)
         for peer in peers
         for quantity in reversed(ours.quantities)
     ]  # fmt: skip
@@ -83,7 +87,27 @@ def _beside_pyrunc(arms: list[Arm]) -> list[Ratio]:
 
 def run_case(kit: Kit, stack: ExitStack) -> Case:
     """Everything from the command's start to its end, with the container taken away again."""
-    bundle = bundle_of(kit, "bundle", "noop")
+    about = (
+        "`run` of a no-op in a bundle as `pyrunc spec` writes it, cgroups of the machine's layout "
+        f"included, from `posix_spawn` of the command to `wait4`, {_REST} s after the last one: its "
+        "start, the container, and its removal. *processor* is the user and system time of the "
+        "command and all it waited for."
+    )
+    case = _run_case(kit, "bundle", "A container from a bundle", about, seconds=60)
+    case.ratios, case.rest = _beside_pyrunc(case.arms, 0.7), _REST
+    return case
+
+
+def run_in_a_row_case(kit: Kit, stack: ExitStack) -> Case:
+    about = (
+        "The same, one right after the other. What moves a process into a cgroup of v1, as runc "
+        "does, waits for a grace period of the kernel's unless one has been moved just before."
+    )
+    return _run_case(kit, "bundle-in-a-row", "Containers in a row", about, seconds=30)
+
+
+def _run_case(kit: Kit, folder: str, title: str, about: str, *, seconds: float) -> Case:
+    bundle = bundle_of(kit, folder, "noop")
     arms, missing = [], []
     for name, path in runtimes(kit).items():
         argv = run_command(kit, name, path, bundle, *_CGROUPS[name])
@@ -93,13 +117,7 @@ def run_case(kit: Kit, stack: ExitStack) -> Case:
         else:
             arms.append(Arm(f"{name} run", _usage(argv), _USAGE))
     missing += [f"{name}: not installed" for name in _CGROUPS if name not in runtimes(kit)]
-    about = (
-        "`run` of a no-op in a bundle as `pyrunc spec` writes it, cgroups of the machine's layout "
-        "included, from `posix_spawn` of the command to `wait4`: its start, the container, and its "
-        "removal. *processor* is the user and system time of the command and all it waited for."
-    )
-    return Case("A container from a bundle", about, arms, _beside_pyrunc(arms), missing=missing,
-                seconds=40)  # fmt: skip
+    return Case(title, about, arms, _beside_pyrunc(arms), missing=missing, seconds=seconds)
 
 
 def _usage(argv: list[str]) -> Callable[[], tuple[float, float]]:
@@ -177,8 +195,8 @@ def _pid_of(words: list[str], name: str) -> int:
     return int(json.loads(done.stdout)["pid"])
 
 
-def _join(pid: int, kit: Kit) -> Callable[[], tuple[int]]:
-    options, target = Options(join=pid), Program(["/bin/noop"])
+def _join(options: Options) -> Callable[[], tuple[int]]:
+    target = Program(["/bin/noop"])
 
     def measure() -> tuple[int]:
         started = time.perf_counter_ns()
@@ -212,6 +230,18 @@ def _exec_by_api(kit: Kit, container_root: Path) -> Callable[[], tuple[int]]:
     return measure
 
 
+# As the process of `pyrunc spec`.
+_CONFINED: dict[str, Any] = {
+    "uid": 0,
+    "gid": 0,
+    "capabilities": ("AUDIT_WRITE", "KILL", "NET_BIND_SERVICE"),
+    "no_new_privs": True,
+    "rlimits": {"nofile": 1024},
+    "umask": 0o022,
+    "cwd": "/",
+}
+
+
 def join_case(kit: Kit, stack: ExitStack) -> Case:
     bundle = bundle_of(kit, "bundle-joined", "stay")
     arms, missing = [], []
@@ -225,7 +255,9 @@ def join_case(kit: Kit, stack: ExitStack) -> Case:
             missing.append(f"{name} exec: {error}")
     pid = _pid_of(commands["pyrunc"], "pyrunc")
     arms = [
-        Arm("nsenter, launch(join)", _join(pid, kit), note="the namespaces alone"),
+        Arm("nsenter, launch(join)", _join(Options(join=pid)), note="the namespaces alone"),
+        Arm("nsenter, launch(join), confined", _join(Options(join=pid, **_CONFINED)),
+            note="rights and limits as well, no cgroup"),
         Arm("libcontainer, exec", _exec_by_api(kit, kit.folder / "state/pyrunc"),
             note="from Python: cgroup, rights and limits as well"),
     ]  # fmt: skip
@@ -243,7 +275,8 @@ def join_case(kit: Kit, stack: ExitStack) -> Case:
     series = {arm.name: arm.series() for arm in arms}
     pairs = [
         ("nsenter, launch(join)", "nsenter(1)", None),
-        ("libcontainer, exec", "crun exec", 0.6),
+        ("nsenter, launch(join), confined", "crun exec", 0.6),
+        ("libcontainer, exec", "crun exec", None),
         ("libcontainer, exec", "runc exec", None),
         ("pyrunc exec", "runc exec", None),
         ("pyrunc exec", "crun exec", None),
