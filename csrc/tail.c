@@ -6,9 +6,9 @@
 
 #include "identity.h"
 #include "landlock.h"
+#include "network.h"
 #include "resources.h"
 #include "root.h"
-#include "network.h"
 #include "session.h"
 #include "sys.h"
 

@@ -6,6 +6,7 @@ refused before anything starts; what fails inside says what it was.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import signal
@@ -90,6 +91,16 @@ with options.launch(PythonInit("told:tell", waiting=waiting)) as child:
     assert f"'CapEff': '{optioned.mask(5)}'" in done.stdout
     assert "'Seccomp': '2'" in done.stdout
     assert "'lo': True" in done.stdout
+
+
+def test_what_is_given_up_is_given_up_once_whatever_the_payload_says() -> None:
+    with contextlib.ExitStack() as stack:
+        said, stdout = launching.pipe(stack)
+        options = Options(umask=0o27, seccomp=ALLOW_ALL)
+        child = stack.enter_context(options.launch(PythonInit("told:again"), stdout=stdout))
+        found = ast.literal_eval(launching.read_line(said))
+        assert child.wait(SECONDS) == 0
+    assert (found["Umask"], found["Seccomp_filters"]) == ("0011", "1")
 
 
 # --- sessions -------------------------------------------------------------------------------------
