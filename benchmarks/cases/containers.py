@@ -89,7 +89,7 @@ def run_case(kit: Kit, stack: ExitStack) -> Case:
     """Everything from the command's start to its end, with the container taken away again."""
     about = (
         "`run` of a no-op in a bundle as `pyrunc spec` writes it, cgroups of the machine's layout "
-        f"included, from `posix_spawn` of the command to `wait4`, {_REST} s after the last one: its "
+        f"included, from `posix_spawn` of the command to `wait4`, {_REST} s after the last: its "
         "start, the container, and its removal. *processor* is the user and system time of the "
         "command and all it waited for."
     )
