@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["BadAnswer", "Caller", "RemoteError", "RemoteTraceback", "Worker", "WorkerDied", "call"]
 
 _MiB = 1 << 20
+_DEVNULL = -3  # subprocess's, which is not imported for it
 _CHUNK = _MiB
 _SMALL = 1 << 14  # most answers are, and room for a large one takes a while to make
 # How long reading an answer may take that has come in time.
@@ -127,7 +128,7 @@ class Caller(Value):
             sent along import, of Python's own, of the packages of `modules`, and of those that
             this process has imported.
         env: the environment of the process; None: the caller's, which is disclosed then.
-        stdout, stderr: descriptors for its output. Its input is /dev/null.
+        stdout, stderr: descriptors for its output, or subprocess.DEVNULL. Its input is /dev/null.
     """
 
     options: Options | None = None
@@ -198,7 +199,11 @@ class Worker:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._child = (caller.options or Options(new="all")).launch(
-                init, stdin=null, stdout=caller.stdout, stderr=caller.stderr, env=caller.env
+                init,
+                stdin=null,
+                stdout=null if caller.stdout == _DEVNULL else caller.stdout,
+                stderr=null if caller.stderr == _DEVNULL else caller.stderr,
+                env=caller.env,
             )
         finally:
             os.close(null)

@@ -200,6 +200,8 @@ class Options(Value):
         maps: Mapping[str, Any] = {}
         if namespaces.is_private(NamespaceType.NEWUSER):
             given = "root" if self.maps is None else self.maps
+            if isinstance(given, str) and given not in _MAPS:
+                raise ValueError(f"maps {given!r}: none of {', '.join(_MAPS)}, and no IDMappings")
             found = _MAPS[given]() if isinstance(given, str) else given
             maps = {"uid_mappings": found.uid, "gid_mappings": found.gid}
             self._check_ids(found)
