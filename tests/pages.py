@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,8 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 # <!-- SCRIPT: SECTION --> right before a block of Python says what it is a copy of.
 _BLOCK = re.compile(
-    r"(?:^<!-- (?P<source>.*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+    r"^(?P<head>(?:<!-- (?P<source>[^\n]+) -->\n)?```(?P<language>\w*)\n)(?P<text>.*?)^```$",
+    re.M | re.S,
 )
 _SECTION = re.compile(r"^# --- (.+)\n", re.M)
 _COMMAND = re.compile(r"^\$ python (?=docs/examples/|-m pytest )")
@@ -83,19 +83,25 @@ def sections(script: Path) -> dict[str, str]:
     }
 
 
-def blocks(page: Path) -> Iterator[Block]:
-    for found in _BLOCK.finditer(page.read_text()):
-        yield Block(page, found["source"] or "", found["language"], found["text"])
+def blocks(page: Path) -> list[Block]:
+    return [_block(page, found) for found in _BLOCK.finditer(page.read_text())]
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks."""
+    return _BLOCK.sub("", page.read_text())
+
+
+def _block(page: Path, found: re.Match[str]) -> Block:
+    return Block(page, found["source"] or "", found["language"], found["text"])
 
 
 def refresh(page: Path) -> None:
     """Write the sections of the scripts into the blocks that name them."""
 
     def refreshed(found: re.Match[str]) -> str:
-        said = Block(page, found["source"] or "", found["language"], found["text"]).said
-        return (
-            found[0] if said is None else found[0].replace(f"\n{found['text']}```", f"\n{said}```")
-        )
+        said = _block(page, found).said
+        return found[0] if said is None else f"{found['head']}{said}```"
 
     page.write_text(_BLOCK.sub(refreshed, page.read_text()))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import rootless
-from pages import EXAMPLES, PAGES, ROOT, Block, Run, blocks
+from pages import EXAMPLES, PAGES, ROOT, Block, Run, blocks, prose
 
 SECONDS = 60
 AS_ROOT = os.geteuid() == 0
@@ -40,7 +40,7 @@ def test_each_script_is_run_on_a_page() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose(page)):
         assert (page.parent / link).exists(), link
 
 

@@ -13,12 +13,14 @@ from network import Hosts, slow_down, two_hosts
 import nsenter
 
 
+# --- fixture
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
     with two_hosts() as hosts:
         yield hosts
 
 
+# --- test
 def serve(size: int) -> None:
     """Runs in the left one."""
     with socket.create_server(("10.0.0.1", 80)) as server:
