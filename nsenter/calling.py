@@ -115,7 +115,8 @@ class Caller(Value):
     is in the memory of this process, are not.
 
     Args:
-        options: the namespaces; None: new ones of every kind.
+        options: the namespaces; None: new ones of every kind, where the files are the caller's:
+            for what is not trusted see `nsenter.presets.sandbox`.
         timeout: seconds that a call may take, from when its process runs; None: any. Then the
             process is killed.
         trusted: the function, and all that runs with it, may do here what it likes: its answers
@@ -171,7 +172,7 @@ def call(func: Callable[..., T], /, *args: Any, options: Options | None = None, 
     As `Caller(options).call(func, …)`, which has more settings and passes on any keyword.
 
     Args:
-        options: the namespaces; None: new ones of every kind.
+        options: the namespaces; None: as for `Caller`.
     """
     return Caller(options).call(func, *args, **kwargs)
 

@@ -40,6 +40,9 @@ _MAPS = {"root": idmap.map_root, "current": idmap.map_current, "auto": idmap.map
 class Options(Value):
     """How a process is isolated. A value: made once, used for any number of processes.
 
+    `Options(new="user,pid,mnt", init=True)`, `Options(join=container)`; `nsenter.presets` has some
+    for what people reach for. Namespaces alone hide no files: that takes a `root`.
+
     What is given up for good (from `rlimits` on) is given up last, in the order of csrc/tail.c:
     limits, ids, capabilities, no_new_privs, landlock, seccomp. The code of a PythonInit has
     then been loaded already.

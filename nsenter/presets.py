@@ -44,7 +44,8 @@ def sandbox(
     read-only as well, a /tmp of its own, /proc and a minimal /dev. The process is nobody where the
     caller is root, else the caller's user; it has no capabilities and gets none, and its system
     calls are those of `nsenter.seccomp.strict`. It is the child of a PID 1, and ends with the
-    caller. What it may use of memory and processors is not limited: see `cgroup` and `rlimits`.
+    caller. What it may use of memory and processors is not limited: see `cgroup` and `rlimits`. Its
+    streams and its environment are those that it is started with; by default, the caller's.
 
     Args:
         read: paths that it sees as well, read-only, at the same places.
