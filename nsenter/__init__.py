@@ -48,11 +48,17 @@ _HOMES = {
     "snapshot": "nsenter.inspect",
 }
 
+# Modules that can be used as `nsenter.presets` without importing them.
+_MODULES = ("idmap", "presets", "seccomp")
+
 __all__ = sorted(_HOMES)
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        __import__(f"{__name__}.{name}")
+        return globals()[name]
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -62,4 +68,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

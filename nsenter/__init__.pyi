@@ -1,3 +1,6 @@
+from nsenter import idmap as idmap
+from nsenter import presets as presets
+from nsenter import seccomp as seccomp
 from nsenter.asyncio_process import create_subprocess_exec as create_subprocess_exec
 from nsenter.asyncio_process import create_subprocess_shell as create_subprocess_shell
 from nsenter.bootstrap import BootstrapData as BootstrapData

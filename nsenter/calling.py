@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["BadAnswer", "Caller", "RemoteError", "RemoteTraceback", "Worker", "WorkerDied", "call"]
 
 _MiB = 1 << 20
+_DEVNULL = -3  # subprocess's, which is not imported for it
 _CHUNK = _MiB
 _SMALL = 1 << 14  # most answers are, and room for a large one takes a while to make
 # How long reading an answer may take that has come in time.
@@ -114,7 +115,8 @@ class Caller(Value):
     is in the memory of this process, are not.
 
     Args:
-        options: the namespaces; None: new ones of every kind.
+        options: the namespaces; None: new ones of every kind, where the files are the caller's:
+            for what is not trusted see `nsenter.presets.sandbox`.
         timeout: seconds that a call may take, from when its process runs; None: any. Then the
             process is killed.
         trusted: the function, and all that runs with it, may do here what it likes: its answers
@@ -127,7 +129,7 @@ class Caller(Value):
             sent along import, of Python's own, of the packages of `modules`, and of those that
             this process has imported.
         env: the environment of the process; None: the caller's, which is disclosed then.
-        stdout, stderr: descriptors for its output. Its input is /dev/null.
+        stdout, stderr: descriptors for its output, or subprocess.DEVNULL. Its input is /dev/null.
     """
 
     options: Options | None = None
@@ -170,7 +172,7 @@ def call(func: Callable[..., T], /, *args: Any, options: Options | None = None, 
     As `Caller(options).call(func, …)`, which has more settings and passes on any keyword.
 
     Args:
-        options: the namespaces; None: new ones of every kind.
+        options: the namespaces; None: as for `Caller`.
     """
     return Caller(options).call(func, *args, **kwargs)
 
@@ -198,7 +200,11 @@ class Worker:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._child = (caller.options or Options(new="all")).launch(
-                init, stdin=null, stdout=caller.stdout, stderr=caller.stderr, env=caller.env
+                init,
+                stdin=null,
+                stdout=null if caller.stdout == _DEVNULL else caller.stdout,
+                stderr=null if caller.stderr == _DEVNULL else caller.stderr,
+                env=caller.env,
             )
         finally:
             os.close(null)

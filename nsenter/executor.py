@@ -50,7 +50,7 @@ class NamespaceExecutor(Executor):
 
     Args:
         max_workers: how many at once; None: as many as this process has CPUs.
-        options: the namespaces of each; None: new ones of every kind.
+        options: the namespaces of each; None: as for `nsenter.Caller`.
         initializer: called once in each worker that is started, with `initargs`.
         max_tasks_per_child: after so many calls a worker is replaced; None: never.
         fresh: each call has a fork of its worker, which ends with the call.

@@ -40,6 +40,9 @@ _MAPS = {"root": idmap.map_root, "current": idmap.map_current, "auto": idmap.map
 class Options(Value):
     """How a process is isolated. A value: made once, used for any number of processes.
 
+    `Options(new="user,pid,mnt", init=True)`, `Options(join=container)`; `nsenter.presets` has some
+    for what people reach for. Namespaces alone hide no files: that takes a `root`.
+
     What is given up for good (from `rlimits` on) is given up last, in the order of csrc/tail.c:
     limits, ids, capabilities, no_new_privs, landlock, seccomp. The code of a PythonInit has
     then been loaded already.
@@ -201,6 +204,8 @@ class Options(Value):
         maps: Mapping[str, Any] = {}
         if namespaces.is_private(NamespaceType.NEWUSER):
             given = "root" if self.maps is None else self.maps
+            if isinstance(given, str) and given not in _MAPS:
+                raise ValueError(f"maps {given!r}: none of {', '.join(_MAPS)}, and no IDMappings")
             found = _MAPS[given]() if isinstance(given, str) else given
             maps = {"uid_mappings": found.uid, "gid_mappings": found.gid}
             self._check_ids(found)

@@ -369,6 +369,8 @@ def _with(options: Options | None, arguments: dict[str, Any]) -> Options:
             default, why = _REFUSED[name]
             if value != default:
                 raise ValueError(f"{name}={value!r}: {why}")
+        elif name in Options._fields and name not in _FIELDS:
+            raise TypeError(f"{name}: this is a field of options: nsenter.Options({name}=…)")
         elif name not in _FIELDS:
             raise TypeError(f"Popen has no argument {name}")
         elif value != _FIELDS[name][0]:

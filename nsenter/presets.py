@@ -30,7 +30,13 @@ _SYSTEM = (
 )
 
 
-def sandbox(*, read: Iterable[Path] = (), write: Iterable[Path] = (), **fields: Any) -> Options:
+def sandbox(
+    *,
+    read: Iterable[Path] = (),
+    write: Iterable[Path] = (),
+    tmp_size: int | None = None,
+    **fields: Any,
+) -> Options:
     """For code that is not trusted: the strictest that still runs `python3 -c …`.
 
     Every namespace is new, so there is no network, no other process, nothing shared. The root is
@@ -38,13 +44,18 @@ def sandbox(*, read: Iterable[Path] = (), write: Iterable[Path] = (), **fields: 
     read-only as well, a /tmp of its own, /proc and a minimal /dev. The process is nobody where the
     caller is root, else the caller's user; it has no capabilities and gets none, and its system
     calls are those of `nsenter.seccomp.strict`. It is the child of a PID 1, and ends with the
-    caller. What it may use of memory and processors is not limited: see `cgroup` and `rlimits`.
+    caller. What it may use of memory and processors is not limited: see `cgroup` and `rlimits`. Its
+    streams and its environment are those that it is started with; by default, the caller's.
 
     Args:
         read: paths that it sees as well, read-only, at the same places.
         write: paths that it may also change, as far as its user may.
+        tmp_size: bytes that its /tmp can hold; None: half of the memory.
         fields: of `Options`; `mounts` come after those that are made here.
     """
+    for name, paths in (("read", read), ("write", write)):
+        if isinstance(paths, (str, bytes)):
+            raise TypeError(f"{name}={paths!r}: expected a sequence of paths")
     given = (*map(Bind, read), *(Bind(path, writable=True) for path in write))
     more = tuple(fields.pop("mounts", ()))
     settings = {
@@ -55,7 +66,7 @@ def sandbox(*, read: Iterable[Path] = (), write: Iterable[Path] = (), **fields: 
             *map(Bind, _system()),
             Proc(),
             Dev(),
-            Tmpfs("/tmp", mode=0o1777),
+            Tmpfs("/tmp", size=tmp_size, mode=0o1777),
             *_interpreter(),
             *given,
             *more,

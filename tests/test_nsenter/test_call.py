@@ -8,6 +8,7 @@ import math
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -96,6 +97,12 @@ def test_only_the_streams_and_the_channel_are_open_inside() -> None:
 def test_what_it_prints_goes_to_the_callers_streams(capfd: pytest.CaptureFixture[str]) -> None:
     call(call_targets.say, "hello")
     assert capfd.readouterr() == ("hello\n", "hello\n")
+
+
+def test_what_it_prints_can_go_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
+    nowhere = subprocess.DEVNULL
+    Caller(stdout=nowhere, stderr=nowhere).call(call_targets.say, "hello")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_it_prints_goes_where_it_is_told() -> None:

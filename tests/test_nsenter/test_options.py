@@ -272,6 +272,12 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 # --- what is refused ------------------------------------------------------------------------------
 
+
+def test_maps_of_an_unknown_word_are_refused() -> None:
+    with pytest.raises(ValueError, match="maps 'me': none of root, current, auto"):
+        Options(new="user", maps="me").launch(TRUE)
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "capability": ({"capabilities": ["CAP_FLY"]}, "CAP_FLY"),
     "limit": ({"rlimits": {"wings": 3}}, "wings"),

@@ -28,7 +28,15 @@ def test_the_stub_file_lists_the_same_names() -> None:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert imported == set(nsenter._HOMES.items())
+    modules = {(name, "nsenter") for name in nsenter._MODULES}
+    assert imported == {*nsenter._HOMES.items(), *modules}
+
+
+def test_modules_that_people_want_need_no_import_of_their_own() -> None:
+    for name in nsenter._MODULES:
+        script = f"import nsenter; print(nsenter.{name}.__name__)"
+        said = subprocess.check_output([sys.executable, "-c", script], text=True)
+        assert said == f"nsenter.{name}\n"
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

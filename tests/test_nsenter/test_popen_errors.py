@@ -147,6 +147,7 @@ ARGUMENTS: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "no stream": (["a"], {"stdin": "name"}, AttributeError, "fileno"),
     "passed on, not open": (["a"], {"pass_fds": [999]}, OSError, "Bad file descriptor"),
     "no such argument": (["a"], {"nonsense": 1}, TypeError, "Popen has no argument nonsense"),
+    "a field": (["a"], {"new": "user"}, TypeError, r"new: .* options: nsenter.Options\(new=…\)"),
     "preexec_fn": (
         ["a"], {"preexec_fn": print}, ValueError,
         "no Python code can run between .* the fields of Options, or .* by nsenter.call",

@@ -136,6 +136,17 @@ def test_a_sandbox_reads_and_writes_what_it_is_given(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "file").read_text() == "written\n"
 
 
+def test_the_tmp_of_a_sandbox_holds_what_it_may() -> None:
+    code = "import os; found = os.statvfs('/tmp'); print(found.f_blocks * found.f_frsize)"
+    assert run_python(presets.sandbox(tmp_size=1 << 20), code) == f"{1 << 20}\n"
+
+
+@pytest.mark.parametrize("name", ["read", "write"])
+def test_a_single_path_is_not_taken_for_many(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name}='/opt': expected a sequence of paths"):
+        presets.sandbox(**{name: "/opt"})
+
+
 def test_a_field_of_a_preset_can_be_another() -> None:
     options = presets.sandbox(hostname="mine", rlimits={"nofile": 20})
     assert output(options, "hostname; ulimit -n") == ["mine", "20"]

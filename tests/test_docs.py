@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pages show code that runs, and what it prints: docs/examples, as root and as a user."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rootless
+from interop import orphans, runtimes
+from interop.oci_bundles import make_root, scratch_folder
+from interop.own_mounts import own_mounts
+from interop.podman import Podman
+from pages import EXAMPLES, PAGES, ROOT, Block, Run, blocks, prose
+
+AS_ROOT = os.geteuid() == 0
+SECONDS = 60
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+RUNS = [block.run for block in BLOCKS if block.run]
+# The rest runs as either.
+ROOT_ONLY = {"container.py", "no_python.py"}
+USER_ONLY = {"rootless.py"}
+
+as_root = pytest.mark.skipif(not AS_ROOT, reason="what only root may do")
+
+
+def named(value: Block | Run) -> str:
+    if isinstance(value, Run):
+        return value.script
+    return f"{value.page.name}: {value.source or value.text.splitlines()[0]}"
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "python"], ids=named)
+def test_code_on_a_page_is_that_of_a_script(block: Block) -> None:
+    assert block.said is not None, "name its script and section before it"
+    assert block.text == block.said, "python tests/pages.py writes it anew"
+
+
+def test_each_script_is_run_on_a_page() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {run.script for run in RUNS}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose(page)):
+        assert (page.parent / link).exists(), link
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, *arguments]
+    return subprocess.run(
+        argv, capture_output=True, text=True, timeout=SECONDS, cwd=ROOT, check=False
+    )
+
+
+def check(run: Run, done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stderr
+    assert run.matches(done.stdout), f"printed:\n{done.stdout}"
+
+
+@as_root
+@pytest.mark.parametrize("run", [r for r in RUNS if r.script not in USER_ONLY], ids=named)
+def test_a_script_prints_what_its_page_shows(run: Run) -> None:
+    check(run, python(*run.arguments))
+
+
+@pytest.mark.parametrize("run", [r for r in RUNS if r.script not in ROOT_ONLY], ids=named)
+def test_a_script_prints_the_same_for_a_user(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # the folder is root's
+    check(run, rootless.as_user([sys.executable, *run.arguments]))
+
+
+def test_without_subordinate_ids_the_page_for_users_runs_as_well() -> None:
+    done = rootless.as_user([sys.executable, EXAMPLES / "rootless.py"], subids=False)
+    assert done.returncode == 0, done.stderr
+    assert "usermod --add-subuids" in done.stdout
+
+
+@as_root
+def test_a_function_runs_in_a_container_of_podman_that_has_no_python() -> None:
+    with orphans.adopted(), scratch_folder() as folder, own_mounts() as inside:
+        root = make_root(folder / "rootfs")
+        podman = Podman(folder, root, runtimes.path_of(runtimes.RUNC), inside)
+        podman.prepare()
+        try:
+            name = podman.start("sleep", "1000", options=("--hostname", "web"))
+            pid = podman.inspect(name)["State"]["Pid"]
+            done = python("docs/examples/no_python.py", str(pid))
+        finally:
+            podman.clear()
+    assert done.returncode == 0, done.stderr
+    assert "host       web\n" in done.stdout
+    assert "processes  2\npython     None\n" in done.stdout
