@@ -47,8 +47,8 @@ def run_snippet(code: str, files: dict[str, bytes] | None = None) -> Result:
             (work / name).write_bytes(content)
             (work / name).chmod(0o666)
         options = nsenter.presets.sandbox(
-            mounts=[nsenter.Bind(work, "/work", writable=True)],
-            cwd="/work",
+            mounts=[nsenter.Bind(work, "/job", writable=True)],
+            cwd="/job",
             tmp_size=16 * MiB,
             rlimits=LIMITS,
         )
@@ -101,7 +101,7 @@ if __name__ == "__main__":
     show("forks", run_snippet("import os\nwhile True: os.fork()"))
     show("a secret", run_snippet("print(open('/etc/shadow').read())"))
     show("a link", run_snippet("import os; os.symlink('/etc/shadow', 'gift.txt')"))
-    show("the network", run_snippet("import socket; socket.create_connection(('1.1.1.1', 53))"))
+    show("the network", run_snippet("import socket; socket.create_connection(('192.0.2.1', 53))"))
     show(
         "processes",
         run_snippet("import os; print(sorted(filter(str.isdigit, os.listdir('/proc'))))"),
