@@ -8,7 +8,6 @@ import os
 from _thread import allocate_lock
 
 from nsenter.errors import BootstrapError
-from nsenter.system import move_above, seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +57,12 @@ def out_of_the_streams(fd: int) -> int:
     """The descriptor, moved where it is 0, 1 or 2, as in a caller that has those closed."""
     if fd >= _FIRST_FREE_FD:
         return fd
-    return move_above(fd, _FIRST_FREE_FD)
+    import fcntl  # a file of its own on some machines, and seldom needed
+
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
+    finally:
+        os.close(fd)
 
 
 def _memfd(name: str, *, executable: bool) -> int:
@@ -77,12 +81,15 @@ def sealed_memfd(name: str, content: bytes, *, executable: bool) -> int:
     Raises:
         BootstrapError: there is no room, or sysctl vm.memfd_noexec forbids an executable one.
     """
+    import fcntl
+
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     fd = _memfd(name, executable=executable)
     try:
         view = memoryview(content)
         while view:
             view = view[os.write(fd, view) :]
-        seal(fd)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     except BaseException:
         os.close(fd)
         raise

@@ -110,8 +110,6 @@ _SIGSET_BYTES = 8
 _SIG_IGN = 1
 _AF_UNIX = 1
 _F_DUPFD_CLOEXEC = 1030
-_F_ADD_SEALS = 1033
-_ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # seal, shrink, grow, write
 _SOCK_STREAM_CLOEXEC = 0o2000001
 _MSG_PEEK = 2
 _LONGEST_WAIT = 1 << 31
@@ -426,11 +424,6 @@ def move_above(fd: int, least: int) -> int:
         return call("fcntl", f"descriptor {fd}", lib.SYS_fcntl, fd, _F_DUPFD_CLOEXEC, least)
     finally:
         posix.close(fd)
-
-
-def seal(fd: int) -> None:
-    """Have a memfd stay as it is for good (F_ADD_SEALS)."""
-    call("fcntl", "F_ADD_SEALS", lib.SYS_fcntl, fd, _F_ADD_SEALS, _ALL_SEALS)
 
 
 def flock(fd: int, operation: int) -> None:
