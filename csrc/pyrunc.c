@@ -168,6 +168,15 @@ static bool starts_a_process(char *const *words)
 	return false;
 }
 
+static bool begins(const char *text, const char *with)
+{
+	while (*with && *text == *with) {
+		text++;
+		with++;
+	}
+	return !*with;
+}
+
 /* "NAME=1,2,3" */
 static char *variable(char *buf, size_t size, const char *name, const long *numbers, int count)
 {
@@ -194,11 +203,9 @@ static _Noreturn void become_init(const char *interpreter, const char *script, i
 	const long ends[] = { channel, status };
 	char ours[64];
 	char *environment[3] = { variable(ours, sizeof(ours), INIT_VARIABLE, ends, 2) };
-	const struct span libraries = { LIBRARIES, sizeof(LIBRARIES) - 1 };
 
 	for (; *envp; envp++)
-		if (text_length(*envp) > libraries.len &&
-		    span_equals((struct span){ *envp, libraries.len }, LIBRARIES))
+		if (begins(*envp, LIBRARIES))
 			environment[1] = *envp;
 	SYS2(SYS_setpgid, 0, 0);
 	inherit(channel);
@@ -232,16 +239,25 @@ static bool start_init(const char *interpreter, const char *script, int executab
 	return true;
 }
 
-/* The environment with room for one variable more; NULL where it is too large to be copied. */
+/* The environment without what is ours alone to say, and with room for it. */
 static char **copy_environment(char *const *envp, char ***room)
 {
-	static char *environment[MAX_WORDS + 2];
-	int count = 0;
+	size_t count = 0;
+	char **copy;
+	long memory;
 
-	for (; *envp && count < MAX_WORDS; envp++)
-		environment[count++] = *envp;
-	*room = &environment[count];
-	return *envp ? NULL : environment;
+	while (envp[count])
+		count++;
+	memory = SYS6(SYS_mmap, 0, (count + 2) * sizeof(*copy), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory < 0 && memory > -4096)
+		fail("no memory for", "the environment");
+	copy = (char **)memory;
+	for (count = 0; *envp; envp++)
+		if (!begins(*envp, INIT_VARIABLE "="))
+			copy[count++] = *envp;
+	*room = &copy[count];
+	return copy;
 }
 
 int nsinit_main(int argc, char **argv, char **envp);
@@ -257,7 +273,6 @@ int nsinit_main(int argc, char **argv, char **envp)
 	struct span folder = own_folder(own, sizeof(own));
 	const char *interpreter = join(&python, folder, "python3");
 	const char *script = join(&start, folder, "../" NSX_SITE START);
-	char **environment;
 	char **room;
 	int executable;
 
@@ -266,12 +281,10 @@ int nsinit_main(int argc, char **argv, char **envp)
 	if (argc > MAX_WORDS)
 		fail("too many", "arguments");
 	executable = open_executable(interpreter);
-	environment = copy_environment(envp, &room);
-	if (environment && starts_a_process(argv + 1) &&
-	    start_init(interpreter, script, executable, envp, place, sizeof(place))) {
+	envp = copy_environment(envp, &room);
+	if (starts_a_process(argv + 1) &&
+	    start_init(interpreter, script, executable, envp, place, sizeof(place)))
 		*room = place;
-		envp = environment;
-	}
 	execute(interpreter, executable, command(interpreter, script, argv + 1), envp);
 	fail("cannot execute", interpreter);
 }

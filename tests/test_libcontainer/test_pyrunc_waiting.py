@@ -100,3 +100,18 @@ def test_descriptors_that_are_kept_come_under_their_numbers(
     lines = done.stdout.splitlines()
     assert lines[:count] == [f"{fd} is here" for fd in kept]
     assert sorted(map(int, lines[count:])) == [0, 1, 2, *kept]
+
+
+def test_nobody_else_says_which_process_is_the_init(runtime: Runtime) -> None:
+    """It would be killed when it is not needed."""
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        told = {**os.environ, "_PYRUNC_INIT": f"{other.pid},1,2"}
+        for words in (["state", "nope"], ["exec", "nope", "true"]):
+            assert runtime(*words, env=told).returncode != 0
+            assert other.poll() is None
+        other.kill()
+
+
+def test_an_environment_of_any_size_is_taken(runtime: Runtime) -> None:
+    large = {f"VARIABLE_{i}": "x" for i in range(10_000)}
+    assert "nope" in runtime("state", "nope", env=large).stderr
