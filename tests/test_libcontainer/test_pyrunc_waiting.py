@@ -23,14 +23,15 @@ def runtime(tmp_path: Path) -> Iterator[Runtime]:
 
 
 def inits() -> set[int]:
-    """Those that wait, on the whole machine."""
+    """Those of this checkout's pyrunc."""
+    script = os.fsencode(pyrunc.CHECKOUT / "pylib/libcontainer/pyrunc/start.py")
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if words[-2:-1] == [b"init"] and any(word.endswith(b"pyrunc/start.py") for word in words):
+        if words[-3:-1] == [script, b"init"]:
             found.add(int(entry.name))
     return found
 
