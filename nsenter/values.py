@@ -24,6 +24,26 @@ __all__ = ["Value"]
 _REQUIRED: Any = object()
 
 
+class _Signature:
+    """What inspect and help() are told of a Value's class: its fields, when they ask."""
+
+    def __get__(self, value: object, cls: type[Value]) -> Any:
+        if cls.__init__ is not Value.__init__:
+            return None
+        from inspect import Parameter, Signature
+
+        parameters = (
+            Parameter(
+                name,
+                Parameter.POSITIONAL_OR_KEYWORD,
+                default=Parameter.empty if default is _REQUIRED else default,
+                annotation=cls.__annotations__.get(name, Parameter.empty),
+            )
+            for name, default in cls._fields.items()
+        )
+        return Signature([*parameters])
+
+
 @dataclass_transform(frozen_default=True)
 class Value:
     """A record: its fields are the annotations of the class, with their defaults.
@@ -36,6 +56,7 @@ class Value:
 
     nested: ClassVar[Mapping[str, type[Value]]] = {}
     _fields: ClassVar[dict[str, Any]] = {}
+    __signature__: ClassVar[Any] = _Signature()
 
     def __init_subclass__(cls) -> None:
         own = (n for n in cls.__annotations__ if not n.startswith("_") and n != "nested")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import marshal
 import pickle
@@ -197,3 +198,19 @@ def test_the_module_imports_nothing() -> None:
     assert {name for name in shown.stdout.split() if not name.startswith("nsenter")} <= {
         "__future__"
     }
+
+
+def test_help_shows_the_fields() -> None:
+    class Point(Value):
+        x: int
+        y: int = 2
+
+    class Named(Value):
+        name: str
+
+        def __init__(self, first: str) -> None:
+            super().__init__(first)
+
+    assert list(inspect.signature(Point).parameters) == ["x", "y"]
+    assert inspect.signature(Point).parameters["y"].default == 2
+    assert str(inspect.signature(Named)) == "(first: 'str') -> 'None'"
