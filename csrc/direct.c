@@ -11,9 +11,14 @@
  * - no filter of system calls may kill it: before Linux 5.16, whoever dumps core takes along all
  *   that have the same memory.
  *
- * Only an unprivileged caller maps ids here, its own: one line that the child may write itself.
+ * An unprivileged caller maps its own id alone, by a line that the child may write itself. For root
+ * the calling thread writes the maps, while the child waits.
+ *
+ * A time namespace is entered by an execve, since Linux 6.3: before, by a process that is made.
  */
 #include "direct.h"
+
+#include <sys/utsname.h>
 
 #include "bootstrap.h"
 #include "idmap.h"
@@ -27,9 +32,28 @@ struct orders {
 	struct launch launch;
 };
 
-/* A time namespace is entered by a process that is made after it, and its flag is a bit of
- * clone(2)'s exit signal. */
-#define DIRECT_FLAGS (NAMESPACE_FLAGS & ~CLONE_NEWTIME)
+#define TIME_BY_EXEC_MAJOR 6
+#define TIME_BY_EXEC_MINOR 3
+
+/* "6.12.3-arch1" is at least 6.3. */
+static bool enters_time_by_exec(void)
+{
+	struct utsname name;
+	struct span rest, word;
+	uint64_t major, minor;
+
+	if (SYS1(SYS_uname, &name) < 0)
+		return false;
+	rest = (struct span){ name.release, text_length(name.release) };
+	if (!span_next(&rest, '.', &word) || !parse_decimal(word, UINT32_MAX, &major))
+		return false;
+	word = (struct span){ rest.data, 0 };
+	while (word.len < rest.len && rest.data[word.len] >= '0' && rest.data[word.len] <= '9')
+		word.len++;
+	return parse_decimal(word, UINT32_MAX, &minor) &&
+	       (major > TIME_BY_EXEC_MAJOR ||
+		(major == TIME_BY_EXEC_MAJOR && minor >= TIME_BY_EXEC_MINOR));
+}
 
 static bool same_ids(long call, uint32_t *id)
 {
@@ -51,6 +75,18 @@ static bool maps_own_id_only(struct span map, uint32_t id)
 	       only.size == 1 && only.host == id;
 }
 
+/* That the caller, root, goes on being the same root. */
+static bool maps_root_to_itself(struct span map)
+{
+	struct idmap row;
+	struct span line;
+
+	while (span_line(&map, &line))
+		if (!idmap_parse_line(line, &row) && row.container == 0)
+			return row.host == 0;
+	return false;
+}
+
 static bool keeps_ids(const struct bootstrap *boot)
 {
 	uint32_t uid, gid;
@@ -59,7 +95,10 @@ static bool keeps_ids(const struct bootstrap *boot)
 		return false;
 	if (!(boot->cloneflags & CLONE_NEWUSER))
 		return uid != 0 || gid == 0;
-	return boot->rootless_euid && !boot->setgroup && maps_own_id_only(boot->uidmap, uid) &&
+	if (!boot->rootless_euid)
+		return uid == 0 && gid == 0 && maps_root_to_itself(boot->uidmap) &&
+		       maps_root_to_itself(boot->gidmap);
+	return !boot->setgroup && maps_own_id_only(boot->uidmap, uid) &&
 	       maps_own_id_only(boot->gidmap, gid) && sys_prctl(PR_GET_DUMPABLE, 0) == 1;
 }
 
@@ -75,16 +114,48 @@ static bool is_direct_tail(const struct launch *launch)
 /* A cgroup is entered by clone3(2) alone. */
 static bool is_direct(const struct orders *orders)
 {
-	return orders->boot.join.count == 0 && !(orders->boot.cloneflags & ~DIRECT_FLAGS) &&
+	return orders->boot.join.count == 0 &&
+	       (!(orders->boot.cloneflags & CLONE_NEWTIME) || enters_time_by_exec()) &&
 	       !orders->boot.oom_score_adj.data && orders->launch.cgroup_fd < 0 &&
 	       !orders->launch.trace && is_direct_tail(&orders->launch) && keeps_ids(&orders->boot);
+}
+
+static bool maps_itself(const struct bootstrap *boot)
+{
+	return (boot->cloneflags & CLONE_NEWUSER) && boot->rootless_euid;
+}
+
+static int write_maps(const struct spawn *spawn, int pid, struct err *err)
+{
+	const struct orders *orders = spawn->context;
+
+	return mapper_write(&orders->boot, pid, -1, orders->launch.timeout_ms, err);
+}
+
+static int enter_time(const struct bootstrap *boot, struct err *err)
+{
+	static const char path[] = "/proc/self/timens_offsets";
+	long fd, ret;
+
+	if (namespaces_unshare(boot->cloneflags & CLONE_NEWTIME, err) < 0)
+		return -1;
+	if (!boot->timens_offsets.data)
+		return 0;
+	fd = sys_open(path, O_WRONLY);
+	if (fd < 0)
+		return err_set(err, "open", path, fd);
+	ret = sys_write((int)fd, boot->timens_offsets.data, boot->timens_offsets.len);
+	sys_close((int)fd);
+	return ret < 0 ? err_set_span(err, "write timens_offsets", boot->timens_offsets, ret) : 0;
 }
 
 static int enter(const struct spawn *spawn, struct err *err)
 {
 	const struct orders *orders = spawn->context;
 
-	if ((orders->boot.cloneflags & CLONE_NEWUSER) && mapper_write_own(&orders->boot, err) < 0)
+	if (maps_itself(&orders->boot) && mapper_write_own(&orders->boot, err) < 0)
+		return -1;
+	if (enter_time(&orders->boot, err) < 0)
 		return -1;
 	if (settle(&orders->boot, true, orders->launch.keep_session, err) < 0)
 		return -1;
@@ -109,10 +180,12 @@ int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch
 	    !is_direct(&orders))
 		return DIRECT_DECLINED;
 	spawn->inside = enter;
+	if ((orders.boot.cloneflags & CLONE_NEWUSER) && !maps_itself(&orders.boot))
+		spawn->outside = write_maps;
 	spawn->last = tail_confines(&orders.launch) ? confine : NULL;
 	spawn->dies_with_caller = orders.launch.die_with_parent;
 	spawn->context = &orders;
-	spawn->clone_flags = orders.boot.cloneflags & ~(uint32_t)CLONE_NEWCGROUP;
+	spawn->clone_flags = orders.boot.cloneflags & ~(uint32_t)(CLONE_NEWCGROUP | CLONE_NEWTIME);
 	pid = spawn_process(spawn, pidfd);
 	/* A root without its capabilities regains them by executing nsinit. */
 	if (pid < 0 && !spawn->executing && spawn->err.errnum == EPERM && SYS0(SYS_geteuid) == 0)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * As vfork(2): the child borrows the caller's memory until it executes, so nothing is copied
- * however large the caller is. It has a stack of its own, and only ever makes system calls by
- * sys.h: errno, locks and buffers it sees are those of the suspended thread.
+ * however large the caller is, and the caller's thread waits. It has a stack of its own, and only
+ * ever makes system calls by sys.h: errno, locks and buffers it sees are those of the suspended
+ * thread.
  */
 #include "spawn.h"
 
+#include <linux/futex.h>
 #include <sched.h>
 
 #include "exec.h"
@@ -104,6 +106,13 @@ static bool die_with(int caller)
 	return SYS5(SYS_ppoll, &ended, 1, &now, 0, 0) == 0;
 }
 
+/* Wait until somebody who shares this memory, or the kernel, has changed a word in it. */
+static void wait_while(const uint32_t *word, uint32_t value)
+{
+	while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == value)
+		SYS6(SYS_futex, word, FUTEX_WAIT, value, 0, 0, 0);
+}
+
 static int child(void *arg)
 {
 	const uint64_t no_signals = 0;
@@ -112,6 +121,8 @@ static int child(void *arg)
 	if (!die_with(spawn->caller))
 		sys_exit(127);
 	reset_signals();
+	if (spawn->outside)
+		wait_while(&spawn->gate, 0);
 	if (spawn->inside(spawn, &spawn->err) == 0 && place_stdio(spawn) == 0 &&
 	    keep_descriptors(spawn) == 0 &&
 	    (!spawn->last || spawn->last(spawn, &spawn->err) == 0)) {
@@ -124,18 +135,36 @@ static int child(void *arg)
 	sys_exit(127);
 }
 
+/* The caller's part, for which it cannot be suspended: the kernel tells by a word in memory, as it
+ * does of threads, when the child has executed or ended. */
+static void accompany(struct spawn *spawn, int pid, int pidfd)
+{
+	if (spawn->outside(spawn, pid, &spawn->err) < 0) {
+		spawn->refused = true;
+		SYS4(SYS_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
+	} else {
+		__atomic_store_n(&spawn->gate, 1, __ATOMIC_RELEASE);
+		SYS6(SYS_futex, &spawn->gate, FUTEX_WAKE, 1, 0, 0, 0);
+	}
+	wait_while(&spawn->shares, 1);
+}
+
 /* Run the child to its execve. No handler of the caller may run in it, so signals wait. */
 static int clone_child(struct spawn *spawn, uint8_t *stack, int *pidfd)
 {
-	const int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | (int)spawn->clone_flags;
+	const int until = spawn->outside ? CLONE_CHILD_CLEARTID : CLONE_VFORK;
+	const int flags = CLONE_VM | CLONE_PIDFD | SIGCHLD | until | (int)spawn->clone_flags;
 	const uint64_t all_signals = ~0ULL;
 	uint64_t before;
 	int pid;
 	int error;
 
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &before, sizeof(before));
-	pid = clone(child, stack + GUARD_SIZE + STACK_SIZE, flags, spawn, pidfd);
+	pid = clone(child, stack + GUARD_SIZE + STACK_SIZE, flags, spawn, pidfd, NULL,
+		    &spawn->shares);
 	error = errno;
+	if (pid > 0 && spawn->outside)
+		accompany(spawn, pid, *pidfd);
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
 	if (pid < 0)
 		namespaces_refused(spawn->clone_flags, "clone", error, &spawn->err);
@@ -152,7 +181,7 @@ static int bury(struct spawn *spawn, int pidfd)
 		ret = SYS5(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED, 0);
 	while (ret == -EINTR);
 	sys_close(pidfd);
-	if (spawn->child_failed)
+	if (spawn->child_failed || spawn->refused)
 		return -1;
 	spawn->child_failed = true;
 	spawn->child_signal = info.si_status;
@@ -189,8 +218,10 @@ int spawn_process(struct spawn *spawn, int *pidfd)
 
 	if (!spawn->inside)
 		spawn->inside = lead_process_group;
-	spawn->executing = spawn->child_failed = false;
+	spawn->executing = spawn->child_failed = spawn->refused = false;
 	spawn->child_signal = 0;
+	spawn->gate = 0;
+	spawn->shares = 1;
 	spawn->caller = (int)SYS2(SYS_pidfd_open, sys_getpid(), 0);
 	if (spawn->caller < 0)
 		return err_set(&spawn->err, "pidfd_open", "the caller", spawn->caller);

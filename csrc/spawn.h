@@ -15,6 +15,8 @@ struct spawn {
 	const int *keep_fds; /* which others are inherited, under their own numbers */
 	size_t keep_count;
 
+	/* What the caller does to the child before that goes on; NULL: nothing. */
+	int (*outside)(const struct spawn *spawn, int pid, struct err *err);
 	/* What the child does before its descriptors are put in place; NULL: it becomes the leader
 	 * of a process group. It shares the caller's memory: system calls by sys.h, no more. */
 	int (*inside)(const struct spawn *spawn, struct err *err);
@@ -23,12 +25,15 @@ struct spawn {
 	bool dies_with_caller; /* not only until it executes */
 	const void *context;
 	uint32_t clone_flags;
-	int caller; /* its pidfd, made here */
+	int caller;	 /* its pidfd, made here */
+	uint32_t gate;	 /* of the child that waits for `outside`: 1 when it may go on */
+	uint32_t shares; /* 0 when the child has the caller's memory no more */
 
 	/* Out. */
 	bool executing;	   /* the child has come to its execve */
 	int child_signal;  /* what killed it before that, or 0 */
 	bool child_failed; /* `err` is the child's */
+	bool refused;	   /* `outside` has failed, and `err` is its */
 	struct err err;
 };
 

@@ -67,12 +67,24 @@ def direct() -> BootstrapData:
     )
 
 
+def mapped() -> BootstrapData:
+    """The same with maps that the caller writes while the child waits, and a new clock."""
+    return BootstrapData(
+        clone_flags=flags(*KINDS),
+        uid_mappings=MAPS,
+        gid_mappings=MAPS,
+        time_offsets=(TimeOffset("monotonic", 100),),
+    )
+
+
 def one_clone() -> BootstrapData:
     """Every kind of namespace new: stage 0 makes stage 2 with one call, where we launch.
 
-    It takes the stages for its time namespace, and for ids that are not the caller's.
+    It takes the stages for its oom_score_adj.
     """
-    return BootstrapData(clone_flags=flags(*KINDS), uid_mappings=MAPS, gid_mappings=MAPS)
+    return BootstrapData(
+        clone_flags=flags(*KINDS), uid_mappings=MAPS, gid_mappings=MAPS, oom_score_adj=0
+    )
 
 
 def three_stages() -> BootstrapData:

@@ -74,6 +74,12 @@ class Case:
         return ["stages" if "cwd" in self.options else "direct", "stages"]
 
 
+def enters_time_by_exec() -> bool:
+    """Whether this kernel's execve enters a new time namespace: since Linux 6.3."""
+    numbers = re.findall(r"\d+", os.uname().release)
+    return tuple(map(int, numbers[:2])) >= (6, 3)
+
+
 def _table(user: tuple[str, ...], maps: str, prefix: str) -> list[Case]:
     """What anybody may do who has these kinds."""
 

@@ -19,7 +19,7 @@ SECONDS = 2.0  # of the clock on the wall
 LARGEST_OUTPUT = MiB // 16
 LIMITS = {
     "as": 512 * MiB,  # memory of each process
-    "cpu": 2,  # seconds of a processor, of each process
+    "cpu": 10,  # seconds of a processor, of each process
     "fsize": MiB,  # of each file that it writes, its output too
     "nproc": 32,  # processes and threads
     "nofile": 64,

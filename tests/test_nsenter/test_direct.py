@@ -162,15 +162,18 @@ def _held(kind: str) -> Callable[[], BootstrapData]:
     return lambda: message((), [Namespace(NamespaceType.parse(kind), f"/proc/self/ns/{kind}")])
 
 
+IN_TIME = "direct" if ways.enters_time_by_exec() else "stages"
+
 ROOTS_WAYS: list[tuple[str, Callable[[], BootstrapData], dict[str, Any], str]] = [
     ("nothing", message, {}, "direct"),
     ("all-but-user", lambda: message(ways.DIRECT_KINDS), {}, "direct"),
-    ("user", lambda: message(["user"]), {}, "stages"),
-    ("user-current", lambda: message(["user"], maps="current"), {}, "stages"),
+    ("user", lambda: message(["user"]), {}, "direct"),
+    ("user-current", lambda: message(["user"], maps="current"), {}, "direct"),
+    ("user-and-others", lambda: message(["user"], maps=((0, 0, 1), (1, 9999, 9))), {}, "direct"),
     ("ranges", lambda: message(["user"], maps=((0, 100_000, 10), (10, 0, 1))), {}, "stages"),
     ("strangers", lambda: message(["user"], maps=((0, 100_000, 1),)), {}, "stages"),
     ("joined", _held("uts"), {}, "stages"),
-    ("time", lambda: message(["time"]), {}, "stages"),
+    ("time", lambda: message(["time"]), {}, IN_TIME),
     ("oom", lambda: message(oom_score_adj=0), {}, "stages"),
     ("trace", message, {"trace": True}, "stages"),
     ("cwd", message, {"cwd": "/"}, "stages"),
@@ -205,9 +208,11 @@ USERS_WAYS = {
     "plain": "direct",
     "dumpable-again": "direct",
     "not-dumpable-without-user": "direct",
+    "time": IN_TIME,
+    "offsets": IN_TIME,
     **dict.fromkeys(
         [
-            *("ranges", "two-lines", "size-2", "another's", "time", "offsets", "oom", "setgroup"),
+            *("ranges", "two-lines", "size-2", "another's", "oom", "setgroup"),
             *("not-rootless", "no-gid-map", "no-maps", "not-dumpable"),
         ],
         "stages",

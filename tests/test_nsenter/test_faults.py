@@ -36,6 +36,7 @@ from faults import (
     Strike,
     direct,
     flags,
+    mapped,
     nothing_left,
     one_clone,
     outcome_of,
@@ -47,21 +48,27 @@ from nsenter.bootstrap import BootstrapData, TimeOffset
 from nsenter.idmap import IDMap
 from nsenter.launch import Program, PythonInit, launch, nsinit_path
 from nsenter.spawn import Spawn
+from ways import enters_time_by_exec
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="faults are injected here as root")
 
 # path → what makes its message, and its stages
 PATHS: dict[str, tuple[Callable[[], BootstrapData], tuple[str, ...]]] = {
     "direct": (direct, STAGES[1]),
+    "mapped": (mapped, STAGES[1]),
     "one-clone": (one_clone, STAGES[2]),
     "three-stages": (three_stages, STAGES[3]),
 }
-STAGED = [path for path in PATHS if path != "direct"]
+DIRECT = ("direct", *(["mapped"] if enters_time_by_exec() else []))
+STAGED = ("one-clone", "three-stages")
 EACH_STAGE = [(path, which) for path in STAGED for which in range(len(PATHS[path][1]))]
 TARGETS: dict[str, Program | PythonInit] = {"program": TRUE, "python": PYTHON_TRUE}
 # A PythonInit goes no direct way: its message is one of one clone then.
 EACH_TARGET = [
-    (path, target) for path in PATHS for target in TARGETS if (path, target) != ("direct", "python")
+    (path, target)
+    for path in PATHS
+    for target in TARGETS
+    if path not in ("direct", "mapped") or target == "program"
 ]
 
 
@@ -82,7 +89,10 @@ def what_is_made_once() -> None:
 
 @pytest.mark.parametrize(
     ("path", "which", "target"),
-    [("direct", 0, "program"), *((*each, target) for each in EACH_STAGE for target in TARGETS)],
+    [
+        *((path, 0, "program") for path in DIRECT),
+        *((*each, target) for each in EACH_STAGE for target in TARGETS),
+    ],
     ids=_name,
 )
 def test_stage_killed_at_any_step_is_named_and_nothing_is_left(
@@ -393,7 +403,7 @@ def test_launcher_out_of_descriptors_says_so_and_leaks_none(path: str, target: s
             problems.append(f"{spare} descriptors: {error}")
     else:
         problems.append("20 descriptors are not enough")
-    assert spare > (0 if path == "direct" else 2)
+    assert spare > (0 if path in DIRECT else 2)
     assert not problems, report(problems)
 
 
@@ -406,6 +416,7 @@ def _as_a_user_of_its_own(limit: int, path: str) -> str:
         uid_mappings=own,
         gid_mappings=own,
         rootless_euid=True,
+        oom_score_adj=None if path == "direct" else 0,
         time_offsets=(TimeOffset("monotonic", 1),) if path == "three-stages" else (),
     )
     reader, writer = os.pipe()
@@ -464,8 +475,8 @@ def test_no_more_user_namespaces_is_named_with_a_hint(path: str) -> None:
             error = outcome_of(PATHS[path][0](), TRUE, life).error
         assert error, "it could be made"
         assert error.errno == errno.ENOSPC, str(error)
-        operations = {"direct": "clone", "one-clone": "clone3", "three-stages": "unshare"}
-        assert error.operation == operations[path]
+        operations = {"one-clone": "clone3", "three-stages": "unshare"}
+        assert error.operation == operations.get(path, "clone")
         assert error.hint == (
             "sysctl user.max_user_namespaces is 0: sysctl -w user.max_user_namespaces=10000"
         )
@@ -516,7 +527,7 @@ def test_500_direct_launches_leave_no_descriptor_zombie_memory_or_namespace() ->
     faults.counted(lambda: _launch_often(500, direct, python=False))
 
 
-@pytest.mark.parametrize("path", ["direct", "one-clone"])
+@pytest.mark.parametrize("path", [*DIRECT, "one-clone"])
 def test_500_failures_leave_no_descriptor_zombie_memory_or_namespace(path: str) -> None:
     def fail_often() -> list[str]:
         make = PATHS[path][0]
@@ -572,8 +583,8 @@ def test_each_path_has_the_stages_that_are_struck_on_it(
     monkeypatch.setattr(Spawn, "run_direct", watched)
     make, stages = PATHS[path]
     launch(make(), TRUE).__exit__()
-    assert started == [path == "direct"]
-    if path != "direct":
+    assert started == [path in DIRECT]
+    if path not in DIRECT:
         with launch(make(), TRUE, trace=True) as child:
             assert {point.stage for point in child.trace} == {"launcher", *stages}
 
