@@ -14,8 +14,8 @@ from __future__ import annotations
 import marshal
 import posix
 import sys
-from _frozen_importlib import ModuleSpec
-from _frozen_importlib_external import ExtensionFileLoader, PathFinder
+from _frozen_importlib import BuiltinImporter, FrozenImporter, ModuleSpec
+from _frozen_importlib_external import ExtensionFileLoader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,12 +50,12 @@ class BundleFinder:
         return ModuleSpec(name, ExtensionFileLoader(name, origin), origin=origin)
 
 
-def _close_the_file_system(extensions: Mapping[str, str]) -> None:
+def close_the_file_system(extensions: Mapping[str, str]) -> None:
+    """From now on nothing is imported from a file."""
     sys.path.clear()
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
-    sys.meta_path.remove(PathFinder)
-    sys.meta_path.append(BundleFinder(extensions))
+    sys.meta_path[:] = [BuiltinImporter, FrozenImporter, BundleFinder(extensions)]
 
 
 def read(fd: int, size: int) -> bytes:
@@ -100,7 +100,7 @@ def _enter_root() -> None:
     posix.close(cwd)
 
 
-def _set_environment(environment: dict[bytes, bytes]) -> None:
+def set_environment(environment: dict[bytes, bytes]) -> None:
     """Replace what was set for the boot, for C code and for os.environ alike."""
     for name in posix.environ:
         posix.unsetenv(name)
@@ -171,19 +171,13 @@ def tell_ready(status: int) -> None:
         posix._exit(1)
 
 
-def forget_the_host(environment: dict[bytes, bytes]) -> None:
-    """What an init does that did not boot anew: import nothing more, have its own environment."""
-    _close_the_file_system({})
-    _set_environment(environment)
-
-
 def _run_module_as_main(*_: object) -> None:
     channel, status = map(int, posix.environ[FDS_VARIABLE].split(b","))
     posix.set_inheritable(channel, False)
     posix.set_inheritable(status, False)
     orders = receive(channel)
-    _close_the_file_system(orders["extensions"])
+    close_the_file_system(orders["extensions"])
     _enter_root()
-    _set_environment(orders["environment"])
+    set_environment(orders["environment"])
     del sys.modules["runpy"]
     sys.exit(_run(orders, channel, status))

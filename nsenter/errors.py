@@ -6,8 +6,6 @@ from __future__ import annotations
 import errno
 import os
 
-from nsenter.hints import hint_for
-
 __all__ = ["BlobError", "BootstrapError"]
 
 
@@ -66,7 +64,7 @@ class BootstrapError(OSError):
         self.stage = stage
         self.operation = operation
         self.subject = subject
-        self.hint = hint_for(operation, number, subject) if hint is None else hint
+        self.hint = _hint_for(operation, number, subject) if hint is None else hint
 
     @classmethod
     def killed(cls, stage: str, number: int) -> BootstrapError:
@@ -87,6 +85,12 @@ class BootstrapError(OSError):
         hint = f" ({self.hint})" if self.hint else ""
         what = " ".join(filter(None, (self.operation, self.subject)))
         return f"{self.stage}: {what}: {self.strerror}{hint}"
+
+
+def _hint_for(operation: str, number: int, subject: str) -> str:
+    from nsenter.hints import hint_for  # which nobody needs as long as all is well
+
+    return hint_for(operation, number, subject)
 
 
 def _kind_for(number: int) -> type[BootstrapError]:

@@ -97,12 +97,13 @@ def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:
     code: object = 1
     try:
         lib.late_settle()
+        boot.close_the_file_system({})
         channel, status = _take_descriptors(channel, status)
         lib.late_stages(channel, status)
         os.set_inheritable(channel, False)
         os.set_inheritable(status, False)
         orders = boot.receive(channel)
-        boot.forget_the_host(orders["environment"])
+        boot.set_environment(orders["environment"])
         lib.late_confine()
         boot.tell_ready(status)
         lib.late_filter()

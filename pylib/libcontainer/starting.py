@@ -17,7 +17,7 @@ from nsenter.descriptors import Descriptors
 from nsenter.errors import BootstrapError
 from nsenter.launch import PythonInit, launch
 from nsenter.namespaces import NamespaceType
-from nsenter.system import prlimit, send_fds
+from nsenter.system import Failure, prlimit, send_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -301,6 +301,9 @@ class _Talk:
         kind, *rest = words
         if kind == sync.ERROR:
             raise self._failure(rest)
+        if kind == sync.LOOPBACK:
+            self._bring_loopback_up(fds)
+            return True
         if kind == sync.READY:
             self._ready()
         elif kind == sync.HOOKS:
@@ -318,6 +321,19 @@ class _Talk:
         if why:
             error.strerror = why
         return error
+
+    def _bring_loopback_up(self, fds: list[int]) -> None:
+        from libcontainer.init.network import bring_loopback_up
+
+        try:
+            for fd in fds:
+                bring_loopback_up(fd)
+        except Failure as failure:
+            where = failure.operation, failure.subject
+            raise BootstrapError("init", *where, failure.errno or 0) from None
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def _hooks(self) -> None:
         for kind in ("prestart", "createRuntime"):

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loopback device of a new network namespace, which starts out down."""
+"""The loopback device of a new network namespace, which starts out down.
+
+To bring it up takes the kernel as long as half of the container's root. A socket belongs to the
+namespace that it was made in, so the parent, who has time, does it by a socket of the init's.
+"""
 
 from __future__ import annotations
 
 import posix
 import sys
 
+from libcontainer.init import sync
 from nsenter.system import SYS_socket, call, ioctl
 
 _AF_UNIX = 1
@@ -17,14 +22,19 @@ _IFREQ_SIZE = 40
 _FLAGS_AT = 16  # behind ifr_name
 
 
-def bring_loopback_up() -> None:
-    """Set IFF_UP on "lo" (netdevice(7))."""
+def ask_for_loopback(channel: int) -> None:
+    """The init's part. What comes later on the channel is answered when it is up."""
     fd = call("socket", "AF_UNIX", SYS_socket, _AF_UNIX, _SOCK_DGRAM_CLOEXEC, 0)
     try:
-        request = bytearray(b"lo".ljust(_IFREQ_SIZE, b"\0"))
-        ioctl(fd, "SIOCGIFFLAGS lo", _SIOCGIFFLAGS, request)
-        flags = int.from_bytes(request[_FLAGS_AT : _FLAGS_AT + 2], sys.byteorder)
-        request[_FLAGS_AT : _FLAGS_AT + 2] = (flags | _IFF_UP).to_bytes(2, sys.byteorder)
-        ioctl(fd, "SIOCSIFFLAGS lo", _SIOCSIFFLAGS, request)
+        sync.send_with_fds(channel, [fd], sync.LOOPBACK)
     finally:
         posix.close(fd)
+
+
+def bring_loopback_up(socket: int) -> None:
+    """The parent's part: set IFF_UP on "lo" (netdevice(7)). Raises Failure."""
+    request = bytearray(b"lo".ljust(_IFREQ_SIZE, b"\0"))
+    ioctl(socket, "SIOCGIFFLAGS lo", _SIOCGIFFLAGS, request)
+    flags = int.from_bytes(request[_FLAGS_AT : _FLAGS_AT + 2], sys.byteorder)
+    request[_FLAGS_AT : _FLAGS_AT + 2] = (flags | _IFF_UP).to_bytes(2, sys.byteorder)
+    ioctl(socket, "SIOCSIFFLAGS lo", _SIOCSIFFLAGS, request)

@@ -44,7 +44,7 @@ class _Init:
             label = orders.process.process_label or config.process_label
             keys.join_session_keyring(orders.id, in_userns=orders.in_userns, label=label)
         if "NEWNET" in orders.new_namespaces:
-            network.bring_loopback_up()
+            network.ask_for_loopback(self._channel)
         self._rootfs.prepare(self._join_cgroup, self._hooks_of_the_root)
         _make_cwd(orders.process.cwd)
         if orders.process.terminal:

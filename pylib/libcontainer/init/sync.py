@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # What the init says.
+LOOPBACK = "loopback"  # with a socket of its network namespace: bring lo up; no answer
 CGROUP = "cgroup"  # it has to be in its cgroup now; answered when it is
 HOOKS = "hooks"  # the root is there: run the hooks that belong between here and the pivot
 READY = "ready"  # all is set up but what cannot be taken back; answered when the state is saved
