@@ -21,19 +21,20 @@ _MFD_NOEXEC_SEAL = 0x08
 _FIRST_FREE_FD = 3  # in a child, those below are its streams
 
 
-def _identity(fd: int) -> tuple[int, int] | None:
+def _identity(fd: int) -> tuple[int, int, int] | None:
     try:
         status = os.fstat(fd)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_mode
 
 
 class KeptDescriptor:
     """A descriptor that is made when it is first needed. Thread-safe.
 
     A caller may close descriptors that it does not know, as a daemon does, and others may get
-    their numbers: it is then made anew.
+    their numbers; and who runs from it, as its owner, may change its mode where there is no seal
+    against that (before Linux 6.3): it is then made anew.
 
     Args:
         make: opens it, close-on-exec.
@@ -43,7 +44,7 @@ class KeptDescriptor:
         self._make = make
         self._lock = allocate_lock()
         self._fd = -1
-        self._known: tuple[int, int] | None = None
+        self._known: tuple[int, int, int] | None = None
 
     def get(self) -> int:
         """The descriptor, which is 3 or above. Raises what `make` raises."""

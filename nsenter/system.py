@@ -112,6 +112,7 @@ _AF_UNIX = 1
 _F_DUPFD_CLOEXEC = 1030
 _F_ADD_SEALS = 1033
 _ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # seal, shrink, grow, write
+_SEAL_EXEC = 0x20  # since 6.3
 _SOCK_STREAM_CLOEXEC = 0o2000001
 _MSG_PEEK = 2
 _LONGEST_WAIT = 1 << 31
@@ -429,8 +430,11 @@ def move_above(fd: int, least: int) -> int:
 
 
 def seal(fd: int) -> None:
-    """Have a memfd stay as it is for good (F_ADD_SEALS)."""
-    call("fcntl", "F_ADD_SEALS", lib.SYS_fcntl, fd, _F_ADD_SEALS, _ALL_SEALS)
+    """Have a memfd stay as it is for good (F_ADD_SEALS): its content, and who may execute it."""
+    try:
+        call("fcntl", "F_ADD_SEALS", lib.SYS_fcntl, fd, _F_ADD_SEALS, _ALL_SEALS | _SEAL_EXEC)
+    except Failure:
+        call("fcntl", "F_ADD_SEALS", lib.SYS_fcntl, fd, _F_ADD_SEALS, _ALL_SEALS)
 
 
 def flock(fd: int, operation: int) -> None:
