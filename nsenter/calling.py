@@ -390,6 +390,7 @@ def _init(caller: Caller, modules: Iterable[str]) -> PythonInit:
     settings = {
         "trusted": caller.trusted,
         "most": caller.max_answer,
+        "has_init": caller.options is not None and caller.options.init,
     }
     extensions = caller.extensions
     if extensions is not None:  # the worker's own are no matter of the caller's

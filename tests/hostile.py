@@ -229,7 +229,7 @@ got = len(files) > 300 and any(tried(put_back, path) is True for path in files)
     Attack(
         name="the-memory-of-the-machine",
         code="""
-paths = [f"/proc/{name}" for name in ("kcore", "kmsg", "kpagecount", "vmallocinfo", "sysrq-trigger")]
+paths = [f"/proc/{name}" for name in ("kcore", "kmsg", "kpagecount", "sysrq-trigger")]
 got = {tried(os.open, path, mode) for path in paths for mode in (os.O_RDONLY, os.O_WRONLY)}
 got = sorted(map(str, got - {"EACCES", "EPERM", "ENOENT"}))
 """,

@@ -119,7 +119,7 @@ def test_a_sandbox_runs_a_python_init_as_well() -> None:
         child = stack.enter_context(options.launch(PythonInit("told:tell"), stdout=stdout))
         found = ast.literal_eval(launching.read_line(said))
         assert child.wait(SECONDS) == 0
-    assert (found["pid"], found["Seccomp"], found["CapEff"]) == (1, "2", "0" * 16)
+    assert (found["pid"], found["Seccomp"], found["CapEff"]) == (2, "2", "0" * 16)
     assert found["cwd"] == "/tmp"
 
 

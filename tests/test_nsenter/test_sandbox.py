@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import select
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -12,7 +14,7 @@ import pytest
 import hostile
 import rootless
 from hostile import ATTACKS, Attack, Host
-from launching import PYTHONPATH
+from launching import PYTHONPATH, SECONDS
 from nsenter.kept import KeptDescriptor
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
@@ -105,3 +107,42 @@ def test_memory_whose_mode_was_taken_is_made_anew() -> None:
     finally:
         for fd in made:
             os.close(fd)
+
+
+# --- ends -----------------------------------------------------------------------------------------
+
+STAY = """
+import ctypes, os, signal, time
+for number in range(1, 65):
+    if number not in (9, 19, 32, 33): signal.signal(number, signal.SIG_IGN)
+for child in range(3):
+    ctypes.CDLL(None).prctl(1, 0)  # PR_SET_PDEATHSIG
+    if os.fork(): time.sleep(1000)
+    if child: os.setsid()
+os.write(1, b"stays\\n")
+time.sleep(1000)
+"""
+STAYING = """
+import sys, nsenter
+from nsenter import presets
+def execute(argv):
+    import posix
+    posix.execv(argv[0], argv)
+argv = [sys.executable, "-c", sys.argv[1]]
+"""
+STARTS = {
+    "run": "nsenter.run(argv, presets.sandbox())",
+    "call": "nsenter.call(execute, argv, options=presets.sandbox())",
+}
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+def test_nothing_stays_when_the_caller_is_killed(start: str) -> None:
+    words = [sys.executable, "-c", STAYING + start, STAY]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as caller:
+        assert caller.stdout is not None
+        assert caller.stdout.readline() == b"stays\n"
+        caller.kill()
+        ended, _, _ = select.select([caller.stdout], [], [], SECONDS)
+        assert ended, "something has its stdout still"
+        assert caller.stdout.read() == b""
