@@ -7,7 +7,7 @@ PIP    := $(VENV)/bin/pip --disable-pip-version-check --quiet
 
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
-.PHONY: run test test-vm bench lint fuzz check-c clean
+.PHONY: run test test-vm bench bench-check lint fuzz check-c clean
 
 run: $(VENV)/.built
 	$(VENV)/bin/python -m nsenter run
@@ -21,9 +21,13 @@ test-vm: $(VENV)/.built $(VENV)/.test-tools
 	.ci/install-packages vm
 	$(VENV)/bin/python tests/vm/run.py $(VM_TESTS)
 
-bench: $(VENV)/.built $(VENV)/.test-tools
-	.ci/install-packages bench
-	$(VENV)/bin/python benchmarks/launch.py
+# As root. Writes benchmarks/results and what benchmarks/README.md says of them.
+bench: $(VENV)/.built $(VENV)/.bench-tools
+	$(VENV)/bin/python benchmarks/run.py
+
+# What does not depend on the machine's mood, compared with benchmarks/baseline.json.
+bench-check: $(VENV)/.built $(VENV)/.bench-tools
+	$(VENV)/bin/python benchmarks/check.py
 
 lint: $(VENV)/.built $(VENV)/.lint-tools
 	$(VENV)/bin/ruff check
@@ -51,6 +55,11 @@ $(VENV)/.built: $(VENV)/bin/pip $(BUILD_INPUTS)
 $(VENV)/.test-tools: $(VENV)/.built
 	$(PIP) install --editable '.[test]'
 	.ci/install-packages tests
+	@touch $@
+
+$(VENV)/.bench-tools: $(VENV)/.built
+	$(PIP) install --editable '.[bench]'
+	.ci/install-packages bench
 	@touch $@
 
 $(VENV)/.lint-tools: $(VENV)/.built

@@ -35,5 +35,8 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def paired_ratio(above: Sequence[float], below: Sequence[float]) -> Estimate:
-    """The ratio within each round: what slows a whole round down is in both and cancels out."""
-    return estimate([a / b for a, b in zip(above, below, strict=True)])
+    """The ratio within each round: what slows a whole round down is in both and cancels out.
+
+    Where the rounds were not interleaved one of the two may have more of them.
+    """
+    return estimate([a / b for a, b in zip(above, below, strict=False)])

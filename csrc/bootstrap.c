@@ -152,13 +152,9 @@ static bool check_offsets(const struct wire_attr *attr, uint32_t cloneflags, str
 	return true;
 }
 
-bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
-		     struct wire_error *err)
+/* What the attributes mean; attrs[i] is of the type CLONE_FLAGS_ATTR + i. */
+static bool understand(const struct wire_attr *attrs, struct bootstrap *out, struct wire_error *err)
 {
-	struct wire_attr attrs[BOOTSTRAP_ATTR_COUNT];
-
-	if (!wire_parse(&bootstrap_message, data, size, attrs, err))
-		return false;
 	*out = (struct bootstrap){
 		.cloneflags = pick(attrs, CLONE_FLAGS_ATTR)->number,
 		.setgroup = pick(attrs, SETGROUP_ATTR)->number,
@@ -179,4 +175,69 @@ bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
 	       check_tool(pick(attrs, GIDMAPPATH_ATTR), err) &&
 	       check_oom(pick(attrs, OOM_SCORE_ADJ_ATTR), err) &&
 	       check_offsets(pick(attrs, TIMENSOFFSET_ATTR), out->cloneflags, err);
+}
+
+bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
+		     struct wire_error *err)
+{
+	struct wire_attr attrs[BOOTSTRAP_ATTR_COUNT];
+
+	return wire_parse(&bootstrap_message, data, size, attrs, err) &&
+	       understand(attrs, out, err);
+}
+
+/* What runc's order is made of; the texts are taken off the front of `rest`. */
+static struct wire_attr attr_of(uint16_t type, uint32_t cloneflags, int setgroup,
+				bool rootless_euid, struct span *rest)
+{
+	struct wire_attr attr = { .type = type, .present = true };
+
+	switch (type) {
+	case CLONE_FLAGS_ATTR:
+		attr.number = cloneflags;
+		break;
+	case SETGROUP_ATTR:
+		attr.number = setgroup > 0;
+		attr.present = setgroup >= 0;
+		break;
+	case ROOTLESS_EUID_ATTR:
+		attr.number = rootless_euid;
+		break;
+	default:
+		attr.present = span_next(rest, '\0', &attr.text) && attr.text.len;
+	}
+	return attr;
+}
+
+uint32_t bootstrap_encode(uint32_t cloneflags, int setgroup, bool rootless_euid, const char *texts,
+			  size_t len, uint8_t *out, size_t cap, struct wire_error *err)
+{
+	static const uint16_t order[BOOTSTRAP_ATTR_COUNT] = {
+		CLONE_FLAGS_ATTR,   NS_PATHS_ATTR,     UIDMAPPATH_ATTR, UIDMAP_ATTR,
+		GIDMAP_ATTR,	    GIDMAPPATH_ATTR,   SETGROUP_ATTR,	OOM_SCORE_ADJ_ATTR,
+		ROOTLESS_EUID_ATTR, TIMENSOFFSET_ATTR,
+	};
+	struct wire_attr by_type[BOOTSTRAP_ATTR_COUNT];
+	struct wire_attr sent[BOOTSTRAP_ATTR_COUNT];
+	struct span rest = { texts, len };
+	struct wire_error unread;
+	struct bootstrap meant;
+	size_t count = 0;
+
+	err = err ? err : &unread;
+	for (size_t i = 0; i < BOOTSTRAP_ATTR_COUNT; i++) {
+		struct wire_attr attr =
+			attr_of(order[i], cloneflags, setgroup, rootless_euid, &rest);
+
+		by_type[order[i] - CLONE_FLAGS_ATTR] = attr;
+		sent[count] = attr;
+		count += attr.present;
+	}
+	if (rest.len) {
+		*err = (struct wire_error){ .reason = "a text has a NUL inside" };
+		return 0;
+	}
+	if (!understand(by_type, &meant, err))
+		return 0;
+	return wire_encode(&bootstrap_message, sent, count, out, cap, err);
 }

@@ -22,6 +22,8 @@ enum {
 };
 
 #define BOOTSTRAP_ATTR_COUNT (BOOTSTRAP_ATTRS_END - CLONE_FLAGS_ATTR)
+/* A message without the texts: each attribute is a header, and a number or a NUL and padding. */
+#define BOOTSTRAP_ROOM (WIRE_HEADER_SIZE + BOOTSTRAP_ATTR_COUNT * (WIRE_ATTR_HEADER + 4))
 
 extern const struct wire_message bootstrap_message;
 
@@ -43,5 +45,14 @@ struct bootstrap {
 /* Parse a whole message and check that what it asks for makes sense. */
 bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
 		     struct wire_error *err);
+
+/*
+ * Write a message, to the byte as runc does, and check it as bootstrap_parse does. `texts` are
+ * those of the message in its order, each with a NUL behind it; the empty ones are not sent.
+ * `setgroup` is below 0 where it is not said. `out` has room where `cap` is BOOTSTRAP_ROOM and
+ * `len`. Returns the size, 0 on an error; `err` may be NULL.
+ */
+uint32_t bootstrap_encode(uint32_t cloneflags, int setgroup, bool rootless_euid, const char *texts,
+			  size_t len, uint8_t *out, size_t cap, struct wire_error *err);
 
 #endif

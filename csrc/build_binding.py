@@ -50,6 +50,10 @@ struct bootstrap {
 };
 bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
                      struct wire_error *err);
+#define BOOTSTRAP_ROOM ...
+uint32_t bootstrap_encode(uint32_t cloneflags, int setgroup, bool rootless_euid,
+                          const char *texts, size_t len, uint8_t *out, size_t cap,
+                          struct wire_error *err);
 
 struct err { const char *operation; int errnum; char subject[...]; };
 struct spawn {
@@ -64,6 +68,7 @@ int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch
 
 static const int BOOTSTRAP_ATTR_COUNT;
 
+void late_settle(void);
 void late_stages(int init_fd, int status_fd);
 void late_confine(void);
 void late_filter(void);

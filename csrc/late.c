@@ -23,6 +23,12 @@ static void reset_signals(void)
 /* Of this process, from its stages to its filter: an interpreter runs in between. */
 static struct nsexec ns;
 
+void late_settle(void)
+{
+	reset_signals();
+	libc_settle();
+}
+
 void late_stages(int init_fd, int status_fd)
 {
 	struct err err;
@@ -32,8 +38,6 @@ void late_stages(int init_fd, int status_fd)
 		.launched = true,
 		.report = { .log_fd = -1, .status_fd = status_fd, .stage = "parent" },
 	};
-	reset_signals();
-	libc_settle();
 	ns.thread_id = libc_thread_id();
 	nsexec(&ns);
 	if (tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || tail_prepare(&ns.launch, &err) < 0 ||

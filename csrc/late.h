@@ -3,6 +3,9 @@
 #ifndef NSX_LATE_H
 #define NSX_LATE_H
 
+/* What takes its time and needs no orders: signals and what libc would look for later. */
+void late_settle(void);
+
 /*
  * Be stage 0 in a process that was started for it and has one thread, go through the stages, and
  * return as stage 2, in every namespace, with the descriptors of the launch message and no

@@ -33,9 +33,10 @@ static long set_option(int fs, struct span option)
 	text_add_span(&t, name);
 	text_add_span(&t, (struct span){ "", 1 });
 	text_add_span(&t, option);
+	if (t.len == t.cap)
+		return -EINVAL;
 	text_end(&t);
-	return t.cut ? -EINVAL
-		     : SYS5(SYS_fsconfig, fs, CONFIG_SET_STRING, buf, buf + name.len + 1, 0);
+	return SYS5(SYS_fsconfig, fs, CONFIG_SET_STRING, buf, buf + name.len + 1, 0);
 }
 
 static long configure(int fs, struct span options)

@@ -75,9 +75,9 @@ static long open_making(int root, struct span path, bool is_file)
 	long fd = root;
 
 	text_add_span(&t, path);
-	text_end(&t);
-	if (t.cut)
+	if (t.len == t.cap)
 		return -ENAMETOOLONG;
+	text_end(&t);
 	while (start < t.len) {
 		size_t end = start;
 		bool is_last;
@@ -100,7 +100,7 @@ static long open_making(int root, struct span path, bool is_file)
 		folder = (int)fd;
 		start = end + 1;
 	}
-	return fd;
+	return fd == root ? -EINVAL : fd; /* which is not to be mounted over */
 }
 
 static int place(int mount, const struct mount_record *record, int root, struct err *err)

@@ -75,8 +75,7 @@ int nsinit_main(int argc, char **argv, char **envp)
 		drop_variables(envp);
 	if (tail_prepare(&ns.launch, &err) == 0 && reaper_split(&ns, &err) == 0 &&
 	    tail_confine(&ns.launch, &err) == 0)
-		/* Our launcher's argv[0] is the name of the program, which may be called another.
-		 */
+		/* argv[0] of our launcher is the program, which may be told another name. */
 		execute(&ns, ns.launched ? argv[0] : argv[1], argv + 1, envp, &err);
 	nsexec_fail(&ns, &err);
 }

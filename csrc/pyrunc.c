@@ -30,7 +30,7 @@
 
 /* For libcontainer/pyrunc/start.py. */
 #define INIT_VARIABLE "_PYRUNC_INIT"
-#define LIBRARIES "LD_LIBRARY_PATH="
+#define LIBRARIES     "LD_LIBRARY_PATH="
 
 static _Noreturn void fail(const char *what, const char *name)
 {
@@ -190,7 +190,7 @@ static void inherit(int fd)
 static _Noreturn void become_init(const char *interpreter, const char *script, int executable,
 				  char *const *envp, int channel, int status)
 {
-	static char *const words[] = { (char *)(uintptr_t)"init", NULL };
+	static char *const words[] = { (char *)(uintptr_t) "init", NULL };
 	const long ends[] = { channel, status };
 	char ours[64];
 	char *environment[3] = { variable(ours, sizeof(ours), INIT_VARIABLE, ends, 2) };
@@ -232,19 +232,16 @@ static bool start_init(const char *interpreter, const char *script, int executab
 	return true;
 }
 
-/* The environment with one variable more. */
-static char **with(char *const *envp, char *more)
+/* The environment with room for one variable more; NULL where it is too large to be copied. */
+static char **copy_environment(char *const *envp, char ***room)
 {
 	static char *environment[MAX_WORDS + 2];
 	int count = 0;
 
 	for (; *envp && count < MAX_WORDS; envp++)
 		environment[count++] = *envp;
-	if (*envp)
-		fail("too many", "variables in the environment");
-	environment[count++] = more;
-	environment[count] = NULL;
-	return environment;
+	*room = &environment[count];
+	return *envp ? NULL : environment;
 }
 
 int nsinit_main(int argc, char **argv, char **envp);
@@ -260,6 +257,8 @@ int nsinit_main(int argc, char **argv, char **envp)
 	struct span folder = own_folder(own, sizeof(own));
 	const char *interpreter = join(&python, folder, "python3");
 	const char *script = join(&start, folder, "../" NSX_SITE START);
+	char **environment;
+	char **room;
 	int executable;
 
 	if (!exists(script))
@@ -267,9 +266,12 @@ int nsinit_main(int argc, char **argv, char **envp)
 	if (argc > MAX_WORDS)
 		fail("too many", "arguments");
 	executable = open_executable(interpreter);
-	if (starts_a_process(argv + 1) &&
-	    start_init(interpreter, script, executable, envp, place, sizeof(place)))
-		envp = with(envp, place);
+	environment = copy_environment(envp, &room);
+	if (environment && starts_a_process(argv + 1) &&
+	    start_init(interpreter, script, executable, envp, place, sizeof(place))) {
+		*room = place;
+		envp = environment;
+	}
 	execute(interpreter, executable, command(interpreter, script, argv + 1), envp);
 	fail("cannot execute", interpreter);
 }

@@ -112,10 +112,10 @@ static int open_place(const char *path, struct err *err)
 }
 
 /*
- * However the interpreter boots, it looks for a file or two, and a root that was joined may be an
- * enemy's file system that says yes to every name. So it boots with a folder for its root that has
- * been removed, in which nothing can be found; nsenter/boot.py goes back by the descriptors of
- * the root and the working directory.
+ * However the interpreter boots, it looks for a file or two, and a root that was joined or made may
+ * be an enemy's file system that says yes to every name. So it boots with a folder for its root
+ * that has been removed, in which nothing can be found; nsenter/boot.py goes back by the
+ * descriptors of the root and the working directory.
  */
 static int hide_root(int root, int dead, struct err *err)
 {
@@ -138,18 +138,26 @@ static int hide_root(int root, int dead, struct err *err)
  */
 static struct nsexec stage;
 
+/* Each once, in this order: later, who says them is the payload. */
+static const struct {
+	const char *event;
+	int (*carry_out)(const struct launch *launch, struct err *err);
+} steps[] = {
+	{ "nsenter.confine", tail_confine },
+	{ "nsenter.filter", filter_install },
+};
+static size_t steps_done;
+
 static int confine_on_event(const char *event, void *args, void *data)
 {
 	struct err err;
-	int done = 0;
 
 	(void)args;
 	(void)data;
-	if (strcmp(event, "nsenter.confine") == 0)
-		done = tail_confine(&stage.launch, &err);
-	else if (strcmp(event, "nsenter.filter") == 0)
-		done = filter_install(&stage.launch, &err);
-	if (done < 0)
+	if (steps_done == sizeof(steps) / sizeof(steps[0]) ||
+	    strcmp(event, steps[steps_done].event) != 0)
+		return 0;
+	if (steps[steps_done++].carry_out(&stage.launch, &err) < 0)
 		nsexec_fail(&stage, &err);
 	return 0;
 }

@@ -6,9 +6,9 @@
 
 #include "identity.h"
 #include "landlock.h"
+#include "network.h"
 #include "resources.h"
 #include "root.h"
-#include "network.h"
 #include "session.h"
 #include "sys.h"
 
@@ -75,17 +75,17 @@ bool tail_confines(const struct launch *launch)
 	       launch->landlock.data || launch->seccomp.data || launch->die_with_parent;
 }
 
-/* The order has been paid for: limits while there is a right to raise them; the paths of
- * Landlock while they can be opened; its rules when there is nothing more to open. The signal of
- * the parent's death is lost by a change of ids. */
+/* The order has been paid for: the paths of Landlock while they can be opened, its rules when there
+ * is nothing more to open; limits while there is a right to raise them. The signal of the parent's
+ * death is lost by a change of ids. */
 int tail_confine(const struct launch *launch, struct err *err)
 {
 	int ruleset;
 	long ret;
 
-	if (session_begin(launch, err) < 0 || resources_limit(launch, err) < 0 ||
+	if (session_begin(launch, err) < 0 ||
 	    landlock_prepare(launch->landlock, &ruleset, err) < 0 ||
-	    identity_take_on(launch, err) < 0)
+	    resources_limit(launch, err) < 0 || identity_take_on(launch, err) < 0)
 		return -1;
 	if (launch->no_new_privs && (ret = sys_prctl(PR_SET_NO_NEW_PRIVS, 1)) < 0)
 		return err_set(err, "prctl", "PR_SET_NO_NEW_PRIVS", ret);

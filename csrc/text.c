@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "text.h"
 
+#include <string.h>
+
 size_t text_length(const char *s)
 {
 	size_t n = 0;
@@ -22,11 +24,9 @@ bool span_equals(struct span span, const char *s)
 
 static size_t span_find(struct span span, char c)
 {
-	size_t i = 0;
+	const char *found = span.len ? memchr(span.data, c, span.len) : NULL;
 
-	while (i < span.len && span.data[i] != c)
-		i++;
-	return i;
+	return found ? (size_t)(found - span.data) : span.len;
 }
 
 static void span_drop(struct span *span, size_t n)

@@ -5,10 +5,17 @@ from nsenter.bootstrap import TimeOffset as TimeOffset
 from nsenter.bootstrap import bootstrap_data as bootstrap_data
 from nsenter.calling import Caller as Caller
 from nsenter.calling import call as call
+from nsenter.doctor import Finding as Finding
+from nsenter.doctor import diagnose as diagnose
 from nsenter.errors import BlobError as BlobError
 from nsenter.errors import BootstrapError as BootstrapError
 from nsenter.executor import NamespaceExecutor as NamespaceExecutor
 from nsenter.idmap import IDMap as IDMap
+from nsenter.inspect import NamespaceInfo as NamespaceInfo
+from nsenter.inspect import ProcessInfo as ProcessInfo
+from nsenter.inspect import Snapshot as Snapshot
+from nsenter.inspect import namespaces_of as namespaces_of
+from nsenter.inspect import snapshot as snapshot
 from nsenter.launch import Child as Child
 from nsenter.launch import Program as Program
 from nsenter.launch import PythonInit as PythonInit

@@ -3,22 +3,23 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
-import importlib
+import os
 import signal
 import sys
 
 from nsenter.errors import BootstrapError
 
-# Name, module below nsenter.commands, and what the help says.
-_COMMANDS = (
-    ("run", "run", "run a command in new and joined namespaces"),
-    ("encode", "encode", "make a bootstrap message from JSON"),
-    ("decode", "decode", "explain a bootstrap message, attribute by attribute"),
-    ("types", "types", "list the namespace types and what this kernel supports"),
-    ("stub", "stub", "take the place of `runc init` for a parent that speaks its protocol"),
-)
+# The module of each is nsenter.commands.NAME; only the one that runs is imported.
+_COMMANDS = {
+    "run": "run a command in new and joined namespaces",
+    "ls": "list the namespaces: who is in them, who owns them, what keeps them",
+    "doctor": "why namespaces do or do not work here, and what to do",
+    "types": "list the namespace types and what this kernel supports",
+    "encode": "make a bootstrap message from JSON",
+    "decode": "explain a bootstrap message, attribute by attribute",
+    "stub": "take the place of `runc init` for a parent that speaks its protocol",
+}
 
 # As env(1), timeout(1) and docker have it: this command failed, or what it was to run is not
 # there, or cannot be executed.
@@ -28,20 +29,10 @@ NOT_FOUND = 127
 KILLED = 128  # plus the signal
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m nsenter", description=__doc__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, module_name, summary in _COMMANDS:
-        module = importlib.import_module(f"nsenter.commands.{module_name}")
-        command = commands.add_parser(
-            name,
-            help=summary,
-            description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(command)
-        command.set_defaults(execute=module.execute)
-    return parser
+def _help() -> str:
+    rows = "\n".join(f"  {name:8} {summary}" for name, summary in _COMMANDS.items())
+    usage = "usage: python -m nsenter COMMAND [OPTION]… [ARGUMENT]…"
+    return f"{usage}\n\n{__doc__}\n\ncommands:\n{rows}\n\n`COMMAND --help` tells of each."
 
 
 def _status_of(error: Exception) -> int:
@@ -50,17 +41,40 @@ def _status_of(error: Exception) -> int:
     return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
 
 
+def _said(error: Exception) -> str:
+    """Without the number that OSError puts before what it says."""
+    if type(error).__str__ is not OSError.__str__ or not isinstance(error, OSError):
+        return str(error)
+    return ": ".join(str(part) for part in (error.filename, error.strerror) if part is not None)
+
+
+def _run(name: str, words: list[str]) -> int:
+    if name in ("--help", "-h"):
+        print(_help())
+        return 0
+    if name not in _COMMANDS:
+        said = f"{name}: there is no such command" if name else "it takes a command"
+        raise ValueError(f"{said}: {', '.join(_COMMANDS)}")
+    module = __import__(f"nsenter.commands.{name}", fromlist=["main"])
+    status: int = module.main(words)
+    sys.stdout.flush()  # what cannot be written is said here, not by the end of the interpreter
+    return status
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    args = _parser().parse_args(argv)
+    name, *words = (sys.argv[1:] if argv is None else argv) or [""]
     try:
-        status: int = args.execute(args)
+        return _run(name, words)
     except KeyboardInterrupt:
         return KILLED + signal.SIGINT
-    except (OSError, ValueError, LookupError, ImportError) as error:
-        print(f"nsenter: {error}", file=sys.stderr)
+    except BrokenPipeError:  # who reads our output has seen enough, as head(1)
+        # What is left of it is not for the end of the interpreter to complain about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+        return KILLED + signal.SIGPIPE
+    except (OSError, ValueError, LookupError, ImportError, TypeError) as error:
+        print(f"nsenter: {_said(error)}", file=sys.stderr)
         return _status_of(error)
-    return status
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Unpack
 
     from nsenter.options import Options
-    from nsenter.popen import Path, Stream
+    from nsenter.popen_types import Path, Stream, Surroundings
 
 __all__ = ["Process", "create_subprocess_exec", "create_subprocess_shell"]
 
@@ -58,7 +58,7 @@ async def create_subprocess_exec(
     stdout: Stream = None,
     stderr: Stream = None,
     limit: int = _LIMIT,
-    **popen: Any,
+    **popen: Unpack[Surroundings],
 ) -> Process:
     """Start a program in namespaces, as asyncio.create_subprocess_exec does without.
 
@@ -84,7 +84,7 @@ async def create_subprocess_shell(
     stdout: Stream = None,
     stderr: Stream = None,
     limit: int = _LIMIT,
-    **popen: Any,
+    **popen: Unpack[Surroundings],
 ) -> Process:
     """Start a command of the shell in namespaces; the rest is as for `create_subprocess_exec`."""
     if not isinstance(cmd, (str, bytes)):
@@ -97,7 +97,7 @@ async def _create(
     options: Options | None,
     streams: tuple[Stream, Stream, Stream],
     limit: int,
-    popen: dict[str, Any],
+    popen: Any,
 ) -> Process:
     for name in _BYTES_ONLY:
         if popen.pop(name, None):
@@ -109,7 +109,7 @@ async def _create(
     loop = asyncio.get_running_loop()
     try:
         process = await loop.run_in_executor(None, start)
-    except asyncio.CancelledError:
+    except BaseException:  # cancelled, for one
         start.abandon()
         raise
     protocol = subprocess.SubprocessStreamProtocol(limit=limit, loop=loop)
@@ -189,10 +189,8 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
     def _ended(self) -> None:
         self._loop.remove_reader(self._watched)
         self._stop_watching()
-        try:
-            status = self.popen.wait()
-        except ChildProcessError:
-            status = _UNKNOWN
+        status = self.popen._internal_poll(_deadstate=_UNKNOWN)
+        assert status is not None
         self._process_exited(status)
 
     def _stop_watching(self) -> None:

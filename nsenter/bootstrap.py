@@ -15,7 +15,7 @@ from nsenter.errors import BlobError
 from nsenter.idmap import IDMap
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType, namespace_types
 from nsenter.values import Value
-from nsenter.wire import encode, raise_refused
+from nsenter.wire import attribute_name, raise_refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ UIDMAPPATH = 27288
 GIDMAPPATH = 27289
 TIMENSOFFSET = 27290
 
+_ROOM: int = lib.BOOTSTRAP_ROOM
+_new = ffi.new_allocator(should_clear_after_alloc=False)
 _CLOCKS = ("monotonic", "boottime")
 
 
@@ -101,6 +103,9 @@ class BootstrapData(Value):
         time_offsets: at most one for each clock of a new time namespace.
     """
 
+    # What encode() gave: a value does not change, and so neither does its message.
+    __slots__ = ("_blob",)
+
     clone_flags: int = 0
     namespace_paths: tuple[Namespace, ...] = ()
     uid_mappings: tuple[IDMap, ...] = ()
@@ -112,38 +117,50 @@ class BootstrapData(Value):
     rootless_euid: bool = False
     time_offsets: tuple[TimeOffset, ...] = ()
 
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__  # without the message: nothing of a value can be set
+
     def encode(self) -> bytes:
         """The message, to the byte as runc writes it.
 
         Raises:
             BlobError: (a ValueError) a value that the reader would refuse; names the attribute.
         """
-        if not 0 <= self.clone_flags < 2**32:
-            raise BlobError(
-                f"{self.clone_flags} is not a u32",
-                attribute=CLONE_FLAGS, name="CLONE_FLAGS", offset=None,
-            )  # fmt: skip
-        blob = encode(self._attributes())
-        _parse(blob)
+        blob: bytes | None = getattr(self, "_blob", None)
+        if blob is None:
+            blob = self._encode()
+            object.__setattr__(self, "_blob", blob)
         return blob
 
-    def _attributes(self) -> Iterator[tuple[int, int | bytes]]:
-        yield CLONE_FLAGS, self.clone_flags
-        if self.namespace_paths:
-            yield NS_PATHS, b",".join(map(_encode_namespace, self.namespace_paths))
-        yield from _present(UIDMAPPATH, self.uidmap_path)
-        if self.uid_mappings:
-            yield UIDMAP, idmap.encode(self.uid_mappings)
-        if self.gid_mappings:
-            yield GIDMAP, idmap.encode(self.gid_mappings)
-        yield from _present(GIDMAPPATH, self.gidmap_path)
-        if self.setgroup is not None:
-            yield SETGROUP, int(self.setgroup)
-        if self.oom_score_adj is not None:
-            yield OOM_SCORE_ADJ, b"%d" % self.oom_score_adj
-        yield ROOTLESS_EUID, int(self.rootless_euid)
-        if self.time_offsets:
-            yield TIMENSOFFSET, "".join(map(str, self.time_offsets)).encode()
+    def _encode(self) -> bytes:
+        flags, setgroup = self.clone_flags, self.setgroup
+        if not 0 <= flags < 2**32:
+            raise _refusal(CLONE_FLAGS, f"{flags} is not a u32")
+        texts = self._texts()
+        length = len(texts)
+        room = length + _ROOM
+        out = _new("uint8_t[]", room)
+        says = -1 if setgroup is None else setgroup
+        values = flags, says, self.rootless_euid, texts, length, out, room
+        size = lib.bootstrap_encode(*values, ffi.NULL)
+        if not size:
+            err = ffi.new("struct wire_error *")
+            lib.bootstrap_encode(*values, err)
+            raise_refused(err, encoding=True)
+        return bytes(ffi.buffer(out, size))
+
+    def _texts(self) -> bytes:
+        """Those of the message in its order, each with a NUL behind it; "" is not sent."""
+        # Long paths are copied once: the pieces are put together at the end.
+        paths = self.namespace_paths
+        join = [piece for ns in paths for piece in (",", ns.type.ns_name(), ":", ns.path)][1:]
+        uid_tool = "" if self.uidmap_path is None else _tool(UIDMAPPATH, self.uidmap_path)
+        gid_tool = "" if self.gidmap_path is None else _tool(GIDMAPPATH, self.gidmap_path)
+        uids, gids = idmap.text(self.uid_mappings), idmap.text(self.gid_mappings)
+        oom = "" if self.oom_score_adj is None else f"{self.oom_score_adj}"
+        offsets = "".join(map(str, self.time_offsets)) if self.time_offsets else ""
+        rest = f"\0{uid_tool}\0{uids}\0{gids}\0{gid_tool}\0{oom}\0{offsets}\0"
+        return os.fsencode("".join([*join, rest]))
 
     @classmethod
     def decode(cls, blob: bytes) -> BootstrapData:
@@ -180,13 +197,15 @@ def _bytes(span: Any) -> bytes:
     return bytes(ffi.buffer(span.data, span.len)) if span.len else b""
 
 
-def _present(type: int, path: str | None) -> Iterator[tuple[int, bytes]]:
-    if path is not None:
-        yield type, os.fsencode(path)
+def _tool(attribute: int, path: str) -> str:
+    """A tool's path, which is never sent empty, nor as two texts."""
+    if not path or "\0" in path:
+        raise _refusal(attribute, f"{path!r} is no path of a mapping tool")
+    return path
 
 
-def _encode_namespace(namespace: Namespace) -> bytes:
-    return b"%b:%b" % (namespace.type.ns_name().encode(), os.fsencode(namespace.path))
+def _refusal(attribute: int, reason: str) -> BlobError:
+    return BlobError(reason, attribute=attribute, name=attribute_name(attribute), offset=None)
 
 
 def _decode_namespace(item: Any) -> Namespace:

@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["NAMES", "encode"]
+__all__ = ["NAMES", "NUMBERS", "encode", "unknown"]
 
 _PREFIX = "CAP_"
 
@@ -23,7 +23,12 @@ NAMES = tuple(
         "CHECKPOINT_RESTORE"
     ).split()
 )
-_NUMBERS = {name: number for number, name in enumerate(NAMES)}
+NUMBERS = {name: number for number, name in enumerate(NAMES)}
+
+
+def unknown(names: Iterable[str]) -> list[str]:
+    """Those full names that the table does not have."""
+    return [name for name in names if name not in NUMBERS]
 
 
 def encode(names: Iterable[str]) -> bytes:
@@ -39,7 +44,7 @@ def encode(names: Iterable[str]) -> bytes:
         raise TypeError(f"capabilities={names!r}: expected a sequence of names")
     found = {_PREFIX + name.upper().removeprefix(_PREFIX): name for name in names}
     for full, name in found.items():
-        if full not in _NUMBERS:
+        if full not in NUMBERS:
             raise ValueError(f"capabilities: {name!r} is none; see capabilities(7)")
-    numbers = sorted(_NUMBERS[full] for full in found)
+    numbers = sorted(NUMBERS[full] for full in found)
     return ",".join(f"{number}:{NAMES[number]}" for number in numbers).encode()

@@ -20,6 +20,7 @@ from nsenter.system import POLLERR, POLLHUP, POLLIN, POLLOUT, Failure, peek, pol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["Conversation"]
@@ -53,19 +54,28 @@ class Conversation:
         self._trace: list[TracePoint] = []
         self._partial = b""
 
-    def hold(self, outgoing: memoryview, timeout: float, spawned_ns: int) -> Child:
+    def hold(
+        self,
+        outgoing: memoryview,
+        timeout: float,
+        spawned_ns: int,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Child:
         """Have the talk. Returns the process in stage 2, its channel not yet decided on.
 
         Args:
             outgoing: what is left to send.
             timeout: seconds.
             spawned_ns: when stage 0 was started, of CLOCK_REALTIME.
+            meanwhile: called first; what it raises is the end of the stages, and raised.
 
         Raises:
             BootstrapError: it did not come to the payload; all stages are gone then.
         """
         try:
-            self._talk(outgoing, time.monotonic() + timeout)
+            deadline = time.monotonic() + timeout
+            meanwhile()
+            self._talk(outgoing, deadline)
             # The status pipe may have ended before the reply was read that came first.
             self._read_last_reply()
             if self._errors or not self._ready:

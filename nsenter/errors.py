@@ -49,19 +49,24 @@ class BootstrapError(OSError):
         subject: what it was done to: a path, a value, a pid.
         errno: as for any OSError.
         filename: the subject where that is a file's path, else None.
-        hint: what to try, or "".
+        hint: what to try, or "". It names the settings of this machine that are at fault, as
+            they were when it failed.
     """
 
-    def __new__(cls, stage: str, operation: str, subject: str, number: int) -> BootstrapError:
+    def __new__(
+        cls, stage: str, operation: str, subject: str, number: int, hint: str | None = None
+    ) -> BootstrapError:
         path = (subject,) if operation in _ON_FILES else ()
         kind = _kind_for(number) if cls is BootstrapError else cls
         return super().__new__(kind, number, os.strerror(number), *path)
 
-    def __init__(self, stage: str, operation: str, subject: str, number: int) -> None:
+    def __init__(
+        self, stage: str, operation: str, subject: str, number: int, hint: str | None = None
+    ) -> None:
         self.stage = stage
         self.operation = operation
         self.subject = subject
-        self.hint = hint_for(operation, number)
+        self.hint = hint_for(operation, number, subject) if hint is None else hint
 
     @classmethod
     def killed(cls, stage: str, number: int) -> BootstrapError:
@@ -74,8 +79,9 @@ class BootstrapError(OSError):
             name = f"signal {number}"
         return cls(stage, "run", f"killed by {name}", errno.ECANCELED)
 
-    def __reduce__(self) -> tuple[type[BootstrapError], tuple[str, str, str, int]]:
-        return BootstrapError, (self.stage, self.operation, self.subject, self.errno or 0)
+    def __reduce__(self) -> tuple[type[BootstrapError], tuple[str, str, str, int, str]]:
+        where = self.stage, self.operation, self.subject
+        return BootstrapError, (*where, self.errno or 0, self.hint)
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""

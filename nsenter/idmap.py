@@ -94,6 +94,8 @@ class SubIDRange(Value):
 
 
 def _check_range(first_name: str, first: int, size_name: str, size: int) -> None:
+    if type(first) is type(size) is int and 0 <= first < first + size <= _NO_ID:
+        return  # the rest says what is wrong
     _check_integer(first_name, first)
     _check_integer(f"{first_name} {first}: {size_name}", size)
     if not 0 <= first < _NO_ID:
@@ -117,7 +119,13 @@ def encode(maps: Iterable[IDMap]) -> bytes:
     It is what goes into /proc/PID/uid_map, and, with a NUL behind it, into the bootstrap message.
     What the kernel demands of the lines together is `check`'s business.
     """
-    return b"".join(b"%d %d %d\n" % (m.container_id, m.host_id, m.size) for m in maps)
+    return text(maps).encode("ascii")
+
+
+def text(maps: Iterable[IDMap]) -> str:
+    """What `encode` encodes."""
+    # A list and an f-string: the fastest of the ways, and every launch has maps.
+    return "".join([f"{m.container_id} {m.host_id} {m.size}\n" for m in maps])
 
 
 def parse(text: bytes | str) -> tuple[IDMap, ...]:

@@ -41,9 +41,13 @@ class _Task:
 
     def result(self) -> Any:
         self._done.acquire()
-        if self._error is not None:
-            raise self._error
-        return self._result
+        error, self._error = self._error, None
+        if error is None:
+            return self._result
+        try:
+            raise error
+        finally:
+            del error  # its traceback has this frame
 
 
 class _Keeper:
@@ -53,9 +57,9 @@ class _Keeper:
         self._tasks: SimpleQueue[_Task] = SimpleQueue()
         self._lock = allocate_lock()
         self._runs = False
-        os.register_at_fork(after_in_child=self.__reset)
+        os.register_at_fork(after_in_child=self._reset)
 
-    def __reset(self) -> None:
+    def _reset(self) -> None:
         self._tasks, self._lock, self._runs = SimpleQueue(), allocate_lock(), False
 
     def call(self, function: Callable[[], T]) -> T:

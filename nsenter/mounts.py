@@ -113,29 +113,25 @@ def encode(mounts: Iterable[Mount], *, root_is_ours: bool) -> bytes:
     """The records.
 
     Args:
-        root_is_ours: whether mount points may be made anywhere. Else they are made only in a Tmpfs
-            or Dev that came before: nothing is written to the caller's own tree.
+        root_is_ours: whether mount points that are missing may be made in the root. They are in
+            each Tmpfs, Dev and writable Bind that came before; nowhere else.
 
     Raises:
         ValueError, TypeError: a mount is bad; it is in the message.
     """
     fields: list[bytes] = []
-    ours: list[bytes] = [b"/"] if root_is_ours else []
-    count = 0
+    places = [(b"/", root_is_ours)]  # what is mounted, and whether it is ours to write
     for mount in mounts:
         if not isinstance(mount, Mount):
             raise TypeError(f"mounts: {mount!r}: expected Bind, Tmpfs, Proc or Dev")
         kind, target, argument, flags = mount._record()
         if not target.strip(b"/"):
             raise ValueError(f"mounts: {mount!r}: the root itself is given by `root`")
-        if any(_is_below(target, folder) for folder in ours):
-            flags += "m"
-        if kind in (b"tmpfs", b"dev"):
-            ours.append(target)
-        fields += kind, target, argument, flags.encode()
-        count += 1
-    if count > _MOST:
-        raise ValueError(f"mounts: {count} of them; the most is {_MOST}")
+        *_, is_ours = (ours for folder, ours in places if _is_below(target, folder))
+        places.append((target, kind in (b"tmpfs", b"dev") or "w" in flags))
+        fields += kind, target, argument, (flags + "m" * is_ours).encode()
+    if len(places) - 1 > _MOST:
+        raise ValueError(f"mounts: {len(places) - 1} of them; the most is {_MOST}")
     return b"".join(field + b"\0" for field in fields)
 
 

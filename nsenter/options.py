@@ -63,13 +63,14 @@ class Options(Value):
         loopback: whether the loopback device of a new network namespace is up (netdevice(7)).
         root: the root of the process: the absolute path of a folder, or "tmpfs": an empty one in
             memory. It is bound with all that is mounted below it, nosuid and nodev, and pivoted
-            into (pivot_root(2)); the caller's tree is gone then. Mount points that are missing
-            in it are made. It takes a new mount namespace, as `mounts` does.
+            into (pivot_root(2)); the caller's tree is gone then. It takes a new mount namespace,
+            as `mounts` does. "/" itself can be one, to be read-only or to have other mounts.
         read_only: whether `root` is, with all that was mounted below it.
         mounts: what is mounted, in this order: `Bind`, `Tmpfs`, `Proc`, `Dev` of
-            `nsenter.mounts`. Without a `root` they go over the caller's tree, in the process's
-            mount namespace only; then nothing is made in it: a mount point has to be there.
-            Targets are resolved below the root of the process, whatever links lead out of it.
+            `nsenter.mounts`. Targets are resolved below the root of the process, whatever links
+            lead out of it; a mount point that is missing is made in a `root`, a `Tmpfs`, or what
+            is bound to be written. Without a `root` they go over the caller's tree, in the
+            process's mount namespace only.
         new_session: whether the process leads a session of its own (setsid(2)). Else it is in the
             caller's session and process group; it then can put words into the caller's terminal
             where the kernel still has TIOCSTI.
@@ -172,7 +173,7 @@ class Options(Value):
                 self._bootstrap_data(namespaces), target,
                 stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, env=env,
                 cwd=self.cwd, hostname=self.hostname,
-                mount_proc=mounts_proc and self.root is None,
+                mount_proc=mounts_proc and not self._mounts_more(),
                 cgroup=cgroup, timeout=timeout, trace=trace,
                 tail=tail_of(
                     self,
@@ -233,10 +234,14 @@ class Options(Value):
             if asked and not namespaces.is_private(kind):
                 raise ValueError(f"{what}: this takes a new {kind.ns_name()} namespace")
 
+    def _mounts_more(self) -> bool:
+        """Whether there is more to mount than a /proc."""
+        return self.root is not None or bool(self.mounts)
+
     def _all_mounts(self, proc: bool) -> tuple[Mount, ...]:
-        """With /proc in a new root, unless it is given."""
+        """With /proc, unless it is given; the others may go over it."""
         mounts = tuple(self.mounts)
-        if self.root is None or not proc:
+        if not proc or not self._mounts_more():
             return mounts
         from nsenter.mounts import Proc
 

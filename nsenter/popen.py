@@ -24,15 +24,22 @@ from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import IO, Any, AnyStr
+    from collections.abc import Iterable
+    from typing import Any, AnyStr, Literal, Unpack, overload
 
     from nsenter.child import Child
-    from nsenter.launch import Environment, StrOrBytes
+    from nsenter.launch import Environment
+    from nsenter.popen_types import (
+        Arguments,
+        Command,
+        OutputArguments,
+        Path,
+        Stream,
+        TextArguments,
+        TextOutputArguments,
+    )
 
-    Path = StrOrBytes | os.PathLike[str]
-    Command = Path | Sequence[Path]
-    Stream = int | IO[Any] | None
+    Done = subprocess.CompletedProcess
 else:
     AnyStr = "AnyStr"
 
@@ -57,10 +64,7 @@ _REFUSED = {
         "process's memory and one of its threads: say what it does with the fields of Options, "
         "or run a function in the namespaces by nsenter.call",
     ),
-    "close_fds": (
-        True,
-        "the process has its streams, and what pass_fds names: name it there",
-    ),
+    "close_fds": (True, "the process has its streams, and what pass_fds names: name it there"),
     "restore_signals": (True, "the process starts with the default disposition of every signal"),
     "process_group": (None, "the group of a process comes with its session"),
     "startupinfo": (None, "that is Windows'"),
@@ -147,9 +151,10 @@ class Popen(subprocess.Popen[AnyStr]):
         executable: the program where args[0] is another name for it; with `shell`, the shell.
         env: its environment; None: ours.
         pass_fds: the only descriptors that it has besides its streams.
-        cwd, user, group, extra_groups, umask, start_new_session, process_group: as for
-            subprocess; they take the place of `options`' fields, and are seen from inside.
-        The others are subprocess's own.
+        cwd, user, group, extra_groups, umask, start_new_session: as for subprocess; they take
+            the place of the fields of `options`, and are ids and paths inside.
+        The others are subprocess's own. There is no preexec_fn and no process_group; no
+            descriptor is inherited but by pass_fds, and no ignored signal.
 
     Attributes:
         pid: as seen from here.
@@ -162,13 +167,51 @@ class Popen(subprocess.Popen[AnyStr]):
         BootstrapError: it could not be started: a FileNotFoundError, PermissionError …, as its
             errno says.
         ValueError, TypeError: an argument is bad; nothing was started.
+        ChildProcessError: (`wait` and its kin) the status is lost: see `Child.wait`.
     """
 
     terminal: FileIO | None = None
     _child: Child
-    if TYPE_CHECKING:  # subprocess's, which typeshed leaves out
-        _communication_started: bool
-        _input: Any
+    # Of subprocess, which typeshed leaves out.
+    _communication_started: bool
+    _input: Any
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: Popen[str],
+            args: Command,
+            options: Options | None = None,
+            *,
+            text: Literal[True],
+            **others: Unpack[TextArguments],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[str],
+            args: Command,
+            options: Options | None = None,
+            *,
+            encoding: str,
+            **others: Unpack[Arguments],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[bytes],
+            args: Command,
+            options: Options | None = None,
+            **others: Unpack[Arguments],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[Any],
+            args: Command,
+            options: Options | None = None,
+            *,
+            text: bool | None = None,
+            **others: Unpack[TextArguments],
+        ) -> None: ...
 
     def __init__(
         self,
@@ -220,9 +263,9 @@ class Popen(subprocess.Popen[AnyStr]):
 
     def _take_the_terminal(self) -> None:
         # Ours to close, not the child's: what it last said is read after its end.
-        fd, self._child.terminal_fd = self._child.terminal_fd, -1
-        if fd >= 0:
-            self.terminal = FileIO(fd, "r+")
+        if self._child.terminal_fd >= 0:
+            self.terminal = FileIO(self._child.terminal_fd, "r+")
+            self._child.terminal_fd = -1
 
     def _communicate(self, input: Any, endtime: float | None, orig_timeout: float | None) -> Any:
         # subprocess forgets what is left of the input when its time was over once.
@@ -329,10 +372,7 @@ def _with(options: Options | None, arguments: dict[str, Any]) -> Options:
         elif name not in _FIELDS:
             raise TypeError(f"Popen has no argument {name}")
         elif value != _FIELDS[name][0]:
-            field = _FIELDS[name][1]
-            if field not in Options._fields:
-                raise ValueError(f"{name}={value!r}: Options has no field {field} for it yet")
-            changes[field] = _number(name, value)
+            changes[_FIELDS[name][1]] = _number(name, value)
     return options.replace(**changes) if changes else options
 
 
@@ -349,6 +389,57 @@ def _number(name: str, value: Any) -> Any:
     if name == "extra_groups":
         return tuple(_number("group", group) for group in value)
     return value
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def run(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: str | None = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        text: Literal[True],
+        **popen: Unpack[TextArguments],
+    ) -> Done[str]: ...
+    @overload
+    def run(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: str | None = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        encoding: str,
+        **popen: Unpack[Arguments],
+    ) -> Done[str]: ...
+    @overload
+    def run(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: bytes | None = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        **popen: Unpack[Arguments],
+    ) -> Done[bytes]: ...
+    @overload
+    def run(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: Any = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        text: bool | None = None,
+        **popen: Unpack[TextArguments],
+    ) -> Done[Any]: ...
 
 
 def run(
@@ -401,10 +492,57 @@ def _take_over(popen: dict[str, Any], by: str, **streams: int) -> None:
 
 
 def check_call(
-    args: Command, options: Options | None = None, *, timeout: float | None = None, **popen: Any
+    args: Command,
+    options: Options | None = None,
+    *,
+    timeout: float | None = None,
+    **popen: Unpack[TextArguments],
 ) -> int:
     """Run a program in namespaces; returns 0. Arguments and errors are those of `run`."""
     return run(args, options, timeout=timeout, check=True, **popen).returncode
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def check_output(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: str | None = None,
+        timeout: float | None = None,
+        text: Literal[True],
+        **popen: Unpack[TextOutputArguments],
+    ) -> str: ...
+    @overload
+    def check_output(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: str | None = None,
+        timeout: float | None = None,
+        encoding: str,
+        **popen: Unpack[OutputArguments],
+    ) -> str: ...
+    @overload
+    def check_output(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: bytes | None = None,
+        timeout: float | None = None,
+        **popen: Unpack[OutputArguments],
+    ) -> bytes: ...
+    @overload
+    def check_output(
+        args: Command,
+        options: Options | None = None,
+        *,
+        input: Any = None,
+        timeout: float | None = None,
+        text: bool | None = None,
+        **popen: Unpack[TextOutputArguments],
+    ) -> Any: ...
 
 
 def check_output(

@@ -105,11 +105,18 @@ def _interpreter() -> Iterator[Bind]:
 
 
 def _identity() -> dict[str, Any]:
-    """Root sets everything up, and then is nobody: outside as well."""
-    if os.geteuid() != 0:
+    """Root sets everything up, and then is nobody: outside as well, where there is one."""
+    if os.geteuid() != 0 or not (_has_nobody("uid_map") and _has_nobody("gid_map")):
         return {"maps": "current"}
     rows = (IDMap(0, 0, 1), IDMap(_NOBODY, _NOBODY, 1))
     return {"maps": IDMappings(rows, rows), "uid": _NOBODY, "gid": _NOBODY}
+
+
+def _has_nobody(name: str) -> bool:
+    """Whether the caller's user namespace has that id: a container may have few."""
+    with open(f"/proc/self/{name}", encoding="ascii") as file:
+        ranges = [line.split() for line in file]
+    return any(int(first) <= _NOBODY < int(first) + int(size) for first, _, size in ranges)
 
 
 def _widest_maps() -> IDMappings:

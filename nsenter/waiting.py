@@ -39,14 +39,15 @@ class WaitingInit:
         channel, status: our ends of its init pipe and its status pipe, owned from now on.
 
     Attributes:
-        meanwhile: called when it has its orders: what the parent does while it works.
+        meanwhile: called when it has its orders: what the parent does while it goes through the
+            stages. It is given the channel, or -1 where that has no room for more yet.
     """
 
     def __init__(self, pid: int, channel: int, status: int) -> None:
         self.pid = pid
         self.channel = channel
         self.status = status
-        self.meanwhile: Callable[[], None] = lambda: None
+        self.meanwhile: Callable[[int], None] = lambda channel: None
         for fd in (channel, status):
             os.set_inheritable(fd, False)
 
@@ -95,6 +96,7 @@ def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:
     """
     code: object = 1
     try:
+        lib.late_settle()
         channel, status = _take_descriptors(channel, status)
         lib.late_stages(channel, status)
         os.set_inheritable(channel, False)

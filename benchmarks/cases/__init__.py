@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cases: each module has a `case(kit, stack)`, which makes a Case; the stack ends with the
-run."""
+"""The cases, in the order in which they are made. Each makes a Case; its workers, containers and
+mounts end with the stack. Those that leave the kernel much to take away come last."""
 
 from __future__ import annotations
 
@@ -10,15 +10,38 @@ from contextlib import ExitStack
 from harness import Case
 from kit import Kit
 
-from cases import codec, container, large_parent, program, protocol, takeover
+from cases import (
+    calling,
+    codec,
+    concurrency,
+    containers,
+    growth,
+    launching,
+    memory,
+    protocol,
+    takeover,
+)
 
 __all__ = ["CASES"]
 
 CASES: dict[str, Callable[[Kit, ExitStack], Case]] = {
-    "protocol": protocol.case,
-    "program": program.case,
-    "takeover": takeover.case,
-    "large-parent": large_parent.case,
-    "container": container.case,
     "codec": codec.case,
+    "peaks": memory.peaks_case,
+    "rest": memory.rest_case,
+    "protocol": protocol.case,
+    "all": launching.together_case,
+    "but-net": launching.without_net_case,
+    "single": launching.single_case,
+    "python": takeover.case,
+    "join": containers.join_case,
+    "container": containers.run_case,
+    "container-row": containers.run_in_a_row_case,
+    "container-v2": containers.unified_case,
+    "call": calling.case,
+    "concurrency": concurrency.case,
+    "caller": growth.memory_case,
+    "mounts": growth.mounts_case,
+    "maps": growth.maps_case,
+    "joined": growth.joined_case,
+    "alive": growth.alive_case,
 }

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from harness import Arm, Case, Ratio
 from kit import Kit
 
+from cases.launching import five_namespaces
 from nsenter.launch import nsinit_path
 
 __all__ = ["case"]
@@ -91,13 +92,21 @@ def _stub(argv: list[str], blob: bytes) -> Callable[[], tuple[int, int]]:
 
 
 def case(kit: Kit, stack: ExitStack) -> Case:
-    blob = kit.data.encode()
-    ours = Arm("nsinit", _QUANTITIES, _stub([str(nsinit_path()), str(kit.noop)], blob))
+    blob = five_namespaces().encode()
+    ours = Arm("nsinit", _stub([str(nsinit_path()), str(kit.noop)], blob), _QUANTITIES)
     title = "runc's protocol, answered"
+    about = (
+        "The same Python parent speaks it to both stubs, for five new namespaces. *spawn → reply*: "
+        "from before `posix_spawn` to the line with the two pids; *hello → reply*: from the zero "
+        "byte on, the stages alone. In runc's first is the copy of its own binary "
+        "(CVE-2019-5736) and a second `execve`; ours, started by a foreign parent, makes no copy."
+    )
     runc = kit.peer("runc")
     if runc is None:
-        return Case(title, [ours], [], missing=["runc"])
-    theirs = Arm("runc init", _QUANTITIES, _stub([runc, "init"], blob))
-    (our_whole, our_stages), (their_whole, their_stages) = ours.series(), theirs.series()
-    ratios = [Ratio(our_whole, (their_whole,), 0.55), Ratio(our_stages, (their_stages,))]
-    return Case(title, [ours, theirs], ratios)
+        return Case(title, about, [ours], missing=["runc: not installed"])
+    theirs = Arm("runc init", _stub([runc, "init"], blob), _QUANTITIES)
+    ratios = [
+        Ratio(ours.series(quantity), (theirs.series(quantity),), target)
+        for quantity, target in zip(_QUANTITIES, (0.55, None), strict=True)
+    ]
+    return Case(title, about, [ours, theirs], ratios, seconds=15)

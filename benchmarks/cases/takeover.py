@@ -3,27 +3,25 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
 from harness import Arm, Case, Ratio
-from kit import Kit
+from kit import Kit, run_program
 
-from cases.program import launch_program_arm
+from cases.launching import EXECUTED, five_namespaces, launch_arm
+from nsenter.bootstrap import BootstrapData
 from nsenter.interpreter import interpreter_path
 from nsenter.launch import PythonInit, launch
 
 __all__ = ["case"]
 
 
-def _take_over(kit: Kit) -> Callable[[], tuple[int]]:
-    target = PythonInit("noop_init:main")
-
+def _take_over(data: BootstrapData, target: PythonInit) -> Callable[[], tuple[int]]:
     def measure() -> tuple[int]:
         started = time.perf_counter_ns()
-        child = launch(kit.data, target)
+        child = launch(data, target)
         ready = time.perf_counter_ns()
         with child:
             pass
@@ -32,28 +30,20 @@ def _take_over(kit: Kit) -> Callable[[], tuple[int]]:
     return measure
 
 
-def _bare_python() -> tuple[int, int]:
-    path = interpreter_path()
-    argv = [path, "-I", "-S", "-c", "pass"]
-    started = time.perf_counter_ns()
-    pid = os.posix_spawn(path, argv, {})
-    spawned = time.perf_counter_ns()
-    _, status = os.waitpid(pid, 0)
-    ended = time.perf_counter_ns()
-    assert status == 0, f"{argv} ended with wait status {status}"
-    return spawned - started, ended - started
-
-
 def case(kit: Kit, stack: ExitStack) -> Case:
-    ours = Arm("launch(PythonInit)", ("→ first line",), _take_over(kit))
-    program = launch_program_arm(kit)
-    python = Arm("python -I -S -c pass", ("→ spawned", "→ waited for"), _bare_python)
-    (first_line,) = ours.series()
-    executed, waited = program.series()
-    _, python_waited = python.series()
+    data = five_namespaces()
+    take_over = _take_over(data, PythonInit("payload:main"))
+    ours = Arm("launch(PythonInit)", take_over, ("→ first line",))
+    program = launch_arm(kit, data, "launch(Program)")
+    bare = run_program([interpreter_path(), "-I", "-S", "-c", "pass"])
+    python = Arm("python -I -S -c pass", bare, note="its end included; no namespaces")
     ratios = [
-        Ratio(first_line, (waited, python_waited), 1.05),
-        Ratio(first_line, (executed, python_waited)),
-        Ratio(first_line, (python_waited,)),
+        Ratio(ours.series(), (program.series(), python.series()), 1.05),
+        Ratio(ours.series(), (program.series(EXECUTED), python.series())),
+        Ratio(ours.series(), (python.series(),)),
     ]
-    return Case("the interpreter takes over", [ours, program, python], ratios)
+    about = (
+        "In five new namespaces, until `launch()` returns: the init is about to call its target. "
+        "The target is beside the sum of a launched no-op and a bare interpreter, each waited for."
+    )
+    return Case("Python as the init", about, [ours, program, python], ratios, seconds=20)

@@ -1,25 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sub-commands of `python -m nsenter`, one module each.
 
-Each has `add_arguments(parser)` and `execute(args)`, which returns the exit status.
+Each has `main(words)`, which returns the exit status, and a table of options.
 """
 
 from __future__ import annotations
 
-import argparse
+from nsenter.commands.table import HELP, Given, Option, Usage, help_text, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HELP = Option(HELP, "", "print this, and stop", "help")
 
 
-def add_file(parser: argparse.ArgumentParser, what: str) -> None:
-    """The argument `file`: what is read, from standard input where it is - or not given."""
-    parser.add_argument(
-        "file",
-        nargs="?",
-        type=argparse.FileType("rb"),
-        default="-",
-        help=f"{what}; - or nothing: standard input",
-    )
+def read(
+    name: str,
+    about: str | None,
+    options: Sequence[Option],
+    words: Sequence[str],
+    operands: str = "",
+) -> Given | None:
+    """The words of one command; None where they ask for its help, which is printed then.
+
+    Args:
+        name: of the command.
+        about: its description.
+        operands: what may stand behind the options, for the help. "": nothing may.
+
+    Raises:
+        Usage: the words cannot be meant so.
+    """
+    given = parse((*options, _HELP), words)
+    if given.all("help"):
+        usage = f"python -m nsenter {name} [OPTION]… {operands}".rstrip()
+        print(help_text(usage, about or "", (*options, _HELP)))
+        return None
+    if given.operands and not operands:
+        raise Usage(f"{given.operands[0]}: {name} takes options alone")
+    return given
 
 
-def command_words(remainder: list[str]) -> list[str]:
-    """What stands behind the options, without the `--` that may part the two."""
-    return remainder[1:] if remainder[:1] == ["--"] else remainder
+def read_file(given: Given) -> tuple[str, bytes]:
+    """The name and the content of the file that the operand names; "-" or none: standard input."""
+    import sys
+
+    if len(given.operands) > 1:
+        raise Usage(f"{given.operands[1]}: one file is all that it takes")
+    path = given.operands[0] if given.operands else "-"
+    if path == "-":
+        return "<stdin>", sys.stdin.buffer.read()
+    with open(path, "rb") as file:
+        return path, file.read()

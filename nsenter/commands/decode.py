@@ -7,26 +7,21 @@ where nsexec would refuse the message.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
 
 from nsenter.attributes import Attribute, scan_attributes
 from nsenter.bootstrap import CLONE_FLAGS, BlobError, BootstrapData
-from nsenter.commands import add_file
+from nsenter.commands import read, read_file
+from nsenter.commands.table import Option
 from nsenter.document import to_document
 from nsenter.namespaces import namespace_types
 from nsenter.wire import attribute_name
 
 _HEX = re.compile(rb"[0-9a-fA-F\s]+")
 REFUSED = 1
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The message's file, and the form of the output."""
-    add_file(parser, "the message")
-    parser.add_argument("--json", action="store_true", help="print JSON that `encode` takes")
+_OPTIONS = (Option(("--json",), "", "print JSON that `encode` takes", "json"),)
 
 
 def _explain_value(attribute: Attribute) -> str:
@@ -47,19 +42,23 @@ def _explain(blob: bytes) -> None:
         print(f"{offset:6}  {name:22} {attribute.kind:6} {_explain_value(attribute)}")
 
 
-def execute(args: argparse.Namespace) -> int:
+def main(words: list[str]) -> int:
     """Print the explanation; 1 where the message is refused."""
-    blob = args.file.read()
+    given = read("decode", __doc__, _OPTIONS, words, "[FILE]")
+    if given is None:
+        return 0
+    as_json = bool(given.all("json"))
+    _, blob = read_file(given)
     if _HEX.fullmatch(blob):
         blob = bytes.fromhex(blob.decode())
     try:
         data = BootstrapData.decode(blob)
     except BlobError as error:
-        if not args.json:
+        if not as_json:
             _explain(blob)
         print(f"refused: {error}", file=sys.stderr)
         return REFUSED
-    if args.json:
+    if as_json:
         print(json.dumps(to_document(data), indent=2))
     else:
         _explain(blob)

@@ -7,26 +7,26 @@ example: echo '{"namespaces": [{"type": "pid"}]}' | python -m nsenter encode | x
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 
-from nsenter.commands import add_file
+from nsenter.commands import read, read_file
+from nsenter.commands.table import Option
 from nsenter.document import from_document
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The JSON file, and the form of the output."""
-    add_file(parser, "the JSON document")
-    parser.add_argument("--hex", action="store_true", help="write hexadecimal text, not bytes")
+_OPTIONS = (Option(("--hex",), "", "write hexadecimal text, not bytes", "hex"),)
 
 
-def execute(args: argparse.Namespace) -> int:
+def main(words: list[str]) -> int:
     """Write the message to standard output."""
+    given = read("encode", __doc__, _OPTIONS, words, "[FILE]")
+    if given is None:
+        return 0
+    name, text = read_file(given)
     try:
-        document = json.loads(args.file.read())
+        document = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"{args.file.name}: not JSON: {error}") from None
+        raise ValueError(f"{name}: not JSON: {error}") from None
     blob = from_document(document).encode()
-    sys.stdout.buffer.write(blob.hex().encode() + b"\n" if args.hex else blob)
+    sys.stdout.buffer.write(blob.hex().encode() + b"\n" if given.all("hex") else blob)
     return 0

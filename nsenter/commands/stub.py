@@ -9,26 +9,24 @@ be started in its place and starts faster.
 
 from __future__ import annotations
 
-import argparse
 import os
 
-from nsenter.commands import command_words
+from nsenter.commands import read
+from nsenter.commands.table import Option, Usage
 from nsenter.launch import nsinit_path
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--path`, or the program and its arguments."""
-    parser.add_argument("--path", action="store_true", help="print where nsinit is, and stop")
-    parser.add_argument("program", nargs=argparse.REMAINDER, metavar="-- PROGRAM [ARGS...]")
+_OPTIONS = (Option(("--path",), "", "print where nsinit is, and stop", "path"),)
 
 
-def execute(args: argparse.Namespace) -> int:
-    """Become nsinit; returns only for `--path`."""
+def main(words: list[str]) -> int:
+    """Become nsinit; returns only for `--path` and `--help`."""
+    given = read("stub", __doc__, _OPTIONS, words, "-- PROGRAM [ARG]…")
+    if given is None:
+        return 0
     nsinit = nsinit_path()
-    words = command_words(args.program)
-    if not args.path and not words:
-        raise ValueError("stub: name the program to execute: stub -- PROGRAM [ARGS...]")
-    if not args.path:
-        os.execv(nsinit, ["nsinit", *words])
+    if not given.all("path"):
+        if not given.operands:
+            raise Usage("stub: name the program to execute: stub -- PROGRAM [ARG]…")
+        os.execv(nsinit, ["nsinit", *given.operands])
     print(nsinit)
     return 0

@@ -4,23 +4,22 @@ create (/proc/sys/user/max_*_namespaces)."""
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
+from nsenter.commands import read
 from nsenter.namespaces import NamespaceType, is_namespace_supported, namespace_types
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It takes none."""
-
-
 def _limit(kind: NamespaceType) -> str:
-    path = Path(f"/proc/sys/user/max_{kind.ns_name()}_namespaces")
-    return path.read_text().strip() if path.exists() else "-"
+    try:
+        with open(f"/proc/sys/user/max_{kind.ns_name()}_namespaces", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return "-"
 
 
-def execute(args: argparse.Namespace) -> int:
+def main(words: list[str]) -> int:
     """Print the table. 0, also where a type is not supported."""
+    if read("types", __doc__, (), words) is None:
+        return 0
     print(f"{'type':8} {'OCI name':9} {'clone flag':11} {'supported':10} limit")
     for kind in namespace_types():
         supported = "yes" if is_namespace_supported(kind) else "no"

@@ -178,7 +178,7 @@ class _Talk:
         # Whether we move it into its cgroup, which it cannot get into by itself.
         self.moves = self._entry is None and not manager.has_doors()
         self._doors = Descriptors()
-        self._is_cgroup_ready = False
+        self._goes = False
 
     def hold(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> None:
         """Have it. Where it fails, the process is gone."""
@@ -195,35 +195,40 @@ class _Talk:
         process = self._process
         stdin, stdout, stderr = process.stdio
         if process.waiting:
-            process.waiting.meanwhile = self._make_cgroup_ready
+            process.waiting.meanwhile = self._let_go_early
         init = PythonInit(_TARGET, (orders,), extensions=_EXTENSIONS, waiting=process.waiting)
         return launch(
             data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
             pass_fds=[*process.preserved(), *fds.numbers()], cgroup=self._entry,
         )  # fmt: skip
 
-    def _make_cgroup_ready(self) -> None:
-        """The rest of it, and its limits before the init does anything, unless that has to be moved
-        into it: the rules of devices are denials at first."""
-        if self._is_cgroup_ready:
+    def _let_go_early(self, channel: int) -> None:
+        """While the init goes through the stages; it then finds all that it would wait for."""
+        if channel >= 0 and not self._has_trees():
+            self._let_go(channel)
+
+    def _let_go(self, channel: int) -> None:
+        """Make its cgroup ready and tell it how it gets in; and its limits before the init does
+        anything, unless it has to be moved in: the rules of devices are denials at first."""
+        if self._goes:
             return
-        self._is_cgroup_ready = True
+        self._goes = True
         if self._process.init:
-            self._manager.create()
+            self._manager.create_rest()
         for door in self._manager.doors():
             self._doors.add(door)
         if not self.moves:
             self._limit(self._resources.replace(memory=None, memory_swap=None))
+        if self._manager.has_doors():
+            sync.send_with_fds(channel, self._doors.numbers(), sync.DOORS)
+        sync.send(channel, sync.GO)
 
     def _talk_to(self, child: Child) -> None:
         self._child = child
         self._fd = child.channel_fd
         try:
             self._send_trees()
-            self._make_cgroup_ready()
-            if self._manager.has_doors():
-                sync.send_with_fds(self._fd, self._doors.numbers(), sync.DOORS)
-            sync.send(self._fd, sync.GO)
+            self._let_go(self._fd)
             self._prepare()
             while self._answer():
                 pass
@@ -243,12 +248,16 @@ class _Talk:
         child.channel_fd = -1
         self._process.child = child
 
-    def _send_trees(self) -> None:
-        """Mounts that the init has no right to make."""
+    def _has_trees(self) -> bool:
         config = self._container.config
         in_userns = config.namespaces.is_private(NamespaceType.NEWUSER)
-        if not self._process.init or not (any(m.idmap for m in config.mounts) or in_userns):
+        return self._process.init and (in_userns or any(m.idmap for m in config.mounts))
+
+    def _send_trees(self) -> None:
+        """Mounts that the init has no right to make."""
+        if not self._has_trees():
             return
+        config = self._container.config
         from libcontainer.trees import detached_trees
 
         for index, tree in detached_trees(config, self._child.pid):

@@ -75,6 +75,44 @@ static void a_message_comes_back_as_it_was_put_in(void)
 	free(blob);
 }
 
+#define EVERYTHING                                                                                 \
+	"net:/proc/1/ns/net,mnt:/proc/1/ns/mnt\0/usr/bin/newuidmap\0"                              \
+	"0 1000 1\n1 100000 65536\n\0"                                                             \
+	"0 1000 1\n\0/usr/bin/newgidmap\0-500\0monotonic -1 0\nboottime 2 999999999\n"
+
+static uint32_t encode_texts(const char *texts, size_t len, uint8_t *out, size_t cap)
+{
+	struct wire_error err = { 0 };
+	uint32_t size = bootstrap_encode(CLONE_NEWUSER | CLONE_NEWTIME, 1, true, texts, len, out,
+					 cap, &err);
+
+	CHECK(size || err.reason);
+	return size;
+}
+
+static void texts_are_encoded_as_their_attributes_are(void)
+{
+	size_t room = BOOTSTRAP_ROOM + sizeof(EVERYTHING);
+	uint8_t *out = malloc(room);
+	uint32_t size;
+	uint8_t *expected = encode_everything(&size);
+
+	CHECK(out);
+	CHECK(encode_texts(EVERYTHING, sizeof(EVERYTHING), out, room) == size);
+	CHECK(memcmp(out, expected, size) == 0);
+	CHECK(!encode_texts(EVERYTHING, sizeof(EVERYTHING), out, size - 1));
+	free(expected);
+	free(out);
+}
+
+static void a_text_too_many_is_refused(void)
+{
+	uint8_t out[BOOTSTRAP_ROOM + sizeof(EVERYTHING "more")];
+
+	CHECK(!encode_texts(EVERYTHING "\0", sizeof(EVERYTHING "\0"), out, sizeof(out)));
+	CHECK(!encode_texts(EVERYTHING "\0x", sizeof(EVERYTHING "\0x"), out, sizeof(out)));
+}
+
 static void every_truncation_is_refused(void)
 {
 	struct wire_error err;
@@ -272,6 +310,8 @@ int main(void)
 	a_list_with_a_bad_record_is_refused_at_its_offset();
 
 	a_message_comes_back_as_it_was_put_in();
+	texts_are_encoded_as_their_attributes_are();
+	a_text_too_many_is_refused();
 	every_truncation_is_refused();
 	no_changed_byte_leads_outside();
 	a_value_over_the_length_field_is_refused();

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from libcontainer.init.capabilities import NAMES, mask_of, names_of, unknown
+from libcontainer.init.capabilities import mask_of, names_of
+from nsenter.capabilities import NAMES, unknown
 
 # What a process is told to do with itself; `said` tells what has become of it.
 PRELUDE = """

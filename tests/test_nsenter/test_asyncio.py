@@ -425,6 +425,6 @@ except ChildProcessError:
     print("no child", len(os.listdir("/proc/self/fd")) < 10)
 """
     env = {**os.environ, "PYTHONPATH": launching.PYTHONPATH}
-    words = [sys.executable, "-W", "error", "-X", "dev", "-c", script]
+    words = [sys.executable, "-W", "error", "-c", script]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=env, timeout=60)
     assert (done.stdout, done.stderr) == ("no child True\n", "")

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO, Any
+from xml.etree import ElementTree
 
 import pytest
 
 from needs import needs
+from nsenter.commands import run
+from nsenter.commands.run_options import OPTIONS
+from nsenter.launch import Program
+from nsenter.options import Options
 from rootless import as_user
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 COMMAND = [sys.executable, "-m", "nsenter"]
 ROOT = Path(__file__).parent.parent.parent
+SECONDS = 20.0
 
 Result = subprocess.CompletedProcess[str]
 
@@ -106,12 +117,12 @@ def test_a_program_that_cannot_be_executed_is_126(how: Sequence[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--join", "pid=999999999", "--", "true"], "--join pid=999999999: No such process"),
+        (["--join", "pid=999999999", "--", "true"], "nsenter: join=999999999: No such process"),
         (["--join", "net", "--", "true"], "--join net: expected pid=PID or TYPE=PATH"),
-        (["--join", "net=relative", "--", "true"], "must be absolute"),
+        (["--join", "ipc=relative", "--", "true"], "must be absolute"),
         (["--join", "net=/proc/self/ns/pid", "--", "true"], "setns net:/proc/self/ns/pid"),
         (["--join", "net=/nowhere", "--", "true"], "open net:/nowhere: No such file"),
-        (["--new", "net", "--join", "net=/x", "--", "true"], "--new net: this one is joined"),
+        (["--new", "net", "--join", "net=/x", "--", "true"], "new net: this one is joined"),
         (["--hostname", "box", "--", "true"], "takes a new or joined uts namespace"),
     ],
 )
@@ -123,7 +134,8 @@ def test_what_cannot_be_done_is_said_and_is_125(words: Sequence[str], said: str)
 
 def test_an_unknown_type_is_a_mistake_in_usage() -> None:
     result = nsenter("run", "--new", "bogus", "--", "true")
-    assert result.returncode == 2 and "'bogus'" in result.stderr
+    assert result.returncode == 125
+    assert "nsenter: --new bogus: unknown namespace type 'bogus'" in result.stderr
 
 
 def test_all_namespaces_of_a_process_are_joined() -> None:
@@ -141,17 +153,30 @@ def test_all_namespaces_of_a_process_are_joined() -> None:
         holder.wait()
 
 
+@contextlib.contextmanager
+def killed_at_the_end(process: subprocess.Popen[Any]) -> Iterator[IO[Any]]:
+    """Its output, in a block at the end of which it runs no more, whatever has failed there."""
+    assert process.stdout is not None
+    with process:
+        try:
+            yield process.stdout
+        finally:
+            # The second request kills what it runs, too.
+            for _ in range(2):
+                process.terminate()
+                time.sleep(0.05)
+
+
 def test_a_signal_is_passed_on_and_a_second_request_kills() -> None:
     # PID 1 of a pid namespace ignores a SIGTERM that it has no handler for.
     process = subprocess.Popen(
         [*COMMAND, "run", "--new", "pid", "--", "sh", "-c", "trap 'echo got' USR1; echo up; "
          "while :; do sleep 0.05; done"], stdout=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
-    with process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "up\n"
+    with killed_at_the_end(process) as stdout:
+        assert stdout.readline() == "up\n"
         process.send_signal(signal.SIGUSR1)
-        assert process.stdout.readline() == "got\n"
+        assert stdout.readline() == "got\n"
         process.terminate()
         time.sleep(0.2)
         assert process.poll() is None
@@ -159,10 +184,406 @@ def test_a_signal_is_passed_on_and_a_second_request_kills() -> None:
         assert process.wait(10) == 128 + signal.SIGKILL
 
 
+def test_a_signal_that_comes_before_the_start_reaches_the_child() -> None:
+    with run._Forwarding() as signals:
+        signal.raise_signal(signal.SIGUSR1)
+        with Options().launch(Program(["sleep", "60"])) as child:
+            signals.to(child)
+            assert child.wait(SECONDS) == -signal.SIGUSR1
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_a_start_that_hangs_is_ended_by_the_second_request() -> None:
+    script = (
+        "import signal\nfrom nsenter.commands.run import _Forwarding\n"
+        "with _Forwarding():\n for _ in range(2): signal.raise_signal(signal.SIGINT)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGINT
+
+
 def test_a_python_init_reaps_what_is_left_to_it() -> None:
     script = "(sleep 0.1 & exec true); sleep 0.4; cat /proc/[0-9]*/stat | grep -c ' Z '"
     result = nsenter("run", "--new", "user,pid,mnt", "--python", "--", "sh", "-c", script)
     assert result.stdout.strip() == "0", result.stderr
+
+
+# --- run: the words ------------------------------------------------------------------------------
+
+
+def run_sh(*words: str, script: str) -> str:
+    result = nsenter("run", *words, "--", "sh", "-c", script)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def own(kind: str) -> str:
+    return os.readlink(f"/proc/self/ns/{kind}")  # noqa: PTH115
+
+
+SHORT = {"user": "-U", "ipc": "-i", "uts": "-u", "net": "-n", "pid": "-p", "mnt": "-m"} | {
+    "cgroup": "-C", "time": "-T",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", nsenter_types())
+def test_each_kind_is_new_in_each_spelling(kind: str) -> None:
+    long = {"mnt": "--mount"}.get(kind, f"--{kind}")
+    for word in (long, SHORT[kind], f"--unshare-{kind}", f"--new={kind}"):
+        assert run_sh(word, script=f"readlink /proc/self/ns/{kind}") != own(kind), word
+
+
+def test_letters_stand_together() -> None:
+    script = "readlink /proc/self/ns/net /proc/self/ns/ipc; echo $$"
+    net, ipc, pid = run_sh("-Urnpfm", script=script).split()
+    assert net != own("net") and ipc == own("ipc") and pid == "1"
+
+
+def test_all_is_every_kind() -> None:
+    for word in ("--all", "-a", "--unshare-all", "--new=all"):
+        links = run_sh(word, script="readlink /proc/self/ns/*[a-z]").split()
+        assert not set(links) & {own(kind) for kind in nsenter_types()}, word
+
+
+@contextlib.contextmanager
+def held(*options: str) -> Iterator[int]:
+    """The pid of a process in namespaces of unshare(1)."""
+    process = subprocess.Popen(
+        [needs("unshare", package="util-linux"), *options, "sh", "-c", "echo; exec cat"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None and process.stdout.readline()
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def test_a_target_is_joined_whole_or_the_kinds_that_are_named() -> None:
+    with held("--net", "--uts") as pid:
+        theirs = [os.readlink(f"/proc/{pid}/ns/{kind}") for kind in ("net", "uts")]  # noqa: PTH115
+        script = "readlink /proc/self/ns/net /proc/self/ns/uts"
+        for words in (["--target", str(pid)], ["-t", str(pid), "--all"], [f"-t{pid}"]):
+            assert run_sh(*words, script=script).split() == theirs
+        assert run_sh("-t", str(pid), "--net", script=script).split() == [theirs[0], own("uts")]
+
+
+def test_a_file_is_joined_and_what_bwrap_spells_is_new_beside_a_target() -> None:
+    with held("--net", "--uts") as pid:
+        theirs = os.readlink(f"/proc/{pid}/ns/net")  # noqa: PTH115
+        script = "readlink /proc/self/ns/net /proc/self/ns/uts"
+        assert run_sh(f"--net=/proc/{pid}/ns/net", script=script).split() == [theirs, own("uts")]
+        net, uts = run_sh(f"--target={pid}", "--net", "--unshare-uts", script=script).split()
+        assert net == theirs and uts not in (own("uts"), os.readlink(f"/proc/{pid}/ns/uts"))  # noqa: PTH115
+
+
+def test_a_network_is_joined_by_the_name_that_ip_netns_knows() -> None:
+    script = (
+        "mkdir -p /run/netns; mount -t tmpfs none /run/netns; ip netns add blue; "
+        f"cd {ROOT}; {sys.executable} -m nsenter run --net=blue -- ip netns identify; "
+        f"{sys.executable} -m nsenter run --net=green -- true"
+    )
+    needs("ip", package="iproute2")
+    result = subprocess.run(
+        [needs("unshare", package="util-linux"), "--mount", "sh", "-e", "-c", script],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout) == (125, "blue\n"), result.stderr
+    assert "open net:/run/netns/green: No such file or directory" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "script", "said"),
+    [
+        (["--map-root-user"], "id -u; cat /proc/self/uid_map", "0 0 0 1"),
+        (["-r"], "id -u", "0"),
+        (["--map-current-user"], "id -u", "0"),
+        (["--map-users=0:0:1000", "--map-groups=0:0:500"],
+         "cat /proc/self/uid_map /proc/self/gid_map", "0 0 1000 0 0 500"),
+        (["--map-users", "0:0:10", "--map-users", "10:5000:10", "--map-groups", "0:0:1"],
+         "cat /proc/self/uid_map", "0 0 10 10 5000 10"),
+        (["--uts", "--hostname", "box"], "hostname", "box"),
+        (["--wd", "/usr"], "pwd", "/usr"),
+        (["--chdir=/usr"], "pwd", "/usr"),
+        (["-w/usr"], "pwd", "/usr"),
+        (["-pm"], "ls -d /proc/[0-9]* | wc -l", "3"),
+        (["-m", "--pid", "--mount-proc"], "echo $$; readlink /proc/self >/dev/null && echo own",
+         "1 own"),
+        (["-pm", "--no-proc"], "test $(ls -d /proc/[0-9]* | wc -l) -gt 5 && echo hosts", "hosts"),
+        (["--oom-score-adj", "500"], "cat /proc/self/oom_score_adj", "500"),
+        (["--time", "--monotonic", "86400", "--boottime=-10"],
+         "cat /proc/self/timens_offsets", "monotonic 86400 0 boottime -10 0"),
+    ],
+)  # fmt: skip
+def test_an_option_is_read_back_from_inside(words: list[str], script: str, said: str) -> None:
+    assert run_sh(*words, script=script).split() == said.split()
+
+
+SYSTEM = [
+    word
+    for folder in ("/usr", "/bin", "/lib", "/lib64")
+    if Path(folder).exists()
+    for word in ("--ro-bind", folder, folder)
+]
+STATUS = "grep -E '^({})' /proc/self/status | cut -f2-"
+
+
+@pytest.mark.parametrize(
+    ("words", "script", "said"),
+    [
+        (["--setuid", "7", "--setgid=8"], "id -u; id -g; id -G", "7 8 8"),
+        (["-S7", "-G8", "--groups", "8,9"], "id -u; id -G", "7 8 9"),
+        (["--groups="], "id -G", "0"),
+        (["-m", "--root", "tmpfs", *SYSTEM], "ls -d /etc /root 2>&1 | grep -c No", "2"),
+        (["-pm", "--root", "/", "--read-only"], "touch /tmp/x 2>/dev/null || echo no", "no"),
+        (["-pm", "--root=tmpfs", *SYSTEM, "--tmpfs", "/tmp", "--dev", "/dev", "--read-only"],
+         "echo 1 > /tmp/x; cat /tmp/x; echo 2 > /dev/null; touch /x 2>/dev/null || echo no",
+         "1 no"),
+        (["-pm", "--root=tmpfs", *SYSTEM, "--no-proc", "--proc", "/p"], "ls -d /p/1", "/p/1"),
+        (["-m", "--bind", "/usr/share", "/mnt"], "test -d /mnt/doc && echo there", "there"),
+        (["-m", "--tmpfs=/mnt"], "ls -A /mnt; touch /mnt/x && ls /mnt", "x"),
+        (["--umask", "027"], "umask", "0027"),
+        (["--caps", "chown,CAP_KILL"], STATUS.format("CapEff|CapBnd"), "0000000000000021 " * 2),
+        (["--caps="], STATUS.format("CapEff|CapBnd"), "0000000000000000 " * 2),
+        (["-U", "--keep-caps"], STATUS.format("CapEff") + " | tr -d 0", "1ffffffffff"),
+        (["-U", "--map-users=0:0:10", "--map-groups=0:0:10", "-S7", "--keep-caps"],
+         STATUS.format("CapAmb") + " | tr -d 0", "1ffffffffff"),
+        (["--no-new-privs"], STATUS.format("NoNewPrivs"), "1"),
+        (["--seccomp", "strict"], STATUS.format("Seccomp:"), "2"),
+        (["--landlock", "/:rx", "--landlock", "/tmp:rw"],
+         "touch /root/x 2>/dev/null || echo no; rm -f /tmp/nsenter-x; touch /tmp/nsenter-x && "
+         "rm /tmp/nsenter-x && echo yes", "no yes"),
+        (["--rlimit", "nofile=100:200", "--rlimit", "core=0"],
+         "ulimit -Sn; ulimit -Hn; ulimit -c", "100 200 0"),
+        (["--rlimit", "RLIMIT_STACK=unlimited:unlimited"], "ulimit -s", "unlimited"),
+        (["--cpus", "0-0"], STATUS.format("Cpus_allowed_list"), "0"),
+        (["--net"], "ip -o link show lo | grep -c UP,", "1"),
+        (["--net", "--no-loopback"], "ip -o link show lo | grep -c UP, || true", "0"),
+        (["-pm", "--init"], "echo $PPID; cat /proc/1/comm", "1 nsinit"),
+        (["--same-session"], "ps -o sid= -p $$ | tr -d ' '", str(os.getsid(0))),
+        (["--preset", "sandbox"], "hostname; id -u; ip -o link | wc -l", "sandbox 65534 1"),
+        (["--preset", "sandbox", "--hostname", "box", "--tmpfs", "/x"],
+         "hostname; ls /x", "box"),
+        (["--preset", "offline"], "ip -o link | wc -l; pwd -P", f"1 {ROOT}"),
+        (["--preset=rootless-root"], "id -u; echo $$", "0 1"),
+    ],
+)  # fmt: skip
+def test_what_is_given_and_denied_is_read_back_from_inside(
+    words: list[str], script: str, said: str
+) -> None:
+    assert run_sh(*words, script=script).split() == said.split()
+
+
+def test_a_filter_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "filter"
+    file.write_bytes(struct.pack("=HBBI", 6, 0, 0, 0x7FFF_0000))  # allow all
+    assert run_sh(f"--seccomp={file}", script=STATUS.format("Seccomp:")) == "2"
+
+
+def test_a_command_that_dies_with_its_parent_does() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--kill-child", "--", "sh", "-c", "echo $$; exec sleep 60"],
+        stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        pidfd = os.pidfd_open(int(process.stdout.readline()))
+        process.kill()
+        try:
+            assert select.select([pidfd], [], [], SECONDS)[0], "it lives on"
+        finally:
+            os.close(pidfd)
+
+
+# --- run: a terminal ------------------------------------------------------------------------------
+
+
+def test_a_command_has_a_terminal_of_its_own_and_what_is_typed_reaches_it() -> None:
+    script = "tty; read line; echo got $line; read more || echo end"
+    result = nsenter("run", "--terminal", "--", "sh", "-c", script, stdin=b"hello\n")
+    lines = result.stdout.replace("\r", "").split("\n")
+    assert result.returncode == 0, result.stderr
+    assert any(line.startswith("/dev/pts/") for line in lines)
+    assert "got hello" in lines and "end" in lines
+
+
+def test_much_output_and_input_at_once_pass_a_terminal() -> None:
+    """Who writes first and reads then is not waited for with what is typed."""
+    typed = b"".join(b"%06d\n" % number for number in range(20_000))
+    script = "stty -echo; echo ready; seq 50000; wc -l"
+    result = nsenter("run", "--terminal", "--", "sh", "-c", script, stdin=typed)
+    assert result.returncode == 0, result.stderr
+    # What came before it was echoed.
+    lines = result.stdout.replace("\r", "").partition("ready\n")[2].split("\n")
+    assert lines[:50_000] == [str(number) for number in range(1, 50_001)]
+    assert lines[50_000].strip() == "20000"
+
+
+def test_the_terminal_has_the_size_of_ours_and_our_keys_are_its_signals() -> None:
+    leader, follower = os.openpty()
+    termios.tcsetwinsize(follower, (33, 99))
+    before = termios.tcgetattr(follower)
+    script = "trap 'echo interrupted; exit 7' INT; while :; do stty size; sleep 0.05; done"
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--terminal", "--", "sh", "-c", script],
+        stdin=follower, stdout=subprocess.PIPE, cwd=ROOT,
+    )  # fmt: skip
+    try:
+        with killed_at_the_end(process) as stdout:
+            # It may be there before it has the size.
+            assert any(stdout.readline().strip() == b"33 99" for _ in range(100))
+            os.write(leader, b"\3")  # Ctrl-C
+            assert b"interrupted" in stdout.read()
+            assert process.wait(SECONDS) == 7
+        assert termios.tcgetattr(follower) == before, "our terminal is not as it was"
+    finally:
+        os.close(leader)
+        os.close(follower)
+
+
+def test_what_holds_a_terminal_open_does_not_hold_the_command() -> None:
+    start = time.monotonic()
+    script = "setsid sh -c 'trap \"\" HUP; sleep 30' & echo out"
+    result = nsenter("run", "--terminal", "-p", "--", "sh", "-c", script)
+    assert result.stdout.strip().endswith("out") and time.monotonic() - start < SECONDS
+
+
+def test_the_commands_own_options_are_its_own() -> None:
+    result = nsenter("run", "--uts", "printf", "%s ", "--net", "--help", "-x")
+    assert result.stdout == "--net --help -x ", result.stderr
+    assert nsenter("run", "--uts", "--", "printf", "--", "%s", "-a").stdout == "-a"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--bogus"], "--bogus: there is no such option; --help lists those that are"),
+        (["-mX"], "-X: there is no such option"),
+        (["--fork=yes"], "--fork=yes: expected --fork"),
+        (["--target", "x"], "--target x: expected a pid"),
+        (["--target", "0"], "--target 0: expected a pid"),
+        (["--join", "net"], "--join net: expected pid=PID or TYPE=PATH"),
+        (["--join", "bogus=/x"], "--join bogus=/x: unknown namespace type 'bogus'"),
+        (["--new", "net,bogus"], "--new net,bogus: unknown namespace type 'bogus'"),
+        (["--oom-score-adj", "much"], "--oom-score-adj much: expected a whole number"),
+        (["--oom-score-adj", "5000"], "OOM_SCORE_ADJ"),
+        (["--monotonic", "1.5"], "--monotonic 1.5: expected a whole number"),
+        (["--monotonic", "1"], "time"),
+        (["--map-users", "0:0"], "--map-users 0:0: expected INNER:OUTER:COUNT, three numbers"),
+        (["--map-users", "0:0:0"], "--map-users 0:0:0: id map"),
+        (["--map-users", "0:0:1"], "--map-users and --map-groups: one takes the other"),
+        (["--map-users", "0:0:1", "--map-auto"], "--map-auto says already which ids there are"),
+        (["--map-root", "--user=/proc/self/ns/user"], "maps 'root': this takes a new user"),
+        (["--into-cgroup", "/no/such"], "/no/such: No such file or directory"),
+        (["--wd", "/no/such"], "init: chdir /no/such: No such file or directory"),
+        (["--trace=/no/such/file"], "/no/such/file: No such file or directory"),
+        (["--uts", "--hostname", "x" * 65], "sethostname"),
+        (["--user=/proc/self/ns/user"], "setns user:/proc/self/ns/user: Invalid argument (it is a"),
+        (["--setuid", "me"], "--setuid me: expected a whole number"),
+        (["--groups", "1,x"], "--groups 1,x: expected a whole number"),
+        (["-U", "--setuid", "7"], "uid 7: the new user namespace does not map it"),
+        (["--root", "tmpfs"], "root 'tmpfs': this takes a new mnt namespace"),
+        (["-m", "--root", "/no/such"], "mount the root /no/such: No such file"),
+        (["-m", "--bind", "/no/such", "/mnt"], "bind /no/such: No such file or directory (there"),
+        (["-m", "--bind", "usr", "/mnt"], "source must be an absolute path"),
+        (["-m", "--bind=/usr", "/mnt"], "--bind=/usr: expected --bind SOURCE TARGET"),
+        (["--umask", "9"], "--umask 9: expected an octal number"),
+        (["--umask", "7777"], "umask"),
+        (["--caps", "fly"], "capabilities: 'fly' is none"),
+        (["--landlock", "/usr"], "--landlock /usr: expected PATH:LETTERS, of r, w and x"),
+        (["--landlock", "/no/such:r"], "/no/such: No such file or directory (the rules are about"),
+        (["--seccomp", "/no/such"], "/no/such: No such file or directory"),
+        (["--seccomp", "/etc/hostname"], "no program of 1 … 4096 instructions"),
+        (["--rlimit", "nofile"], "--rlimit nofile: expected NAME=SOFT or NAME=SOFT:HARD"),
+        (["--rlimit", "nofile=1:"], "--rlimit nofile=1:: expected NAME=SOFT or NAME=SOFT:HARD"),
+        (["--rlimit", "bogus=1"], "rlimits: 'bogus' is none of"),
+        (["--rlimit", "nofile=2:1"], "the soft limit is above the hard one"),
+        (["--rlimit", "nofile=many"], "rlimits: nofile: 'many' is neither a number nor"),
+        (["--cpus", "1-x"], "--cpus 1-x: expected a whole number"),
+        (["--cpus", "8000"], "sched_setaffinity"),
+        (["--init"], "init: this takes a new pid namespace"),
+        (["--terminal", "--same-session"], "terminal: this takes a new session"),
+        (["--preset", "paranoid"], "--preset paranoid: expected one of sandbox, offline"),
+        (["--net", "--mount-proc"], "mount_proc: this takes a new or joined mnt namespace"),
+    ],
+)
+def test_what_is_wrong_with_the_words_is_said_before_anything_runs(
+    words: list[str], said: str
+) -> None:
+    result = nsenter("run", *words, "--", "echo", "it ran")
+    assert (result.returncode, result.stdout) == (125, "")
+    assert result.stderr.startswith("nsenter: ") and said in result.stderr
+    assert "Traceback" not in result.stderr and "[Errno" not in result.stderr
+
+
+def test_a_value_that_is_missing_is_said() -> None:
+    result = nsenter("run", "--uts", "--wd")
+    assert (result.returncode, result.stderr) == (125, "nsenter: --wd: expected --wd DIR\n")
+
+
+def test_a_trace_is_told_on_stderr_and_the_output_is_the_commands() -> None:
+    result = nsenter("run", "--all", "--trace", "--", "echo", "it ran")
+    assert (result.returncode, result.stdout) == (0, "it ran\n")
+    assert result.stderr.splitlines()[0].split() == ["at", "took", "stage", "came", "to"]
+    assert "launcher  ready" in result.stderr and "━" in result.stderr
+
+
+def test_a_trace_is_drawn_into_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "trace.svg"
+    result = nsenter("run", "--all", "--python", f"--trace={file}", "--", "sh", "-c", "exit 3")
+    assert (result.returncode, result.stderr) == (3, "")
+    root = ElementTree.parse(file).getroot()
+    texts = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0].startswith("nsenter run --all --python")
+    assert {"launcher", "parent", "init"} <= set(texts)
+
+
+# --- help ----------------------------------------------------------------------------------------
+
+COMMANDS = ("run", "ls", "doctor", "types", "encode", "decode", "stub")
+
+
+@pytest.mark.parametrize("words", [(), ("bogus",), ("--help",), ("-h",)])
+def test_the_commands_are_listed(words: Sequence[str]) -> None:
+    result = nsenter(*words)
+    is_help = words and words[0].startswith("-")
+    assert result.returncode == (0 if is_help else 125)
+    assert set(COMMANDS) <= set((result.stdout + result.stderr).replace(",", " ").split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_tells_of_itself_and_of_no_line_that_is_too_long(command: str) -> None:
+    result = nsenter(command, "--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"usage: python -m nsenter {command} ")
+    assert "--help, -h" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+def test_each_option_of_run_is_in_its_help_once() -> None:
+    text = nsenter("run", "--help").stdout
+    for option in OPTIONS:
+        if option.help:
+            assert text.count(f"  {option.spelled(', '.join(option.names))}") == 1, option.names
+    names = [name for option in OPTIONS for name in option.names]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_imports_no_other_and_no_argparse(command: str) -> None:
+    script = (
+        f"import sys; from nsenter.__main__ import main; main([{command!r}, '--help']); "
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    loaded = set(done.stderr.split())
+    assert "argparse" not in loaded
+    assert {f"nsenter.commands.{name}" for name in COMMANDS} & loaded == {
+        f"nsenter.commands.{command}"
+    }
 
 
 # --- types, encode, decode, stub -----------------------------------------------------------------

@@ -467,7 +467,7 @@ class Mistake:
 MISTAKES = [
     Mistake("argv-text", TypeError, "sequence of strings", Program("sleep 1")),
     Mistake("argv-empty", ValueError, "no program", Program([])),
-    Mistake("argv-empty-word", ValueError, "name of the program is empty", Program([""])),
+    Mistake("argv-empty-word", ValueError, "its name is empty", Program([""])),
     Mistake("argv-nul", ValueError, "NUL", Program(["sleep", "1\0"])),
     Mistake("env-equals", ValueError, "'='|=", options=lambda: {"env": {"A=B": ""}}),
     Mistake("env-empty", ValueError, "env", options=lambda: {"env": {"": "x"}}),

@@ -6,6 +6,7 @@ refused before anything starts; what fails inside says what it was.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import signal
@@ -90,6 +91,16 @@ with options.launch(PythonInit("told:tell", waiting=waiting)) as child:
     assert f"'CapEff': '{optioned.mask(5)}'" in done.stdout
     assert "'Seccomp': '2'" in done.stdout
     assert "'lo': True" in done.stdout
+
+
+def test_what_is_given_up_is_given_up_once_whatever_the_payload_says() -> None:
+    with contextlib.ExitStack() as stack:
+        said, stdout = launching.pipe(stack)
+        options = Options(umask=0o27, seccomp=ALLOW_ALL)
+        child = stack.enter_context(options.launch(PythonInit("told:again"), stdout=stdout))
+        found = ast.literal_eval(launching.read_line(said))
+        assert child.wait(SECONDS) == 0
+    assert (found["Umask"], found["Seccomp_filters"]) == ("0011", "1")
 
 
 # --- sessions -------------------------------------------------------------------------------------
@@ -202,6 +213,31 @@ def test_a_thread_that_ends_does_not_take_its_child_along() -> None:
     for child in children:
         with child:
             assert child.wait(SECONDS) == 0
+
+
+FORKING = """
+import os, threading
+from nsenter import Options, Program
+options = Options(die_with_parent=True)
+def start():
+    with options.launch(Program(["true"])) as child:
+        print(child.wait(20), flush=True)
+def on_a_thread():
+    thread = threading.Thread(target=start); thread.start(); thread.join()
+on_a_thread()
+pid = os.fork()
+on_a_thread()
+if pid:
+    os.waitpid(pid, 0)
+"""
+
+
+def test_a_fork_of_the_caller_has_a_lasting_thread_of_its_own() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKING],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["0", "0", "0"]
 
 
 def test_what_fails_on_the_lasting_thread_is_raised_on_the_callers() -> None:

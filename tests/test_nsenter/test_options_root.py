@@ -174,6 +174,39 @@ def test_a_pty_can_be_opened_in_a_minimal_dev() -> None:
     assert output(options, '"$1" -c "$2"', sys.executable, code) == ["/dev/pts/0"]
 
 
+def test_nothing_is_made_in_what_is_bound_to_be_read(tmp_path: Path) -> None:
+    for writable in (True, False):
+        bind = Bind(tmp_path, "/data", writable=writable)
+        options = box(mounts=[bind, Tmpfs(f"/data/{writable}")])
+        if writable:
+            output(options, "touch /data/True/x")
+        else:
+            with pytest.raises(BootstrapError) as caught:
+                options.launch(Program(["true"]))
+            assert caught.value.subject == "/data/False"
+    assert [path.name for path in tmp_path.iterdir()] == ["True"]
+
+
+def test_the_hosts_root_can_be_ones_own_and_read_only(tmp_path: Path) -> None:
+    options = Options(
+        new="user,mnt,pid", root="/", read_only=True, mounts=[Dev(), Bind(tmp_path, writable=True)]
+    )
+    script = """
+no touch /usr/x; no touch "$1/../x"; touch "$1/x"; echo x > /dev/null; readlink /proc/self
+"""
+    (pid,) = output(options, script, str(tmp_path))
+    assert int(pid) < 20
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_proc_is_mounted_once() -> None:
+    options = Options(new="user,mnt,pid", mounts=[Tmpfs("/mnt")])
+    for given in (options, options.replace(mounts=[Proc()])):
+        lines = output(given, "grep -c ' /proc proc ' /proc/mounts; ls /proc | grep -c '^[0-9]'")
+        assert lines[0] == ("2" if os.path.ismount("/proc") else "1")
+        assert int(lines[1]) < 10
+
+
 # --- an enemy's root ------------------------------------------------------------------------------
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import io
 import os
+import pwd
 import select
 import selectors
 import signal
@@ -21,6 +23,8 @@ import inside
 from isolations import ALL, DIRECT, KEEPS_STATUS, PLAIN, STAGES, each_way
 from nsenter.options import Options
 from nsenter.popen import Popen
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 
 SECONDS = 20.0
 MEGABYTES = 4 << 20
@@ -124,6 +128,38 @@ def test_cwd_takes_the_place_of_the_options() -> None:
     for cwd, where in ((None, b"/etc\n"), ("/usr", b"/usr\n"), (Path("/var"), b"/var\n")):
         with Popen(["pwd"], options, cwd=cwd, stdout=PIPE) as process:
             assert process.communicate()[0] == where
+
+
+IDENTITY = {
+    "user": ({"user": 1}, "id -u", "1"),
+    "user by name": ({"user": "nobody"}, "id -u", str(pwd.getpwnam("nobody").pw_uid)),
+    "group": ({"group": 7}, "id -g", "7"),
+    "group by name": ({"group": "tty"}, "id -g", str(grp.getgrnam("tty").gr_gid)),
+    "extra_groups": ({"group": 0, "extra_groups": [7, "tty"]}, "id -G", "0 5 7"),
+    "umask": ({"umask": 0o027}, "umask", "0027"),
+    "umask of nothing": ({"umask": 0}, "umask", "0000"),
+}
+
+
+@as_root
+@pytest.mark.parametrize("options", [PLAIN, DIRECT], ids=["plain", "direct"])
+@pytest.mark.parametrize("case", IDENTITY)
+def test_what_subprocess_has_arguments_for_is_so_inside(case: str, options: Options) -> None:
+    popen, command, expected = IDENTITY[case]
+    with Popen(command, options, shell=True, stdout=PIPE, text=True, **popen) as process:
+        assert process.communicate()[0].strip() == expected
+
+
+def test_a_new_session_is_asked_for_in_either_way() -> None:
+    ours = os.getsid(0)
+    for options, popen, leads in (
+        (PLAIN, {}, True),
+        (PLAIN.replace(new_session=False), {}, False),
+        (PLAIN.replace(new_session=False), {"start_new_session": True}, True),
+    ):
+        with Popen(["cat"], options, stdin=PIPE, **popen) as process:
+            assert os.getsid(process.pid) == (process.pid if leads else ours)
+            close_early(process)
 
 
 # ---- streams
@@ -287,6 +323,18 @@ def test_a_line_is_written_at_once_where_bufsize_is_1() -> None:
         process.stdin.write("a line\n")
         assert process.stdout.readline() == "a line\n"
         process.communicate()
+
+
+def test_a_terminal_is_a_file_here_and_all_three_streams_there() -> None:
+    script = "tty; test -t 0 -a -t 1 -a -t 2 && read line && echo got $line"
+    with Popen(script, ALL.replace(terminal=True), shell=True) as process:
+        assert isinstance(process.terminal, io.FileIO)
+        process.terminal.write(b"words\n")
+        assert process.wait(SECONDS) == 0
+        # What it said last is there after its end.
+        said = process.terminal.read(1000)
+        assert b"/dev/pts/" in said and said.endswith(b"got words\r\n")
+    assert process.terminal.closed
 
 
 # ---- broken and closed pipes

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,60 @@ def test_a_sandbox_reads_and_writes_what_it_is_given(tmp_path: Path) -> None:
 def test_a_field_of_a_preset_can_be_another() -> None:
     options = presets.sandbox(hostname="mine", rlimits={"nofile": 20})
     assert output(options, "hostname; ulimit -n") == ["mine", "20"]
+
+
+def test_32_threads_start_sandboxes_at_once() -> None:
+    statuses: list[int] = []
+
+    def start(number: int) -> None:
+        with presets.sandbox().launch(Program(["sh", "-c", f"exit {number}"])) as child:
+            statuses.append(child.wait(SECONDS))
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == list(range(32))
+
+
+NESTED = """
+import sys
+from nsenter import Program, presets
+with presets.sandbox().launch(Program(["sh", "-c", "echo $$; exit 7"])) as child:
+    print(child.wait(20))
+"""
+
+
+def test_a_sandbox_is_started_in_a_container_of_ours() -> None:
+    """Where root is a user outside, and PID 1 is the one who starts it."""
+    outer = presets.rootless_root(init=True)
+    script = 'PYTHONPATH=$3 "$1" -c "$2"'
+    said = output(outer, script, sys.executable, NESTED, PYTHONPATH)
+    assert said == ["2", "7"]
+
+
+def test_300_sandboxes_leave_nothing() -> None:
+    options, failing = presets.sandbox(), presets.sandbox(terminal=True)
+    for number in range(300):
+        if number == 100:
+            before, resident = _descriptors(), _resident_kib()
+        if number % 3:
+            with options.launch(Program(["true"])) as child:
+                assert child.wait(SECONDS) == 0
+            continue
+        with pytest.raises(OSError, match="no-such"):
+            failing.launch(Program(["no-such-program"]))
+    assert _descriptors() == before
+    assert _resident_kib() - resident < 512
+
+
+def _descriptors() -> set[str]:
+    return {fd.name for fd in Path("/proc/self/fd").iterdir()}
+
+
+def _resident_kib() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 
 
 # --- what is tried in it --------------------------------------------------------------------------

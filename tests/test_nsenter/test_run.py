@@ -51,7 +51,7 @@ def test_capture_output_takes_both_streams(name: str) -> None:
         run(["true"], DIRECT, capture_output=True, **{name: PIPE})
 
 
-def test_an_empty_input_is_an_end(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_input_is_an_end() -> None:
     assert run(["cat"], DIRECT, input=b"", stdout=PIPE).stdout == b""
 
 

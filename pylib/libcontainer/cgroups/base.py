@@ -30,9 +30,11 @@ class Manager:
         raise NotImplementedError
 
     def create_entry(self) -> None:
-        """As `create`, but no more than what a process is cloned into: the rest can be made while
-        that is done."""
+        """Make what a process is cloned into; `create_rest` can be done meanwhile."""
         self.create()
+
+    def create_rest(self) -> None:
+        """Behind `create_entry`: make what else there is of it."""
 
     def fd(self) -> int | None:
         """A descriptor of it to clone into (CLONE_INTO_CGROUP); None where that cannot be. The

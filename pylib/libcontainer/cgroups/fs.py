@@ -124,6 +124,10 @@ class LegacyManager(Manager):
         elif "" in self._paths:
             self._make({self._paths[""]: self._roots[""]})
 
+    def create_rest(self) -> None:
+        if not self._cgroup.rootless:
+            self.create()
+
     def fd(self) -> int | None:
         if "" not in self._paths:
             return None

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Capabilities (capabilities(7)): names, and the five sets of a process."""
+"""The five sets of capabilities of a process (capabilities(7))."""
 
 from __future__ import annotations
 
 import errno
 
+from nsenter.capabilities import NAMES, NUMBERS
 from nsenter.system import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
@@ -21,19 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# linux/capability.h, in the order of their numbers.
-NAMES = tuple(
-    f"CAP_{name}"
-    for name in (
-        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP "
-        "LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER "
-        "SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE "
-        "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP "
-        "MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF "
-        "CHECKPOINT_RESTORE"
-    ).split()
-)
-_NUMBERS = {name: number for number, name in enumerate(NAMES)}
 _MOST = 64
 
 
@@ -41,15 +29,10 @@ def mask_of(names: Iterable[str]) -> int:
     """The bits of capabilities; what this table does not know is left out."""
     mask = 0
     for name in names:
-        number = _NUMBERS.get(name)
+        number = NUMBERS.get(name)
         if number is not None:
             mask |= 1 << number
     return mask
-
-
-def unknown(names: Iterable[str]) -> list[str]:
-    """Those that the table does not have."""
-    return [name for name in names if name not in _NUMBERS]
 
 
 def names_of(mask: int) -> list[str]:

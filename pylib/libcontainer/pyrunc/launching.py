@@ -8,11 +8,11 @@ import os
 from libcontainer import starting  # noqa: F401 - what `Container.start` imports when it is called
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
-from libcontainer.init.capabilities import unknown
 from libcontainer.process import Process
 from libcontainer.pyrunc import image
 from libcontainer.pyrunc.signals import Aborted, Signals
 from libcontainer.specconv import process_from_spec
+from nsenter.capabilities import unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from libcontainer.init.capabilities import NAMES
 from libcontainer.specconv import mounts, seccomp
 from libcontainer.specconv.hooks import HOOKS
 from libcontainer.specconv.namespaces import KINDS
+from nsenter.capabilities import NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why namespaces do or do not work here, as this user, and what to do.
+
+It looks at the kernel and its settings, at what is around this process (a container, a chroot),
+at ids, cgroups and limits, and then tries: each kind of namespace alone, all together, and Python
+as the init. `limited` is what not everybody needs; the exit status is 0 unless something is
+`broken`, and 1 then.
+"""
+
+from __future__ import annotations
+
+from nsenter.commands import read
+from nsenter.commands.table import Option
+from nsenter.doctor import BROKEN, OK, Finding, diagnose
+
+UNWELL = 1
+
+_OPTIONS = (
+    Option(("--problems",), "", "leave out what is ok", "problems"),
+    Option(("--json",), "", "print JSON", "json"),
+)
+
+
+def main(words: list[str]) -> int:
+    """Print the findings; 1 where something is broken."""
+    given = read("doctor", __doc__, _OPTIONS, words)
+    if given is None:
+        return 0
+    findings = diagnose()
+    shown = [f for f in findings if f.state != OK] if given.all("problems") else findings
+    if given.all("json"):
+        import json
+
+        print(json.dumps([finding.to_plain(full=True) for finding in shown], indent=2))
+    else:
+        for finding in shown:
+            _print(finding)
+    return UNWELL if any(finding.state == BROKEN for finding in findings) else 0
+
+
+def _print(finding: Finding) -> None:
+    print(f"{finding.state:8} {finding.name:28} {finding.seen}")
+    for text in filter(None, (finding.means, finding.do and f"try: {finding.do}")):
+        print(f"{'':37} {text}")

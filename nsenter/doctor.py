@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why namespaces do or do not work here: what the machine says, and what comes of trying.
+
+What a finding means and what to do about it is in the table of `nsenter.hints`, which the hints of
+errors are taken from as well. A try says what a launch says.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import stat
+import subprocess
+import sys
+import time
+
+from nsenter import plainjson
+from nsenter.errors import BootstrapError
+from nsenter.hints import ASK_THE_DOCTOR, FACTS, has_admin, read_line
+from nsenter.idmap import map_auto, parse
+from nsenter.launch import Program, PythonInit
+from nsenter.namespaces import is_namespace_supported, namespace_types
+from nsenter.options import Options
+from nsenter.probe import CALLS, refused
+from nsenter.suppress import suppress
+from nsenter.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from nsenter.probe import Outcome
+
+__all__ = ["BROKEN", "LIMITED", "OK", "Finding", "diagnose"]
+
+OK = "ok"
+LIMITED = "limited"  # something that not everybody needs does not work
+BROKEN = "broken"
+
+_OLDEST = (5, 11)  # close_range(2) with CLOSE_RANGE_CLOEXEC
+_FEW_PROCESSES = 32
+_FEW_LEVELS = 2
+_PROBE_SECONDS = 30.0
+_PROBE = [sys.executable, "-m", "nsenter.probe"]
+_NO_RANGES = "`--map-auto` has nothing to map: only one's own id can be"
+_TOOLS = ("newuidmap", "newgidmap")
+
+
+class Finding(Value):
+    """One thing that was looked at.
+
+    Args:
+        name: of it.
+        state: "ok", "limited" or "broken".
+        seen: what was seen.
+        means: what that means; "" where it is ok.
+        do: what to do about it, with the exact command where there is one; "" where it is ok.
+    """
+
+    name: str
+    state: str
+    seen: str
+    means: str = ""
+    do: str = ""
+
+
+def diagnose() -> tuple[Finding, ...]:
+    """Look at all that namespaces depend on, and try them, as this user.
+
+    Nothing is changed: what is tried is tried in processes that have ended when this returns.
+    """
+    probed = _probe()
+    return tuple(finding for look in _LOOKS for finding in look(probed))
+
+
+def _by_fact(name: str, fact: str, otherwise: str, state: str) -> Finding:
+    """In `state` where the fact is seen to be in the way."""
+    known = FACTS[fact]
+    seen = known.is_seen()
+    if not seen:
+        return Finding(name, OK, otherwise)
+    return Finding(name, state, seen, known.means, known.do)
+
+
+def _of_fact(name: str, fact: str, seen: str, state: str = LIMITED) -> Finding:
+    """In the way, whoever has seen that."""
+    return Finding(name, state, seen, FACTS[fact].means, FACTS[fact].do)
+
+
+# ---- the kernel and its settings
+
+
+def _kernel(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    release = os.uname().release
+    version = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdecimal())
+    seen = f"Linux {release}"
+    if version < _OLDEST:
+        yield _of_fact("kernel", "old kernel", seen, BROKEN)
+    else:
+        yield Finding("kernel", OK, seen)
+    lacking = [kind.ns_name() for kind in namespace_types() if not is_namespace_supported(kind)]
+    if lacking:
+        yield _of_fact("kinds", "kinds", f"not there: {', '.join(lacking)}")
+    else:
+        yield Finding("kinds", OK, f"all {len(namespace_types())} kinds of namespace")
+
+
+def _shown(sysctl: str) -> str:
+    value = read_line(f"/proc/sys/{sysctl.replace('.', '/')}")
+    return f"sysctl {sysctl} is {value}" if value else f"there is no sysctl {sysctl}"
+
+
+def _settings(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    for name, fact, sysctl, state in (
+        ("user namespaces", "userns clone", "kernel.unprivileged_userns_clone", BROKEN),
+        ("AppArmor", "apparmor userns", "kernel.apparmor_restrict_unprivileged_userns", LIMITED),
+        ("executable memfd", "memfd exec", "vm.memfd_noexec", BROKEN),
+    ):
+        yield _by_fact(name, fact, _shown(sysctl), state)
+    yield Finding(
+        "Yama", OK, f"{_shown('kernel.yama.ptrace_scope')}: joining does not depend on it"
+    )
+
+
+def _limits(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    words = [kind.ns_name() for kind in namespace_types() if is_namespace_supported(kind)]
+    reached = [word for word in words if FACTS[f"limit {word}"].is_seen()]
+    for word in reached:
+        yield _by_fact(f"limit of {word}", f"limit {word}", "", BROKEN)
+    if not reached:
+        numbers = (read_line(f"/proc/sys/user/max_{word}_namespaces") for word in words)
+        least = min((int(number) for number in numbers if number.isdecimal()), default=None)
+        yield Finding("limits", OK, f"user.max_KIND_namespaces are at least {least}")
+
+
+# ---- who we are, and what is around us
+
+
+def _identity(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    admin = "with" if has_admin() else "without"
+    yield Finding("user", OK, f"uid {os.geteuid()}, {admin} CAP_SYS_ADMIN{_own_namespace()}")
+    state = OK if has_admin() else LIMITED
+    yield _by_fact("no_new_privs", "no new privs", "not set", state)
+    if probed.get("chroot", {}).get("value"):
+        seen = "the root of this process is not that of its mount namespace"
+        yield _of_fact("chroot", "chroot", seen, BROKEN)
+    else:
+        yield _by_fact("chroot", "chroot", "this process is in none that can be seen", BROKEN)
+
+
+def _own_namespace() -> str:
+    """Whether its user namespace is the first one, which maps all ids to themselves."""
+    try:
+        with open("/proc/self/uid_map", "rb") as file:
+            rows = parse(file.read())
+    except (OSError, ValueError):
+        return ""
+    whole = len(rows) == 1 and rows[0].size == 2**32 - 1 and rows[0].host_id == 0
+    return "" if whole else f", in a user namespace of {sum(row.size for row in rows)} uids"
+
+
+def _nesting(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    outcome = probed.get("nesting", {})
+    levels = outcome.get("value")
+    if levels is None:
+        # Why not, the trial of a user namespace tells, with what to do.
+        yield Finding(
+            "nesting",
+            LIMITED,
+            f"a user namespace: {refused(outcome)}",
+            "no user namespace can be made here",
+            "see what is broken besides",
+        )
+    elif levels < _FEW_LEVELS:
+        yield _of_fact("nesting", "nesting", f"{levels} more user namespaces fit into each other")
+    else:
+        yield Finding("nesting", OK, f"{levels} more user namespaces fit into each other")
+
+
+def _calls(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    """A filter of a container around us is known by what it refuses."""
+    names = (*CALLS, "memfd_create")
+    said = {name: refused(probed[name]) for name in names if name in probed}
+    bad = [f"{name} is {why}" for name, why in said.items() if why]
+    seen = FACTS["seccomp"].is_seen()
+    if bad or not said:
+        yield _of_fact("system calls", "seccomp", "; ".join(bad) or "the probe was killed")
+    else:
+        yield Finding("system calls", OK, f"{', '.join(said)}{f' ({seen})' if seen else ''}")
+
+
+def _processes(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    limits = {"RLIMIT_NPROC": None if soft == resource.RLIM_INFINITY else soft}
+    folder = _own_cgroups().get("pids")
+    if folder is not None:
+        most, now = read_line(f"{folder}/pids.max"), read_line(f"{folder}/pids.current")
+        limits["pids.max"] = int(most) - int(now or 0) if most.isdecimal() else None
+    seen = ", ".join(f"{name}: {'none' if n is None else n}" for name, n in limits.items())
+    if any(left is not None and left < _FEW_PROCESSES for left in limits.values()):
+        yield _of_fact("processes", "processes", seen)
+    else:
+        yield Finding("processes", OK, seen)
+
+
+# ---- ids
+
+
+def _ids(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    try:
+        maps = map_auto()
+    except LookupError as error:
+        problem, _, command = str(error).partition("; add it with: ")
+        yield Finding("subordinate ids", LIMITED, problem, _NO_RANGES, command)
+        return
+    except (OSError, ValueError) as error:
+        yield Finding(
+            "subordinate ids",
+            LIMITED,
+            str(error),
+            FACTS["subordinate ids"].means,
+            "correct /etc/subuid and /etc/subgid, see subuid(5)",
+        )
+        return
+    uids, gids = (sum(row.size for row in rows) - 1 for rows in (maps.uid, maps.gid))
+    yield Finding("subordinate ids", OK, f"{uids} uids, {gids} gids")
+
+
+def _tools(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    problems = [problem for problem in map(_tool_problem, _TOOLS) if problem]
+    if not problems:
+        yield Finding("mapping tools", OK, " and ".join(_TOOLS))
+    elif os.geteuid() == 0:
+        yield Finding("mapping tools", OK, f"{'; '.join(problems)}; root does without")
+    else:
+        yield _of_fact("mapping tools", "mapping tools", "; ".join(problems))
+
+
+def _tool_problem(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        return f"{name} is not on PATH"
+    if os.statvfs(path).f_flag & os.ST_NOSUID:
+        return f"{path} is on a file system that is mounted nosuid"
+    found = os.stat(path)
+    if found.st_mode & stat.S_ISUID and found.st_uid == 0:
+        return ""
+    try:
+        os.getxattr(path, "security.capability")
+    except OSError:
+        return f"{path} is neither setuid root nor has it file capabilities"
+    return ""
+
+
+# ---- cgroups
+
+
+def _own_cgroups() -> dict[str, str]:
+    """Where the own cgroup is, by controller; of version 2 by "" and by each that it has."""
+    mounts = _cgroup_mounts()
+    found: dict[str, str] = {}
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        _, names, path = line.split(":", 2)
+        for name in names.split(","):
+            if name in mounts:
+                found[name] = f"{mounts[name]}{path}".rstrip("/")
+    if "" in found:
+        for name in read_line(f"{found['']}/cgroup.controllers").split():
+            found.setdefault(name, found[""])
+    return found
+
+
+def _cgroup_mounts() -> dict[str, str]:
+    """Mount points by controller, "" for version 2 (proc_pid_mountinfo(5))."""
+    found: dict[str, str] = {}
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        mount, _, rest = line.partition(" - ")
+        kind, _, options = rest.split(" ", 2)
+        point = mount.split(" ")[4]
+        if kind == "cgroup2":
+            found.setdefault("", point)
+        elif kind == "cgroup":
+            for name in options.split(","):
+                found.setdefault(name, point)
+    return found
+
+
+def _cgroups(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    own = _own_cgroups()
+    layout = _layout(own)
+    folder = own.get("")
+    if folder is None:
+        yield _of_fact("cgroup", "cgroup", f"{layout}: no cgroup v2 to start a process in")
+        return
+    controllers = read_line(f"{folder}/cgroup.controllers") or "none"
+    seen = f"{layout}, {folder}, controllers: {controllers}"
+    # To start in a cgroup below takes both: to make it, and to move from here.
+    if all(os.access(path, os.W_OK) for path in (folder, f"{folder}/cgroup.procs")):
+        yield Finding("cgroup", OK, f"{seen}; writable")
+    else:
+        yield _of_fact("cgroup", "cgroup", f"{seen}; not writable")
+
+
+def _layout(own: Mapping[str, str]) -> str:
+    old = any(
+        name and not name.startswith("name=") and own.get("") != folder
+        for name, folder in own.items()
+    )
+    if "" not in own:
+        return "v1" if old else "not mounted"
+    return "hybrid of v1 and v2" if old else "v2"
+
+
+# ---- what some options need
+
+
+def _features(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    for name, fact, works in (
+        ("Landlock", "landlock", "version {} of its interface"),
+        ("overlay in a user namespace", "overlay", "mounted"),
+    ):
+        outcome = probed.get(fact, {})
+        if "value" in outcome:
+            yield Finding(name, OK, works.format(outcome["value"]))
+        else:
+            yield _of_fact(name, fact, refused(outcome) or "the probe was killed")
+
+
+# ---- real tries
+
+
+def _tries(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    kinds = [kind.ns_name() for kind in filter(is_namespace_supported, namespace_types())]
+    true = Program([shutil.which("true") or "/bin/true"])
+    killers = [name for name, outcome in probed.items() if "signal" in outcome]
+    if killers:
+        yield _of_fact(
+            "tries", "seccomp", f"not made: {killers[0]} would kill this process", BROKEN
+        )
+        return
+    base = () if has_admin() else ("user",)
+    for kind in kinds:
+        new = tuple(dict.fromkeys((*base, kind)))
+        yield _try(f"new {kind}", Options(new=new), true)
+    yield _try("all together", Options(new=tuple(kinds), proc=False), true)
+    yield _try("a new /proc", Options(new=("user", "pid", "mnt")), true, LIMITED)
+    with suppress(LookupError, OSError, ValueError):  # which is a finding of its own
+        yield _try("subordinate ids", Options(new=("user",), maps=map_auto()), true, LIMITED)
+    init = PythonInit("nsenter.init:main", true.argv)
+    yield _try("Python as init", Options(new=tuple(kinds), proc=False), init)
+
+
+def _try(name: str, options: Options, target: Program | PythonInit, state: str = BROKEN) -> Finding:
+    start = time.monotonic()
+    try:
+        with options.launch(target) as child:
+            code = child.wait(_PROBE_SECONDS)
+    except (OSError, ValueError, ImportError) as error:
+        hint = error.hint if isinstance(error, BootstrapError) else ""
+        said = str(error).removesuffix(f" ({hint})")
+        hint = hint.removesuffix(f"; {ASK_THE_DOCTOR}")
+        return Finding(f"try: {name}", state, said, "a process cannot be started so", hint)
+    took = (time.monotonic() - start) * 1000
+    if code:
+        return Finding(
+            f"try: {name}", state, f"the program ended with {code}", "it starts, and then fails", ""
+        )
+    return Finding(f"try: {name}", OK, f"worked, {took:.1f} ms")
+
+
+def _probe() -> dict[str, Outcome]:
+    """What nsenter.probe found out; nothing where it was killed itself."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
+    try:
+        done = subprocess.run(
+            _PROBE, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=_PROBE_SECONDS, check=True,
+        )  # fmt: skip
+        found: dict[str, Outcome] = plainjson.loads(done.stdout.decode())
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return {}
+    return found
+
+
+_LOOKS: tuple[Callable[[Mapping[str, Outcome]], Iterator[Finding]], ...] = (
+    *(_kernel, _settings, _limits, _identity, _nesting, _calls, _processes),
+    *(_ids, _tools, _cgroups, _features, _tries),
+)

@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which namespaces there are, who is in them, who owns them, and what else keeps them, as data.
+
+What can be seen is what namespaces(7), ioctl_ns(2) and /proc tell this user: processes of others
+are there without their namespaces, and what is owned from outside of the caller's user namespace
+has no known owner. Processes come and go meanwhile: one that ends is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from errno import EACCES, EINVAL, ENOTTY, EPERM, ESRCH
+
+from nsenter import system
+from nsenter.namespaces import NamespaceType, namespace_types
+from nsenter.suppress import suppress
+from nsenter.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["NamespaceInfo", "ProcessInfo", "Snapshot", "namespaces_of", "snapshot"]
+
+# linux/nsfs.h. The first two answer with a descriptor.
+_NS_GET_USERNS = 0xB701
+_NS_GET_PARENT = 0xB702
+_NS_GET_NSTYPE = 0xB703
+_NS_GET_OWNER_UID = 0xB704
+
+_KINDS = {kind.ns_name(): kind for kind in namespace_types()}
+_BY_FLAG = {kind.clone_flag: kind for kind in namespace_types()}
+_NESTED = (NamespaceType.NEWUSER, NamespaceType.NEWPID)
+# The namespaces that a process's next children are put into.
+_FOR_CHILDREN = ("pid", "time")
+# A process that has ended, before or while it is looked at.
+_ENDED = (FileNotFoundError, ProcessLookupError)
+
+
+class NamespaceInfo(Value):
+    """A namespace.
+
+    Args:
+        kind: its kind.
+        inode: its number: what /proc/PID/ns shows and lsns(8) calls NS.
+        owner: the number of the user namespace that owns it; None where that one is outside of
+            the caller's, or the namespace could not be opened. A user namespace's is its parent.
+        parent: of a user or a pid namespace, the one that it is nested in; None as for `owner`.
+        owner_uid: of a user namespace, the uid of who created it, as the caller sees it.
+        pids: the processes in it that the caller may see, in ascending order.
+        kept_by: paths that keep it, with or without a process: where it is mounted, as
+            ip-netns(8) does in /run/netns; open descriptors; threads that have left the
+            namespaces of their process; and those for a process's next children.
+    """
+
+    kind: NamespaceType
+    inode: int
+    owner: int | None = None
+    parent: int | None = None
+    owner_uid: int | None = None
+    pids: tuple[int, ...] = ()
+    kept_by: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind.ns_name()}:[{self.inode}]"
+
+
+class ProcessInfo(Value):
+    """A process.
+
+    Args:
+        pid, parent: its pid and its parent's, as the caller sees them; a parent of 0 is outside.
+        comm: the name of its first thread (proc_pid_comm(5)). It is the process's own word.
+        uid: its effective user, as the caller sees it.
+        pids: its pid in each pid namespace from the caller's to its own.
+        namespaces: the name of a kind → the number of its namespace; what the caller may not
+            see, and what a zombie has no more, is not there.
+    """
+
+    pid: int
+    parent: int
+    comm: str
+    uid: int
+    pids: tuple[int, ...]
+    namespaces: Mapping[str, int]
+
+
+class Snapshot(Value):
+    """All that could be seen at about one time.
+
+    Args:
+        namespaces: by kind, in the order of `namespace_types`, and number.
+        processes: by pid.
+        hidden: pids of those of which the caller may not see all namespaces (ptrace(2),
+            PTRACE_MODE_READ_FSCREDS).
+    """
+
+    namespaces: tuple[NamespaceInfo, ...]
+    processes: tuple[ProcessInfo, ...]
+    hidden: tuple[int, ...] = ()
+
+    def process(self, pid: int) -> ProcessInfo:
+        """One process. Raises ProcessLookupError."""
+        for found in self.processes:
+            if found.pid == pid:
+                return found
+        raise ProcessLookupError(ESRCH, f"process {pid}: there is none")
+
+    def namespace(self, inode: int) -> NamespaceInfo:
+        """One namespace, by its number. Raises LookupError."""
+        for found in self.namespaces:
+            if found.inode == inode:
+                return found
+        raise LookupError(f"namespace {inode}: there is none that this user may see")
+
+    def of(self, pid: int) -> tuple[NamespaceInfo, ...]:
+        """The namespaces of a process. Raises ProcessLookupError, PermissionError."""
+        inodes = set(self.process(pid).namespaces.values())
+        if not inodes and pid in self.hidden:
+            why = "only its user may see its namespaces, or who has all its capabilities"
+            raise PermissionError(EACCES, f"process {pid}: {why}")
+        return tuple(found for found in self.namespaces if found.inode in inodes)
+
+    def sharing(self, pid: int) -> dict[str, tuple[int, ...]]:
+        """The name of a kind → the other processes that share that namespace of a process."""
+        return {
+            found.kind.ns_name(): tuple(other for other in found.pids if other != pid)
+            for found in self.of(pid)
+        }
+
+
+def snapshot() -> Snapshot:
+    """Look at every process and namespace that the caller may see."""
+    look = _Look()
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            look.at_process(int(name))
+    return look.result()
+
+
+def namespaces_of(pid: int) -> tuple[NamespaceInfo, ...]:
+    """The namespaces of one process; of others, and of what keeps them, nothing is told.
+
+    Raises:
+        ProcessLookupError: there is none.
+        PermissionError: the caller may not see them.
+    """
+    look = _Look()
+    look.at_process(pid)
+    return look.result().of(pid)
+
+
+class _Draft:
+    """What is known of a namespace so far."""
+
+    def __init__(self, kind: NamespaceType, inode: int) -> None:
+        self.kind, self.inode = kind, inode
+        self.owner: int | None = None
+        self.parent: int | None = None
+        self.owner_uid: int | None = None
+        self.pids: list[int] = []
+        self.kept_by: list[str] = []
+        self.asked = False
+
+    def ways_in(self) -> Iterator[str]:
+        """Paths that lead to it, unless what they belong to has ended meanwhile."""
+        yield from (f"/proc/{pid}/ns/{self.kind.ns_name()}" for pid in self.pids)
+        yield from self.kept_by
+
+    def finished(self) -> NamespaceInfo:
+        return NamespaceInfo(
+            self.kind, self.inode, self.owner, self.parent, self.owner_uid,
+            tuple(sorted(self.pids)), tuple(dict.fromkeys(self.kept_by)),
+        )  # fmt: skip
+
+
+class _Look:
+    """One look around: processes first, then what they led to is asked about its owner."""
+
+    def __init__(self) -> None:
+        own = os.stat("/proc/self/ns/mnt")
+        self._nsfs, self._own_mounts = own.st_dev, own.st_ino
+        self._drafts: dict[int, _Draft] = {}
+        self._processes: list[ProcessInfo] = []
+        self._hidden: list[int] = []
+        self._mounts_seen: set[int] = set()
+
+    def result(self) -> Snapshot:
+        for draft in tuple(self._drafts.values()):
+            self._ask(draft)
+        order = list(namespace_types())
+        drafts = sorted(self._drafts.values(), key=lambda d: (order.index(d.kind), d.inode))
+        return Snapshot(
+            tuple(draft.finished() for draft in drafts),
+            tuple(sorted(self._processes, key=lambda process: process.pid)),
+            tuple(sorted(self._hidden)),
+        )
+
+    # ---- processes
+
+    def at_process(self, pid: int) -> None:
+        try:
+            # Through one descriptor all is of one process, whoever gets its pid later.
+            folder = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except _ENDED:
+            return
+        try:
+            self._at_folder(pid, folder)
+        except _ENDED:
+            pass
+        finally:
+            os.close(folder)
+
+    def _at_folder(self, pid: int, folder: int) -> None:
+        fields = _status(folder)
+        namespaces = self._namespaces(pid, folder)
+        if not namespaces and pid not in self._hidden:
+            return  # it has ended between the two
+        self._processes.append(
+            ProcessInfo(
+                pid, int(fields["PPid"]), fields["Name"], int(fields["Uid"].split()[1]),
+                # Without pid namespaces in the kernel there is no such line.
+                tuple(map(int, fields.get("NSpid", str(pid)).split())), namespaces,
+            )
+        )  # fmt: skip
+        with suppress(PermissionError):
+            self._kept_for_children(pid, folder, namespaces)
+            if fields["Threads"] != "1":
+                self._kept_by_threads(pid, folder, namespaces)
+            self._kept_by_descriptors(pid, folder)
+            self._kept_by_mounts(pid, folder, namespaces)
+
+    def _namespaces(self, pid: int, folder: int) -> dict[str, int]:
+        found = {}
+        for name, kind in _KINDS.items():
+            try:
+                inode = os.stat(f"ns/{name}", dir_fd=folder).st_ino
+            except _ENDED:
+                continue  # the kernel lacks it, or a zombie has no more
+            except PermissionError:
+                self._hidden.append(pid)
+                break
+            found[name] = inode
+            self._draft(kind, inode).pids.append(pid)
+        return found
+
+    def _draft(self, kind: NamespaceType, inode: int) -> _Draft:
+        return self._drafts.setdefault(inode, _Draft(kind, inode))
+
+    # ---- what keeps a namespace besides
+
+    def _kept_for_children(self, pid: int, folder: int, namespaces: Mapping[str, int]) -> None:
+        for name in _FOR_CHILDREN:
+            with suppress(*_ENDED):  # of a pid namespace: there is none until its init is there
+                inode = os.stat(f"ns/{name}_for_children", dir_fd=folder).st_ino
+                if inode != namespaces.get(name):
+                    path = f"/proc/{pid}/ns/{name}_for_children"
+                    self._draft(_KINDS[name], inode).kept_by.append(path)
+
+    def _kept_by_threads(self, pid: int, folder: int, namespaces: Mapping[str, int]) -> None:
+        """Each thread can leave the namespaces of its process, but for user and pid."""
+        for thread in _names(folder, "task"):
+            for name, kind in _KINDS.items():
+                with suppress(*_ENDED):
+                    inode = os.stat(f"task/{thread}/ns/{name}", dir_fd=folder).st_ino
+                    if inode != namespaces.get(name):
+                        path = f"/proc/{pid}/task/{thread}/ns/{name}"
+                        self._draft(kind, inode).kept_by.append(path)
+
+    def _kept_by_descriptors(self, pid: int, folder: int) -> None:
+        if pid == os.getpid():
+            return  # ours are open to look
+        for number in _names(folder, "fd"):
+            with suppress(*_ENDED):
+                self._keep(os.readlink(f"fd/{number}", dir_fd=folder), f"/proc/{pid}/fd/{number}")
+
+    def _kept_by_mounts(self, pid: int, folder: int, namespaces: Mapping[str, int]) -> None:
+        inode = namespaces.get("mnt")
+        if inode is None or inode in self._mounts_seen:
+            return
+        self._mounts_seen.add(inode)
+        root = "" if inode == self._own_mounts else f"/proc/{pid}/root"
+        for link, path in _namespace_mounts(folder):
+            self._keep(link, f"{root}{path}")
+
+    def _keep(self, link: str, path: str) -> None:
+        """`link` is what the kernel calls a namespace: "net:[4026531840]"."""
+        name, _, rest = link.partition(":[")
+        kind, number = _KINDS.get(name), rest.removesuffix("]")
+        if kind is not None and number.isdecimal():
+            self._draft(kind, int(number)).kept_by.append(path)
+
+    # ---- owners and parents
+
+    def _ask(self, draft: _Draft) -> None:
+        for path in () if draft.asked else draft.ways_in():
+            fd = self._open(path, draft.inode)
+            if fd >= 0:
+                try:
+                    self._learn(draft, fd)
+                finally:
+                    os.close(fd)
+                return
+
+    def _open(self, path: str, inode: int) -> int:
+        """A descriptor of the namespace, or -1. Opens nothing else, whatever the path is by now:
+        in a container's mounts it may be a pipe that nobody ever writes to."""
+        try:
+            probe = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            return -1
+        try:
+            found = os.fstat(probe)
+            if (found.st_dev, found.st_ino) != (self._nsfs, inode):
+                return -1
+            return os.open(f"/proc/self/fd/{probe}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return -1
+        finally:
+            os.close(probe)
+
+    def _learn(self, draft: _Draft, fd: int) -> None:
+        draft.asked = True
+        if draft.kind == NamespaceType.NEWUSER:
+            draft.owner_uid = _owner_uid(fd)
+        if draft.kind in _NESTED:
+            draft.parent = self._relative(fd, "NS_GET_PARENT", _NS_GET_PARENT)
+        draft.owner = self._relative(fd, "NS_GET_USERNS", _NS_GET_USERNS)
+
+    def _relative(self, fd: int, name: str, request: int) -> int | None:
+        """The number of a namespace that this one leads to; it may have no process at all."""
+        relative = _answer(fd, name, request)
+        if relative is None:
+            return None
+        try:
+            kind = _BY_FLAG[system.ioctl(relative, "NS_GET_NSTYPE", _NS_GET_NSTYPE)]
+            draft = self._draft(kind, os.fstat(relative).st_ino)
+            if not draft.asked:
+                self._learn(draft, relative)
+            return draft.inode
+        finally:
+            os.close(relative)
+
+
+def _answer(fd: int, name: str, request: int, argument: int | bytearray = 0) -> int | None:
+    """What an ioctl of ioctl_ns(2) says; None where it is outside of what we may see."""
+    try:
+        return system.ioctl(fd, name, request, argument)
+    except system.Failure as failure:
+        if failure.errno in (EPERM, EINVAL, ENOTTY):
+            return None
+        raise
+
+
+def _owner_uid(fd: int) -> int | None:
+    uid = bytearray(4)
+    if _answer(fd, "NS_GET_OWNER_UID", _NS_GET_OWNER_UID, uid) is None:
+        return None
+    return int.from_bytes(uid, sys.byteorder)
+
+
+def _read(folder: int, name: str) -> str:
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    with open(fd, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        return file.read()
+
+
+def _names(folder: int, name: str) -> list[str]:
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.listdir(fd)
+    finally:
+        os.close(fd)
+
+
+def _status(folder: int) -> dict[str, str]:
+    pairs = (line.partition(":\t") for line in _read(folder, "status").split("\n"))
+    return {name: value for name, _, value in pairs}
+
+
+def _namespace_mounts(folder: int) -> Iterator[tuple[str, str]]:
+    """The namespace and the path of each mount of one (proc_pid_mountinfo(5))."""
+    for line in _read(folder, "mountinfo").split("\n"):
+        mount, _, rest = line.partition(" - ")
+        if rest.startswith("nsfs "):
+            _, _, _, link, path, *_ = mount.split(" ")
+            yield link, _unescaped(path)
+
+
+def _unescaped(path: str) -> str:
+    r"""A path of mountinfo, where a blank is \040."""
+    first, *rest = path.split("\\")
+    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
