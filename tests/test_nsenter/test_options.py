@@ -24,7 +24,16 @@ import launching
 import optioned
 import rootless
 from launching import PYTHONPATH, SECONDS
-from nsenter import Bind, BootstrapError, Options, Program, PythonInit, Tmpfs
+from nsenter import (
+    Bind,
+    BootstrapError,
+    NamespaceType,
+    Options,
+    Program,
+    PythonInit,
+    Tmpfs,
+    targets,
+)
 from optioned import ALLOW_ALL, CASES, OF_ROOT, SUBORDINATE, WAYS, Case, Facts
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
@@ -445,3 +454,19 @@ def test_a_program_that_its_filter_kills_is_told_as_killed() -> None:
     kill = b"\x06\0\0\0" + (0x80000000).to_bytes(4, sys.byteorder)
     with Options(seccomp=kill).launch(TRUE) as child:
         assert child.wait(SECONDS) == -signal.SIGSYS
+
+
+def test_who_ends_while_looked_at_is_not_taken_for_who_has_its_number_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Options(new="user,uts").launch(Program(["sleep", "1000"])) as child:
+
+        def is_ours(path: str, kind: NamespaceType) -> bool:
+            """As of another process, one of ours, which got the number meanwhile."""
+            child.kill()
+            child.wait()
+            return True
+
+        monkeypatch.setattr(targets, "_is_ours", is_ours)
+        with pytest.raises(ProcessLookupError, match="has ended"):
+            Options(join=child).launch(Program(["true"]))
