@@ -12,6 +12,7 @@ As a script (an unprivileged user runs it, see `as_the_user`) it prints in JSON 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import socket
@@ -32,9 +33,11 @@ Host = dict[str, Any]
 Fields = dict[str, Any]
 
 SECRET = "of the host"
+_IPC_CREAT, _IPC_RMID = 0o1000, 0
 # Root in the sandbox's namespaces, to whom no system call is denied.
 ALMIGHTY: Fields = {"maps": "root", "uid": 0, "gid": 0, "capabilities": None, "seccomp": None}
 UNFILTERED: Fields = {"seccomp": None}
+NO_SANDBOX: Fields = {"new": ""}
 
 PRELUDE = """
 import ctypes, errno, glob, json, os, signal, socket, sys, time
@@ -56,6 +59,9 @@ def tried(function, *args, **kwargs):
 def read(path):
     with open(path) as file:
         return file.read()
+
+def tried_shm(key):
+    return errno.errorcode[ctypes.get_errno()] if libc.shmget(key, 0, 0) == -1 else "found"
 
 def has_secret(path):
     return tried(read, path) == "of the host"
@@ -132,6 +138,7 @@ got = [place for place in places if has_secret(f"{place.rstrip('/')}{host['secre
 got += [row[4] for row in rows if row[4] == "/" and "tmpfs" not in row]
 """,
         nowhere=[],
+        without=lambda host: NO_SANDBOX,
     ),
     Attack(
         name="a-file-by-chroot-with-all-capabilities",
@@ -252,9 +259,11 @@ got = [*ways, sorted({*os.listdir("/dev")})]
         code="""
 pid = host["pid"]
 got = [tried(os.kill, pid, 0), str(tried(os.pidfd_open, pid)), os.path.exists(f"/proc/{pid}"),
-       tried(os.killpg, host["group"], 0), tried(os.getpgid, pid), tried(os.sched_getaffinity, pid)]
+       tried(os.killpg, host["group"], 0), tried(os.getpgid, pid),
+       str(tried(os.sched_getaffinity, pid))]
 """,
         nowhere=["ESRCH", "ESRCH", False, "ESRCH", "ESRCH", "ESRCH"],
+        without=lambda host: NO_SANDBOX,
     ),
     Attack(
         name="its-init-with-all-capabilities",
@@ -424,10 +433,11 @@ got = [reached(socket.AF_INET, ("127.0.0.1", host["port"])),
     Attack(
         name="the-hosts-shared-memory",
         code="""
-SHM = {"x86_64": 29, "aarch64": 194}[os.uname().machine]
-got = [do(SHM, host["shm_key"], 0, 0), os.listdir("/dev/shm")]
+got = [tried_shm(host["shm_key"]), os.path.exists(host["shm_file"])]
 """,
-        nowhere=["ENOENT", []],
+        nowhere=["ENOENT", False],
+        without=lambda host: NO_SANDBOX,
+        somewhere=["found", True],
     ),
     Attack(
         name="the-executable",
@@ -447,6 +457,8 @@ got += [tried(os.open, "/proc/1/exe", os.O_PATH)]
 def options(fields: Fields, host: Host) -> Options:
     """The sandbox; a `read` or `write` may name something of the host."""
     fields = dict(fields)
+    if fields.get("new") == "":
+        return Options()
     for name in ("read", "write"):
         if isinstance(fields.get(name), str):
             fields[name] = [host[fields[name]]]
@@ -474,6 +486,19 @@ def outcomes(attack: Attack, host: Host) -> list[object]:
 
 
 @contextlib.contextmanager
+def _shared_memory() -> Iterator[int]:
+    """The key of a segment of System V that anybody may attach."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    key = 0x6E730000 | os.getpid() & 0xFFFF
+    segment = libc.shmget(key, 4096, _IPC_CREAT | 0o666)
+    assert segment >= 0, os.strerror(ctypes.get_errno())
+    try:
+        yield key
+    finally:
+        libc.shmctl(segment, _IPC_RMID, None)
+
+
+@contextlib.contextmanager
 def on_the_host() -> Iterator[Host]:
     """What payloads are after."""
     numbers = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])
@@ -493,6 +518,8 @@ def on_the_host() -> Iterator[Host]:
         for listener in (tcp, abstract, named):
             listener.listen()
         yield {
+            "shm_key": stack.enter_context(_shared_memory()),
+            "shm_file": stack.enter_context(tempfile.NamedTemporaryFile(dir="/dev/shm")).name,
             "folder": str(folder),
             "secret": f"{folder}/secret",
             "socket": f"{folder}/socket",
@@ -500,7 +527,6 @@ def on_the_host() -> Iterator[Host]:
             "port": tcp.getsockname()[1],
             "pid": os.getpid(),
             "group": os.getpgid(0),
-            "shm_key": 0x6E73,
             "numbers": numbers,
         }
 
