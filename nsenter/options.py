@@ -72,8 +72,8 @@ class Options(Value):
             is bound to be written. Without a `root` they go over the caller's tree, in the
             process's mount namespace only.
         new_session: whether the process leads a session of its own (setsid(2)). Else it is in the
-            caller's session and process group; it then can put words into the caller's terminal
-            where the kernel still has TIOCSTI.
+            caller's session and process group; it then can signal that group as far as its user
+            may, and put words into the caller's terminal where the kernel still has TIOCSTI.
         terminal: whether a new pty (pty(7)) is its controlling terminal and its three streams,
             in place of those that are given; `Child.terminal_fd` is the other side.
         init: whether a small PID 1 stays in a new pid namespace, of which the process is the child:
