@@ -503,7 +503,7 @@ def on_the_host() -> Iterator[Host]:
     """What payloads are after."""
     numbers = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o777)
         (folder / "secret").write_text(SECRET)
         (folder / "secret").chmod(0o666)
