@@ -344,7 +344,7 @@ def _run_with_tail(
             reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             verdict = ours.add(reader)
             writer = owner.add(writer)
-            # An interpreter has no others than those from its start on: its PID 1 is a fork of it.
+            # An interpreter closes what it does not keep before it has a PID 1, a fork of it.
             who = "kept" if isinstance(target, PythonInit) else "lent"
             changes[who] = getattr(job, who) | {writer}
             attributes += ((LaunchAttribute.INIT_FD, writer),)

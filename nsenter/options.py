@@ -77,7 +77,7 @@ class Options(Value):
         terminal: whether a new pty (pty(7)) is its controlling terminal and its three streams,
             in place of those that are given; `Child.terminal_fd` is the other side.
         init: whether a small PID 1 stays in a new pid namespace, of which the process is the child:
-            it reaps what is left by others, passes signals on, ends when the program does,
+            it reaps what is left by others, passes signals on, ends when the process does,
             which ends everything else in the namespace, and tells how it ended, also by which
             signal. Without it the process is the PID 1 itself.
         die_with_parent: whether it is killed when this process ends, however it ends; not when

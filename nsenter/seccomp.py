@@ -78,9 +78,9 @@ _MISSING = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
 _NAMESPACES = 0x7E020000
 # Words put into a terminal as if they were typed (CVE-2017-5226), and what a console pastes.
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
-# AF_UNSPEC, UNIX, INET, INET6, NETLINK: each is in a network namespace, which others are not, as
-# AF_VSOCK, by which a virtual machine's host is reached; and they are what programs need.
-_FAMILIES = (0, 1, 2, 10, 16)
+# AF_UNIX, INET, INET6, NETLINK: what programs need, and what network namespaces separate. Others
+# they do not, as AF_VSOCK, by which a virtual machine's host is reached.
+_FAMILIES = (1, 2, 10, 16)
 
 
 class Filter(Value):
