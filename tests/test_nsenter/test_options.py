@@ -470,3 +470,23 @@ def test_who_ends_while_looked_at_is_not_taken_for_who_has_its_number_then(
         monkeypatch.setattr(targets, "_is_ours", is_ours)
         with pytest.raises(ProcessLookupError, match="has ended"):
             Options(join=child).launch(Program(["true"]))
+
+
+GROUPS_KEPT = """
+from nsenter import BootstrapError, Options, check_output
+for fields in (dict(uid=65534), dict(uid=65534, groups=()), dict(uid=0, new="user")):
+    try:
+        print(check_output(["id", "-G"], Options(**fields), text=True).strip())
+    except BootstrapError as error:
+        print(error.operation)
+"""
+
+
+@as_root
+def test_who_cannot_drop_the_callers_groups_does_not_become_another_user_with_them() -> None:
+    """As in a container without CAP_SETGID; in a user namespace of its own it has it again."""
+    without = ("--groups", "4,27", "--bounding-set", "-setgid", "--inh-caps", "-setgid")
+    words = ["setpriv", *without, sys.executable, "-c", GROUPS_KEPT]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=True)
+    assert done.stdout.splitlines()[:2] == ["setgroups"] * 2
+    assert "setgroups" not in done.stdout.splitlines()[2]
