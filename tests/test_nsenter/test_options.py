@@ -230,7 +230,7 @@ from nsenter import Options, Program
 options = Options(die_with_parent=True)
 def start():
     with options.launch(Program(["true"])) as child:
-        print(child.wait(20), flush=True)
+        os.write(1, b"%d\\n" % child.wait(20))
 def on_a_thread():
     thread = threading.Thread(target=start); thread.start(); thread.join()
 on_a_thread()
