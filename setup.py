@@ -19,7 +19,9 @@ if not sys.platform.startswith("linux"):
 # From "a message on the init pipe" to "in the namespaces".
 CODEC = "text err idmap namespaces wire bootstrap records launch".split()
 # From there to the payload.
-TAIL = "network mountapi device mounts root session resources identity landlock filter tail".split()
+TAIL = (
+    "network mountapi device mounts root session resources identity landlock filter reaper tail"
+).split()
 STAGES = CODEC + "clone sync report tool mapper settle pipe nsexec environment exec".split() + TAIL
 HEADERS = [str(path) for path in sorted(Path("csrc").glob("*.h"))]
 COMPILE = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
@@ -113,7 +115,7 @@ SHIM = Product(
 )
 NSINIT = Product(
     "nsenter.nsinit",
-    sources(*STAGES, "reaper", "nsinit", "start"),
+    sources(*STAGES, "nsinit", "start"),
     include_dirs=["csrc"],
     depends=HEADERS,
     extra_compile_args=[*COMPILE, *(FREESTANDING if RAW_SYSCALLS else ["-static"])],

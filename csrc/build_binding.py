@@ -11,7 +11,7 @@ from cffi import FFI
 SOURCES = (
     "text err idmap namespaces wire bootstrap records launch "
     "clone tool mapper settle exec spawn direct "
-    "network mountapi device mounts root session resources identity landlock filter tail "
+    "network mountapi device mounts root session resources identity landlock filter reaper tail "
     "sync report pipe nsexec libc late"
 ).split()
 

@@ -130,15 +130,24 @@ static int fail_id(const char *operation, int64_t id, long ret, struct err *err)
 	return err_set(err, operation, text_end(&t), ret);
 }
 
+/* Whether it is no gain that groups cannot be dropped. A user namespace denies that for good where
+ * a user has mapped own ids (user_namespaces(7)); who could not be another user either, without the
+ * capability, has the groups of its own. */
+static bool keeps_own_groups(void)
+{
+	struct sets sets = { 0 };
+
+	get_sets(&sets);
+	return sets.effective >> CAP_SETGID & 1 || !(sets.effective >> CAP_SETUID & 1);
+}
+
 static int set_ids(const struct launch *launch, struct err *err)
 {
 	size_t count = launch->groups.len / sizeof(uint32_t);
 	long ret;
 
 	ret = launch->groups.data ? SYS2(SYS_setgroups, count, launch->groups.data) : 0;
-	/* Denied for good where a user has mapped own ids (user_namespaces(7)); nobody is the worse
-	 * for groups that the caller has. */
-	if (ret < 0 && !(ret == -EPERM && count == 0))
+	if (ret < 0 && !(ret == -EPERM && count == 0 && keeps_own_groups()))
 		return err_set(err, "setgroups", "the supplementary groups", ret);
 	ret = launch->gid < 0 ? 0 : SYS3(SYS_setresgid, launch->gid, launch->gid, launch->gid);
 	if (ret < 0)

@@ -4,6 +4,7 @@
 #include "filter.h"
 #include "libc.h"
 #include "nsexec.h"
+#include "reaper.h"
 #include "tail.h"
 
 /* As a program that is spawned has them (spawn.c); but the interpreter goes on, which turns two of
@@ -39,7 +40,8 @@ void late_stages(int init_fd, int status_fd)
 	};
 	ns.thread_id = libc_thread_id();
 	nsexec(&ns);
-	if (tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || tail_prepare(&ns.launch, &err) < 0)
+	if (tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || tail_prepare(&ns.launch, &err) < 0 ||
+	    reaper_split(&ns, &err) < 0)
 		nsexec_fail(&ns, &err);
 	report_trace(&ns.report, "late");
 	nsexec_restore_signals(&ns);

@@ -38,17 +38,6 @@ static void keep_pipes(const struct nsexec *ns)
 		SYS3(SYS_fcntl, ns->report.log_fd, F_SETFD, 0);
 }
 
-/* Where a PID 1 stays, what goes on from here is its child. */
-static int split(const struct launch *launch, struct err *err)
-{
-	if (launch->init_fd < 0)
-		return 0;
-	/* Before the launcher's word is taken for that it still is there: report_ready(). */
-	if (launch->die_with_parent)
-		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
-	return reaper_split(launch->init_fd, err);
-}
-
 /* Returns only on failure. */
 static int execute(const struct nsexec *ns, const char *name, char *const *argv, char *const *envp,
 		   struct err *err)
@@ -84,7 +73,7 @@ int nsinit_main(int argc, char **argv, char **envp)
 	nsexec(&ns);
 	if (ns.launched)
 		drop_variables(envp);
-	if (tail_prepare(&ns.launch, &err) == 0 && split(&ns.launch, &err) == 0 &&
+	if (tail_prepare(&ns.launch, &err) == 0 && reaper_split(&ns, &err) == 0 &&
 	    tail_confine(&ns.launch, &err) == 0)
 		/* argv[0] of our launcher is the program, which may be told another name. */
 		execute(&ns, ns.launched ? argv[0] : argv[1], argv + 1, envp, &err);

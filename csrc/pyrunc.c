@@ -79,7 +79,9 @@ static int sealed_copy(const char *path)
 		n = SYS4(SYS_sendfile, copy, source, 0, 1 << 30);
 	while (n > 0);
 	sys_close((int)source);
-	if (n < 0 || SYS3(SYS_fcntl, copy, F_ADD_SEALS, seals) < 0) {
+	/* F_SEAL_EXEC, which keeps its mode, is of Linux 6.3 too. */
+	if (n < 0 || (SYS3(SYS_fcntl, copy, F_ADD_SEALS, seals | 0x20U) < 0 &&
+		      SYS3(SYS_fcntl, copy, F_ADD_SEALS, seals) < 0)) {
 		sys_close((int)copy);
 		return -1;
 	}

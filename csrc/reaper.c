@@ -26,7 +26,6 @@ static int shed(int verdict_fd, struct err *err)
 		ret = SYS1(SYS_chdir, "/");
 	if (ret < 0)
 		return err_set(err, "close_range", "what PID 1 does not need", ret);
-	sys_prctl(PR_SET_DUMPABLE, 0);
 	sys_prctl(PR_SET_NAME, (unsigned long)"nsinit");
 	return 0;
 }
@@ -68,12 +67,21 @@ _Noreturn static void stay(int verdict_fd, int child)
 	}
 }
 
-int reaper_split(int verdict_fd, struct err *err)
+int reaper_split(const struct nsexec *ns, struct err *err)
 {
-	const struct clone_request request = { .cgroup_fd = -1 };
+	const struct clone_request request = { .cgroup_fd = -1, .thread_id = ns->thread_id };
+	int verdict_fd = ns->launch.init_fd;
+	long dumpable = sys_prctl(PR_GET_DUMPABLE, 0);
 	uint64_t before;
 	long pid;
 
+	if (verdict_fd < 0)
+		return 0;
+	/* Before the launcher's word is taken for that it still is there: report_ready(). */
+	if (ns->launch.die_with_parent)
+		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* Before there is a child, which may be the payload before PID 1 has shed anything. */
+	sys_prctl(PR_SET_DUMPABLE, 0);
 	/* Blocked they wait for PID 1, which has no handlers, and would not get them. */
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &before, sizeof(before));
 	pid = process_clone(&request);
@@ -81,6 +89,8 @@ int reaper_split(int verdict_fd, struct err *err)
 		return err_set(err, "clone", "the child of PID 1", pid);
 	if (pid == 0) {
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
+		if (dumpable == 1)
+			sys_prctl(PR_SET_DUMPABLE, 1);
 		sys_close(verdict_fd);
 		return 0;
 	}

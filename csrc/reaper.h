@@ -3,18 +3,19 @@
 #ifndef NSX_REAPER_H
 #define NSX_REAPER_H
 
-#include "err.h"
+#include "nsexec.h"
 
 /*
- * Split in two: the child returns, and goes on to be the payload. The parent, PID 1 of a new pid
- * namespace, does not, unless it fails:
+ * Where the launch message has it: split in two. The child returns, and goes on to be the payload.
+ * The parent, PID 1 of a new pid namespace, does not, unless it fails:
  *
  * - it waits for all that ends, also for what is nobody else's child any more;
  * - a signal that it gets it sends on to the child;
  * - it ends when the child has, and the kernel then ends all that is left in the namespace;
  * - its exit status is the child's, or 128 and the number of the signal that has killed it, which
- *   it tells on `verdict_fd` in a byte besides: a PID 1 cannot end by a signal of its own.
+ *   it tells on the message's `init_fd` in a byte besides: a PID 1 cannot end by a signal of its
+ *   own.
  */
-int reaper_split(int verdict_fd, struct err *err);
+int reaper_split(const struct nsexec *ns, struct err *err);
 
 #endif

@@ -18,6 +18,7 @@
 #include "filter.h"
 #include "libc.h"
 #include "nsexec.h"
+#include "reaper.h"
 #include "tail.h"
 
 #define BUNDLE	    "_NSENTER_BUNDLE"
@@ -185,7 +186,7 @@ static int arrive(const struct nsexec *ns, int dead, struct err *err)
 	/* Joining a mount namespace has made its root the working directory. */
 	if (is_joined && (root = open_place("", err)) < 0)
 		return -1;
-	if (tail_prepare(&ns->launch, err) < 0)
+	if (tail_prepare(&ns->launch, err) < 0 || reaper_split(ns, err) < 0)
 		return -1;
 	if (is_made && (root = open_place("/", err)) < 0)
 		return -1;

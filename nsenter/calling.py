@@ -47,6 +47,8 @@ _MOST_NAME = 1024
 _MOST_MODULES = 10_000
 _MOST_CODE = 256 * _MiB
 _MOST_TEXT = 1 << 16  # of what is told of an exception
+# What a terminal takes for an order, as Python would write it.
+_ORDERS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160)) if chr(n) not in "\n\t"}
 
 _EXCEPTIONS = {
     name: kind
@@ -107,8 +109,8 @@ class Caller(Value):
 
     **What comes back is not trusted.** Only plain data is read: None, bool, int, float, complex,
     str, bytes, bytearray, tuple, list, dict, set and frozenset. An exception comes as the builtin
-    class of its name, with plain arguments; any other as `RemoteError`. Each has its traceback, as
-    text, for its cause.
+    class of its name, with plain arguments, control characters in them as escapes; any other as
+    `RemoteError`. Each has its traceback, as text, for its cause.
 
     **What goes in is disclosed**: the function, its arguments, and with `imports` the code of every
     module that this process can import, with the constants in it. Its source lines, and what
@@ -396,6 +398,7 @@ def _init(caller: Caller, modules: Iterable[str]) -> PythonInit:
     settings = {
         "trusted": caller.trusted,
         "most": caller.max_answer,
+        "has_init": caller.options is not None and caller.options.init,
     }
     extensions = caller.extensions
     if extensions is not None:  # the worker's own are no matter of the caller's
@@ -439,11 +442,18 @@ def _rebuilt(told: Any) -> Exception:
     return error
 
 
+def _without_orders(value: Any) -> Any:
+    """What an exception has for arguments: Python prints them where nobody catches it."""
+    if isinstance(value, str):
+        return value.translate(_ORDERS)
+    return tuple(map(_without_orders, value)) if isinstance(value, tuple) else value
+
+
 def _builtin(name: str, args: Any) -> Exception | None:
     kind = _EXCEPTIONS.get(name)
     if kind is None or not isinstance(args, tuple):
         return None
     try:
-        return kind(*args)
+        return kind(*_without_orders(args))
     except Exception:  # not what this class takes
         return None

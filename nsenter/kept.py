@@ -17,22 +17,24 @@ __all__ = ["KeptDescriptor", "dead_folder", "out_of_the_streams", "sealed_memfd"
 
 _MFD_EXEC = 0x10  # linux/memfd.h, since 6.3
 _MFD_NOEXEC_SEAL = 0x08
+_F_SEAL_EXEC = 0x20  # linux/fcntl.h, since 6.3
 _FIRST_FREE_FD = 3  # in a child, those below are its streams
 
 
-def _identity(fd: int) -> tuple[int, int] | None:
+def _identity(fd: int) -> tuple[int, int, int] | None:
     try:
         status = os.fstat(fd)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_mode
 
 
 class KeptDescriptor:
     """A descriptor that is made when it is first needed. Thread-safe.
 
     A caller may close descriptors that it does not know, as a daemon does, and others may get
-    their numbers: it is then made anew.
+    their numbers; and who runs from it, as its owner, may change its mode where there is no seal
+    against that (before Linux 6.3): it is then made anew.
 
     Args:
         make: opens it, close-on-exec.
@@ -42,7 +44,7 @@ class KeptDescriptor:
         self._make = make
         self._lock = allocate_lock()
         self._fd = -1
-        self._known: tuple[int, int] | None = None
+        self._known: tuple[int, int, int] | None = None
 
     def get(self) -> int:
         """The descriptor, which is 3 or above. Raises what `make` raises."""
@@ -75,21 +77,30 @@ def _memfd(name: str, *, executable: bool) -> int:
         raise BootstrapError("launcher", "memfd_create", name, error.errno or 0) from None
 
 
+def _seal(fd: int) -> None:
+    """Have it stay as it is for good: its content, and, where the kernel knows that, who may
+    execute it."""
+    import fcntl
+
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    try:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals | _F_SEAL_EXEC)
+    except OSError:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+
+
 def sealed_memfd(name: str, content: bytes, *, executable: bool) -> int:
     """A memfd that nobody can change any more; close-on-exec.
 
     Raises:
         BootstrapError: there is no room, or sysctl vm.memfd_noexec forbids an executable one.
     """
-    import fcntl
-
-    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     fd = _memfd(name, executable=executable)
     try:
         view = memoryview(content)
         while view:
             view = view[os.write(fd, view) :]
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+        _seal(fd)
     except BaseException:
         os.close(fd)
         raise

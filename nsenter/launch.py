@@ -340,11 +340,13 @@ def _run_with_tail(
             terminal = ours.add(terminal)
             changes["stdio"] = (owner.add(slave),) * 3
             attributes = tail.with_console(os.ttyname(slave))
-        if tail.init and isinstance(target, Program):
+        if tail.init:
             reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             verdict = ours.add(reader)
             writer = owner.add(writer)
-            changes["lent"] = job.lent | {writer}
+            # An interpreter closes what it does not keep before it has a PID 1, a fork of it.
+            who = "kept" if isinstance(target, PythonInit) else "lent"
+            changes[who] = getattr(job, who) | {writer}
             attributes += ((LaunchAttribute.INIT_FD, writer),)
         if tail.die_with_parent:
             from nsenter.keeper import on_lasting_thread

@@ -75,14 +75,14 @@ class Options(Value):
             is bound to be written. Without a `root` they go over the caller's tree, in the
             process's mount namespace only.
         new_session: whether the process leads a session of its own (setsid(2)). Else it is in the
-            caller's session and process group; it then can put words into the caller's terminal
-            where the kernel still has TIOCSTI.
+            caller's session and process group; it then can signal that group as far as its user
+            may, and put words into the caller's terminal where the kernel still has TIOCSTI.
         terminal: whether a new pty (pty(7)) is its controlling terminal and its three streams,
             in place of those that are given; `Child.terminal_fd` is the other side.
-        init: whether a small PID 1 stays in a new pid namespace, of which a Program is the child:
-            it reaps what is left by others, passes signals on, ends when the program does,
+        init: whether a small PID 1 stays in a new pid namespace, of which the process is the child:
+            it reaps what is left by others, passes signals on, ends when the process does,
             which ends everything else in the namespace, and tells how it ended, also by which
-            signal. A PythonInit is the PID 1 itself.
+            signal. Without it the process is the PID 1 itself.
         die_with_parent: whether it is killed when this process ends, however it ends; not when
             only the thread ends that started it. A program that executes a setuid one, or
             that takes PR_SET_PDEATHSIG back, escapes, unless there is an `init`, which ends

@@ -47,6 +47,10 @@ def sandbox(
     caller. What it may use of memory and processors is not limited: see `cgroup` and `rlimits`. Its
     streams and its environment are those that it is started with; by default, the caller's.
 
+    What it is given, it has: the environment, with what is secret in it, unless there is an `env`;
+    and its streams. One that is a file or a terminal it can open anew by /proc/self/fd, in whatever
+    way its user may; a pipe is a pipe. Sockets at `read` can be connected to.
+
     Args:
         read: paths that it sees as well, read-only, at the same places.
         write: paths that it may also change, as far as its user may.

@@ -9,7 +9,7 @@ what is looked into.
 from __future__ import annotations
 
 import platform
-from errno import ENOSYS, EPERM
+from errno import EAFNOSUPPORT, ENOSYS, EPERM
 
 from nsenter.values import Value
 
@@ -65,10 +65,12 @@ the machine
     syslog 103 116, settimeofday 164 170, clock_settime 227 112, iopl 172 -, ioperm 173 -,
     vhangup 153 58,
 terminals
-    ioctl 16 29
+    ioctl 16 29,
+protocols
+    socket 41 198
 """
 # Denied by what they are asked for; see `strict`.
-_BY_ARGUMENT = ("clone", "ioctl")
+_BY_ARGUMENT = ("clone", "ioctl", "socket")
 # As if the kernel were older; a program that gets EPERM from them would give up.
 _MISSING = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
 
@@ -76,6 +78,9 @@ _MISSING = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
 _NAMESPACES = 0x7E020000
 # Words put into a terminal as if they were typed (CVE-2017-5226), and what a console pastes.
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+# AF_UNIX, INET, INET6, NETLINK: what programs need, and what network namespaces separate. Others
+# they do not, as AF_VSOCK, by which a virtual machine's host is reached.
+_FAMILIES = (1, 2, 10, 16)
 
 
 class Filter(Value):
@@ -147,7 +152,8 @@ def strict() -> Filter:
 
     EPERM for mounts, tracing, keyrings, bpf, userfaultfd, making and joining namespaces, what
     changes the machine, and putting words into a terminal; ENOSYS for clone3(2), the flags of which
-    no filter can see, for io_uring, and for system calls of other architectures.
+    no filter can see, for io_uring, and for system calls of other architectures; EAFNOSUPPORT for
+    sockets of other families than unix(7), ip(7), ipv6(7) and netlink(7).
 
     Raises:
         NotImplementedError: this machine's numbers are not in the table.
@@ -170,6 +176,8 @@ def strict() -> Filter:
         numbers["ioctl"],
         _load_argument(1) + _if_equal(_TIOCSTI, denied) + _if_equal(_TIOCLINUX, denied),
     )
+    allowed = b"".join(_if_equal(family, _step(_RETURN, _ALLOW)) for family in _FAMILIES)
+    code += _if_equal(numbers["socket"], _load_argument(0) + allowed + _error(EAFNOSUPPORT))
     return Filter(code + _step(_RETURN, _ALLOW))
 
 

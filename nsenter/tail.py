@@ -32,7 +32,7 @@ class Tail(Value):
     Args:
         attributes: what is asked for; types and values.
         die_with_parent: the process is started so that it ends with this one, not with a thread.
-        init: a Program is the child of a PID 1 that stays.
+        init: it is the child of a PID 1 that stays.
         terminal: its streams are a new pty.
         console: where that one is mounted as well; None: nowhere.
     """

@@ -15,7 +15,7 @@ from nsenter.namespaces import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from nsenter.descriptors import Descriptors
@@ -51,7 +51,7 @@ def joined(target: Any, owner: Descriptors) -> list[Namespace]:
         # One's own are not joined: the kernel refuses one's own user namespace.
         found = (Namespace(kind, path) for kind, path in paths.items())
         return [ns for ns in found if not _is_ours(ns.path, ns.type)]
-    return list(_of_process(_pidfd(target, owner)))
+    return _of_process(_pidfd(target, owner))
 
 
 def _is_mapping(target: Any) -> bool:
@@ -97,12 +97,13 @@ def _pidfd(target: Any, owner: Descriptors) -> int:
     )
 
 
-def _of_process(pidfd: int) -> Iterator[Namespace]:
+def _of_process(pidfd: int) -> list[Namespace]:
     """Every namespace of a process that is not ours already."""
     pid = _pid_of(pidfd)
-    for kind in namespace_types():
-        if is_namespace_supported(kind) and not _is_ours(f"/proc/{pid}/ns/{kind.ns_name()}", kind):
-            yield Namespace.from_fd(kind, pidfd)
+    kinds = [kind for kind in namespace_types() if is_namespace_supported(kind)]
+    found = [kind for kind in kinds if not _is_ours(f"/proc/{pid}/ns/{kind.ns_name()}", kind)]
+    _pid_of(pidfd)  # else its number was another's meanwhile, whose namespaces may be ours
+    return [Namespace.from_fd(kind, pidfd) for kind in found]
 
 
 def _pid_of(pidfd: int) -> int:

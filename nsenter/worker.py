@@ -62,12 +62,14 @@ class _Worker:
     Args:
         trusted: answers are pickled.
         most: bytes that an answer may have.
+        has_init: it is the child of a PID 1, which reaps, in a pid namespace of its own.
     """
 
-    def __init__(self, channel: int, *, trusted: bool, most: int) -> None:
+    def __init__(self, channel: int, *, trusted: bool, most: int, has_init: bool) -> None:
         self._channel = channel
         self._trusted = trusted
         self._forks = False
+        self._is_alone = has_init or posix.getpid() == 1
         self._most = most
         self._lock = _thread.allocate_lock()
         self._called_in = 0  # the process that is answering
@@ -92,7 +94,7 @@ class _Worker:
             self._answer(kind, body)
             posix._exit(0)
         _, status = posix.waitpid(pid, 0)
-        if posix.getpid() == 1:  # what it has left behind in its pid namespace goes with it
+        if self._is_alone:  # what it has left behind in its pid namespace goes with it
             _end_all()
         self._send(ENDED, plain.encode(posix.waitstatus_to_exitcode(status)))
 
@@ -184,16 +186,16 @@ def _flush() -> None:
 
 
 def _end_all() -> None:
-    """What an init can do: end all other processes of its pid namespace."""
+    """End all other processes of the pid namespace, but its init; returns when there are none."""
     with suppress(ProcessLookupError):
-        posix.kill(-1, _SIGKILL)
-    with suppress(ChildProcessError):
         while True:
-            posix.waitpid(-1, 0)
+            posix.kill(-1, _SIGKILL)
+            _reap_orphans()
+            posix.sched_yield()
 
 
 def _reap_orphans() -> None:
-    """An init is the parent of all who have lost theirs."""
+    """An init, if this is one, is the parent of all who have lost theirs."""
     with suppress(ChildProcessError):
         while posix.waitpid(-1, posix.WNOHANG)[0]:
             pass

@@ -277,3 +277,19 @@ def leave_an_orphan() -> int:
 def processes() -> int:
     """How many there are in this pid namespace, zombies included."""
     return sum(name.isdecimal() for name in posix.listdir("/proc"))
+
+
+def dump_memory(*_: str) -> None:
+    """All that this process can read of its own memory, on stdout."""
+    memory = posix.open("/proc/self/mem", posix.O_RDONLY)
+    maps = posix.open("/proc/self/maps", posix.O_RDONLY)
+    text = b""
+    while part := posix.read(maps, 1 << 16):
+        text += part
+    for line in text.splitlines():
+        start, end = (int(number, 16) for number in line.split()[0].split(b"-"))
+        for at in range(start, end, 1 << 20):
+            try:
+                posix.write(1, posix.pread(memory, min(end - at, 1 << 20), at))
+            except (OSError, OverflowError):  # a guard, or what the kernel maps
+                break

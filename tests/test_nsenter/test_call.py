@@ -412,6 +412,28 @@ def test_a_traceback_gives_the_terminal_no_orders() -> None:
     assert "\x1b" not in told
 
 
+ESCAPE = "\x1b]0;owned\x07"
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("ValueError", (ESCAPE,)),
+        ("FileNotFoundError", (2, ESCAPE, ESCAPE)),
+        ("SyntaxError", (ESCAPE, (ESCAPE, 1, 1, ESCAPE))),
+        ("UnicodeDecodeError", (ESCAPE, b"x", 0, 1, ESCAPE)),
+        ("KeyError", ([ESCAPE],)),
+    ],
+)
+def test_nor_does_an_exception_that_nobody_catches(name: str, args: tuple[object, ...]) -> None:
+    with pytest.raises(Exception) as caught:
+        call(call_targets.throw, name, *args)
+    assert type(caught.value).__name__ == name
+    told = "".join(traceback.format_exception(caught.value))
+    assert "x1b]0;owned" in told
+    assert "\x1b" not in told
+
+
 def test_a_value_that_is_not_plain_is_named() -> None:
     with pytest.raises(TypeError, match=r"the value\[0\]: .*Thing is not plain data: return plain"):
         call(lambda: [Thing(1)])

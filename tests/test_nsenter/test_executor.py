@@ -171,10 +171,12 @@ def test_a_fresh_call_finds_none() -> None:
         assert executor.submit(call_targets.late_module).result() == "colorsys"
 
 
-def test_a_fresh_call_leaves_no_process() -> None:
-    with NamespaceExecutor(1, fresh=True) as executor:
+@pytest.mark.parametrize("init", [False, True])
+def test_a_fresh_call_leaves_no_process(init: bool) -> None:
+    with NamespaceExecutor(1, Options(new="all", init=init), fresh=True) as executor:
         assert executor.submit(lambda: os.fork() and 5).result() == 5
-        assert executor.submit(call_targets.processes).result() == 2, "the worker and its fork"
+        left = executor.submit(call_targets.processes).result()
+        assert left == 2 + init, "the worker and its fork, and its init"
 
 
 def test_a_fresh_call_that_dies_leaves_the_worker_warm() -> None:

@@ -24,7 +24,16 @@ import launching
 import optioned
 import rootless
 from launching import PYTHONPATH, SECONDS
-from nsenter import Bind, BootstrapError, Options, Program, PythonInit, Tmpfs
+from nsenter import (
+    Bind,
+    BootstrapError,
+    NamespaceType,
+    Options,
+    Program,
+    PythonInit,
+    Tmpfs,
+    targets,
+)
 from optioned import ALLOW_ALL, CASES, OF_ROOT, SUBORDINATE, WAYS, Case, Facts
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
@@ -221,7 +230,7 @@ from nsenter import Options, Program
 options = Options(die_with_parent=True)
 def start():
     with options.launch(Program(["true"])) as child:
-        print(child.wait(20), flush=True)
+        os.write(1, b"%d\\n" % child.wait(20))
 def on_a_thread():
     thread = threading.Thread(target=start); thread.start(); thread.join()
 on_a_thread()
@@ -451,3 +460,39 @@ def test_a_program_that_its_filter_kills_is_told_as_killed() -> None:
     kill = b"\x06\0\0\0" + (0x80000000).to_bytes(4, sys.byteorder)
     with Options(seccomp=kill).launch(TRUE) as child:
         assert child.wait(SECONDS) == -signal.SIGSYS
+
+
+def test_who_ends_while_looked_at_is_not_taken_for_who_has_its_number_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Options(new="user,uts").launch(Program(["sleep", "1000"])) as child:
+
+        def is_ours(path: str, kind: NamespaceType) -> bool:
+            """As of another process, one of ours, which got the number meanwhile."""
+            child.kill()
+            child.wait()
+            return True
+
+        monkeypatch.setattr(targets, "_is_ours", is_ours)
+        with pytest.raises(ProcessLookupError, match="has ended"):
+            Options(join=child).launch(Program(["true"]))
+
+
+GROUPS_KEPT = """
+from nsenter import BootstrapError, Options, check_output
+for fields in (dict(uid=65534), dict(uid=65534, groups=()), dict(uid=0, new="user")):
+    try:
+        print(check_output(["id", "-G"], Options(**fields), text=True).strip())
+    except BootstrapError as error:
+        print(error.operation)
+"""
+
+
+@as_root
+def test_who_cannot_drop_the_callers_groups_does_not_become_another_user_with_them() -> None:
+    """As in a container without CAP_SETGID; in a user namespace of its own it has it again."""
+    without = ("--groups", "4,27", "--bounding-set", "-setgid", "--inh-caps", "-setgid")
+    words = ["setpriv", *without, sys.executable, "-c", GROUPS_KEPT]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=True)
+    assert done.stdout.splitlines()[:2] == ["setgroups"] * 2
+    assert "setgroups" not in done.stdout.splitlines()[2]
