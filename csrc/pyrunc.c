@@ -12,6 +12,7 @@
  */
 #include <limits.h>
 #include <linux/mount.h>
+#include <sys/stat.h>
 
 #include "sys.h"
 #include "text.h"
@@ -63,7 +64,7 @@ static int readonly_mount(const char *path)
 	return (int)fd;
 }
 
-/* A sealed copy, where we could write to the file ourselves, and a container of ours too. */
+/* A sealed copy, where we could change the file ourselves, and a container of ours too. */
 static int sealed_copy(const char *path)
 {
 	const unsigned seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
@@ -88,9 +89,14 @@ static int sealed_copy(const char *path)
 	return (int)copy;
 }
 
-static bool is_ours_to_write(const char *path)
+/* Its owner may change its mode, and with that write to it. */
+static bool could_change(const char *path)
 {
-	return SYS4(SYS_faccessat, AT_FDCWD, path, 2 /* W_OK */, 0) == 0;
+	struct stat st;
+
+	return SYS4(SYS_faccessat, AT_FDCWD, path, 2 /* W_OK */, 0) == 0 ||
+	       (SYS4(SYS_newfstatat, AT_FDCWD, path, &st, 0) == 0 &&
+		st.st_uid == (uid_t)SYS0(SYS_geteuid));
 }
 
 /* -1: its path is good enough. */
@@ -98,7 +104,7 @@ static int open_executable(const char *path)
 {
 	int fd = readonly_mount(path);
 
-	return fd < 0 && is_ours_to_write(path) ? sealed_copy(path) : fd;
+	return fd < 0 && could_change(path) ? sealed_copy(path) : fd;
 }
 
 /* Returns only on failure. */
