@@ -67,15 +67,14 @@ class Conversation:
             outgoing: what is left to send.
             timeout: seconds.
             spawned_ns: when stage 0 was started, of CLOCK_REALTIME.
-            meanwhile: called first; what it raises is the end of the stages, and raised.
+            meanwhile: called when stage 2 is made and all is sent; what it raises is the end of the
+                stages, and raised.
 
         Raises:
             BootstrapError: it did not come to the payload; all stages are gone then.
         """
         try:
-            deadline = time.monotonic() + timeout
-            meanwhile()
-            self._talk(outgoing, deadline)
+            self._talk(outgoing, time.monotonic() + timeout, meanwhile)
             # The status pipe may have ended before the reply was read that came first.
             self._read_last_reply()
             if self._errors or not self._ready:
@@ -96,7 +95,9 @@ class Conversation:
 
     # ---- talking
 
-    def _talk(self, outgoing: memoryview, deadline: float) -> None:
+    def _talk(
+        self, outgoing: memoryview, deadline: float, meanwhile: Callable[[], None] | None
+    ) -> None:
         os.set_blocking(self._channel, False)
         watched = {self._status: POLLIN, self._channel: POLLIN | (POLLOUT if outgoing else 0)}
         while True:
@@ -110,6 +111,11 @@ class Conversation:
                 if events & (POLLIN | POLLHUP):
                     self._read_reply()
                 self._watch_channel(watched, outgoing, events)
+            if meanwhile and self._stage2 and not outgoing:
+                os.set_blocking(self._channel, True)  # it may be full still
+                meanwhile()
+                os.set_blocking(self._channel, False)
+                meanwhile = None
             if self._errors:
                 deadline = min(deadline, time.monotonic() + _AFTERMATH)
 

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_path"]
 
 
-_ROOMY = 1 << 16  # of the 200 KiB that a socket holds
 _NSINIT = os.path.join(os.path.dirname(__file__), "nsinit")
 # What csrc/environment.c and csrc/shim.c read.
 _OWN_VARIABLES = (
@@ -255,10 +254,8 @@ class _Job(Value):
             pipes.close_child_ends()
             conversation = Conversation(pid, pidfd, pipes.channel, pipes.status)
             rest = memoryview(outgoing)[sent:]
-            # There is room for more in the socket.
-            free = pipes.channel if not rest and sent < _ROOMY else -1
             timeout = self.settings.timeout
-            return conversation.hold(rest, timeout, spawned_ns, lambda: meanwhile(free))
+            return conversation.hold(rest, timeout, spawned_ns, lambda: meanwhile(pipes.channel))
         finally:
             os.close(pidfd)
 

@@ -39,8 +39,8 @@ class WaitingInit:
         channel, status: our ends of its init pipe and its status pipe, owned from now on.
 
     Attributes:
-        meanwhile: called when it has its orders: what the parent does while it goes through the
-            stages. It is given the channel, or -1 where that has no room for more yet.
+        meanwhile: called with the channel when it has its orders, and its process is made: what the
+            parent does while it gets ready.
     """
 
     def __init__(self, pid: int, channel: int, status: int) -> None:

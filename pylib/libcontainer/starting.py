@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from libcontainer.cgroups import Manager
-    from libcontainer.configs import Config, Resources
+    from libcontainer.configs import Config
     from libcontainer.container import Container
     from libcontainer.process import Process
     from nsenter.bootstrap import BootstrapData
@@ -70,6 +70,7 @@ def init_orders(container: Container, process: Process) -> dict[str, Any]:
         "in_userns": namespaces.contains(NamespaceType.NEWUSER),
         "unshare_cgroup": False,
         "is_moved": False,
+        "has_doors": False,
         "mount_fds": {},
         "cgroup_paths": {},
         "cgroup_mounts": [],
@@ -183,6 +184,7 @@ class _Talk:
     def hold(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> None:
         """Have it. Where it fails, the process is gone."""
         orders["is_moved"] = self.moves
+        orders["has_doors"] = self._manager.has_doors()
         try:
             child = self._launch(data, orders, fds)
             self._talk_to(child)
@@ -203,25 +205,36 @@ class _Talk:
         )  # fmt: skip
 
     def _let_go_early(self, channel: int) -> None:
-        """While the init goes through the stages; it then finds all that it would wait for."""
-        if channel >= 0 and not self._has_trees():
+        """While the init gets ready, so that it need not wait behind that."""
+        if not self._has_trees():
             self._let_go(channel)
 
     def _let_go(self, channel: int) -> None:
-        """Make its cgroup ready and tell it how it gets in; and its limits before the init does
-        anything, unless it has to be moved in: the rules of devices are denials at first."""
+        """Once. A further process is in its cgroup before it does anything; a first one begins with
+        its root while the rest of the cgroup is made."""
         if self._goes:
             return
         self._goes = True
         if self._process.init:
-            self._manager.create_rest()
+            sync.send(channel, sync.GO)
+            self._make_cgroup_ready(channel)
+        else:
+            self._open_doors(channel)
+            sync.send(channel, sync.GO)
+
+    def _open_doors(self, channel: int) -> None:
         for door in self._manager.doors():
             self._doors.add(door)
-        if not self.moves:
-            self._limit(self._resources.replace(memory=None, memory_swap=None))
         if self._manager.has_doors():
             sync.send_with_fds(channel, self._doors.numbers(), sync.DOORS)
-        sync.send(channel, sync.GO)
+
+    def _make_cgroup_ready(self, channel: int) -> None:
+        """With its limits before it is entered, unless the init has to be moved: the rules of
+        devices are denials at first."""
+        self._manager.create_rest()
+        if not self.moves:
+            self._manager.set(self._resources.replace(memory=None, memory_swap=None))
+        self._open_doors(channel)
 
     def _talk_to(self, child: Child) -> None:
         self._child = child
@@ -270,7 +283,8 @@ class _Talk:
         """What is done from outside, while the init makes its root."""
         if self.moves:
             self._manager.add(self._child.pid)
-            self._limit(self._resources)
+            if self._process.init:
+                self._manager.set(self._resources)
         rlimits = self._process.config.rlimits
         for limit in self._container.config.rlimits if rlimits is None else rlimits:
             prlimit(self._child.pid, limit.type, limit.soft, limit.hard)
@@ -287,10 +301,6 @@ class _Talk:
             namespace_paths=self._container._namespace_paths(pid),
             cgroup_paths=self._container.cgroup.paths(),
         )
-
-    def _limit(self, resources: Resources) -> None:
-        if self._process.init:
-            self._manager.set(resources)
 
     def _answer(self) -> bool:
         """One message; False when the channel has ended, because the program takes over."""

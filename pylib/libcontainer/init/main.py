@@ -8,6 +8,7 @@ import posix
 import sys
 
 from libcontainer.init import setns, standard, sync
+from libcontainer.init.doors import go_through
 from libcontainer.init.orders import thaw
 from nsenter.system import PR_SET_PDEATHSIG, prctl
 
@@ -32,7 +33,7 @@ def main(channel: int, orders: dict[str, Any]) -> NoReturn:
     prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _SIGKILL)
     try:
         doors, orders["mount_fds"] = sync.receive_until_go(channel)
-        _go_through(doors)
+        go_through(doors)
         _ROLES[orders["type"]](channel, thaw(orders))
     except (sync.PeerGoneError, BrokenPipeError, ConnectionResetError):
         posix._exit(_FAILED)  # nobody waits for this init any more
@@ -42,14 +43,6 @@ def main(channel: int, orders: dict[str, Any]) -> NoReturn:
         where = _place(error)
         _tell(channel, type(error).__name__, where, str(errno.EINVAL), str(error))
     posix._exit(_FAILED)
-
-
-def _go_through(doors: list[int]) -> None:
-    """Into the cgroups of v1. Who moves itself, and has one thread, waits for nobody; to be moved
-    takes a grace period of the kernel's, 8 ms and more."""
-    for door in doors:
-        posix.write(door, b"0")
-        posix.close(door)
 
 
 def _words(error: OSError) -> tuple[str, str]:

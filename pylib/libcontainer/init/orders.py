@@ -27,6 +27,7 @@ if TYPE_CHECKING:
             new_namespaces: "NEWNET" … as far as they are new.
             joined_namespaces: those with a path.
             is_moved: the parent moves it into its cgroups.
+            has_doors: it gets into its cgroups by doors, which come when they are made.
             unshare_cgroup: the cgroup namespace is made by the init, when it is in its cgroup.
             mount_fds: descriptors of detached mounts, by the index of their mount.
             cgroup_paths: of the container, by controller.
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         new_namespaces: tuple[str, ...]
         joined_namespaces: tuple[str, ...]
         is_moved: bool
+        has_doors: bool
         unshare_cgroup: bool
         in_userns: bool
         mount_fds: dict[int, int]

@@ -11,6 +11,7 @@ import posix
 
 from libcontainer.init import identity, keys, network, sync
 from libcontainer.init.console import Console
+from libcontainer.init.doors import go_through
 from libcontainer.init.ending import Ending
 from libcontainer.init.hooks import run_hooks
 from libcontainer.init.rootfs import Rootfs
@@ -56,9 +57,11 @@ class _Init:
         ending.run(self._wait_for_start, config.parent_death_signal)
 
     def _join_cgroup(self) -> None:
-        """To be moved takes its time: much is done by then."""
+        """The cgroup is made, or this process moved into it, meanwhile: much is done by then."""
         if self._orders.is_moved:
             sync.ask(self._channel, sync.CGROUP)
+        elif self._orders.has_doors:
+            go_through(sync.receive_doors(self._channel))
         if self._orders.unshare_cgroup:
             unshare(_CLONE_NEWCGROUP)
 

@@ -102,7 +102,7 @@ def expect_go(fd: int) -> None:
 
 
 def receive_until_go(fd: int) -> tuple[list[int], dict[int, int]]:
-    """What comes before the first `GO`: the doors, and trees by the index of their mount."""
+    """What comes before the first `GO`: doors, and trees by the index of their mount."""
     doors: list[int] = []
     mounts: dict[int, int] = {}
     while True:
@@ -115,3 +115,11 @@ def receive_until_go(fd: int) -> tuple[list[int], dict[int, int]]:
             mounts[int(words[1])] = fds[0]
         else:
             raise PeerGoneError(f"{words[0]!r} where {GO!r} was to come")
+
+
+def receive_doors(fd: int) -> list[int]:
+    """Wait for `DOORS`. Raises PeerGoneError where something else, or nothing, comes."""
+    words, doors = receive(fd, _MOST_DOORS)
+    if words != [DOORS]:
+        raise PeerGoneError(f"{words[0]!r} where {DOORS!r} was to come")
+    return doors
