@@ -26,6 +26,9 @@ __all__ = ["CASES"]
 
 CASES: dict[str, Callable[[Kit, ExitStack], Case]] = {
     "codec": codec.case,
+    "container": containers.run_case,
+    "container-row": containers.run_in_a_row_case,
+    "container-v2": containers.unified_case,
     "peaks": memory.peaks_case,
     "rest": memory.rest_case,
     "protocol": protocol.case,
@@ -34,9 +37,6 @@ CASES: dict[str, Callable[[Kit, ExitStack], Case]] = {
     "single": launching.single_case,
     "python": takeover.case,
     "join": containers.join_case,
-    "container": containers.run_case,
-    "container-row": containers.run_in_a_row_case,
-    "container-v2": containers.unified_case,
     "call": calling.case,
     "concurrency": concurrency.case,
     "caller": growth.memory_case,

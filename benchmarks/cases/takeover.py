@@ -34,7 +34,9 @@ def case(kit: Kit, stack: ExitStack) -> Case:
     data = five_namespaces()
     take_over = _take_over(data, PythonInit("payload:main"))
     ours = Arm("launch(PythonInit)", take_over, ("→ first line",))
-    program = launch_arm(kit, data, "launch(Program)")
+    # With something to do that takes the stages: else there is no nsinit.
+    staged = data.replace(oom_score_adj=0)
+    program = launch_arm(kit, staged, "launch(Program) by nsinit")
     bare = run_program([interpreter_path(), "-I", "-S", "-c", "pass"])
     python = Arm("python -I -S -c pass", bare, note="its end included; no namespaces")
     ratios = [
@@ -44,6 +46,7 @@ def case(kit: Kit, stack: ExitStack) -> Case:
     ]
     about = (
         "In five new namespaces, until `launch()` returns: the init is about to call its target. "
-        "The target is beside the sum of a launched no-op and a bare interpreter, each waited for."
+        "The target is beside the sum of a no-op launched through the stages, by nsinit, and a "
+        "bare interpreter, each waited for."
     )
     return Case("Python as the init", about, [ours, program, python], ratios, seconds=20)
