@@ -186,7 +186,7 @@ def _draw_curves(axes: Axes, case: Case, *, logarithmic: bool) -> None:
     axes.set_ylabel("starts per second" if divisor == 1 else "ms", fontsize=8)
     axes.set_title(case["title"])
     if len(case["curves"]) > 1:
-        axes.legend(fontsize=8, loc="upper left")
+        axes.legend(fontsize=8, loc="best")
 
 
 def _draw_waterfall(document: dict[str, Any]) -> Figure:

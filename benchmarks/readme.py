@@ -21,11 +21,11 @@ _SECTIONS = (
      "How many times as long as the kernel alone a launch takes. The dotted line is the floor; "
      "what is left of it makes no namespaces.", ("all", "but-net")),
     ("Each kind of namespace", "kinds",
-     "Which namespace costs what, and what is on top of it: the net namespace is most of a "
-     "launch, and a user namespace of root's takes the stages.", ("single",)),
+     "Which namespace costs what, and what is on top of it: the net namespace is most of a launch.",
+     ("single",)),
     ("Containers, joins, Python", "containers",
      "The same bundle, the same container, the same function; each group has its own scale.",
-     ("container", "container-v2", "join", "python", "protocol", "call")),
+     ("container", "container-row", "container-v2", "join", "python", "protocol", "call")),
     ("One launch, stage by stage", "waterfall",
      "When each stage came to each point, by its own clock: a bar is the time since the point "
      "before it.", ()),
