@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from _signal import SIGKILL, pidfd_send_signal
-from errno import ECANCELED, ETIMEDOUT
+from errno import ECANCELED, ECONNRESET, EPIPE, ETIMEDOUT
 
 from nsenter import plainjson
 from nsenter.child import Child, TracePoint
@@ -112,12 +112,21 @@ class Conversation:
                     self._read_reply()
                 self._watch_channel(watched, outgoing, events)
             if meanwhile and self._stage2 and not outgoing:
-                os.set_blocking(self._channel, True)  # it may be full still
-                meanwhile()
-                os.set_blocking(self._channel, False)
+                self._use_the_time(meanwhile)
                 meanwhile = None
             if self._errors:
                 deadline = min(deadline, time.monotonic() + _AFTERMATH)
+
+    def _use_the_time(self, meanwhile: Callable[[], None]) -> None:
+        os.set_blocking(self._channel, True)  # it may be full still
+        try:
+            meanwhile()
+        except OSError as error:
+            if error.errno not in (EPIPE, ECONNRESET):
+                raise
+            # Why nobody reads any more, the status pipe tells.
+        finally:
+            os.set_blocking(self._channel, False)
 
     def _wait(self, watched: dict[int, int], deadline: float) -> list[tuple[int, int]]:
         left = deadline - time.monotonic()

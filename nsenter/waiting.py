@@ -13,11 +13,13 @@ import _signal
 import marshal
 import os
 import sys
+from errno import ECANCELED, ECONNRESET, EPIPE
 
 from nsenter import boot
 from nsenter._nsexec import lib
+from nsenter.errors import BootstrapError
 from nsenter.suppress import suppress
-from nsenter.system import move_above, receive_fds, send_fds
+from nsenter.system import Failure, move_above, receive_fds, send_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class WaitingInit:
             the numbers that its ends of the two pipes get, out of the way of those.
 
         Raises:
-            BrokenPipeError: it has ended.
+            BootstrapError: it has ended.
             OSError: they are more than Linux sends at once.
         """
         numbers = sorted({*fds} - {0, 1, 2})
@@ -66,7 +68,13 @@ class WaitingInit:
         ends = first, first + 1
         body = marshal.dumps((*numbers, *ends))
         length = len(body).to_bytes(_LENGTH_BYTES, sys.byteorder)
-        send_fds(self.channel, length + body, (*stdio, *numbers))
+        try:
+            send_fds(self.channel, length + body, (*stdio, *numbers))
+        except Failure as failure:
+            if failure.errno not in (EPIPE, ECONNRESET):
+                raise
+            why = "it has ended before it had its orders"
+            raise BootstrapError("init", "start", why, ECANCELED) from None
         return ends
 
     def taken(self) -> tuple[int, int, int]:

@@ -67,26 +67,12 @@ def test_a_user_gets_what_the_options_say(
 
 def test_an_init_that_waited_gives_up_the_same() -> None:
     script = """
-import os, subprocess, sys
-from nsenter import Options, PythonInit, system
-from nsenter.waiting import WaitingInit
-import optioned
+from nsenter import Options, PythonInit
+import optioned, waiting_inits
 
-serve = (
-    "import sys, told; from nsenter.waiting import serve; "
-    "serve(told.tell, *map(int, sys.argv[1:]))"
-)
-channel, theirs = system.socketpair()
-status, writer = os.pipe()
-init = subprocess.Popen(
-    [sys.executable, "-c", serve, str(theirs), str(writer)],
-    pass_fds=[theirs, writer], process_group=0,
-)
-init.returncode = 0  # it is reaped by the launch
-os.close(theirs); os.close(writer)
 options = Options(new="user,net", umask=0o27, capabilities=["kill"], rlimits={"nofile": 99},
                   seccomp=optioned.ALLOW_ALL, die_with_parent=True)
-waiting = WaitingInit(init.pid, channel, status)
+waiting = waiting_inits.start("told:tell")
 with options.launch(PythonInit("told:tell", waiting=waiting)) as child:
     assert child.wait(20) == 0
 """

@@ -1,0 +1,87 @@
+"""An init that waits: it gets what the orders say, or is gone and says why."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+import waiting_inits
+from launching import SECONDS
+from nsenter import Options, PythonInit
+from nsenter.errors import BootstrapError
+
+NEW = Options(new="user,pid,uts,net", hostname="box")
+
+
+def test_it_is_in_the_namespaces_with_the_descriptors_that_it_was_given() -> None:
+    waiting = waiting_inits.start("waiting_targets:look")
+    reader, writer = os.pipe()
+    os.write(writer, b"words")
+    number = os.dup2(reader, 77, inheritable=False)
+    try:
+        init = PythonInit("waiting_targets:look", [number], waiting=waiting)
+        with NEW.launch(init, pass_fds=[number]) as child:
+            assert child.channel is not None
+            child.channel.settimeout(SECONDS)
+            seen = ast.literal_eval(child.channel.recv(4096).decode())
+            assert child.wait(SECONDS) == 7
+    finally:
+        for fd in (reader, writer, number):
+            os.close(fd)
+    pid, host, fds, told = seen
+    assert (pid, host, told) == (1, "box", [b"words"])
+    assert [fd for fd in fds if fd in (0, 1, 2, 77)] == [0, 1, 2, 77]
+    assert len(fds) == 5  # and the channel
+
+
+def test_what_the_parent_fails_at_meanwhile_is_the_end_of_it() -> None:
+    waiting = waiting_inits.start("waiting_targets:look")
+
+    def fail(channel: int) -> None:
+        raise ValueError("no such limit")
+
+    waiting.meanwhile = fail
+    with pytest.raises(ValueError, match="no such limit"):
+        NEW.launch(PythonInit("", waiting=waiting))
+
+
+def test_one_that_is_killed_meanwhile_is_named_not_the_pipe_that_broke() -> None:
+    waiting = waiting_inits.start("waiting_targets:look")
+    stage0 = waiting.pid
+
+    def kill(channel: int) -> None:
+        mine = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        for pid in mine:
+            if int(pid) >= stage0:
+                os.kill(int(pid), signal.SIGKILL)
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            os.write(channel, b".")  # until nobody reads
+
+    waiting.meanwhile = kill
+    with pytest.raises(BootstrapError) as caught:
+        NEW.launch(PythonInit("", waiting=waiting))
+    assert "killed by SIGKILL" in str(caught.value)
+
+
+def test_one_that_is_not_used_is_discarded_once() -> None:
+    waiting = waiting_inits.start("waiting_targets:look")
+    pid = waiting.pid
+    waiting.discard()
+    waiting.discard()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_one_that_has_ended_before_its_orders_is_told() -> None:
+    waiting = waiting_inits.start("waiting_targets:look")
+    os.kill(waiting.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, waiting.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(BootstrapError, match="it has ended before it had its orders"):
+        NEW.launch(PythonInit("", waiting=waiting))
+    waiting.discard()

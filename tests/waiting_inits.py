@@ -1,0 +1,33 @@
+"""An init that waits, started as csrc/pyrunc.c does: beside this process, with ends of two pipes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from launching import PYTHONPATH
+from nsenter import system
+from nsenter.waiting import WaitingInit
+
+_SERVE = """
+import importlib, sys
+from nsenter.waiting import serve
+module, _, function = sys.argv[1].partition(":")
+serve(getattr(importlib.import_module(module), function), *map(int, sys.argv[2:]))
+"""
+
+
+def start(target: str) -> WaitingInit:
+    """Args: target: "module:function"."""
+    channel, theirs = system.socketpair()
+    status, writer = os.pipe()
+    for fd in (theirs, writer):
+        os.set_inheritable(fd, True)
+    words = [sys.executable, "-c", _SERVE, target, str(theirs), str(writer)]
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    try:
+        pid = os.posix_spawn(sys.executable, words, environment, setpgroup=0)
+    finally:
+        os.close(theirs)
+        os.close(writer)
+    return WaitingInit(pid, channel, status)
