@@ -74,7 +74,7 @@ class WaitingInit:
             if failure.errno not in (EPIPE, ECONNRESET):
                 raise
             why = "it has ended before it had its orders"
-            raise BootstrapError("init", "start", why, ECANCELED) from None
+            raise BootstrapError("init", "run", why, ECANCELED) from None
         return ends
 
     def taken(self) -> tuple[int, int, int]:

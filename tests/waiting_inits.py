@@ -1,4 +1,4 @@
-"""An init that waits, started as csrc/pyrunc.c does: beside this process, with ends of two pipes."""
+"""An init that waits, started as csrc/pyrunc.c does: beside us, with its ends of two pipes."""
 
 from __future__ import annotations
 
