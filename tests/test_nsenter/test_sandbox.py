@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import fcntl
 import inspect
 import os
 import pickle
@@ -134,15 +135,16 @@ def test_memory_whose_mode_was_taken_is_made_anew() -> None:
 
 # --- what of the caller it has --------------------------------------------------------------------
 
-LIST = "import os; print([n for n in range(100) if os.path.exists(f'/proc/self/fd/{n}')])"
+LIST = "import os; print([n for n in range(999) if os.path.exists(f'/proc/self/fd/{n}')])"
+FREE = 700  # no number as high is anybody's
 
 
 def test_a_descriptor_that_was_left_inheritable_does_not_arrive() -> None:
     reader, writer = os.pipe()
     try:
         os.set_inheritable(reader, True)
-        os.dup2(writer, 57)
-        for pass_fds, more in (((), []), ((57,), [57])):
+        passed = fcntl.fcntl(writer, fcntl.F_DUPFD, FREE)
+        for pass_fds, more in (((), []), ((passed,), [passed])):
             said = nsenter.check_output(
                 [sys.executable, "-c", LIST], presets.sandbox(), pass_fds=pass_fds, text=True
             )
@@ -151,7 +153,7 @@ def test_a_descriptor_that_was_left_inheritable_does_not_arrive() -> None:
         assert inside[:3] == [0, 1, 2]
         assert len(inside) == 5, "besides: the channel, and the folder that is read"
     finally:
-        for fd in (reader, writer, 57):
+        for fd in (reader, writer, passed):
             os.close(fd)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import os
 import signal
 import time
@@ -22,7 +23,7 @@ def test_it_is_in_the_namespaces_with_the_descriptors_that_it_was_given() -> Non
     waiting = waiting_inits.start("waiting_targets:look")
     reader, writer = os.pipe()
     os.write(writer, b"words")
-    number = os.dup2(reader, 77, inheritable=False)
+    number = fcntl.fcntl(reader, fcntl.F_DUPFD_CLOEXEC, 700)
     try:
         init = PythonInit("waiting_targets:look", [number], waiting=waiting)
         with NEW.launch(init, pass_fds=[number]) as child:
@@ -35,7 +36,7 @@ def test_it_is_in_the_namespaces_with_the_descriptors_that_it_was_given() -> Non
             os.close(fd)
     pid, host, fds, told = seen
     assert (pid, host, told) == (1, "box", [b"words"])
-    assert [fd for fd in fds if fd in (0, 1, 2, 77)] == [0, 1, 2, 77]
+    assert [fd for fd in fds if fd in (0, 1, 2, number)] == [0, 1, 2, number]
     assert len(fds) == 5  # and the channel
 
 
