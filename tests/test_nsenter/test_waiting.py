@@ -65,9 +65,13 @@ def test_one_that_is_killed_meanwhile_is_named_not_the_pipe_that_broke() -> None
             os.write(channel, b".")  # until nobody reads
 
     waiting.meanwhile = kill
-    with pytest.raises(BootstrapError) as caught:
-        NEW.launch(PythonInit("", waiting=waiting))
-    assert "killed by SIGKILL" in str(caught.value)
+    try:
+        child = NEW.launch(PythonInit("", waiting=waiting))
+    except BootstrapError as error:
+        assert "killed by SIGKILL" in str(error)
+    else:  # it was ready just before
+        with child:
+            assert child.wait(SECONDS) == -signal.SIGKILL
 
 
 def test_one_that_is_not_used_is_discarded_once() -> None:
