@@ -25,6 +25,8 @@ def no_signal_is_ignored() -> None:
     for number in set(_SIGNALS) - _IGNORED_BY_PYTHON:
         if system.is_ignored(number):
             system.reset_signal(number)
+            if number == signal.SIGINT:  # an interpreter that starts without it does not catch it
+                signal.signal(number, signal.default_int_handler)
 
 
 def _children() -> set[int]:
