@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "landlock.h"
 
-#include <linux/stat.h>
-
+#include "mountapi.h"
 #include "records.h"
 #include "sys.h"
 
@@ -57,14 +56,6 @@ static uint64_t rights_of_rule(const struct rule *rule)
 	if (rule->execute)
 		rights |= EXECUTE;
 	return rights;
-}
-
-static bool is_directory(int fd)
-{
-	struct statx st;
-
-	return SYS5(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) == 0 &&
-	       (st.stx_mode & S_IFMT) == S_IFDIR;
 }
 
 static int add_rule(int ruleset, const struct rule *rule, uint64_t handled, struct err *err)

@@ -2,6 +2,7 @@
 #include "mountapi.h"
 
 #include <linux/openat2.h>
+#include <linux/stat.h>
 
 #include "sys.h"
 
@@ -88,4 +89,12 @@ long open_below(int root, const char *path)
 	for (int i = 0; i < TRIES && fd == -EAGAIN; i++)
 		fd = SYS4(SYS_openat2, root, path, &how, sizeof(how));
 	return fd;
+}
+
+bool is_directory(int fd)
+{
+	struct statx st;
+
+	return SYS5(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) == 0 &&
+	       (st.stx_mode & S_IFMT) == S_IFDIR;
 }

@@ -32,5 +32,6 @@ long mount_attach(int fd, int where);
 
 /* Open `path` below the directory `root`, whatever symbolic links lead out of it; O_PATH. */
 long open_below(int root, const char *path);
+bool is_directory(int fd);
 
 #endif

@@ -3,7 +3,6 @@
 
 #include <limits.h>
 #include <linux/mount.h>
-#include <linux/stat.h>
 
 #include "device.h"
 #include "mountapi.h"
@@ -41,14 +40,6 @@ int mounts_open(struct span list, struct sources *sources, struct err *err)
 }
 
 /* ---- mount points -------------------------------------------------------------------- */
-
-static bool is_directory(int fd)
-{
-	struct statx st;
-
-	return SYS5(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) == 0 &&
-	       (st.stx_mode & S_IFMT) == S_IFDIR;
-}
 
 static void make(int folder, const char *name, bool is_file)
 {

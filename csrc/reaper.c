@@ -71,12 +71,12 @@ int reaper_split(const struct nsexec *ns, struct err *err)
 {
 	const struct clone_request request = { .cgroup_fd = -1, .thread_id = ns->thread_id };
 	int verdict_fd = ns->launch.init_fd;
-	long dumpable = sys_prctl(PR_GET_DUMPABLE, 0);
 	uint64_t before;
-	long pid;
+	long dumpable, pid;
 
 	if (verdict_fd < 0)
 		return 0;
+	dumpable = sys_prctl(PR_GET_DUMPABLE, 0);
 	/* Before the launcher's word is taken for that it still is there: report_ready(). */
 	if (ns->launch.die_with_parent)
 		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);

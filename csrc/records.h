@@ -2,8 +2,8 @@
 /*
  * The lists inside the launch message, read record by record. Pure functions.
  *
- *   mounts        kind, target, argument, flags: four strings, each with its NUL
- * (nsenter/mounts.py) rules         path, letters of "rwx": two of them (nsenter/landlock.py)
+ *   mounts        kind, target, argument, flags: strings, each with its NUL (nsenter/mounts.py)
+ *   rules         path, letters of "rwx": two such strings (nsenter/landlock.py)
  *   limits        name:number:soft:hard, with commas between (nsenter/limits.py)
  *   capabilities  number:name, with commas between (nsenter/capabilities.py)
  *

@@ -9,8 +9,7 @@
 
 #define DETACH 2 /* umount2(2)'s MNT_DETACH, which is in libc's header alone */
 
-/* What is mounted here, and what is undone, stays here. */
-static int make_private(struct err *err)
+int root_make_private(struct err *err)
 {
 	long ret = SYS5(SYS_mount, "none", "/", 0, MS_REC | MS_PRIVATE, 0);
 
@@ -97,7 +96,7 @@ int root_enter(const struct launch *launch, struct err *err)
 
 	if (!is_new && !launch->mounts.data)
 		return 0;
-	if (make_private(err) < 0 || mounts_open(launch->mounts, &sources, err) < 0)
+	if (root_make_private(err) < 0 || mounts_open(launch->mounts, &sources, err) < 0)
 		return -1;
 	root = is_new ? make_root(launch) : sys_open("/", O_PATH | O_DIRECTORY);
 	if (root < 0)

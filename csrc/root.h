@@ -6,6 +6,8 @@
 #include "err.h"
 #include "launch.h"
 
+/* From here on what is mounted in this mount namespace, and what is undone, stays here. */
+int root_make_private(struct err *err);
 /* In a new mount namespace: mount what is asked for, and have the root that is. */
 int root_enter(const struct launch *launch, struct err *err);
 

@@ -25,10 +25,10 @@ static int set_hostname(struct span name, struct err *err)
 /* A /proc of the new pid namespace over the one that was there, in this mount namespace only. */
 static int mount_proc(struct err *err)
 {
-	long ret = SYS5(SYS_mount, "none", "/", 0, MS_REC | MS_PRIVATE, 0);
+	long ret;
 
-	if (ret < 0)
-		return err_set(err, "mount", "/ as private", ret);
+	if (root_make_private(err) < 0)
+		return -1;
 	ret = SYS5(SYS_mount, "proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0);
 	return ret < 0 ? err_set(err, "mount", "proc on /proc", ret) : 0;
 }
