@@ -10,12 +10,12 @@ from __future__ import annotations
 import builtins
 import os
 import select
-import signal
 import sys
 import time
 
 from nsenter import plain, worker
 from nsenter.bundle import extensions_of, module_code
+from nsenter.errors import signal_name
 from nsenter.launch import PythonInit
 from nsenter.options import Options
 from nsenter.parcel import FOR_PICKLE, pack
@@ -414,11 +414,8 @@ def _init(caller: Caller, modules: Iterable[str]) -> PythonInit:
 def _how_it_ended(returncode: int) -> str:
     if returncode >= 0:
         return f"ended with exit status {returncode}"
-    try:
-        name = f" ({signal.Signals(-returncode).name})"
-    except ValueError:  # a real-time signal
-        name = ""
-    return f"was killed by signal {-returncode}{name}"
+    name = signal_name(-returncode)
+    return f"was killed by signal {-returncode}{name and f' ({name})'}"
 
 
 def _printable(text: str) -> str:

@@ -17,10 +17,10 @@ import time
 
 from nsenter import plainjson
 from nsenter.errors import BootstrapError
-from nsenter.hints import ASK_THE_DOCTOR, FACTS, has_admin, read_line
+from nsenter.hints import ASK_THE_DOCTOR, FACTS, has_admin, read_line, read_lines
 from nsenter.idmap import map_auto, parse
 from nsenter.launch import Program, PythonInit
-from nsenter.namespaces import is_namespace_supported, namespace_types
+from nsenter.namespaces import is_namespace_supported, namespace_types, supported_namespaces
 from nsenter.options import Options
 from nsenter.probe import CALLS, refused
 from nsenter.suppress import suppress
@@ -124,7 +124,7 @@ def _settings(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
 
 
 def _limits(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
-    words = [kind.ns_name() for kind in namespace_types() if is_namespace_supported(kind)]
+    words = [kind.ns_name() for kind in supported_namespaces()]
     reached = [word for word in words if FACTS[f"limit {word}"].is_seen()]
     for word in reached:
         yield _by_fact(f"limit of {word}", f"limit {word}", "", BROKEN)
@@ -260,12 +260,7 @@ def _own_cgroups() -> dict[str, str]:
     """Where the own cgroup is, by controller; of version 2 by "" and by each that it has."""
     mounts = _cgroup_mounts()
     found: dict[str, str] = {}
-    try:
-        with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return found
-    for line in lines:
+    for line in read_lines("/proc/self/cgroup", "surrogateescape"):
         _, names, path = line.split(":", 2)
         for name in names.split(","):
             if name in mounts:
@@ -279,12 +274,7 @@ def _own_cgroups() -> dict[str, str]:
 def _cgroup_mounts() -> dict[str, str]:
     """Mount points by controller, "" for version 2 (proc_pid_mountinfo(5))."""
     found: dict[str, str] = {}
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return found
-    for line in lines:
+    for line in read_lines("/proc/self/mountinfo", "surrogateescape"):
         mount, _, rest = line.partition(" - ")
         kind, _, options = rest.split(" ", 2)
         point = mount.split(" ")[4]
@@ -341,7 +331,7 @@ def _features(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
 
 
 def _tries(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
-    kinds = [kind.ns_name() for kind in filter(is_namespace_supported, namespace_types())]
+    kinds = [kind.ns_name() for kind in supported_namespaces()]
     true = Program([shutil.which("true") or "/bin/true"])
     killers = [name for name, outcome in probed.items() if "signal" in outcome]
     if killers:

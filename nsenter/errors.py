@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 
-__all__ = ["BlobError", "BootstrapError"]
+__all__ = ["BlobError", "BootstrapError", "signal_name"]
 
 
 class BlobError(ValueError):
@@ -69,12 +69,7 @@ class BootstrapError(OSError):
     @classmethod
     def killed(cls, stage: str, number: int) -> BootstrapError:
         """A stage was killed by signal `number` before it had done its part."""
-        import signal
-
-        try:
-            name = signal.Signals(number).name
-        except ValueError:  # a real-time signal
-            name = f"signal {number}"
+        name = signal_name(number) or f"signal {number}"
         return cls(stage, "run", f"killed by {name}", errno.ECANCELED)
 
     def __reduce__(self) -> tuple[type[BootstrapError], tuple[str, str, str, int, str]]:
@@ -85,6 +80,16 @@ class BootstrapError(OSError):
         hint = f" ({self.hint})" if self.hint else ""
         what = " ".join(filter(None, (self.operation, self.subject)))
         return f"{self.stage}: {what}: {self.strerror}{hint}"
+
+
+def signal_name(number: int) -> str:
+    """As "SIGKILL"; "" for a real-time signal."""
+    import signal  # for errors alone
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return ""
 
 
 def _hint_for(operation: str, number: int, subject: str) -> str:

@@ -29,7 +29,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ASK_THE_DOCTOR", "FACTS", "Fact", "has_admin", "hint_for", "read_line", "status_field"]
+__all__ = [
+    "ASK_THE_DOCTOR",
+    "FACTS",
+    "Fact",
+    "has_admin",
+    "hint_for",
+    "read_line",
+    "read_lines",
+    "status_field",
+]
 
 _CAP_SYS_ADMIN = 21
 _KINDS = ("user", "ipc", "uts", "net", "pid", "mnt", "cgroup", "time")
@@ -47,15 +56,20 @@ def read_line(path: str) -> str:
         return ""
 
 
+def read_lines(path: str, errors: str = "replace") -> list[str]:
+    """The lines of a file, as the kernel ends them; none where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors=errors, newline="\n") as file:
+            return [line.rstrip("\n") for line in file]
+    except OSError:
+        return []
+
+
 def status_field(name: str) -> str:
     """A field of /proc/self/status (proc_pid_status(5)); "" where there is none."""
-    try:
-        with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line.startswith(f"{name}:"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
+    for line in read_lines("/proc/self/status"):
+        if line.startswith(f"{name}:"):
+            return line.partition(":")[2].strip()
     return ""
 
 
@@ -97,14 +111,15 @@ def _filtered(kinds: str) -> str:
 def _chroot(kinds: str) -> str:
     """The mount at the root is among those that are seen, unless the root is below it; where the
     root of a chroot is a mount point, init's root may tell."""
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-            has_root = any(line.split(" ", 5)[4] == "/" for line in file)
-        if has_root and not _differs_from_init():
-            return ""
-    except OSError:
+    points = _mount_points()
+    if not points or ("/" in points and not _differs_from_init()):
         return ""
     return "the root of this process is a folder of its mount namespace: a chroot"
+
+
+def _mount_points() -> list[str]:
+    """proc_pid_mountinfo(5)"""
+    return [line.split(" ", 5)[4] for line in read_lines("/proc/self/mountinfo")]
 
 
 def _differs_from_init() -> bool:
@@ -124,12 +139,7 @@ def _no_new_privs(kinds: str) -> str:
 
 def _covered_proc(kinds: str) -> str:
     """What is mounted below /proc, which no longer shows itself whole then."""
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-            points = (line.split(" ", 5)[4] for line in file)
-            covered = [p for p in points if p.startswith("/proc/") and p != _BINFMT]
-    except OSError:
-        return ""
+    covered = [p for p in _mount_points() if p.startswith("/proc/") and p != _BINFMT]
     more = f" (and {len(covered) - 1} more)" if len(covered) > 1 else ""
     return f"{covered[0]}{more} is mounted over" if covered else ""
 

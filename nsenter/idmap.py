@@ -25,6 +25,7 @@ __all__ = [
     "SubIDRange",
     "check",
     "encode",
+    "host_id",
     "map_auto",
     "map_current",
     "map_root",
@@ -91,6 +92,14 @@ class SubIDRange(Value):
 
     def __post_init__(self) -> None:
         _check_range("subordinate ids' start", self.start, "count", self.count)
+
+
+def host_id(maps: Iterable[IDMap], id: int) -> int | None:
+    """An id of the user namespace as its parent has it; None where no line maps it."""
+    for line in maps:
+        if line.container_id <= id < line.container_id + line.size:
+            return line.host_id + id - line.container_id
+    return None
 
 
 def _check_range(first_name: str, first: int, size_name: str, size: int) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "Namespaces",
     "is_namespace_supported",
     "namespace_types",
+    "supported_namespaces",
 ]
 
 
@@ -154,6 +155,11 @@ def namespace_types() -> tuple[NamespaceType, ...]:
 
 # Filled without a lock: two threads that race write the same answer.
 _supported: dict[NamespaceType, bool] = {}
+
+
+def supported_namespaces() -> list[NamespaceType]:
+    """Those of `namespace_types` that `is_namespace_supported` says yes to."""
+    return [kind for kind in namespace_types() if is_namespace_supported(kind)]
 
 
 def is_namespace_supported(type: str) -> bool:

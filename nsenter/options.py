@@ -9,12 +9,7 @@ from nsenter import idmap
 from nsenter.bootstrap import BootstrapData, TimeOffset, bootstrap_data
 from nsenter.descriptors import Descriptors
 from nsenter.launch import launch
-from nsenter.namespaces import (
-    Namespaces,
-    NamespaceType,
-    is_namespace_supported,
-    namespace_types,
-)
+from nsenter.namespaces import Namespaces, NamespaceType, supported_namespaces
 from nsenter.tail import tail_of
 from nsenter.targets import joined
 from nsenter.values import Value
@@ -195,8 +190,7 @@ class Options(Value):
 
     def _new_kinds(self, joined: Namespaces) -> Iterable[NamespaceType]:
         if self.new == ALL:
-            free = (kind for kind in namespace_types() if not joined.contains(kind))
-            return [kind for kind in free if is_namespace_supported(kind)]
+            return [kind for kind in supported_namespaces() if not joined.contains(kind)]
         words = self.new.split(",") if isinstance(self.new, str) else self.new
         return [NamespaceType.parse(word) for word in words if word]
 
@@ -224,9 +218,7 @@ class Options(Value):
             ("groups", self.groups or (), maps.gid),
         ):
             for number in ids:
-                if number is not None and not any(
-                    row.container_id <= number < row.container_id + row.size for row in rows
-                ):
+                if number is not None and idmap.host_id(rows, number) is None:
                     raise ValueError(f"{name} {number}: the new user namespace does not map it")
 
     def _check_needs(self, namespaces: Namespaces) -> None:

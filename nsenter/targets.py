@@ -6,12 +6,7 @@ from __future__ import annotations
 import os
 
 from nsenter.errors import BootstrapError
-from nsenter.namespaces import (
-    Namespace,
-    NamespaceType,
-    is_namespace_supported,
-    namespace_types,
-)
+from nsenter.namespaces import Namespace, NamespaceType, supported_namespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +95,7 @@ def _pidfd(target: Any, owner: Descriptors) -> int:
 def _of_process(pidfd: int) -> list[Namespace]:
     """Every namespace of a process that is not ours already."""
     pid = _pid_of(pidfd)
-    kinds = [kind for kind in namespace_types() if is_namespace_supported(kind)]
+    kinds = supported_namespaces()
     found = [kind for kind in kinds if not _is_ours(f"/proc/{pid}/ns/{kind.ns_name()}", kind)]
     _pid_of(pidfd)  # else its number was another's meanwhile, whose namespaces may be ours
     return [Namespace.from_fd(kind, pidfd) for kind in found]
@@ -123,4 +118,4 @@ def _is_ours(path: str, kind: NamespaceType) -> bool:
     except OSError as error:
         raise BootstrapError("launcher", "open", path, error.errno or 0) from None
     ours = os.stat(f"/proc/self/ns/{kind.ns_name()}")
-    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+    return os.path.samestat(theirs, ours)

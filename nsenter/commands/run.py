@@ -25,7 +25,7 @@ from nsenter.commands import read
 from nsenter.commands.run_options import OPTIONS, names_namespaces, options_of
 from nsenter.commands.table import Option
 from nsenter.launch import Program, PythonInit
-from nsenter.namespaces import is_namespace_supported, namespace_types
+from nsenter.namespaces import supported_namespaces
 from nsenter.options import ALL
 from nsenter.suppress import suppress
 
@@ -84,8 +84,7 @@ def _target(command: tuple[str, ...], by_python: bool) -> Program | PythonInit:
 def _own_namespaces() -> dict[str, str]:
     return {
         kind.ns_name(): str(os.stat(f"/proc/self/ns/{kind.ns_name()}").st_ino)
-        for kind in namespace_types()
-        if is_namespace_supported(kind)
+        for kind in supported_namespaces()
     }
 
 

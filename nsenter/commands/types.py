@@ -5,15 +5,8 @@ create (/proc/sys/user/max_*_namespaces)."""
 from __future__ import annotations
 
 from nsenter.commands import read
-from nsenter.namespaces import NamespaceType, is_namespace_supported, namespace_types
-
-
-def _limit(kind: NamespaceType) -> str:
-    try:
-        with open(f"/proc/sys/user/max_{kind.ns_name()}_namespaces", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return "-"
+from nsenter.hints import read_line
+from nsenter.namespaces import is_namespace_supported, namespace_types
 
 
 def main(words: list[str]) -> int:
@@ -23,8 +16,8 @@ def main(words: list[str]) -> int:
     print(f"{'type':8} {'OCI name':9} {'clone flag':11} {'supported':10} limit")
     for kind in namespace_types():
         supported = "yes" if is_namespace_supported(kind) else "no"
+        limit = read_line(f"/proc/sys/user/max_{kind.ns_name()}_namespaces") or "-"
         print(
-            f"{kind.ns_name():8} {kind.oci_name:9} {kind.clone_flag:#010x}  "
-            f"{supported:10} {_limit(kind)}"
+            f"{kind.ns_name():8} {kind.oci_name:9} {kind.clone_flag:#010x}  {supported:10} {limit}"
         )
     return 0

@@ -18,13 +18,7 @@ from libcontainer.state import State, StateFolder, start_time_of
 from nsenter import plainjson
 from nsenter.bootstrap import BootstrapData, bootstrap_data, requires_root_or_mapping_tool
 from nsenter.idmap import encode
-from nsenter.namespaces import (
-    Namespace,
-    Namespaces,
-    NamespaceType,
-    is_namespace_supported,
-    namespace_types,
-)
+from nsenter.namespaces import Namespace, Namespaces, NamespaceType, supported_namespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -205,8 +199,7 @@ class Container:
 
     def _namespace_paths(self, pid: int) -> dict[str, str]:
         """As runc records them: every kind that the kernel has."""
-        kinds = (kind for kind in namespace_types() if is_namespace_supported(kind))
-        return {kind.value: f"/proc/{pid}/ns/{kind.ns_name()}" for kind in kinds}
+        return {k.value: f"/proc/{pid}/ns/{k.ns_name()}" for k in supported_namespaces()}
 
     def _save(self, **changes: Any) -> None:
         self._state = self._state.replace(**changes)
@@ -265,11 +258,9 @@ class Container:
         one's own user namespace cannot be.
         """
         pid = self._state.init_process_pid
-        for kind in namespace_types():
+        for kind in supported_namespaces():
             name = kind.ns_name()
-            if is_namespace_supported(kind) and not _is_same(
-                f"/proc/{pid}/ns/{name}", f"/proc/self/ns/{name}"
-            ):
+            if not os.path.samefile(f"/proc/{pid}/ns/{name}", f"/proc/self/ns/{name}"):
                 yield Namespace.from_fd(kind, pidfd)
 
     # ---- its processes
@@ -525,8 +516,3 @@ class _Locked:
 
     def __exit__(self, *exc_info: object) -> None:
         self._folder.unlock()
-
-
-def _is_same(one: str, other: str) -> bool:
-    first, second = os.stat(one), os.stat(other)
-    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)

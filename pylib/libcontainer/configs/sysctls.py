@@ -65,4 +65,4 @@ def _is_callers(config: Config, kind: NamespaceType) -> bool:
         theirs, ours = os.stat(path), os.stat(f"/proc/self/ns/{kind.ns_name()}")
     except (OSError, ValueError):
         return False
-    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+    return os.path.samestat(theirs, ours)

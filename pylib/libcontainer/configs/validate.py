@@ -148,7 +148,7 @@ def _check_new_map(where: str, maps: tuple[IDMap, ...]) -> None:
             where, "missing, and linux.namespaces asks for a new user namespace: add a mapping"
         )
     _check_map(where, maps)
-    if not _is_mapped(maps, 0):
+    if idmap.host_id(maps, 0) is None:
         raise ConfigError(where, "no line has 0, the container's root: add one")
 
 
@@ -172,10 +172,6 @@ def _check_known_map(where: str, maps: tuple[IDMap, ...], file: str, joined: str
         return
     if sorted(idmap.encode(real).split(b"\n")) != sorted(idmap.encode(maps).split(b"\n")):
         raise ConfigError(where, f"not that of the user namespace {joined!r}: leave it out")
-
-
-def _is_mapped(maps: tuple[IDMap, ...], id: int) -> bool:
-    return any(m.container_id <= id < m.container_id + m.size for m in maps)
 
 
 def _time(config: Config) -> None:
@@ -245,7 +241,7 @@ def _rootless(config: Config) -> None:
         for option in mount.data.split(","):
             name, _, value = option.partition("=")
             maps = {"uid": config.uid_mappings, "gid": config.gid_mappings}.get(name)
-            if maps and value.isdecimal() and not _is_mapped(maps, int(value[:_DIGITS])):
+            if maps and value.isdecimal() and idmap.host_id(maps, int(value[:_DIGITS])) is None:
                 raise ConfigError(
                     f"mounts[{i}].options", f"{option!r}: this id is not in linux.{name}Mappings"
                 )

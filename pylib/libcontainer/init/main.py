@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _SIGKILL = 9
-_STDERR = 2
 _FAILED = 1
 _ROLES = {"standard": standard.run, "setns": setns.run}
 

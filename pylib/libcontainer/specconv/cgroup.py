@@ -9,6 +9,7 @@ from libcontainer.configs import Cgroup
 from libcontainer.errors import ConfigError
 from libcontainer.specconv.devices import DENY_ALL, always_allowed
 from libcontainer.specconv.resources import resources_from_spec
+from nsenter.idmap import host_id
 from nsenter.namespaces import NamespaceType
 from nsenter.system import MS_RDONLY
 
@@ -99,14 +100,6 @@ def _is_writable(mount: Mount) -> bool:
         and not mount.flags & MS_RDONLY
         and os.path.normpath(mount.destination) == _CGROUP_MOUNT
     )
-
-
-def host_id(maps: tuple[IDMap, ...], id: int) -> int | None:
-    """An id of the container as the host has it; None where no line maps it."""
-    for line in maps:
-        if line.container_id <= id < line.container_id + line.size:
-            return line.host_id + id - line.container_id
-    return None
 
 
 def check_user(process: Reader, uids: tuple[IDMap, ...], gids: tuple[IDMap, ...]) -> None:
