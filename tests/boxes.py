@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,25 @@ def box(**fields: Any) -> Options:
     return Options(**{"new": "user,mnt,pid", "root": "tmpfs", "mounts": mounts} | fields)
 
 
-def output(options: Options, script: str, *words: str) -> list[str]:
-    """The lines that a shell script says; it ends well."""
+def said(options: Options, argv: Sequence[str], *, errors: bool = False) -> str:
+    """What a program says to stdout, with `errors` to stderr as well; it ends well."""
     with contextlib.ExitStack() as stack:
-        said, stdout = launching.pipe(stack)
-        argv = ["/bin/sh", "-euc", NO + script, "sh", *words]
-        child = stack.enter_context(options.launch(Program(argv), stdout=stdout, stderr=stdout))
+        reader, stdout = launching.pipe(stack)
+        stderr = stdout if errors else 2
+        launched = options.launch(Program(argv), stdout=stdout, stderr=stderr)
+        child = stack.enter_context(launched)
         os.close(stdout)
         text = b""
-        while part := os.read(said, 1 << 16):
+        while part := os.read(reader, 1 << 16):
             text += part
         assert child.wait(SECONDS) == 0, text.decode()
-    return text.decode().splitlines()
+    return text.decode()
+
+
+def output(options: Options, script: str, *words: str) -> list[str]:
+    """The lines that a shell script says; it ends well."""
+    argv = ["/bin/sh", "-euc", NO + script, "sh", *words]
+    return said(options, argv, errors=True).splitlines()
 
 
 def mounts_of(options: Options) -> dict[str, set[str]]:
@@ -43,10 +51,11 @@ def mounts_of(options: Options) -> dict[str, set[str]]:
     return {row[4]: set(row[5].split(",")) for row in rows}
 
 
-def told(options: Options) -> dict[str, Any]:
+def told(options: Options, target: str = "told:look") -> dict[str, Any]:
+    """The first line that a Python init says; it ends well."""
     with contextlib.ExitStack() as stack:
-        said, stdout = launching.pipe(stack)
-        child = stack.enter_context(options.launch(PythonInit("told:look"), stdout=stdout))
-        found: dict[str, Any] = ast.literal_eval(launching.read_line(said))
+        reader, stdout = launching.pipe(stack)
+        child = stack.enter_context(options.launch(PythonInit(target), stdout=stdout))
+        found: dict[str, Any] = ast.literal_eval(launching.read_line(reader))
         assert child.wait(SECONDS) == 0
     return found

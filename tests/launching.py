@@ -13,7 +13,8 @@ import json
 import os
 import select
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,21 @@ def reporting(
         yield child, ast.literal_eval(read_line(said))
         os.close(release)
         assert child.wait(SECONDS) == 0
+
+
+def runs(pid: int | str) -> bool:
+    """Somebody else's child may stay a zombie for a while."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def pipe(stack: contextlib.ExitStack) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import pyrunc
+from launching import wait_until
 from pyrunc import Runtime, make_bundle
 
 SECRET = "not-for-the-container-5261"
@@ -36,13 +37,19 @@ def inits() -> set[int]:
     return found
 
 
-def gone(before: set[int]) -> bool:
-    deadline = time.monotonic() + 5
-    while inits() - before:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
+def wait_until_gone(before: set[int]) -> None:
+    wait_until(lambda: inits() <= before, 5)
+
+
+def test_there_is_one_while_a_command_runs(runtime: Runtime, tmp_path: Path) -> None:
+    before = inits()
+    os.mkfifo(tmp_path / "config.json")  # which nobody writes to: the command stays
+    with subprocess.Popen([*runtime.argv, "run", "--bundle", str(tmp_path), "c"]) as command:
+        try:
+            wait_until(lambda: inits() - before)
+        finally:
+            command.kill()
+    wait_until_gone(before)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +76,7 @@ def test_it_ends_with_a_command_that_is_killed(runtime: Runtime) -> None:
         with subprocess.Popen([*runtime.argv, "exec", "nobody", "true"]) as command:
             time.sleep(delay)
             command.send_signal(signal.SIGKILL)
-    assert gone(before)
+    wait_until_gone(before)
 
 
 def test_it_has_nothing_of_the_environment(runtime: Runtime, tmp_path: Path) -> None:

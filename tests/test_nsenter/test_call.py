@@ -378,14 +378,11 @@ def test_arguments_come_back(name: str, args: tuple[object, ...]) -> None:
     assert (type(caught.value).__name__, caught.value.args) == (name, args)
 
 
-@pytest.mark.parametrize("name", ["SystemExit", "KeyboardInterrupt", "GeneratorExit"])
-def test_what_would_end_the_caller_is_told_instead(name: str) -> None:
-    with pytest.raises(RemoteError, match=f"^{name}: 3$"):
-        call(call_targets.throw, name, 3)
-
-
-@pytest.mark.parametrize("name", ["StopIteration", "StopAsyncIteration"])
-def test_what_generators_would_take_is_told_instead(name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["SystemExit", "KeyboardInterrupt", "GeneratorExit", "StopIteration", "StopAsyncIteration"],
+)
+def test_what_would_end_the_caller_or_its_generator_is_told_instead(name: str) -> None:
     with pytest.raises(RemoteError, match=f"^{name}: 3$"):
         call(call_targets.throw, name, 3)
 

@@ -18,6 +18,7 @@ import pytest
 import call_targets
 import nsenter
 import roots
+from launching import runs, wait_until
 from links import KEPT
 from nsenter.executor import BrokenInitializer, BrokenWorker, NamespaceExecutor
 from nsenter.options import Options
@@ -42,14 +43,6 @@ def descriptors() -> int:
 def children() -> set[str]:
     tasks = Path("/proc/self/task").iterdir()
     return {pid for task in tasks for pid in (task / "children").read_text().split()}
-
-
-def runs(pid: str) -> bool:
-    """Somebody else's child may stay a zombie for a while."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 # ---- as an executor
@@ -313,9 +306,7 @@ def test_shutdown_without_waiting_lets_calls_finish() -> None:
     futures = [executor.submit(call_targets.sleep, 0.1) for _ in range(6)]
     executor.shutdown(wait=False)
     assert [future.result() for future in futures] == [0.1] * 6
-    deadline = time.monotonic() + 5
-    while children() != before and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: children() == before, 5)
 
 
 def test_an_executor_that_is_forgotten_ends() -> None:
@@ -324,9 +315,7 @@ def test_an_executor_that_is_forgotten_ends() -> None:
     wait([executor.submit(call_targets.add, n) for n in range(4)])
     del executor
     gc.collect()
-    deadline = time.monotonic() + 5
-    while threading.active_count() > threads and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: threading.active_count() <= threads, 5)
     assert children() == before
     assert threading.active_count() == threads
 
@@ -351,10 +340,7 @@ def test_an_interpreter_that_ends_leaves_no_worker(end: str) -> None:
     assert done.stderr == ""
     pids = done.stdout.split()
     assert len(pids) == 2
-    deadline = time.monotonic() + 5
-    while any(map(runs, pids)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not any(map(runs, pids))
+    wait_until(lambda: not any(map(runs, pids)), 5)
 
 
 def test_500_calls_leave_nothing() -> None:

@@ -6,24 +6,21 @@ refused before anything starts; what fails inside says what it was.
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import launching
+import boxes
 import optioned
 import rootless
-from launching import PYTHONPATH, SECONDS
+from launching import PYTHONPATH, SECONDS, runs, wait_until
 from nsenter import (
     Bind,
     BootstrapError,
@@ -89,12 +86,7 @@ with options.launch(PythonInit("told:tell", waiting=waiting)) as child:
 
 
 def test_what_is_given_up_is_given_up_once_whatever_the_payload_says() -> None:
-    with contextlib.ExitStack() as stack:
-        said, stdout = launching.pipe(stack)
-        options = Options(umask=0o27, seccomp=ALLOW_ALL)
-        child = stack.enter_context(options.launch(PythonInit("told:again"), stdout=stdout))
-        found = ast.literal_eval(launching.read_line(said))
-        assert child.wait(SECONDS) == 0
+    found = boxes.told(Options(umask=0o27, seccomp=ALLOW_ALL), "told:again")
     assert (found["Umask"], found["Seccomp_filters"]) == ("0011", "1")
 
 
@@ -134,7 +126,7 @@ def test_landlock_leaves_what_its_rules_say_and_nothing_else(tmp_path: Path) -> 
     rules = {path: "rx" for path in ("/usr", "/bin", "/lib", "/lib64") if Path(path).exists()}
     rules |= {"/dev": "rw", f"{tmp_path}/read": "rx", f"{tmp_path}/write": "rw"}
     options = Options(landlock=rules)
-    assert _output(options, ["sh", "-c", TRIES, str(tmp_path)]).split("\n") == [
+    assert boxes.said(options, ["sh", "-c", TRIES, str(tmp_path)]).split("\n") == [
         "rlx", "rlwm", "", "",
     ]  # fmt: skip
 
@@ -144,18 +136,6 @@ def test_an_empty_landlock_leaves_nothing() -> None:
         Options(landlock={}).launch(Program(["/bin/true"]))
     assert (caught.value.operation, caught.value.subject) == ("execve", "/bin/true")
     assert "landlock" in caught.value.hint
-
-
-def _output(options: Options, argv: list[str], returncode: int = 0, **streams: Any) -> str:
-    with contextlib.ExitStack() as stack:
-        said, stdout = launching.pipe(stack)
-        child = stack.enter_context(options.launch(Program(argv), stdout=stdout, **streams))
-        os.close(stdout)
-        text = b""
-        while part := os.read(said, 1 << 16):
-            text += part
-        assert child.wait(SECONDS) == returncode, text
-    return text.decode()
 
 
 # --- the end of the caller ------------------------------------------------------------------------
@@ -189,9 +169,9 @@ def test_it_dies_with_the_process_that_started_it(fields: str, starter: str) -> 
         pidfd = os.pidfd_open(pid)
         try:
             time.sleep(0.05)
-            assert _runs(pid), "the thread that started it has ended, the process has not"
+            assert runs(pid), "the thread that started it has ended, the process has not"
             caller.kill()
-            _wait_until(lambda: not _runs(pid))
+            wait_until(lambda: not runs(pid))
         finally:
             os.close(pidfd)
 
@@ -249,20 +229,6 @@ def test_what_fails_on_the_lasting_thread_is_raised_on_the_callers() -> None:
     thread.join()
     (error,) = caught
     assert isinstance(error, BootstrapError) and isinstance(error, FileNotFoundError)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -342,7 +308,7 @@ def test_what_a_field_needs_is_said_before_anything_starts(
 def test_options_are_used_more_than_once_though_they_were_given_iterators() -> None:
     options = Options(new="user", capabilities=iter(["kill"]), cpus=iter([0]))
     for _ in range(2):
-        found = _output(options, ["grep", "-E", "CapEff|Cpus_allowed_list", "/proc/self/status"])
+        found = boxes.said(options, ["grep", "-E", "CapEff|Cpus_allowed_list", "/proc/self/status"])
         assert found.split() == ["CapEff:", optioned.mask(5), "Cpus_allowed_list:", "0"]
 
 

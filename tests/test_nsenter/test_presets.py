@@ -19,13 +19,15 @@ from pathlib import Path
 
 import pytest
 
+import boxes
 import launching
 import rootless
 from boxes import output
 from launching import PYTHONPATH, SECONDS
-from nsenter import Options, Program, PythonInit, presets, seccomp
+from nsenter import Options, Program, presets, seccomp
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
+NUMBERS = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])
 
 TRY = """
 import ctypes, errno, json, os, sys
@@ -40,16 +42,7 @@ print(json.dumps({name: attempt(*call) for name, call in json.loads(sys.argv[1])
 
 def run_python(options: Options, code: str, *words: str) -> str:
     """What `python3 -c` with this interpreter says; it ends well."""
-    with contextlib.ExitStack() as stack:
-        said, stdout = launching.pipe(stack)
-        argv = [sys.executable, "-c", code, *words]
-        child = stack.enter_context(options.launch(Program(argv), stdout=stdout))
-        os.close(stdout)
-        text = b""
-        while part := os.read(said, 1 << 16):
-            text += part
-        assert child.wait(SECONDS) == 0
-    return text.decode()
+    return boxes.said(options, [sys.executable, "-c", code, *words])
 
 
 def attempts(options: Options, calls: dict[str, tuple[int, ...]]) -> dict[str, str]:
@@ -114,12 +107,7 @@ def test_a_sandbox_of_a_user_runs_python_as_that_user() -> None:
 
 
 def test_a_sandbox_runs_a_python_init_as_well() -> None:
-    with contextlib.ExitStack() as stack:
-        said, stdout = launching.pipe(stack)
-        options = presets.sandbox(cwd="/tmp")
-        child = stack.enter_context(options.launch(PythonInit("told:tell"), stdout=stdout))
-        found = ast.literal_eval(launching.read_line(said))
-        assert child.wait(SECONDS) == 0
+    found = boxes.told(presets.sandbox(cwd="/tmp"), "told:tell")
     assert (found["pid"], found["Seccomp"], found["CapEff"]) == (2, "2", "0" * 16)
     assert found["cwd"] == "/tmp"
 
@@ -210,8 +198,7 @@ def _resident_kib() -> int:
 
 
 def test_what_the_filter_denies_fails_at_once() -> None:
-    numbers = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])
-    plain = {name: (number, -1, -1, -1, -1, -1) for name, number in numbers.items()}
+    plain = {name: (number, -1, -1, -1, -1, -1) for name, number in NUMBERS.items()}
     for name in seccomp._BY_ARGUMENT:
         del plain[name]
     missing = {"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register"}
@@ -221,16 +208,15 @@ def test_what_the_filter_denies_fails_at_once() -> None:
 
 
 def test_without_the_filter_not_all_of_it_fails_so() -> None:
-    numbers = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])
     names = ("keyctl", "unshare", "clone3", "perf_event_open", "ptrace")
-    calls = {name: (numbers[name], -1, -1, -1, -1, -1) for name in names}
+    calls = {name: (NUMBERS[name], -1, -1, -1, -1, -1) for name in names}
     found = attempts(presets.sandbox(seccomp=None), calls)
     assert all(found[name] not in ("EPERM", "ENOSYS") for name in ("keyctl", "unshare", "clone3"))
 
 
 @pytest.mark.parametrize("flag", [0x20000, *(1 << n for n in range(25, 31))], ids=hex)
 def test_no_namespace_is_made_by_clone(flag: int) -> None:
-    number = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])["clone"]
+    number = NUMBERS["clone"]
     high = 1 << 40  # what the kernel does not look at
     calls = {
         "plain": (number, flag | 17, 0, 0, 0, 0),
@@ -240,7 +226,7 @@ def test_no_namespace_is_made_by_clone(flag: int) -> None:
 
 
 def test_no_words_are_put_into_a_terminal() -> None:
-    number = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])["ioctl"]
+    number = NUMBERS["ioctl"]
     calls = {
         "sti": (number, 0, 0x5412, 0),
         "sti-high": (number, 0, 0x5412 | 1 << 32, 0),
