@@ -135,7 +135,7 @@ static bool check_offsets(const struct wire_attr *attr, uint32_t cloneflags, str
 		return refuse(err, attr, 0,
 			      "time offsets, but no new time namespace (runc before 1.2 sent "
 			      "mount sources under this number)");
-	while (span_line(&rest, &line)) {
+	while (span_ended(&rest, '\n', &line)) {
 		unsigned clock = parse_offset(line);
 		size_t at = (size_t)(line.data - attr->text.data);
 

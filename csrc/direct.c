@@ -71,7 +71,7 @@ static bool maps_own_id_only(struct span map, uint32_t id)
 	struct idmap only;
 	struct span line;
 
-	return span_line(&map, &line) && map.len == 0 && !idmap_parse_line(line, &only) &&
+	return span_ended(&map, '\n', &line) && map.len == 0 && !idmap_parse_line(line, &only) &&
 	       only.size == 1 && only.host == id;
 }
 
@@ -81,7 +81,7 @@ static bool maps_root_to_itself(struct span map)
 	struct idmap row;
 	struct span line;
 
-	while (span_line(&map, &line))
+	while (span_ended(&map, '\n', &line))
 		if (!idmap_parse_line(line, &row) && row.container == 0)
 			return row.host == 0;
 	return false;

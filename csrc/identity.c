@@ -6,8 +6,6 @@
 #include "records.h"
 #include "sys.h"
 
-#define CAPABILITIES 64
-
 /* The three sets of capset(2), as masks. */
 struct sets {
 	uint64_t effective, permitted, inheritable;
@@ -67,10 +65,13 @@ static int drop_bounding(uint64_t keep, struct err *err)
 	for (int i = 0; i < CAPABILITIES; i++) {
 		long ret;
 
-		/* 0: it is not there; -EINVAL: the kernel has no such capability. */
-		if (keep >> i & 1 || sys_prctl(PR_CAPBSET_READ, (unsigned long)i) != 1)
+		if (keep >> i & 1)
 			continue;
-		ret = sys_prctl(PR_CAPBSET_DROP, (unsigned long)i);
+		ret = sys_prctl(PR_CAPBSET_READ, (unsigned long)i);
+		if (ret == -EINVAL) /* the kernel has none from here on */
+			break;
+		if (ret > 0)
+			ret = sys_prctl(PR_CAPBSET_DROP, (unsigned long)i);
 		if (ret < 0)
 			return err_set(err, "prctl PR_CAPBSET_DROP", "the bounding set", ret);
 	}
@@ -78,12 +79,14 @@ static int drop_bounding(uint64_t keep, struct err *err)
 }
 
 /* "CAP_SYS_TIME", for an error: the first of the list that this process does not have itself. */
-static struct span missing(struct span list, uint64_t permitted)
+static struct span missing(struct span list)
 {
 	struct capability capability;
+	struct sets own = { 0 };
 
+	get_sets(&own);
 	while (records_next_capability(&list, &capability))
-		if (!(permitted >> capability.number & 1))
+		if (!(own.permitted >> capability.number & 1))
 			return capability.name;
 	return (struct span){ "", 0 };
 }
@@ -110,13 +113,10 @@ static int set_capabilities(struct span list, struct err *err)
 	uint64_t mask = mask_of(list);
 	uint64_t ambient = SYS0(SYS_geteuid) == 0 ? 0 : mask;
 	const struct sets sets = { mask, mask, ambient };
-	struct sets before = { 0 };
-	long ret;
+	long ret = put_sets(&sets);
 
-	get_sets(&before);
-	ret = put_sets(&sets);
 	if (ret < 0)
-		return err_set_span(err, "capset", missing(list, before.permitted), ret);
+		return err_set_span(err, "capset", missing(list), ret);
 	SYS5(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	return raise_ambient(ambient, err);
 }

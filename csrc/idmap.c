@@ -72,7 +72,7 @@ const char *idmap_check(struct span text, size_t *at)
 	*at = 0;
 	if (text.len > IDMAP_BYTES_MAX)
 		return "the map is not under 4096 bytes, the most the kernel takes";
-	for (n = 0; span_line(&rest, &line); n++) {
+	for (n = 0; span_ended(&rest, '\n', &line); n++) {
 		*at = (size_t)(line.data - text.data);
 		if (n == IDMAP_LINES_MAX)
 			return "the map has over 340 lines, the most the kernel takes";
@@ -96,7 +96,7 @@ bool idmap_maps(struct span text, uint32_t id)
 	struct span line;
 	struct idmap map;
 
-	while (span_line(&text, &line)) {
+	while (span_ended(&text, '\n', &line)) {
 		if (idmap_parse_line(line, &map))
 			return false;
 		if (id >= map.container && id - map.container < map.size)

@@ -1,22 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "records.h"
 
-#define CAPABILITIES 64
-#define RESOURCES    16
-
-static bool next_string(struct span *rest, struct span *string)
-{
-	size_t len = 0;
-
-	while (len < rest->len && rest->data[len])
-		len++;
-	if (len == rest->len)
-		return false;
-	*string = (struct span){ rest->data, len };
-	rest->data += len + 1;
-	rest->len -= len + 1;
-	return true;
-}
+#define RESOURCES 16
 
 static bool is_absolute(struct span path)
 {
@@ -53,8 +38,8 @@ bool records_next_mount(struct span *rest, struct mount_record *record)
 {
 	struct span kind, flags;
 
-	if (!next_string(rest, &kind) || !next_string(rest, &record->target) ||
-	    !next_string(rest, &record->argument) || !next_string(rest, &flags))
+	if (!span_ended(rest, '\0', &kind) || !span_ended(rest, '\0', &record->target) ||
+	    !span_ended(rest, '\0', &record->argument) || !span_ended(rest, '\0', &flags))
 		return false;
 	record->writable = has_letter(flags, 'w');
 	record->devices = has_letter(flags, 'd');
@@ -68,7 +53,7 @@ bool records_next_rule(struct span *rest, struct rule *rule)
 {
 	struct span rights;
 
-	if (!next_string(rest, &rule->path) || !next_string(rest, &rights))
+	if (!span_ended(rest, '\0', &rule->path) || !span_ended(rest, '\0', &rights))
 		return false;
 	rule->read = has_letter(rights, 'r');
 	rule->write = has_letter(rights, 'w');

@@ -15,7 +15,8 @@
 
 #include "text.h"
 
-#define MOUNTS_MAX 256
+#define MOUNTS_MAX   256
+#define CAPABILITIES 64 /* that a mask has room for */
 
 enum mount_kind {
 	MOUNT_BIND,

@@ -47,13 +47,13 @@ bool span_next(struct span *rest, char separator, struct span *part)
 	return true;
 }
 
-bool span_line(struct span *rest, struct span *line)
+bool span_ended(struct span *rest, char end, struct span *part)
 {
-	size_t n = span_find(*rest, '\n');
+	size_t n = span_find(*rest, end);
 
 	if (n == rest->len)
 		return false;
-	*line = (struct span){ rest->data, n };
+	*part = (struct span){ rest->data, n };
 	span_drop(rest, n + 1);
 	return true;
 }

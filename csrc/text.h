@@ -27,8 +27,8 @@ size_t text_length(const char *s);
 bool span_equals(struct span span, const char *s);
 /* Cut the part before `separator` off the front of `rest`; false when nothing is left. */
 bool span_next(struct span *rest, char separator, struct span *part);
-/* As span_next, but a part counts only when the separator follows it. */
-bool span_line(struct span *rest, struct span *line);
+/* As span_next, but a part counts only when `end` follows it, as a line's does. */
+bool span_ended(struct span *rest, char end, struct span *part);
 
 void text_add(struct text *t, const char *s);
 void text_add_span(struct text *t, struct span span);

@@ -71,8 +71,8 @@ static void a_line_ends_in_a_newline_and_a_part_need_not(void)
 	CHECK(span_next(&rest, ',', &part) && span_equals(part, "b"));
 	CHECK(!span_next(&rest, ',', &part));
 	rest = (struct span){ "x\ny", 3 };
-	CHECK(span_line(&rest, &part) && span_equals(part, "x"));
-	CHECK(!span_line(&rest, &part) && span_equals(rest, "y"));
+	CHECK(span_ended(&rest, '\n', &part) && span_equals(part, "x"));
+	CHECK(!span_ended(&rest, '\n', &part) && span_equals(rest, "y"));
 }
 
 static void equality_stops_at_the_shorter_one(void)
