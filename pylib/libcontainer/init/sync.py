@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import posix
 import sys
+from errno import ECONNRESET, EPIPE
 
-from nsenter.system import receive_fds, send_fds
+from nsenter.system import Failure, receive_fds, send_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,10 +63,19 @@ def send(fd: int, *words: str) -> None:
 
 
 def send_with_fds(fd: int, descriptors: Iterable[int], *words: str) -> None:
-    """Send a message, and descriptors on its first byte."""
+    """Send a message, and descriptors on its first byte. Raises BrokenPipeError as `send` does."""
     data = _pack(words)
-    send_fds(fd, data[:1], tuple(descriptors))
+    try:
+        send_fds(fd, data[:1], tuple(descriptors))
+    except Failure as failure:
+        raise _as_of_posix(failure) from None
     posix.write(fd, data[1:])
+
+
+def _as_of_posix(failure: Failure) -> OSError:
+    """That nobody is there has the class that it has with read and write."""
+    gone = failure.errno in (EPIPE, ECONNRESET)
+    return OSError(failure.errno, failure.strerror) if gone else failure
 
 
 def receive(fd: int, most: int = 1) -> tuple[list[str], list[int]]:
@@ -75,10 +85,13 @@ def receive(fd: int, most: int = 1) -> tuple[list[str], list[int]]:
         most: how many those may be; the kernel closes what is over.
 
     Raises:
-        PeerGoneError: there is none to come.
+        PeerGoneError, ConnectionResetError: there is none to come.
         ValueError: it is longer than any that is sent.
     """
-    first, fds = receive_fds(fd, 1, most)
+    try:
+        first, fds = receive_fds(fd, 1, most)
+    except Failure as failure:
+        raise _as_of_posix(failure) from None
     if not first:
         raise PeerGoneError("the other end of the init pipe is closed")
     size = int.from_bytes(first + _read(fd, _LENGTH - 1), sys.byteorder)
