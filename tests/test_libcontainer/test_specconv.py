@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import libcontainer
+import nsenter
 from full_spec import FULL, IDS, SHORT, changed
 from libcontainer.configs import (
     Capabilities,
@@ -326,7 +327,7 @@ def test_what_a_file_does_not_have_is_not_imported() -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    path = [*sys.path, str(Path(libcontainer.__file__).parents[1])]
+    path = [*sys.path, *(str(Path(m.__file__).parents[1]) for m in (libcontainer, nsenter))]
     code = (
         f"import sys; sys.path[:] = {path!r};"
         "import libcontainer.specconv, libcontainer.configs.validate; print(*sys.modules)"
