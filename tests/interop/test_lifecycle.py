@@ -29,7 +29,7 @@ SECONDS = 10.0  # for what takes milliseconds
 TERMINAL = cases.put("process.terminal", True)
 SLEEP = ["sleep", "1000"]
 # The size arrives when the process runs already.
-SIZE = "until stty size 2>/dev/null; do sleep 0.02; done"
+SIZE = "until stty size 2>/dev/null | grep .; do sleep 0.02; done"  # it succeeds without one, too
 each_runtime = pytest.mark.parametrize("name", [RUNC, PYRUNC])
 
 
