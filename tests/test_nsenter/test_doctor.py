@@ -123,8 +123,9 @@ def test_a_chroot_is_found_also_where_its_root_is_a_mount_of_the_same_folder() -
 
 
 def test_a_chroot_to_a_folder_is_named_by_the_error_of_a_start() -> None:
-    mounts = "for d in usr lib lib64 bin etc dev tmp proc root opt work home; do "
-    mounts += "[ -d /$d ] || continue; mkdir -p /mnt/r/$d; mount --rbind /$d /mnt/r/$d; done"
+    mounts = (
+        "for d in /*/; do [ $d = /mnt/ ] || { mkdir -p /mnt/r$d; mount --rbind $d /mnt/r$d; }; done"
+    )
     words = shlex.join([*NSENTER, "run", "--user", "true"])
     inner = f"cd {ROOT} && exec {words}"
     script = f"mount -t tmpfs none /mnt; {mounts}; exec chroot /mnt/r sh -c {shlex.quote(inner)}"
