@@ -491,6 +491,11 @@ def kill_at_every_step(
     raise AssertionError("unreachable")
 
 
+def resident_kib() -> int:
+    """How much memory this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
+
+
 def step_count(make: Callable[[], BootstrapData], which: int, first_call: int) -> int:
     with (
         Life() as life,

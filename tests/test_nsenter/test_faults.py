@@ -488,10 +488,6 @@ def test_no_more_user_namespaces_is_named_with_a_hint(path: str) -> None:
 # --- nothing is left in the long run -------------------------------------------------------------
 
 
-def _resident_kib() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
-
-
 def _launch_often(
     times: int, make: Callable[[], BootstrapData], *, python: bool = True
 ) -> list[str]:
@@ -505,7 +501,7 @@ def _launch_often(
 
     round_of(40, TRUE)
     round_of(10, PYTHON_TRUE)
-    opened, resident = faults.descriptors(), _resident_kib()
+    opened, resident = faults.descriptors(), faults.resident_kib()
     pythons = times // 5 if python else 0
     round_of(times - pythons, TRUE)
     round_of(pythons, PYTHON_TRUE)
@@ -514,7 +510,7 @@ def _launch_often(
     if left := faults.first_child():
         problems.append(f"left behind: {left}")
     # 500 bytes a launch would be a leak; an allocator's arenas are not.
-    if (grown := _resident_kib() - resident) > times // 2:
+    if (grown := faults.resident_kib() - resident) > times // 2:
         problems.append(f"grown by {grown} KiB in {times} launches")
     return problems
 
@@ -534,12 +530,12 @@ def test_500_failures_leave_no_descriptor_zombie_memory_or_namespace(path: str) 
         problems: list[str] = []
         resident = 0
         for nth in range(550):
-            resident = _resident_kib() if nth == 50 else resident
+            resident = faults.resident_kib() if nth == 50 else resident
             with nothing_left(problems, nth) as life:
                 error = outcome_of(make(), Program(["/nowhere/at/all"]), life).error
             if not error or error.operation != "execve":
                 problems.append(f"{error}")
-        if (grown := _resident_kib() - resident) > 250:
+        if (grown := faults.resident_kib() - resident) > 250:
             problems.append(f"grown by {grown} KiB")
         return problems
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 import boxes
+import faults
 import launching
 import rootless
 from boxes import output
@@ -175,7 +176,7 @@ def test_300_sandboxes_leave_nothing() -> None:
     options, failing = presets.sandbox(), presets.sandbox(terminal=True)
     for number in range(300):
         if number == 100:
-            before, resident = _descriptors(), _resident_kib()
+            before, resident = _descriptors(), faults.resident_kib()
         if number % 3:
             with options.launch(Program(["true"])) as child:
                 assert child.wait(SECONDS) == 0
@@ -183,15 +184,11 @@ def test_300_sandboxes_leave_nothing() -> None:
         with pytest.raises(OSError, match="no-such"):
             failing.launch(Program(["no-such-program"]))
     assert _descriptors() == before
-    assert _resident_kib() - resident < 512
+    assert faults.resident_kib() - resident < 512
 
 
 def _descriptors() -> set[str]:
     return {fd.name for fd in Path("/proc/self/fd").iterdir()}
-
-
-def _resident_kib() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 
 
 # --- what is tried in it --------------------------------------------------------------------------
