@@ -38,13 +38,14 @@ def run_hooks(kind: str, hooks: Iterable[Hook], state: str, folder: str) -> None
 
 
 def _run(what: str, hook: Hook, state: str, folder: str) -> None:
+    env = os.environ if hook.env is None else dict(line.partition("=")[::2] for line in hook.env)
     try:
         done = subprocess.run(
             list(hook.args or (hook.path,)),
             executable=hook.path,
             input=state.encode(),
             cwd=folder if os.path.isdir(folder) else None,
-            env=dict(line.partition("=")[::2] for line in hook.env),
+            env=env,
             capture_output=True,
             timeout=hook.timeout,
         )

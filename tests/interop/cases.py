@@ -167,10 +167,11 @@ HOOKS = "prestart createRuntime createContainer startContainer poststart poststo
 WRITABLE = put("root.readonly", False)
 
 
-def every_hook(script: Callable[[str], str]) -> Edit:
+def every_hook(script: Callable[[str], str], *, own_env: bool = True) -> Edit:
     def edit(config: Config) -> None:
         for kind in HOOKS:
-            hook(kind, script(kind), env=["A=b", f"KIND={kind}", "PATH=/usr/bin:/bin"])(config)
+            env = {"env": ["A=b", f"KIND={kind}", "PATH=/usr/bin:/bin"]} if own_env else {}
+            hook(kind, script(kind), **env)(config)
 
     return edit
 
@@ -516,6 +517,7 @@ def _hooks() -> Iterator[Case]:
         return f"echo {kind} {to(kind, kind if kind in ('startContainer', 'poststart') else 'all')}"
 
     yield Case("hooks", (every_hook(tell), log, put("annotations", {"a": "b"})))
+    yield Case("hooks-without-env", (every_hook(tell, own_env=False), log))
     yield Case("hooks-in-order", (every_hook(mark), every_hook(mark), log))
     for kind in HOOKS:
         fails = hook(kind, "echo why >&2; exit 3")

@@ -63,13 +63,14 @@ class Hook(Value):
     Args:
         path: absolute.
         args: argv; empty: the path alone.
-        env: its environment, "NAME=value"; empty: none.
+        env: its environment, "NAME=value"; None: that of the runtime or, of a hook that runs in
+            the container's namespaces, of the process.
         timeout: seconds; None: for ever.
     """
 
     path: str
     args: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
+    env: tuple[str, ...] | None = None
     timeout: int | None = None
 
 

@@ -39,11 +39,14 @@ class Ending:
         asked = self._process.no_new_privileges
         self._no_new_privileges = config.no_new_privileges if asked is None else asked
 
-    def run(self, before_the_program: Callable[[], None], death_signal: int = 0) -> NoReturn:
+    def run(
+        self, before_the_program: Callable[[dict[str, str]], None], death_signal: int = 0
+    ) -> NoReturn:
         """Become the process, and execute.
 
         Args:
-            before_the_program: done when nobody can fail any more but the program itself.
+            before_the_program: done when nobody can fail any more but the program itself, whose
+                environment it gets.
             death_signal: of the process when its parent ends.
         """
         orders, process = self._orders, self._process
@@ -63,7 +66,7 @@ class Ending:
         if self._no_new_privileges:
             identity.set_no_new_privileges()
             self._filter()
-        before_the_program()
+        before_the_program(env)
         # Python ignores it; a program is to die of it, as everywhere.
         _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
         _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)

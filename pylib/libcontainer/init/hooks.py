@@ -11,7 +11,7 @@ from nsenter.system import Failure, close_range
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from libcontainer.configs import Hook
 
@@ -20,21 +20,24 @@ _FIRST_OTHER_FD = 3
 _NAP = 0.001
 
 
-def run_hooks(kind: str, hooks: tuple[Hook, ...], state: bytes) -> None:
+def run_hooks(kind: str, hooks: tuple[Hook, ...], state: bytes, env: dict[str, str]) -> None:
     """Run each in turn, with the state on its stdin.
+
+    Args:
+        env: of those that have none of their own.
 
     Raises:
         Failure: one did not end well; names it.
     """
     for hook in hooks:
-        _run(kind, hook, state)
+        _run(kind, hook, state, env)
 
 
-def _run(kind: str, hook: Hook, state: bytes) -> None:
+def _run(kind: str, hook: Hook, state: bytes, env: dict[str, str]) -> None:
     reader, writer = posix.pipe()
     pid = posix.fork()
     if pid == 0:
-        _become(hook, reader)
+        _become(hook, reader, env)
     posix.close(reader)
     try:
         posix.write(writer, state)
@@ -51,11 +54,12 @@ def _run(kind: str, hook: Hook, state: bytes) -> None:
         raise Failure(f"{kind} hook", hook.path, errno.ECHILD, why)
 
 
-def _become(hook: Hook, stdin: int) -> NoReturn:
+def _become(hook: Hook, stdin: int, env: dict[str, str]) -> NoReturn:
     try:
         posix.dup2(stdin, 0)
         close_range(_FIRST_OTHER_FD, 0xFFFFFFFF)
-        env: dict[str, Any] = dict(line.partition("=")[::2] for line in hook.env)
+        if hook.env is not None:
+            env = {name: value for name, _, value in (line.partition("=") for line in hook.env)}
         posix.execve(hook.path, list(hook.args or (hook.path,)), env)
     except OSError as error:
         posix.write(2, f"{hook.path}: {error.strerror}\n".encode())

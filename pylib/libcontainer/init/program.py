@@ -19,15 +19,21 @@ _PASSWD = "/etc/passwd"
 
 
 def environment(lines: tuple[str, ...], uid: int) -> dict[str, str]:
-    """Names and values; of a name that is there twice, the last. HOME is added."""
+    """As `named`, with a HOME."""
+    found = named(lines)
+    if not found.get("HOME"):
+        found["HOME"] = _home(uid)
+    return found
+
+
+def named(lines: tuple[str, ...]) -> dict[str, str]:
+    """Names and values; of a name that is there twice, the last."""
     found = {}
     for line in lines:
         name, equals, value = line.partition("=")
         if not equals or not name:
             raise Failure("environment", line, errno.EINVAL, "expected NAME=value")
         found[name] = value
-    if not found.get("HOME"):
-        found["HOME"] = _home(uid)
     return found
 
 

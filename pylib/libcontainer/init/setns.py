@@ -28,7 +28,7 @@ def run(channel: int, orders: Orders) -> NoReturn:
         console.become_streams()
     sync.ask(channel, sync.READY)
     _set_affinity(orders.process.exec_cpu_affinity.get("final", ""))
-    Ending(channel, orders).run(lambda: None)
+    Ending(channel, orders).run(lambda env: None)
 
 
 def _set_affinity(cpus: str) -> None:

@@ -14,6 +14,7 @@ from libcontainer.init.console import Console
 from libcontainer.init.doors import go_through
 from libcontainer.init.ending import Ending
 from libcontainer.init.hooks import run_hooks
+from libcontainer.init.program import named
 from libcontainer.init.rootfs import Rootfs
 from nsenter.system import Failure, setdomainname, sethostname, unshare
 
@@ -70,7 +71,8 @@ class _Init:
         if hooks.prestart or hooks.create_runtime:
             sync.ask(self._channel, sync.HOOKS)
         if hooks.create_container:
-            run_hooks("createContainer", hooks.create_container, self._hook_state("creating"))
+            env = named(self._orders.process.env)
+            run_hooks("createContainer", hooks.create_container, self._hook_state("creating"), env)
 
     def _hook_state(self, status: str) -> bytes:
         """OCI's state, with the pid that this process has in its own namespace."""
@@ -90,7 +92,7 @@ class _Init:
         if self._config.domainname:
             setdomainname(self._config.domainname)
 
-    def _wait_for_start(self) -> None:
+    def _wait_for_start(self, env: dict[str, str]) -> None:
         """Where somebody else is to say so, until a byte comes down the exec fifo."""
         posix.close(self._channel)
         fifo = self._orders.fifo_fd
@@ -99,7 +101,7 @@ class _Init:
             posix.close(fifo)
         hooks = self._config.hooks.start_container
         if hooks:
-            run_hooks("startContainer", hooks, self._hook_state("created"))
+            run_hooks("startContainer", hooks, self._hook_state("created"), env)
         identity.check_cwd()
 
 

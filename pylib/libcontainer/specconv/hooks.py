@@ -31,6 +31,6 @@ def _hook(item: Reader) -> Hook:
     return Hook(
         path=item.absolute_path("path"),
         args=item.texts("args"),
-        env=item.texts("env"),
+        env=None if item.value.get("env") is None else item.texts("env"),
         timeout=item.optional_number("timeout", least=1, most=INT32),
     )
