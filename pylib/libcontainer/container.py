@@ -11,7 +11,7 @@ import _signal
 import os
 import time
 
-from libcontainer.cgroups import new_manager
+from libcontainer.cgroups import FROZEN, new_manager
 from libcontainer.configs.validate import validate
 from libcontainer.errors import ContainerError
 from libcontainer.state import State, StateFolder, start_time_of
@@ -165,7 +165,7 @@ class Container:
             return CREATING if self._folder.is_locked() else STOPPED
         if not self._is_alive():
             return STOPPED
-        if self.cgroup.freezer_state() == "frozen":
+        if self.cgroup.freezer_state() == FROZEN:
             return PAUSED
         return CREATED if os.path.exists(self._folder.fifo) else RUNNING
 
@@ -214,8 +214,10 @@ class Container:
         return _Locked(self._folder, self._refresh)
 
     def _check_cgroup_is_free(self) -> None:
-        """A cgroup with processes in it is somebody's (CVE-2024-45310's cousin, runc 1.1)."""
+        """A cgroup with processes in it is somebody's; in a frozen one nothing would ever start."""
         manager = self.cgroup
+        if manager.freezer_state() == FROZEN:
+            raise ContainerError("container's cgroup unexpectedly frozen: thaw it, or use another")
         if manager.exists() and manager.pids():
             raise ContainerError(
                 f"container's cgroup is not empty: {len(manager.pids())} process(es) found"
@@ -286,10 +288,10 @@ class Container:
                 if self._state.init_process_pid:
                     raise ContainerError("container already has an init process")
                 start_init(self, process, gate=gate)
-            else:
-                if self.status() == STOPPED:
-                    raise ContainerError("cannot exec in a stopped container")
-                start_further(self, process)
+                return
+        # Not locked: many can be started at once, and in a paused container one takes until it is
+        # resumed.
+        start_further(self, process)
 
     def new_init_process(self, process: Process) -> dict[str, Any]:
         """What `start` tells a first process, to look at (libcontainer.init.orders). In a pid
@@ -312,6 +314,7 @@ class Container:
         """Let the init of a created container execute its program (runc's `start`).
 
         Raises:
+            Failure: a poststart hook failed. The container is gone then.
             ContainerError: it is not created, or is started already.
         """
         with self._locked():
@@ -321,8 +324,7 @@ class Container:
             if status != CREATED:
                 raise ContainerError("cannot start a container that has stopped")
             self._open_gate()
-        if self.config.hooks.poststart:
-            self.run_hooks("poststart", RUNNING)
+        self._run_poststart()
 
     def _open_gate(self) -> None:
         try:
@@ -336,8 +338,18 @@ class Container:
     def run(self, process: Process) -> None:
         """`start`, and `exec` where it is the first process, in one go."""
         self._start(process, gate=False)
-        if process.init and self.config.hooks.poststart:
+        if process.init:
+            self._run_poststart()
+
+    def _run_poststart(self) -> None:
+        """Where one fails, the container is taken away again (runtime.md, "Lifecycle")."""
+        if not self.config.hooks.poststart:
+            return
+        try:
             self.run_hooks("poststart", RUNNING)
+        except BaseException:
+            self.kill_and_destroy()
+            raise
 
     def signal(self, number: int) -> None:
         """Send a signal to its first process; with a shared pid namespace and SIGKILL, to all.
@@ -358,7 +370,7 @@ class Container:
             _signal.pidfd_send_signal(fd, number)
         finally:
             os.close(fd)
-        if number == _signal.SIGKILL and self.cgroup.freezer_state() == "frozen":
+        if number == _signal.SIGKILL and self.cgroup.freezer_state() == FROZEN:
             # A frozen process of cgroup v1 dies when it is thawed.
             self.cgroup.thaw()
 

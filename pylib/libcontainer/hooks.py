@@ -6,6 +6,7 @@ Imported only where a container has any.
 
 from __future__ import annotations
 
+import _signal
 import errno
 import os
 import subprocess
@@ -33,8 +34,8 @@ def run_hooks(kind: str, hooks: Iterable[Hook], state: str, folder: str) -> None
         Failure: one could not be run, took too long, or ended badly; names it and gives what
             it wrote to stderr. Those behind it are not run.
     """
-    for i, hook in enumerate(hooks):
-        _run(f"{kind} hook #{i}", hook, state, folder)
+    for hook in hooks:
+        _run(f"error running hook {kind}", hook, state, folder)
 
 
 def _run(what: str, hook: Hook, state: str, folder: str) -> None:
@@ -55,7 +56,11 @@ def _run(what: str, hook: Hook, state: str, folder: str) -> None:
         raise Failure(what, hook.path, error.errno or 0) from None
     if done.returncode:
         code = done.returncode
-        how = f"exit status {code}" if code > 0 else f"killed by signal {-code}"
+        how = (
+            f"exit status {code}"
+            if code > 0
+            else f"killed by signal {-code}, {_signal.strsignal(-code)}".lower()
+        )
         said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
         why = f"{how}, stdout and stderr: {said[-_LONGEST_COMPLAINT:]}" if said else how
         raise Failure(what, hook.path, errno.ECHILD, why)

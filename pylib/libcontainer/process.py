@@ -9,7 +9,7 @@ from libcontainer.errors import ContainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from libcontainer.configs import ProcessConfig
     from nsenter.child import Child
@@ -31,14 +31,17 @@ class Process:
             listens on, or the descriptor of a connected one.
         pidfd_socket: the path of a socket that gets its pidfd.
         init: whether it is the container's first.
-        cgroup: a cgroup below the container's to run in, such as "job"; "": the container's.
-            With cgroup v1 also "controller:path".
+        sub_cgroup_paths: a cgroup below the container's to run in, such as {"": "job"}; with cgroup
+            v1 also by controller. None: the container's; where that takes no processes any more,
+            as that of a systemd, its init's.
         waiting: an init that was started before and waits (`nsenter.waiting`); None: an
             interpreter boots in the namespaces.
+        trace: whether the times of the stages are noted, in `child.trace`.
 
     Attributes:
         pid: its pid, 0 before it is started.
         returncode: its exit status, minus the signal that killed it; None while it runs.
+        child: it, as `nsenter.launch` returned it; None before it is started.
         ready: called when it is all set up, before its program can be executed; to be set by who
             wants that. What it raises is the end of the process.
 
@@ -58,8 +61,9 @@ class Process:
         console_socket: str | int | None = None,
         pidfd_socket: str | None = None,
         init: bool = True,
-        cgroup: str = "",
+        sub_cgroup_paths: Mapping[str, str] | None = None,
         waiting: WaitingInit | None = None,
+        trace: bool = False,
     ) -> None:
         if config.terminal and console_socket is None:
             raise ContainerError("a terminal needs a console socket to send its master to")
@@ -71,8 +75,9 @@ class Process:
         self.console_socket = console_socket
         self.pidfd_socket = pidfd_socket
         self.init = init
-        self.cgroup = cgroup
+        self.sub_cgroup_paths = sub_cgroup_paths
         self.waiting = waiting
+        self.trace = trace
         self.ready: Callable[[], None] = lambda: None
         self.child: Child | None = None
         for fd in self.preserved():

@@ -158,7 +158,11 @@ def start_further(container: Container, process: Process) -> None:
         fds.add(pidfd)
         orders = init_orders(container, process)
         orders["console_fd"] = _console(process, fds)
-        manager = container.cgroup.below(process.cgroup) if process.cgroup else container.cgroup
+        manager = container.cgroup
+        if process.sub_cgroup_paths:
+            manager = manager.below(process.sub_cgroup_paths)
+        else:
+            manager = manager.for_further(container._state.init_process_pid)
         data = container.bootstrap_data(process, pidfd)
         _Talk(container, process, manager).hold(data, orders, fds)
 
@@ -202,6 +206,7 @@ class _Talk:
         return launch(
             data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
             pass_fds=[*process.preserved(), *fds.numbers()], cgroup=self._entry,
+            trace=process.trace,
         )  # fmt: skip
 
     def _let_go_early(self, channel: int) -> None:

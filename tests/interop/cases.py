@@ -500,6 +500,18 @@ def _seccomp() -> Iterator[Case]:
     yield Case("seccomp-status", (policy,))
     yield Case("seccomp-status-new-privileges", (policy, put("process.noNewPrivileges", False)))
     yield Case("seccomp-status-of-a-user", (policy, user(1000, 1000)))
+    # What a profile of years ago does not know, it denies.
+    newer = "close_range openat2 faccessat2 clone3 statx rseq pidfd_open mount_setattr move_mount"
+    old = seccomp("SCMP_ACT_ALLOW", rule(newer))
+    greets = hook("startContainer", "echo hook >> /mnt/hook")
+    for name, edits in {
+        "": (),
+        "-new-privileges": (put("process.noNewPrivileges", False),),
+        "-of-a-user": (user(1000, 1000), put("process.args", ["id"])),
+        "-with-a-hook": (greets, mount("/mnt", "tmpfs", "tmpfs")),
+    }.items():
+        yield Case(f"seccomp-old{name}", (old, *edits), args=shell("cat /mnt/hook; pwd"))
+    yield Case("seccomp-no-getcwd", (seccomp("SCMP_ACT_ALLOW", rule("getcwd")),))
 
 
 def _hooks() -> Iterator[Case]:

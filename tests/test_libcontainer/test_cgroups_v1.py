@@ -27,7 +27,7 @@ from cgrouping import (
 from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED, Layout, layout
 from libcontainer.cgroups.fs import LegacyManager
 from libcontainer.configs import BlockIODevice, Cgroup, DeviceRule, HugepageLimit, Resources
-from libcontainer.errors import ConfigError
+from libcontainer.errors import ConfigError, ContainerError
 from nsenter.system import Failure
 
 MIB = 1 << 20
@@ -96,7 +96,7 @@ def test_the_processes_of_cgroups_below_are_its_own() -> None:
         job = Path(manager.paths()["cpuset"], "job")
         for file in ("cpuset.cpus", "cpuset.mems"):
             (job / file).write_text((job.parent / file).read_text())
-        below = manager.below("job")
+        below = manager.below({"": "job"})
         manager.add(one.pid)
         below.add(two.pid)
         assert cgroups_of(two.pid)["memory"].endswith("/job")
@@ -109,19 +109,28 @@ def test_a_cgroup_of_one_controller_alone() -> None:
     with removed(v1_manager()) as manager, sleeper() as child:
         manager.create()
         Path(manager.paths()["pids"], "few").mkdir()
-        manager.below("pids:few").add(child.pid)
+        manager.below({"pids": "few"}).add(child.pid)
         found = cgroups_of(child.pid)
         assert found["pids"] == f"{found['memory']}/few"
 
 
-@pytest.mark.parametrize("name", ["missing", "pids:missing", "../../missing"])
-def test_a_cgroup_below_that_is_not_there_is_named(name: str) -> None:
+@pytest.mark.parametrize("controller", ["", "pids"])
+def test_a_cgroup_below_that_is_not_there_is_named(controller: str) -> None:
     with removed(v1_manager()) as manager:
         manager.create()
-        with pytest.raises(Failure, match=r"/missing: the cgroup does not exist") as caught:
-            manager.below(name)
+        why = r"/missing/cgroup.procs: no such file or directory"
+        with pytest.raises(Failure, match=why) as caught:
+            manager.below({controller: "there/../missing"})
         assert caught.value.subject.startswith("/sys/fs/cgroup/")
         assert ".." not in caught.value.subject
+
+
+def test_a_cgroup_that_is_not_below_and_a_controller_that_is_none_are_refused() -> None:
+    with removed(v1_manager()) as manager:
+        with pytest.raises(ContainerError, match=r"\.\./x is not a sub cgroup path"):
+            manager.below({"pids": "../x"})
+        with pytest.raises(ContainerError, match="unknown controller what"):
+            manager.below({"what": "x"})
 
 
 def test_cpus_and_memory_nodes_come_from_above_at_every_step() -> None:

@@ -33,6 +33,7 @@ from cgrouping import (
 from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED
 from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.configs import BlockIODevice, Cgroup, HugepageLimit, Resources
+from libcontainer.errors import ContainerError
 from nsenter.system import Failure
 
 MIB = 1 << 20
@@ -110,12 +111,15 @@ def test_a_cgroup_below() -> None:
     with removed(v2_manager()) as manager, sleeper() as child:
         manager.create()
         Path(manager.paths()[""], "job").mkdir()
-        job = manager.below("../job")
+        job = manager.below({"": "other/../job"})
         job.add(child.pid)
         assert job.pids() == manager.pids() == [child.pid]
         assert manager.pids(recursive=False) == []
-        with pytest.raises(Failure, match="none: the cgroup does not exist"):
-            manager.below("none")
+        with pytest.raises(Failure, match=r"none/cgroup.procs: no such file or directory"):
+            manager.below({"": "none"})
+        for paths in ({"": "../job"}, {"": "job/../.."}, {"pids": "job"}):
+            with pytest.raises(ContainerError, match=r"sub cgroup path|one path for all"):
+                manager.below(paths)
 
 
 # ---- limits

@@ -123,6 +123,20 @@ def test_status_at_every_moment(container: Container) -> None:
     first.close()
 
 
+def test_a_cgroup_that_is_in_use_or_frozen_is_refused(
+    container: Container, root: Path, rootfs: Path
+) -> None:
+    first = started(container, "sleep", "100")
+    with pytest.raises(ContainerError, match=r"not empty: 1 process\(es\) found"):
+        Container.create(str(root), "d", config_for(rootfs))
+    container.pause()
+    with pytest.raises(ContainerError, match="unexpectedly frozen"):
+        Container.create(str(root), "d", config_for(rootfs))
+    container.kill_and_destroy()
+    first.wait(SECONDS)
+    first.close()
+
+
 def test_another_process_knows_it_by_its_state(container: Container, root: Path) -> None:
     first = started(container, "sleep", "100")
     other = Container.load(str(root), "c")
@@ -351,6 +365,29 @@ def test_failing_hook_stops_the_start_by_name(root: Path, rootfs: Path, kind: st
         made.start(process("true"))
     assert "exit status 3" in str(caught.value)
     made.kill_and_destroy()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_failing_poststart_hook_takes_the_container_away(
+    root: Path, rootfs: Path, tmp_path: Path, at_once: bool
+) -> None:
+    after = tmp_path / "poststop"
+    fails = Hook("/bin/sh", args=("sh", "-c", "kill -SYS $$"))
+    hooks = Hooks(poststart=(fails,), poststop=(Hook("/bin/touch", args=("touch", str(after))),))
+    made = Container.create(str(root), "c", config_for(rootfs, hooks=hooks))
+    first = process("sleep", "100")
+    why = "error running hook poststart /bin/sh: killed by signal 31, bad system call"
+    if at_once:
+        with pytest.raises(OSError, match=why):
+            made.run(first)
+    else:
+        made.start(first)
+        with pytest.raises(OSError, match=why):
+            made.exec()
+    assert first.wait(SECONDS) == -signal.SIGKILL
+    assert not StateFolder(str(root), "c").exists()
+    assert after.exists()
+    first.close()
 
 
 def test_threads_and_many_containers_at_once(root: Path, rootfs: Path) -> None:

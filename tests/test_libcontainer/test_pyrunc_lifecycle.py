@@ -74,6 +74,24 @@ def test_a_life(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
     assert "does not exist" in runtime("state", "box").stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "ends"),
+    [(["resume"], (0, "ran\n", "")), (["delete", "--force"], (137, "", ""))],
+)
+def test_nobody_waits_for_an_exec_that_waits_in_a_paused_container(
+    runtime, running, words, ends
+) -> None:
+    runtime.good("pause", running)
+    command = [*runtime.argv, "exec", "--ignore-paused", running, "echo", "ran"]
+    with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as waits:
+        _until(lambda: len(json.loads(runtime.good("ps", "-f", "json", running))) == 2)
+        runtime.good(*words, running)
+        out, error = waits.communicate(timeout=pyrunc.TIMEOUT)
+    code, said, why = ends
+    assert (waits.returncode, out) == (code, said)
+    assert why in error
+
+
 def test_state_has_the_fields_of_runcs_in_their_order(runtime: Runtime, running: str) -> None:
     assert list(runtime.state(running)) == [
         *("ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "owner"),
@@ -331,6 +349,18 @@ def test_exec_of_a_process_object(runtime, running, tmp_path) -> None:
         (["-u", "1:x", "box", "id"], 255, "expected UID[:GID]"),
         (["--cwd", "/nope", "box", "id"], 255, "/nope"),
         (["--cgroup", "a:b:c", "box", "id"], 255, "invalid --cgroup argument: a:b:c"),
+        (["--cgroup", ":b", "box", "id"], 255, "invalid --cgroup argument: :b"),
+        (["--cgroup", "pids,:b", "box", "id"], 255, "invalid --cgroup argument: pids,:b"),
+        (["--cgroup", "..", "box", "id"], 255, ".. is not a sub cgroup path"),
+        (["--cgroup", "a/../../box", "box", "id"], 255, "is not a sub cgroup path"),
+        (["--cgroup", "none", "box", "id"], 255, "/none/cgroup.procs: no such file or directory"),
+        (["--cgroup", "what:/", "box", "id"], 255, "unknown controller what"),
+        (["--cgroup", "a", "--cgroup", "b", "box", "id"], 255, "missing <controller>: prefix"),
+        (
+            ["--cgroup", "pids:a", "--cgroup", "pids:b", "box", "id"],
+            255,
+            "controller pids specified multiple times",
+        ),
         (["--process", "/nope", "box"], 255, "/nope: No such file or directory"),
         (["-g", "x", "box", "id"], 1, "for flag -g: parse error"),
         (["-g", "-5", "box", "id"], 255, "additional-gids must be positive"),

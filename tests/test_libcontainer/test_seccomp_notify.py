@@ -152,4 +152,4 @@ def test_an_agent_that_is_not_there_is_named(policy: Seccomp, path: str, number:
     with Path(os.devnull).open() as file, pytest.raises(system.Failure) as caught:
         send_listener(policy.replace(listener_path=path), file.fileno(), 1, STATE)
     assert caught.value.errno == number
-    assert str(caught.value).startswith(f"connect to the seccomp agent {path}: ")
+    assert str(caught.value).startswith(f"failed to connect with seccomp agent {path}: ")

@@ -107,6 +107,7 @@ REFUSALS: list[tuple[str, Any, str, str]] = [
     # resources
     ("linux.resources.devices[0].type", "p", "", "'p' is none of a, b, c"),
     ("linux.resources.devices[1].access", "", "", "not made of r, w and m"),
+    ("linux.resources.devices[1].access", "a", "", "not made of r, w and m"),
     ("linux.resources.devices[1].access", "rwx", "", "'rwx' is not made of r, w and m"),
     ("linux.resources.devices[1].major", -2, "", "-2 is not in -1.."),
     ("linux.resources.memory.limit", -2, "", "-2 is not in -1.."),
@@ -132,7 +133,12 @@ REFUSALS: list[tuple[str, Any, str, str]] = [
     ("linux.seccomp.syscalls[2].args[0].op", "EQ", "", "'EQ' is none of SCMP_CMP_NE"),
     ("linux.seccomp.syscalls[2].args[0].index", 6, "", "6 is not in 0..5"),
     ("linux.seccomp.listenerPath", "", "linux.seccomp.listenerMetadata", "without listenerPath"),
-    ("linux.seccomp.syscalls[1].names", ["write"], "", "write cannot have SCMP_ACT_NOTIFY"),
+    (
+        "linux.seccomp.syscalls[1].names",
+        ["write"],
+        "",
+        "SCMP_ACT_NOTIFY cannot be used for the write syscall",
+    ),
     (
         "linux.seccomp",
         {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [NOTIFY]},

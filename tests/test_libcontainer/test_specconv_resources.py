@@ -119,6 +119,13 @@ def test_the_file_s_device_rules_come_before_what_is_always_allowed() -> None:
     assert devices(spec) == (DeviceRule("b", 8, -1, "r", True), *ALWAYS)
 
 
+def test_an_a_in_a_rule_s_access_says_nothing() -> None:
+    rule = {"allow": False, "type": "c", "major": 1, "minor": 11, "access": "rwa"}
+    spec = changed(SHORT, "linux.resources", {"devices": [rule]})
+
+    assert devices(spec)[0] == DeviceRule("c", 1, 11, "rw", False)
+
+
 @pytest.mark.parametrize("resources", [None, {}, {"devices": []}, {"devices": None}])
 def test_all_else_is_denied_where_the_file_says_nothing(resources: Any) -> None:
     assert devices(changed(SHORT, "linux.resources", resources)) == (DENY_ALL, *ALWAYS)

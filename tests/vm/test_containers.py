@@ -273,6 +273,21 @@ def test_exec_goes_into_the_cgroup_and_into_one_below(each: Runtime, folder: Pat
         (box.cgroup / "below").rmdir()
 
 
+def test_exec_goes_where_the_init_is_once_the_cgroup_takes_no_process(
+    each: Runtime, folder: Path
+) -> None:
+    with running(each, folder) as box:
+        (box.cgroup / "init").mkdir()
+        (box.cgroup / "init/cgroup.procs").write_text(box.file("cgroup.procs"))
+        assert box.exec("cat /proc/self/cgroup") == "0::/\n"
+        (box.cgroup / "cgroup.subtree_control").write_text("+pids")
+        assert box.exec("cat /proc/self/cgroup") == "0::/init\n"
+        said = box.runtime("exec", "--cgroup", "init", box.id, "cat", "/proc/self/cgroup")
+        assert said == "0::/init\n"
+        done = box.runtime.run("exec", "--cgroup", "/", box.id, "true")
+        assert (done.returncode, "resource busy" in done.stderr.lower()) == (255, True)
+
+
 def test_stats_are_those_of_the_cgroup(pyrunc: Runtime, folder: Path) -> None:
     limits = resources({"memory": {"limit": 64 * MIB}, "pids": {"limit": 33}})
     with running(pyrunc, folder, limits) as box:

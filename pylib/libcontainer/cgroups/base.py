@@ -9,7 +9,7 @@ from libcontainer.cgroups import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from libcontainer.cgroups.oom import OomWatch
@@ -125,13 +125,22 @@ class Manager:
         """For mounts of the type "cgroup" in the container (v1): name, controllers, directory."""
         return []
 
-    def below(self, name: str) -> Manager:
+    def below(self, paths: Mapping[str, str]) -> Manager:
         """One of a cgroup below it, for a process that is to run in that.
 
+        Args:
+            paths: from here, by controller (v1); with "" for its key that of all.
+
         Raises:
+            ContainerError: it is none below, or a controller is not known.
             Failure: there is none.
         """
         raise NotImplementedError
+
+    def for_further(self, init: int) -> Manager:
+        """One of the cgroup that a further process goes to, where that is not said: it, or, where
+        it takes no processes any more, that of the process `init`."""
+        return self
 
     def _processes_path(self) -> str:
         """The directory that has all its processes."""

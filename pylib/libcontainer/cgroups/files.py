@@ -20,6 +20,7 @@ from errno import (
     ESRCH,
 )
 
+from libcontainer.errors import ContainerError
 from nsenter.system import Failure
 
 TYPE_CHECKING = False
@@ -46,6 +47,31 @@ _HINTS = {
     ERANGE: "out of the range that the kernel takes",
     EROFS: "the cgroup file system is mounted read-only",
 }
+
+
+def inner(path: str) -> str:
+    """As `clean`, of a path that somebody gives for a place in a cgroup.
+
+    Raises:
+        ContainerError: it leads out of it.
+    """
+    depth = 0
+    for name in path.split("/"):
+        depth += {"..": -1, ".": 0, "": 0}.get(name, 1)
+        if depth < 0:
+            raise ContainerError(f"cgroup {path} is not a sub cgroup path")
+    return clean(path)
+
+
+def check_entry(directory: str) -> None:
+    """Raises Failure where a cgroup is not there to be entered."""
+    if not os.path.isdir(directory):
+        raise no_entry(directory, ENOENT, "no such file or directory; make the cgroup first")
+
+
+def no_entry(directory: str, number: int, why: str) -> Failure:
+    """What there is to say of a cgroup that cannot be entered."""
+    return Failure("adding pid of a process to cgroups", f"{directory}/{PROCS}", number, why)
 
 
 def clean(path: str) -> str:

@@ -13,7 +13,7 @@ from errno import ENOENT
 
 from libcontainer.cgroups import files
 from libcontainer.cgroups.base import FROZEN, RUNNING, UNDEFINED, Manager
-from libcontainer.errors import ConfigError
+from libcontainer.errors import ConfigError, ContainerError
 from nsenter.system import Failure
 
 TYPE_CHECKING = False
@@ -78,15 +78,16 @@ class LegacyManager(Manager):
             found.append((hierarchy.name, hierarchy.controllers, self._paths.get(first, own)))
         return found
 
-    def below(self, name: str) -> Manager:
-        controllers, colon, path = name.rpartition(":")
-        named = controllers.split(",") if colon else self._paths
-        inner = files.clean(path)
-        paths = {c: p + inner if c in named else p for c, p in self._paths.items()}
-        for directory in paths.values():
-            if not os.path.isdir(directory):
-                raise Failure("enter", directory, ENOENT, "the cgroup does not exist")
-        return LegacyManager(self._cgroup, self._layout, paths)
+    def below(self, paths: Mapping[str, str]) -> Manager:
+        found = dict(self._paths)
+        for controller, path in paths.items():
+            if controller and controller not in found:
+                raise ContainerError(f"unknown controller {controller}")
+            for one in (controller,) if controller else self._paths:
+                found[one] = self._paths[one] + files.inner(path)
+        for directory in found.values():
+            files.check_entry(directory)
+        return LegacyManager(self._cgroup, self._layout, found)
 
     # ---- its directories
 

@@ -13,6 +13,7 @@ from errno import EBUSY, EINVAL, ENOENT
 
 from libcontainer.cgroups import files
 from libcontainer.cgroups.base import FROZEN, RUNNING, UNDEFINED, Manager
+from libcontainer.errors import ContainerError
 from nsenter.system import Failure
 
 TYPE_CHECKING = False
@@ -76,11 +77,30 @@ class UnifiedManager(Manager):
     def _processes_path(self) -> str:
         return self._path
 
-    def below(self, name: str) -> Manager:
-        path = self._path + files.clean(name)
-        if not os.path.isdir(path):
-            raise Failure("enter", path, ENOENT, "the cgroup does not exist")
+    def below(self, paths: Mapping[str, str]) -> Manager:
+        if paths.keys() != {""}:
+            raise ContainerError(f"cgroup {', '.join(paths)}: cgroup v2 has one path for all")
+        path = self._path + files.inner(paths[""])
+        files.check_entry(path)
+        inner = UnifiedManager(self._cgroup, self._layout, {"": path})
+        if not inner._takes_processes():
+            why = "device or resource busy: it gives controllers to those below it; use one of them"
+            raise files.no_entry(path, EBUSY, why)
+        return inner
+
+    def for_further(self, init: int) -> Manager:
+        # systemd in a container gives controllers on.
+        if self._takes_processes():
+            return self
+        path = self._root + self._layout.of(init, "")
+        if not path.startswith(f"{self._path}/"):
+            return self
         return UnifiedManager(self._cgroup, self._layout, {"": path})
+
+    def _takes_processes(self) -> bool:
+        """Once it gives controllers to those below it, processes are in those alone ("No Internal
+        Process Constraint"), but where it is one of threads."""
+        return not self._read(_SUBTREE).strip() or self._read("cgroup.type").strip() != "domain"
 
     # ---- its directory
 

@@ -82,8 +82,15 @@ class Layout:
     def own(self, controller: str) -> str:
         """The cgroup of this process under the mount point: "" or "/…". "" asks for v2's."""
         if not self._own:
-            self._own = _own(read(_OWN) if self._own_text is None else self._own_text)
-        path = self._own.get(controller, "/")
+            self._own = _paths(read(_OWN) if self._own_text is None else self._own_text)
+        return self._below_mount(self._own, controller)
+
+    def of(self, pid: int, controller: str) -> str:
+        """The same of another process."""
+        return self._below_mount(_paths(read(f"/proc/{pid}/cgroup")), controller)
+
+    def _below_mount(self, paths: dict[str, str], controller: str) -> str:
+        path = paths.get(controller, "/")
         for hierarchy in self.all():
             if controller in hierarchy.controllers:
                 return hierarchy.below_mount(path)
@@ -115,7 +122,8 @@ def _unescape(text: str) -> str:
     return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
 
 
-def _own(text: str) -> dict[str, str]:
+def _paths(text: str) -> dict[str, str]:
+    """Controller → path, of a /proc/PID/cgroup."""
     found = {}
     for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
@@ -124,7 +132,8 @@ def _own(text: str) -> dict[str, str]:
     return found
 
 
-def _is_unified() -> bool:
+def is_unified() -> bool:
+    """Whether cgroup v2 is all that there is, in the usual place."""
     try:
         fd = os.open(_ROOT, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -147,7 +156,7 @@ def layout() -> Layout:
     global _here
     if _here is None:
         # mountinfo grows with the containers of a machine; the usual case does not need it.
-        if _is_unified():
+        if is_unified():
             here = Layout(f"0 0 0:0 / {_ROOT} rw - cgroup2 cgroup2 rw")
         else:
             here = Layout(read("/proc/self/mountinfo"))

@@ -18,7 +18,7 @@ from nsenter.system import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from libcontainer.cgroups.oom import OomWatch
@@ -228,5 +228,8 @@ class SystemdManager(Manager):
     def mounts(self) -> list[tuple[str, tuple[str, ...], str]]:
         return self._files.mounts()
 
-    def below(self, name: str) -> Manager:
-        return self._files.below(name)
+    def below(self, paths: Mapping[str, str]) -> Manager:
+        return self._files.below(paths)
+
+    def for_further(self, init: int) -> Manager:
+        return self._files.for_further(init)

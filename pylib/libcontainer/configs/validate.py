@@ -302,7 +302,10 @@ def _resources(config: Config) -> None:
     if swap > 0 and memory <= 0 and _is_unified():
         raise ConfigError(f"{where}.memory.swap", "given without memory.limit: add that")
     if limits.unified and not _is_unified():
-        raise ConfigError(f"{where}.unified", "it is for cgroup v2, and this machine has v1")
+        raise ConfigError(
+            f"{where}.unified",
+            "invalid configuration: it is for cgroup v2, and this machine has v1",
+        )
 
 
 def _is_unified() -> bool:

@@ -50,12 +50,13 @@ class Ending:
             death_signal: of the process when its parent ends.
         """
         orders, process = self._orders, self._process
+        # What only this init needs is done before there is a filter that may not allow it.
+        close_range(_FIRST_OTHER_FD + orders.preserve_fds, _LAST_FD, _CLOSE_RANGE_CLOEXEC)
         self._be_scheduled()
         self._label()
         # A filter without no_new_privs takes CAP_SYS_ADMIN, which goes right after.
         if not self._no_new_privileges:
             self._filter()
-        close_range(_FIRST_OTHER_FD + orders.preserve_fds, _LAST_FD, _CLOSE_RANGE_CLOEXEC)
         umask = process.umask if process.umask is not None else orders.config.umask
         posix.umask(_DEFAULT_UMASK if umask is None else umask)
         identity.become(process, process.capabilities or orders.config.capabilities)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import _signal
 import errno
 import posix
 import time
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _SIGKILL = 9
 _FIRST_OTHER_FD = 3
+_LAST_FD = 0xFFFFFFFF
+_MOST_FDS = 1 << 16  # all but those of --preserve-fds are close-on-exec
 _NAP = 0.001
 
 
@@ -47,17 +50,24 @@ def _run(kind: str, hook: Hook, state: bytes, env: dict[str, str]) -> None:
         posix.close(writer)
     status = _wait(pid, hook.timeout)
     if status is None:
-        raise Failure(f"{kind} hook", hook.path, errno.ETIMEDOUT)
+        raise Failure(f"error running hook {kind}", hook.path, errno.ETIMEDOUT)
     code = posix.waitstatus_to_exitcode(status)
     if code:
-        why = f"exit status {code}" if code > 0 else f"killed by signal {-code}"
-        raise Failure(f"{kind} hook", hook.path, errno.ECHILD, why)
+        why = (
+            f"exit status {code}"
+            if code > 0
+            else f"killed by signal {-code}, {_signal.strsignal(-code)}".lower()
+        )
+        raise Failure(f"error running hook {kind}", hook.path, errno.ECHILD, why)
 
 
 def _become(hook: Hook, stdin: int, env: dict[str, str]) -> NoReturn:
     try:
         posix.dup2(stdin, 0)
-        close_range(_FIRST_OTHER_FD, 0xFFFFFFFF)
+        try:
+            close_range(_FIRST_OTHER_FD, _LAST_FD)
+        except Failure:  # the container's filter denies it
+            posix.closerange(_FIRST_OTHER_FD, _MOST_FDS)
         if hook.env is not None:
             env = {name: value for name, _, value in (line.partition("=") for line in hook.env)}
         posix.execve(hook.path, list(hook.args or (hook.path,)), env)

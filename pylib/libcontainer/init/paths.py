@@ -103,7 +103,7 @@ def _open_plain(parent: int, name: str, path: str) -> int:
         raise Failure("open the mount point", path, error.errno or 0) from None
     if stat.S_ISLNK(posix.fstat(fd).st_mode):
         posix.close(fd)
-        why = f"{path} is a symbolic link in the root"
+        why = f"{path} is a symbolic link in the root, and must be mounted on ordinary directory"
         raise Failure("open the mount point", path, errno.ELOOP, why)
     return fd
 

@@ -16,6 +16,7 @@ from nsenter.capabilities import unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from libcontainer.configs import ProcessConfig
@@ -36,19 +37,28 @@ class Launch:
         context: the command.
         config: of the process.
         detach: whether the command ends when the process runs.
+        sub_cgroup_paths: of a further process (see `Process`).
 
     Raises:
         ContainerError: a terminal is asked for and cannot be, or a descriptor that is to be kept
             is not open.
     """
 
-    def __init__(self, context: Context, config: ProcessConfig, *, detach: bool) -> None:
+    def __init__(
+        self,
+        context: Context,
+        config: ProcessConfig,
+        *,
+        detach: bool,
+        sub_cgroup_paths: Mapping[str, str] | None = None,
+    ) -> None:
         options = context.options
         _check_terminal(config.terminal, detach, options["console_socket"])
         self._context = context
         self._options = options
         self._config = config
         self._detach = detach
+        self._sub_cgroup_paths = sub_cgroup_paths
         self._preserve: int = options["preserve_fds"]
         _check_preserved(self._preserve, _FIRST_OTHER_FD)
         _warn_of_capabilities(context, config)
@@ -104,6 +114,8 @@ class Launch:
             write_pid_file(self._options["pid_file"], process.pid)
             if terminal:
                 terminal.receive()
+            if process.trace:
+                self._tell_of_stages(process)
             if not self._detach:  # from here on they are the process's
                 signals.collect()
 
@@ -142,9 +154,22 @@ class Launch:
             console_socket=terminal.socket if terminal else socket,
             pidfd_socket=self._options["pidfd_socket"] or None,
             init=first,
-            cgroup=self._options.get("cgroup", ""),
+            sub_cgroup_paths=self._sub_cgroup_paths,
             waiting=self._context.waiting,
+            trace=self._context.log.wants_debug,
         )
+
+    def _tell_of_stages(self, process: Process) -> None:
+        """When each came where; in between, runc's words for it, that people look for."""
+        assert process.child is not None
+        log, points = self._context.log, process.child.trace
+        log.debug("nsexec container setup")
+        for point in points:
+            after = (point.ns - points[0].ns) / 1e6
+            log.debug(f"nsexec {point.stage}: {point.point}, after {after:.2f} ms")
+        log.debug("child process in init()")
+        ends = "init: closing the pipe to signal completion"
+        log.debug(ends if process.init else "setns_init: about to exec")
 
     def _to_end(
         self, process: Process, signals: Signals, terminal: Terminal | None, proxy: Proxy | None

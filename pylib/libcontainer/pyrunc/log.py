@@ -25,6 +25,9 @@ class Log:
         format: "text" or "json".
         debug: whether debug lines are wanted.
 
+    Attributes:
+        wants_debug: that.
+
     Raises:
         OSError: the file cannot be opened.
     """
@@ -32,7 +35,7 @@ class Log:
     def __init__(self, path: str = "", format: str = "text", debug: bool = False) -> None:
         self._path = path
         self._format = format
-        self._debug = debug
+        self.wants_debug = debug
         if path:
             os.close(self._open())
 
@@ -48,7 +51,7 @@ class Log:
 
     def debug(self, message: str) -> None:
         """What is done, for who asked for it."""
-        if self._debug:
+        if self.wants_debug:
             self._write("debug", message)
 
     def _open(self) -> int:

@@ -94,7 +94,7 @@ COMMANDS: dict[str, Command] = {
             ("no-new-privs", "", FLAG, None, "it gains no privileges by execve"),
             ("cap", "c", MANY, (), "one more capability"),
             _PRESERVE,
-            ("cgroup", "", TEXT, "", "run in a cgroup below the container's: [CONTROLLER:]PATH"),
+            ("cgroup", "", MANY, (), "run in a cgroup below the container's: [CONTROLLER,…:]PATH"),
             ("ignore-paused", "", FLAG, False, "also in a paused container"),
         ),
     ),

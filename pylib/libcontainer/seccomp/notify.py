@@ -53,10 +53,10 @@ def send_listener(policy: Seccomp, fd: int, pid: int, state: Mapping[str, Any]) 
     message = plainjson.dumps(process_state(policy, pid, state)).encode()
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))]
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    operation = "connect to the seccomp agent"
+    operation = "failed to connect with seccomp agent"
     try:
         connection.connect(policy.listener_path)
-        operation = "send the seccomp agent the listener"
+        operation = "failed to send the listener to seccomp agent"
         sent = connection.sendmsg([message], rights, _socket.MSG_NOSIGNAL)
         connection.sendall(message[sent:])
     except OSError as error:

@@ -28,14 +28,17 @@ _MOUNTS: tuple[tuple[str, str, str, list[str]], ...] = (
 )  # fmt: skip
 
 
-def example(*, rootless: bool = False) -> dict[str, Any]:
+def example(*, rootless: bool = False, cgroup_namespace: bool = True) -> dict[str, Any]:
     """OCI's config.json as plain data.
 
     Args:
         rootless: for a caller without root: a user namespace with his ids, /sys bound.
+        cgroup_namespace: whether it has one.
     """
     mounts = [_mount(*mount) for mount in _MOUNTS]
-    namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"]
+    namespaces = ["pid", "network", "ipc", "uts", "mount"]
+    if cgroup_namespace:
+        namespaces.append("cgroup")
     linux: dict[str, Any] = {}
     if rootless:
         namespaces.remove("network")

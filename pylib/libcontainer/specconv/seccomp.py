@@ -65,7 +65,7 @@ def _check_listener(spec: Reader, policy: Seccomp) -> None:
             raise ConfigError(f"{where}.action", f"{_NOTIFY} needs a listenerPath to notify")
         # The init says by it that it is ready: nobody listens yet who could answer.
         if "write" in rule.names:
-            raise ConfigError(f"{where}.names", f"write cannot have {_NOTIFY}")
+            raise ConfigError(f"{where}.names", f"{_NOTIFY} cannot be used for the write syscall")
 
 
 def _words(spec: Reader, name: str, known: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from libcontainer.specconv import process_from_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from libcontainer.container import Container
@@ -27,12 +28,29 @@ def execute(context: Context) -> int:
         raise ContainerError("cannot exec in a stopped container")
     if status == "paused" and not context.options["ignore_paused"]:
         raise ContainerError("cannot exec in a paused container (use --ignore-paused to override)")
-    if context.options["cgroup"].count(":") > 1:
-        raise ContainerError(
-            f"invalid --cgroup argument: {context.options['cgroup']}; expected [CONTROLLER:]PATH"
-        )
     config = process_from_spec(_process(context, container))
-    return Launch(context, config, detach=context.options["detach"]).further(container)
+    cgroup = _sub_cgroup_paths(context.options["cgroup"])
+    detach = context.options["detach"]
+    return Launch(context, config, detach=detach, sub_cgroup_paths=cgroup).further(container)
+
+
+def _sub_cgroup_paths(words: Sequence[str]) -> dict[str, str]:
+    """Controller → path of all --cgroup; "" is the controller of a path without one."""
+    paths: dict[str, str] = {}
+    for word in words:
+        controllers, colon, path = word.rpartition(":")
+        if ":" in controllers or (colon and not all(controllers.split(","))):
+            raise ContainerError(f"invalid --cgroup argument: {word}; expected [CONTROLLER,…:]PATH")
+        if not colon and len(words) > 1:
+            raise ContainerError(
+                f"invalid --cgroup argument: {word} (missing <controller>: prefix)"
+            )
+        for controller in controllers.split(","):
+            if controller in paths:
+                why = f"controller {controller} specified multiple times"
+                raise ContainerError(f"invalid --cgroup argument(s): {why}")
+            paths[controller] = path
+    return paths
 
 
 def _process(context: Context, container: Container) -> dict[str, Any]:

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 def execute(context: Context) -> int:
     """Write config.json; one that is there stays."""
+    from libcontainer.cgroups.layout import is_unified
     from libcontainer.specconv.example import example
 
     path = os.path.join(context.options["bundle"], "config.json")
-    document = plainjson.dumps(example(rootless=context.options["rootless"]), indent=4)
+    # As runc, by whose file others know where a process is.
+    spec = example(rootless=context.options["rootless"], cgroup_namespace=is_unified())
+    document = plainjson.dumps(spec, indent=4)
     try:
         with open(path, "x", encoding="ascii") as file:
             file.write(f"{document}\n")
