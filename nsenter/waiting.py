@@ -2,9 +2,10 @@
 """An init that waits: its interpreter booted, and imported what it needs, while its parent found
 out what it is to be.
 
-For a command that starts one process, such as an OCI runtime. It is started beside the command's
-own interpreter (csrc/pyrunc.c), goes through the stages when it has its orders, and imports
-nothing from then on. Its memory has nothing of the command's.
+A command that starts one process, such as an OCI runtime, has it started beside its own interpreter
+(csrc/pyrunc.c); a process that is there already starts it before it is needed. It goes through the
+stages when it has its orders, and imports nothing from then on. Its memory has nothing of its
+parent's.
 """
 
 from __future__ import annotations
@@ -93,6 +94,39 @@ class WaitingInit:
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, _signal.SIGKILL)
             os.waitpid(pid, 0)
+
+
+def start(target: str, extensions: Iterable[str] = ()) -> WaitingInit:
+    """Start one, in an interpreter that boots from memory, in the caller's namespaces.
+
+    It ends with this process, or when it is discarded.
+
+    Args:
+        target: "package.module:function" is what it is going to call; the module is imported now.
+        extensions: C extension modules to take along, as in `nsenter.launch.PythonInit`.
+
+    Raises:
+        BootstrapError, ModuleNotFoundError: as `nsenter.launch.launch`.
+    """
+    from nsenter.bootstrap import BootstrapData
+    from nsenter.descriptors import Descriptors, Pipes
+    from nsenter.launch import PythonInit, launch
+
+    with Descriptors() as owner, Pipes(owner) as pipes:
+        ends = pipes.child_channel, pipes.child_status
+        module = target.partition(":")[0]
+        init = PythonInit(f"{__name__}:main", (target, *ends), [module], tuple(extensions))
+        child = launch(BootstrapData(), init, env={}, pass_fds=ends)
+        child.close()
+        return WaitingInit(child.pid, pipes.detach_channel(), owner.release())
+
+
+def main(channel: int, target: str, *ends: int) -> None:
+    """What `start` starts."""
+    os.close(channel)
+    module, _, function = target.partition(":")
+    __import__(module)
+    serve(getattr(sys.modules[module], function), *ends)
 
 
 def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""An init that waits, started as csrc/pyrunc.c does: beside us, with its ends of two pipes."""
+"""Inits that wait: as csrc/pyrunc.c starts one, beside us, and as nsenter.waiting.start does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 
 from launching import PYTHONPATH
-from nsenter import system
+from nsenter import system, waiting
 from nsenter.waiting import WaitingInit
 
 _SERVE = """
@@ -15,6 +15,11 @@ from nsenter.waiting import serve
 module, _, function = sys.argv[1].partition(":")
 serve(getattr(importlib.import_module(module), function), *map(int, sys.argv[2:]))
 """
+
+
+def from_memory(target: str) -> WaitingInit:
+    """Args: target: "module:function"."""
+    return waiting.start(target, ["_cffi_backend", "nsenter._nsexec"])
 
 
 def start(target: str) -> WaitingInit:
@@ -31,3 +36,6 @@ def start(target: str) -> WaitingInit:
         os.close(theirs)
         os.close(writer)
     return WaitingInit(pid, channel, status)
+
+
+WAYS = {"beside": start, "from memory": from_memory}

@@ -209,8 +209,10 @@ def _join(options: Options) -> Callable[[], tuple[int]]:
     return measure
 
 
-def _exec_by_api(kit: Kit, container_root: Path) -> Callable[[], tuple[int]]:
-    from libcontainer import Container, Process
+def _exec_by_api(
+    kit: Kit, container_root: Path, *, waiting: bool = False
+) -> Callable[[], tuple[int]]:
+    from libcontainer import Container, Process, waiting_init
     from libcontainer.specconv import process_from_spec
     from libcontainer.specconv.example import example
 
@@ -218,8 +220,11 @@ def _exec_by_api(kit: Kit, container_root: Path) -> Callable[[], tuple[int]]:
     spec = example()["process"] | {"terminal": False, "args": ["/bin/noop"]}
 
     def measure() -> tuple[int]:
+        init = waiting_init() if waiting else None
+        if waiting:
+            time.sleep(_UNTIL_IT_WAITS)
         started = time.perf_counter_ns()
-        process = Process(process_from_spec(spec), init=False)
+        process = Process(process_from_spec(spec), init=False, waiting=init)
         container.run(process)
         status = process.wait()
         ended = time.perf_counter_ns()
@@ -230,6 +235,7 @@ def _exec_by_api(kit: Kit, container_root: Path) -> Callable[[], tuple[int]]:
     return measure
 
 
+_UNTIL_IT_WAITS = 0.03  # seconds
 # As the process of `pyrunc spec`.
 _CONFINED: dict[str, Any] = {
     "uid": 0,
@@ -260,6 +266,9 @@ def join_case(kit: Kit, stack: ExitStack) -> Case:
             note="rights and limits as well, no cgroup"),
         Arm("libcontainer, exec", _exec_by_api(kit, kit.folder / "state/pyrunc"),
             note="from Python: cgroup, rights and limits as well"),
+        Arm("libcontainer, exec, waiting init",
+            _exec_by_api(kit, kit.folder / "state/pyrunc", waiting=True),
+            note="the same, by an interpreter that was started before"),
     ]  # fmt: skip
     for name, words in commands.items():
         argv = [*words, "exec", f"{_NAME}-{name}-joined", "/bin/noop"]
@@ -276,6 +285,7 @@ def join_case(kit: Kit, stack: ExitStack) -> Case:
     pairs = [
         ("nsenter, launch(join)", "nsenter(1)", None),
         ("nsenter, launch(join), confined", "crun exec", 0.6),
+        ("libcontainer, exec, waiting init", "crun exec", None),
         ("libcontainer, exec", "crun exec", None),
         ("libcontainer, exec", "runc exec", None),
         ("pyrunc exec", "runc exec", None),

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from libcontainer.container import Container, list_containers
     from libcontainer.errors import ConfigError, ContainerError
     from libcontainer.process import Process
+    from libcontainer.starting import waiting_init
     from libcontainer.state import State
 
 _HOMES = {
@@ -20,6 +21,7 @@ _HOMES = {
     "Process": "libcontainer.process",
     "State": "libcontainer.state",
     "list_containers": "libcontainer.container",
+    "waiting_init": "libcontainer.starting",
 }
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Process",
     "State",
     "list_containers",
+    "waiting_init",
 ]
 
 

@@ -29,11 +29,26 @@ if TYPE_CHECKING:
     from libcontainer.process import Process
     from nsenter.bootstrap import BootstrapData
     from nsenter.child import Child
+    from nsenter.waiting import WaitingInit
 
-__all__ = ["init_orders", "start_further", "start_init"]
+__all__ = ["init_orders", "start_further", "start_init", "waiting_init"]
 
 _TARGET = "libcontainer.init.main:main"
 _EXTENSIONS = ("_cffi_backend", "nsenter._nsexec")
+
+
+def waiting_init() -> WaitingInit:
+    """Start an init that waits to be a process of any container: for `Process(waiting=…)`.
+
+    A start then takes a third of its time: the interpreter has booted, and imported its modules.
+    It is used once, or given up by its `discard`; it ends with this process.
+
+    Raises:
+        BootstrapError: it could not be started.
+    """
+    from nsenter.waiting import start
+
+    return start(_TARGET, _EXTENSIONS)
 
 
 def _compiled_filter(container: Container) -> tuple[tuple[bytes, int] | None, bool]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from launching import wait_until
 from libcontainer.configs import (
     Cgroup,
     Config,
@@ -27,12 +30,28 @@ from libcontainer.configs import (
 from libcontainer.container import Container, list_containers
 from libcontainer.errors import ConfigError, ContainerError
 from libcontainer.process import Process
+from libcontainer.starting import waiting_init
 from libcontainer.state import StateFolder, start_time_of
 from needs import needs
 from nsenter import BootstrapError, Namespace
 
 KINDS = ("pid", "network", "ipc", "uts", "mount")
 SECONDS = 10
+# Of /proc/PID/status: what does not tell processes apart.
+_OF_ANY = (
+    "Umask",
+    "Uid",
+    "Gid",
+    "Groups",
+    "SigB",
+    "SigI",
+    "SigC",
+    "Shd",
+    "Cap",
+    "NoNewPrivs",
+    "Seccomp",
+    "Cpus",
+)
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +89,7 @@ def config_for(rootfs: Path, kinds: tuple[str, ...] = KINDS, **more: object) -> 
 def process(*args: str, **more: object) -> Process:
     env = ("PATH=/bin",)
     init = bool(more.pop("init", True))
-    streams = {name: more.pop(name) for name in ("stdin", "stdout") if name in more}
+    streams = {name: more.pop(name) for name in ("stdin", "stdout", "waiting") if name in more}
     return Process(ProcessConfig(args=args, env=env, **more), init=init, **streams)
 
 
@@ -328,6 +347,34 @@ def test_shared_pid_namespace_ends_with_all_its_processes(root: Path, rootfs: Pa
     assert made.processes() == []
     made.destroy()
     first.close()
+
+
+def test_an_init_that_waited_is_any_process_of_it(container: Container, rootfs: Path) -> None:
+    inits = [waiting_init() for _ in range(3)]
+    first = started(container, "sleep", "100", waiting=inits[0])
+    assert said(container, "cat", "/proc/1/comm", waiting=inits[1]) == "sleep\n"
+    plain = said(container, "cat", "/proc/self/status")
+    waited = said(container, "cat", "/proc/self/status", waiting=inits[2])
+    kept = [line for line in plain.splitlines() if line.startswith(_OF_ANY)]
+    assert kept == [line for line in waited.splitlines() if line.startswith(_OF_ANY)]
+    container.kill_and_destroy()
+    first.wait(SECONDS)
+    first.close()
+
+
+def test_an_init_that_waits_is_gone_when_it_is_given_up_or_its_parent_ends() -> None:
+    one = waiting_init()
+    pid = one.pid
+    one.discard()
+    assert not Path(f"/proc/{pid}").exists()
+    script = "from libcontainer import waiting_init; print(waiting_init().pid, flush=True); input()"
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as parent:
+        assert parent.stdout is not None
+        waits = Path("/proc", parent.stdout.readline().strip())
+        assert waits.exists()
+        parent.kill()
+    wait_until(lambda: not waits.exists())
 
 
 def test_hooks_run_in_order_with_the_state(root: Path, rootfs: Path, tmp_path: Path) -> None:

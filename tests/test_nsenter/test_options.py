@@ -20,6 +20,7 @@ import pytest
 import boxes
 import optioned
 import rootless
+import waiting_inits
 from launching import PYTHONPATH, SECONDS, runs, wait_until
 from nsenter import (
     Bind,
@@ -62,19 +63,21 @@ def test_a_user_gets_what_the_options_say(
     assert optioned.broken(case, of_a_user[f"{case.name} {way}"]) == {}
 
 
-def test_an_init_that_waited_gives_up_the_same() -> None:
+@pytest.mark.parametrize("started", waiting_inits.WAYS)
+def test_an_init_that_waited_gives_up_the_same(started: str) -> None:
     script = """
 from nsenter import Options, PythonInit
+import sys
 import optioned, waiting_inits
 
 options = Options(new="user,net", umask=0o27, capabilities=["kill"], rlimits={"nofile": 99},
                   seccomp=optioned.ALLOW_ALL, die_with_parent=True)
-waiting = waiting_inits.start("told:tell")
+waiting = waiting_inits.WAYS[sys.argv[1]]("told:tell")
 with options.launch(PythonInit("told:tell", waiting=waiting)) as child:
     assert child.wait(20) == 0
 """
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", script, started],
         env={**os.environ, "PYTHONPATH": PYTHONPATH},
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip

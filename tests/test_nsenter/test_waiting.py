@@ -11,16 +11,23 @@ from pathlib import Path
 
 import pytest
 
-import waiting_inits
 from launching import SECONDS
 from nsenter import Options, PythonInit
 from nsenter.errors import BootstrapError
+from nsenter.waiting import WaitingInit
+from waiting_inits import WAYS
 
 NEW = Options(new="user,pid,uts,net", hostname="box")
 
 
-def test_it_is_in_the_namespaces_with_the_descriptors_that_it_was_given() -> None:
-    waiting = waiting_inits.start("waiting_targets:look")
+@pytest.fixture(params=WAYS)
+def waiting(request: pytest.FixtureRequest) -> WaitingInit:
+    return WAYS[request.param]("waiting_targets:look")
+
+
+def test_it_is_in_the_namespaces_with_the_descriptors_that_it_was_given(
+    waiting: WaitingInit,
+) -> None:
     reader, writer = os.pipe()
     os.write(writer, b"words")
     number = fcntl.fcntl(reader, fcntl.F_DUPFD_CLOEXEC, 700)
@@ -40,8 +47,7 @@ def test_it_is_in_the_namespaces_with_the_descriptors_that_it_was_given() -> Non
     assert len(fds) == 5  # and the channel
 
 
-def test_what_the_parent_fails_at_meanwhile_is_the_end_of_it() -> None:
-    waiting = waiting_inits.start("waiting_targets:look")
+def test_what_the_parent_fails_at_meanwhile_is_the_end_of_it(waiting: WaitingInit) -> None:
 
     def fail(channel: int) -> None:
         raise ValueError("no such limit")
@@ -51,8 +57,9 @@ def test_what_the_parent_fails_at_meanwhile_is_the_end_of_it() -> None:
         NEW.launch(PythonInit("", waiting=waiting))
 
 
-def test_one_that_is_killed_meanwhile_is_named_not_the_pipe_that_broke() -> None:
-    waiting = waiting_inits.start("waiting_targets:look")
+def test_one_that_is_killed_meanwhile_is_named_not_the_pipe_that_broke(
+    waiting: WaitingInit,
+) -> None:
     stage0 = waiting.pid
 
     def kill(channel: int) -> None:
@@ -74,8 +81,7 @@ def test_one_that_is_killed_meanwhile_is_named_not_the_pipe_that_broke() -> None
             assert child.wait(SECONDS) == -signal.SIGKILL
 
 
-def test_one_that_is_not_used_is_discarded_once() -> None:
-    waiting = waiting_inits.start("waiting_targets:look")
+def test_one_that_is_not_used_is_discarded_once(waiting: WaitingInit) -> None:
     pid = waiting.pid
     waiting.discard()
     waiting.discard()
@@ -83,8 +89,7 @@ def test_one_that_is_not_used_is_discarded_once() -> None:
         os.kill(pid, 0)
 
 
-def test_one_that_has_ended_before_its_orders_is_told() -> None:
-    waiting = waiting_inits.start("waiting_targets:look")
+def test_one_that_has_ended_before_its_orders_is_told(waiting: WaitingInit) -> None:
     os.kill(waiting.pid, signal.SIGKILL)
     os.waitid(os.P_PID, waiting.pid, os.WEXITED | os.WNOWAIT)
     with pytest.raises(BootstrapError, match="it has ended before it had its orders"):
