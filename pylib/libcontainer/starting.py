@@ -270,16 +270,30 @@ class _Talk:
         except BaseException as error:
             child.kill()
             child.wait()
+            gone = isinstance(error, (BrokenPipeError, ConnectionResetError))
+            told = self._last_words() if gone else None
             child.close()
             self._process.child = None
             if self._process.init:
                 self._container._save(init_process_pid=0, init_process_start=0, namespace_paths={})
-            if isinstance(error, (BrokenPipeError, ConnectionResetError)):
-                raise BootstrapError("init", "run", "it ended early", ECANCELED) from None
+            if told:
+                raise told from None
             raise
         os.close(self._fd)
         child.channel_fd = -1
         self._process.child = child
+
+    def _last_words(self) -> BootstrapError:
+        """Why an init ended that did not hear us any more."""
+        try:
+            while True:
+                (kind, *rest), fds = sync.receive(self._fd)
+                for fd in fds:
+                    os.close(fd)
+                if kind == sync.ERROR:
+                    return self._failure(rest)
+        except (sync.PeerGoneError, ConnectionResetError):
+            return BootstrapError("init", "run", "it ended early", ECANCELED)
 
     def _has_trees(self) -> bool:
         config = self._container.config

@@ -74,6 +74,16 @@ def test_a_life(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
     assert "does not exist" in runtime("state", "box").stderr
 
 
+@pytest.mark.parametrize("number", ["TERM", "INT", "HUP", "QUIT", "KILL"])
+def test_a_created_container_is_stopped_by_what_would_stop_a_program(
+    runtime, bundle, number
+) -> None:
+    runtime.good("create", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    runtime.good("kill", "box", number)
+    _until(lambda: runtime.state("box")["status"] == "stopped")
+    assert "has stopped" in runtime("start", "box").stderr
+
+
 @pytest.mark.parametrize(
     ("words", "ends"),
     [(["resume"], (0, "ran\n", "")), (["delete", "--force"], (137, "", ""))],

@@ -95,6 +95,18 @@ def test_run(session: Session) -> None:
     assert not session.is_raw()
 
 
+def test_lines_in_a_file_end_as_in_any_file(runtime: Runtime, tmp_path: Path) -> None:
+    def terminal(spec) -> None:
+        spec["process"]["terminal"] = True
+
+    bundle = make_bundle(tmp_path / "bundle", ["echo", "one"], change=terminal)
+    words = [*runtime.argv, "run", "-b", str(bundle), "box"]
+    script = f'exec "$@" > {tmp_path}/said'
+    session = Session(["/bin/sh", "-c", script, "-", *words], 24, 80)
+    assert session.end() == 0
+    assert (tmp_path / "said").read_bytes() == b"one\n"
+
+
 def test_keys_that_signal_are_the_containers(session: Session) -> None:
     session.type(b"echo up; sleep 100\n")
     session.until("up\r\n")

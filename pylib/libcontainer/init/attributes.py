@@ -5,6 +5,8 @@ them.
 
 from __future__ import annotations
 
+import posix
+
 from nsenter import system
 from nsenter.system import Failure
 
@@ -26,8 +28,19 @@ _ATIMES = (
     (system.MS_STRICTATIME, system.MOUNT_ATTR_STRICTATIME),
     (system.MS_RELATIME, system.MOUNT_ATTR_RELATIME),
 )
-_ANY_ATIME = system.MS_NOATIME | system.MS_STRICTATIME | system.MS_RELATIME | system.MS_NODIRATIME
+ANY_ATIME = system.MS_NOATIME | system.MS_STRICTATIME | system.MS_RELATIME | system.MS_NODIRATIME
 _ALL = sum(attribute for _, attribute in _BITS)
+TIMES = system.MOUNT_ATTR__ATIME | system.MOUNT_ATTR_NODIRATIME
+# What the kernel locks of a mount that another user namespace brings, beside the times.
+LOCKABLE = _ALL & ~system.MOUNT_ATTR_NOSYMFOLLOW
+# (of statvfs(3), of mount_setattr(2))
+_SEEN = (
+    (posix.ST_RDONLY, system.MOUNT_ATTR_RDONLY),
+    (posix.ST_NOSUID, system.MOUNT_ATTR_NOSUID),
+    (posix.ST_NODEV, system.MOUNT_ATTR_NODEV),
+    (posix.ST_NOEXEC, system.MOUNT_ATTR_NOEXEC),
+    (posix.ST_NODIRATIME, system.MOUNT_ATTR_NODIRATIME),
+)
 # Bits that say how to mount, not with which flags.
 _HOW = system.MS_BIND | system.MS_REC | system.MS_REMOUNT
 _PROPAGATION = system.MS_PRIVATE | system.MS_SLAVE | system.MS_SHARED | system.MS_UNBINDABLE
@@ -44,6 +57,15 @@ def attributes_of(flags: int) -> int:
     return attributes
 
 
+def attributes_at(fd: int) -> int:
+    """The MOUNT_ATTR_* bits of the mount that a descriptor is of."""
+    seen = posix.fstatvfs(fd).f_flag
+    attributes = sum(attribute for flag, attribute in _SEEN if seen & flag)
+    if seen & posix.ST_NOATIME:
+        return attributes | system.MOUNT_ATTR_NOATIME
+    return attributes if seen & posix.ST_RELATIME else attributes | system.MOUNT_ATTR_STRICTATIME
+
+
 def changes_of(flags: int, cleared: int) -> tuple[int, int]:
     """The MOUNT_ATTR_* bits to set and to clear on a mount that is bound.
 
@@ -55,15 +77,14 @@ def changes_of(flags: int, cleared: int) -> tuple[int, int]:
         return 0, _cleared(cleared)
     attributes = attributes_of(flags)
     clear = _ALL & ~attributes
-    if (flags | cleared) & _ANY_ATIME:
-        times = system.MOUNT_ATTR__ATIME | system.MOUNT_ATTR_NODIRATIME
+    if (flags | cleared) & ANY_ATIME:
         # Of the times, all are cleared where one is set (mount_setattr(2)).
-        clear |= times & ~(attributes & system.MOUNT_ATTR_NODIRATIME)
+        clear |= TIMES & ~(attributes & system.MOUNT_ATTR_NODIRATIME)
     return attributes, clear
 
 
 def _cleared(flags: int) -> int:
-    clear = attributes_of(flags & ~_ANY_ATIME)
+    clear = attributes_of(flags & ~ANY_ATIME)
     if flags & system.MS_NODIRATIME:
         clear |= system.MOUNT_ATTR_NODIRATIME
     if flags & (system.MS_NOATIME | system.MS_STRICTATIME):

@@ -5,7 +5,15 @@ from __future__ import annotations
 
 import errno
 
-from libcontainer.init.attributes import changes_of, failed, whole_times
+from libcontainer.init.attributes import (
+    ANY_ATIME,
+    LOCKABLE,
+    TIMES,
+    attributes_at,
+    changes_of,
+    failed,
+    whole_times,
+)
 from nsenter import system
 from nsenter.system import Failure
 
@@ -17,6 +25,7 @@ _HINTS = {
     errno.ENOENT: "the source does not exist",
     errno.EINVAL: "in a user namespace what is mounted below the source comes along: use rbind",
 }
+_LOCKED = "flags of the source are locked by its user namespace: ask for the same ones"
 
 
 def clone(mount: Mount) -> int:
@@ -29,9 +38,15 @@ def clone(mount: Mount) -> int:
         raise failed(mount, failure, _HINTS.get(failure.errno or 0, "")) from None
 
 
-def set_flags(mount: Mount, tree: int) -> None:
-    """Give a detached tree its flags, so that it is never seen without them."""
+def set_flags(mount: Mount, tree: int, *, as_locked: bool) -> None:
+    """Give a detached tree its flags, so that it is never seen without them.
+
+    Args:
+        as_locked: leave those that it has, as one has to that comes from another user namespace.
+    """
     to_set, to_clear = changes_of(mount.flags, mount.cleared_flags)
+    if as_locked:
+        to_clear = _unlocked(mount, tree, to_set, to_clear)
     if not to_set and not to_clear:
         return
     try:
@@ -42,6 +57,20 @@ def set_flags(mount: Mount, tree: int) -> None:
         _set_beside_locked(mount, tree, to_set, to_clear & system.MOUNT_ATTR__ATIME)
 
 
+def _unlocked(mount: Mount, tree: int, to_set: int, to_clear: int) -> int:
+    """What of `to_clear` is not locked (mount_namespaces(7)). Raises Failure where it was asked
+    for by name, and where other times of access are."""
+    has = attributes_at(tree)
+    if not mount.flags & ANY_ATIME:
+        to_clear &= ~TIMES
+    _, unwanted = changes_of(0, mount.cleared_flags)
+    times = to_set & TIMES | has & TIMES & ~to_clear
+    if unwanted & has & LOCKABLE or times != has & TIMES:
+        locked = Failure("mount_setattr", "", errno.EPERM)
+        raise failed(mount, locked, _LOCKED) from None
+    return to_clear & ~(has & LOCKABLE)
+
+
 def _set_beside_locked(mount: Mount, tree: int, to_set: int, times: int) -> None:
     """What a mount brought from another user namespace it keeps (mount_namespaces(7)): that is
     passed over, unless it is asked to go."""
@@ -49,8 +78,7 @@ def _set_beside_locked(mount: Mount, tree: int, to_set: int, times: int) -> None
     try:
         system.mount_setattr(tree, set=to_set, clear=unwanted & ~to_set | times)
     except Failure as failure:
-        hint = "flags of the source are locked by its user namespace: ask for the same ones"
-        raise failed(mount, failure, hint) from None
+        raise failed(mount, failure, _LOCKED) from None
 
 
 def set_recursive_flags(mount: Mount, tree: int) -> None:

@@ -101,7 +101,7 @@ def _hierarchy(mount: Mount, controllers: tuple[str, ...]) -> int:
 def _part(mount: Mount) -> int:
     tree = binds.clone(mount)
     try:
-        binds.set_flags(mount, tree)
+        binds.set_flags(mount, tree, as_locked=False)
     except BaseException:
         posix.close(tree)
         raise

@@ -44,11 +44,13 @@ class Mounter:
     Args:
         root: a descriptor of the root.
         mount_label: SELinux context of new file systems.
+        in_userns: whether it is of a user namespace, to which the flags of the host are law.
     """
 
-    def __init__(self, root: int, mount_label: str) -> None:
+    def __init__(self, root: int, mount_label: str, *, in_userns: bool) -> None:
         self.root = root
         self._label = mount_label
+        self._in_userns = in_userns
         self._late: list[tuple[int, Mount]] = []
 
     def mount(self, mount: Mount, tree: int = -1) -> None:
@@ -169,7 +171,8 @@ class Mounter:
             target = paths.make_in(self.root, mount.destination, folder=paths.is_folder(tree))
             try:
                 _guard_proc(mount, target, tree)
-                binds.set_flags(mount, tree)
+                # One of our own is held to it by the kernel; who made another may do more.
+                binds.set_flags(mount, tree, as_locked=self._in_userns and not own)
                 self.attach(mount, tree, target)
             finally:
                 posix.close(target)

@@ -76,7 +76,7 @@ class Rootfs:
         flags = self._config.root_propagation or system.MS_SLAVE | system.MS_REC
         _propagate_path("/", flags)
         if not _is_unshared(flags):
-            _privatise_parent(rootfs)
+            _privatise_parent(rootfs, flags)
         target = posix.open(rootfs, _FOLDER)
         try:
             # Of the very directory that it comes to lie on.
@@ -92,7 +92,9 @@ class Rootfs:
 
     def _mount_all(self, join_cgroup: Callable[[], None]) -> None:
         orders, joined = self._orders, False
-        mounter = self._mounter = Mounter(self._root, self._config.mount_label)
+        mounter = self._mounter = Mounter(
+            self._root, self._config.mount_label, in_userns=self._orders.in_userns
+        )
         for i, mount in enumerate(self._config.mounts):
             if mount.device in CGROUP_TYPES:
                 if not joined:
@@ -183,11 +185,11 @@ def _propagate_path(path: str, flags: int) -> None:
         posix.close(fd)
 
 
-def _privatise_parent(rootfs: str) -> None:
+def _privatise_parent(rootfs: str, flags: int) -> None:
     """The mount that the container's root is on: what is mounted there is not to be seen by
-    others, and pivot_root(2) refuses a shared one."""
+    others, and pivot_root(2) refuses a shared one. That of "/" has the propagation `flags`."""
     path = rootfs
-    while True:
+    while path != "/" or flags & system.MS_SHARED:
         try:
             _propagate_path(path, system.MS_PRIVATE)
         except Failure as failure:

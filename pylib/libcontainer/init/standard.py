@@ -6,6 +6,7 @@ The order of the steps is that of runc's standard_init_linux.go, where each has 
 
 from __future__ import annotations
 
+import _signal
 import errno
 import posix
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from libcontainer.init.orders import Orders
 
 _CLONE_NEWCGROUP = 0x0200_0000
+_ENDING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
+_KILLED = 128  # as a shell tells of it
 
 
 def run(channel: int, orders: Orders) -> NoReturn:
@@ -97,6 +100,9 @@ class _Init:
         posix.close(self._channel)
         fifo = self._orders.fifo_fd
         if fifo >= 0:
+            # As PID 1 it would not hear them (pid_namespaces(7)); until here it is the runtime's.
+            for number in _ENDING:
+                _signal.signal(number, _end)
             posix.read(fifo, 1)
             posix.close(fifo)
         hooks = self._config.hooks.start_container
@@ -108,6 +114,10 @@ class _Init:
             raise
         except OSError:  # the filter denies getcwd(2): it was inside when it was entered
             pass
+
+
+def _end(number: int, frame: object) -> None:
+    posix._exit(_KILLED + number)
 
 
 def _make_cwd(path: str) -> None:

@@ -84,6 +84,11 @@ class _Image:
             spec.submodule_search_locations = [os.path.dirname(source)]
         return spec
 
+    def get_code(self, name: str) -> "CodeType | None":
+        """For who takes modules elsewhere (nsenter.bundle)."""
+        code: CodeType | None = self._codes[name]
+        return code
+
     def create_module(self, spec: ModuleSpec) -> None:
         return None
 

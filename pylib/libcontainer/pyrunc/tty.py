@@ -57,6 +57,8 @@ class Terminal:
         self._master = fds[0]
         os.set_blocking(self._master, False)
         self.resize()
+        if not os.isatty(_STDOUT):
+            _end_lines_plainly(self._master)
         self._saved = termios.tcgetattr(self._host)
         termios.tcsetattr(self._host, termios.TCSANOW, _raw(self._saved))
 
@@ -148,6 +150,13 @@ def _raw(mode: list[Any]) -> list[Any]:
     raw[_CHARACTERS][termios.VMIN] = 1
     raw[_CHARACTERS][termios.VTIME] = 0
     return raw
+
+
+def _end_lines_plainly(master: int) -> None:
+    """Without carriage returns, that a file has no use for."""
+    mode = termios.tcgetattr(master)
+    mode[_OUTPUT] &= ~termios.ONLCR
+    termios.tcsetattr(master, termios.TCSANOW, mode)
 
 
 def _write(fd: int, data: bytes) -> None:
