@@ -104,6 +104,7 @@ def test_lines_in_a_file_end_as_in_any_file(runtime: Runtime, tmp_path: Path) ->
     script = f'exec "$@" > {tmp_path}/said'
     session = Session(["/bin/sh", "-c", script, "-", *words], 24, 80)
     assert session.end() == 0
+    session.close()
     assert (tmp_path / "said").read_bytes() == b"one\n"
 
 

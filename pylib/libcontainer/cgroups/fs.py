@@ -189,8 +189,11 @@ class LegacyManager(Manager):
     def _directory(self, controller: str, write: tuple[str, str]) -> str:
         directory = self._paths.get(controller)
         if directory is None:
-            why = f"no {controller} hierarchy is mounted, or this user may make no cgroup in it"
-            raise Failure("write", f"{write[0]}: {write[1]}", ENOENT, why)
+            why = (
+                f"container could not join or create cgroup, for {write[0]}: {write[1]} (no "
+                f"{controller} hierarchy is mounted, or this user may make no cgroup in it)"
+            )
+            raise Failure(f"cannot set {controller} limit", "", ENOENT, why)
         return directory
 
     def _read(self, controller: str, file: str) -> str:

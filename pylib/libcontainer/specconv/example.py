@@ -47,7 +47,7 @@ def example(*, rootless: bool = False, cgroup_namespace: bool = True) -> dict[st
             "uidMappings": [{"containerID": 0, "hostID": os.geteuid(), "size": 1}],
             "gidMappings": [{"containerID": 0, "hostID": os.getegid(), "size": 1}],
         }
-        mounts = [_rootless(mount) for mount in mounts if mount["type"] != "cgroup"]
+        mounts = [_rootless(mount) for mount in mounts]
     else:
         linux = {"resources": {"devices": [{"allow": False, "access": "rwm"}]}}
     return {
