@@ -7,7 +7,7 @@ PIP    := $(VENV)/bin/pip --disable-pip-version-check --quiet
 
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
-.PHONY: run test test-vm bench bench-check lint fuzz check-c clean
+.PHONY: run test test-vm test-suites bench bench-check lint fuzz check-c clean
 
 run: $(VENV)/.built
 	$(VENV)/bin/python -m nsenter run
@@ -20,6 +20,12 @@ test: $(VENV)/.built $(VENV)/.test-tools
 test-vm: $(VENV)/.built $(VENV)/.test-tools
 	.ci/install-packages vm
 	$(VENV)/bin/python tests/vm/run.py $(VM_TESTS)
+
+# As root: the suites that runc and crun have, from Debian's sources, on pyrunc. SUITE_TESTS are a
+# suite, or files of one.
+test-suites: $(VENV)/.built
+	.ci/install-packages suites
+	$(VENV)/bin/python tests/suites/run.py $(SUITE_TESTS)
 
 # As root. Writes benchmarks/results and what benchmarks/README.md says of them.
 bench: $(VENV)/.built $(VENV)/.bench-tools

@@ -6,11 +6,11 @@ Imported only where a container has any.
 
 from __future__ import annotations
 
-import _signal
 import errno
 import os
 import subprocess
 
+from libcontainer.init.hooks import in_words
 from nsenter.system import Failure
 
 TYPE_CHECKING = False
@@ -55,12 +55,7 @@ def _run(what: str, hook: Hook, state: str, folder: str) -> None:
     except OSError as error:
         raise Failure(what, hook.path, error.errno or 0) from None
     if done.returncode:
-        code = done.returncode
-        how = (
-            f"exit status {code}"
-            if code > 0
-            else f"killed by signal {-code}, {_signal.strsignal(-code)}".lower()
-        )
+        how = in_words(done.returncode)
         said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
         why = f"{how}, stdout and stderr: {said[-_LONGEST_COMPLAINT:]}" if said else how
         raise Failure(what, hook.path, errno.ECHILD, why)

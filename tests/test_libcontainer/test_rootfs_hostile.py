@@ -219,12 +219,13 @@ def test_proc_is_mounted_on_a_folder_or_not_at_all(root: Root, inside: Path) -> 
 # ---- devices
 
 
-@pytest.mark.parametrize("what", ["link", "file", "other device"])
+@pytest.mark.parametrize("what", ["link", "file", "other device", "the device"])
 @pytest.mark.parametrize("user", [False, True])
-def test_what_is_in_the_place_of_a_node_is_replaced(
+def test_what_is_in_the_place_of_a_node_is_not_taken_for_it(
     root: Root, inside: Path, outside: Path, what: str, user: bool
 ) -> None:
-    """CVE-2025-31133, and an image whose /dev has been written to."""
+    """CVE-2025-31133, and an image whose /dev has been written to: refused, as specified; in a
+    user namespace the host's node is put over it. One that is right is left as it is."""
     root.spec["mounts"] = root.spec["mounts"][:1]
     root.user = user
     (inside / "dev").mkdir()
@@ -234,10 +235,16 @@ def test_what_is_in_the_place_of_a_node_is_replaced(
     elif what == "file":
         null.write_text("mine")
     else:
-        os.mknod(null, 0o666 | 0o020000, os.makedev(1, 5))
-    text = "s = os.lstat('/dev/null'); result = s.st_mode, s.st_rdev"
-    mode, number = root.look(text)
+        os.mknod(null, 0o666 | 0o020000, os.makedev(1, 3 if what == "the device" else 5))
+        os.chown(null, 7, 7)
+    text = "s = os.lstat('/dev/null'); result = s.st_mode, s.st_rdev, s.st_uid"
+    if what != "the device" and not user:
+        with pytest.raises(RootError, match="mknod /dev/null: something is there that is no such"):
+            root.look(text)
+        return
+    mode, number, owner = root.look(text)
     assert mode & 0o170000 == 0o020000 and number == os.makedev(1, 3)
+    assert user or owner == 7
 
 
 @pytest.mark.parametrize("what", ["link", "file", "nothing"])

@@ -57,13 +57,13 @@ def _make_node(parent: int, name: str, device: Device) -> bool:
     number = 0 if device.type == "p" else posix.makedev(device.major, device.minor)
     kind = _KINDS[device.type]
     try:
-        try:
-            posix.mknod(name, kind | device.file_mode, number, dir_fd=parent)
-        except FileExistsError:
-            if not _is_node(parent, name, kind, number):
-                posix.unlink(name, dir_fd=parent)
-                posix.mknod(name, kind | device.file_mode, number, dir_fd=parent)
+        posix.mknod(name, kind | device.file_mode, number, dir_fd=parent)
         posix.chown(name, device.uid, device.gid, dir_fd=parent, follow_symlinks=False)
+    except FileExistsError:
+        # One that is there may be the host's: it stays as it is.
+        if not _is_node(parent, name, kind, number):
+            why = "something is there that is no such device, and is not replaced: mount a new /dev"
+            raise Failure("mknod", device.path, errno.EEXIST, why) from None
     except OSError as error:
         if error.errno == errno.EPERM:
             return False

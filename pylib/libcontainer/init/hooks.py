@@ -53,12 +53,14 @@ def _run(kind: str, hook: Hook, state: bytes, env: dict[str, str]) -> None:
         raise Failure(f"error running hook {kind}", hook.path, errno.ETIMEDOUT)
     code = posix.waitstatus_to_exitcode(status)
     if code:
-        why = (
-            f"exit status {code}"
-            if code > 0
-            else f"killed by signal {-code}, {_signal.strsignal(-code)}".lower()
-        )
-        raise Failure(f"error running hook {kind}", hook.path, errno.ECHILD, why)
+        raise Failure(f"error running hook {kind}", hook.path, errno.ECHILD, in_words(code))
+
+
+def in_words(code: int) -> str:
+    """How a hook ended, for its returncode."""
+    if code > 0:
+        return f"exit status {code}"
+    return f"killed by signal {-code}, {_signal.strsignal(-code)}".lower()
 
 
 def _become(hook: Hook, stdin: int, env: dict[str, str]) -> NoReturn:

@@ -187,9 +187,10 @@ def _propagate_path(path: str, flags: int) -> None:
 
 def _privatise_parent(rootfs: str, flags: int) -> None:
     """The mount that the container's root is on: what is mounted there is not to be seen by
-    others, and pivot_root(2) refuses a shared one. That of "/" has the propagation `flags`."""
+    others, and pivot_root(2) refuses a shared one. That of "/", which has the propagation `flags`,
+    may stay a slave."""
     path = rootfs
-    while path != "/" or flags & system.MS_SHARED:
+    while path != "/" or not flags & system.MS_SLAVE:
         try:
             _propagate_path(path, system.MS_PRIVATE)
         except Failure as failure:

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the test suites of runc (bats) and crun, as Debian has their sources, on pyrunc.
+
+    run.py [runc|crun] [FILE…]         # FILE: of the suite, as exec.bats or test_exec.py
+
+As root; its exit status is 1 where something fails that known.py does not know of, or does not fail
+any more that it knows of. What each file said is in build/suites/out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import sources
+from known import KNOWN, LEFT_OUT
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE.parents[1] / "build" / "suites"
+PYRUNC = Path(sys.prefix, "bin", "pyrunc")
+SECONDS = 300  # that a file of tests may take
+_RESULT = re.compile(r"^(not )?ok \d+ -? ?(.*?)( # ?skip.*| #SKIP)?$", re.MULTILINE)
+
+
+def main() -> int:
+    suites = {"runc": _runc, "crun": _crun}
+    asked = [word for word in sys.argv[1:] if word in suites]
+    files = [word for word in sys.argv[1:] if word not in suites]
+    (BUILD / "out").mkdir(parents=True, exist_ok=True)
+    wrong = []
+    for suite in asked or suites:
+        for name, said in suites[suite](files):
+            (BUILD / "out" / f"{name}.txt").write_text(said)
+            wrong += _judged(suite, name, said)
+    print("\n".join(["", *wrong]) if wrong else "\nas known")
+    return bool(wrong)
+
+
+def _judged(suite: str, file: str, said: str) -> Iterator[str]:
+    found = _RESULT.findall(said)
+    failed = {test for bad, test, _ in found if bad}
+    passed = {test for bad, test, skipped in found if not bad and not skipped}
+    skipped = len(found) - len(failed) - len(passed)
+    print(f"{suite} {file}: {len(passed)} passed, {len(failed)} failed, {skipped} skipped")
+    if not found:
+        yield f"{file}: nothing was run: see {BUILD}/out/{file}.txt"
+    known = {test for of, test in KNOWN if of == file}
+    yield from (f"{file}: fails: {test}" for test in sorted(failed - known))
+    yield from (f"{file}: passes, and known.py says why not: {t}" for t in sorted(passed & known))
+
+
+def _runc(files: Sequence[str]) -> Iterator[tuple[str, str]]:
+    tests = sources.runc(BUILD)
+    for path in sorted(tests.glob("*.bats")):
+        if (path.name in files or not files) and path.name not in LEFT_OUT:
+            said = BUILD / "out" / "tap"
+            # On a terminal of its own: what `runc spec` writes asks for one.
+            inner = f"bats --tap {path.name} > {shlex.quote(str(said))} 2>&1 < /dev/tty"
+            _run(["script", "-qec", inner, "/dev/null"], tests, RUNC=str(PYRUNC))
+            yield path.name, said.read_text(errors="replace")
+
+
+def _crun(files: Sequence[str]) -> Iterator[tuple[str, str]]:
+    tests = sources.crun(BUILD)
+    more = {"INIT": str(tests / "init"), "OCI_RUNTIME": str(HERE / "crun-words")}
+    for path in sorted(tests.glob("test_*.py")):
+        if (path.name in files or not files) and path.name not in LEFT_OUT:
+            done = _run(["python3", path.name], tests, PYRUNC=str(PYRUNC), **more)
+            yield path.name, done.stdout
+
+
+def _run(
+    words: Sequence[str], folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, cwd=folder, env={**os.environ, **environment}, timeout=SECONDS, check=False,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
