@@ -38,6 +38,9 @@ def crun(build: Path) -> Path:
     (tests / "config.h").touch()
     options = ["-static", "-w", "-I.", "-DHAVE_ERROR_H"]
     subprocess.run(["gcc", *options, "-o", "init", "init.c"], cwd=tests, check=True)
+    # Some look for it as from the folder above.
+    (tests / "tests").mkdir(exist_ok=True)
+    shutil.copy(tests / "init", tests / "tests" / "init")
     return tests
 
 
