@@ -276,7 +276,7 @@ def test_exec_goes_into_the_cgroup_and_into_one_below(each: Runtime, folder: Pat
 def test_exec_goes_where_the_init_is_once_the_cgroup_takes_no_process(
     each: Runtime, folder: Path
 ) -> None:
-    with running(each, folder) as box:
+    with running(each, folder, args=["sleep", "1000"]) as box:
         (box.cgroup / "init").mkdir()
         (box.cgroup / "init/cgroup.procs").write_text(box.file("cgroup.procs"))
         assert box.exec("cat /proc/self/cgroup") == "0::/\n"
