@@ -6,7 +6,7 @@ a user namespace cannot reach, and id-mapped ones (mount_setattr(2), MOUNT_ATTR_
 from __future__ import annotations
 
 import os
-from errno import EPERM
+from errno import ENOENT, EPERM
 
 from nsenter import system
 from nsenter.bootstrap import BootstrapData
@@ -38,8 +38,10 @@ def detached_trees(config: Config, pid: int) -> Iterator[tuple[int, int]]:
         try:
             tree = system.open_tree(system.AT_FDCWD, mount.source, flags)
         except Failure as failure:
-            if failure.errno == EPERM and not mount.idmap:
-                continue  # without root: the init tries with what rights it has
+            # The init tries with what rights it has: we may have none either, and a source may come
+            # with a mount before it.
+            if failure.errno in (EPERM, ENOENT) and not mount.idmap:
+                continue
             raise
         try:
             if mount.idmap:

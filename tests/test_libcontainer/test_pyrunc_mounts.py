@@ -27,7 +27,7 @@ def in_userns(spec: dict[str, Any]) -> None:
 
 
 def seen(
-    runtime: Runtime, folder: Path, mount: dict[str, Any], *, userns: bool, host: str = "true"
+    runtime: Runtime, folder: Path, *mounts: dict[str, Any], userns: bool, host: str = "true"
 ) -> subprocess.CompletedProcess[str]:
     """/mnt as a container has it: its owner and its flags.
 
@@ -36,7 +36,7 @@ def seen(
     """
 
     def change(spec: dict[str, Any]) -> None:
-        spec["mounts"].append(mount)
+        spec["mounts"] += mounts
         if userns:
             in_userns(spec)
 
@@ -60,12 +60,32 @@ def seen(
 def test_an_id_mapped_mount(runtime: Runtime, tmp_path: Path, by: str, userns: bool) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    (source / "file").touch()
+    # Not every file system can be mapped, as an overlay in a container.
+    host = f"mount -t tmpfs none {source}; touch {source}/file"
     more = {"uidMappings": MAPS, "gidMappings": MAPS} if by == "mappings" else {}
     mount = bind(source, *(["idmap"] if by == "idmap" else []), **more)
-    done = seen(runtime, tmp_path, mount, userns=userns)
+    done = seen(runtime, tmp_path, mount, userns=userns, host=host)
     owner = "0:0" if userns else "100000:100000"
     assert (done.returncode, done.stdout.splitlines()[:1]) == (0, [owner]), done.stderr
+
+
+@pytest.mark.parametrize("userns", [False, True])
+def test_a_source_that_comes_with_an_earlier_mount(
+    runtime: Runtime, tmp_path: Path, userns: bool
+) -> None:
+    (tmp_path / "source" / "inner").mkdir(parents=True)
+    (tmp_path / "source" / "inner" / "file").touch()
+    earlier = bind(tmp_path / "source") | {"destination": "/earlier"}
+    mount = bind(tmp_path / "bundle" / "rootfs" / "earlier" / "inner")
+    done = seen(runtime, tmp_path, earlier, mount, userns=userns)
+    assert done.stdout.splitlines()[:1] == ["65534:65534" if userns else "0:0"], done.stderr
+
+
+@pytest.mark.parametrize("userns", [False, True])
+def test_a_source_that_is_nowhere_is_named(runtime: Runtime, tmp_path: Path, userns: bool) -> None:
+    done = seen(runtime, tmp_path, bind(tmp_path / "nowhere"), userns=userns)
+    assert done.returncode == 1
+    assert "nowhere to /mnt" in done.stderr and "the source does not exist" in done.stderr
 
 
 LOCKED = "a locked flag"
