@@ -30,6 +30,7 @@ from cgrouping import (
     v2_root,
     value,
 )
+from launching import wait_until
 from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED
 from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.configs import BlockIODevice, Cgroup, HugepageLimit, Resources
@@ -259,9 +260,9 @@ def test_one_that_does_not_freeze_in_time_is_let_go_on(monkeypatch: pytest.Monke
     with removed(v2_manager()) as manager:
         manager.create()
         with inside(manager, script):
-            deadline = time.monotonic() + 10
-            while len(manager.pids()) < 20:
-                assert time.monotonic() < deadline
+            # With the shell, which then makes no more: Linux before 6.14 may miss a process that is
+            # being made when all of a cgroup are killed.
+            wait_until(lambda: len(manager.pids()) == 21)
             with pytest.raises(Failure, match=r"cgroup\.events: frozen 1: a process does not stop"):
                 manager.freeze()
             assert manager.freezer_state() == RUNNING
