@@ -526,13 +526,17 @@ def _hooks() -> Iterator[Case]:
 
     def mark(kind: str) -> str:
         """Which came before which; nothing orders these two, once the container may go on."""
-        return f"echo {kind} {to(kind, kind if kind in ('startContainer', 'poststart') else 'all')}"
+        name = kind if kind in ("startContainer", "poststart") else "all"
+        return f"cat > /dev/null; echo {kind} {to(kind, name)}"
 
-    yield Case("hooks", (every_hook(tell), log, put("annotations", {"a": "b"})))
-    yield Case("hooks-without-env", (every_hook(tell, own_env=False), log))
-    yield Case("hooks-in-order", (every_hook(mark), every_hook(mark), log))
+    # A poststart hook runs beside the container, which is to see what that leaves.
+    awaits = "i=0; until [ -s /mnt/log.poststart ] || [ $((i += 1)) -gt 500 ]; do sleep 0.01; done"
+    args = shell(f"{awaits}\n{seen.SCRIPT}")
+    yield Case("hooks", (every_hook(tell), log, put("annotations", {"a": "b"})), args=args)
+    yield Case("hooks-without-env", (every_hook(tell, own_env=False), log), args=args)
+    yield Case("hooks-in-order", (every_hook(mark), every_hook(mark), log), args=args)
     for kind in HOOKS:
-        fails = hook(kind, "echo why >&2; exit 3")
+        fails = hook(kind, "cat > /dev/null; echo why >&2; exit 3")
         edits = (log, every_hook(mark), fails, hook(kind, mark(kind)))
         # The container runs beside a poststart hook, and is stopped at any point of it.
         still = (drop("hooks.startContainer"),) if kind == "poststart" else ()
