@@ -130,7 +130,7 @@ def _fail(status: int, subject: str, number: int) -> NoReturn:
     posix._exit(1)
 
 
-def _resolve(target: str) -> Any:
+def resolve(target: str) -> Any:
     """`module:function` → the function; `module` → its code, to be run as __main__."""
     module, _, function = target.partition(":")
     if function:
@@ -152,7 +152,7 @@ def _run(orders: dict[str, Any], channel: int, status: int) -> Any:
     sys.argv[:] = sys.orig_argv[:] = orders["argv"]
     sys.executable = sys._base_executable = ""  # type: ignore[attr-defined]
     try:
-        target = _resolve(orders["target"])
+        target = resolve(orders["target"])
     except (ImportError, AttributeError) as error:
         _fail(status, f"{orders['target']}: {error}", 2)
     # Heard by the shim, where there is something to give up for good.

@@ -124,9 +124,7 @@ def start(target: str, extensions: Iterable[str] = ()) -> WaitingInit:
 def main(channel: int, target: str, *ends: int) -> None:
     """What `start` starts."""
     os.close(channel)
-    module, _, function = target.partition(":")
-    __import__(module)
-    serve(getattr(sys.modules[module], function), *ends)
+    serve(boot.resolve(target), *ends)
 
 
 def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:

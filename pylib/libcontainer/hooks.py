@@ -10,7 +10,7 @@ import errno
 import os
 import subprocess
 
-from libcontainer.init.hooks import in_words
+from libcontainer.init.hooks import environment_of, in_words
 from nsenter.system import Failure
 
 TYPE_CHECKING = False
@@ -39,14 +39,13 @@ def run_hooks(kind: str, hooks: Iterable[Hook], state: str, folder: str) -> None
 
 
 def _run(what: str, hook: Hook, state: str, folder: str) -> None:
-    env = os.environ if hook.env is None else dict(line.partition("=")[::2] for line in hook.env)
     try:
         done = subprocess.run(
             list(hook.args or (hook.path,)),
             executable=hook.path,
             input=state.encode(),
             cwd=folder if os.path.isdir(folder) else None,
-            env=env,
+            env=environment_of(hook, os.environ),
             capture_output=True,
             timeout=hook.timeout,
         )

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -45,13 +46,12 @@ def crun(build: Path) -> Path:
 
 
 def _unpacked(build: Path, package: str) -> Path:
-    found = [path for path in build.glob(f"{package}-*") if path.is_dir()]
-    if not found:
+    if not [*build.glob(f"{package}-*/")]:
         _download(build, package)
         (archive,) = build.glob(f"{package}_*.orig.tar.*z")
         subprocess.run(["tar", "-xf", archive], cwd=build, check=True)
-        found = [path for path in build.glob(f"{package}-*") if path.is_dir()]
-    return found[0]
+    (top,) = build.glob(f"{package}-*/")
+    return top
 
 
 def _download(build: Path, package: str) -> None:
@@ -77,13 +77,13 @@ def _script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def _image(path: Path, fill: object) -> Path:
+def _image(path: Path, fill: Callable[[Path], None]) -> Path:
     if path.exists():
         return path
     folder = path.with_suffix("")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    fill(folder)  # type: ignore[operator]
+    fill(folder)
     with tarfile.open(path, "w") as archive:
         archive.add(folder, ".")
     return path

@@ -55,11 +55,8 @@ def inner(path: str) -> str:
     Raises:
         ContainerError: it leads out of it.
     """
-    depth = 0
-    for name in path.split("/"):
-        depth += {"..": -1, ".": 0, "": 0}.get(name, 1)
-        if depth < 0:
-            raise ContainerError(f"cgroup {path} is not a sub cgroup path")
+    if os.path.normpath(f"./{path}").partition("/")[0] == "..":
+        raise ContainerError(f"cgroup {path} is not a sub cgroup path")
     return clean(path)
 
 

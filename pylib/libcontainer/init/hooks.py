@@ -12,6 +12,7 @@ from nsenter.system import Failure, close_range
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import NoReturn
 
     from libcontainer.configs import Hook
@@ -56,6 +57,13 @@ def _run(kind: str, hook: Hook, state: bytes, env: dict[str, str]) -> None:
         raise Failure(f"error running hook {kind}", hook.path, errno.ECHILD, in_words(code))
 
 
+def environment_of(hook: Hook, default: Mapping[str, str]) -> Mapping[str, str]:
+    """Its own, or the default where it has none."""
+    if hook.env is None:
+        return default
+    return {name: value for name, _, value in (line.partition("=") for line in hook.env)}
+
+
 def in_words(code: int) -> str:
     """How a hook ended, for its returncode."""
     if code > 0:
@@ -70,9 +78,7 @@ def _become(hook: Hook, stdin: int, env: dict[str, str]) -> NoReturn:
             close_range(_FIRST_OTHER_FD, _LAST_FD)
         except Failure:  # the container's filter denies it
             posix.closerange(_FIRST_OTHER_FD, _MOST_FDS)
-        if hook.env is not None:
-            env = {name: value for name, _, value in (line.partition("=") for line in hook.env)}
-        posix.execve(hook.path, list(hook.args or (hook.path,)), env)
+        posix.execve(hook.path, list(hook.args or (hook.path,)), environment_of(hook, env))
     except OSError as error:
         posix.write(2, f"{hook.path}: {error.strerror}\n".encode())
     finally:
