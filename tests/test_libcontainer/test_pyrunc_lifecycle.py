@@ -480,6 +480,23 @@ def test_what_update_refuses(runtime, running, words, said) -> None:
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr
 
 
+def test_debug_tells_of_the_stages_in_their_order(runtime, tmp_path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    log = tmp_path / "log"
+    words = ("--debug", "--log", log)
+    runtime.good(*words, "run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    first = log.read_text()
+    runtime.good(*words, "exec", "box", "true")
+    further = log.read_text().removeprefix(first)
+    for said, stages, ends in (
+        (first, ("parent: start", "init: start"), "closing the pipe to signal completion"),
+        (further, ("parent: start", "child: joined", "init: start"), "setns_init: about to exec"),
+    ):
+        expected = ["container setup", *stages, "launcher: ready", "child process in init()", ends]
+        places = [said.find(words) for words in expected]
+        assert -1 not in places and places == sorted(places), said
+
+
 def test_spec_is_a_start_and_is_not_overwritten(runtime, tmp_path) -> None:
     runtime.good("spec", cwd=tmp_path)
     spec = json.loads((tmp_path / "config.json").read_text())

@@ -16,6 +16,7 @@ from libcontainer.specconv import config_from_spec
 from libcontainer.specconv.example import example
 from libcontainer.specconv.features import features
 from needs import needs
+from pyrunc import PYRUNC
 
 
 def runc_spec(folder: Path, *options: str) -> Any:
@@ -39,6 +40,17 @@ def test_the_example_is_what_runc_writes(tmp_path: Path, rootless: bool) -> None
 
     ours = example(rootless=rootless, cgroup_namespace=has_cgroup_namespace(theirs))
     assert without_ours(ours) == without_ours(theirs)
+
+
+@pytest.mark.parametrize("options", [(), ("--rootless",)])
+def test_what_spec_writes_has_a_cgroup_namespace_where_runc_s_has(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "runc").mkdir()
+    subprocess.run([*PYRUNC, "spec", *options], cwd=tmp_path, check=True)
+    ours = json.loads((tmp_path / "config.json").read_text())
+    theirs = runc_spec(tmp_path / "runc", *options)
+    assert has_cgroup_namespace(ours) is has_cgroup_namespace(theirs)
 
 
 @pytest.mark.parametrize("rootless", [False, True])
