@@ -119,11 +119,19 @@ def _link(folder: int, name: str, target: str, *, replace: bool = False) -> None
         try:
             posix.symlink(target, name, dir_fd=folder)
         except FileExistsError:
-            if replace:
+            # Another container with the same root may have made it just now.
+            if replace and not _is_link(folder, name, target):
                 posix.unlink(name, dir_fd=folder)
                 posix.symlink(target, name, dir_fd=folder)
     except OSError as error:
         raise Failure("symlink", f"/dev/{name}", error.errno or 0) from None
+
+
+def _is_link(folder: int, name: str, target: str) -> bool:
+    try:
+        return posix.readlink(name, dir_fd=folder) == target
+    except OSError:
+        return False
 
 
 def open_null(root: int) -> int:
