@@ -16,7 +16,17 @@ from nsenter import plainjson
 from nsenter.child import Child, TracePoint
 from nsenter.errors import BootstrapError
 from nsenter.suppress import suppress
-from nsenter.system import POLLERR, POLLHUP, POLLIN, POLLOUT, Failure, peek, poll, receive_fds
+from nsenter.system import (
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    Failure,
+    peek,
+    pidfd_open,
+    poll,
+    receive_fds,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,10 +182,10 @@ class Conversation:
         line, fds = receive_fds(self._channel, end, 1)
         pids = plainjson.loads(line.decode())
         self._stage2 = pids["stage2_pid"]
-        self._stage2_fd = fds[0] if fds else os.pidfd_open(self._stage2)
+        self._stage2_fd = fds[0] if fds else pidfd_open(self._stage2)
         if pids["stage1_pid"]:
             with suppress(ProcessLookupError):  # it has ended, and SIGCHLD is ignored
-                self._stage1_fd = os.pidfd_open(pids["stage1_pid"])
+                self._stage1_fd = pidfd_open(pids["stage1_pid"])
 
     def _read_status(self) -> bool:
         """Take in what is reported; False when nobody is left who could report."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posix
 import sys
 import time
-from errno import EAGAIN, EINTR
+from errno import EAGAIN, EINTR, EINVAL, ENOENT, ESRCH
 
 from nsenter._nsexec import ffi, lib
 
@@ -411,6 +411,22 @@ def ioctl(fd: int, subject: str, request: int, argument: int | bytes | bytearray
 def bpf(subject: str, command: int, attributes: bytes | bytearray) -> int:
     """bpf(2)."""
     return call("bpf", subject, lib.SYS_bpf, command, attributes, len(attributes))
+
+
+def pidfd_open(pid: int) -> int:
+    """pidfd_open(2); close-on-exec.
+
+    Raises:
+        ProcessLookupError: there is no such process. For the number of a thread that is not its
+            process's first the kernel says ENOENT, for that and for a process that is just being
+            taken away EINVAL where it is older.
+    """
+    try:
+        return posix.pidfd_open(pid)
+    except OSError as error:
+        if pid > 0 and error.errno in (EINVAL, ENOENT):
+            raise ProcessLookupError(ESRCH, posix.strerror(ESRCH)) from None
+        raise
 
 
 def address(memory: bytes | bytearray) -> int:

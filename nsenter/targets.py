@@ -7,6 +7,7 @@ import os
 
 from nsenter.errors import BootstrapError
 from nsenter.namespaces import Namespace, NamespaceType, supported_namespaces
+from nsenter.system import pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _pidfd(target: Any, owner: Descriptors) -> int:
     """A pid's, or what has a descriptor: nsenter.Popen and Child have a pidfd."""
     if isinstance(target, int) and not isinstance(target, bool):
         try:
-            return owner.add(os.pidfd_open(target))
+            return owner.add(pidfd_open(target))
         except OSError as error:
             raise OSError(error.errno, f"join={target}: {error.strerror}") from None
     pidfd = getattr(target, "pidfd", None)

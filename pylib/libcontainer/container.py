@@ -19,6 +19,7 @@ from nsenter import plainjson
 from nsenter.bootstrap import BootstrapData, bootstrap_data, requires_root_or_mapping_tool
 from nsenter.idmap import encode
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType, supported_namespaces
+from nsenter.system import pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -387,7 +388,7 @@ class Container:
         if not pid:
             return -1
         try:
-            fd = os.pidfd_open(pid)
+            fd = pidfd_open(pid)
         except ProcessLookupError:
             return -1
         if self._is_alive():

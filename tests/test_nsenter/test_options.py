@@ -433,6 +433,19 @@ def test_who_ends_while_looked_at_is_not_taken_for_who_has_its_number_then(
             Options(join=child).launch(Program(["true"]))
 
 
+def test_a_thread_is_no_process_to_join() -> None:
+    """The kernel has another word for it, as an older one has for a process that just goes."""
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    try:
+        with pytest.raises(ProcessLookupError, match=f"join={thread.native_id}: No such process"):
+            Options(join=thread.native_id).launch(Program(["true"]))
+    finally:
+        end.set()
+        thread.join()
+
+
 GROUPS_KEPT = """
 from nsenter import BootstrapError, Options, check_output
 for fields in (dict(uid=65534), dict(uid=65534, groups=()), dict(uid=0, new="user")):

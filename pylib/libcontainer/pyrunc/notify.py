@@ -12,7 +12,7 @@ import os
 import select
 
 from libcontainer.errors import ContainerError
-from nsenter.system import send_fds
+from nsenter.system import pidfd_open, send_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Proxy:
     def wait_until_ready(self, pid: int) -> None:
         """Pass on, until the container is ready or its first process has ended."""
         try:
-            pidfd = os.pidfd_open(pid)
+            pidfd = pidfd_open(pid)
         except ProcessLookupError:
             return
         poller = select.poll()
