@@ -150,7 +150,8 @@ def test_a_task_is_listed_and_looked_at(daemon: Containerd) -> None:
     with daemon.container("stays", *SLEEP):
         pid, status = daemon.tasks()["stays"]
         assert status == "RUNNING"
-        assert Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+        comm = Path(f"/proc/{pid}/comm")
+        until(lambda: comm.read_text() == "sleep\n", "the program is executed")
         assert daemon.must("task", "ps", "stays").split()[2] == str(pid)
         assert "pids" in daemon.must("task", "metrics", "stays")
     assert daemon.tasks() == {}

@@ -389,7 +389,8 @@ def test_ps_and_inspect_tell_of_it(podman: Podman, sleeper: str) -> None:
     assert [row["State"] for row in listed if sleeper in row["Names"]] == ["running"]
     found = podman.inspect(sleeper)
     assert found["OCIRuntime"] == str(podman.runtime)
-    assert Path(f"/proc/{found['State']['Pid']}/comm").read_text() == "sleep\n"
+    comm = Path(f"/proc/{found['State']['Pid']}/comm")
+    until(lambda: comm.read_text() == "sleep\n", "the program is executed")
 
 
 # --- an ordinary user's -------------------------------------------------------------------------

@@ -25,7 +25,18 @@ import pytest
 
 import inside
 import launching
-from launching import KINDS, SECONDS, SLEEP, Case, Facts, broken, message, of_each_target, outcome
+from launching import (
+    KINDS,
+    SECONDS,
+    SLEEP,
+    Case,
+    Facts,
+    broken,
+    message,
+    of_each_target,
+    outcome,
+    wait_until,
+)
 from nsenter import idmap
 from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError
@@ -181,17 +192,24 @@ def test_nothing_of_the_boot_is_left_in_the_interpreter(new: tuple[str, ...]) ->
     }
 
 
+def environment_of(pid: int) -> list[bytes]:
+    """The kernel tells it at the end of an execve, a launch returns at its point of no return."""
+    path = Path(f"/proc/{pid}/environ")
+    wait_until(path.read_bytes)
+    return path.read_bytes().split(b"\0")[:-1]
+
+
 def test_without_an_environment_given_it_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_NSENTER_TEST", "kept\xff")
     with launch(message(["user"]), SLEEP) as child:
-        found = Path(f"/proc/{child.pid}/environ").read_bytes().split(b"\0")[:-1]
+        found = environment_of(child.pid)
     assert sorted(found) == sorted(b"=".join(pair) for pair in os.environb.items())
 
 
 def test_a_name_like_one_of_ours_can_stand_in_the_environment_of_a_program() -> None:
     env = {"LD_PRELOAD": "", "_NSENTER_FDS": "1,2", "PYTHONHOME": "/x"}
     with launch(message(["user"]), SLEEP, env=env) as child:
-        found = Path(f"/proc/{child.pid}/environ").read_bytes().split(b"\0")[:-1]
+        found = environment_of(child.pid)
     assert found == [f"{name}={value}".encode() for name, value in env.items()]
 
 
