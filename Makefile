@@ -16,10 +16,14 @@ test: $(VENV)/.built $(VENV)/.test-tools
 	$(VENV)/bin/python -m pytest
 
 # On Debian's kernel in an emulated machine: cgroup v2 alone with every controller, and every
-# capability. VM_TESTS are pytest's arguments; VM_SHELL=1 gives a shell there instead.
+# capability; and in another, where systemd runs. VM_TESTS are pytest's arguments, for the first,
+# or the other with VM_SYSTEMD=1; VM_SHELL=1 gives a shell there instead.
 test-vm: $(VENV)/.built $(VENV)/.test-tools
 	.ci/install-packages vm
 	$(VENV)/bin/python tests/vm/run.py $(VM_TESTS)
+ifeq ($(VM_TESTS)$(VM_SYSTEMD)$(VM_SHELL),)
+	VM_SYSTEMD=1 $(VENV)/bin/python tests/vm/run.py
+endif
 
 # As root: the suites that runc and crun have, from Debian's sources, on pyrunc. SUITE_TESTS are a
 # suite, or files of one.

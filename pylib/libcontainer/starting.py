@@ -157,7 +157,7 @@ def _start(
     data = container.bootstrap_data(process)
     talk = _Talk(container, process, manager)
     cgroup_flag = NamespaceType.NEWCGROUP.clone_flag
-    if data.clone_flags & cgroup_flag and (talk.moves or manager.has_doors()):
+    if data.clone_flags & cgroup_flag and (talk.moves or talk.has_doors):
         # Its root is to be the cgroup that the init goes to; so the init makes it later.
         data = data.replace(clone_flags=data.clone_flags & ~cgroup_flag)
         orders["unshare_cgroup"] = True
@@ -195,15 +195,16 @@ class _Talk:
         self._manager = manager
         self._resources = container.config.cgroups.resources
         self._entry = manager.fd()
+        self.has_doors = manager.has_doors()
         # Whether we move it into its cgroup, which it cannot get into by itself.
-        self.moves = self._entry is None and not manager.has_doors()
+        self.moves = self._entry is None and not self.has_doors
         self._doors = Descriptors()
         self._goes = False
 
     def hold(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> None:
         """Have it. Where it fails, the process is gone."""
         orders["is_moved"] = self.moves
-        orders["has_doors"] = self._manager.has_doors()
+        orders["has_doors"] = self.has_doors
         try:
             child = self._launch(data, orders, fds)
             self._talk_to(child)
@@ -243,9 +244,9 @@ class _Talk:
             sync.send(channel, sync.GO)
 
     def _open_doors(self, channel: int) -> None:
-        for door in self._manager.doors():
-            self._doors.add(door)
-        if self._manager.has_doors():
+        if self.has_doors:
+            for door in self._manager.doors():
+                self._doors.add(door)
             sync.send_with_fds(channel, self._doors.numbers(), sync.DOORS)
 
     def _make_cgroup_ready(self, channel: int) -> None:

@@ -29,7 +29,6 @@ network_backend = "cni"
 network_config_dir = "{folder}/net"
 [engine]
 events_logger = "file"
-cgroup_manager = "cgroupfs"
 lock_type = "file"
 tmp_dir = "{folder}/tmp"
 """
@@ -51,6 +50,7 @@ class Podman:
         runtime: the path of the OCI runtime.
         before: what podman is started by, such as a way to be another user.
         rootless: whether that is one.
+        cgroup_manager: who makes its cgroups, "cgroupfs" or "systemd".
     """
 
     folder: Path
@@ -58,6 +58,7 @@ class Podman:
     runtime: Path
     before: tuple[str, ...] = ()
     rootless: bool = False
+    cgroup_manager: str = "cgroupfs"
 
     @property
     def cgroup_parent(self) -> str:
@@ -75,7 +76,8 @@ class Podman:
         `descriptors`: redirections, as a shell has them, of descriptors above 2.
         """
         options = [
-            *("--runtime", self.runtime, "--cgroup-manager", "cgroupfs", "--log-level", "error"),
+            *("--runtime", self.runtime, "--log-level", "error"),
+            *("--cgroup-manager", self.cgroup_manager),
             *("--root", self.folder / "root", "--runroot", self.folder / "runroot"),
             *("--tmpdir", self.folder / "tmp", "--storage-driver", "vfs"),
         ]
@@ -111,7 +113,8 @@ class Podman:
     def container_options(self, options: tuple[str, ...]) -> list[str]:
         """Those of `run` and `create`: no network where the options say nothing of one."""
         network = () if "--network" in options else ("--network", "none")
-        parent = () if self.rootless else ("--cgroup-parent", f"/{self.cgroup_parent}")
+        has_parent = self.cgroup_manager == "cgroupfs" and not self.rootless
+        parent = ("--cgroup-parent", f"/{self.cgroup_parent}") if has_parent else ()
         return [*network, *parent, *options]
 
     def run(self, *command: str, options: tuple[str, ...] = (), descriptors: str = "") -> Done:

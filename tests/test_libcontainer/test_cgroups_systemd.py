@@ -7,6 +7,7 @@ cgroup, as systemd does.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,12 +17,14 @@ from pathlib import Path
 import pytest
 
 from cgrouping import cgroups_of, sleeper, unused_path, v2_layout
-from libcontainer.cgroups import new_manager, systemd
+from libcontainer.cgroups import files, new_manager, systemd, systemd_bus
 from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.cgroups.systemd import SystemdManager, expand_slice, unit_name
-from libcontainer.cgroups.systemd_properties import escaped, limits, unit_properties, variant, words
+from libcontainer.cgroups.systemd_bus import escaped
+from libcontainer.cgroups.systemd_properties import limits, unit_properties, variant, words
 from libcontainer.configs import Cgroup, DeviceRule, Resources
 from libcontainer.errors import ConfigError
+from libcontainer.pyrunc import root
 from needs import needs
 from nsenter.system import Failure
 
@@ -94,20 +97,35 @@ def properties(fields: dict[str, object], *, unified: bool = True) -> list[tuple
         ({"memory": 4096, "memory_swap": 6144}, False, [("MemoryLimit", "t", "4096")]),
         ({"cpu_shares": 1024}, True, [("CPUWeight", "t", "39")]),
         ({"cpu_shares": 1024}, False, [("CPUShares", "t", "1024")]),
-        ({"cpu_quota": 50000}, True, [("CPUQuotaPerSecUSec", "t", "500000")]),
-        ({"cpu_quota": 12345}, True, [("CPUQuotaPerSecUSec", "t", "130000")]),
+        (
+            {"cpu_quota": 12345},
+            True,
+            [("CPUQuotaPeriodUSec", "t", "100000"), ("CPUQuotaPerSecUSec", "t", "130000")],
+        ),
+        ({"cpu_quota": 50000}, False, [("CPUQuotaPerSecUSec", "t", "500000")]),
         (
             {"cpu_quota": -1, "cpu_period": 50000},
             True,
             [("CPUQuotaPeriodUSec", "t", "50000"), ("CPUQuotaPerSecUSec", "t", UNLIMITED)],
         ),
         ({"blkio_weight": 100}, False, [("BlockIOWeight", "t", "100")]),
-        ({"blkio_weight": 100}, True, []),
+        ({"blkio_weight": 100}, True, [("IOWeight", "t", "910")]),
         ({"pids_limit": 7}, True, [("TasksMax", "t", "7")]),
         ({"pids_limit": -1}, True, [("TasksMax", "t", UNLIMITED)]),
         ({"pids_limit": 0}, True, [("TasksMax", "t", "1")]),
         ({"cpuset_cpus": "0,9-10"}, True, [("AllowedCPUs", "ay", "2 1 6")]),
         ({"cpuset_mems": "1"}, True, [("AllowedMemoryNodes", "ay", "1 2")]),
+        ({"cpuset_mems": "1"}, False, []),
+        (
+            {"unified": {"memory.high": "5", "pids.max": "max", "cpu.max": "max", "misc.max": "1"}},
+            True,
+            [
+                ("MemoryHigh", "t", "5"),
+                ("TasksMax", "t", UNLIMITED),
+                ("CPUQuotaPerSecUSec", "t", UNLIMITED),
+            ],
+        ),
+        ({"unified": {"memory.high": "5M", "cpu.max": "x 5", "cpuset.cpus": ""}}, True, []),
     ],
 )
 def test_limits_that_systemd_knows(
@@ -167,7 +185,7 @@ def test_the_name_of_a_unit_in_a_path() -> None:
 
 
 def test_where_systemd_does_not_run_the_error_says_so() -> None:
-    if Path(systemd.RUNNING_SYSTEMD).is_dir():
+    if Path(systemd_bus.RUNNING_SYSTEMD).is_dir():
         return
     manager = new_manager(Cgroup(path="system.slice:x:y", systemd=True))
     with pytest.raises(Failure, match="systemd is not running on this machine; run without"):
@@ -260,7 +278,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("NSX_CALLS", str(noted))
     monkeypatch.setenv("NSX_FAILED", str(tmp_path / "failed"))
-    monkeypatch.setattr(systemd, "RUNNING_SYSTEMD", str(tmp_path))
+    monkeypatch.setattr(systemd_bus, "RUNNING_SYSTEMD", str(tmp_path))
     return noted
 
 
@@ -333,10 +351,59 @@ def test_without_busctl_the_error_says_what_to_install(
         manager.add(1)
 
 
+@pytest.mark.parametrize(("euid", "rootless"), [(4242, False), (0, True)])
 def test_a_users_units_are_below_the_users_systemd(
-    calls: Path, monkeypatch: pytest.MonkeyPatch
+    calls: Path, monkeypatch: pytest.MonkeyPatch, euid: int, rootless: bool
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 4242)
-    cgroup = Cgroup(path=":nsx:box", name="box")
+    """Also where the user is root in a user namespace, as podman's is."""
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    cgroup = Cgroup(path=":nsx:box", name="box", rootless=rootless)
     assert systemd.cgroup_path(cgroup) == "/user.slice/me/user.slice/nsx-box.scope"
     assert "--user -- get-property" in calls.read_text()
+
+
+@pytest.mark.parametrize("below", ["", "/job"])
+def test_systemd_moves_a_process_that_we_may_not(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    def refuse(path: str, pid: int) -> None:
+        raise Failure("enter", path, errno.EACCES)
+
+    manager, path = scope(unused_path()[1:])
+    Path(path + below).mkdir(parents=True)
+    monkeypatch.setattr(files, "enter", refuse)
+    try:
+        here = manager.below({"": below}) if below else manager
+        here.add(4242)
+    finally:
+        files.remove(path)
+    unit = path.rpartition("/")[2]
+    assert calls.read_text().endswith(f"AttachProcessesToUnit ssau {unit} {below} 1 4242\n")
+
+
+def test_a_process_is_cloned_into_a_unit_that_is_there(calls: Path) -> None:
+    manager, path = scope(unused_path()[1:])
+    assert (manager.fd(), manager.has_doors(), manager.doors()) == (None, False, [])
+    Path(path).mkdir()
+    fd = manager.for_further(1).fd()
+    try:
+        assert fd is not None
+        assert os.path.samestat(os.fstat(fd), Path(path).stat())
+    finally:
+        if fd is not None:
+            os.close(fd)
+        Path(path).rmdir()
+
+
+@pytest.mark.parametrize(
+    ("said", "owner"), [("BusScope=user\nOwnerUID=1000\nPID=1", 1000), ("PID=1", 0), ("", 0)]
+)
+def test_whose_session_a_bus_is_of(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, said: str, owner: int
+) -> None:
+    status = f"echo '{said}'" if said else "exit 1"
+    (calls.parent / "bin" / "busctl").write_text(f"#!/bin/sh\n{status}\n")
+    assert systemd_bus.Bus(user=True).owner() == owner
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(root, "in_user_namespace", lambda: True)
+    assert root.may_lack_cgroups("auto", systemd=True) == (owner != 0)

@@ -19,6 +19,7 @@ from session import CGROUPS, UID, Done
 from interop.oci_bundles import Config, Edit, made, shell, write_bundle
 from needs import needs
 
+RUNTIMES = ("pyrunc", "runc")
 ALIVE = shell("while :; do sleep 0.2; done")
 
 
@@ -46,13 +47,15 @@ class Runtime:
         return done.stdout
 
 
-def runtime(name: str, root: Path, by: Callable[[Sequence[str]], Done] = session.run) -> Runtime:
+def runtime(
+    name: str, root: Path, *options: str, by: Callable[[Sequence[str]], Done] = session.run
+) -> Runtime:
     """`name`, with its state below `root`, of whoever `by` runs commands as."""
     program = {
         "pyrunc": (sys.executable, "-m", "libcontainer.pyrunc"),
         "runc": (str(needs("runc", package="runc")),),
     }[name]
-    return Runtime(name, (*program, "--root", str(root / name)), by)
+    return Runtime(name, (*program, "--root", str(root / name), *options), by)
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,12 @@ def in_cgroup(path: str) -> Edit:
     return edit
 
 
+def of_user(config: Config) -> None:
+    """For a container that the user starts, rootless."""
+    for kind in ("uidMappings", "gidMappings"):
+        config["linux"][kind][0]["hostID"] = UID
+
+
 @contextlib.contextmanager
 def running(
     runtime: Runtime,
@@ -125,6 +134,7 @@ def running(
     *edits: Edit,
     args: Sequence[str] = ALIVE,
     parent: str = "",
+    slice: str = "",
     rootless: bool = False,
 ) -> Iterator[Box]:
     """A container of the example configuration, in a cgroup of its own.
@@ -134,10 +144,14 @@ def running(
         edits: of its configuration.
         args: what it runs.
         parent: path of the cgroup that its cgroup is made in.
+        slice: of systemd, in which its cgroup is a scope; `parent` is the slice's.
     """
     id = f"box-{secrets.token_hex(4)}"
     path = f"{parent}/{id}"
-    config = made(folder / "root", list(args), in_cgroup(path), *edits, rootless=rootless)
+    where = path
+    if slice:
+        path, where = f"{parent}/test-{id}.scope", f"{slice}:test:{id}"
+    config = made(folder / "root", list(args), in_cgroup(where), *edits, rootless=rootless)
     bundle = write_bundle(folder / id, config)
     if rootless:
         os.chown(bundle, UID, UID)

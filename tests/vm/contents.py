@@ -19,17 +19,25 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Real programs, by the Debian package that they are of; busybox is the rest of the system.
 TOOLS = {
+    "apparmor_parser": "apparmor",
     "busybox": "busybox-static",
     "bash": "bash",
+    "busctl": "systemd",
+    "conmon": "conmon",
+    "crun": "crun",
+    "dbus-daemon": "dbus-daemon",
     "mount": "mount",
     "newgidmap": "uidmap",
     "newuidmap": "uidmap",
     "nsenter": "util-linux",
+    "podman": "podman",
     "prlimit": "util-linux",
     "runc": "runc",
     "setpriv": "util-linux",
     "sh": "dash",  # busybox's takes its own applets for the programs of their name
     "strace": "strace",
+    "systemctl": "systemd",
+    "systemd": "systemd",
     "umount": "mount",
     "unshare": "util-linux",
 }
@@ -48,6 +56,16 @@ MERGED = ("bin", "sbin", "lib", "lib64")  # links into /usr, in the guest
 
 Files = dict[str, Path]
 
+# What programs read.
+_DATA = {
+    path: Path(path)
+    for path in (
+        "/etc/containers/policy.json",
+        "/usr/share/containers/containers.conf",
+        "/usr/share/containers/seccomp.json",
+    )
+}
+
 
 class Missing(Exception):
     """What the guest needs is not on this machine; names its package."""
@@ -56,6 +74,7 @@ class Missing(Exception):
 def system(modules: Path) -> Files:
     """All but the checkout: tools, the interpreter, the venv, their libraries, kernel modules."""
     files = {f"/usr/bin/{tool}": program(tool, package) for tool, package in TOOLS.items()}
+    files |= _DATA
     files |= _interpreter()
     files |= {path: Path(path).resolve() for path in _libraries(files.values())}
     files |= {f"/lib/modules/{path.name}": path for path in _modules(modules)}
@@ -94,7 +113,7 @@ def _modules(folder: Path) -> Iterator[Path]:
 def _interpreter() -> Files:
     """The venv, the interpreter behind it (links stay links), its standard library."""
     venv = Path(sys.prefix)
-    found = [venv / "pyvenv.cfg"]
+    found = [venv / "pyvenv.cfg", venv / "bin/pyrunc"]
     for link in (venv / "bin").glob("python*"):
         found += _chain(link)
     for folder in {sysconfig.get_path(name) for name in ("purelib", "platlib")}:
@@ -127,7 +146,7 @@ def _libraries(files: Iterable[Path]) -> set[str]:
         raise Missing(
             f"no {', '.join(absent)} here; on Debian: apt-get install libseccomp2 libgcc-s1"
         )
-    objects = [str(path) for path in files if ".so" in path.suffixes or "bin" in path.parts]
+    objects = [str(path) for path in files if ".so" in path.suffixes or os.access(path, os.X_OK)]
     objects += (loaded[name] for name in LOADED)
     # Its status is 1 where one of them is no dynamic program.
     said = subprocess.run(["ldd", *objects], capture_output=True, text=True, check=False)

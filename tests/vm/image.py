@@ -19,7 +19,9 @@ from contents import Files
 
 GUEST = Path(__file__).resolve().parent / "guest"  # the guest's own few files
 FREE = 512 << 20  # for what the tests write
-FOLDERS = "dev proc sys run tmp mnt root home/user etc usr/bin usr/sbin usr/lib usr/lib64".split()
+FOLDERS = (
+    "dev proc sys run tmp mnt root home/user etc usr/bin usr/sbin usr/lib usr/lib64 var/tmp".split()
+)
 
 
 def root(cache: Path, modules: Path) -> Path:

@@ -7,8 +7,9 @@ the tests' output, and the tests' exit status; this one is then the exit status 
 
 Usage: run.py [PYTEST-ARGUMENT…]
 
-Environment: VM_TIMEOUT is how many seconds the machine may take in all; with VM_SHELL=1 it gives
-a shell on this terminal in place of the tests, for as long as it takes.
+Environment: VM_TIMEOUT is how many seconds the machine may take in all; with VM_SYSTEMD=1 the
+machine's PID 1 is systemd, and its own tests are the default; with VM_SHELL=1 it gives a shell on
+this terminal in place of the tests, for as long as it takes.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ import kernel
 from contents import ROOT, Missing
 
 CACHE = ROOT / "build" / "vm"
+SYSTEMD, SHELL = (bool(os.environ.get(name)) for name in ("VM_SYSTEMD", "VM_SHELL"))
 # Of what is tested everywhere, what another kernel and its cgroups may do otherwise. The machine is
 # younger than the clocks of "clocks-behind" would be.
-DEFAULT_TESTS = (
-    "tests/vm",
+ELSEWHERE = (
     *(
         f"tests/test_libcontainer/test_{name}.py"
         for name in "cgroups_v2_real cgroups_devices container hostile".split()
@@ -43,9 +44,9 @@ DEFAULT_TESTS = (
     ),
     *("-k", "not clocks-behind"),
 )
+DEFAULT_TESTS = ("tests/vm",) if SYSTEMD else ("tests/vm", *ELSEWHERE)
 MEMORY = "1536M"
 CANNOT_RUN = 125
-SHELL = bool(os.environ.get("VM_SHELL"))
 TIMEOUT = float(os.environ.get("VM_TIMEOUT", "900"))
 KERNEL_OPTIONS = (
     *("console=ttyS0", "quiet", "root=/dev/nvme0n1", "rw", "rootfstype=ext4", "init=/init"),
@@ -83,7 +84,7 @@ def _run(scratch: Path, tests: Sequence[str]) -> int:
     machine = [
         *(qemu, *_hardware(), *_disks(*disks)),
         *("-kernel", booted.image),
-        *("-append", " ".join((*KERNEL_OPTIONS, *(["vm_shell=1"] if SHELL else [])))),
+        *("-append", " ".join((*KERNEL_OPTIONS, *_for_init()))),
         *("-serial", f"file:{console}", "-serial", "stdio", "-serial", f"file:{status}"),
     ]
     ended = _watch(machine, None if SHELL else TIMEOUT)
@@ -98,6 +99,11 @@ def _command(tests: Sequence[str]) -> str:
     pytest = [f"{sys.prefix}/bin/python", "-m", "pytest", "-p", "no:cacheprovider"]
     pytest += [f"--color={colour}", *tests]
     return f"cd {shlex.quote(str(ROOT))} && COLUMNS=100 exec {shlex.join(pytest)}"
+
+
+def _for_init() -> list[str]:
+    """Of the kernel's command line, what guest/init is told."""
+    return [*(["vm_systemd=1"] if SYSTEMD else []), *(["vm_shell=1"] if SHELL else [])]
 
 
 def _hardware() -> list[str]:

@@ -19,16 +19,17 @@ SECONDS = 60.0
 
 Done = subprocess.CompletedProcess[str]
 
-_AS_THE_USER = [
-    *("sh", "-c", f'echo $$ >{DELEGATED}/session/cgroup.procs && exec "$@"', "sh"),
+AS_THE_USER = (
     *("setpriv", f"--reuid={UID}", f"--regid={UID}", "--init-groups"),
     *("env", "HOME=/home/user", "USER=user", f"PYTHONPATH={PYTHONPATH}"),
-]
+    f"XDG_RUNTIME_DIR=/run/user/{UID}",
+)
+_IN_THE_SESSION = ("sh", "-c", f'echo $$ >{DELEGATED}/session/cgroup.procs && exec "$@"', "sh")
 
 
 def as_the_user(argv: Sequence[str]) -> Done:
     """Run a command as the user, in the cgroup of its session, and let it end as it does."""
-    return run([*_AS_THE_USER, *argv])
+    return run([*_IN_THE_SESSION, *AS_THE_USER, *argv])
 
 
 def run(argv: Sequence[str]) -> Done:

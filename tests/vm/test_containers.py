@@ -7,18 +7,19 @@ import json
 import os
 import re
 import resource
+import select
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import session
-from containers import Box, Runtime, in_cgroup, resources, running, runtime
+from containers import RUNTIMES, Box, Runtime, in_cgroup, of_user, resources, running, runtime
 from session import CGROUPS, UID
 
 from interop.oci_bundles import Config, made, make_root, scratch_folder, shell, write_bundle
+from launching import wait_until
 from needs import needs
 
 MIB = 1 << 20
@@ -81,7 +82,6 @@ LIMITS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 }
 # Newer runcs and pyrunc limit what is reserved, too, or a process is killed where it uses it.
 NEWER_THAN_THIS_RUNC = ("hugetlb.2MB.rsvd.max",)
-RUNTIMES = ("pyrunc", "runc")
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +258,7 @@ def test_without_a_pid_namespace_every_process_of_the_cgroup_is_killed(
 ) -> None:
     many = shell("sleep 1000 & setsid sleep 1000 & wait")
     with running(pyrunc, folder, _shared_pids, args=many) as box:
-        _until(lambda: box.file("pids.current") == "3")
+        wait_until(lambda: box.file("pids.current") == "3")
         pids = box.file("cgroup.procs").split()
         box("delete", "--force")
         assert [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()] == []
@@ -326,13 +326,6 @@ def _names(value: object, path: str = "") -> set[str]:
     return found.union(*(_names(item, f"{path}.{name}") for name, item in value.items()))
 
 
-def _until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 EAT = ["tail", "/dev/zero"]  # looks for the end of a line
 
 
@@ -346,8 +339,9 @@ def test_memory_that_runs_out_is_an_event(each: Runtime, folder: Path) -> None:
     ):
         try:
             assert events.stdout is not None
-            time.sleep(2)  # until it watches, of which it does not tell
-            assert each.run("exec", box.id, *EAT).returncode == 128 + 9
+            # It does not tell when it begins to watch.
+            while not select.select([events.stdout], [], [], 1)[0]:
+                assert each.run("exec", box.id, *EAT).returncode == 128 + 9
             told = (json.loads(line) for line in events.stdout)
             assert next(e for e in told if e["type"] != "stats") == {"type": "oom", "id": box.id}
         finally:
@@ -414,12 +408,7 @@ def of_the_user(request: pytest.FixtureRequest, folder: Path) -> Runtime:
     state = folder / "of-the-user"
     state.mkdir(exist_ok=True)
     os.chown(state, UID, UID)
-    return runtime(request.param, state, session.as_the_user)
-
-
-def _of_the_user(config: Config) -> None:
-    for kind in ("uidMappings", "gidMappings"):
-        config["linux"][kind][0]["hostID"] = UID
+    return runtime(request.param, state, by=session.as_the_user)
 
 
 def test_a_user_limits_containers_in_a_cgroup_that_is_delegated_to_it(
@@ -432,7 +421,7 @@ def test_a_user_limits_containers_in_a_cgroup_that_is_delegated_to_it(
             "cpu": {"quota": 50_000, "period": 100_000, "cpus": "1"},
         }
     )
-    with running(of_the_user, folder, _of_the_user, limits, parent="/user", rootless=True) as box:
+    with running(of_the_user, folder, of_user, limits, parent="/user", rootless=True) as box:
         assert box.file("memory.max") == str(64 * MIB)
         assert box.file("pids.max") == "33"
         assert box.file("cpu.max") == "50000 100000"

@@ -51,6 +51,10 @@ class Manager:
         caller closes them."""
         return []
 
+    def may_be_entered(self) -> bool:
+        """Whether the rights of this process do for `fd`, `doors` and `add`."""
+        return True
+
     def add(self, pid: int) -> None:
         """Move a process into it."""
         raise NotImplementedError

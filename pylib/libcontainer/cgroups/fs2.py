@@ -135,7 +135,7 @@ class UnifiedManager(Manager):
         # Where it was there already, so was all above it, but maybe without controllers.
         if not made:
             self._enable_all()
-        if self._cgroup.rootless and not self._may_move():
+        if self._cgroup.rootless and not self._cgroup.systemd and not self.may_be_entered():
             raise Failure("enter", self._path, 13, files.explained(13))
 
     def _enable_all(self) -> None:
@@ -155,11 +155,6 @@ class UnifiedManager(Manager):
         if kind == "domain invalid":
             files.write(f"{path}/cgroup.type", "threaded")
 
-    def _may_move(self) -> bool:
-        """A process is moved by who may write where its old and its new cgroup meet."""
-        meeting = os.path.commonpath((self._root + self._layout.own(""), self._path))
-        return os.access(f"{meeting}/{files.PROCS}", os.W_OK)
-
     def _delegate(self, uid: int) -> None:
         """Give it to the container's root, as the kernel's list of files says."""
         os.chown(self._path, uid, -1)
@@ -173,6 +168,11 @@ class UnifiedManager(Manager):
         if not self._path:
             return None
         return os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def may_be_entered(self) -> bool:
+        """A process is moved by who may write where its old and its new cgroup meet."""
+        meeting = os.path.commonpath((self._root + self._layout.own(""), self._path))
+        return os.access(f"{meeting}/{files.PROCS}", os.W_OK)
 
     def add(self, pid: int) -> None:
         if self._path:

@@ -59,7 +59,8 @@ def swap_max(memory: int | None, both: int | None) -> str:
     return str(both - memory)
 
 
-def _or_max(value: int) -> str:
+def or_max(value: int) -> str:
+    """A limit in v2's words; any below 0 is none."""
     return str(value) if value >= 0 else "max"
 
 
@@ -98,9 +99,9 @@ def _memory(resources: Resources, read: Read) -> Iterator[Writes]:
     if swap := swap_max(limit, resources.memory_swap):
         writes.append(("memory.swap.max", swap))
     if limit:
-        writes.append(("memory.max", _or_max(limit)))
+        writes.append(("memory.max", or_max(limit)))
     if resources.memory_reservation:
-        writes.append(("memory.low", _or_max(resources.memory_reservation)))
+        writes.append(("memory.low", or_max(resources.memory_reservation)))
     for write in writes:
         yield [write]
 

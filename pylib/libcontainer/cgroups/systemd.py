@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-from errno import EIO, ENOENT, ETIMEDOUT
+from errno import ETIMEDOUT
 
 from libcontainer.cgroups.base import Manager
-from libcontainer.cgroups.systemd_properties import escaped, limits, unit_properties, words
+from libcontainer.cgroups.files import DENIED
+from libcontainer.cgroups.systemd_bus import Bus
+from libcontainer.cgroups.systemd_properties import limits, unit_properties, words
 from libcontainer.errors import ConfigError
 from nsenter.system import Failure
 
@@ -25,13 +27,13 @@ if TYPE_CHECKING:
     from libcontainer.cgroups.systemd_properties import Property
     from libcontainer.configs import Cgroup, Resources
 
-RUNNING_SYSTEMD = "/run/systemd/system"
-_SERVICE = "org.freedesktop.systemd1"
-_OBJECT = "/org/freedesktop/systemd1"
-_MANAGER = "org.freedesktop.systemd1.Manager"
-_UNIT = "org.freedesktop.systemd1.Unit"
 _PATIENCE = 10.0
 _NAP = 0.005
+
+
+def _is_a_users(cgroup: Cgroup) -> bool:
+    """Whether the systemd to ask is that of the user's session."""
+    return cgroup.rootless or os.geteuid() != 0
 
 
 def unit_name(cgroup: Cgroup) -> tuple[str, str]:
@@ -47,7 +49,7 @@ def unit_name(cgroup: Cgroup) -> tuple[str, str]:
             f"{cgroup.path!r}: with --systemd-cgroup, of the form slice:prefix:name",
         )
     parent, prefix, name = parts
-    parent = parent or ("user.slice" if os.geteuid() else "system.slice")
+    parent = parent or ("user.slice" if _is_a_users(cgroup) else "system.slice")
     if name.endswith(".slice"):
         return parent, name
     return parent, f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
@@ -78,34 +80,8 @@ def cgroup_path(cgroup: Cgroup) -> str:
         Failure: the user's systemd does not tell where it is.
     """
     parent, unit = unit_name(cgroup)
-    above = ""
-    if os.geteuid():
-        above = _call("get-property", _SERVICE, _OBJECT, _MANAGER, "ControlGroup")[3:-1]
+    above = Bus(user=True).root() if _is_a_users(cgroup) else ""
     return f"{above}{expand_slice(parent)}/{unit}"
-
-
-def _call(*arguments: str) -> str:
-    """busctl(1). Returns what it prints.
-
-    Raises:
-        Failure: says what systemd says.
-    """
-    import subprocess
-
-    verb = next((a for a in reversed(arguments[:5]) if a), "")
-    if not os.path.isdir(RUNNING_SYSTEMD):
-        why = "systemd is not running on this machine; run without --systemd-cgroup"
-        raise Failure("call systemd", verb, ENOENT, why)
-    bus = ["--user"] if os.geteuid() else []
-    command = ["busctl", "--no-pager", *bus, "--", *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        why = "busctl is not installed; it comes with systemd"
-        raise Failure("call systemd", verb, ENOENT, why) from None
-    if done.returncode:
-        raise Failure("call systemd", verb, EIO, done.stderr.strip())
-    return done.stdout.strip()
 
 
 class SystemdManager(Manager):
@@ -122,6 +98,7 @@ class SystemdManager(Manager):
         self._files = cgroup_files
         self._unified = unified
         self._slice, self._unit = unit_name(cgroup)
+        self._bus = Bus(user=_is_a_users(cgroup))
 
     def create(self) -> None:
         """Nothing but a check: a unit is made around a process.
@@ -129,9 +106,7 @@ class SystemdManager(Manager):
         Raises:
             Failure: systemd is not running.
         """
-        if not os.path.isdir(RUNNING_SYSTEMD):
-            why = "systemd is not running on this machine; run without --systemd-cgroup"
-            raise Failure("make a systemd unit", self._unit, ENOENT, why)
+        self._bus.check(self._unit)
 
     def add(self, pid: int) -> None:
         """Have the unit made with the process in it, or move it into one that is there."""
@@ -139,7 +114,13 @@ class SystemdManager(Manager):
             self._start(pid)
             self._files.create()
             self._files.set(self._cgroup.resources)
-        self._files.add(pid)
+        try:
+            self._files.add(pid)
+        except Failure as failure:
+            if failure.errno not in DENIED:
+                raise
+            below = self._files.paths()[""].partition(self._unit)[2]
+            self._bus.call("AttachProcessesToUnit", "ssau", self._unit, below, "1", str(pid))
 
     def _start(self, pid: int) -> None:
         is_slice = self._unit.endswith(".slice")
@@ -151,37 +132,29 @@ class SystemdManager(Manager):
             properties.append(("PIDs", "au", ["1", str(pid)]))
         arguments = ("ssa(sv)a(sa(sv))", self._unit, "replace", *words(properties), "0")
         try:
-            self._ask("StartTransientUnit", *arguments)
+            self._bus.call("StartTransientUnit", *arguments)
         except Failure as failure:
             if "already" not in (failure.strerror or ""):
                 raise
             # One of that name has failed before, and systemd keeps it for who wants to see.
-            self._ask("ResetFailedUnit", "s", self._unit)
-            self._ask("StartTransientUnit", *arguments)
+            self._bus.call("ResetFailedUnit", "s", self._unit)
+            self._bus.call("StartTransientUnit", *arguments)
         self._wait()
 
     def _wait(self) -> None:
-        path = f"{_OBJECT}/unit/{escaped(self._unit)}"
         deadline = time.monotonic() + _PATIENCE
-        while (state := self._state(path)) != "active":
+        while (state := self._bus.unit_state(self._unit)) != "active":
             if state == "failed" or time.monotonic() > deadline:
                 why = f"the unit is {state or 'not there'}; see: systemctl status {self._unit}"
                 raise Failure("start", self._unit, ETIMEDOUT, why)
             time.sleep(_NAP)
-
-    def _state(self, path: str) -> str:
-        told = _call("get-property", _SERVICE, path, _UNIT, "ActiveState")
-        return told.removeprefix("s ").strip('"')
-
-    def _ask(self, method: str, *arguments: str) -> str:
-        return _call("call", _SERVICE, _OBJECT, _MANAGER, method, *arguments)
 
     def set(self, resources: Resources) -> None:
         if not self._files.exists():
             return  # set when it is made
         properties: Iterable[Property] = list(limits(resources, unified=self._unified))
         if properties:
-            self._ask("SetUnitProperties", "sba(sv)", self._unit, "true", *words(properties))
+            self._bus.call("SetUnitProperties", "sba(sv)", self._unit, "true", *words(properties))
         self._files.set(resources)
 
     def destroy(self) -> None:
@@ -191,7 +164,7 @@ class SystemdManager(Manager):
                 ("ResetFailedUnit", ("s", self._unit)),
             ):
                 try:
-                    self._ask(method, *arguments)
+                    self._bus.call(method, *arguments)
                 except Failure:
                     continue  # it has ended by itself, with its last process
         self._files.destroy()
@@ -229,7 +202,25 @@ class SystemdManager(Manager):
         return self._files.mounts()
 
     def below(self, paths: Mapping[str, str]) -> Manager:
-        return self._files.below(paths)
+        return self._of(self._files.below(paths))
 
     def for_further(self, init: int) -> Manager:
-        return self._files.for_further(init)
+        return self._of(self._files.for_further(init))
+
+    def _of(self, cgroup_files: Manager) -> Manager:
+        return SystemdManager(self._cgroup, cgroup_files, unified=self._unified)
+
+    # ---- ways into it, once it is there
+
+    def fd(self) -> int | None:
+        return self._files.fd() if self._can_be_entered() else None
+
+    def has_doors(self) -> bool:
+        return self._can_be_entered() and self._files.has_doors()
+
+    def doors(self) -> list[int]:
+        return self._files.doors() if self.has_doors() else []
+
+    def _can_be_entered(self) -> bool:
+        """Not by a user from another of his sessions: there systemd has to move the process."""
+        return self._files.exists() and self._files.may_be_entered()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 
+from libcontainer.cgroups import fs2_limits
 from libcontainer.cgroups.devices import effective
-from libcontainer.cgroups.fs2_limits import DEFAULT_PERIOD, cpu_weight, swap_max
+from libcontainer.cgroups.fs2_limits import DEFAULT_PERIOD, or_max
+from libcontainer.cgroups.fs_limits import pids_max
 from libcontainer.cgroups.fs_stats import ranges
 from libcontainer.errors import ConfigError
 
@@ -22,9 +24,21 @@ if TYPE_CHECKING:
     Property = tuple[str, str, list[str]]
 
 _INFINITY = 2**64 - 1
+_DEFAULT = "default "  # io.weight's, for all devices
 # systemd counts a quota in per cent of a CPU: 10 ms of a second.
 _PERCENT_US = 10_000
 _GROUPS = {"c": ("char", "Character devices:"), "b": ("block", "Block devices:")}
+# Files of cgroup v2, and the properties that systemd would write over them.
+_NUMBERS = {
+    "cpu.weight": "CPUWeight",
+    "memory.high": "MemoryHigh",
+    "memory.low": "MemoryLow",
+    "memory.max": "MemoryMax",
+    "memory.min": "MemoryMin",
+    "memory.swap.max": "MemorySwapMax",
+    "pids.max": "TasksMax",
+}
+_SETS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
 _NUMBER_TYPES = {
     "byte": "y", "int16": "n", "uint16": "q", "int32": "i", "uint32": "u",
     "int64": "x", "uint64": "t", "double": "d",
@@ -35,13 +49,6 @@ def words(properties: Iterable[Property]) -> list[str]:
     """An a(sv) of busctl: how many, and for each its name, signature and value."""
     every = list(properties)
     return [str(len(every)), *(w for name, kind, value in every for w in (name, kind, *value))]
-
-
-def escaped(unit: str) -> str:
-    """A unit's name as the last part of its object's path (sd_bus_path_encode(3))."""
-    first, rest = unit[:1], unit[1:]
-    keep = [c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in rest]
-    return (first if first.isalpha() else f"_{ord(first):02x}") + "".join(keep)
 
 
 def unit_properties(cgroup: Cgroup, parent: str, *, is_slice: bool) -> Iterator[Property]:
@@ -60,46 +67,57 @@ def unit_properties(cgroup: Cgroup, parent: str, *, is_slice: bool) -> Iterator[
 
 
 def limits(resources: Resources, *, unified: bool) -> Iterator[Property]:
-    """Those that systemd knows; with cgroup v1 some have other names."""
+    """Those that systemd knows; with cgroup v1 it knows fewer, and some have other names."""
     if not resources.skip_devices:
         yield from _devices(resources.devices)
-    yield from _memory(resources, unified)
-    yield from _cpu(resources, unified)
-    if resources.blkio_weight and not unified:
+    if not unified:
+        yield from _legacy(resources)
+        return
+    for writes in fs2_limits.limits(resources, lambda file: ""):
+        for file, value in writes:
+            yield from _of_file(file, value)
+
+
+def _of_file(file: str, value: str) -> Iterator[Property]:
+    """Of a file of cgroup v2. A value in words that systemd does not have is left to the file."""
+    if file in _NUMBERS and _is_amount(value):
+        yield _NUMBERS[file], "t", [_amount(value)]
+    elif file in _SETS and value:
+        yield _SETS[file], "ay", _bits(ranges(value))
+    elif file == "cpu.max":
+        quota, _, period = value.partition(" ")
+        if _is_amount(quota) and (not period or period.isdecimal()):
+            yield from _quota(-1 if quota == "max" else int(quota), int(period or 0))
+    elif file == "io.weight" and value.startswith(_DEFAULT):
+        yield "IOWeight", "t", [value.removeprefix(_DEFAULT)]
+
+
+def _is_amount(value: str) -> bool:
+    return value == "max" or value.isdecimal()
+
+
+def _amount(value: str) -> str:
+    return str(_INFINITY) if value == "max" else value
+
+
+def _legacy(resources: Resources) -> Iterator[Property]:
+    if resources.memory:
+        yield "MemoryLimit", "t", [_amount(or_max(resources.memory))]
+    if resources.cpu_shares:
+        yield "CPUShares", "t", [str(resources.cpu_shares)]
+    if resources.cpu_quota or resources.cpu_period:
+        yield from _quota(resources.cpu_quota or 0, resources.cpu_period or 0)
+    if resources.blkio_weight:
         yield "BlockIOWeight", "t", [str(resources.blkio_weight)]
     if resources.pids_limit is not None:
-        most = max(resources.pids_limit, 1) if resources.pids_limit >= 0 else _INFINITY
-        yield "TasksMax", "t", [str(most)]
-    for name, cpus in (
-        ("AllowedCPUs", resources.cpuset_cpus),
-        ("AllowedMemoryNodes", resources.cpuset_mems),
-    ):
-        if cpus:
-            yield name, "ay", _bits(ranges(cpus))
+        yield "TasksMax", "t", [_amount(pids_max(resources.pids_limit))]
 
 
-def _memory(resources: Resources, unified: bool) -> Iterator[Property]:
-    pairs = [("MemoryMax" if unified else "MemoryLimit", resources.memory)]
-    if unified:
-        swap = swap_max(resources.memory, resources.memory_swap)
-        pairs.append(("MemoryLow", resources.memory_reservation))
-        if swap:
-            yield "MemorySwapMax", "t", [str(_INFINITY) if swap == "max" else swap]
-    for name, amount in pairs:
-        if amount:
-            yield name, "t", [str(amount if amount > 0 else _INFINITY)]
-
-
-def _cpu(resources: Resources, unified: bool) -> Iterator[Property]:
-    shares, quota, period = resources.cpu_shares, resources.cpu_quota, resources.cpu_period
-    if shares and unified:
-        yield "CPUWeight", "t", [str(cpu_weight(shares))]
-    elif shares:
-        yield "CPUShares", "t", [str(shares)]
+def _quota(quota: int, period: int) -> Iterator[Property]:
+    """Of a period of so many microseconds; 0: what it is by default."""
     if period:
         yield "CPUQuotaPeriodUSec", "t", [str(period)]
-    if quota or period:
-        yield "CPUQuotaPerSecUSec", "t", [str(_per_second(quota or 0, period or DEFAULT_PERIOD))]
+    yield "CPUQuotaPerSecUSec", "t", [str(_per_second(quota, period or DEFAULT_PERIOD))]
 
 
 def _per_second(quota: int, period: int) -> int:
@@ -142,7 +160,8 @@ def _node(rule: DeviceRule) -> str:
         name = _group_name(heading, rule.major)
         return f"{group}-{name}" if name else ""
     path = f"/dev/{group}/{rule.major}:{rule.minor}"
-    return path if os.path.exists(path) else ""
+    # systemd reads the numbers in it. The link itself is udev's, which need not be there.
+    return path if os.path.exists(f"/sys{path}") else ""
 
 
 def _group_name(heading: str, major: int) -> str:

@@ -41,7 +41,14 @@ def may_lack_cgroups(word: str, *, systemd: bool) -> bool:
         return False
     if word != "auto":
         raise ContainerError(f"--rootless {word!r}: expected true, false or auto")
-    return not systemd and (os.geteuid() != 0 or in_user_namespace())
+    if os.geteuid() != 0 or not in_user_namespace():
+        return os.geteuid() != 0
+    if not systemd:
+        return True
+    from libcontainer.cgroups.systemd_bus import Bus
+
+    # A user namespace may have a systemd of its own, root's there.
+    return Bus(user=True).owner() != 0
 
 
 def state_root(given: str) -> str:
