@@ -360,11 +360,11 @@ class _Talk:
 
     def _failure(self, words: list[str]) -> BootstrapError:
         operation, subject, number, why = (*words, "", "", "", "")[:4]
-        error = BootstrapError(
-            "init", operation, subject, int(number) if number.isdecimal() else EINVAL
-        )
-        if why:
-            error.strerror = why
+        code = int(number) if number.isdecimal() else EINVAL
+        if not why:
+            return BootstrapError("init", operation, subject, code)
+        error = BootstrapError("init", operation, subject, code, hint="")
+        error.strerror = why
         return error
 
     def _bring_loopback_up(self, fds: list[int]) -> None:
