@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 SYS_socket: int = lib.SYS_socket
 
 AT_FDCWD = -100
-AT_SYMLINK_NOFOLLOW = 0x100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
@@ -40,7 +39,6 @@ MS_NOSYMFOLLOW = 0x100
 MS_NOATIME = 0x400
 MS_NODIRATIME = 0x800
 MS_BIND = 0x1000
-MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_SILENT = 0x8000
 MS_UNBINDABLE = 1 << 17
@@ -62,7 +60,6 @@ FSOPEN_CLOEXEC = 1
 FSMOUNT_CLOEXEC = 1
 FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
-FSCONFIG_SET_FD = 5
 FSCONFIG_CMD_CREATE = 6
 
 MOUNT_ATTR_RDONLY = 0x1
@@ -84,11 +81,9 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 PROC_SUPER_MAGIC = 0x9FA0
-SYSFS_MAGIC = 0x62656572
 CGROUP2_SUPER_MAGIC = 0x63677270
 
 PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
@@ -105,9 +100,6 @@ _MSG_CMSG_CLOEXEC = 0x40000000
 _MSG_NOSIGNAL = 0x4000
 _SECCOMP_SET_MODE_FILTER = 1
 _IOPRIO_WHO_PROCESS = 1
-_SIGACTION_BYTES = 32  # the kernel's struct sigaction, which begins with the handler
-_SIGSET_BYTES = 8
-_SIG_IGN = 1
 _AF_UNIX = 1
 _F_DUPFD_CLOEXEC = 1030
 _SOCK_STREAM_CLOEXEC = 0o2000001
@@ -383,19 +375,6 @@ def seccomp(program: bytes, flags: int) -> int:
     # struct sock_fprog: a length, six bytes of nothing, a pointer.
     fprog = (len(program) // 8).to_bytes(8, sys.byteorder) + _u64(int(ffi.cast("long", memory)))
     return call("seccomp", "set filter", lib.SYS_seccomp, _SECCOMP_SET_MODE_FILTER, flags, fprog)
-
-
-def is_ignored(signal: int) -> bool:
-    """Whether a signal is ignored; of the C library's own, 32 and 33, too."""
-    action = bytearray(_SIGACTION_BYTES)
-    call("rt_sigaction", signal, lib.SYS_rt_sigaction, signal, None, action, _SIGSET_BYTES)
-    return int.from_bytes(action[:8], sys.byteorder) == _SIG_IGN
-
-
-def reset_signal(signal: int) -> None:
-    """Have a signal do what it does by default, whatever Python thinks that it does."""
-    action = bytes(_SIGACTION_BYTES)  # all zeros are SIG_DFL
-    call("rt_sigaction", signal, lib.SYS_rt_sigaction, signal, action, None, _SIGSET_BYTES)
 
 
 def close_range(first: int, last: int, flags: int = 0) -> None:

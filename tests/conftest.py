@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 
 from links import KEPT
 from nsenter import system
+from nsenter._nsexec import lib
 
 _SIGNALS = range(1, 65)
+_SIGACTION_BYTES, _SIGSET_BYTES = 32, 8
 _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 
 
@@ -23,10 +26,22 @@ def no_signal_is_ignored() -> None:
     runtime passes that on to a container. Also 32 and 33, at which Python's own module does
     not get."""
     for number in set(_SIGNALS) - _IGNORED_BY_PYTHON:
-        if system.is_ignored(number):
-            system.reset_signal(number)
+        if _is_ignored(number):
+            by_default = bytes(_SIGACTION_BYTES)
+            _sigaction(number, by_default, None)
             if number == signal.SIGINT:  # an interpreter that starts without it does not catch it
                 signal.signal(number, signal.default_int_handler)
+
+
+def _is_ignored(number: int) -> bool:
+    now = bytearray(_SIGACTION_BYTES)
+    _sigaction(number, None, now)
+    return int.from_bytes(now[:8], sys.byteorder) == signal.SIG_IGN
+
+
+def _sigaction(number: int, new: bytes | None, old: bytearray | None) -> None:
+    """rt_sigaction(2), as the kernel has it: struct sigaction begins with the handler."""
+    system.call("rt_sigaction", number, lib.SYS_rt_sigaction, number, new, old, _SIGSET_BYTES)
 
 
 def _children() -> set[int]:

@@ -62,7 +62,7 @@ def _apparmor_profiles() -> set[str] | None:
     return None if listed is None else {line.rpartition(" (")[0] for line in listed.splitlines()}
 
 
-def check(*, apparmor_profile: str = "", process_label: str = "", mount_label: str = "") -> None:
+def check(apparmor_profile: str = "", process_label: str = "", mount_label: str = "") -> None:
     """Refuse what would fail in the init, or not confine.
 
     Args:
@@ -78,13 +78,19 @@ def check(*, apparmor_profile: str = "", process_label: str = "", mount_label: s
         ("linux.mountLabel", mount_label),
     ):
         if label and not selinux_is_enabled():
-            raise ConfigError(where, "given, but SELinux is not enabled on this machine; remove it")
+            raise ConfigError(
+                where, "given, but SELinux is not enabled on this machine: leave it out"
+            )
+
+
+def _without(module: str) -> str:
+    return f"given, but {module} is not enabled on this machine: leave it out"
 
 
 def _check_apparmor(profile: str) -> None:
     where = "process.apparmorProfile"
     if not apparmor_is_enabled():
-        raise ConfigError(where, "given, but AppArmor is not enabled on this machine; remove it")
+        raise ConfigError(where, _without("AppArmor"))
     loaded = _apparmor_profiles()
     # Names of stacks and of namespaces (apparmor.d(5)) are the kernel's to understand.
     is_plain = ":" not in profile and "//&" not in profile

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from full_spec import IDS, SHORT, changed
+from libcontainer import labels
 from libcontainer.configs import (
     Config,
     Hook,
@@ -266,22 +267,13 @@ def test_it_is_taken(name: str) -> None:
     validate(TAKEN[name])
 
 
-@pytest.mark.parametrize(
-    ("path", "enabled"),
-    [
-        ("process_label", "/sys/fs/selinux/enforce"),
-        ("mount_label", "/sys/fs/selinux/enforce"),
-        ("apparmor_profile", "/sys/module/apparmor/parameters/enabled"),
-    ],
-)
-def test_a_label_takes_the_module_that_reads_it(path: str, enabled: str) -> None:
-    labelled = config(**{path: "x"})
-
-    if Path(enabled).exists():
-        validate(labelled)
-    else:
-        with pytest.raises(ConfigError, match="is not enabled here: leave it out"):
-            validate(labelled)
+@pytest.mark.parametrize("field", ["process_label", "mount_label", "apparmor_profile"])
+def test_a_label_takes_the_module_that_reads_it(field: str) -> None:
+    """See test_labels.py for what a machine with one says."""
+    if labels.apparmor_is_enabled() if field == "apparmor_profile" else labels.selinux_is_enabled():
+        return
+    with pytest.raises(ConfigError, match="is not enabled on this machine: leave it out"):
+        validate(config(**{field: "x"}))
 
 
 def test_a_joined_namespace_s_mappings_may_come_in_any_order() -> None:

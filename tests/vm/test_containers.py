@@ -331,19 +331,20 @@ EAT = ["tail", "/dev/zero"]  # looks for the end of a line
 
 def test_memory_that_runs_out_is_an_event(each: Runtime, folder: Path) -> None:
     limits = resources({"memory": {"limit": 24 * MIB, "swap": 24 * MIB}})
+    command = [*each.argv, "events", "--interval", "1h"]
     with (
         running(each, folder, limits) as box,
-        subprocess.Popen(
-            [*each.argv, "events", "--interval", "1h", box.id], stdout=subprocess.PIPE, text=True
-        ) as events,
+        subprocess.Popen([*command, box.id], stdout=subprocess.PIPE, bufsize=0) as events,
     ):
+        assert events.stdout is not None
+        told: list[dict[str, Any]] = []
         try:
-            assert events.stdout is not None
-            # It does not tell when it begins to watch.
-            while not select.select([events.stdout], [], [], 1)[0]:
+            while not any(event["type"] == "oom" for event in told):
+                # It may not watch yet, of which it does not tell.
                 assert each.run("exec", box.id, *EAT).returncode == 128 + 9
-            told = (json.loads(line) for line in events.stdout)
-            assert next(e for e in told if e["type"] != "stats") == {"type": "oom", "id": box.id}
+                while select.select([events.stdout], [], [], 0.5)[0]:
+                    told.append(json.loads(events.stdout.readline()))
+            assert told[-1] == {"type": "oom", "id": box.id}
         finally:
             events.terminate()
 

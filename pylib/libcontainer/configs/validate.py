@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from libcontainer.configs import Config, Hook, IDMap, Mount
 
-_SELINUX = "/sys/fs/selinux/enforce"
-_APPARMOR = "/sys/module/apparmor/parameters/enabled"
 _OTHER, _FIFO, _RR, _BATCH, _DEADLINE = 0, 1, 2, 3, 6  # sched(7)
 _IO_CLASSES = (1, 2, 3)
 _IO_PRIORITIES = range(8)
@@ -110,23 +108,11 @@ def _paths(config: Config) -> None:
 
 
 def _labels(config: Config) -> None:
-    for where, label in (
-        ("process.selinuxLabel", config.process_label),
-        ("linux.mountLabel", config.mount_label),
-    ):
-        if label and not os.path.exists(_SELINUX):
-            raise ConfigError(where, "given, but SELinux is not enabled here: leave it out")
-    if config.apparmor_profile and not _has_apparmor():
-        where = "process.apparmorProfile"
-        raise ConfigError(where, "given, but AppArmor is not enabled here: leave it out")
+    asked = config.apparmor_profile, config.process_label, config.mount_label
+    if any(asked):
+        from libcontainer.labels import check
 
-
-def _has_apparmor() -> bool:
-    try:
-        with open(_APPARMOR, "rb") as file:
-            return file.read(1) == b"Y"
-    except OSError:
-        return False
+        check(*asked)
 
 
 def _mappings(config: Config) -> None:
