@@ -42,6 +42,10 @@ _BOOT_MODULES = (
     "encodings.latin_1",
 )
 
+# What extensions import by themselves, so that no code tells of it. A lookup of a host takes the
+# codec for names, also where it is an address.
+_IMPORTED_BY_C = {"_socket": ("encodings.idna",), "numpy.random.bit_generator": ("secrets",)}
+
 _MAGIC = b"nsxbndl1"
 _HEADER = struct.Struct("=8sIIII")
 _MODULE = struct.Struct("=IIII")
@@ -228,6 +232,7 @@ def _collect(
         seen.add(name)
         if isinstance(loaded, str):
             extensions[name] = loaded
+            queue += _IMPORTED_BY_C.get(name, ())
         if loaded is None or isinstance(loaded, str):
             continue
         found[name] = loaded

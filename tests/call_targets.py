@@ -88,6 +88,12 @@ def root_of(number: float) -> float:
     return math.sqrt(number)
 
 
+def addresses_of(host: str) -> list[tuple[str, int]]:
+    import socket
+
+    return [found[4] for found in socket.getaddrinfo(host, 80, type=socket.SOCK_STREAM)]
+
+
 def as_json(value: object) -> str:
     import json
 

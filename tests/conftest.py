@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 from links import KEPT
 from nsenter import system
 from nsenter._nsexec import lib
+
+# The C library's has the signals 32 and 33 ignored in who is spawned, and so in who is from there.
+subprocess._USE_POSIX_SPAWN = False  # type: ignore[attr-defined]
 
 _SIGNALS = range(1, 65)
 _SIGACTION_BYTES, _SIGSET_BYTES = 32, 8

@@ -63,6 +63,7 @@ def slow_down(bits_per_second: int) -> None:
 SERVER = """
 import socket
 with socket.create_server(("10.0.0.1", 80)) as server:
+    server.settimeout(10)
     print("listening", flush=True)
     client, (address, _) = server.accept()
     client.sendall(f"hello, {address}".encode())

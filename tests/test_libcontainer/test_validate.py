@@ -75,7 +75,7 @@ REFUSALS: dict[str, tuple[Config, str, str]] = {
     "a file for a root": (config(rootfs="/etc/passwd"), "root.path", "is not a directory"),
     "an unclean root": (config(rootfs="/usr/../etc"), "root.path", "use '/etc'"),
     "a link for a root": (config(rootfs="/proc/self/root"), "root.path", "is not clean or a symb"),
-    "a root with a NUL": (config(rootfs="/a\0"), "root.path", "null byte"),
+    "a root with a NUL": (config(rootfs="/a\0"), "root.path", "embedded null"),
     # namespaces that are missing
     "hostname": (config(hostname="x"), "hostname", ADD.format("uts")),
     "domainname": (config(domainname="x"), "domainname", ADD.format("uts")),

@@ -26,6 +26,7 @@ import nsenter
 import roots
 from call_targets import Thing
 from nsenter import calling, plain, worker
+from nsenter.bundle import bundle_for
 from nsenter.calling import BadAnswer, Caller, RemoteError, RemoteTraceback, WorkerDied, call
 from nsenter.options import Options
 from nsenter.parcel import CannotTravel
@@ -244,6 +245,15 @@ def test_extensions_come_with_the_modules_that_import_them(empty_root: roots.Roo
         caller = Caller(options, extensions=[name])
         assert caller.call(call_targets.late, name) == name
         assert caller.call(lambda name=name: __import__(name).__name__) == name
+
+
+def test_what_an_extension_imports_by_itself_comes_with_it(empty_root: roots.Root) -> None:
+    """A host's name is looked up by a codec, which takes another extension."""
+    found = call(call_targets.addresses_of, "127.0.0.1", options=inside(empty_root))
+    assert found == [("127.0.0.1", 80)]
+    bundle = bundle_for(["socket"], None)
+    assert "encodings.idna" in bundle.modules
+    assert "unicodedata" in {*bundle.extensions, *sys.builtin_module_names}
 
 
 def test_an_extension_that_is_not_along_is_named(empty_root: roots.Root) -> None:
