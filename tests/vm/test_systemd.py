@@ -7,8 +7,10 @@ What is expected is read from systemd and from the files of the cgroup, and done
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -247,10 +249,9 @@ def test_a_users_exec_is_in_the_scope_whichever_cgroup_it_comes_from(
 # --- podman --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=[(name, user) for name in RUNTIMES for user in (False, True)], ids=str)
-def podman(request: pytest.FixtureRequest) -> Iterator[Podman]:
-    """Root's, and a user's."""
-    name, user = request.param
+@contextmanager
+def podman_with(name: str, *, user: bool = False) -> Iterator[Podman]:
+    """Root's, or a user's."""
     with scratch_folder() as folder:
         root, before = make_root(folder / "rootfs"), session.AS_THE_USER if user else ()
         made = Podman(folder, root, path_of(name), before, user, cgroup_manager="systemd")
@@ -258,8 +259,17 @@ def podman(request: pytest.FixtureRequest) -> Iterator[Podman]:
         if user:
             for owned in [folder, *folder.rglob("*")]:
                 os.chown(owned, UID, UID, follow_symlinks=False)
+        try:
+            yield made
+        finally:
+            made.clear()
+
+
+@pytest.fixture(params=[(name, user) for name in RUNTIMES for user in (False, True)], ids=str)
+def podman(request: pytest.FixtureRequest) -> Iterator[Podman]:
+    name, user = request.param
+    with podman_with(name, user=user) as made:
         yield made
-        made.clear()
 
 
 def test_podman_with_the_manager_that_is_its_default(podman: Podman) -> None:
@@ -276,3 +286,23 @@ def test_podman_with_the_manager_that_is_its_default(podman: Podman) -> None:
     podman.must("stop", "--time", "0", name)
     podman.must("rm", name)
     wait_until(lambda: not cgroup.exists())
+
+
+def test_a_systemd_runs_in_a_container() -> None:
+    """Which moves itself to a cgroup below, and gives the container's controllers on."""
+    options = ("--systemd=always", "--volume", "/usr:/usr:ro")
+    with podman_with("pyrunc") as podman:
+        units = podman.root / "etc/systemd/system"
+        units.mkdir(parents=True)
+        for unit in Path("/etc/systemd/system").glob("dbus.*"):
+            shutil.copy(unit, units)
+        for file in ("passwd", "dbus.conf", "ld.so.cache"):
+            shutil.copy(f"/etc/{file}", podman.root / "etc")
+        (podman.root / "bin").rename(podman.root / "own")
+        for folder in ("bin", "lib", "lib64"):
+            (podman.root / folder).symlink_to(f"usr/{folder}")
+        name = podman.start("/usr/bin/systemd", "--unit=dbus.service", options=options)
+        state = ("exec", name, "systemctl", "is-system-running")
+        wait_until(lambda: podman(*state).stdout == "running\n")
+        assert podman.must("exec", name, "cat", "/proc/self/cgroup") == "0::/init.scope\n"
+        podman.must("stop", "--time", "0", name)
