@@ -170,7 +170,7 @@ _NORMAL: dict[str, Callable[[list[str]], list[str]]] = {
 def normal_hooks(text: str) -> list[str]:
     """What hooks said of the state they were given, in any order of its fields."""
     text = re.sub(r'"pid": ?[1-9]\d*', '"pid": 4711', text)
-    return [re.sub(r"\{.*\}", _sorted_fields, line) for line in text.splitlines()]
+    return [re.sub(r'\{".*\}', _sorted_fields, line) for line in text.splitlines()]
 
 
 def _sorted_fields(match: re.Match[str]) -> str:
