@@ -72,9 +72,11 @@ class BootstrapError(OSError):
         name = signal_name(number) or f"signal {number}"
         return cls(stage, "run", f"killed by {name}", errno.ECANCELED)
 
-    def __reduce__(self) -> tuple[type[BootstrapError], tuple[str, str, str, int, str]]:
+    def __reduce__(self) -> tuple[type[BootstrapError], tuple[str, str, str, int, str], object]:
         where = self.stage, self.operation, self.subject
-        return BootstrapError, (*where, self.errno or 0, self.hint)
+        # Which may be better words than the kernel's.
+        state = {"strerror": self.strerror}
+        return BootstrapError, (*where, self.errno or 0, self.hint), state
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""

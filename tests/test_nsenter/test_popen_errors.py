@@ -312,8 +312,11 @@ def test_what_a_user_may_not_do_is_a_permission_error() -> None:
 # ---- the error as a value
 
 
-def test_an_error_travels_whole() -> None:
+@pytest.mark.parametrize("words", [None, "it is elsewhere"])
+def test_an_error_travels_whole(words: str | None) -> None:
     error = failed(["/no/such"], DIRECT)
+    if words:
+        error.strerror = words
     for copied in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert isinstance(copied, BootstrapError) and isinstance(copied, FileNotFoundError)
         assert str(copied) == str(error)

@@ -85,7 +85,8 @@ def cgroup_path(cgroup: Cgroup) -> str:
 
 
 class SystemdManager(Manager):
-    """A unit of systemd's, and the cgroup that it is.
+    """A unit of systemd's, and the cgroup that it is. It is made around the first process that is
+    added; its limits are to be set then.
 
     Args:
         cgroup: what it is, its path "slice:prefix:name".
@@ -99,6 +100,7 @@ class SystemdManager(Manager):
         self._unified = unified
         self._slice, self._unit = unit_name(cgroup)
         self._bus = Bus(user=_is_a_users(cgroup))
+        self._told: Resources | None = None  # systemd, of limits
 
     def create(self) -> None:
         """Nothing but a check: a unit is made around a process.
@@ -113,13 +115,12 @@ class SystemdManager(Manager):
         if not self._files.exists():
             self._start(pid)
             self._files.create()
-            self._files.set(self._cgroup.resources)
         try:
             self._files.add(pid)
         except Failure as failure:
             if failure.errno not in DENIED:
                 raise
-            below = self._files.paths()[""].partition(self._unit)[2]
+            below = self._files.paths().get("", "").partition(self._unit)[2]
             self._bus.call("AttachProcessesToUnit", "ssau", self._unit, below, "1", str(pid))
 
     def _start(self, pid: int) -> None:
@@ -139,6 +140,7 @@ class SystemdManager(Manager):
             # One of that name has failed before, and systemd keeps it for who wants to see.
             self._bus.call("ResetFailedUnit", "s", self._unit)
             self._bus.call("StartTransientUnit", *arguments)
+        self._told = self._cgroup.resources
         self._wait()
 
     def _wait(self) -> None:
@@ -153,8 +155,9 @@ class SystemdManager(Manager):
         if not self._files.exists():
             return  # set when it is made
         properties: Iterable[Property] = list(limits(resources, unified=self._unified))
-        if properties:
+        if properties and resources != self._told:
             self._bus.call("SetUnitProperties", "sba(sv)", self._unit, "true", *words(properties))
+        self._told = resources
         self._files.set(resources)
 
     def destroy(self) -> None:

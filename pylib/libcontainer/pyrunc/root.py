@@ -41,8 +41,10 @@ def may_lack_cgroups(word: str, *, systemd: bool) -> bool:
         return False
     if word != "auto":
         raise ContainerError(f"--rootless {word!r}: expected true, false or auto")
-    if os.geteuid() != 0 or not in_user_namespace():
-        return os.geteuid() != 0
+    if os.geteuid() != 0:
+        return True
+    if not in_user_namespace():
+        return False
     if not systemd:
         return True
     from libcontainer.cgroups.systemd_bus import Bus
