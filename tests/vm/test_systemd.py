@@ -12,6 +12,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import session
@@ -19,7 +20,7 @@ from containers import RUNTIMES, Runtime, of_user, resources, running, runtime
 from session import CGROUPS, UID
 from test_containers import LIMITS, MIB, NEWER_THAN_THIS_RUNC
 
-from interop.oci_bundles import Config, make_root, scratch_folder
+from interop.oci_bundles import Config, Edit, make_root, scratch_folder
 from interop.podman import Podman
 from interop.runtimes import path_of
 from launching import wait_until
@@ -32,13 +33,19 @@ LIMIT_PROPERTIES = (
     *("CPUWeight", "DeviceAllow", "DevicePolicy", "IOWeight", "MemoryHigh", "MemoryLow"),
     *("MemoryMax", "MemorySwapMax", "TasksMax"),
 )
-# Of LIMITS, what systemd has no words for: it puts the files back as it knows them, if it does.
-LOST_BY_A_RELOAD = {"cpu-unlimited": {"cpu.max"}, "unified": {"cpu.weight", "cpu.weight.nice"}}
-# Of the same, what Debian's runc tells systemd otherwise, or not at all.
+# Of LIMITS, those that one container can have.
+TOGETHER: dict[str, tuple[str, ...]] = {
+    "amounts": ("memory", "cpu", "cpuset", "pids", "io", "hugetlb"),
+    "parts": ("memory-without-swap", "cpu-quota-alone"),
+    "none": ("memory-unlimited", "cpu-unlimited", "pids-unlimited"),
+    "unified": ("unified",),
+}
+# What systemd has no words for: it puts the files back as it knows them, if it does.
+LOST_BY_A_RELOAD = {"none": {"cpu.max"}, "unified": {"cpu.weight", "cpu.weight.nice"}}
+# What Debian's runc tells systemd otherwise, or not at all.
 NOT_TOLD_BY_RUNC = {
-    "cpu-quota-alone": {"CPUQuotaPeriodUSec"},
-    "io": {"IOWeight"},
-    "memory-without-swap": {"MemorySwapMax"},  # 0 is none to it, not no swap
+    "amounts": {"IOWeight"},
+    "parts": {"CPUQuotaPeriodUSec", "MemorySwapMax"},  # a swap of 0 is none to it, not no swap
 }
 
 
@@ -159,12 +166,25 @@ def test_what_systemd_refuses_is_said_and_nothing_is_left(pyrunc: Runtime, folde
 # --- its limits ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", LIMITS)
+def limited(case: str) -> tuple[Edit, dict[str, str]]:
+    """To have the limits of a case, and what is then in which file."""
+    limits: dict[str, Any] = {}
+    files: dict[str, str] = {}
+    for name in TOGETHER[case]:
+        for kind, values in LIMITS[name][0].items():
+            limits[kind] = (
+                {**limits.get(kind, {}), **values} if kind != "hugepageLimits" else values
+            )
+        files |= LIMITS[name][1]
+    return resources(limits), files
+
+
+@pytest.mark.parametrize("case", TOGETHER)
 def test_limits_are_systemds_too_and_outlive_its_reload(
     pyrunc: Runtime, folder: Path, case: str
 ) -> None:
-    limits, expected = LIMITS[case]
-    with running(pyrunc, folder, resources(limits), parent=PARENT, slice=SLICE) as box:
+    edit, expected = limited(case)
+    with running(pyrunc, folder, edit, parent=PARENT, slice=SLICE) as box:
         assert {name: box.file(name) for name in expected} == expected
         ours = shown(box.cgroup.name, *LIMIT_PROPERTIES)
         before = box.settings()
@@ -173,7 +193,7 @@ def test_limits_are_systemds_too_and_outlive_its_reload(
     changed = {name for name in before if before[name] != after[name]}
     assert changed == LOST_BY_A_RELOAD.get(case, set())
     runc = runtime("runc", folder, "--systemd-cgroup")
-    with running(runc, folder, resources(limits), parent=PARENT, slice=SLICE) as box:
+    with running(runc, folder, edit, parent=PARENT, slice=SLICE) as box:
         theirs = shown(box.cgroup.name, *LIMIT_PROPERTIES)
         settings = box.settings()
     assert {n for n in ours if ours[n] != theirs[n]} == NOT_TOLD_BY_RUNC.get(case, set())
