@@ -9,13 +9,14 @@ if TYPE_CHECKING:
 
     Limit = int | str | None | tuple[int | str | None, int | str | None]
 
-__all__ = ["encode_cpus", "encode_rlimits", "encode_umask"]
+__all__ = ["RLIMIT_NAMES", "encode_cpus", "encode_rlimits", "encode_umask", "rlimit_name"]
 
 # asm-generic/resource.h, in the order of their numbers; the names are prlimit(1)'s.
 RESOURCES = (
     *("cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as"),
     *("locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime"),
 )
+RLIMIT_NAMES = tuple(f"RLIMIT_{name.upper()}" for name in RESOURCES)  # getrlimit(2)'s
 _INFINITY = 2**64 - 1  # RLIM64_INFINITY
 _UNLIMITED = (None, -1, "unlimited")
 _CPUS_MAX = 8192
@@ -50,6 +51,11 @@ def _value(name: str, value: object) -> int:
     if not isinstance(value, int) or not 0 <= value <= _INFINITY:
         raise ValueError(f'rlimits: {name}: {value!r} is neither a number nor "unlimited"')
     return value
+
+
+def rlimit_name(number: int) -> str:
+    """Of a resource, as getrlimit(2) has it; the number where it is none."""
+    return RLIMIT_NAMES[number] if number in range(len(RLIMIT_NAMES)) else str(number)
 
 
 def encode_umask(umask: int) -> int:

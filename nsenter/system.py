@@ -330,10 +330,10 @@ def capget() -> tuple[int, int, int]:
     return effective, permitted, inheritable
 
 
-def prlimit(pid: int, resource: int, soft: int, hard: int) -> None:
-    """prlimit(2); pid 0 is this process."""
+def prlimit(pid: int, subject: str, resource: int, soft: int, hard: int) -> None:
+    """prlimit(2); pid 0 is this process. `subject` is the resource's name, for the error."""
     limit = _u64(soft) + _u64(hard)
-    call("prlimit", f"resource {resource}: {soft}:{hard}", lib.SYS_prlimit64, pid, resource, limit)
+    call("prlimit", f"{subject} {soft}:{hard}", lib.SYS_prlimit64, pid, resource, limit)
 
 
 def keyctl(subject: str, operation: int, *arguments: Any) -> int:

@@ -16,6 +16,7 @@ from nsenter import plainjson
 from nsenter.descriptors import Descriptors
 from nsenter.errors import BootstrapError
 from nsenter.launch import PythonInit, launch
+from nsenter.limits import rlimit_name
 from nsenter.namespaces import NamespaceType
 from nsenter.system import Failure, prlimit, send_fds
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from libcontainer.cgroups import Manager
-    from libcontainer.configs import Config
+    from libcontainer.configs import Config, Rlimit
     from libcontainer.container import Container
     from libcontainer.process import Process
     from nsenter.bootstrap import BootstrapData
@@ -322,9 +323,17 @@ class _Talk:
                 self._manager.set(self._resources)
         rlimits = self._process.config.rlimits
         for limit in self._container.config.rlimits if rlimits is None else rlimits:
-            prlimit(self._child.pid, limit.type, limit.soft, limit.hard)
+            self._limit(limit)
         if self._process.init:
             self._save()
+
+    def _limit(self, limit: Rlimit) -> None:
+        try:
+            name = rlimit_name(limit.type)
+            prlimit(self._child.pid, name, limit.type, limit.soft, limit.hard)
+        except Failure as failure:
+            where = failure.operation, failure.subject
+            raise BootstrapError("launcher", *where, failure.errno or 0) from None
 
     def _save(self) -> None:
         """From here on the container is there. Who would change it waits until it is as it should

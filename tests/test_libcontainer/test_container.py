@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from libcontainer.configs import (
     Namespaces,
     ProcessConfig,
     Resources,
+    Rlimit,
 )
 from libcontainer.container import Container, list_containers
 from libcontainer.errors import ConfigError, ContainerError
@@ -324,6 +326,21 @@ def test_two_that_delete_at_once_are_safe(container: Container, root: Path) -> N
     assert problems == []
     first.wait(SECONDS)
     first.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (
+            Rlimit(resource.RLIMIT_NOFILE, 2**40, 5),
+            r"RLIMIT_NOFILE 5:\d+: .*not permitted \(raising",
+        ),
+        (Rlimit(99, 5, 5), "prlimit 99 5:5: Invalid argument"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_named(container: Container, limit: Rlimit, said: str) -> None:
+    with pytest.raises(BootstrapError, match=said):
+        container.run(process("true", rlimits=(limit,)))
 
 
 def test_shared_pid_namespace_ends_with_all_its_processes(root: Path, rootfs: Path) -> None:

@@ -6,19 +6,13 @@ from __future__ import annotations
 from libcontainer.configs import Capabilities, IOPriority, ProcessConfig, Rlimit, Scheduler
 from libcontainer.errors import ConfigError
 from libcontainer.specconv.reader import INT32, UINT32, UINT64, Reader, table_entry
+from nsenter.limits import RLIMIT_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# asm-generic/resource.h
-RLIMITS = {
-    f"RLIMIT_{name}": number
-    for number, name in enumerate(
-        "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE "
-        "RTPRIO RTTIME".split()
-    )
-}
+RLIMITS = {name: number for number, name in enumerate(RLIMIT_NAMES)}
 # ioprio_set(2)
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 # linux/sched.h
