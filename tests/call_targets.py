@@ -124,6 +124,17 @@ def pid_and_sleep(seconds: float) -> int:
     return os.getpid()
 
 
+def meet(folder: str, name: str, count: int) -> bool:
+    """Whether so many calls are under way at once."""
+    posix.mkdir(f"{folder}/{name}")
+    deadline = time.monotonic() + 20
+    while len(posix.listdir(folder)) < count:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def sleep(seconds: float) -> float:
     time.sleep(seconds)
     return seconds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -341,16 +340,6 @@ def test_nothing_heavy_is_imported() -> None:
 
     heavy = {"dataclasses", "typing", "pathlib", "json", "re", "subprocess", "inspect", "logging"}
     assert not heavy & set(shown.stdout.split())
-
-
-def test_a_usual_file_is_converted_at_once() -> None:
-    spec, times = example(), []
-    for _ in range(50):
-        start = time.perf_counter()
-        convert(spec)
-        times.append(time.perf_counter() - start)
-
-    assert min(times) < 0.000_5
 
 
 def test_a_config_comes_back_from_plain_data(full: Config) -> None:

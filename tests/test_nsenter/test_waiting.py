@@ -76,9 +76,9 @@ def test_one_that_is_killed_meanwhile_is_named_not_the_pipe_that_broke(
         child = NEW.launch(PythonInit("", waiting=waiting))
     except BootstrapError as error:
         assert "killed by SIGKILL" in str(error)
-    else:  # it was ready just before
+    else:  # it was ready just before, and maybe at its end
         with child:
-            assert child.wait(SECONDS) == -signal.SIGKILL
+            assert child.wait(SECONDS) in (-signal.SIGKILL, 7)
 
 
 def test_one_that_is_not_used_is_discarded_once(waiting: WaitingInit) -> None:
