@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from launching import wait_until
 from needs import needs
 from nsenter.commands import run
 from nsenter.commands.run_options import OPTIONS
@@ -143,7 +144,8 @@ def test_all_namespaces_of_a_process_are_joined() -> None:
         [needs("unshare", package="util-linux"), "--uts", "--net", "--ipc", "sleep", "60"]
     )
     try:
-        time.sleep(0.2)  # until unshare has done its work
+        comm = Path(f"/proc/{holder.pid}/comm")
+        wait_until(lambda: comm.read_text() == "sleep\n")  # so unshare has done its work
         script = "readlink /proc/self/ns/uts /proc/self/ns/net /proc/self/ns/ipc"
         result = nsenter("run", "--join", f"pid={holder.pid}", "--", "sh", "-c", script)
         theirs = [os.readlink(f"/proc/{holder.pid}/ns/{n}") for n in ("uts", "net", "ipc")]  # noqa: PTH115
