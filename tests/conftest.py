@@ -25,6 +25,13 @@ _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 
 
 @pytest.fixture(autouse=True, scope="session")
+def other_users_can_read_what_tests_make() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
 def no_signal_is_ignored() -> None:
     """Whoever runs the tests may ignore some, as nohup(1) and a shell's `&` have it, and not every
     runtime passes that on to a container. Also 32 and 33, at which Python's own module does
