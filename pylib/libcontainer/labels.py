@@ -78,9 +78,7 @@ def check(apparmor_profile: str = "", process_label: str = "", mount_label: str 
         ("linux.mountLabel", mount_label),
     ):
         if label and not selinux_is_enabled():
-            raise ConfigError(
-                where, "given, but SELinux is not enabled on this machine: leave it out"
-            )
+            raise ConfigError(where, _without("SELinux"))
 
 
 def _without(module: str) -> str:

@@ -126,6 +126,10 @@ def _console(process: Process, fds: Descriptors) -> int:
     return fds.add(os.dup(where) if isinstance(where, int) else _connected(where))
 
 
+def _with_hint(stage: str, failure: Failure) -> BootstrapError:
+    return BootstrapError(stage, failure.operation, failure.subject, failure.errno or 0)
+
+
 def start_init(container: Container, process: Process, *, gate: bool) -> None:
     """The first process, up to the exec fifo. Raises as `Container.start`.
 
@@ -332,8 +336,7 @@ class _Talk:
             name = rlimit_name(limit.type)
             prlimit(self._child.pid, name, limit.type, limit.soft, limit.hard)
         except Failure as failure:
-            where = failure.operation, failure.subject
-            raise BootstrapError("launcher", *where, failure.errno or 0) from None
+            raise _with_hint("launcher", failure) from None
 
     def _save(self) -> None:
         """From here on the container is there. Who would change it waits until it is as it should
@@ -383,8 +386,7 @@ class _Talk:
             for fd in fds:
                 bring_loopback_up(fd)
         except Failure as failure:
-            where = failure.operation, failure.subject
-            raise BootstrapError("init", *where, failure.errno or 0) from None
+            raise _with_hint("init", failure) from None
         finally:
             for fd in fds:
                 os.close(fd)

@@ -126,6 +126,7 @@ def properties(fields: dict[str, object], *, unified: bool = True) -> list[tuple
             ],
         ),
         ({"unified": {"memory.high": "5M", "cpu.max": "x 5", "cpuset.cpus": ""}}, True, []),
+        ({"unified": {"cpuset.cpus": "x", "cpuset.mems": "0-x"}}, True, []),
     ],
 )
 def test_limits_that_systemd_knows(

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from containers import RUNTIMES, Runtime, running, runtime
+from containers import Runtime, running
 
-from interop.oci_bundles import Config, Edit, make_root, scratch_folder
+from interop.oci_bundles import Config, Edit
 from needs import needs
 
 LABEL = "nsx-confined (enforce)\n"
@@ -24,19 +23,12 @@ profile nsx-other flags=(attach_disconnected) { file, capability, signal, unix, 
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    """With a root file system; the profiles are loaded."""
+def folder(folder: Path) -> Path:
+    """The profiles are loaded."""
     parser = needs("apparmor_parser", package="apparmor")
     subprocess.run([parser, "--replace", "--skip-cache"], input=PROFILES, text=True, check=True)
-    with scratch_folder() as path:
-        root = make_root(path / "root")
-        (root / "denied").touch()
-        yield path
-
-
-@pytest.fixture(params=RUNTIMES)
-def each(request: pytest.FixtureRequest, folder: Path) -> Runtime:
-    return runtime(request.param, folder)
+    (folder / "root/denied").touch()
+    return folder
 
 
 def under(profile: str, *, no_new_privileges: bool = True) -> Edit:
@@ -66,8 +58,8 @@ def test_what_is_executed_can_have_a_profile_of_its_own(each: Runtime, folder: P
         assert box.runtime(*words) == "nsx-other (enforce)\n"
 
 
-def test_a_profile_that_is_not_loaded_is_refused_by_name(folder: Path) -> None:
-    box = running(runtime("pyrunc", folder), folder, under("nsx-no-such"))
+def test_a_profile_that_is_not_loaded_is_refused_by_name(pyrunc: Runtime, folder: Path) -> None:
+    box = running(pyrunc, folder, under("nsx-no-such"))
     with pytest.raises(AssertionError, match="'nsx-no-such' is not loaded"), box:
         pass
 

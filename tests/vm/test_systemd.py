@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import session
 from containers import RUNTIMES, Runtime, of_user, resources, running, runtime
+from limits import LIMITS, MIB, NEWER_THAN_THIS_RUNC
 from session import CGROUPS, UID
-from test_containers import LIMITS, MIB, NEWER_THAN_THIS_RUNC
 
 from interop.oci_bundles import Config, Edit, make_root, scratch_folder
 from interop.podman import Podman
@@ -49,22 +49,9 @@ NOT_TOLD_BY_RUNC = {
 }
 
 
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    """With a root file system."""
-    with scratch_folder() as path:
-        make_root(path / "root")
-        yield path
-
-
-@pytest.fixture(params=RUNTIMES)
-def each(request: pytest.FixtureRequest, folder: Path) -> Runtime:
-    return runtime(request.param, folder, "--systemd-cgroup")
-
-
 @pytest.fixture
-def pyrunc(folder: Path) -> Runtime:
-    return runtime("pyrunc", folder, "--systemd-cgroup")
+def options() -> tuple[str, ...]:
+    return ("--systemd-cgroup",)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -120,6 +120,7 @@ class SystemdManager(Manager):
         except Failure as failure:
             if failure.errno not in DENIED:
                 raise
+            # See _can_be_entered.
             below = self._files.paths().get("", "").partition(self._unit)[2]
             self._bus.call("AttachProcessesToUnit", "ssau", self._unit, below, "1", str(pid))
 

@@ -10,7 +10,6 @@ import os
 
 from libcontainer.cgroups import fs2_limits
 from libcontainer.cgroups.devices import effective
-from libcontainer.cgroups.fs2_limits import DEFAULT_PERIOD, or_max
 from libcontainer.cgroups.fs_limits import pids_max
 from libcontainer.cgroups.fs_stats import ranges
 from libcontainer.errors import ConfigError
@@ -83,13 +82,21 @@ def _of_file(file: str, value: str) -> Iterator[Property]:
     if file in _NUMBERS and _is_amount(value):
         yield _NUMBERS[file], "t", [_amount(value)]
     elif file in _SETS and value:
-        yield _SETS[file], "ay", _bits(ranges(value))
+        yield from _set(_SETS[file], value)
     elif file == "cpu.max":
         quota, _, period = value.partition(" ")
         if _is_amount(quota) and (not period or period.isdecimal()):
             yield from _quota(-1 if quota == "max" else int(quota), int(period or 0))
     elif file == "io.weight" and value.startswith(_DEFAULT):
         yield "IOWeight", "t", [value.removeprefix(_DEFAULT)]
+
+
+def _set(name: str, value: str) -> Iterator[Property]:
+    try:
+        numbers = ranges(value)
+    except ValueError:
+        return  # the file says what is wrong with it
+    yield name, "ay", _bits(numbers)
 
 
 def _is_amount(value: str) -> bool:
@@ -102,7 +109,7 @@ def _amount(value: str) -> str:
 
 def _legacy(resources: Resources) -> Iterator[Property]:
     if resources.memory:
-        yield "MemoryLimit", "t", [_amount(or_max(resources.memory))]
+        yield "MemoryLimit", "t", [_amount(fs2_limits.or_max(resources.memory))]
     if resources.cpu_shares:
         yield "CPUShares", "t", [str(resources.cpu_shares)]
     if resources.cpu_quota or resources.cpu_period:
@@ -117,7 +124,7 @@ def _quota(quota: int, period: int) -> Iterator[Property]:
     """Of a period of so many microseconds; 0: what it is by default."""
     if period:
         yield "CPUQuotaPeriodUSec", "t", [str(period)]
-    yield "CPUQuotaPerSecUSec", "t", [str(_per_second(quota, period or DEFAULT_PERIOD))]
+    yield "CPUQuotaPerSecUSec", "t", [str(_per_second(quota, period or fs2_limits.DEFAULT_PERIOD))]
 
 
 def _per_second(quota: int, period: int) -> int:
