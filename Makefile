@@ -1,19 +1,27 @@
-# Two targets do all their own set-up: `make run` and `make test`. The rest is for who changes
+# Two targets do all their own set-up: `make run` and `make test`. The rest is for people who change
 # the code. Everything is made in .venv of this checkout.
 
 PYTHON ?= python3
 VENV   := .venv
 PIP    := $(VENV)/bin/pip --disable-pip-version-check --quiet
 
+# A worker per processor, each in namespaces of its own: tests/places/worker.py.
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
-.PHONY: run test test-vm test-suites bench bench-check lint fuzz check-c clean
+.PHONY: run test test-packages test-all test-vm test-suites bench bench-check lint fuzz check-c clean
 
 run: $(VENV)/.built
 	$(VENV)/bin/python -m nsenter run
 
-test: $(VENV)/.built $(VENV)/.test-tools
-	$(VENV)/bin/python -m pytest
+test: test-packages $(VENV)/.built $(VENV)/.test-tools
+	$(PYTEST) -m 'not sweep' $(TESTS)
+
+# Everything: the cases marked `sweep` too, the virtual machine, and the suites of runc and crun.
+test-all: test-packages $(VENV)/.built $(VENV)/.test-tools
+	$(PYTEST) $(TESTS)
+	$(MAKE) test-vm test-suites
 
 # On Debian's kernel in an emulated machine: cgroup v2 alone with every controller, and every
 # capability; and in another, where systemd runs. VM_TESTS are pytest's arguments, for the first,
@@ -56,15 +64,18 @@ fuzz:
 	$(MAKE) -C tests/csrc fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
 
 $(VENV)/bin/pip:
-	.ci/make-venv $(PYTHON) $(VENV)
+	@.ci/make-venv $(PYTHON) $(VENV)
 
 $(VENV)/.built: $(VENV)/bin/pip $(BUILD_INPUTS)
 	$(PIP) install --editable .
 	@touch $@
 
-$(VENV)/.test-tools: $(VENV)/.built
+# First, so that the first line says what is missing.
+test-packages:
+	@.ci/install-packages tests
+
+$(VENV)/.test-tools: $(VENV)/.built | test-packages
 	$(PIP) install --editable '.[test]'
-	.ci/install-packages tests
 	@touch $@
 
 $(VENV)/.bench-tools: $(VENV)/.built

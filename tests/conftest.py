@@ -15,6 +15,7 @@ import pytest
 from links import KEPT
 from nsenter import system
 from nsenter._nsexec import lib
+from places import plugin
 
 # The C library's has the signals 32 and 33 ignored in who is spawned, and so in who is from there.
 subprocess._USE_POSIX_SPAWN = False  # type: ignore[attr-defined]
@@ -22,6 +23,10 @@ subprocess._USE_POSIX_SPAWN = False  # type: ignore[attr-defined]
 _SIGNALS = range(1, 65)
 _SIGACTION_BYTES, _SIGSET_BYTES = 32, 8
 _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    plugin.configure(config)
 
 
 @pytest.fixture(autouse=True, scope="session")
