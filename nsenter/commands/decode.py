@@ -34,7 +34,8 @@ def _explain_value(attribute: Attribute) -> str:
     return str(value)
 
 
-def _explain(blob: bytes) -> None:
+def explain(blob: bytes) -> None:
+    """Print the attributes of a message, one a line, as far as they can be read."""
     print(f"{len(blob)} bytes: a header of 16, then")
     attributes, _ = scan_attributes(blob)
     for offset, attribute in attributes:
@@ -55,11 +56,11 @@ def main(words: list[str]) -> int:
         data = BootstrapData.decode(blob)
     except BlobError as error:
         if not as_json:
-            _explain(blob)
+            explain(blob)
         print(f"refused: {error}", file=sys.stderr)
         return REFUSED
     if as_json:
         print(json.dumps(to_document(data), indent=2))
     else:
-        _explain(blob)
+        explain(blob)
     return 0

@@ -62,13 +62,18 @@ def main(words: list[str]) -> int:
     trace = given.last("trace")
     if trace:
         _check_writable(trace)
-    if not command and not names_namespaces(given):
-        options = options.replace(new=ALL, hostname=options.hostname or "nsenter")
     target = _target(command, bool(given.all("python")))
-    with (
-        _Forwarding() as signals,
-        options.launch(target, trace=trace is not None or not command) as child,
-    ):
+
+    def start() -> Child:
+        if isinstance(target, PythonInit) and not command and not names_namespaces(given):
+            from nsenter.commands import show_around  # which a command has no need of
+
+            return show_around.start(
+                options.replace(new=ALL, hostname=options.hostname or "nsenter"), target
+            )
+        return options.launch(target, trace=trace is not None or not command)
+
+    with _Forwarding() as signals, start() as child:
         signals.to(child)
         if trace is not None:
             _tell(child.trace, trace, " ".join(["nsenter run", *words]))
