@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Distribution, Extension, find_packages, setup
@@ -82,27 +85,51 @@ class WithPrograms(Distribution):
         return True
 
 
+def _is_installed_here() -> bool:
+    """Whether pip builds this for the environment of the Python that runs this. What is built for
+    others, or to be the same wherever it is built, has no use for a path of this machine."""
+    return "PIP_BUILD_TRACKER" in os.environ and "SOURCE_DATE_EPOCH" not in os.environ
+
+
 class InstallPrograms(install_scripts):
-    """Puts pyrunc, which is compiled, among the environment's scripts."""
+    """Puts pyrunc, which is compiled, among the environment's scripts, and pyrunc-start beside it,
+    which says where Python and the package are."""
 
     def run(self) -> None:
         super().run()
-        build = self.get_finalized_command("build_ext")
-        site = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
-        defines = [f'-DNSX_SITE="{site}"']
-        if build.editable_mode:
-            defines.append(f'-DNSX_SOURCE="{Path("pylib").resolve()}"')
-        target = Path(self.install_dir, "pyrunc")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        Path(self.install_dir).mkdir(parents=True, exist_ok=True)
+        self._write_start()
+        self._compile()
+
+    def _is_editable(self) -> bool:
+        return bool(self.get_finalized_command("build_ext").editable_mode)
+
+    def _target(self, name: str) -> Path:
+        self.outfiles.append(str(Path(self.install_dir, name)))
+        return Path(self.install_dir, name)
+
+    def _write_start(self) -> None:
+        """The installer puts the path of its Python in place of "python" in the first line."""
+        text = Path("pylib/libcontainer/pyrunc/find.py").read_text(encoding="utf-8")
+        if self._is_editable():
+            place = f"_RECORDED = {str(Path('pylib').resolve())!r}"
+            text, count = re.subn("^_RECORDED = .*$", lambda _: place, text, flags=re.MULTILINE)
+            assert count == 1, "find.py has one line for what is recorded"
+        target = self._target("pyrunc-start")
+        target.write_text(f"#!python\n{text}", encoding="utf-8")
+        target.chmod(0o755)
+
+    def _compile(self) -> None:
         compiler = new_compiler()
         customize_compiler(compiler)
         flags = [*COMPILE, *(FREESTANDING if RAW_SYSCALLS else ["-static"]), "-D_GNU_SOURCE"]
+        if self._is_editable() or _is_installed_here():
+            scripts = sysconfig.get_path("scripts")
+            flags.append(f'-DNSX_RECORDED="{scripts}/pyrunc-start"')
+        target = self._target("pyrunc")
         files = sources("text", "start", "pyrunc")
-        self.spawn(
-            [*compiler.compiler_so[:1], *flags, *defines, "-Icsrc", "-o", str(target), *files]
-        )
+        self.spawn([*compiler.compiler_so[:1], *flags, "-Icsrc", "-o", str(target), *files])
         target.chmod(0o755)
-        self.outfiles.append(str(target))
 
 
 SHIM = Product(

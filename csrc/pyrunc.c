@@ -8,7 +8,11 @@
  *  - By a read-only mount of the interpreter that nobody else has, or a sealed copy of it: a
  *    container that gets at its init through /proc/self/exe cannot write to it (CVE-2019-5736).
  *
- * Static and without libc, as nsinit is. Beside it is the interpreter, `python3`.
+ * Static and without libc, as nsinit is. It is the same file in every environment: which Python
+ * and which package it belongs to is said by the file START beside it, whose first line,
+ * "#!PYTHON", the installer writes (libcontainer/pyrunc/find.py). The current directory and the
+ * environment have no say. A copy of this program uses the START that was recorded when it was
+ * built.
  */
 #include <limits.h>
 #include <linux/mount.h>
@@ -17,21 +21,25 @@
 #include "sys.h"
 #include "text.h"
 
-#ifndef NSX_SOURCE
-#define NSX_SOURCE "" /* where an editable installation has the modules */
+#ifndef NSX_RECORDED
+#define NSX_RECORDED "" /* the path of START, if it was known when this was built */
 #endif
 
-#define MAX_WORDS 4096
-#ifndef NSX_SITE
-#define NSX_SITE "lib/python3/site-packages" /* from where this program is installed */
-#endif
-
-#define START	   "/libcontainer/pyrunc/start.py"
+#define START	   "pyrunc-start"
+#define PYTHON	   "python3"
+#define MAX_WORDS  4096
 #define FLAG_COUNT 8
 
 /* For libcontainer/pyrunc/start.py. */
 #define INIT_VARIABLE "_PYRUNC_INIT"
 #define LIBRARIES     "LD_LIBRARY_PATH="
+
+static _Noreturn void fail_with(struct text *t)
+{
+	text_add(t, "\n");
+	sys_write(2, t->data, t->len);
+	sys_exit(1);
+}
 
 static _Noreturn void fail(const char *what, const char *name)
 {
@@ -42,9 +50,223 @@ static _Noreturn void fail(const char *what, const char *name)
 	text_add(&t, what);
 	text_add(&t, " ");
 	text_add(&t, name);
-	text_add(&t, "\n");
-	sys_write(2, buf, t.len);
-	sys_exit(1);
+	fail_with(&t);
+}
+
+static const char *reason(long result)
+{
+	switch (-result) {
+	case ENOENT:
+		return "No such file or directory";
+	case ENOTDIR:
+		return "Not a directory";
+	case EACCES:
+		return "Permission denied";
+	case ENOEXEC:
+		return "Exec format error";
+	case ELOOP:
+		return "Too many levels of symbolic links";
+	case ENOMEM:
+		return "Cannot allocate memory";
+	case E2BIG:
+		return "Argument list too long";
+	case EMFILE:
+		return "Too many open files";
+	default:
+		return NULL;
+	}
+}
+
+static void add_reason(struct text *t, long result)
+{
+	const char *known = reason(result);
+
+	if (known) {
+		text_add(t, known);
+		return;
+	}
+	text_add(t, "errno ");
+	text_add_number(t, -result);
+}
+
+static void inherit(int fd)
+{
+	SYS3(SYS_fcntl, fd, F_SETFD, 0);
+}
+
+/* ---- the streams ------------------------------------------------------------------------- */
+
+/* A descriptor that is opened later must not become a stream because the caller has closed that:
+ * what it means would then depend on the caller. Go's programs, runc among them, do the same. */
+static void open_closed_streams(void)
+{
+	long fd;
+
+	while ((fd = sys_open("/dev/null", O_RDWR)) >= 0 && fd <= 2)
+		inherit((int)fd);
+	if (fd >= 0)
+		sys_close((int)fd);
+}
+
+/* ---- what belongs to this program -------------------------------------------------------- */
+
+static const char *join(struct text *t, struct span folder, const char *rest)
+{
+	text_add_span(t, folder);
+	text_add(t, rest);
+	return text_end(t);
+}
+
+/* The directory of a path, with the slash at its end. */
+static struct span directory_of(const char *path)
+{
+	size_t n = text_length(path);
+
+	while (n > 0 && path[n - 1] != '/')
+		n--;
+	return (struct span){ path, n };
+}
+
+/* Where this program is, whatever links led to it. */
+static void read_own_path(char *buf, size_t size)
+{
+	long n = SYS4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", buf, size - 1);
+
+	if (n <= 0 || (size_t)n == size - 1)
+		fail("cannot read", "/proc/self/exe: is /proc mounted?");
+	buf[n] = '\0';
+}
+
+/* Nobody put it there but root, who owns this program, or who runs it: a copy of this program may
+ * be in a directory that anybody can write to. */
+static bool is_trusted(const struct stat *file)
+{
+	struct stat own;
+
+	if (!S_ISREG(file->st_mode) || (file->st_mode & S_IWOTH))
+		return false;
+	if (file->st_uid == 0 || file->st_uid == (uid_t)SYS0(SYS_geteuid))
+		return true;
+	return SYS4(SYS_newfstatat, AT_FDCWD, "/proc/self/exe", &own, 0) == 0 &&
+	       own.st_uid == file->st_uid;
+}
+
+/* Read the first bytes of a START; returns how many, or a negative errno. */
+static long read_start(const char *path, char *buf, size_t size)
+{
+	struct stat st;
+	long fd = sys_open(path, O_RDONLY | O_NONBLOCK);
+	long n;
+
+	if (fd < 0)
+		return fd;
+	n = SYS2(SYS_fstat, fd, &st);
+	if (n == 0)
+		n = is_trusted(&st) ? sys_read((int)fd, buf, size) : -EPERM;
+	sys_close((int)fd);
+	return n;
+}
+
+/* Take the interpreter out of the first lines. Installers write "#!PYTHON"; for a path with a
+ * blank or of more than 127 bytes some write "#!/bin/sh", and in the next line "'''exec' PYTHON".
+ */
+static struct span interpreter_in(struct span text)
+{
+	const char *sh_line = "'''exec' ";
+	struct span line = { NULL, 0 };
+	char end;
+
+	if (!span_ended(&text, '\n', &line) || line.len < 3 || line.data[0] != '#')
+		return (struct span){ NULL, 0 };
+	line.data += 2;
+	line.len -= 2;
+	if (!span_equals(line, "/bin/sh"))
+		return line;
+	if (!span_ended(&text, '\n', &line))
+		return (struct span){ NULL, 0 };
+	for (; *sh_line; sh_line++, line.data++, line.len--)
+		if (line.len == 0 || *line.data != *sh_line)
+			return (struct span){ NULL, 0 };
+	end = line.len && (*line.data == '"' || *line.data == '\'') ? *line.data : ' ';
+	if (end != ' ') {
+		line.data++;
+		line.len--;
+	}
+	span_next(&line, end, &text);
+	return text;
+}
+
+static void add_tried(struct text *t, const char *path, long result)
+{
+	text_add(t, " ");
+	text_add(t, path);
+	text_add(t, " (");
+	if (result == -EPERM)
+		text_add(t, "not used: another user owns it or may write to it");
+	else
+		add_reason(t, result);
+	text_add(t, ")");
+}
+
+static _Noreturn void fail_without_start(const char *beside, long why_beside, const char *recorded,
+					 long why_recorded)
+{
+	char buf[4 * PATH_MAX];
+	struct text t = TEXT_IN(buf);
+
+	text_add(&t, "pyrunc: cannot find its Python: the file " START
+		     ", which is installed beside pyrunc, was looked for at");
+	add_tried(&t, beside, why_beside);
+	if (*recorded) {
+		text_add(&t, " and, as recorded at installation, at");
+		add_tried(&t, recorded, why_recorded);
+	}
+	text_add(&t, "; make a link to the installed pyrunc (ln -s) in place of a copy, "
+		     "or install pynsenter again");
+	fail_with(&t);
+}
+
+/* Where everything is. */
+struct installation {
+	char start[PATH_MAX];
+	char interpreter[PATH_MAX];
+};
+
+/* The interpreter that START names or, if that is no path of this machine, the one beside it. */
+static void set_interpreter(struct installation *found, struct span named)
+{
+	struct text t = TEXT_IN(found->interpreter);
+
+	if (named.len > 0 && named.data[0] == '/')
+		text_add_span(&t, named);
+	else
+		join(&t, directory_of(found->start), PYTHON);
+	text_end(&t);
+}
+
+static void find_installation(struct installation *found)
+{
+	char own[PATH_MAX];
+	char beside[PATH_MAX];
+	char head[2 * PATH_MAX];
+	struct text t = TEXT_IN(beside);
+	struct text start = TEXT_IN(found->start);
+	const char *path = beside;
+	long n;
+	long why;
+
+	read_own_path(own, sizeof(own));
+	join(&t, directory_of(own), START);
+	n = why = read_start(beside, head, sizeof(head));
+	if (n < 0) {
+		path = NSX_RECORDED;
+		n = *path ? read_start(path, head, sizeof(head)) : -ENOENT;
+	}
+	if (n < 0)
+		fail_without_start(beside, why, path, n);
+	text_add(&start, path);
+	text_end(&start);
+	set_interpreter(found, interpreter_in((struct span){ head, (size_t)n }));
 }
 
 /* ---- the interpreter ------------------------------------------------------------------- */
@@ -107,40 +329,28 @@ static int open_executable(const char *path)
 	return fd < 0 && could_change(path) ? sealed_copy(path) : fd;
 }
 
-/* Returns only on failure. */
-static void execute(const char *path, int fd, char *const *argv, char *const *envp)
+/* Returns only on failure, why. */
+static long execute(const char *path, int fd, char *const *argv, char *const *envp)
 {
 	if (fd >= 0)
-		SYS5(SYS_execveat, fd, "", argv, envp, AT_EMPTY_PATH);
-	else
-		SYS3(SYS_execve, path, argv, envp);
+		return SYS5(SYS_execveat, fd, "", argv, envp, AT_EMPTY_PATH);
+	return SYS3(SYS_execve, path, argv, envp);
+}
+
+static _Noreturn void fail_to_execute(const struct installation *found, long result)
+{
+	char buf[4 * PATH_MAX];
+	struct text t = TEXT_IN(buf);
+
+	text_add(&t, "pyrunc: cannot execute the Python that ");
+	text_add(&t, found->start);
+	text_add(&t, " names:");
+	add_tried(&t, found->interpreter, result);
+	text_add(&t, "; install pynsenter again with the Python that it is to use");
+	fail_with(&t);
 }
 
 /* ---- the start ------------------------------------------------------------------------- */
-
-static bool exists(const char *path)
-{
-	return SYS4(SYS_faccessat, AT_FDCWD, path, 0, 0) == 0;
-}
-
-static const char *join(struct text *t, struct span folder, const char *rest)
-{
-	text_add_span(t, folder);
-	text_add(t, rest);
-	return text_end(t);
-}
-
-/* The folder that this program is in, whatever links led to it. */
-static struct span own_folder(char *buf, size_t size)
-{
-	long n = SYS4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", buf, size);
-
-	if (n <= 0 || (size_t)n == size)
-		fail("cannot read", "/proc/self/exe: is /proc mounted?");
-	while (n > 0 && buf[n - 1] != '/')
-		n--;
-	return (struct span){ buf, (size_t)n };
-}
 
 /* What both interpreters are started with, and behind it the words of one of them. */
 static char **command(const char *interpreter, const char *script, char *const *words)
@@ -196,11 +406,6 @@ static char *variable(char *buf, size_t size, const char *name, const long *numb
 		text_add_number(&t, numbers[i]);
 	}
 	return (char *)(uintptr_t)text_end(&t);
-}
-
-static void inherit(int fd)
-{
-	SYS3(SYS_fcntl, fd, F_SETFD, 0);
 }
 
 /* Nothing of the caller's environment is the init's, but where its libraries are. */
@@ -272,27 +477,22 @@ int nsinit_main(int argc, char **argv, char **envp);
 
 int nsinit_main(int argc, char **argv, char **envp)
 {
-	char own[PATH_MAX];
-	char python_buf[PATH_MAX];
-	char start_buf[PATH_MAX];
+	struct installation found;
 	char place[64];
-	struct text python = TEXT_IN(python_buf);
-	struct text start = TEXT_IN(start_buf);
-	struct span folder = own_folder(own, sizeof(own));
-	const char *interpreter = join(&python, folder, "python3");
-	const char *script = join(&start, folder, "../" NSX_SITE START);
 	char **room;
 	int executable;
+	long result;
 
-	if (!exists(script))
-		script = NSX_SOURCE START;
+	open_closed_streams();
 	if (argc > MAX_WORDS)
 		fail("too many", "arguments");
-	executable = open_executable(interpreter);
+	find_installation(&found);
+	executable = open_executable(found.interpreter);
 	envp = copy_environment(envp, &room);
 	if (starts_a_process(argv + 1) &&
-	    start_init(interpreter, script, executable, envp, place, sizeof(place)))
+	    start_init(found.interpreter, found.start, executable, envp, place, sizeof(place)))
 		*room = place;
-	execute(interpreter, executable, command(interpreter, script, argv + 1), envp);
-	fail("cannot execute", interpreter);
+	result = execute(found.interpreter, executable,
+			 command(found.interpreter, found.start, argv + 1), envp);
+	fail_to_execute(&found, result);
 }

@@ -52,7 +52,35 @@ _HOMES = {
 _MODULES = ("idmap", "presets", "seccomp")
 
 __all__ = sorted(_HOMES)
-__version__ = "0.1.0"
+__version__ = "0.1.0"  # the only place of it: pyproject.toml reads this line
+__distribution__ = "pynsenter"
+
+_OTHERS = ("0.2", "0.1.7")  # of the distribution that is called nsenter, with this package's name
+_looked_for_others = False
+
+
+def _look_for_others() -> None:
+    """Warn of another distribution's files: whoever uninstalls that one takes ours away."""
+    global _looked_for_others
+    _looked_for_others = True
+    from posix import stat
+
+    folder = __file__.rpartition("/nsenter/")[0]
+    for version in _OTHERS:
+        try:
+            stat(f"{folder}/nsenter-{version}.dist-info")
+        except OSError:
+            continue
+        import warnings
+
+        from nsenter.intact import CURE
+
+        warnings.warn(
+            f"the distribution 'nsenter' {version} is installed in {folder} too, and has a "
+            f"nsenter/__init__.py like this one, so that uninstalling it breaks both; {CURE}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def __getattr__(name: str) -> object:
@@ -60,6 +88,8 @@ def __getattr__(name: str) -> object:
         __import__(f"{__name__}.{name}")
         return globals()[name]
     home = _HOMES.get(name)
+    if not _looked_for_others:
+        _look_for_others()
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(__import__(home, fromlist=[name]), name)

@@ -8,7 +8,10 @@ import os
 import signal
 import sys
 
+from nsenter import intact
 from nsenter.errors import BootstrapError
+
+intact.check()
 
 # The module of each is nsenter.commands.NAME; only the one that runs is imported.
 _COMMANDS = {
@@ -51,6 +54,11 @@ def _said(error: Exception) -> str:
 def _run(name: str, words: list[str]) -> int:
     if name in ("--help", "-h"):
         print(_help())
+        return 0
+    if name in ("--version", "-V"):
+        from nsenter import __version__
+
+        print(f"pynsenter {__version__}")
         return 0
     if name not in _COMMANDS:
         said = f"{name}: there is no such command" if name else "it takes a command"

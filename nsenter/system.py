@@ -12,7 +12,10 @@ import sys
 import time
 from errno import EAGAIN, EINTR, EINVAL, ENOENT, ESRCH
 
+from nsenter import intact
 from nsenter._nsexec import ffi, lib
+
+intact.check()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

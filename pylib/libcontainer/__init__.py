@@ -4,6 +4,19 @@
 The names below are imported when they are first used.
 """
 
+try:
+    from nsenter import intact
+except ImportError as error:
+    import nsenter
+
+    raise ImportError(
+        f"{nsenter.__path__[0]} has not the nsenter of the distribution 'pynsenter': if pip list "
+        f"shows one that is called 'nsenter', pip uninstall nsenter; then "
+        f"pip install --force-reinstall --no-deps pynsenter"
+    ) from error
+
+intact.check()
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer.configs import Config

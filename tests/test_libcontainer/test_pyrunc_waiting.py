@@ -25,7 +25,7 @@ def runtime(tmp_path: Path) -> Iterator[Runtime]:
 
 def inits() -> set[int]:
     """Those of this checkout's pyrunc."""
-    script = os.fsencode(pyrunc.CHECKOUT / "pylib/libcontainer/pyrunc/start.py")
+    script = os.fsencode(pyrunc.PYRUNC[0].resolve().with_name("pyrunc-start"))
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:

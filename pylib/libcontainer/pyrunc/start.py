@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the pyrunc program (csrc/pyrunc.c) has its interpreters run, which were started without
-site: the command, or, beside it, the init that waits for it.
-
-It says where modules are, and goes on with libcontainer.pyrunc.main, or with the init's.
-"""
+"""What the pyrunc program has its interpreters run, once find.py has found the package: the
+command, or, beside it, the init that waits for it."""
 
 import gc
 import sys
@@ -21,16 +18,6 @@ _IMAGE = "libcontainer.pyrunc.image"
 _OBJECTS_UNTIL_COLLECTED = 20_000
 
 
-def _find_modules() -> str:
-    here = __file__.rsplit("/", 3)[0]
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    prefix = sys.executable.rsplit("/", 2)[0]
-    site = f"{prefix}/lib/{version}/site-packages"
-    # In a checkout, nsenter is beside pylib.
-    sys.path[:0] = [here, site] if here == site else [here, here.rsplit("/", 1)[0], site]
-    return here
-
-
 def _load_image(here: str) -> "Any":
     """By its path, as what finds modules would first read the folders of sys.path."""
     loader = SourceFileLoader(_IMAGE, f"{here}/{_IMAGE.replace('.', '/')}.py")
@@ -40,9 +27,14 @@ def _load_image(here: str) -> "Any":
     return image
 
 
-def _start() -> None:
+def main(here: str) -> None:
+    """Be the command, or the init; does not return.
+
+    Args:
+        here: the directory that the package is in.
+    """
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTED)
-    image = _load_image(_find_modules())
+    image = _load_image(here)
     numbers = [int(number) for number in environ.pop(_INIT_VARIABLE, b"").split(b",") if number]
     if sys.argv[1:] == [image.INIT] and numbers:
         image.install(image.INIT)
@@ -52,9 +44,6 @@ def _start() -> None:
         image.save()
         serve(become_init, *numbers)
     image.install(image.command_in(sys.argv[1:]))
-    from libcontainer.pyrunc.main import main
+    from libcontainer.pyrunc.main import main as run_command
 
-    main(numbers, image.save)
-
-
-_start()
+    run_command(numbers, image.save)

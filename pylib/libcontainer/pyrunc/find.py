@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file pyrunc-start, which is installed beside the pyrunc program.
+
+The installer writes "#!PYTHON" before it, which tells the program (csrc/pyrunc.c) its interpreter.
+The program runs this file in that interpreter, without site and isolated from the environment. It
+finds the package by where it is itself, never by the current directory or the environment, and goes
+on with libcontainer.pyrunc.start.
+"""
+
+import sys
+from _frozen_importlib_external import PathFinder, SourceFileLoader
+from posix import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+
+# The directory of the package, if setup.py knew it: of an editable installation.
+_RECORDED = ""
+_START = "libcontainer.pyrunc.start"
+_VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+_FAILED = 1
+
+
+def _site_directories(prefix: str) -> list[str]:
+    """Where an installer puts packages whose scripts it puts into PREFIX/bin."""
+    names = (f"{_VERSION}/site-packages", f"{_VERSION}/dist-packages", "python3/dist-packages")
+    return [f"{prefix}/{lib}/{name}" for lib in ("lib", "lib64") for name in names]
+
+
+def _candidates() -> list[str]:
+    """The directories that may hold the package; PREFIX itself is that of pip's --target."""
+    prefix = __file__.rsplit("/", 2)[0]
+    recorded = [_RECORDED] if _RECORDED else []
+    return [*recorded, *_site_directories(prefix), prefix]
+
+
+def _path_of_start(folder: str) -> str:
+    return f"{folder}/{_START.replace('.', '/')}.py"
+
+
+def _exists(path: str) -> bool:
+    try:
+        stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _all_site_directories() -> list[str]:
+    """Those that this interpreter uses when nobody asks it not to; it takes some time to know."""
+    import site
+
+    site.main()
+    return sys.path
+
+
+class _Rest:
+    """Finds cffi's module where it is not beside the package: the installer found it in another
+    directory of this interpreter."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: "Sequence[str] | None" = None, target: object = None
+    ) -> "ModuleSpec | None":
+        if name != "_cffi_backend":
+            return None
+        _all_site_directories()
+        return PathFinder.find_spec(name)
+
+
+def _find_package() -> str:
+    tried = _candidates()
+    for folder in tried:
+        if _exists(_path_of_start(folder)):
+            return folder
+    tried += [folder for folder in _all_site_directories() if folder not in tried]
+    for folder in tried:
+        if _exists(_path_of_start(folder)):
+            return folder
+    message = (
+        f"pyrunc: the package libcontainer is in none of {', '.join(tried)}, which is where "
+        f"{__file__} looks for it with {sys.executable} (Python {sys.version.split()[0]}); install "
+        f"pynsenter again with the Python that pyrunc is to use\n"
+    )
+    sys.stderr.write(message)
+    sys.exit(_FAILED)
+
+
+def _run() -> None:
+    here = _find_package()
+    prefix = sys.executable.rsplit("/", 2)[0]
+    # In a checkout, nsenter is beside pylib, and cffi is in the environment.
+    recorded = [here.rsplit("/", 1)[0]] if here == _RECORDED else []
+    sites = [folder for folder in _site_directories(prefix) if _exists(folder)]
+    sys.path[:0] = dict.fromkeys([here, *recorded, *sites])
+    sys.meta_path.append(_Rest)
+    # By its path, as what finds modules would first read the directories of sys.path.
+    loader = SourceFileLoader(_START, _path_of_start(here))
+    start = type(sys)(_START)
+    start.__file__ = loader.path
+    loader.exec_module(start)
+    start.main(here)
+
+
+_run()
