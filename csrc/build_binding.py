@@ -12,7 +12,7 @@ SOURCES = (
     "text err idmap namespaces wire bootstrap records launch "
     "clone tool mapper settle exec spawn direct "
     "network mountapi device mounts root session resources identity landlock filter reaper tail "
-    "sync report pipe nsexec libc late"
+    "sync report pipe nsexec libc late execution"
 ).split()
 
 CDEF = """
@@ -73,6 +73,14 @@ void late_stages(int init_fd, int status_fd);
 void late_confine(void);
 void late_filter(void);
 
+struct execution {
+    const char *path; char *const *argv; char *const *envp;
+    struct span rlimits; struct span filter; uint32_t filter_flags;
+    int agent_fd; struct span agent_message; const char *agent_path;
+    int channel_fd; struct span errno_texts;
+};
+void execution_run(const struct execution *execution);
+
 long sys_call(long nr, long a, long b, long c, long d, long e, long f);
 """
 
@@ -87,6 +95,7 @@ CALLS = (
 INCLUDES = """
 #include "bootstrap.h"
 #include "direct.h"
+#include "execution.h"
 #include "late.h"
 #include "launch.h"
 #include "sys.h"

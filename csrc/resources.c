@@ -9,7 +9,7 @@ struct sys_rlimit {
 	uint64_t soft, hard;
 };
 
-static int set_rlimits(struct span list, struct err *err)
+int resources_set_limits(struct span list, struct err *err)
 {
 	struct limit limit;
 
@@ -27,7 +27,7 @@ int resources_limit(const struct launch *launch, struct err *err)
 {
 	long ret;
 
-	if (set_rlimits(launch->rlimits, err) < 0)
+	if (resources_set_limits(launch->rlimits, err) < 0)
 		return -1;
 	if (launch->cpus.data) {
 		ret = SYS3(SYS_sched_setaffinity, 0, launch->cpus.len, launch->cpus.data);

@@ -6,6 +6,8 @@
 #include "err.h"
 #include "launch.h"
 
+/* Set the limits of a list, for records_next_limit(). */
+int resources_set_limits(struct span list, struct err *err);
 int resources_limit(const struct launch *launch, struct err *err);
 
 #endif

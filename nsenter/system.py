@@ -10,7 +10,7 @@ from __future__ import annotations
 import posix
 import sys
 import time
-from errno import EAGAIN, EINTR, EINVAL, ENOENT, ESRCH
+from errno import EAGAIN, EFAULT, EINTR, EINVAL, ENOENT, ESRCH
 
 from nsenter import intact
 from nsenter._nsexec import ffi, lib
@@ -334,9 +334,16 @@ def capget() -> tuple[int, int, int]:
 
 
 def prlimit(pid: int, subject: str, resource: int, soft: int, hard: int) -> None:
-    """prlimit(2); pid 0 is this process. `subject` is the resource's name, for the error."""
+    """prlimit(2); pid 0 is this process. `subject` is what was asked for, for the error."""
     limit = _u64(soft) + _u64(hard)
-    call("prlimit", f"{subject} {soft}:{hard}", lib.SYS_prlimit64, pid, resource, limit)
+    call("prlimit", subject, lib.SYS_prlimit64, pid, resource, limit)
+
+
+def get_rlimit(pid: int, subject: str, resource: int) -> tuple[int, int]:
+    """The soft and the hard limit of a process; see `prlimit`."""
+    limit = bytearray(16)
+    call("prlimit", subject, lib.SYS_prlimit64, pid, resource, None, limit)
+    return int.from_bytes(limit[:8], sys.byteorder), int.from_bytes(limit[8:], sys.byteorder)
 
 
 def keyctl(subject: str, operation: int, *arguments: Any) -> int:
@@ -378,6 +385,16 @@ def seccomp(program: bytes, flags: int) -> int:
     # struct sock_fprog: a length, six bytes of nothing, a pointer.
     fprog = (len(program) // 8).to_bytes(8, sys.byteorder) + _u64(int(ffi.cast("long", memory)))
     return call("seccomp", "set filter", lib.SYS_seccomp, _SECCOMP_SET_MODE_FILTER, flags, fprog)
+
+
+def check_seccomp_flags(flags: int) -> None:
+    """Raises Failure where the kernel has no such flags of a filter (seccomp(2))."""
+    try:
+        call("seccomp", "set filter", lib.SYS_seccomp, _SECCOMP_SET_MODE_FILTER, flags, None)
+    except Failure as failure:
+        if failure.errno != EFAULT:  # it has them, and comes to look at the filter
+            why = f"{failure.strerror} (flags {flags:#x})"
+            raise Failure(failure.operation, failure.subject, failure.errno or 0, why) from None
 
 
 def close_range(first: int, last: int, flags: int = 0) -> None:

@@ -14,7 +14,7 @@ import time
 from libcontainer.cgroups import FROZEN, new_manager
 from libcontainer.configs.validate import validate
 from libcontainer.errors import ContainerError
-from libcontainer.state import State, StateFolder, start_time_of
+from libcontainer.state import State, StateFolder, is_id, start_time_of
 from nsenter import plainjson
 from nsenter.bootstrap import BootstrapData, bootstrap_data, requires_root_or_mapping_tool
 from nsenter.idmap import encode
@@ -34,20 +34,19 @@ __all__ = ["Container", "list_containers"]
 
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating created running paused stopped".split()
 
-# Compiled seccomp policies, beside the containers: no id has a "~".
-_FILTERS = "filters~"
 _NAP = 0.01
 _KILL_ROUNDS = 1000
 
 
 def list_containers(root: str) -> list[str]:
-    """The ids of all containers whose state is below `root`, half-made ones too."""
+    """The ids of all containers whose state is below `root`, half-made ones too; none where there
+    is no such folder."""
     try:
         with os.scandir(root) as entries:
             folders = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
-    return sorted(name for name in folders if name != _FILTERS)
+    return sorted(filter(is_id, folders))
 
 
 def _now() -> str:
@@ -134,11 +133,6 @@ class Container:
     def root_folder(self) -> str:
         """The folder of its state."""
         return self._folder.path
-
-    @property
-    def filter_cache(self) -> str:
-        """Where compiled seccomp policies are kept, for all containers of this root."""
-        return f"{self._folder.root}/{_FILTERS}"
 
     @property
     def cgroup(self) -> Manager:

@@ -10,7 +10,7 @@ import errno
 import os
 import subprocess
 
-from libcontainer.init.hooks import environment_of, in_words
+from libcontainer.init.hooks import complaint, environment_of
 from nsenter.system import Failure
 
 TYPE_CHECKING = False
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from libcontainer.configs import Hook
 
 __all__ = ["run_hooks"]
-
-_LONGEST_COMPLAINT = 2000
 
 
 def run_hooks(kind: str, hooks: Iterable[Hook], state: str, folder: str) -> None:
@@ -54,7 +52,5 @@ def _run(what: str, hook: Hook, state: str, folder: str) -> None:
     except OSError as error:
         raise Failure(what, hook.path, error.errno or 0) from None
     if done.returncode:
-        how = in_words(done.returncode)
-        said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
-        why = f"{how}, stdout and stderr: {said[-_LONGEST_COMPLAINT:]}" if said else how
+        why = complaint(done.returncode, done.stdout + done.stderr)
         raise Failure(what, hook.path, errno.ECHILD, why)

@@ -18,7 +18,7 @@ from nsenter.errors import BootstrapError
 from nsenter.launch import PythonInit, launch
 from nsenter.limits import rlimit_name
 from nsenter.namespaces import NamespaceType
-from nsenter.system import Failure, prlimit, send_fds
+from nsenter.system import Failure, get_rlimit, prlimit, send_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,8 +57,9 @@ def _compiled_filter(container: Container) -> tuple[tuple[bytes, int] | None, bo
     if config.seccomp is None:
         return None, False
     from libcontainer.seccomp import compile
+    from libcontainer.seccomp.cache import folder
 
-    program = compile(config.seccomp, cache_dir=container.filter_cache)
+    program = compile(config.seccomp, cache_dir=folder())
     return (program.code, program.flags), program.has_listener
 
 
@@ -103,10 +104,13 @@ def _connected(path: str) -> int:
     """A socket connected to who listens at `path`."""
     import _socket
 
+    from nsenter.addresses import connect_to
+
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
     try:
-        sock.connect(path)
+        connect_to(sock, path)
     except OSError as error:
+        sock.close()
         raise ContainerError(f"socket {path}: {error.strerror}") from None
     return sock.detach()
 
@@ -327,14 +331,21 @@ class _Talk:
                 self._manager.set(self._resources)
         rlimits = self._process.config.rlimits
         for limit in self._container.config.rlimits if rlimits is None else rlimits:
-            self._limit(limit)
+            self._make_room(limit)
         if self._process.init:
             self._save()
 
-    def _limit(self, limit: Rlimit) -> None:
+    def _make_room(self, limit: Rlimit) -> None:
+        """Raise the hard limit where it is lower than asked for, by the rights of this process.
+
+        The init sets the limits as such, right before it executes the program: until then they
+        would hinder it (csrc/execution.c)."""
+        pid, number = self._child.pid, limit.type
+        asked = f"{rlimit_name(number)} {limit.soft}:{limit.hard}"
         try:
-            name = rlimit_name(limit.type)
-            prlimit(self._child.pid, name, limit.type, limit.soft, limit.hard)
+            soft, hard = get_rlimit(pid, asked, number)
+            if hard < limit.hard:
+                prlimit(pid, asked, number, soft, limit.hard)
         except Failure as failure:
             raise _with_hint("launcher", failure) from None
 
@@ -361,12 +372,13 @@ class _Talk:
         if kind == sync.LOOPBACK:
             self._bring_loopback_up(fds)
             return True
+        if kind == sync.LISTENER:
+            self._send_agents()
+            return True
         if kind == sync.READY:
             self._ready()
         elif kind == sync.HOOKS:
             self._hooks()
-        elif kind == sync.LISTENER:
-            self._listener(fds)
         sync.send(self._fd, sync.GO)
         return True
 
@@ -404,14 +416,20 @@ class _Talk:
         self._process.child = self._child
         self._process.ready()
 
-    def _listener(self, fds: list[int]) -> None:
-        from libcontainer.seccomp.notify import send_listener
+    def _send_agents(self) -> None:
+        """A connection to the seccomp agent for the process, and for each startContainer hook."""
+        from libcontainer.seccomp.notify import connect, process_state
 
-        policy = self._container.config.seccomp
-        try:
-            state = self._container.oci_state("creating", self._child.pid)
-            assert policy is not None
-            send_listener(policy, fds[0], self._child.pid, state)
-        finally:
-            for fd in fds:
-                os.close(fd)
+        config, pid = self._container.config, self._child.pid
+        policy = config.seccomp
+        assert policy is not None
+        count = 1 + (len(config.hooks.start_container) if self._process.init else 0)
+        if count > sync.MOST_AGENTS:
+            raise ContainerError(f"hooks.startContainer: over {sync.MOST_AGENTS - 1}, and a filter")
+        told = process_state(policy, pid, self._container.oci_state("creating", pid))
+        with Descriptors() as agents:
+            for _ in range(count):
+                agents.add(connect(policy))
+            sync.send_agents(
+                self._fd, agents.numbers(), policy.listener_path, plainjson.dumps(told)
+            )

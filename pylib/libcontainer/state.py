@@ -80,11 +80,18 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
+def is_id(name: str) -> bool:
+    """Whether a container can be called that."""
+    return (
+        name not in ("", ".", "..") and _ALLOWED_IN_ID.issuperset(name) and len(name) <= _LONGEST_ID
+    )
+
+
 def check_id(id: str) -> str:
     """Raises ContainerError where a container cannot be called that."""
     if not id:
         raise ContainerError("container id cannot be empty")
-    if id in (".", "..") or not _ALLOWED_IN_ID.issuperset(id) or len(id) > _LONGEST_ID:
+    if not is_id(id):
         raise ContainerError(
             f"invalid container id {id!r}: at most {_LONGEST_ID} letters, digits and any of '_+-.'"
         )

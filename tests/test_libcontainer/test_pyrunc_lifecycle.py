@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,10 +137,52 @@ def test_a_created_container_can_be_deleted(runtime: Runtime, bundle: Path) -> N
 
 def test_delete_force_takes_away_what_is_half_made(runtime: Runtime) -> None:
     (runtime.root / "half").mkdir(parents=True)
-    assert runtime.good("list", "-q") == "half\n"
-    assert json.loads(runtime.good("list", "-f", "json"))[0]["status"] == "stopped"
     runtime.good("delete", "--force", "half")
-    assert runtime.good("list", "-q") == ""
+    assert not (runtime.root / "half").exists()
+
+
+def test_list_leaves_out_what_is_broken_and_says_so(runtime: Runtime, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    runtime.good("create", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    broken = {"empty": "", "garbage": "garbage", "other": "[]"}
+    for name, state in broken.items():
+        (runtime.root / name).mkdir()
+        if state:
+            (runtime.root / name / "state.json").write_text(state)
+    (runtime.root / "no~id").mkdir()
+    try:
+        for form in (["-q"], ["-f", "json"], []):
+            done = runtime("list", *form)
+            assert done.returncode == 0
+            assert "box" in done.stdout
+            for name in broken:
+                assert name not in done.stdout
+                assert f"load container {name}: " in done.stderr
+            assert "no~id" not in done.stdout + done.stderr
+    finally:
+        for name in ("no~id", *broken):
+            shutil.rmtree(runtime.root / name)
+
+
+def test_list_of_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    missing = Runtime(pyrunc.PYRUNC, tmp_path / "missing")
+    assert missing.good("list", "-q") == ""
+    assert json.loads(missing.good("list", "-f", "json")) == []
+    assert missing.good("list").split() == "ID PID STATUS BUNDLE CREATED OWNER".split()
+
+
+def test_nothing_but_containers_is_in_the_folder_of_their_state(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["linux"]["seccomp"] = {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["swapon"], "action": "SCMP_ACT_ERRNO"}],
+        }
+
+    bundle = make_bundle(tmp_path / "bundle", ["true"], change=change)
+    runtime.good("run", "-b", bundle, "box")
+    assert list(runtime.root.iterdir()) == []
 
 
 # ---- run

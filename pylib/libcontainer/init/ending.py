@@ -7,8 +7,18 @@ import _signal
 import errno
 import posix
 
-from libcontainer.init import identity, labels, program, sync
-from nsenter.system import PR_SET_PDEATHSIG, Failure, close_range, personality, prctl, seccomp
+from libcontainer.init import capabilities, identity, labels, program, sync
+from nsenter.execution import Confinement, execute
+from nsenter.limits import rlimit_name
+from nsenter.system import (
+    PR_SET_PDEATHSIG,
+    Failure,
+    capget,
+    check_seccomp_flags,
+    close_range,
+    personality,
+    prctl,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +48,8 @@ class Ending:
         config = orders.config
         asked = self._process.no_new_privileges
         self._no_new_privileges = config.no_new_privileges if asked is None else asked
+        self._agents: list[int] = []
+        self._agent_message, self._agent_path = b"", ""
 
     def run(
         self, before_the_program: Callable[[dict[str, str]], None], death_signal: int = 0
@@ -50,36 +62,29 @@ class Ending:
             death_signal: of the process when its parent ends.
         """
         orders, process = self._orders, self._process
-        # What only this init needs is done before there is a filter that may not allow it.
         close_range(_FIRST_OTHER_FD + orders.preserve_fds, _LAST_FD, _CLOSE_RANGE_CLOEXEC)
         self._be_scheduled()
         self._label()
-        # A filter without no_new_privs takes CAP_SYS_ADMIN, which goes right after.
-        if not self._no_new_privileges:
-            self._filter()
         umask = process.umask if process.umask is not None else orders.config.umask
         posix.umask(_DEFAULT_UMASK if umask is None else umask)
-        identity.become(process, process.capabilities or orders.config.capabilities)
+        identity.become(
+            process, process.capabilities or orders.config.capabilities, self._kept_for_the_filter()
+        )
         # Becoming somebody else clears it (prctl(2)).
         prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, death_signal)
         env = program.environment(process.env, process.uid)
         path = program.find(process.args[0], env)
         if self._no_new_privileges:
             identity.set_no_new_privileges()
-            self._filter()
+        self._check_filter()
+        self._ask_for_agents()
         before_the_program(env)
         # Python ignores it; a program is to die of it, as everywhere.
         _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
         _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
-        self._execute(path, env)
-
-    def _execute(self, path: str, env: dict[str, str]) -> NoReturn:
-        try:
-            posix.execve(path, list(self._process.args), env)
-        except OSError as error:
-            number = error.errno or 0
-            hints = {errno.ENOEXEC: "exec format error: no program of this machine's kind"}
-            raise Failure("exec", f'"{path}"', number, hints.get(number, "")) from None
+        # With a fifo to wait for, the parent has long gone.
+        channel = self._channel if orders.fifo_fd < 0 else -1
+        execute(path, process.args, env, self.confinement(), channel=channel)
 
     def _be_scheduled(self) -> None:
         config, process = self._orders.config, self._process
@@ -107,14 +112,45 @@ class Ending:
         finally:
             posix.close(proc)
 
-    def _filter(self) -> None:
-        """The filter, and its listener to the parent, who waits for it."""
-        orders = self._orders
-        if orders.seccomp is None:
+    # ---- the filter
+
+    def _kept_for_the_filter(self) -> int:
+        """The capabilities that this process keeps until it executes the program. A filter without
+        no_new_privs requires CAP_SYS_ADMIN, and it is installed last. The program does not get it:
+        execve(2) makes its sets of the inheritable, the ambient and the bounding set alone."""
+        if self._orders.seccomp is None or self._no_new_privileges:
+            return 0
+        return capabilities.mask_of(("CAP_SYS_ADMIN",))
+
+    def _check_filter(self) -> None:
+        """That the filter can be installed, while the parent can still be told."""
+        if self._orders.seccomp is None:
             return
-        code, flags = orders.seccomp
-        listener = seccomp(code, flags)
-        if orders.has_listener:
-            sync.send_with_fds(self._channel, [listener], sync.LISTENER)
-            sync.expect_go(self._channel)
-            posix.close(listener)
+        if not self._no_new_privileges and not capget()[0] & self._kept_for_the_filter():
+            why = "it requires CAP_SYS_ADMIN, or noNewPrivileges"
+            raise Failure("seccomp", "set filter", errno.EACCES, why)
+        check_seccomp_flags(self._orders.seccomp[1])
+
+    def _ask_for_agents(self) -> None:
+        """A connection to the agent for each filter that has a listener."""
+        if self._orders.has_listener:
+            sync.send(self._channel, sync.LISTENER)
+            self._agents, self._agent_message, self._agent_path = sync.receive_agents(self._channel)
+
+    def confinement(self) -> Confinement:
+        """The limits and the filter of the program, and of each startContainer hook (as runc)."""
+        orders = self._orders
+        code, flags = orders.seccomp or (b"", 0)
+        return Confinement(
+            rlimits=self._rlimits(),
+            filter=code,
+            filter_flags=flags,
+            agent_fd=self._agents.pop() if self._agents else -1,
+            agent_message=self._agent_message,
+            agent_path=self._agent_path,
+        )
+
+    def _rlimits(self) -> tuple[tuple[str, int, int, int], ...]:
+        own, config = self._process.rlimits, self._orders.config
+        limits = config.rlimits if own is None else own
+        return tuple((rlimit_name(r.type), r.type, r.soft, r.hard) for r in limits)

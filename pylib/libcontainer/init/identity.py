@@ -11,6 +11,7 @@ from nsenter.system import (
     PR_SET_KEEPCAPS,
     PR_SET_NO_NEW_PRIVS,
     Failure,
+    capget,
     ioprio_set,
     prctl,
     sched_setattr,
@@ -29,8 +30,13 @@ def set_no_new_privileges() -> None:
     prctl("PR_SET_NO_NEW_PRIVS", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def become(process: ProcessConfig, caps: Capabilities | None) -> None:
-    """Take on the ids and drop all capabilities but the given ones: all, where none are given."""
+def become(process: ProcessConfig, caps: Capabilities | None, until_exec: int = 0) -> None:
+    """Take on the ids and drop all capabilities but the given ones: all, where none are given.
+
+    Args:
+        until_exec: capabilities that are kept beside them, as far as they are there, until the
+            program is executed.
+    """
     capabilities.drop_bounding(capabilities.mask_of(caps.bounding if caps else ()))
     prctl("PR_SET_KEEPCAPS", PR_SET_KEEPCAPS, 1)
     arrived = _enter(process.cwd)
@@ -43,9 +49,10 @@ def become(process: ProcessConfig, caps: Capabilities | None) -> None:
     effective, permitted, ambient, inheritable = (
         (caps.effective, caps.permitted, caps.ambient, caps.inheritable) if caps else ((),) * 4
     )
+    until_exec &= capget()[1]
     capabilities.apply(
-        capabilities.mask_of(effective),
-        capabilities.mask_of(permitted),
+        capabilities.mask_of(effective) | until_exec,
+        capabilities.mask_of(permitted) | until_exec,
         # capabilities(7): only what is inheritable, too, can be ambient.
         capabilities.mask_of(ambient) & capabilities.mask_of(inheritable),
     )

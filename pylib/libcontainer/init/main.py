@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _SIGKILL = 9
 _FAILED = 1
+_NO_MEMORY = "cannot allocate memory (is a limit of this user or of a cgroup too low?)"
 _ROLES = {"standard": standard.run, "setns": setns.run}
 
 
@@ -38,9 +39,11 @@ def main(channel: int, orders: dict[str, Any]) -> NoReturn:
         posix._exit(_FAILED)  # nobody waits for this init any more
     except OSError as error:
         _tell(channel, *_words(error), str(error.errno or 0), error.strerror or str(error))
+    except MemoryError:
+        _tell(channel, "allocate memory", "", str(errno.ENOMEM), _NO_MEMORY)
     except Exception as error:
-        where = _place(error)
-        _tell(channel, type(error).__name__, where, str(errno.EINVAL), str(error))
+        why = f"{type(error).__name__}: {error}"
+        _tell(channel, f"internal error in {_place(error)}", "", str(errno.EINVAL), why)
     posix._exit(_FAILED)
 
 
@@ -64,5 +67,5 @@ def _tell(channel: int, *words: str) -> None:
         sync.send(channel, sync.ERROR, *words)
     except OSError:  # the parent has what it waited for: a person may read it
         operation, subject, _, why = words
-        sys.stderr.write(f"{operation} {subject}: {why}\n")
+        sys.stderr.write(f"{f'{operation} {subject}'.strip()}: {why}\n")
         sys.stderr.flush()

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LARGEST_PASSWD = 1 << 20
 _PASSWD = "/etc/passwd"
-_EXECUTABLE = 0o111
 
 
 def environment(lines: tuple[str, ...], uid: int) -> dict[str, str]:
@@ -96,7 +95,4 @@ def _why_not(path: str) -> int:
         return error.errno or errno.ENOENT
     if stat.S_ISDIR(mode):
         return errno.EISDIR
-    executable = posix.access(path, posix.X_OK, effective_ids=True)
-    if not executable and not posix.access(path, posix.F_OK, effective_ids=True):
-        executable = bool(mode & _EXECUTABLE)  # a filter denies faccessat2(2)
-    return 0 if executable else errno.EACCES
+    return 0 if posix.access(path, posix.X_OK, effective_ids=True) else errno.EACCES

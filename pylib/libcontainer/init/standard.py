@@ -57,8 +57,8 @@ class _Init:
         self._name()
         self._rootfs.finalize()
         sync.ask(self._channel, sync.READY)
-        ending = Ending(self._channel, orders)
-        ending.run(self._wait_for_start, config.parent_death_signal)
+        self._ending = Ending(self._channel, orders)
+        self._ending.run(self._wait_for_start, config.parent_death_signal)
 
     def _join_cgroup(self) -> None:
         """The cgroup is made, or this process moved into it, meanwhile: much is done by then."""
@@ -97,9 +97,9 @@ class _Init:
 
     def _wait_for_start(self, env: dict[str, str]) -> None:
         """Where somebody else is to say so, until a byte comes down the exec fifo."""
-        posix.close(self._channel)
         fifo = self._orders.fifo_fd
         if fifo >= 0:
+            posix.close(self._channel)
             # As PID 1 it would not hear them (pid_namespaces(7)); until here it is the runtime's.
             for number in _ENDING:
                 _signal.signal(number, _end)
@@ -107,13 +107,9 @@ class _Init:
             posix.close(fifo)
         hooks = self._config.hooks.start_container
         if hooks:
-            run_hooks("startContainer", hooks, self._hook_state("created"), env)
-        try:
-            identity.check_cwd()
-        except Failure:
-            raise
-        except OSError:  # the filter denies getcwd(2): it was inside when it was entered
-            pass
+            state, confine = self._hook_state("created"), self._ending.confinement
+            run_hooks("startContainer", hooks, state, env, confine)
+        identity.check_cwd()
 
 
 def _end(number: int, frame: object) -> None:

@@ -22,16 +22,19 @@ LOOPBACK = "loopback"  # with a socket of its network namespace: bring lo up; no
 CGROUP = "cgroup"  # it has to be in its cgroup now; answered when it is
 HOOKS = "hooks"  # the root is there: run the hooks that belong between here and the pivot
 READY = "ready"  # all is set up but what cannot be taken back; answered when the state is saved
-LISTENER = "listener"  # with the descriptor of seccomp's listener
+LISTENER = "listener"  # its filter has a listener: answered with connections to the agent
 ERROR = "error"  # operation, subject, errno, why
 # What the parent says.
 DOORS = "doors"  # with descriptors of files to write itself into its cgroups by
 MOUNT = "mount"  # the index of a mount, with the descriptor of the tree to put there
+AGENTS = "agents"  # where the agent listens and what it is told, with connections to it
 GO = "go"
 
 _LENGTH = 4
 _MOST = 1 << 16
 _MOST_DOORS = 64  # one for each hierarchy of cgroup v1
+MOST_AGENTS = 250  # the kernel's SCM_MAX_FD is 253
+_LONGEST_STATE = 1 << 24  # what an agent is told has the annotations of config.json in it
 
 
 class PeerGoneError(EOFError):
@@ -49,27 +52,41 @@ def _read(fd: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _pack(words: tuple[str, ...]) -> bytes:
+def _pack(words: tuple[str, ...], most: int = _MOST) -> bytes:
     texts = (word.replace("\0", "\\0").encode("utf-8", "surrogateescape") for word in words)
-    body = b"\0".join(texts)[: _MOST - 1]
+    body = b"\0".join(texts)[: most - 1]
     return len(body).to_bytes(_LENGTH, sys.byteorder) + body
 
 
 def send(fd: int, *words: str) -> None:
     """Send a message. Raises BrokenPipeError where nobody is there."""
-    data = _pack(words)
+    _write(fd, _pack(words))
+
+
+def _write(fd: int, data: bytes) -> None:
     while data:
         data = data[posix.write(fd, data) :]
 
 
 def send_with_fds(fd: int, descriptors: Iterable[int], *words: str) -> None:
     """Send a message, and descriptors on its first byte. Raises BrokenPipeError as `send` does."""
-    data = _pack(words)
+    _send_with_fds(fd, descriptors, _pack(words))
+
+
+def _send_with_fds(fd: int, descriptors: Iterable[int], data: bytes) -> None:
     try:
         send_fds(fd, data[:1], tuple(descriptors))
     except Failure as failure:
         raise _as_of_posix(failure) from None
-    posix.write(fd, data[1:])
+    _write(fd, data[1:])
+
+
+def send_agents(fd: int, descriptors: Iterable[int], path: str, message: str) -> None:
+    """Answer `LISTENER`. Raises ValueError where the message is too long for an agent."""
+    data = _pack((AGENTS, path, message), _LONGEST_STATE + 1)
+    if len(data) > _LONGEST_STATE:
+        raise ValueError(f"the state for the seccomp agent has over {_LONGEST_STATE} bytes")
+    _send_with_fds(fd, descriptors, data)
 
 
 def _as_of_posix(failure: Failure) -> OSError:
@@ -78,11 +95,12 @@ def _as_of_posix(failure: Failure) -> OSError:
     return OSError(failure.errno, failure.strerror) if gone else failure
 
 
-def receive(fd: int, most: int = 1) -> tuple[list[str], list[int]]:
+def receive(fd: int, most: int = 1, longest: int = _MOST) -> tuple[list[str], list[int]]:
     """The next message, and the descriptors that may have come with it.
 
     Args:
         most: how many those may be; the kernel closes what is over.
+        longest: that the message may be.
 
     Raises:
         PeerGoneError, ConnectionResetError: there is none to come.
@@ -95,7 +113,7 @@ def receive(fd: int, most: int = 1) -> tuple[list[str], list[int]]:
     if not first:
         raise PeerGoneError("the other end of the init pipe is closed")
     size = int.from_bytes(first + _read(fd, _LENGTH - 1), sys.byteorder)
-    if size >= _MOST:
+    if size >= longest:
         raise ValueError(f"a message of {size} bytes on the init pipe")
     words = _read(fd, size).decode("utf-8", "surrogateescape").split("\0")
     return words, fds
@@ -136,3 +154,14 @@ def receive_doors(fd: int) -> list[int]:
     if words != [DOORS]:
         raise PeerGoneError(f"{words[0]!r} where {DOORS!r} was to come")
     return doors
+
+
+def receive_agents(fd: int) -> tuple[list[int], bytes, str]:
+    """Wait for `AGENTS`: the connections, what to tell on each, and where the agent listens.
+
+    Raises PeerGoneError where something else, or nothing, comes.
+    """
+    words, agents = receive(fd, MOST_AGENTS, _LONGEST_STATE)
+    if len(words) != 3 or words[0] != AGENTS:
+        raise PeerGoneError(f"{words[0]!r} where {AGENTS!r} was to come")
+    return agents, words[2].encode(), words[1]

@@ -16,14 +16,33 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer.configs.seccomp import Seccomp
 
-__all__ = ["key", "load", "store"]
+__all__ = ["folder", "key", "load", "store"]
 
 _MAGIC = b"libcontainer seccomp 1\n"
 _PLACES = 64
+_NAME = "libcontainer.filters"
 _INSTRUCTION = 8
 _MOST = 4096 * _INSTRUCTION
 # Without references, equal values have equal bytes.
 _MARSHAL_VERSION = 2
+
+
+def folder() -> str | None:
+    """This user's folder of compiled policies; None where there is no safe place for one.
+
+    It is not in the folder of containers' state: whatever is there, runtimes take for a container.
+    It is not in a folder that others may write to, such as /tmp, either.
+    """
+    places = (os.environ.get("XDG_RUNTIME_DIR", ""), "/run" if os.geteuid() == 0 else "")
+    return next((f"{place}/{_NAME}" for place in places if _is_ours_alone(place)), None)
+
+
+def _is_ours_alone(place: str) -> bool:
+    try:
+        status = os.stat(place)
+    except OSError:
+        return False
+    return _is_safe(status) and stat.S_ISDIR(status.st_mode) and place.startswith("/")
 
 
 def key(policy: Seccomp, identity: tuple[int, ...]) -> bytes:
@@ -66,8 +85,12 @@ def _head(key: bytes, length: int) -> bytes:
 def _is_ours(fd: int) -> bool:
     """Whether nobody else can have written what is behind a descriptor."""
     status = os.fstat(fd)
+    return stat.S_ISREG(status.st_mode) and _is_safe(status)
+
+
+def _is_safe(status: os.stat_result) -> bool:
     written_by_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not written_by_others
+    return status.st_uid == os.geteuid() and not written_by_others
 
 
 def store(folder: str, key: bytes, code: bytes) -> None:

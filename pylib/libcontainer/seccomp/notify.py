@@ -8,9 +8,8 @@ config-linux.md, "The Container Process State".
 from __future__ import annotations
 
 import _socket
-import sys
 
-from nsenter import plainjson
+from nsenter.addresses import connect_to
 from nsenter.system import Failure
 
 TYPE_CHECKING = False
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from libcontainer.configs.seccomp import Seccomp
 
-__all__ = ["process_state", "send_listener"]
+__all__ = ["connect", "process_state"]
 
 _FD_NAME = "seccompFd"  # OCI's
 
@@ -39,28 +38,17 @@ def process_state(policy: Seccomp, pid: int, state: Mapping[str, Any]) -> dict[s
     return {**told, "state": dict(state)}
 
 
-def send_listener(policy: Seccomp, fd: int, pid: int, state: Mapping[str, Any]) -> None:
-    """Send the agent the descriptor of a filter's listener; it stays open here.
-
-    Args:
-        policy: of the container.
-        fd: the listener, as seccomp(2) returned it.
-        pid, state: see `process_state`.
+def connect(policy: Seccomp) -> int:
+    """A descriptor of a socket that is connected to the policy's agent.
 
     Raises:
-        Failure: the agent is not there, or does not take it.
+        Failure: the agent is not there.
     """
-    message = plainjson.dumps(process_state(policy, pid, state)).encode()
-    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))]
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    operation = "failed to connect with seccomp agent"
     try:
-        connection.connect(policy.listener_path)
-        operation = "failed to send the listener to seccomp agent"
-        sent = connection.sendmsg([message], rights, _socket.MSG_NOSIGNAL)
-        connection.sendall(message[sent:])
+        connect_to(connection, policy.listener_path)
     except OSError as error:
-        why = "" if error.errno else str(error)  # a path that is too long
-        raise Failure(operation, policy.listener_path, error.errno or 0, why) from None
-    finally:
         connection.close()
+        operation = "failed to connect with seccomp agent"
+        raise Failure(operation, policy.listener_path, error.errno or 0) from None
+    return connection.detach()

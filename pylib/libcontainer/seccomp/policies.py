@@ -138,7 +138,7 @@ def _check_name(rule: SyscallRule, name: str, where: str) -> None:
     if not name:
         raise ConfigError(f"{where}.names", "an empty string is no system call")
     if rule.action == _NOTIFY and name == "write":
-        # By which the init tells its parent of the listener.
+        # As in runc, whose init could not go on; a policy is to mean the same here.
         raise ConfigError(f"{where}.action", f"{_NOTIFY} cannot be used for write")
 
 

@@ -21,33 +21,30 @@ _WIDTH, _GAP = 12, 3
 
 
 def execute(context: Context) -> int:
-    """List the containers below the root."""
+    """List the containers below the root. One whose state cannot be read is told of, and left
+    out."""
     form = context.options["format"]
-    ids = list_containers(context.root)
-    if context.options["quiet"]:
-        print("".join(f"{id}\n" for id in ids), end="")
-        return 0
     if form not in ("table", "json"):
         raise ContainerError("invalid format option: expected table or json")
-    found = (_entry(context.root, id) for id in ids)
+    found = (_entry(context, id) for id in list_containers(context.root))
     entries = [entry for entry in found if entry]
-    print(plainjson.dumps(entries) if form == "json" else _table(entries))
+    if context.options["quiet"]:
+        print("".join(f"{entry['id']}\n" for entry in entries), end="")
+    else:
+        print(plainjson.dumps(entries) if form == "json" else _table(entries))
     return 0
 
 
-def _entry(root: str, id: str) -> dict[str, Any] | None:
-    """What is told of a container; None where it has just been deleted."""
+def _entry(context: Context, id: str) -> dict[str, Any] | None:
+    """What is told of a container; None where there is none, or no more."""
+    folder = f"{context.root}/{id}"
     try:
-        owner = _name(os.lstat(f"{root}/{id}").st_uid)
-    except FileNotFoundError:
+        owner = _name(os.lstat(folder).st_uid)
+        return told(Container.load(context.root, id), owner)
+    except (ContainerError, OSError) as error:
+        if os.path.lexists(folder):
+            context.log.warning(f"load container {id}: {error}")
         return None
-    try:
-        return told(Container.load(root, id), owner)
-    except ContainerError:  # half made: to be seen, so that it can be deleted
-        return {
-            "ociVersion": "", "id": id, "pid": 0, "status": "stopped", "bundle": "", "rootfs": "",
-            "created": "", "owner": owner,
-        }  # fmt: skip
 
 
 def _name(uid: int) -> str:

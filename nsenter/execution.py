@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last steps of an init: resource limits, the filter, the program (csrc/execution.c)."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from nsenter._nsexec import ffi, lib
+from nsenter.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, NoReturn
+
+__all__ = ["Confinement", "execute"]
+
+_ERRNOS = 134  # one more than the highest that Linux has
+_TEXTS = {errno.ENOEXEC: "exec format error: no program of this machine's kind"}
+
+
+class Confinement(Value):
+    """What is in force when the program begins.
+
+    Args:
+        rlimits: each a resource's name and number, and its soft and hard limit.
+        filter: struct sock_filter, one behind another; empty: there is no filter.
+        filter_flags: SECCOMP_FILTER_FLAG_*.
+        agent_fd: a connected socket that gets the filter's listener; -1: there is none.
+        agent_message: what the agent is sent with the listener.
+        agent_path: where the agent listens, for errors.
+    """
+
+    rlimits: tuple[tuple[str, int, int, int], ...] = ()
+    filter: bytes = b""
+    filter_flags: int = 0
+    agent_fd: int = -1
+    agent_message: bytes = b""
+    agent_path: str = ""
+
+    def encoded_rlimits(self) -> bytes:
+        """As csrc/records.c reads them."""
+        return ",".join(":".join(map(str, limit)) for limit in self.rlimits).encode()
+
+
+def execute(
+    path: str,
+    args: Iterable[str],
+    env: Mapping[str, str],
+    confinement: Confinement,
+    *,
+    channel: int = -1,
+) -> NoReturn:
+    """Confine this process and execute a program.
+
+    What fails is told by this function: when a limit is in force, Python may have no memory to
+    raise an exception, and a filter may deny what it takes to handle one.
+
+    Args:
+        path: of the program.
+        channel: a descriptor that a failure is told on as `libcontainer.init.sync.ERROR`; -1: it
+            is told on standard error.
+    """
+    kept: list[Any] = []
+
+    def text(data: bytes) -> Any:
+        memory = ffi.from_buffer(data)
+        kept.extend((data, memory))
+        return memory
+
+    def span(data: bytes) -> tuple[Any, int]:
+        return (text(data) if data else ffi.NULL), len(data)
+
+    words = ([_raw(word) for word in args], [_raw(f"{k}={v}") for k, v in env.items()])
+    argv, envp = (ffi.new("char *[]", [*map(text, part), ffi.NULL]) for part in words)
+    execution = ffi.new(
+        "struct execution *",
+        {
+            "path": text(_raw(path)),
+            "argv": argv,
+            "envp": envp,
+            "rlimits": span(confinement.encoded_rlimits()),
+            "filter": span(confinement.filter),
+            "filter_flags": confinement.filter_flags,
+            "agent_fd": confinement.agent_fd,
+            "agent_message": span(confinement.agent_message),
+            "agent_path": text(_raw(confinement.agent_path)),
+            "channel_fd": channel,
+            "errno_texts": span(_errno_texts()),
+        },
+    )
+    lib.execution_run(execution)
+    raise AssertionError("it does not return")
+
+
+def _raw(word: str) -> bytes:
+    return word.encode("utf-8", "surrogateescape")
+
+
+def _errno_texts() -> bytes:
+    texts = (_TEXTS.get(number) or posix.strerror(number) for number in range(_ERRNOS))
+    return "".join(f"{text}\0" for text in texts).encode()
