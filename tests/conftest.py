@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -27,6 +28,26 @@ _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 
 def pytest_configure(config: pytest.Config) -> None:
     plugin.configure(config)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Collect what a failed test has left before its failure is explained, and nothing meanwhile.
+
+    The explanation parses sources. A finalizer that the garbage collector calls then may format a
+    traceback, which parses a source too: an asyncio task whose exception nobody has retrieved does.
+    Before Python 3.11.8 and 3.12.2 the parser does not survive that: "AST constructor recursion
+    depth mismatch" (CPython's issue 106905).
+    """
+    if call.excinfo is not None:
+        gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

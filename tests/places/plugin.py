@@ -24,7 +24,7 @@ class Workers:
 
 def configure(config: pytest.Config) -> None:
     """For pytest_configure."""
-    if config.pluginmanager.hasplugin("dsession"):
+    if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(Workers(), "workers")
     if "PYTEST_XDIST_WORKER" in os.environ:
         # Its /tmp is private: what the controller has made for it is not there.

@@ -318,11 +318,12 @@ def test_a_task_that_is_cancelled_can_kill_and_wait() -> None:
 
     async def main() -> None:
         started = asyncio.Event()
-        task = asyncio.create_task(work(started))
-        await started.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        async with asyncio.TaskGroup() as group:  # nobody waits for one that has failed
+            task = group.create_task(work(started))
+            await started.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
 
     go(main())
 

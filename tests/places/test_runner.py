@@ -1,0 +1,59 @@
+"""The test runner itself: what a test leaves behind does not end the run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent.parent
+
+# Garbage whose finalizer parses a source, as the report of a lost asyncio task does, at each run
+# of the garbage collector until the test's report is there; and a source so long that the collector
+# runs while it is parsed.
+FAILING = f"""
+import ast
+import pytest
+
+class Garbage:
+    needed = True
+
+    def __init__(self):
+        self.cycle = self
+
+    def __del__(self):
+        if self.needed:
+            parse(20)
+            Garbage()
+
+def parse(depth):
+    if depth:
+        return parse(depth - 1)
+    return ast.parse("1 + 1")
+
+@pytest.fixture
+def garbage():
+    yield Garbage
+    Garbage.needed = False
+
+def test_that_fails(garbage):
+    garbage()
+    assert not {list(range(5000))}
+"""
+
+
+def test_garbage_that_parses_sources_does_not_end_the_run(tmp_path: Path) -> None:
+    file = tmp_path / "test_it.py"
+    file.write_text(FAILING)
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*words, "--rootdir", tmp_path, file],
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1 and "1 failed" in done.stdout, done.stdout + done.stderr
