@@ -1,29 +1,76 @@
-"""What the whole test run is told: how its parallel workers start (see places.worker)."""
+"""What the whole test run is told: how its parallel workers start, and which tests its place can
+run. See places.worker, places.rights and places.needed.
+
+In CI, where CI=true is in the environment and the tests run as root, nothing is skipped; nor is it
+with NSENTER_TEST_ALL=1, which is how the table is made.
+"""
 
 from __future__ import annotations
 
+import collections
 import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from needs import NOTHING_IS_SKIPPED
+from places.needed import needed
+from places.rights import RIGHTS, found
+
 _WORKER = Path(__file__).with_name("worker.py")
+_TESTS = Path(__file__).resolve().parent.parent
+_LACKS = "this place lacks "
 
 
 class Workers:
     """The part that takes pytest-xdist: it starts each worker through places.worker."""
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_xdist_setupnodes(self, config: pytest.Config, specs: list[object]) -> None:
+    def pytest_xdist_setupnodes(self, config: pytest.Config, specs: list[Any]) -> None:
         for number, spec in enumerate(specs):
             words = (sys.executable, str(_WORKER), str(number), sys.executable)
-            spec.python = " ".join(map(shlex.quote, words))  # type: ignore[attr-defined]
+            spec.python = " ".join(map(shlex.quote, words))
+
+
+class Place:
+    """Skips what the place has no right to, and says so in the end."""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        has = frozenset(RIGHTS) if NOTHING_IS_SKIPPED else found()
+        for item in items:
+            if not item.path.is_relative_to(_TESTS):
+                continue
+            name = getattr(item, "originalname", item.name)
+            lacks = needed(item.path.relative_to(_TESTS).as_posix(), name) - has
+            if lacks:
+                right = next(right for word, right in RIGHTS.items() if word in lacks)
+                reason = f"{_LACKS}{right.lacks}: {right.how}"
+                item.add_marker(pytest.mark.skip(reason=reason), append=False)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        reasons: collections.Counter[str] = collections.Counter()
+        for report in terminalreporter.getreports("skipped"):
+            reasons[_reason(report)] += 1
+        if not reasons:
+            return
+        terminalreporter.section("not tested here")
+        for reason, count in reasons.most_common():
+            terminalreporter.write_line(f"{count:5} {reason.removeprefix(_LACKS)}")
+        if os.geteuid() != 0:
+            terminalreporter.write_line("Root of the machine can run all tests: sudo make test")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
 
 
 def configure(config: pytest.Config) -> None:
     """For pytest_configure."""
+    config.pluginmanager.register(Place(), "place")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(Workers(), "workers")
     if "PYTEST_XDIST_WORKER" in os.environ:

@@ -1,9 +1,9 @@
 """Runs one parallel test worker where no other worker sees what it does.
 
 The tests count mounts, processes and namespaces, and some use fixed names below /run and /tmp. So
-a worker gets new mount, pid, ipc and cgroup namespaces, private folders, its own cgroups, and a
-PID 1 that reaps. An ordinary user who has subordinate ids gets a user namespace as well, and is
-root in it. Whatever the caller has no right to is left out: the worker then runs as it is.
+a worker gets new mount, pid, ipc, network and cgroup namespaces, private folders, its own cgroups,
+and a PID 1 that reaps. An ordinary user who has subordinate ids gets a user namespace as well, and
+is root in it. Whatever the caller has no right to is left out: the worker then runs as it is.
 
 As a script: worker.py NUMBER PYTHON ARGUMENT…
 """
@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import pwd
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -23,11 +26,12 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 NEWNS, NEWCGROUP, NEWIPC = 0x0002_0000, 0x0200_0000, 0x0800_0000
-NEWUSER, NEWPID = 0x1000_0000, 0x2000_0000
+NEWUSER, NEWPID, NEWNET = 0x1000_0000, 0x2000_0000, 0x4000_0000
 _REC_PRIVATE = 0x4000 | 0x4_0000
 _NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
 _DETACH = 2
 _PR_SET_PDEATHSIG = 1
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _CAP_SETUID, _CAP_SYS_ADMIN = 7, 21
 _PIDS_APART = 10_000  # so that names that the tests make of their pid differ between workers
 _SECONDS = 10.0
@@ -70,6 +74,11 @@ def capabilities() -> int:
 
 def _has(capability: int) -> bool:
     return bool(capabilities() >> capability & 1)
+
+
+def is_admin() -> bool:
+    """Whether this process may do in its user namespace what root may."""
+    return _has(_CAP_SYS_ADMIN)
 
 
 # ---- cgroups
@@ -178,7 +187,7 @@ def _map_ranges(pid: int) -> None:
         subprocess.run([str(word) for word in words], check=True, stdin=subprocess.DEVNULL)
 
 
-def become_root() -> None:
+def become_root() -> bool:
     """Enter a user namespace in which this process is root, among other ids that it has."""
     write_maps = _map_all if _has(_CAP_SETUID) else _map_ranges
     entered, mapped = os.pipe(), os.pipe()
@@ -201,15 +210,15 @@ def become_root() -> None:
     os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
+    return True
 
 
-def _can(action: Callable[[], object]) -> bool:
-    """Whether it works, tried in a process that ends with it."""
+def can(action: Callable[[], object]) -> bool:
+    """Whether it returns something true, tried in a process that ends with it."""
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(Exception):
-            action()
-            os._exit(0)
+            os._exit(0 if action() else 1)
         os._exit(1)
     return os.waitpid(pid, 0)[1] == 0
 
@@ -219,7 +228,9 @@ def _can(action: Callable[[], object]) -> bool:
 
 def _private_view(made: Sequence[tuple[Hierarchy, Path]] = ()) -> None:
     """New namespaces, with /proc, folders and cgroups of their own."""
-    unshare(NEWNS | NEWCGROUP)
+    unshare(NEWNS | NEWCGROUP | NEWNET)
+    with socket.socket() as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
     mount("none", "/", "", _REC_PRIVATE)
     if os.getpid() == 1:
         mount("proc", "/proc", "proc", _NOSUID_NODEV_NOEXEC)
@@ -231,11 +242,10 @@ def _private_view(made: Sequence[tuple[Hierarchy, Path]] = ()) -> None:
     _mount_cgroups(made)
 
 
-def _own_pids() -> None:
-    """A new pid namespace with a /proc of its own."""
+def own_pids() -> bool:
+    """Enter a new pid namespace; whether a process in it may have a /proc of its own."""
     unshare(NEWPID)
-    if not _can(_private_view):
-        raise PermissionError("no new /proc here")
+    return can(lambda: _private_view() or True)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -257,11 +267,11 @@ def _as_pid_1(number: int, argv: Sequence[str], made: Sequence[tuple[Hierarchy, 
 
 
 def main(number: int, argv: Sequence[str]) -> int:
-    if not _has(_CAP_SYS_ADMIN) and _can(become_root):
+    if not _has(_CAP_SYS_ADMIN) and can(become_root):
         become_root()
-    if not _has(_CAP_SYS_ADMIN):
+    if not is_admin():
         os.execv(argv[0], argv)
-    if not _can(_own_pids):  # /proc is covered in part, as in a container
+    if not can(own_pids):  # /proc is covered in part, as in a container
         unshare(NEWIPC)
         _private_view()
         os.execv(argv[0], argv)

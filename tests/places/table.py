@@ -1,0 +1,3 @@
+"""x"""
+
+NEEDS: dict[str, dict[str, str]] = {}
