@@ -193,6 +193,12 @@ FACTS = {
         "profile that allows clone, clone3, unshare, setns and mount",
         _filtered,
     ),
+    "hostname filter": Fact(
+        "a container's filter may refuse sethostname(2), also in a new uts namespace, to all who "
+        "started without CAP_SYS_ADMIN",
+        "do without a hostname, or start the container with `--security-opt seccomp=unconfined`",
+        _filtered,
+    ),
     "chroot": Fact(
         "in a chroot the kernel lets nobody create a user namespace",
         "enter the root with pivot_root(2) instead: `--root DIR`, Options(root=…)",
@@ -300,7 +306,7 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
         "covered proc",
         "apparmor userns",
     ),
-    (("sethostname",), EPERM, "it takes a new uts namespace"),
+    (("sethostname",), EPERM, "it takes a new uts namespace", "hostname filter"),
     (
         ("setns",),
         EPERM,
