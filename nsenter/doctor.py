@@ -15,9 +15,9 @@ import subprocess
 import sys
 import time
 
-from nsenter import plainjson
+from nsenter import plainjson, procfs
 from nsenter.errors import BootstrapError
-from nsenter.hints import ASK_THE_DOCTOR, FACTS, has_admin, read_line, read_lines
+from nsenter.hints import ASK_THE_DOCTOR, FACTS, has_admin, read_line
 from nsenter.idmap import map_auto, parse
 from nsenter.launch import Program, PythonInit
 from nsenter.namespaces import is_namespace_supported, namespace_types, supported_namespaces
@@ -260,11 +260,9 @@ def _own_cgroups() -> dict[str, str]:
     """Where the own cgroup is, by controller; of version 2 by "" and by each that it has."""
     mounts = _cgroup_mounts()
     found: dict[str, str] = {}
-    for line in read_lines("/proc/self/cgroup", "surrogateescape"):
-        _, names, path = line.split(":", 2)
-        for name in names.split(","):
-            if name in mounts:
-                found[name] = f"{mounts[name]}{path}".rstrip("/")
+    for name, path in procfs.cgroups(procfs.read("/proc/self/cgroup")):
+        if name in mounts:
+            found[name] = f"{mounts[name]}{path}".rstrip("/")
     if "" in found:
         for name in read_line(f"{found['']}/cgroup.controllers").split():
             found.setdefault(name, found[""])
@@ -272,17 +270,14 @@ def _own_cgroups() -> dict[str, str]:
 
 
 def _cgroup_mounts() -> dict[str, str]:
-    """Mount points by controller, "" for version 2 (proc_pid_mountinfo(5))."""
+    """Mount points by controller, "" for version 2."""
     found: dict[str, str] = {}
-    for line in read_lines("/proc/self/mountinfo", "surrogateescape"):
-        mount, _, rest = line.partition(" - ")
-        kind, _, options = rest.split(" ", 2)
-        point = mount.split(" ")[4]
-        if kind == "cgroup2":
-            found.setdefault("", point)
-        elif kind == "cgroup":
-            for name in options.split(","):
-                found.setdefault(name, point)
+    for mount in procfs.mounts():
+        if mount.fstype == "cgroup2":
+            found.setdefault("", mount.point)
+        elif mount.fstype == "cgroup":
+            for name in mount.super_options:
+                found.setdefault(name, mount.point)
     return found
 
 

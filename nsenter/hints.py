@@ -36,7 +36,6 @@ __all__ = [
     "has_admin",
     "hint_for",
     "read_line",
-    "read_lines",
     "status_field",
 ]
 
@@ -56,21 +55,14 @@ def read_line(path: str) -> str:
         return ""
 
 
-def read_lines(path: str, errors: str = "replace") -> list[str]:
-    """The lines of a file, as the kernel ends them; none where it cannot be read."""
-    try:
-        with open(path, encoding="utf-8", errors=errors, newline="\n") as file:
-            return [line.rstrip("\n") for line in file]
-    except OSError:
-        return []
-
-
 def status_field(name: str) -> str:
     """A field of /proc/self/status (proc_pid_status(5)); "" where there is none."""
-    for line in read_lines("/proc/self/status"):
-        if line.startswith(f"{name}:"):
-            return line.partition(":")[2].strip()
-    return ""
+    from nsenter import procfs  # when there is an error, not before
+
+    try:
+        return procfs.status(procfs.read("/proc/self/status")).get(name, "").strip()
+    except OSError:
+        return ""
 
 
 def _sysctl(name: str, *faulty: str) -> Callable[[str], str]:
@@ -118,8 +110,13 @@ def _chroot(kinds: str) -> str:
 
 
 def _mount_points() -> list[str]:
-    """proc_pid_mountinfo(5)"""
-    return [line.split(" ", 5)[4] for line in read_lines("/proc/self/mountinfo")]
+    """Those that are seen; none if they cannot be read."""
+    from nsenter import procfs
+
+    try:
+        return [mount.point for mount in procfs.mounts()]
+    except OSError:
+        return []
 
 
 def _differs_from_init() -> bool:

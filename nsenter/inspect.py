@@ -12,7 +12,7 @@ import os
 import sys
 from errno import EACCES, EINVAL, ENOTTY, EPERM, ESRCH
 
-from nsenter import system
+from nsenter import procfs, system
 from nsenter.namespaces import NamespaceType, namespace_types
 from nsenter.suppress import suppress
 from nsenter.values import Value
@@ -213,7 +213,7 @@ class _Look:
             os.close(folder)
 
     def _at_folder(self, pid: int, folder: int) -> None:
-        fields = _status(folder)
+        fields = procfs.status(procfs.read("status", folder))
         namespaces = self._namespaces(pid, folder)
         if not namespaces and pid not in self._hidden:
             return  # it has ended between the two
@@ -360,12 +360,6 @@ def _owner_uid(fd: int) -> int | None:
     return int.from_bytes(uid, sys.byteorder)
 
 
-def _read(folder: int, name: str) -> str:
-    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-    with open(fd, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        return file.read()
-
-
 def _names(folder: int, name: str) -> list[str]:
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     try:
@@ -374,21 +368,8 @@ def _names(folder: int, name: str) -> list[str]:
         os.close(fd)
 
 
-def _status(folder: int) -> dict[str, str]:
-    pairs = (line.partition(":\t") for line in _read(folder, "status").split("\n"))
-    return {name: value for name, _, value in pairs}
-
-
 def _namespace_mounts(folder: int) -> Iterator[tuple[str, str]]:
-    """The namespace and the path of each mount of one (proc_pid_mountinfo(5))."""
-    for line in _read(folder, "mountinfo").split("\n"):
-        mount, _, rest = line.partition(" - ")
-        if rest.startswith("nsfs "):
-            _, _, _, link, path, *_ = mount.split(" ")
-            yield link, _unescaped(path)
-
-
-def _unescaped(path: str) -> str:
-    r"""A path of mountinfo, where a blank is \040."""
-    first, *rest = path.split("\\")
-    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
+    """The namespace and the path of each mount of one."""
+    for mount in procfs.mounts(procfs.read("mountinfo", folder)):
+        if mount.fstype == "nsfs":
+            yield mount.root, mount.point

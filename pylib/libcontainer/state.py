@@ -11,7 +11,7 @@ from errno import EAGAIN, EEXIST, ENOTDIR, ENOTEMPTY
 
 from libcontainer.configs import Config
 from libcontainer.errors import ContainerError
-from nsenter import plainjson
+from nsenter import plainjson, procfs
 from nsenter.system import LOCK_EX, LOCK_NB, Failure, flock
 from nsenter.values import Value
 
@@ -62,17 +62,10 @@ class State(Value):
 def start_time_of(pid: int) -> int:
     """When a process started, in clock ticks since boot; 0 where it is gone or a zombie."""
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        fields = procfs.stat(procfs.read(f"/proc/{pid}/stat"))
+    except (FileNotFoundError, ProcessLookupError):
         return 0
-    try:
-        text = os.read(fd, 4096)
-    except ProcessLookupError:
-        return 0
-    finally:
-        os.close(fd)
-    fields = text[text.rfind(b")") + 2 :].split()
-    return 0 if fields[_STAT_STATE] in (b"Z", b"X") else int(fields[_STAT_START_TIME])
+    return 0 if fields[_STAT_STATE] in ("Z", "X") else int(fields[_STAT_START_TIME])
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

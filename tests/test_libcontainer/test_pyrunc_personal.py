@@ -85,6 +85,79 @@ def test_the_hosts_root_is_read_only_whatever_is_mounted_there(tmp_path: Path) -
     assert not Path("/tmp/works").exists()
 
 
+_NAMES = [
+    "a blank", "tab\\there", "new\\nline", "back\\\\slash", "\\\\040", "\\377\\376", "a - tmpfs b",
+]  # fmt: skip
+
+
+def _own_mounts(script: str, propagation: str = "private") -> str:
+    """What a shell's script says, in a mount namespace of its own."""
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", propagation, "sh", "-ec", script],
+        capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("covered", [False, True])
+@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("rootfs", ["/", "a folder"])
+def test_no_mount_in_a_read_only_root_is_writable(
+    root: Path, tmp_path: Path, rootfs: str, name: str, covered: bool
+) -> None:
+    """Whatever its name is, and with another mount on it."""
+    if rootfs != "/":
+        (root / "mnt").mkdir()
+        rootfs = str(root)
+    place = f"{rootfs}/mnt".replace("//", "/")
+    command = f"{' '.join(map(str, pyrunc.PYRUNC))} --root {tmp_path}/state"
+    cover = 'mount -t tmpfs none "$at/sub"; echo secret >"$at/sub/kept";' if covered else ""
+    said = _own_mounts(
+        f"""
+        mount -t tmpfs none {place}
+        at="{place}/$(printf '{name}x')"; at="${{at%x}}"; mkdir "$at"
+        mount -t tmpfs none "$at"; mkdir "$at/sub"; echo secret >"$at/sub/kept"
+        {cover}
+        {command} run --rootfs {rootfs} box -- sh -c '
+            for f in /mnt/*/sub/kept; do
+                cat "$f"; (echo changed >"$f") 2>/dev/null || echo refused
+            done'
+        cat "$at/sub/kept"
+        """
+    )
+    assert said.split() == ["secret", "refused", "secret"]
+
+
+def test_a_file_mounted_at_the_top_of_the_root_is_read_only(root: Path, tmp_path: Path) -> None:
+    command = " ".join(map(str, pyrunc.PYRUNC))
+    (root / "file").touch()
+    (tmp_path / "source").write_text("secret\n")
+    said = _own_mounts(
+        f"mount --bind {tmp_path}/source {root}/file; {command} --root {tmp_path}/state "
+        f"run --rootfs {root} box -- sh -c '(echo changed >/file) 2>/dev/null || echo refused'"
+    )
+    assert said == "refused\n"
+    assert (tmp_path / "source").read_text() == "secret\n"
+
+
+def test_what_the_host_mounts_later_does_not_come_along(root: Path, tmp_path: Path) -> None:
+    """It would be writable."""
+    (root / "mnt").mkdir()
+    command = f"{' '.join(map(str, pyrunc.PYRUNC))} --root {tmp_path}/state"
+    said = _own_mounts(
+        f"""
+        mount -t tmpfs none {root}/mnt; mkdir {root}/mnt/late
+        {command} run -d --rootfs {root} box -- sleep 100 >/dev/null 2>&1
+        mount -t tmpfs none {root}/mnt/late; touch {root}/mnt/late/come
+        {command} exec box ls /mnt /mnt/late; {command} delete --force box
+        umount -R {root}/mnt
+        """,
+        propagation="shared",
+    )
+    assert said.split() == ["/mnt:", "late", "/mnt/late:"]
+
+
 def test_exec_finds_what_it_was_started_with(runtime: Runtime, root: Path) -> None:
     words = ("run", "-d", "-e", "A=b", "--rootfs", root, "box", "--", "sleep", "1000")
     runtime.good(*words, **pyrunc.NO_STREAMS)

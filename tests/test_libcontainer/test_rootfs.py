@@ -447,6 +447,20 @@ def test_without_pivot_root_the_hosts_proc_is_taken_off(bare: Root, tmp_path: Pa
     assert [m.type for m in parse(found[1])].count("proc") == 1
 
 
+def test_without_pivot_root_what_covers_the_hosts_proc_is_not_all_that_goes(
+    bare: Root, tmp_path: Path
+) -> None:
+    """Of two mounts on one place, and of a name with a blank."""
+    other = str(tmp_path / "a proc")
+    bare.config = {"no_pivot_root": True}
+    bare.before = (
+        f"os.mkdir({other!r}); system.mount('proc', {other!r}, 'proc', 0)\n"
+        f"system.mount('none', {other!r}, 'tmpfs', 0); system.mount('none', '/proc', 'proc', 0)\n"
+    )
+    found = bare.look("result = open('/proc/self/mountinfo').read()")
+    assert [m.type for m in parse(found)].count("proc") == 1
+
+
 def test_without_a_mount_namespace_it_is_a_chroot(bare: Root, bundle: Path) -> None:
     bare.mounts = False
     bare.spec["mounts"] = []

@@ -128,7 +128,10 @@ def test_what_is_unknown_is_passed_over(path: str) -> None:
 
 
 def test_the_options_of_the_command_are_in_the_config() -> None:
-    names = ("no_pivot_root", "no_new_keyring", "rootless_euid", "rootless_cgroups")
+    names = (
+        "no_pivot_root", "readonly_submounts", "no_new_keyring", "rootless_euid",
+        "rootless_cgroups",
+    )  # fmt: skip
     config = convert(SHORT, **dict.fromkeys(names, True))
 
     assert all(getattr(config, name) for name in names)

@@ -13,7 +13,7 @@ import pytest
 
 from needs import needs
 from nsenter.errors import BootstrapError
-from nsenter.hints import _TABLE, FACTS, hint_for, read_lines
+from nsenter.hints import _TABLE, FACTS, hint_for
 from rootless import as_user
 
 ROOT = Path(__file__).parent.parent.parent
@@ -123,9 +123,3 @@ def test_a_limit_is_named_only_for_the_kinds_that_were_asked_for() -> None:
 def test_a_hint_is_that_of_the_machine_where_it_failed() -> None:
     error = BootstrapError("init", "clone", "net", errno.ENOSPC, "from elsewhere")
     assert pickle.loads(pickle.dumps(error)).hint == "from elsewhere"
-
-
-def test_lines_end_where_the_kernel_ends_them(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"a\fb\rc\x1cd\n\xffe\n")
-    assert read_lines(str(tmp_path / "file")) == ["a\fb\rc\x1cd", "\N{REPLACEMENT CHARACTER}e"]
-    assert read_lines(str(tmp_path / "none")) == []

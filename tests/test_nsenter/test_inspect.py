@@ -17,7 +17,6 @@ import pytest
 
 import inside
 from needs import needs
-from nsenter import inspect
 from nsenter.inspect import namespaces_of, snapshot
 from rootless import as_user
 
@@ -233,10 +232,6 @@ def test_no_descriptor_is_left_open() -> None:
     for _ in range(3):
         snapshot()
     assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
-
-
-def test_blanks_and_backslashes_of_mountinfo_are_read() -> None:
-    assert inspect._unescaped(r"/a\040b\134c\011") == "/a b\\c\t"
 
 
 # --- ls -------------------------------------------------------------------------------------------

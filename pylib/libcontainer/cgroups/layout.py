@@ -6,16 +6,16 @@ from __future__ import annotations
 import errno
 import os
 
-from libcontainer.cgroups.files import read
+from nsenter import procfs
 from nsenter.system import CGROUP2_SUPER_MAGIC, Failure, file_system_type
 
 _ROOT = "/sys/fs/cgroup"
+_TYPES = ("cgroup", "cgroup2")
 _OWN = "/proc/self/cgroup"
 _KNOWN = frozenset(
     "cpu cpuacct cpuset memory devices freezer blkio pids hugetlb net_cls net_prio perf_event "
     "rdma misc".split()
 )
-_MOUNT_ROOT, _MOUNT_POINT = 3, 4  # fields of mountinfo, proc_pid_mountinfo(5)
 
 
 class Hierarchy:
@@ -47,24 +47,23 @@ class Layout:
 
     Args:
         mountinfo: the text of /proc/self/mountinfo.
-        own: that of /proc/self/cgroup; None: read when it is asked for.
+        own: the text of /proc/self/cgroup; None: read when it is asked for.
 
     Attributes:
         hierarchies: of v1, in the order of their mounts.
         v2: the unified hierarchy, None where it is not mounted.
     """
 
-    def __init__(self, mountinfo: str, own: str | None = None) -> None:
+    def __init__(self, mountinfo: str | bytes, own: str | None = None) -> None:
         self.v2: Hierarchy | None = None
         self.hierarchies: list[Hierarchy] = []
         self._own_text = own
         self._own: dict[str, str] = {}
         found: dict[tuple[str, ...], Hierarchy] = {}
-        for line in mountinfo.splitlines():
-            left, _, right = line.partition(" - ")
-            if not right.startswith("cgroup"):
+        for mount in procfs.mounts(mountinfo):
+            if mount.fstype not in _TYPES or mount.deleted:
                 continue
-            hierarchy = _hierarchy(left.split(" "), right)
+            hierarchy = _hierarchy(mount)
             if hierarchy.controllers and _is_better(hierarchy, found.get(hierarchy.controllers)):
                 found[hierarchy.controllers] = hierarchy
         self.v2 = found.pop(("",), None)
@@ -82,12 +81,14 @@ class Layout:
     def own(self, controller: str) -> str:
         """The cgroup of this process under the mount point: "" or "/…". "" asks for v2's."""
         if not self._own:
-            self._own = _paths(read(_OWN) if self._own_text is None else self._own_text)
+            self._own = (
+                _paths(_OWN) if self._own_text is None else dict(procfs.cgroups(self._own_text))
+            )
         return self._below_mount(self._own, controller)
 
     def of(self, pid: int, controller: str) -> str:
         """The same of another process."""
-        return self._below_mount(_paths(read(f"/proc/{pid}/cgroup")), controller)
+        return self._below_mount(_paths(f"/proc/{pid}/cgroup"), controller)
 
     def _below_mount(self, paths: dict[str, str], controller: str) -> str:
         path = paths.get(controller, "/")
@@ -97,15 +98,10 @@ class Layout:
         return path.rstrip("/")
 
 
-def _hierarchy(fields: list[str], right: str) -> Hierarchy:
-    fstype, _, rest = right.partition(" ")
-    options = rest.rpartition(" ")[2].split(",")
-    controllers = tuple(w for w in options if w in _KNOWN or w.startswith("name="))
-    return Hierarchy(
-        _unescape(fields[_MOUNT_POINT]),
-        ("",) if fstype == "cgroup2" else controllers,
-        _unescape(fields[_MOUNT_ROOT]),
-    )
+def _hierarchy(mount: procfs.Mount) -> Hierarchy:
+    words = mount.super_options
+    controllers = tuple(w for w in words if w in _KNOWN or w.startswith("name="))
+    return Hierarchy(mount.point, ("",) if mount.fstype == "cgroup2" else controllers, mount.root)
 
 
 def _is_better(one: Hierarchy, other: Hierarchy | None) -> bool:
@@ -116,20 +112,12 @@ def _is_better(one: Hierarchy, other: Hierarchy | None) -> bool:
     )
 
 
-def _unescape(text: str) -> str:
-    r""" "\040" is a space in mountinfo."""
-    first, *rest = text.split("\\")
-    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
-
-
-def _paths(text: str) -> dict[str, str]:
-    """Controller → path, of a /proc/PID/cgroup."""
-    found = {}
-    for line in text.splitlines():
-        _, controllers, path = line.split(":", 2)
-        for controller in controllers.split(","):
-            found[controller] = path
-    return found
+def _paths(file: str) -> dict[str, str]:
+    """Controller → path, of a /proc/PID/cgroup; none if there is no such process."""
+    try:
+        return dict(procfs.cgroups(procfs.read(file)))
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
 
 
 def is_unified() -> bool:
@@ -159,7 +147,7 @@ def layout() -> Layout:
         if is_unified():
             here = Layout(f"0 0 0:0 / {_ROOT} rw - cgroup2 cgroup2 rw")
         else:
-            here = Layout(read("/proc/self/mountinfo"))
+            here = Layout(procfs.read("/proc/self/mountinfo"))
         if not here.all():
             raise Failure(
                 "find the cgroups", _ROOT, errno.ENOENT,

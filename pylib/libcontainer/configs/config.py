@@ -106,6 +106,8 @@ class Config(Value):
     Args:
         rootfs: absolute path of the directory that becomes the root.
         readonlyfs: whether the root is made read-only at the end.
+        readonly_submounts: whether what is mounted below the root already is read-only in the
+            container, and nothing that is mounted there later comes along.
         no_pivot_root: MS_MOVE and chroot(2) instead of pivot_root(2), for a ramdisk.
         root_propagation: MS_* bits for the propagation of the root mount; 0: slave, recursive.
         mounts: in order.
@@ -149,6 +151,7 @@ class Config(Value):
 
     rootfs: str
     readonlyfs: bool = False
+    readonly_submounts: bool = False
     no_pivot_root: bool = False
     root_propagation: int = 0
     mounts: tuple[Mount, ...] = ()

@@ -94,7 +94,7 @@ def _mount_namespace(config: Config) -> None:
         ("linux.maskedPaths", config.mask_paths),
         ("linux.readonlyPaths", config.readonly_paths),
         ("linux.rootfsPropagation", config.root_propagation),
-        ("root.readonly", config.readonlyfs),
+        ("root.readonly", config.readonlyfs or config.readonly_submounts),
     ):
         _needs(config, NamespaceType.NEWNS, where, given)
 

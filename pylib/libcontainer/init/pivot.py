@@ -7,7 +7,7 @@ import errno
 import posix
 
 from libcontainer.init.attributes import propagate
-from nsenter import system
+from nsenter import procfs, system
 from nsenter.system import Failure
 
 _FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
@@ -49,7 +49,7 @@ def move_root(root: int, rootfs: str) -> None:
         root: descriptor of the mount.
         rootfs: its path.
     """
-    for point in _mount_points(besides=rootfs):
+    for point in _kernel_mounts(besides=rootfs):
         _take_off(point)
     old = posix.open("/", _FOLDER)
     try:
@@ -60,32 +60,19 @@ def move_root(root: int, rootfs: str) -> None:
     posix.chroot(".")
 
 
-def _mount_points(*, besides: str) -> list[bytes]:
-    """The innermost first."""
-    fd = posix.open("/proc/self/mountinfo", posix.O_RDONLY | posix.O_CLOEXEC)
-    text = b""
-    try:
-        while piece := posix.read(fd, 1 << 16):
-            text += piece
-    finally:
-        posix.close(fd)
-    own = besides.encode("utf-8", "surrogateescape") + b"/"
-    found = set()
-    for line in text.splitlines():
-        left, _, right = line.partition(b" - ")
-        point = _unescape(left.split(b" ")[4])
-        if right.partition(b" ")[0].decode() in _KERNELS and not (point + b"/").startswith(own):
-            found.add(point)
-    return sorted(found, reverse=True)
+def _kernel_mounts(*, besides: str) -> list[str]:
+    """Where proc and sysfs are mounted, the innermost first. A place is named once for each mount
+    that is on it: what covers one of these would only be taken off it."""
+    mounts = procfs.mounts()
+    found = {
+        mount.point
+        for mount in mounts
+        if mount.fstype in _KERNELS and not f"{mount.point}/".startswith(f"{besides}/")
+    }
+    return sorted((mount.point for mount in mounts if mount.point in found), reverse=True)
 
 
-def _unescape(text: bytes) -> bytes:
-    r""" "\040" is a space in mountinfo."""
-    first, *rest = text.split(b"\\")
-    return first + b"".join(bytes((int(part[:3], 8),)) + part[3:] for part in rest)
-
-
-def _take_off(point: bytes) -> None:
+def _take_off(point: str) -> None:
     try:
         # What is unmounted here must not be unmounted on the host.
         system.mount("", point, "", _SLAVE)

@@ -10,7 +10,7 @@ import errno
 import posix
 
 from libcontainer.init import devices, masks, paths
-from libcontainer.init.attributes import propagate
+from libcontainer.init.attributes import attributes_at, propagate
 from libcontainer.init.cgroup_mounts import TYPES as CGROUP_TYPES
 from libcontainer.init.cgroup_mounts import mount_cgroups
 from libcontainer.init.mounts import Mounter
@@ -82,6 +82,8 @@ class Rootfs:
             # Of the very directory that it comes to lie on.
             clone = system.OPEN_TREE_CLONE | system.AT_RECURSIVE | system.AT_EMPTY_PATH
             self._root = system.open_tree(target, "", clone)
+            if self._config.readonly_submounts:
+                _make_submounts_readonly(self._root)
             system.move_mount(self._root, target, f"{rootfs} to itself")
         except Failure as failure:
             operation, number = failure.operation, failure.errno or 0
@@ -170,6 +172,20 @@ _ROOT_HINTS = {
     errno.EINVAL: " (is it on a mount that is unbindable?)",
     errno.EACCES: " (the container's root user has to be able to search every directory above it)",
 }
+
+
+def _make_submounts_readonly(tree: int) -> None:
+    """Make all mounts of a detached tree read-only, except the first, in which mount points may
+    have to be made. The kernel changes all of them or none, covered ones and those with names that
+    nobody could write down included. They are private: a mount that the host makes below one of
+    them later would arrive writable."""
+    was_readonly = attributes_at(tree) & system.MOUNT_ATTR_RDONLY
+    system.mount_setattr(
+        tree, set=system.MOUNT_ATTR_RDONLY, propagation=system.MS_PRIVATE, recursive=True,
+        subject="what is mounted in it",
+    )  # fmt: skip
+    if not was_readonly:
+        system.mount_setattr(tree, clear=system.MOUNT_ATTR_RDONLY, subject="the root, writable")
 
 
 def _is_unshared(flags: int) -> bool:

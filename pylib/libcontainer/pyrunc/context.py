@@ -83,6 +83,7 @@ class Context:
             bundle=bundle,
             systemd_cgroup=systemd,
             no_pivot_root=self.options["no_pivot"],
+            readonly_submounts=bool(self.options.get("rootfs")) and not self.options["rw"],
             no_new_keyring=self.options["no_new_keyring"],
             rootless_euid=os.geteuid() != 0,
             rootless_cgroups=may_lack_cgroups(self._given["rootless"], systemd=systemd),

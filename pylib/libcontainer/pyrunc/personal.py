@@ -12,9 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Of the host's root: what belongs to the host alone is not for the container.
+# Directories of the host's root in which the container gets nothing of the host's.
 _EMPTY = ("/run", "/tmp", "/var/tmp")
-_OWN = ("/dev", "/proc", "/sys", *_EMPTY)
 _PRIVATE = ["nosuid", "nodev", "mode=1777"]
 _LONGEST_HOSTNAME = 64
 
@@ -43,7 +42,7 @@ def spec_of(options: dict[str, Any], name: str, words: list[str]) -> dict[str, A
     spec["hostname"] = name[:_LONGEST_HOSTNAME]
     volumes = [_volume(word) for word in options["volume"]]
     if root == "/":
-        spec["mounts"] += _host_mounts(writable=options["rw"])
+        spec["mounts"] += _empty_places()
         _check_host_places(volumes)
     spec["mounts"] += volumes
     _set_network(spec, options["network"])
@@ -75,28 +74,13 @@ def _volume(word: str) -> dict[str, Any]:
     return {"destination": destination, "type": "bind", "source": source, "options": options}
 
 
-def _host_mounts(*, writable: bool) -> list[dict[str, Any]]:
-    """The host's other file systems, which a read-only root alone leaves writable; and nothing in
-    place of what is the host's own."""
-    options = ["rbind", "rw" if writable else "rro"]
-    bound = [
-        {"destination": place, "type": "bind", "source": place, "options": options}
-        for place in ([] if writable else _places_with_mounts())
-    ]
-    empty = [
+def _empty_places() -> list[dict[str, Any]]:
+    """A file system of the container's own in place of each directory that is the host's alone."""
+    return [
         {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": _PRIVATE}
         for place in _EMPTY
         if os.path.isdir(place)
     ]
-    return [*bound, *empty]
-
-
-def _places_with_mounts() -> list[str]:
-    """Folders of the root on which, or below which, something is mounted."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        points = [line.split()[4] for line in file]
-    tops = {f"/{point.split('/')[1]}" for point in points if point != "/"}
-    return sorted(top for top in tops if top not in _OWN and os.path.isdir(top))
 
 
 def _check_host_places(volumes: list[dict[str, Any]]) -> None:

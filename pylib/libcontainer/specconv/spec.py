@@ -37,6 +37,7 @@ def config_from_spec(
     bundle: str,
     systemd_cgroup: bool = False,
     no_pivot_root: bool = False,
+    readonly_submounts: bool = False,
     no_new_keyring: bool = False,
     rootless_euid: bool = False,
     rootless_cgroups: bool = False,
@@ -48,7 +49,7 @@ def config_from_spec(
         id: of the container.
         bundle: the folder that relative paths are in.
         systemd_cgroup: systemd makes the cgroup.
-        no_pivot_root, no_new_keyring: see `Config`.
+        no_pivot_root, readonly_submounts, no_new_keyring: see `Config`.
         rootless_euid, rootless_cgroups: see `Config`.
 
     Raises:
@@ -96,6 +97,7 @@ def config_from_spec(
         seccomp=_seccomp(linux),
         hooks=_hooks(whole),
         personality=_personality(linux),
+        readonly_submounts=readonly_submounts,
         no_new_keyring=no_new_keyring,
         rootless_euid=rootless_euid,
         rootless_cgroups=rootless_cgroups,

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel says in /proc, read in one place (proc_pid_mountinfo(5) and its neighbours).
+
+Names in /proc are chosen by whoever made the mount, the cgroup or the process, so they can hold any
+byte: each reader splits bytes at the kernel's own separators and only then decodes a field. A line
+that is not of the kernel's form is an error, because what is skipped here would be a mount that
+nobody makes read-only.
+
+An init in a container imports this, so it imports nothing but built-in modules.
+"""
+
+from __future__ import annotations
+
+import posix
+from errno import EINVAL
+
+from nsenter.system import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Mount", "cgroups", "mounts", "read", "stat", "status", "unescape"]
+
+_MOUNTINFO = "/proc/self/mountinfo"
+_DELETED = "//deleted"  # no path that exists has two slashes
+_CHUNK = 1 << 16
+_OCTAL = frozenset(b"01234567")
+
+
+class Mount:
+    """One mount of a /proc/PID/mountinfo.
+
+    Attributes:
+        id, parent: numbers of the mount and of the one that it is on.
+        device: "major:minor" of the file system.
+        root: the directory or file of the file system that is mounted.
+        deleted: whether `root` has been removed since.
+        point: where it is mounted, below the root of the process.
+        options: flags of the mount.
+        propagation: "shared:N", "master:N", "propagate_from:N", "unbindable", or none of them.
+        fstype, source: type of the file system and what it was mounted from; both may be anything.
+        super_options: options of the file system.
+    """
+
+    __slots__ = (
+        "deleted", "device", "fstype", "id", "options", "parent", "point", "propagation", "root",
+        "source", "super_options",
+    )  # fmt: skip
+
+    def __init__(self, line: bytes) -> None:
+        left, _, right = line.partition(b" - ")
+        fields, kinds = left.split(b" "), right.split(b" ", 2)
+        if len(fields) < 6 or len(kinds) < 3 or not (fields[0] + fields[1]).isdigit():
+            raise Failure("read a line of mountinfo", repr(line)[1:], EINVAL)
+        self.id, self.parent = int(fields[0]), int(fields[1])
+        self.device, root, self.point = map(unescape, fields[2:5])
+        self.root = root.removesuffix(_DELETED) or "/"
+        self.deleted = root.endswith(_DELETED)
+        self.options = tuple(map(unescape, fields[5].split(b",")))
+        self.propagation = tuple(map(unescape, fields[6:]))
+        self.fstype, self.source = unescape(kinds[0]), unescape(kinds[1])
+        self.super_options = tuple(map(unescape, kinds[2].split(b",")))
+
+
+def mounts(text: str | bytes | None = None) -> list[Mount]:
+    """The mounts of a mount namespace that are below the reader's root, in the kernel's order.
+
+    Where several are mounted on one place, each has its line.
+
+    Args:
+        text: of a mountinfo; None: /proc/self/mountinfo is read.
+
+    Raises:
+        OSError: it cannot be read, or a line of it is not a mount.
+    """
+    lines = _bytes(read(_MOUNTINFO) if text is None else text).split(b"\n")
+    return [Mount(line) for line in lines if line]
+
+
+def cgroups(text: str | bytes) -> Iterator[tuple[str, str]]:
+    """Each controller and the path of its cgroup, of a /proc/PID/cgroup (cgroups(7)). The
+    controller of version 2 is "".
+
+    Raises:
+        OSError: a line of it is not one of a cgroup.
+    """
+    for line in filter(None, _bytes(text).split(b"\n")):
+        number, *rest = line.split(b":", 2)
+        if len(rest) < 2 or not number.isdigit():
+            raise Failure("read a line of a process's cgroups", repr(line)[1:], EINVAL)
+        path = _decode(rest[1])
+        for controller in rest[0].split(b","):
+            yield _decode(controller), path
+
+
+def status(text: bytes) -> dict[str, str]:
+    """The fields of a /proc/PID/status (proc_pid_status(5))."""
+    pairs = (line.partition(b":") for line in text.split(b"\n") if line)
+    return {_decode(name): _decode(value.removeprefix(b"\t")) for name, _, value in pairs}
+
+
+def stat(text: bytes) -> list[str]:
+    """The fields of a /proc/PID/stat behind the command, which may itself hold blanks, brackets and
+    newlines (proc_pid_stat(5)): the first is the state, field 3 of the manual page."""
+    return _decode(text[text.rfind(b")") + 1 :]).split()
+
+
+def unescape(text: bytes) -> str:
+    r"""Text in which the kernel has written bytes in octal: "\040" is a blank, "\134" a backslash.
+
+    Bytes that are not UTF-8 become surrogates (PEP 383), as in Python's own paths.
+    """
+    first, *rest = text.split(b"\\")
+    for part in rest:
+        octal = part[:3]
+        known = len(octal) == 3 and _OCTAL.issuperset(octal) and octal[0] < ord("4")
+        first += bytes((int(octal, 8),)) + part[3:] if known else b"\\" + part
+    return _decode(first)
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
+def read(path: str, folder: int | None = None) -> bytes:
+    """A file of /proc, whole.
+
+    Args:
+        folder: a descriptor that `path` is relative to.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=folder)
+    try:
+        text = b""
+        while piece := posix.read(fd, _CHUNK):
+            text += piece
+        return text
+    finally:
+        posix.close(fd)
