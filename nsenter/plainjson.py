@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, NoReturn
 
-__all__ = ["dumps", "loads"]
+__all__ = ["dumps", "loads", "loads_at"]
 
 _SPACE = " \t\n\r"
 
@@ -71,6 +71,14 @@ def loads(text: str) -> Any:
     if text[end:].strip(_SPACE):
         raise _error(text, end)
     return value
+
+
+def loads_at(text: str, at: int) -> Any:
+    """The value that begins at a place of a text, whatever is behind it. Raises ValueError."""
+    try:
+        return _scan(text, at + len(text[at:]) - len(text[at:].lstrip(_SPACE)))[0]
+    except (StopIteration, SystemError, RecursionError):
+        raise ValueError("no whole JSON value") from None
 
 
 def dumps(value: Any, *, indent: int = 0) -> str:

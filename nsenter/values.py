@@ -134,6 +134,105 @@ class Value:
                 fields[name] = _from_plain(fields[name], kind)
         return cls(**fields)
 
+    @classmethod
+    def read(cls, plain: Any, where: str = "") -> Self:
+        """What `to_plain` gave, from a file that anybody may have changed, or a newer version made.
+
+        A field that is not known is passed over.
+
+        Args:
+            plain: parsed JSON.
+            where: what to call it in an error.
+
+        Raises:
+            ValueError: a field has the wrong type, or is missing; names it.
+        """
+        if type(plain) is not dict:
+            raise ValueError(f"{where or 'it'} must be an object, not {_in_words(plain)}")
+        above = f"{where}." if where else ""
+        fields = {
+            name: cls._read_field(name, plain[name], above + name)
+            for name in cls._fields
+            if name in plain
+        }
+        for name, default in cls._fields.items():
+            if default is _REQUIRED and name not in fields:
+                raise ValueError(f"{above}{name} is missing")
+        try:
+            return cls(**fields)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{where}: {error}" if where else str(error)) from None
+
+    @classmethod
+    def _read_field(cls, name: str, value: Any, where: str) -> Any:
+        """By its annotation: "str", "int | None", "tuple[Mount, ...]", "Mapping[str, str]"."""
+        kind: str = _annotation(cls, name)
+        if kind.endswith(" | None"):
+            if value is None:
+                return None
+            kind = kind[:-7]
+        if kind.startswith("tuple["):
+            _check(value, list, where, "a list")
+            kind = kind[6:-6]
+            return tuple(
+                cls._read_one(name, kind, item, f"{where}[{i}]") for i, item in enumerate(value)
+            )
+        if kind.startswith("Mapping["):
+            _check(value, dict, where, "an object")
+            for key, item in value.items():
+                _check_text(key, f"a name in {where}")
+                cls._read_one(name, kind[13:-1], item, f"{where}[{key!r}]")
+            return value
+        return cls._read_one(name, kind, value, where)
+
+    @classmethod
+    def _read_one(cls, name: str, kind: str, value: Any, where: str) -> Any:
+        nested = cls.nested.get(name)
+        if nested is not None:
+            return nested.read(value, where)
+        expected, words = _LEAVES[kind]
+        _check(value, expected, where, words)
+        if expected is str:
+            _check_text(value, where)
+        return value
+
+
+def _annotation(cls: type[Value], name: str) -> Any:
+    return next(c.__annotations__[name] for c in cls.__mro__ if name in c.__annotations__)
+
+
+# The annotations of fields that are no Values, and what JSON has for them.
+_LEAVES = {
+    "str": (str, "a string"),
+    "int": (int, "a whole number"),
+    "bool": (bool, "true or false"),
+}
+_WORDS = {
+    dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number",
+    bool: "true or false", type(None): "null",
+}  # fmt: skip
+
+
+def _in_words(value: Any) -> str:
+    shown = f" ({value!r})" if isinstance(value, (int, float)) else ""
+    return _WORDS.get(type(value), type(value).__name__) + shown
+
+
+def _check(value: Any, expected: type, where: str, words: str) -> None:
+    if type(value) is not expected:
+        raise ValueError(f"{where} must be {words}, not {_in_words(value)}")
+
+
+def _check_text(text: str, where: str) -> None:
+    """No system call takes the one, and none can be told the other."""
+    if "\0" in text:
+        raise ValueError(f"{where} must not have a NUL")
+    if not text.isascii():
+        try:
+            text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise ValueError(f"{where} has half a surrogate pair") from None
+
 
 def _hashable(value: Any) -> Any:
     return tuple(sorted(value.items())) if isinstance(value, dict) else value

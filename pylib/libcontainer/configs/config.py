@@ -8,7 +8,7 @@ from libcontainer.configs.mount import Device, Mount
 from libcontainer.configs.seccomp import Seccomp
 from nsenter.bootstrap import TimeOffset
 from nsenter.idmap import IDMap
-from nsenter.namespaces import Namespaces
+from nsenter.namespaces import Namespaces, NamespaceType
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -196,3 +196,22 @@ class Config(Value):
         if "namespaces" in fields:
             fields["namespaces"] = Namespaces.from_json(fields["namespaces"])
         return super().from_plain(fields)
+
+    @classmethod
+    def _read_field(cls, name: str, value: Any, where: str) -> Any:
+        if name != "namespaces":
+            return super()._read_field(name, value, where)
+        if isinstance(value, list):  # a newer version may have kinds that are not known here
+            value = [item for item in value if not _is_unknown_kind(item)]
+        return Namespaces.from_json(value, where=where)
+
+
+def _is_unknown_kind(item: Any) -> bool:
+    kind = item.get("type") if isinstance(item, dict) else None
+    if not isinstance(kind, str):
+        return False
+    try:
+        NamespaceType.parse(kind)
+    except ValueError:
+        return True
+    return False
