@@ -10,10 +10,11 @@ from __future__ import annotations
 import _signal
 import os
 import time
+from errno import ENXIO
 
 from libcontainer.cgroups import FROZEN, new_manager
 from libcontainer.configs.validate import validate
-from libcontainer.errors import ContainerError
+from libcontainer.errors import ContainerError, ContainerNotFoundError
 from libcontainer.state import State, StateFolder, is_id, start_time_of
 from nsenter import plainjson
 from nsenter.bootstrap import BootstrapData, bootstrap_data, requires_root_or_mapping_tool
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Container", "list_containers"]
 
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating created running paused stopped".split()
-
-_NAP = 0.01
-_KILL_ROUNDS = 1000
 
 
 def list_containers(root: str) -> list[str]:
@@ -156,10 +154,16 @@ class Container:
 
     def status(self) -> str:
         """ "creating", "created", "running", "paused" or "stopped", as OCI's."""
+        try:
+            self._refresh()
+        except ContainerNotFoundError:
+            return STOPPED
         if not self._state.init_process_pid:
             return CREATING if self._folder.is_locked() else STOPPED
         if not self._is_alive():
             return STOPPED
+        if self._state.is_creating:
+            return CREATING
         if self.cgroup.freezer_state() == FROZEN:
             return PAUSED
         return CREATED if os.path.exists(self._folder.fifo) else RUNNING
@@ -200,13 +204,31 @@ class Container:
         self._state = self._state.replace(**changes)
         self._folder.save(self._state)
 
-    def _refresh(self) -> None:
-        """With the lock held: what others may have done since it was read."""
-        if not self._folder.is_as_known():
-            self._state = self._folder.load() or self._state
+    def _forget_process(self) -> None:
+        """It could not be started. That this cannot be saved either hides nothing: it is dead."""
+        changes = {"init_process_pid": 0, "init_process_start": 0, "namespace_paths": {}}
+        try:
+            self._save(**changes, is_creating=False)
+        except ContainerNotFoundError:
+            pass
+        except OSError as error:
+            self.warn(f"the state of container {self.id!r} cannot be saved: {error}")
 
-    def _locked(self) -> _Locked:
-        return _Locked(self._folder, self._refresh)
+    def _refresh(self) -> None:
+        """What others may have done since it was read.
+
+        Raises:
+            ContainerError: it has been deleted, and maybe another of its name been made.
+        """
+        if self._folder.is_as_known():
+            return
+        found = self._folder.load()
+        if found is None or found.created != self._state.created:
+            raise self._folder.missing()
+        self._state = found
+
+    def _locked(self, *, by_force: bool = False) -> _Locked:
+        return _Locked(self, by_force=by_force)
 
     def _check_cgroup_is_free(self) -> None:
         """A cgroup with processes in it is somebody's; in a frozen one nothing would ever start."""
@@ -324,11 +346,17 @@ class Container:
     def _open_gate(self) -> None:
         try:
             fd = os.open(self._folder.fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:  # nobody has it open for reading
+            try:
+                os.write(fd, b"0")
+            finally:
+                os.close(fd)
+        except (FileNotFoundError, BrokenPipeError):
             raise ContainerError("cannot start a container that has stopped") from None
-        os.unlink(self._folder.fifo)
-        os.write(fd, b"0")
-        os.close(fd)
+        except OSError as error:
+            if error.errno != ENXIO:  # nobody has it open for reading
+                raise
+            raise ContainerError("cannot start a container that has stopped") from None
+        self._folder.remove_fifo()
 
     def run(self, process: Process) -> None:
         """`start`, and `exec` where it is the first process, in one go."""
@@ -440,15 +468,25 @@ class Container:
         """
         with self._locked():
             status = self.status()
-            if status not in (STOPPED, CREATING):
+            # Without a process it seems to be created, by who holds the lock: that is us.
+            if status != STOPPED and self._state.init_process_pid:
                 raise ContainerError(f"container is not stopped: it is {status}")
             self._remove()
 
     def kill_and_destroy(self) -> None:
-        """Kill all its processes and take it away (`delete --force`)."""
-        with self._locked():
+        """Kill all its processes and take it away (`delete --force`).
+
+        It is done without the lock if another command, which may be stopped or wait for a hook,
+        keeps that for over two seconds: its processes are dead by then.
+        """
+        try:
+            self._refresh()
             self._kill()
-            self._remove()
+            with self._locked(by_force=True):
+                self._kill()  # what was started meanwhile
+                self._remove()
+        except ContainerNotFoundError:
+            return  # somebody else has taken it away
 
     def _kill(self) -> None:
         fd = self._pidfd()
@@ -459,12 +497,7 @@ class Container:
                 pass
             finally:
                 os.close(fd)
-        for _ in range(_KILL_ROUNDS):
-            if not self.cgroup.pids() and not self._is_alive():
-                return
-            self.cgroup.kill(_signal.SIGKILL)
-            time.sleep(_NAP)
-        raise ContainerError(f"processes {self.cgroup.pids()} of {self.id!r} cannot be killed")
+        self.cgroup.kill_all(self._is_alive)
 
     def _remove(self) -> None:
         if self.shares_pid_namespace:
@@ -507,19 +540,27 @@ _HOOK_FIELDS = {
 
 
 class _Locked:
-    """Holds the lock of a container, with its state read anew."""
+    """Holds the lock of a container, with its state read anew.
 
-    def __init__(self, folder: StateFolder, refresh: Callable[[], None]) -> None:
-        self._folder = folder
-        self._refresh = refresh
+    Args:
+        by_force: go on without the lock if it is not free for a while, and tell of who has it.
+    """
+
+    def __init__(self, container: Container, *, by_force: bool) -> None:
+        self._container = container
+        self._by_force = by_force
 
     def __enter__(self) -> None:
-        self._folder.lock()
+        container, folder = self._container, self._container._folder
+        if not self._by_force:
+            folder.lock()
+        elif holder := folder.lock(by_force=True):
+            container.warn(f"container {container.id!r} is deleted while {holder} is at work on it")
         try:
-            self._refresh()
+            container._refresh()
         except BaseException:
-            self._folder.unlock()
+            folder.unlock()
             raise
 
     def __exit__(self, *exc_info: object) -> None:
-        self._folder.unlock()
+        self._container._folder.unlock()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "ContainerError"]
+__all__ = ["ConfigError", "ContainerError", "ContainerNotFoundError"]
 
 
 class ConfigError(ValueError):
@@ -22,3 +22,7 @@ class ConfigError(ValueError):
 
 class ContainerError(Exception):
     """A container cannot do what is asked of it: it does not exist, exists already, is running."""
+
+
+class ContainerNotFoundError(ContainerError):
+    """There is no container of this id, or not any more."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Process"]
 
+START_TIMEOUT = 30.0
 _FIRST_OTHER_FD = 3
 
 
@@ -37,6 +38,8 @@ class Process:
         waiting: an init that was started before and waits (`nsenter.waiting`); None: an
             interpreter boots in the namespaces.
         trace: whether the times of the stages are noted, in `child.trace`.
+        timeout: seconds that its start, and each answer of the process while it makes its place,
+            may take; None: for ever. Hooks have timeouts of their own.
 
     Attributes:
         pid: its pid, 0 before it is started.
@@ -64,6 +67,7 @@ class Process:
         sub_cgroup_paths: Mapping[str, str] | None = None,
         waiting: WaitingInit | None = None,
         trace: bool = False,
+        timeout: float | None = START_TIMEOUT,
     ) -> None:
         if config.terminal and console_socket is None:
             raise ContainerError("a terminal needs a console socket to send its master to")
@@ -78,6 +82,7 @@ class Process:
         self.sub_cgroup_paths = sub_cgroup_paths
         self.waiting = waiting
         self.trace = trace
+        self.timeout = timeout
         self.ready: Callable[[], None] = lambda: None
         self.child: Child | None = None
         for fd in self.preserved():

@@ -7,11 +7,13 @@ The init boots while its cgroup is made ready; then both work in step (libcontai
 from __future__ import annotations
 
 import os
-from errno import ECANCELED, EINVAL
+import time
+from errno import ECANCELED, EINVAL, EPROTO, ESRCH, ETIMEDOUT
 
+from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
 from libcontainer.init import sync
-from libcontainer.state import start_time_of
+from libcontainer.state import has_executed, start_time_of, state_letter_of
 from nsenter import plainjson
 from nsenter.descriptors import Descriptors
 from nsenter.errors import BootstrapError
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
     from nsenter.waiting import WaitingInit
 
 __all__ = ["init_orders", "start_further", "start_init", "waiting_init"]
+
+# Seconds that a process that is killed, or has closed its end of the channel, may take to be dead.
+_AFTERMATH = 5.0
+_NO_TIMEOUT = 1e9
+_DOING = {"T": "it is stopped", "t": "it is traced", "D": "it waits in the kernel"}
 
 _TARGET = "libcontainer.init.main:main"
 _EXTENSIONS = ("_cffi_backend", "nsenter._nsexec")
@@ -143,16 +150,25 @@ def start_init(container: Container, process: Process, *, gate: bool) -> None:
     manager = container.cgroup
     orders = init_orders(container, process)
     with Descriptors() as fds:
-        manager.create_entry()
         try:
+            manager.create_entry()
             if gate:
                 orders["fifo_fd"] = fds.add(container._folder.make_fifo())
             _start(container, process, orders, fds)
         except BaseException:
-            if gate and os.path.exists(container._folder.fifo):
-                os.unlink(container._folder.fifo)
-            manager.destroy()
+            _take_back(container)
             raise
+
+
+def _take_back(container: Container) -> None:
+    """What goes wrong here does not hide why the start has failed."""
+    try:
+        # Who has deleted it by force has done that; its cgroup may be a later container's by now.
+        if not container._folder.is_gone():
+            container._folder.remove_fifo()
+            container.cgroup.destroy()
+    except OSError as error:
+        container.warn(f"not all of container {container.id!r} could be taken back: {error}")
 
 
 def _start(
@@ -164,7 +180,7 @@ def _start(
     orders["cgroup_mounts"] = manager.mounts()
     orders["console_fd"] = _console(process, fds)
     data = container.bootstrap_data(process)
-    talk = _Talk(container, process, manager)
+    talk = _Talk(container, process, manager, gate=orders["fifo_fd"] >= 0)
     cgroup_flag = NamespaceType.NEWCGROUP.clone_flag
     if data.clone_flags & cgroup_flag and (talk.moves or talk.has_doors):
         # Its root is to be the cgroup that the init goes to; so the init makes it later.
@@ -196,13 +212,21 @@ class _Talk:
 
     Args:
         manager: of the cgroup that it is to be in.
+        gate: whether it is to wait at the exec fifo.
     """
 
-    def __init__(self, container: Container, process: Process, manager: Manager) -> None:
+    def __init__(
+        self, container: Container, process: Process, manager: Manager, *, gate: bool = False
+    ) -> None:
         self._container = container
         self._process = process
         self._manager = manager
+        self._has_gate = gate
         self._resources = container.config.cgroups.resources
+        # The last that it said, and whether it is what ended the talk.
+        self._heard = "nothing"
+        self._is_told = False
+        self._is_ready = False
         self._entry = manager.fd()
         self.has_doors = manager.has_doors()
         # Whether we move it into its cgroup, which it cannot get into by itself.
@@ -231,6 +255,7 @@ class _Talk:
         return launch(
             data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
             pass_fds=[*process.preserved(), *fds.numbers()], cgroup=self._entry,
+            timeout=_NO_TIMEOUT if process.timeout is None else process.timeout,
             trace=process.trace,
         )  # fmt: skip
 
@@ -246,17 +271,19 @@ class _Talk:
             return
         self._goes = True
         if self._process.init:
-            sync.send(channel, sync.GO)
+            sync.send(channel, sync.GO, deadline=self._deadline())
             self._make_cgroup_ready(channel)
         else:
             self._open_doors(channel)
-            sync.send(channel, sync.GO)
+            sync.send(channel, sync.GO, deadline=self._deadline())
 
     def _open_doors(self, channel: int) -> None:
         if self.has_doors:
             for door in self._manager.doors():
                 self._doors.add(door)
-            sync.send_with_fds(channel, self._doors.numbers(), sync.DOORS)
+            sync.send_with_fds(
+                channel, self._doors.numbers(), sync.DOORS, deadline=self._deadline()
+            )
 
     def _make_cgroup_ready(self, channel: int) -> None:
         """With its limits before it is entered, unless the init has to be moved: the rules of
@@ -275,35 +302,89 @@ class _Talk:
             self._prepare()
             while self._answer():
                 pass
-            if self._process.pidfd_socket:
-                _send_pidfd(self._process.pidfd_socket, child.pidfd)
         except BaseException as error:
-            child.kill()
-            child.wait()
-            gone = isinstance(error, (BrokenPipeError, ConnectionResetError))
-            told = self._last_words() if gone else None
-            child.close()
-            self._process.child = None
-            if self._process.init:
-                self._container._save(init_process_pid=0, init_process_start=0, namespace_paths={})
-            if told:
-                raise told from None
+            cause = self._cause(error)
+            self._give_up()
+            if cause is not error:
+                raise cause from None
             raise
         os.close(self._fd)
         child.channel_fd = -1
-        self._process.child = child
+        if self._process.pidfd_socket:
+            self._send_pidfd(self._process.pidfd_socket)
 
-    def _last_words(self) -> BootstrapError:
-        """Why an init ended that did not hear us any more."""
+    def _send_pidfd(self, path: str) -> None:
+        try:
+            _send_pidfd(path, self._child.pidfd)
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _cause(self, error: BaseException) -> BaseException:
+        """Why it failed: if the init has ended by itself, that is why, whatever we saw of it."""
+        if not isinstance(error, (OSError, EOFError)) or self._is_told:
+            return error
+        if type(error) is TimeoutError:
+            return self._silence()
+        gone = isinstance(error, (EOFError, BrokenPipeError, ConnectionResetError))
+        gone = gone or getattr(error, "errno", 0) == ESRCH
+        try:
+            code = self._child.wait(_AFTERMATH if gone else 0)
+        except TimeoutError:
+            return self._unclear("it closed its end of the init pipe") if gone else error
+        except ChildProcessError:
+            return self._last_words() or self._unclear("it ended early")
+        return self._last_words() or self._death(code)
+
+    def _unclear(self, why: str) -> BootstrapError:
+        return BootstrapError("init", "run", f"{why}, after {self._heard!r}", ECANCELED)
+
+    def _death(self, code: int) -> BootstrapError:
+        """What there is to say of an init that ended before it was done."""
+        if code >= 0:
+            return self._unclear(f"it ended early, with exit status {code}")
+        death = BootstrapError.killed("init", -code)
+        death.subject += f" after {self._heard!r}"
+        if self._manager.has_oom_kills():
+            death.hint = "container init was OOM-killed (memory limit too low?)"
+        return death
+
+    def _last_words(self) -> BootstrapError | None:
+        """What an init said before it ended that could not hear us any more."""
         try:
             while True:
-                (kind, *rest), fds = sync.receive(self._fd)
+                (kind, *rest), fds = sync.receive(self._fd, deadline=0)
                 for fd in fds:
                     os.close(fd)
                 if kind == sync.ERROR:
                     return self._failure(rest)
-        except (sync.PeerGoneError, ConnectionResetError):
-            return BootstrapError("init", "run", "it ended early", ECANCELED)
+        except (EOFError, OSError, ValueError):
+            return None
+
+    def _give_up(self) -> None:
+        """Have the process gone, be it stopped or in a frozen cgroup."""
+        child = self._child
+        child.kill()
+        try:
+            if not self._has_ended():
+                # A frozen process of cgroup v1 dies when it is thawed.
+                self._manager.thaw()
+                self._has_ended()
+        except OSError as error:
+            self._container.warn(f"process {child.pid} could not be killed: {error}")
+        child.close()
+        self._process.child = None
+        if self._process.init:
+            self._container._forget_process()
+
+    def _has_ended(self) -> bool:
+        try:
+            self._child.wait(_AFTERMATH)
+        except TimeoutError:
+            return False
+        except ChildProcessError:
+            pass
+        return True
 
     def _has_trees(self) -> bool:
         config = self._container.config
@@ -319,7 +400,9 @@ class _Talk:
 
         for index, tree in detached_trees(config, self._child.pid):
             try:
-                sync.send_with_fds(self._fd, [tree], sync.MOUNT, str(index))
+                sync.send_with_fds(
+                    self._fd, [tree], sync.MOUNT, str(index), deadline=self._deadline()
+                )
             finally:
                 os.close(tree)
 
@@ -358,17 +441,31 @@ class _Talk:
             init_process_start=start_time_of(pid),
             namespace_paths=self._container._namespace_paths(pid),
             cgroup_paths=self._container.cgroup.paths(),
+            is_creating=True,
         )
 
     def _answer(self) -> bool:
-        """One message; False when the channel has ended, because the program takes over."""
+        """One message; False when it was the last, or the program has been executed."""
         try:
-            words, fds = sync.receive(self._fd)
-        except sync.PeerGoneError:
-            return False
+            words, fds = self._receive()
+        except (sync.PeerGoneError, ConnectionResetError):
+            if self._is_ready and not self._has_gate and self._has_executed():
+                return False
+            raise
+        try:
+            return self._answer_to(words, fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _answer_to(self, words: list[str], fds: list[int]) -> bool:
         kind, *rest = words
+        self._heard = kind
         if kind == sync.ERROR:
+            self._is_told = True
             raise self._failure(rest)
+        if kind == sync.WAITING and self._is_ready and self._has_gate:
+            return False
         if kind == sync.LOOPBACK:
             self._bring_loopback_up(fds)
             return True
@@ -379,8 +476,46 @@ class _Talk:
             self._ready()
         elif kind == sync.HOOKS:
             self._hooks()
-        sync.send(self._fd, sync.GO)
+        elif kind != sync.CGROUP:
+            raise BootstrapError("init", "say", repr(kind), EPROTO)
+        sync.send(self._fd, sync.GO, deadline=self._deadline())
         return True
+
+    def _receive(self) -> tuple[list[str], list[int]]:
+        while True:
+            try:
+                return sync.receive(self._fd, deadline=self._deadline())
+            except TimeoutError:
+                # A further process in a paused container goes on when that does.
+                if self._manager.freezer_state() != FROZEN:
+                    raise self._silence() from None
+
+    def _deadline(self) -> float | None:
+        """Until when the next answer has to be there. The hooks that the init runs have timeouts of
+        their own, or none."""
+        patience = self._process.timeout
+        hooks = self._container.config.hooks
+        own = hooks.create_container + (() if self._has_gate else hooks.start_container)
+        if patience is None or (self._process.init and any(h.timeout is None for h in own)):
+            return None
+        extra = sum(hook.timeout or 0 for hook in own) if self._process.init else 0
+        return time.monotonic() + patience + extra
+
+    def _silence(self) -> BootstrapError:
+        doing = _DOING.get(state_letter_of(self._child.pid), "it hangs")
+        what = f"process {self._child.pid}, silent for {self._process.timeout:g} s after "
+        self._is_told = True
+        return BootstrapError("init", "wait for", f"{what}{self._heard!r}: {doing}", ETIMEDOUT)
+
+    def _has_executed(self) -> bool:
+        """Whether the program's execve has ended the channel, not a death before it."""
+        executed = has_executed(self._child.pid)
+        if executed is not None:
+            return executed
+        try:
+            return (self._child.poll() or 0) >= 0
+        except ChildProcessError:  # it has ended, and SIGCHLD is ignored: how, nobody can tell
+            return True
 
     def _failure(self, words: list[str]) -> BootstrapError:
         operation, subject, number, why = (*words, "", "", "", "")[:4]
@@ -399,22 +534,22 @@ class _Talk:
                 bring_loopback_up(fd)
         except Failure as failure:
             raise _with_hint("init", failure) from None
-        finally:
-            for fd in fds:
-                os.close(fd)
 
     def _hooks(self) -> None:
         for kind in ("prestart", "createRuntime"):
             self._container.run_hooks(kind, "creating", self._child.pid)
 
     def _ready(self) -> None:
-        """All is well."""
+        """All is well, as far as the parent is concerned."""
+        self._is_ready = True
         if self._process.init and not self.moves and self._resources.memory:
             # With the init in it, so that a limit that it is over already is refused by name, where
             # it would only be killed.
             self._manager.set(self._resources.replace(skip_devices=True))
         self._process.child = self._child
         self._process.ready()
+        if self._process.init:
+            self._container._save(is_creating=False)
 
     def _send_agents(self) -> None:
         """A connection to the seccomp agent for the process, and for each startContainer hook."""
@@ -430,6 +565,5 @@ class _Talk:
         with Descriptors() as agents:
             for _ in range(count):
                 agents.add(connect(policy))
-            sync.send_agents(
-                self._fd, agents.numbers(), policy.listener_path, plainjson.dumps(told)
-            )
+            path, message = policy.listener_path, plainjson.dumps(told)
+            sync.send_agents(self._fd, agents.numbers(), path, message, deadline=self._deadline())

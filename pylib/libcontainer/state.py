@@ -7,12 +7,14 @@ The folder of a container is ROOT/ID. Who changes the container holds a lock on 
 from __future__ import annotations
 
 import os
-from errno import EAGAIN, EEXIST, ENOTDIR, ENOTEMPTY
+import stat
+from errno import EBUSY, EEXIST, ELOOP, EMFILE, ENFILE, ENOMEM, ENOTDIR, ENOTEMPTY, ENXIO
 
 from libcontainer.configs import Config
-from libcontainer.errors import ContainerError
+from libcontainer.errors import ContainerError, ContainerNotFoundError
+from libcontainer.locking import holder_of, is_free, try_for
 from nsenter import plainjson, procfs
-from nsenter.system import LOCK_EX, LOCK_NB, Failure, flock
+from nsenter.suppress import suppress
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -23,10 +25,18 @@ if TYPE_CHECKING:
 __all__ = ["State", "StateFolder", "start_time_of"]
 
 _STATE_FILE = "state.json"
+_NEW_STATE_FILE = "state.json.new"
 _FIFO = "exec.fifo"
 _ALLOWED_IN_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _LONGEST_ID = 1024
-_STAT_STATE, _STAT_START_TIME = 0, 19  # fields 3 and 22 of proc_pid_stat(5), behind the name
+_LARGEST_STATE = 1 << 24
+_SHORTAGES = (EMFILE, ENFILE, ENOMEM)
+# Seconds that a command waits for another that changes the container, and that `delete --force`
+# leaves that to find out that the container is dead.
+_PATIENCE, _FORCE_PATIENCE = 10.0, 2.0
+# Fields 3, 9 and 22 of proc_pid_stat(5), counted from behind the name.
+_STAT_STATE, _STAT_FLAGS, _STAT_START_TIME = 0, 6, 19
+_PF_FORKNOEXEC = 0x40  # linux/sched.h: made by clone(2), and no execve(2) has succeeded since
 
 
 class State(Value):
@@ -43,6 +53,7 @@ class State(Value):
         external_descriptors: what the init's standard streams were.
         rootless: whether its cgroups were not root's to make.
         bundle: the folder of its config.json.
+        is_creating: whether its first process is not all set up yet.
     """
 
     nested: ClassVar[Mapping[str, Any]] = {"config": Config}
@@ -57,15 +68,61 @@ class State(Value):
     external_descriptors: tuple[str, ...] = ()
     rootless: bool = False
     bundle: str = ""
+    is_creating: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("init_process_pid", "init_process_start"):
+            if not 0 <= self.__dict__[name] < _HIGHEST[name]:
+                raise ValueError(f"{name} must not be {self.__dict__[name]}")
+        for controller, path in self.cgroup_paths.items():
+            # "": the user could make no cgroup.
+            if path and not path.startswith("/"):
+                raise ValueError(f"cgroup_paths[{controller!r}] must be absolute, not {path!r}")
+
+
+# What the kernel can say.
+_HIGHEST = {"init_process_pid": 1 << 31, "init_process_start": 1 << 64}
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """See `procfs.stat`; none where there is no such process."""
+    try:
+        return procfs.stat(procfs.read(f"/proc/{pid}/stat"))
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def start_time_of(pid: int) -> int:
     """When a process started, in clock ticks since boot; 0 where it is gone or a zombie."""
-    try:
-        fields = procfs.stat(procfs.read(f"/proc/{pid}/stat"))
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return 0 if fields[_STAT_STATE] in ("Z", "X") else int(fields[_STAT_START_TIME])
+    fields = _stat_fields(pid)
+    return 0 if not fields or fields[_STAT_STATE] in ("Z", "X") else int(fields[_STAT_START_TIME])
+
+
+def has_executed(pid: int) -> bool | None:
+    """Whether a process, be it a zombie, has executed a program since it was cloned.
+
+    None where /proc does not tell: somebody has waited for it already, or /proc hides it.
+    """
+    fields = _stat_fields(pid)
+    return not int(fields[_STAT_FLAGS]) & _PF_FORKNOEXEC if fields else None
+
+
+def state_letter_of(pid: int) -> str:
+    """What a process is doing, as a letter (proc_pid_stat(5)); "" where it is gone."""
+    fields = _stat_fields(pid)
+    return fields[_STAT_STATE] if fields else ""
+
+
+def fragments_of(text: str) -> dict[str, Any]:
+    """What can be made out of a state.json that is broken, such as cut off: values of State's
+    fields, not checked."""
+    found: dict[str, Any] = {}
+    for name in ("init_process_pid", "init_process_start", "cgroup_paths"):
+        at = text.find(f'"{name}":')
+        if at >= 0:
+            with suppress(ValueError):
+                found[name] = plainjson.loads_at(text, at + len(name) + 3)
+    return found
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
@@ -104,7 +161,7 @@ class StateFolder:
         self.id = check_id(id)
         self.path = f"{root}/{id}"
         self.fifo = f"{self.path}/{_FIFO}"
-        self._lock = -1
+        self._fd = -1
         self._encoded_config: tuple[Config, str] | None = None
         self._known: tuple[int, ...] | None = None
 
@@ -115,59 +172,85 @@ class StateFolder:
             os.mkdir(self.path, 0o711)
         except FileExistsError:
             raise ContainerError(f"container with id {self.id} exists already") from None
-        self.lock()
+        try:
+            self.lock()
+        except OSError:
+            os.rmdir(self.path)
+            raise
 
     def exists(self) -> bool:
         """Whether there is such a container, be it half made."""
         return os.path.isdir(self.path)
 
-    def lock(self) -> None:
-        """Wait until no other command changes the container; hold it until `unlock`.
+    def lock(self, *, by_force: bool = False) -> str:
+        """Wait until no other command changes the container; hold the lock until `unlock`.
+
+        Args:
+            by_force: whether to go on without the lock when it is not free in time.
+
+        Returns:
+            who has it, if it was not free and is done without; else "".
 
         Raises:
-            ContainerError: it is deleted by now.
+            ContainerError: the container is deleted by now, or another command has the lock.
         """
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        seconds = _FORCE_PATIENCE if by_force else _PATIENCE
+        fd = self._open()
         try:
-            fd = os.open(self.path, flags)
+            taken = try_for(fd, seconds)
+            if os.fstat(fd).st_nlink == 0:
+                raise self.missing()
+            holder = "" if taken else holder_of(fd)
+            if holder and not by_force:
+                raise ContainerError(
+                    f"container {self.id!r} is being changed by {holder}, which has not come to "
+                    f"an end for {seconds:g} s; `delete --force` does not wait for it"
+                )
+        except BaseException:
+            os.close(fd)
+            raise
+        # Without the lock the descriptor still tells this directory from a later one of its name.
+        self._fd = fd
+        return holder
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise self.missing() from None
-        flock(fd, LOCK_EX)
-        if os.fstat(fd).st_nlink == 0:
-            os.close(fd)
-            raise self.missing()
-        self._lock = fd
 
     def unlock(self) -> None:
         """Let others at it."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def is_locked(self) -> bool:
         """Whether some command is at work on it right now."""
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
+            fd = self._open()
+        except ContainerNotFoundError:
             return False
         try:
-            flock(fd, LOCK_EX | LOCK_NB)
-        except Failure as failure:
-            if failure.errno != EAGAIN:
-                raise
-            return True
+            return not is_free(fd)
         finally:
             os.close(fd)
-        return False
 
-    def missing(self) -> ContainerError:
+    def missing(self) -> ContainerNotFoundError:
         """The error of a container that is not there."""
-        return ContainerError(f"container {self.id!r} does not exist in {self.root}")
+        return ContainerNotFoundError(f"container {self.id!r} does not exist in {self.root}")
 
     def save(self, state: State) -> None:
-        """Write state.json whole or not at all."""
-        path = f"{self.path}/{_STATE_FILE}"
-        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        """Write state.json whole or not at all; locked.
+
+        Raises:
+            ContainerError: somebody has deleted the container meanwhile, by force.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            fd = os.open(_NEW_STATE_FILE, flags, 0o600, dir_fd=self._fd)
+        except FileNotFoundError:
+            raise self.missing() from None
         try:
             data = self._encoded(state)
             while data:
@@ -175,7 +258,7 @@ class StateFolder:
             known = _identity(os.fstat(fd))
         finally:
             os.close(fd)
-        os.rename(f"{path}.new", path)
+        os.rename(_NEW_STATE_FILE, _STATE_FILE, src_dir_fd=self._fd, dst_dir_fd=self._fd)
         self._known = known
 
     def _encoded(self, state: State) -> bytes:
@@ -197,51 +280,123 @@ class StateFolder:
         """What state.json says; None where its runtime was killed before there was one.
 
         Raises:
-            ContainerError: there is no such container, or the file is not ours.
+            ContainerNotFoundError: there is no such container.
+            ContainerError: the file is no state; names the field at fault.
         """
-        path = f"{self.path}/{_STATE_FILE}"
+        text = self._read()
+        if text is None:
+            return None
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return State.read(plainjson.loads(text))
+        except ValueError as error:
+            raise self._broken(str(error)) from None
+
+    def text(self) -> str | None:
+        """What is in state.json; None where there is none, "" where it cannot be read."""
+        try:
+            return self._read()
+        except ContainerNotFoundError:
+            return None
+        except (ContainerError, OSError):
+            return ""
+
+    def _broken(self, why: str) -> ContainerError:
+        return ContainerError(
+            f"{self.path}/{_STATE_FILE}: {why}; `delete --force` takes away what can be made out"
+        )
+
+    def _read(self) -> str | None:
+        try:
+            # It may be anything by now, such as a FIFO: nobody waits for that.
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(f"{self.path}/{_STATE_FILE}", flags)
         except FileNotFoundError:
             if self.exists():
                 return None
             raise self.missing() from None
+        except OSError as error:
+            if error.errno not in (ELOOP, ENXIO):
+                raise
+            raise self._broken("it is not a regular file") from None
         try:
             status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise self._broken("it is not a regular file")
+            if status.st_size > _LARGEST_STATE:
+                raise self._broken(f"it has over {_LARGEST_STATE} bytes")
             text = os.read(fd, status.st_size + 1).decode("utf-8", "surrogateescape")
         finally:
             os.close(fd)
-        try:
-            state = State.from_plain(plainjson.loads(text))
-        except (ValueError, TypeError) as error:
-            raise ContainerError(f"{path} is not what we wrote: {error}") from None
         self._known = _identity(status)
-        return state
+        return text
 
     def make_fifo(self) -> int:
         """The exec fifo, opened both ways so that its reader can wait; close-on-exec."""
-        os.mkfifo(self.fifo, 0o600)
-        return os.open(self.fifo, os.O_RDWR | os.O_CLOEXEC)
+        os.mkfifo(_FIFO, 0o600, dir_fd=self._fd)
+        return os.open(_FIFO, os.O_RDWR | os.O_CLOEXEC, dir_fd=self._fd)
+
+    def remove_fifo(self) -> None:
+        """Take the exec fifo away, if there is one."""
+        self._unlink(_FIFO)
+
+    def _unlink(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._fd)
+
+    def is_gone(self) -> bool:
+        """Whether the directory that is locked here has been removed."""
+        return os.fstat(self._fd).st_nlink == 0
 
     def remove(self) -> None:
-        """Take it away with all in it. Whoever has the lock goes on having nothing."""
-        if not self.exists():
+        """Take it away with all in it; locked. Whoever waits for the lock finds nothing.
+
+        state.json goes last: until then a second `delete` knows what there is to do.
+        """
+        if self.is_gone():
             return
-        _empty(self.path)
         try:
-            os.rmdir(self.path)
+            _empty(self._fd, besides=_STATE_FILE)
         except OSError as error:
-            if error.errno not in (ENOTEMPTY, EEXIST, ENOTDIR):
+            # What is ours goes by its name, which takes neither a descriptor nor memory.
+            if error.errno not in _SHORTAGES:
+                raise
+            self._unlink(_FIFO)
+            self._unlink(_NEW_STATE_FILE)
+        _remove(_STATE_FILE, self._fd)
+        self._remove_directory()
+
+    def _remove_directory(self) -> None:
+        try:
+            # Not one that somebody has just made in its place, which may be empty yet.
+            if os.path.samestat(os.stat(self.path), os.fstat(self._fd)):
+                os.rmdir(self.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno not in (ENOTEMPTY, EEXIST, ENOTDIR, EBUSY):
                 raise
             raise ContainerError(f"{self.path} is in use by somebody else") from None
 
 
-def _empty(folder: str) -> None:
-    """Remove what is in a folder of ours. No link in it is followed."""
+def _empty(folder: int, *, besides: str = "") -> None:
+    """Remove what is in a directory of ours. No link in it is followed."""
     with os.scandir(folder) as entries:
-        for entry in list(entries):
-            if entry.is_dir(follow_symlinks=False):
-                _empty(entry.path)
-                os.rmdir(entry.path)
-            else:
-                os.unlink(entry.path)
+        names = [entry.name for entry in entries if entry.name != besides]
+    for name in names:
+        _remove(name, folder)
+
+
+def _remove(name: str, folder: int) -> None:
+    """Whatever it is, with all in it; that it is not there is no error."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(name, flags, dir_fd=folder)
+        try:
+            _empty(fd)
+        finally:
+            os.close(fd)
+        os.rmdir(name, dir_fd=folder)

@@ -283,13 +283,15 @@ def test_reused_pid_is_not_taken_for_the_container(container: Container) -> None
     first = started(container, "sleep", "100")
     state = container.state()
     # Somebody else has its pid: it started at another time.
-    container._save(init_process_start=state.init_process_start - 1)
+    with container._locked():
+        container._save(init_process_start=state.init_process_start - 1)
     assert container.status() == "stopped"
     with pytest.raises(ContainerError):
         container.signal(signal.SIGTERM)
     assert first.child is not None
     assert first.child.poll() is None, "the one who has the pid was signalled"
-    container._save(init_process_start=state.init_process_start)
+    with container._locked():
+        container._save(init_process_start=state.init_process_start)
     container.kill_and_destroy()
     first.wait(SECONDS)
     first.close()
@@ -302,7 +304,9 @@ def test_half_made_container_is_listed_and_taken_away(root: Path, rootfs: Path) 
     assert list_containers(str(root)) == ["half"]
     with pytest.raises(ContainerError, match="half made"):
         Container.load(str(root), "half")
+    folder.lock()
     folder.remove()
+    folder.unlock()
     assert list_containers(str(root)) == []
 
 

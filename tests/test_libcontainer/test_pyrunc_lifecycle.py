@@ -88,7 +88,7 @@ def test_a_created_container_is_stopped_by_what_would_stop_a_program(
 
 @pytest.mark.parametrize(
     ("words", "ends"),
-    [(["resume"], (0, "ran\n", "")), (["delete", "--force"], (137, "", ""))],
+    [(["resume"], (0, "ran\n", "")), (["delete", "--force"], (255, "", "killed by SIGKILL"))],
 )
 def test_nobody_waits_for_an_exec_that_waits_in_a_paused_container(
     runtime, running, words, ends

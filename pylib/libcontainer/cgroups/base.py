@@ -4,16 +4,23 @@
 from __future__ import annotations
 
 import os
+import time
+from errno import EBUSY
 
 from libcontainer.cgroups import files
+from nsenter.system import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from libcontainer.cgroups.oom import OomWatch
     from libcontainer.configs import Resources
+
+_SIGKILL = 9
+_NAP = 0.01
+_KILL_SECONDS = 10.0
 
 RUNNING, FROZEN, UNDEFINED = "running", "frozen", "undefined"
 
@@ -100,6 +107,12 @@ class Manager:
                 if watch.wait():
                     yield
 
+    def has_oom_kills(self) -> bool:
+        """Whether the kernel has killed for memory in it."""
+        path = self.paths().get("memory") or self.paths().get("", "")
+        counts = (files.table(f"{path}/{name}") for name in ("memory.events", "memory.oom_control"))
+        return any(count.get("oom_kill") for count in counts)
+
     def kill(self, number: int) -> None:
         """Send a signal to every process in it and below."""
         for pid in self.pids():
@@ -107,6 +120,23 @@ class Manager:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
+
+    def kill_all(self, also: Callable[[], bool] = lambda: False) -> None:
+        """Kill every process in it and below, and wait until they are gone.
+
+        Args:
+            also: whether there is another process to wait for, which is not in it maybe.
+
+        Raises:
+            Failure: some do not die.
+        """
+        deadline = time.monotonic() + _KILL_SECONDS
+        while (left := self.pids()) or also():
+            if time.monotonic() > deadline:
+                why = "they wait in the kernel, or a cgroup above theirs is frozen"
+                raise Failure("kill", f"processes {left} of {self._processes_path()}", EBUSY, why)
+            self.kill(_SIGKILL)
+            time.sleep(_NAP)
 
     def destroy(self) -> None:
         """Remove it and all below it; what is not there is no error.

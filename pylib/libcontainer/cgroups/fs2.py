@@ -50,7 +50,8 @@ class UnifiedManager(Manager):
         self._cgroup = cgroup
         self._layout = machine
         self._root = machine.unified
-        self._path = paths[""] if paths else self._find()
+        # Paths without one of v2 are of another machine.
+        self._path = paths[""] if paths and "" in paths else self._find()
 
     def _find(self) -> str:
         path = self._cgroup.path or self._cgroup.name

@@ -95,16 +95,21 @@ class _Init:
         if self._config.domainname:
             setdomainname(self._config.domainname)
 
+    def _wait_at_the_fifo(self) -> None:
+        """Until somebody says that the program is to be executed: a byte comes down the fifo."""
+        # As PID 1 it would not hear them (pid_namespaces(7)); until here it is the runtime's.
+        for number in _ENDING:
+            _signal.signal(number, _end)
+        # Without this word, the end of the channel would mean that this process has died.
+        sync.send(self._channel, sync.WAITING)
+        posix.close(self._channel)
+        posix.read(self._orders.fifo_fd, 1)
+        posix.close(self._orders.fifo_fd)
+
     def _wait_for_start(self, env: dict[str, str]) -> None:
-        """Where somebody else is to say so, until a byte comes down the exec fifo."""
-        fifo = self._orders.fifo_fd
-        if fifo >= 0:
-            posix.close(self._channel)
-            # As PID 1 it would not hear them (pid_namespaces(7)); until here it is the runtime's.
-            for number in _ENDING:
-                _signal.signal(number, _end)
-            posix.read(fifo, 1)
-            posix.close(fifo)
+        if self._orders.fifo_fd >= 0:
+            self._wait_at_the_fifo()
+        # Else the channel stays open up to the execve, so that the parent hears of what fails.
         hooks = self._config.hooks.start_container
         if hooks:
             state, confine = self._hook_state("created"), self._ending.confinement

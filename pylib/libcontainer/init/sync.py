@@ -2,16 +2,19 @@
 """Messages between the parent and its init, on the init pipe.
 
 A message is a length of four bytes and words with NULs between them. Both ends use this module;
-the parent takes what it reads for no more than words, and not many of them.
+the parent takes what it reads for no more than words, and not many of them. The parent passes a
+deadline, a moment of time.monotonic(), to whatever waits for the init: an init that is stopped, or
+hangs, must not hold it. The init passes none: it is killed when its parent ends.
 """
 
 from __future__ import annotations
 
 import posix
 import sys
+import time
 from errno import ECONNRESET, EPIPE
 
-from nsenter.system import Failure, receive_fds, send_fds
+from nsenter.system import POLLIN, POLLOUT, Failure, poll, receive_fds, send_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ LOOPBACK = "loopback"  # with a socket of its network namespace: bring lo up; no
 CGROUP = "cgroup"  # it has to be in its cgroup now; answered when it is
 HOOKS = "hooks"  # the root is there: run the hooks that belong between here and the pivot
 READY = "ready"  # all is set up but what cannot be taken back; answered when the state is saved
+WAITING = "waiting"  # at the exec fifo, with nothing else left to do: the last message; no answer
 LISTENER = "listener"  # its filter has a listener: answered with connections to the agent
 ERROR = "error"  # operation, subject, errno, why
 # What the parent says.
@@ -41,9 +45,16 @@ class PeerGoneError(EOFError):
     """The other end is closed."""
 
 
-def _read(fd: int, size: int) -> bytes:
+def _await(fd: int, events: int, deadline: float | None) -> None:
+    """Wait until one of the events has come. Raises TimeoutError when the deadline has passed."""
+    if deadline is not None and not poll({fd: events}, max(0.0, deadline - time.monotonic())):
+        raise TimeoutError("the other end of the init pipe is silent")
+
+
+def _read(fd: int, size: int, deadline: float | None) -> bytes:
     parts = []
     while size:
+        _await(fd, POLLIN, deadline)
         part = posix.read(fd, size)
         if not part:
             raise PeerGoneError("the other end of the init pipe is closed")
@@ -58,35 +69,49 @@ def _pack(words: tuple[str, ...], most: int = _MOST) -> bytes:
     return len(body).to_bytes(_LENGTH, sys.byteorder) + body
 
 
-def send(fd: int, *words: str) -> None:
-    """Send a message. Raises BrokenPipeError where nobody is there."""
-    _write(fd, _pack(words))
+def send(fd: int, *words: str, deadline: float | None = None) -> None:
+    """Send a message.
+
+    Raises:
+        BrokenPipeError: nobody is there.
+        TimeoutError: the other end does not read, and the deadline has passed.
+    """
+    _write(fd, _pack(words), deadline)
 
 
-def _write(fd: int, data: bytes) -> None:
+def _write(fd: int, data: bytes, deadline: float | None) -> None:
     while data:
+        # Where there is room, there is room for more than any message of the parent's.
+        _await(fd, POLLOUT, deadline)
         data = data[posix.write(fd, data) :]
 
 
-def send_with_fds(fd: int, descriptors: Iterable[int], *words: str) -> None:
-    """Send a message, and descriptors on its first byte. Raises BrokenPipeError as `send` does."""
-    _send_with_fds(fd, descriptors, _pack(words))
+def send_with_fds(
+    fd: int, descriptors: Iterable[int], *words: str, deadline: float | None = None
+) -> None:
+    """Send a message, and descriptors on its first byte. Raises as `send` does."""
+    _send_with_fds(fd, descriptors, _pack(words), deadline)
 
 
-def _send_with_fds(fd: int, descriptors: Iterable[int], data: bytes) -> None:
+def _send_with_fds(
+    fd: int, descriptors: Iterable[int], data: bytes, deadline: float | None
+) -> None:
+    _await(fd, POLLOUT, deadline)
     try:
         send_fds(fd, data[:1], tuple(descriptors))
     except Failure as failure:
         raise _as_of_posix(failure) from None
-    _write(fd, data[1:])
+    _write(fd, data[1:], deadline)
 
 
-def send_agents(fd: int, descriptors: Iterable[int], path: str, message: str) -> None:
-    """Answer `LISTENER`. Raises ValueError where the message is too long for an agent."""
+def send_agents(
+    fd: int, descriptors: Iterable[int], path: str, message: str, *, deadline: float | None = None
+) -> None:
+    """Answer `LISTENER`. Raises as `send`, and ValueError if it is too long for an agent."""
     data = _pack((AGENTS, path, message), _LONGEST_STATE + 1)
     if len(data) > _LONGEST_STATE:
         raise ValueError(f"the state for the seccomp agent has over {_LONGEST_STATE} bytes")
-    _send_with_fds(fd, descriptors, data)
+    _send_with_fds(fd, descriptors, data, deadline)
 
 
 def _as_of_posix(failure: Failure) -> OSError:
@@ -95,7 +120,9 @@ def _as_of_posix(failure: Failure) -> OSError:
     return OSError(failure.errno, failure.strerror) if gone else failure
 
 
-def receive(fd: int, most: int = 1, longest: int = _MOST) -> tuple[list[str], list[int]]:
+def receive(
+    fd: int, most: int = 1, longest: int = _MOST, *, deadline: float | None = None
+) -> tuple[list[str], list[int]]:
     """The next message, and the descriptors that may have come with it.
 
     Args:
@@ -104,18 +131,26 @@ def receive(fd: int, most: int = 1, longest: int = _MOST) -> tuple[list[str], li
 
     Raises:
         PeerGoneError, ConnectionResetError: there is none to come.
+        TimeoutError: it has not come whole, and the deadline has passed.
         ValueError: it is longer than any that is sent.
     """
+    _await(fd, POLLIN, deadline)
     try:
         first, fds = receive_fds(fd, 1, most)
     except Failure as failure:
         raise _as_of_posix(failure) from None
     if not first:
         raise PeerGoneError("the other end of the init pipe is closed")
-    size = int.from_bytes(first + _read(fd, _LENGTH - 1), sys.byteorder)
-    if size >= longest:
-        raise ValueError(f"a message of {size} bytes on the init pipe")
-    words = _read(fd, size).decode("utf-8", "surrogateescape").split("\0")
+    try:
+        size = int.from_bytes(first + _read(fd, _LENGTH - 1, deadline), sys.byteorder)
+        if size >= longest:
+            raise ValueError(f"a message of {size} bytes on the init pipe")
+        body = _read(fd, size, deadline)
+    except BaseException:
+        for received in fds:
+            posix.close(received)
+        raise
+    words = body.decode("utf-8", "surrogateescape").split("\0")
     return words, fds
 
 

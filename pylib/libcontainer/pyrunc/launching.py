@@ -8,11 +8,12 @@ import os
 from libcontainer import starting  # noqa: F401 - what `Container.start` imports when it is called
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
-from libcontainer.process import Process
+from libcontainer.process import START_TIMEOUT, Process
 from libcontainer.pyrunc import image
 from libcontainer.pyrunc.signals import Aborted, Signals
 from libcontainer.specconv import process_from_spec
 from nsenter.capabilities import unknown
+from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _KILLED = 128
 _SIGKILL = 9
 _FIRST_OTHER_FD = 3
 _MANAGER = "NOTIFY_SOCKET"  # sd_notify(3)
+_TIMEOUT = "PYRUNC_START_TIMEOUT"
 
 
 class Launch:
@@ -109,9 +111,10 @@ class Launch:
         elif not self._detach:
             signals.collect()
         process = self._process(terminal, first)
+        pid_file = PidFile(self._options["pid_file"])
 
         def ready() -> None:
-            write_pid_file(self._options["pid_file"], process.pid)
+            pid_file.write(process.pid)
             if terminal:
                 terminal.receive()
             if process.trace:
@@ -127,11 +130,13 @@ class Launch:
                     container.run(process)
                 else:
                     container.start(process)
+                pid_file.show()
                 return self._to_end(process, signals, terminal, proxy)
             finally:
                 if terminal:
                     terminal.close()
         except BaseException as error:
+            pid_file.discard()
             if process.pid:
                 process.signal(_SIGKILL)
                 process.wait()
@@ -157,6 +162,7 @@ class Launch:
             sub_cgroup_paths=self._sub_cgroup_paths,
             waiting=self._context.waiting,
             trace=self._context.log.wants_debug,
+            timeout=start_timeout(os.environ.get(_TIMEOUT, "")),
         )
 
     def _tell_of_stages(self, process: Process) -> None:
@@ -250,22 +256,60 @@ def remove_extras(container: Container) -> None:
         remove_folder(container.root_folder)
 
 
-def write_pid_file(path: str, pid: int) -> None:
-    """The pid, where a path is given: whole, or not there."""
-    if not path:
-        return
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    fd = os.open(temporary, flags, 0o666)
-    try:
-        os.write(fd, str(pid).encode())
-        os.rename(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    finally:
-        os.close(fd)
+def start_timeout(text: str) -> float | None:
+    """Seconds that each answer of an init may take; None: for ever.
+
+    Args:
+        text: a number of seconds, "0" for ever; "": as `Process` has it.
+
+    Raises:
+        ContainerError: it is none.
+    """
+    if not text:
+        return START_TIMEOUT
+    if not text.isdecimal():
+        raise ContainerError(f"{_TIMEOUT} must be a whole number of seconds, not {text!r}")
+    return int(text) or None
+
+
+class PidFile:
+    """A file with a pid, which is there when the process has been started, and whole.
+
+    Args:
+        path: "": no file is wanted.
+    """
+
+    def __init__(self, path: str) -> None:
+        folder, name = os.path.split(path)
+        self._path = path
+        self._temporary = os.path.join(folder, f".{name}.{os.getpid()}")
+        self._is_written = False
+
+    def write(self, pid: int) -> None:
+        """Write it under another name, before the process executes its program: if it cannot be
+        written, that never runs."""
+        if not self._path:
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(self._temporary, flags, 0o666)
+        self._is_written = True
+        try:
+            os.write(fd, str(pid).encode())
+        finally:
+            os.close(fd)
+
+    def show(self) -> None:
+        """Give it its name."""
+        if self._is_written:
+            os.rename(self._temporary, self._path)
+            self._is_written = False
+
+    def discard(self) -> None:
+        """Take it away, unless it has its name already."""
+        if self._is_written:
+            self._is_written = False
+            with suppress(OSError):
+                os.unlink(self._temporary)
 
 
 def _check_terminal(terminal: bool, detach: bool, socket: str) -> None:

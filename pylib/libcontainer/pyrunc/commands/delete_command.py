@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from libcontainer.errors import ContainerError
+from libcontainer.errors import ContainerError, ContainerNotFoundError
 from libcontainer.pyrunc.launching import discard, remove_extras
+from libcontainer.salvage import take_away
 from libcontainer.state import StateFolder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from libcontainer.container import Container
     from libcontainer.pyrunc.context import Context
 
 
@@ -23,7 +25,7 @@ def execute(context: Context) -> int:
         # Nothing of the user's has run yet (runtime.md has it deletable only when stopped;
         # runc takes it away as well).
         discard(container)
-    elif status in ("running", "paused"):
+    elif status in ("creating", "running", "paused"):
         raise ContainerError(f"cannot delete container {context.id} that is not stopped: {status}")
     else:
         remove_extras(container)
@@ -33,20 +35,30 @@ def execute(context: Context) -> int:
 
 def _delete_anything(context: Context) -> None:
     folder = StateFolder(context.root, context.id)
-    if not folder.exists():
-        return
-    if not _remove_half_made(folder):
-        discard(context.container())
-
-
-def _remove_half_made(folder: StateFolder) -> bool:
-    """Whether its runtime was killed before it had a state, and it is gone now."""
-    # Whoever makes it right now has the lock.
-    folder.lock()
     try:
-        half_made = folder.load() is None
-        if half_made:
-            folder.remove()
+        container: Container | None = context.container()
+    except ContainerNotFoundError:
+        return
+    except ContainerError:
+        container = _take_away_broken(folder, context)
+    if container:
+        discard(container)
+
+
+def _take_away_broken(folder: StateFolder, context: Context) -> Container | None:
+    """The container, if somebody was just making it, and its state can be read by now."""
+    try:
+        holder = folder.lock(by_force=True)
+    except ContainerNotFoundError:
+        return None
+    try:
+        if holder:
+            context.log.warning(f"container {context.id!r} is deleted while {holder} is at it")
+        return context.container()
+    except ContainerNotFoundError:
+        return None
+    except ContainerError:
+        take_away(folder, context.log.warning)
+        return None
     finally:
         folder.unlock()
-    return half_made

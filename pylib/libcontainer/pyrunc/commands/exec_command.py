@@ -26,6 +26,8 @@ def execute(context: Context) -> int:
     status = container.status()
     if status == "stopped":
         raise ContainerError("cannot exec in a stopped container")
+    if status == "creating":
+        raise ContainerError("cannot exec in a container that is still being created: creating")
     if status == "paused" and not context.options["ignore_paused"]:
         raise ContainerError("cannot exec in a paused container (use --ignore-paused to override)")
     config = process_from_spec(_process(context, container))

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lock that a command holds on a container while it changes it: flock(2) on a directory.
+
+Nobody waits for it without bound: its holder may be stopped, or wait for a hook that hangs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from errno import EAGAIN
+
+from nsenter.system import LOCK_EX, LOCK_NB, Failure, flock
+
+__all__ = ["holder_of", "is_free", "try_for"]
+
+_FIRST_NAP, _LONGEST_NAP = 0.0005, 0.02
+
+
+def is_free(fd: int) -> bool:
+    """Take the lock if nobody has it; whether it was free."""
+    try:
+        flock(fd, LOCK_EX | LOCK_NB)
+    except Failure as failure:
+        if failure.errno != EAGAIN:
+            raise
+        return False
+    return True
+
+
+def try_for(fd: int, seconds: float) -> bool:
+    """Take the lock, waiting for it so long; whether it was taken."""
+    deadline = time.monotonic() + seconds
+    nap = _FIRST_NAP
+    while not is_free(fd):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(nap)
+        nap = min(nap * 2, _LONGEST_NAP)
+    return True
+
+
+def holder_of(fd: int) -> str:
+    """Who holds the lock on an open file, for a person: its pid, and what it was started as."""
+    pid = _holders_pid(os.fstat(fd))
+    if not pid:
+        return "a process that cannot be seen from here"
+    command = _command_of(pid)
+    return f"process {pid} ({command})" if command else f"process {pid}"
+
+
+def _holders_pid(status: os.stat_result) -> int:
+    """As proc_locks(5) has it: "1: FLOCK  ADVISORY  WRITE 1234 00:1f:5678 0 EOF"."""
+    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    try:
+        with open("/proc/locks", encoding="ascii") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return 0
+    for words in lines:
+        # A line of who waits has "->" behind the number.
+        if len(words) > 5 and words[1] == "FLOCK" and words[5] == place and words[4].isdecimal():
+            return int(words[4])
+    return 0
+
+
+def _command_of(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read(4096).rstrip(b"\0").split(b"\0")
+    except OSError:
+        return ""
+    text = " ".join(os.fsdecode(word) for word in words)
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -1,0 +1,132 @@
+"""An init that is killed before it is done: a named failure of the command, and nothing left.
+
+It is killed at the entry of one of its system calls, as the kernel does when memory runs out: at
+some of them here, at every one in the sweep.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pyrunc
+from faults import SYS_EXECVE, Blow, Strike, killer
+from pyrunc import Runtime, make_bundle
+
+# Which of the processes below the command is the init. The one that waits for orders is the first;
+# it clones a container's first process, and a stage that clones a further one.
+WHICH = {"create": 1, "run": 1, "run --detach": 1, "exec": 2, "exec --detach": 2}
+FAILED = {"create": 1, "run": 1, "run --detach": 1, "exec": 255, "exec --detach": 255}
+# Once it has said that it waits for `start`, its death is no failure of `create`.
+SYS_OF_WAITING = (3, 0) if os.uname().machine == "x86_64" else (57, 63)  # close, read
+SHELL = ["sh", "-c", 'read go; exec "$@" </dev/null', "sh"]
+SECONDS = 30
+
+runtime = pytest.fixture(pyrunc.runtimes)
+
+
+class Case:
+    """A command that starts a process, and what there is on the machine before it.
+
+    Args:
+        command: see `WHICH`.
+        folder: for the bundle and what is noted.
+    """
+
+    def __init__(self, command: str, runtime: Runtime, folder: Path) -> None:
+        self.command, self.runtime = command, runtime
+        self.marks, self.pid_file = folder / "marks", folder / "files/pid"
+        self.pid_file.parent.mkdir()
+        self.cgroup = f"nsenter-dying-{os.getpid()}"
+        program = ["true"] if command == "run" else ["sleep", "1000"]
+        bundle = make_bundle(folder / "bundle", program, change=self._change)
+        self.words = [*command.split(), "--pid-file", str(self.pid_file)]
+        if command.startswith("exec"):
+            runtime.good("run", "--detach", "-b", bundle, "c", **pyrunc.NO_STREAMS)
+            self.words += ["c", "true"]
+        else:
+            self.words += ["-b", str(bundle), "c"]
+        self.marks.unlink(missing_ok=True)
+        self.before = self.left()
+
+    def _change(self, spec: dict[str, Any]) -> None:
+        spec["linux"]["cgroupsPath"] = f"/{self.cgroup}"
+        mark = ["sh", "-c", f"echo poststart >>{self.marks}"]
+        spec["hooks"] = {"poststart": [{"path": "/bin/sh", "args": mark}]}
+
+    def left(self) -> dict[str, object]:
+        """What a command that fails leaves as it was."""
+        cgroups = sorted(Path("/sys/fs/cgroup").glob(f"*/{self.cgroup}"))
+        return {
+            "state": sorted(map(str, self.runtime.root.glob("**/*"))),
+            "cgroups": cgroups,
+            "processes": [(path / "cgroup.procs").read_text() for path in cgroups],
+            "mounts": Path("/proc/self/mountinfo").read_text(),
+            "poststart hook": self.marks.exists(),
+            "pid file": list(self.pid_file.parent.iterdir()),
+        }
+
+    def struck(self, nth: int, first_call: int = -1) -> tuple[int | None, int, str]:
+        """The command while its init is killed: at which call, its exit status, its errors."""
+        words = [*SHELL, *self.runtime.argv, *self.words]
+        errors = self.marks.with_name("errors")
+        with (
+            errors.open("w") as file,
+            subprocess.Popen(words, stdin=subprocess.PIPE, stdout=file, stderr=file) as command,
+        ):
+            blow = Blow(WHICH[self.command], nth, signal.SIGKILL, first_call)
+            with Strike(blow, command.pid) as strike:
+                command.communicate(b"\n", timeout=SECONDS)
+        return strike.hit, command.returncode, errors.read_text()
+
+    def check(self, nth: int, first_call: int = -1) -> bool:
+        """Whether its init was killed at this step; if so, it failed as it has to."""
+        hit, status, said = self.struck(nth, first_call)
+        where = f"{self.command}, killed at step {nth}, system call {hit}: {status}, {said!r}"
+        if status == 0 and self.command == "create" and hit in SYS_OF_WAITING:
+            assert self.runtime.state("c")["status"] == "stopped", where
+            hit = None
+        if hit is None:
+            assert status == 0, where
+            self.clean()
+            return False
+        assert status == FAILED[self.command], where
+        assert re.search(r"killed by SIGKILL|\(init\) ended early", said), where
+        assert self.left() == self.before, where
+        return True
+
+    def clean(self) -> None:
+        if not self.command.startswith("exec"):
+            self.runtime("delete", "--force", "c")
+        self.marks.unlink(missing_ok=True)
+        self.pid_file.unlink(missing_ok=True)
+
+
+@pytest.fixture(params=WHICH)
+def case(request: pytest.FixtureRequest, runtime: Runtime, tmp_path: Path) -> Case:
+    killer()
+    return Case(request.param, runtime, tmp_path)
+
+
+def test_an_init_that_is_killed_fails_its_command_by_name_and_leaves_nothing(case: Case) -> None:
+    assert case.check(1)
+    assert case.check(60)
+    assert case.check(120)
+
+
+def test_an_init_that_is_killed_at_its_execve_has_not_started(case: Case) -> None:
+    assert case.check(1, SYS_EXECVE) or case.command == "create"
+
+
+@pytest.mark.sweep
+def test_an_init_that_is_killed_at_any_step(case: Case) -> None:
+    nth = 1
+    while case.check(nth):
+        nth += 1
+    assert nth > 100

@@ -1,0 +1,229 @@
+"""Nothing that hangs holds up a command about a container: no hook, no lock, no stopped process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pyrunc
+from faults import Blow, Strike, killer
+from launching import wait_until
+from libcontainer import locking, state
+from libcontainer.configs import Cgroup, Config, Hook, Hooks, Namespaces, ProcessConfig
+from libcontainer.container import Container
+from libcontainer.errors import ContainerError
+from libcontainer.process import Process
+from libcontainer.pyrunc.launching import start_timeout
+from needs import needs
+from nsenter import BootstrapError, Namespace
+from pyrunc import Runtime, make_bundle, make_root
+
+SYS_PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41
+SOON = 6.0  # seconds that `delete --force` may take at most
+
+runtime = pytest.fixture(pyrunc.runtimes)
+
+
+def _hanging(kind: str, told: Path) -> Callable[[dict[str, Any]], None]:
+    """A hook that says that it runs, and does not end."""
+
+    def change(spec: dict[str, Any]) -> None:
+        words = ["sh", "-c", f"echo >{told}; exec sleep 1000"]
+        spec["hooks"] = {kind: [{"path": "/bin/sh", "args": words}]}
+        spec["linux"]["cgroupsPath"] = f"/nsenter-hung-{os.getpid()}"
+
+    return change
+
+
+class Hung:
+    """A `create` that is in its createRuntime hook."""
+
+    def __init__(self, runtime: Runtime, tmp_path: Path) -> None:
+        self.runtime, self.folder = runtime, runtime.root / "c"
+        told = tmp_path / "told"
+        bundle = make_bundle(tmp_path / "hung", change=_hanging("createRuntime", told))
+        self.errors = tmp_path / "errors"
+        with self.errors.open("w") as file:
+            self.command = subprocess.Popen(
+                [*runtime.argv, "create", "-b", bundle, "c"],
+                stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
+            )  # fmt: skip
+        wait_until(told.exists)
+
+    def end(self) -> None:
+        """The hook, and with it the command."""
+        if self.command.poll() is not None:
+            return
+        self.command.send_signal(signal.SIGCONT)
+        for pid in _below(self.command.pid):
+            os.kill(pid, signal.SIGKILL)
+        self.command.wait(pyrunc.TIMEOUT)
+
+
+def _below(pid: int) -> list[int]:
+    return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
+@pytest.fixture
+def hung(runtime: Runtime, tmp_path: Path) -> Iterator[Hung]:
+    made = Hung(runtime, tmp_path)
+    yield made
+    made.end()
+
+
+def _delete(runtime: Runtime, id: str = "c") -> str:
+    """By force; returns what it said."""
+    started = time.monotonic()
+    done = runtime("delete", "--force", id)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < SOON
+    assert not (runtime.root / id).exists()
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/nsenter-hung-{os.getpid()}"))
+    return done.stderr
+
+
+def test_state_while_the_hooks_before_the_pivot_run(hung: Hung) -> None:
+    assert hung.runtime.state("c")["status"] == "creating"
+    assert json.loads(hung.runtime.good("list", "-f", "json"))[0]["status"] == "creating"
+    for words in (["delete"], ["exec", "c", "true"]):
+        done = hung.runtime(*words, *(["c"] if len(words) == 1 else []))
+        assert done.returncode != 0
+        assert "creating" in done.stderr
+
+
+def test_force_does_not_wait_for_a_hook(hung: Hung) -> None:
+    said = _delete(hung.runtime)
+    assert f"process {hung.command.pid} (" in said
+    assert "create" in said
+    hung.end()
+    assert hung.command.returncode == 1
+    assert "killed by SIGKILL" in hung.errors.read_text()
+
+
+def test_force_does_not_wait_for_a_stopped_create(hung: Hung) -> None:
+    hung.command.send_signal(signal.SIGSTOP)
+    _delete(hung.runtime)
+
+
+def test_a_create_that_goes_on_leaves_a_later_container_of_its_name_alone(
+    hung: Hung, tmp_path: Path
+) -> None:
+    hung.command.send_signal(signal.SIGSTOP)
+    _delete(hung.runtime)
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["linux"]["cgroupsPath"] = f"/nsenter-hung-{os.getpid()}"
+
+    bundle = make_bundle(tmp_path / "later", change=change)
+    hung.runtime.good("run", "--detach", "-b", bundle, "c", **pyrunc.NO_STREAMS)
+    hung.end()
+    assert hung.command.returncode == 1
+    assert hung.runtime.state("c")["status"] == "running"
+    assert len(json.loads(hung.runtime.good("ps", "-f", "json", "c"))) == 1
+
+
+def test_force_takes_a_frozen_container(runtime: Runtime, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    runtime.good("run", "--detach", "-b", bundle, "c", **pyrunc.NO_STREAMS)
+    runtime.good("pause", "c")
+    assert _delete(runtime) == ""
+
+
+def test_force_takes_a_container_whose_init_is_stopped_in_the_midst(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    strace = str(needs("strace", package="strace"))
+    bundle = make_bundle(tmp_path / "bundle")
+    inject = ["-f", "-qq", "-e", "trace=pivot_root", "-e", "inject=pivot_root:signal=SIGSTOP"]
+    words = [strace, *inject, "-o", "/dev/null", *runtime.argv, "create", "-b", bundle, "c"]
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as command:
+        wait_until(lambda: _status(runtime) == "creating")
+        time.sleep(0.2)
+        assert _delete(runtime) == ""
+        assert command.wait(pyrunc.TIMEOUT) == 1
+
+
+def _status(runtime: Runtime) -> str:
+    done = runtime("state", "c")
+    return str(json.loads(done.stdout)["status"]) if done.returncode == 0 else ""
+
+
+def test_another_command_names_who_keeps_it_waiting(
+    hung: Hung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "_PATIENCE", 0.1)
+    with pytest.raises(ContainerError, match="is being changed by process") as caught:
+        Container.load(str(hung.runtime.root), "c").pause()
+    assert f"process {hung.command.pid} (" in str(caught.value)
+    assert "create" in str(caught.value)
+    assert "0.1 s" in str(caught.value)
+
+
+def test_a_lock_of_this_process_names_it(tmp_path: Path) -> None:
+    first, second = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
+    try:
+        assert locking.is_free(first)
+        assert not locking.try_for(second, 0.05)
+        assert locking.holder_of(second).startswith(f"process {os.getpid()} (")
+    finally:
+        os.close(first)
+        os.close(second)
+
+
+# ---- the dialogue with the init
+
+
+def _config(folder: Path, hooks: Hooks) -> Config:
+    return Config(
+        rootfs=str(make_root(folder)),
+        namespaces=Namespaces(Namespace(kind) for kind in ("pid", "mount")),
+        cgroups=Cgroup(path=f"/nsenter-hung-{os.getpid()}", name="c"),
+        hooks=hooks,
+    )
+
+
+def _started(tmp_path: Path, hooks: Hooks, *, timeout: float | None) -> Container:
+    root = str(tmp_path / "state")
+    container = Container.create(root, "c", _config(tmp_path / "rootfs", hooks))
+    first = Process(ProcessConfig(args=("true",)), timeout=timeout)
+    try:
+        container.run(first)
+        first.wait(pyrunc.TIMEOUT)
+        first.close()
+    finally:
+        container.kill_and_destroy()
+    return container
+
+
+def test_an_init_that_is_stopped_is_a_named_timeout(tmp_path: Path) -> None:
+    killer()
+    with (
+        Strike(Blow(1, 1, signal.SIGSTOP, SYS_PIVOT_ROOT)) as strike,
+        pytest.raises(BootstrapError, match="silent for 1 s after 'nothing': it is stopped") as it,
+    ):
+        _started(tmp_path, Hooks(), timeout=1.0)
+    assert strike.hit == SYS_PIVOT_ROOT
+    assert isinstance(it.value, TimeoutError)
+
+
+@pytest.mark.parametrize("allowed", [None, 5])
+def test_a_hook_of_the_init_has_a_timeout_of_its_own(tmp_path: Path, allowed: int | None) -> None:
+    hook = Hook("/bin/sleep", ("sleep", "0.8"), timeout=allowed)
+    _started(tmp_path, Hooks(create_container=(hook,)), timeout=0.5)
+
+
+def test_the_commands_timeout_is_told_in_the_environment(runtime: Runtime, tmp_path: Path) -> None:
+    assert [start_timeout(text) for text in ("", "5", "0")] == [30.0, 5, None]
+    bundle = make_bundle(tmp_path / "bundle")
+    done = runtime("run", "-b", bundle, "c", env={"PYRUNC_START_TIMEOUT": "soon"})
+    assert "PYRUNC_START_TIMEOUT must be a whole number of seconds, not 'soon'" in done.stderr
