@@ -24,6 +24,8 @@ RUNC, PYRUNC, CRUN = "runc", "pyrunc", "crun"
 CONTROL = RUNC
 PARENT = "-parent"
 OTHERS = (PYRUNC, CRUN)
+# What another runtime does says whether a test is right, not whether pyrunc is.
+BOTH = (pytest.param(RUNC, marks=pytest.mark.sweep), PYRUNC)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ def pairs() -> Iterator[object]:
     for case in CASES:
         for other in OTHERS:
             if other not in case.but:
-                yield pytest.param(other, case, id=f"{case.name}-{other}")
+                marks = [] if other == PYRUNC else [pytest.mark.sweep]
+                yield pytest.param(other, case, id=f"{case.name}-{other}", marks=marks)
 
 
 @pytest.mark.parametrize(("other", "case"), [*pairs()])
@@ -63,7 +64,13 @@ def test_an_error_names_what_went_wrong(runtime: str, case: Case, run: Run) -> N
 
 
 @pytest.mark.parametrize(
-    "known", [row for row in KNOWN if not (row.of_v1 and cgroups.IS_V2)], ids=str
+    "known",
+    [
+        pytest.param(row, marks=[] if row.runtime == PYRUNC else [pytest.mark.sweep])
+        for row in KNOWN
+        if not (row.of_v1 and cgroups.IS_V2)
+    ],
+    ids=str,
 )
 def test_a_known_difference_is_still_there(known: differences.Difference, run: Run) -> None:
     case = next(case for case in CASES if case.name == known.shown_by)

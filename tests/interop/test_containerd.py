@@ -14,7 +14,7 @@ import pytest
 from interop import cgroups, oci_image, orphans, runtimes
 from interop.containerd import Containerd, containerd
 from interop.oci_bundles import make_root, scratch_folder
-from interop.runtimes import PYRUNC, RUNC
+from interop.runtimes import BOTH
 from needs import needs
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containerd is root's")
@@ -25,7 +25,7 @@ SLEEP = ("sleep", "1000")
 APPLETS = "awk cat cut date echo grep id ls pwd sh sleep stat test touch true tty wc".split()
 
 
-@pytest.fixture(scope="module", params=[RUNC, PYRUNC])
+@pytest.fixture(scope="module", params=BOTH)
 def daemon(request: pytest.FixtureRequest) -> Iterator[Containerd]:
     with orphans.adopted(), scratch_folder() as folder:
         root = make_root(folder / "rootfs", APPLETS)

@@ -19,7 +19,7 @@ import pytest
 
 from interop import cases, differences, known, oci_bundles, orphans, runtimes, seen, terminals
 from interop.oci_bundles import Edit, make_root, scratch_folder, shell
-from interop.runtimes import CONTROL, CRUN, PYRUNC, RUNC, Runtime
+from interop.runtimes import BOTH, CONTROL, CRUN, PYRUNC, RUNC, Runtime
 from interop.stories import KNOWN, STORIES, Story
 from interop.telling import Teller, Told
 
@@ -30,7 +30,7 @@ TERMINAL = cases.put("process.terminal", True)
 SLEEP = ["sleep", "1000"]
 # The size arrives when the process runs already.
 SIZE = "until stty size 2>/dev/null | grep .; do sleep 0.02; done"  # it succeeds without one, too
-each_runtime = pytest.mark.parametrize("name", [RUNC, PYRUNC])
+each_runtime = pytest.mark.parametrize("name", BOTH)
 
 
 class Place:

@@ -16,7 +16,7 @@ from interop import cgroups, orphans, runtimes, workshop
 from interop.oci_bundles import make_root, scratch_folder
 from interop.own_mounts import own_mounts
 from interop.podman import Podman
-from interop.runtimes import PYRUNC, RUNC
+from interop.runtimes import BOTH
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user's podman is started by root")
 
@@ -24,7 +24,7 @@ SECONDS = 20.0  # for what takes a fraction of one
 SLEEP = ("sleep", "1000")
 
 
-@pytest.fixture(scope="module", params=[RUNC, PYRUNC])
+@pytest.fixture(scope="module", params=BOTH)
 def podman(request: pytest.FixtureRequest) -> Iterator[Podman]:
     with orphans.adopted(), scratch_folder() as folder, own_mounts() as inside:
         path = runtimes.path_of(request.param)
@@ -36,7 +36,7 @@ def podman(request: pytest.FixtureRequest) -> Iterator[Podman]:
             made.clear()
 
 
-@pytest.fixture(scope="module", params=[RUNC, PYRUNC])
+@pytest.fixture(scope="module", params=BOTH)
 def users(request: pytest.FixtureRequest) -> Iterator[Podman]:
     """The podman of an ordinary user."""
     with orphans.adopted(), scratch_folder() as folder:
