@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from places.rights import RIGHTS, found
 from places.table import NEEDS
 
 TESTS = Path(__file__).resolve().parent.parent
+COMMAND = [sys.executable, worker.__file__]
 LOOK = """
 import json, os
 print(json.dumps({
@@ -27,27 +29,39 @@ print(json.dumps({
     "cgroups": sorted(set(line.split(":")[2].strip() for line in open("/proc/self/cgroup"))),
     "pids": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
     "tmp": os.listdir("/tmp"),
-}))
+}), flush=True)
+input()  # until both have said it: the number of a namespace is free again when it has gone
 """
 
 
 def run(number: int, script: str, *before: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, worker.__file__, str(number), sys.executable, "-c", script]
+    words = [*COMMAND, str(number), sys.executable, "-c", script]
     return subprocess.run([*before, *words], capture_output=True, text=True, check=False)
 
 
-def look(number: int) -> dict[str, Any]:
-    done = run(number, LOOK)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+def looks(*numbers: int) -> list[dict[str, Any]]:
+    """What workers see that run at the same time."""
+    with contextlib.ExitStack() as stack:
+        started = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*COMMAND, str(number), sys.executable, "-c", LOOK],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                )
+            )
+            for number in numbers
+        ]  # fmt: skip
+        said = [json.loads(process.stdout.readline()) for process in started if process.stdout]
+        for process in started:
+            process.communicate("go on\n")
+        return said
 
 
 def test_two_workers_share_no_namespace_no_cgroup_and_no_folder(tmp_path: Path) -> None:
     marker = Path("/tmp", f"nsenter-{os.getpid()}")
     marker.touch()
     try:
-        first, second = look(0), look(1)
+        first, second = looks(0, 1)
     finally:
         marker.unlink()
     for name in ("mnt", "pid", "ipc", "net", "cgroup"):
