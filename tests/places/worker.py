@@ -112,6 +112,11 @@ def hierarchies() -> Iterator[Hierarchy]:
                 yield Hierarchy(point, kind, names, Path(point, below))
 
 
+def cgroup_name(pid: int) -> str:
+    """Of the cgroups of the worker that was started as `pid`."""
+    return f"nsenter-tests-{pid}"
+
+
 def _enter_cgroup(hierarchy: Hierarchy, name: str) -> Path:
     folder = hierarchy.folder / name
     folder.mkdir()
@@ -275,7 +280,7 @@ def main(number: int, argv: Sequence[str]) -> int:
         unshare(NEWIPC)
         _private_view()
         os.execv(argv[0], argv)
-    made = _own_cgroups(f"nsenter-tests-{os.getpid()}")
+    made = _own_cgroups(cgroup_name(os.getpid()))
     unshare(NEWPID | NEWIPC)
     first = os.fork()
     if first == 0:
