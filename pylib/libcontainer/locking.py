@@ -10,10 +10,12 @@ import os
 import time
 from errno import EAGAIN
 
+from nsenter import procfs
 from nsenter.system import LOCK_EX, LOCK_NB, Failure, flock
 
 __all__ = ["holder_of", "is_free", "try_for"]
 
+_LONGEST_COMMAND = 4096
 _FIRST_NAP, _LONGEST_NAP = 0.0005, 0.02
 
 
@@ -53,11 +55,10 @@ def _holders_pid(status: os.stat_result) -> int:
     """As proc_locks(5) has it: "1: FLOCK  ADVISORY  WRITE 1234 00:1f:5678 0 EOF"."""
     place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     try:
-        with open("/proc/locks", encoding="ascii") as file:
-            lines = [line.split() for line in file]
+        lines = procfs.read("/proc/locks").decode().splitlines()
     except OSError:
         return 0
-    for words in lines:
+    for words in map(str.split, lines):
         # A line of who waits has "->" behind the number.
         if len(words) > 5 and words[1] == "FLOCK" and words[5] == place and words[4].isdecimal():
             return int(words[4])
@@ -66,8 +67,7 @@ def _holders_pid(status: os.stat_result) -> int:
 
 def _command_of(pid: int) -> str:
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read(4096).rstrip(b"\0").split(b"\0")
+        words = procfs.read(f"/proc/{pid}/cmdline")[:_LONGEST_COMMAND].rstrip(b"\0").split(b"\0")
     except OSError:
         return ""
     text = " ".join(os.fsdecode(word) for word in words)

@@ -13,6 +13,7 @@ from errno import EBUSY, EEXIST, ELOOP, EMFILE, ENFILE, ENOMEM, ENOTDIR, ENOTEMP
 from libcontainer.configs import Config
 from libcontainer.errors import ContainerError, ContainerNotFoundError
 from libcontainer.locking import holder_of, is_free, try_for
+from libcontainer.state_form import from_runc, to_runc
 from nsenter import plainjson, procfs
 from nsenter.suppress import suppress
 from nsenter.values import Value
@@ -265,7 +266,7 @@ class StateFolder:
         """state.json. The configuration, which is most of it, seldom changes between two."""
         config = state.config
         if self._encoded_config is None or self._encoded_config[0] is not config:
-            self._encoded_config = config, plainjson.dumps(config.to_plain())
+            self._encoded_config = config, plainjson.dumps(to_runc(config.to_plain()))
         rest = plainjson.dumps(state.to_plain(besides=("config",)))
         return f'{rest[:-1]},"config":{self._encoded_config[1]}}}'.encode()
 
@@ -287,7 +288,7 @@ class StateFolder:
         if text is None:
             return None
         try:
-            return State.read(plainjson.loads(text))
+            return State.read(from_runc(plainjson.loads(text)))
         except ValueError as error:
             raise self._broken(str(error)) from None
 
