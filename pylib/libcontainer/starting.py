@@ -232,6 +232,7 @@ class _Talk:
         # Whether we move it into its cgroup, which it cannot get into by itself.
         self.moves = self._entry is None and not self.has_doors
         self._doors = Descriptors()
+        self._mapped: set[int] = set()
         self._goes = False
 
     def hold(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> None:
@@ -406,6 +407,20 @@ class _Talk:
             finally:
                 os.close(tree)
 
+    def _map_ids(self, words: list[str], fds: list[int]) -> None:
+        """Map the ids of a tree that the init has cloned by itself, once for each such mount."""
+        from libcontainer.trees import comes_with_the_root, map_ids
+
+        config = self._container.config
+        index = int(words[0]) if words and words[0].isdecimal() else -1
+        mount = config.mounts[index] if 0 <= index < len(config.mounts) else None
+        if mount is None or not fds or index in self._mapped or not mount.idmap:
+            raise BootstrapError("init", "say", repr(sync.IDMAP), EPROTO)
+        if not comes_with_the_root(config, index):
+            raise BootstrapError("init", "say", repr(sync.IDMAP), EPROTO)
+        self._mapped.add(index)
+        map_ids(fds[0], mount, self._child.pid)
+
     def _prepare(self) -> None:
         """What is done from outside, while the init makes its root."""
         if self.moves:
@@ -476,6 +491,8 @@ class _Talk:
             self._ready()
         elif kind == sync.HOOKS:
             self._hooks()
+        elif kind == sync.IDMAP:
+            self._map_ids(rest, fds)
         elif kind != sync.CGROUP:
             raise BootstrapError("init", "say", repr(kind), EPROTO)
         sync.send(self._fd, sync.GO, deadline=self._deadline())

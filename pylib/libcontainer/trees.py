@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from errno import ENOENT, EPERM
 
+from libcontainer.init.attributes import failed
 from nsenter import system
 from nsenter.bootstrap import BootstrapData
 from nsenter.namespaces import NamespaceType
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from libcontainer.configs import Config, Mount
 
-__all__ = ["detached_trees"]
+__all__ = ["comes_with_the_root", "detached_trees", "map_ids"]
 
 
 def detached_trees(config: Config, pid: int) -> Iterator[tuple[int, int]]:
@@ -32,27 +33,59 @@ def detached_trees(config: Config, pid: int) -> Iterator[tuple[int, int]]:
     for index, mount in enumerate(config.mounts):
         if not mount.is_bind or not (mount.idmap or in_userns):
             continue
+        if comes_with_the_root(config, index):
+            continue
         flags = system.OPEN_TREE_CLONE
         if mount.flags & system.MS_REC:
             flags |= system.AT_RECURSIVE
         try:
             tree = system.open_tree(system.AT_FDCWD, mount.source, flags)
         except Failure as failure:
-            # The init tries with what rights it has: we may have none either, and a source may come
-            # with a mount before it.
+            # The init tries with what rights it has: we may have none either.
             if failure.errno in (EPERM, ENOENT) and not mount.idmap:
                 continue
-            raise
+            raise _named(mount, failure) from None
         try:
             if mount.idmap:
-                _map(tree, mount, pid)
+                map_ids(tree, mount, pid)
         except BaseException:
             os.close(tree)
             raise
         yield index, tree
 
 
-def _map(tree: int, mount: Mount, pid: int) -> None:
+def comes_with_the_root(config: Config, index: int) -> bool:
+    """Whether the source of a mount is in the container's root, where another mount may make or
+    cover it: the init clones it then, when the mounts before it are made."""
+    root, source = config.rootfs, os.path.normpath(config.mounts[index].source)
+    if root == "/" or not source.startswith(f"{root}/"):
+        return False
+    return any(_is_on(root, mount.destination, source) for mount in config.mounts[:index]) or (
+        not os.path.exists(source)
+    )
+
+
+def _is_on(root: str, destination: str, source: str) -> bool:
+    """Whether a mount in the root is what a path leads through, or to. A link that leads from one
+    to the other is not seen."""
+    place = os.path.normpath(f"{root}/{destination}")
+    return f"{source}/".startswith(f"{place}/")
+
+
+def _named(mount: Mount, failure: Failure) -> Failure:
+    hint = "the source does not exist" if failure.errno == ENOENT else ""
+    return failed(mount, failure, hint)
+
+
+def map_ids(tree: int, mount: Mount, pid: int) -> None:
+    """Id-map a detached tree.
+
+    Args:
+        pid: of the init, whose user namespace a mount without mappings is mapped by.
+
+    Raises:
+        Failure: names the mount's source.
+    """
     userns = _user_namespace(mount) if mount.uid_mappings else _open_namespace(pid)
     try:
         system.mount_setattr(

@@ -339,6 +339,17 @@ def _root() -> Iterator[Case]:
     yield Case("root-writable", (WRITABLE,))
     for kind in ("private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable"):
         yield Case(f"root-propagation-{kind}", (put("linux.rootfsPropagation", kind),))
+    for own in ("shared", "private", "rslave"):
+        edits = (
+            put("linux.rootfsPropagation", "rslave"),
+            mount("/mnt", "bind", OUTSIDE, "bind", own),
+        )
+        yield Case(f"root-propagation-and-{own}", edits)
+    for paths in ("maskedPaths", "readonlyPaths"):
+        names = ["/proc/tty", "/etc/hostname", "/proc/tty", "/etc/hostname", "/etc//hostname"]
+        yield Case(f"{paths}-twice", (put(f"linux.{paths}", names), WRITABLE))
+        shared = put("linux.rootfsPropagation", "shared")
+        yield Case(f"{paths}-twice-in-a-shared-root", (put(f"linux.{paths}", names), shared))
     yield Case("no-pivot", options=("--no-pivot",))
     yield Case("no-new-keyring", options=("--no-new-keyring",))
     yield Case("root-missing", (put("root.path", "/not/there"),))
@@ -426,6 +437,8 @@ def _devices() -> Iterator[Case]:
     yield Case("device-outside-dev", (device("/mnt/nil", fileMode=0o600), WRITABLE))
     yield Case("device-block", (device("/dev/disk", "b", 7, 0),))
     yield Case("device-fifo", (device("/dev/fifo", "p", 0, 0),))
+    but = {"crun": "it looks for the folder that such a path names"}
+    yield Case("device-spelt-as-a-folder", (device("/dev//nil/"),), but=but)
     yield Case("device-of-no-kind", (device("/dev/nil", "x"),))
     yield Case("device-of-a-default's-path", (device("/dev/null", fileMode=0o600),))
     mapped = maps((0, 100000, 65536))

@@ -171,3 +171,183 @@ def test_an_init_that_ends_before_it_hears_of_them_says_why(
         done = runtime("run", "-b", bundle, "box")
         assert done.returncode == 1
         assert "make the mount point /proc: Permission denied" in done.stderr
+
+
+# ---- sources that are in the container's own root
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("userns", [False, True])
+def test_a_source_that_an_earlier_mount_makes_or_covers(
+    runtime: Runtime, tmp_path: Path, userns: bool, mapped: bool, exists: bool
+) -> None:
+    """Every way of binding it: by the init, id-mapped, in a user namespace, and all of these."""
+    rootfs, source = tmp_path / "bundle" / "rootfs", tmp_path / "source"
+    (source / "inner").mkdir(parents=True)
+    host = f"mount -t tmpfs none {source}; mkdir {source}/inner; touch {source}/inner/file"
+    if exists:
+        host += f"; mkdir -p {rootfs}/earlier/inner"
+    more = {"uidMappings": MAPS, "gidMappings": MAPS} if mapped else {}
+    done = seen(
+        runtime,
+        tmp_path,
+        bind(source) | {"destination": "/earlier"},
+        bind(rootfs / "earlier" / "inner", **more),
+        userns=userns,
+        host=host,
+    )
+    owner = {(False, False): 0, (False, True): 100_000, (True, False): 65_534, (True, True): 0}
+    expected = owner[userns, mapped]
+    assert done.stdout.splitlines()[:1] == [f"{expected}:{expected}"], done.stderr
+
+
+@pytest.mark.parametrize("place", ["nowhere", "bundle/rootfs/nowhere"])
+def test_an_id_mapped_source_that_nothing_makes_is_named(
+    runtime: Runtime, tmp_path: Path, place: str
+) -> None:
+    mount = bind(tmp_path / place, uidMappings=MAPS, gidMappings=MAPS)
+    done = seen(runtime, tmp_path, mount, userns=False)
+    assert done.returncode == 1
+    assert "nowhere to /mnt" in done.stderr
+    assert "the source does not exist" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("destination", "expected"),
+    [
+        ("{rootfs}/mnt/x", "/mnt/x"),
+        ("/{rootfs}//mnt/./x/", "/mnt/x"),
+        ("{rootfs}/../rootfs/mnt/x", "/mnt/x"),
+        ("{rootfs}-not/mnt/x", "{rootfs}-not/mnt/x"),
+    ],
+)
+def test_a_destination_may_begin_with_the_roots_own_path(
+    runtime: Runtime, tmp_path: Path, destination: str, expected: str
+) -> None:
+    rootfs = str(tmp_path / "bundle" / "rootfs")
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["root"]["readonly"] = False
+        where = destination.format(rootfs=rootfs)
+        spec["mounts"].append({"destination": where, "type": "tmpfs", "source": "found"})
+
+    script = "grep ' found ' /proc/self/mountinfo"
+    bundle = make_bundle(tmp_path / "bundle", ["sh", "-c", script], change=change)
+    line = runtime.good("run", "-b", bundle, "box")
+    assert line.split()[4] == expected.format(rootfs=rootfs)
+
+
+# ---- flags and propagation
+
+
+def mounts_of(
+    runtime: Runtime, folder: Path, change: Any, host: str = "true"
+) -> dict[str, list[str]]:
+    """The lines of mountinfo that are of the root or below /mnt or /etc, by their place."""
+    script = "cat /proc/self/mountinfo"
+    bundle = make_bundle(folder / "bundle", ["sh", "-c", script], change=change)
+    words = [*runtime.argv, "run", "-b", str(bundle), "box"]
+    inner = f'set -e; {host}; exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", inner, "-", *words],
+        capture_output=True, text=True, timeout=pyrunc.TIMEOUT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        fields = line.split(" - ")[0].split()
+        found.setdefault(fields[4], []).append(" ".join(fields[5:]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("has", "options", "flags"),
+    [
+        ("ro,noexec", ["dev"], "rw,relatime"),
+        ("ro,nosuid", ["rw"], "rw,relatime"),
+        ("ro,nodev", ["exec", "suid"], "rw,relatime"),
+        ("ro,noexec", ["async"], "rw,relatime"),
+        ("ro,nosuid", [], "ro,nosuid,relatime"),
+        ("ro,nosuid", ["private"], "ro,nosuid,relatime"),
+        ("noatime", ["atime"], "rw,noatime"),
+        ("ro,noatime", ["atime"], "rw,noatime"),
+        ("nodiratime", ["diratime"], "rw,nodiratime,relatime"),
+        ("noatime", ["ro"], "ro,noatime"),
+        ("noatime", ["relatime"], "rw,relatime"),
+    ],
+)
+def test_the_flags_of_a_bind_are_those_of_a_remount(
+    runtime: Runtime, tmp_path: Path, has: str, options: list[str], flags: str
+) -> None:
+    """As runc has them from 1.2 on, and crun."""
+    source = tmp_path / "source"
+    source.mkdir()
+    host = f"mount -t tmpfs none {source}; mount -o remount,bind,{has} {source}"
+    mount = bind(source, *options)
+    found = mounts_of(runtime, tmp_path, lambda spec: spec["mounts"].append(mount), host)
+    assert found["/mnt"][0].split()[0] == flags
+
+
+@pytest.mark.parametrize("of_root", ["private", "rprivate", "slave", "rslave", "shared", "rshared"])
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [("shared", "shared"), ("private", ""), ("rslave", "master"), ("unbindable", "unbindable")],
+)
+def test_the_roots_propagation_leaves_that_of_a_mount(
+    runtime: Runtime, tmp_path: Path, of_root: str, own: str, expected: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["linux"]["rootfsPropagation"] = of_root
+        spec["mounts"].append(bind(source, own))
+
+    host = f"mount -t tmpfs none {source}; mount --make-shared {source}"
+    found = mounts_of(runtime, tmp_path, change, host)
+    words = {word.partition(":")[0] for word in found["/mnt"][0].split()[1:]}
+    # One that is no longer shared with anybody has no master either.
+    assert words - {"master", "propagate_from"} == {expected} - {"", "master"}
+    if of_root not in ("rprivate",) and expected == "master":
+        assert "master" in words
+    root = {word.partition(":")[0] for word in found["/"][0].split()[1:]}
+    assert ("shared" in root) == of_root.endswith("shared")
+
+
+@pytest.mark.parametrize("field", ["maskedPaths", "readonlyPaths"])
+@pytest.mark.parametrize("of_root", ["rprivate", "rslave", "shared", "rshared", "unbindable"])
+def test_a_path_that_is_named_twice_is_covered_as_often_and_no_more(
+    runtime: Runtime, tmp_path: Path, of_root: str, field: str
+) -> None:
+    names = ["/etc/file", "/etc/one", "/etc/two"]
+
+    def change(spec: dict[str, Any]) -> None:
+        rootfs = tmp_path / "bundle" / "rootfs"
+        for name in names[1:]:
+            (rootfs / name[1:]).mkdir(parents=True)
+        (rootfs / "etc" / "file").touch()
+        spec["linux"]["rootfsPropagation"] = of_root
+        spec["linux"][field] = [*names, *names, "//etc/one/"]
+
+    found = mounts_of(runtime, tmp_path, change)
+    assert {name: len(found[name]) for name in names} == dict(zip(names, (2, 3, 2), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("path", "made"),
+    [("/dev/fuse/", "fuse"), ("/dev//fuse//", "fuse"), ("/dev/./a/../fuse", "fuse")],
+)
+def test_a_devices_path_may_be_spelt_in_any_way(
+    runtime: Runtime, tmp_path: Path, path: str, made: str
+) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        device = {"path": path, "type": "c", "major": 10, "minor": 229}
+        spec["linux"]["devices"] = [
+            device,
+            {**device, "path": "/dev/null/", "minor": 3, "major": 1},
+        ]
+
+    bundle = make_bundle(tmp_path / "bundle", ["busybox", "stat", "-c", "%n %t:%T",
+        f"/dev/{made}", "/dev/null"], change=change)  # fmt: skip
+    assert runtime.good("run", "-b", bundle, "box") == f"/dev/{made} a:e5\n/dev/null 1:3\n"

@@ -100,7 +100,7 @@ REFUSALS: list[tuple[str, Any, str, str]] = [
     ("linux.timeOffsets.monotonic.nanosecs", 10**9, "", "is not in 0..999999999"),
     # devices
     ("linux.devices[0].path", "dev/x", "", "not an absolute path"),
-    ("linux.devices[0].path", "/dev/", "", "names a folder"),
+    ("linux.devices[0].path", "//", "", "must be a path below the root"),
     ("linux.devices[0].type", "d", "", "'d' is none of c, b, u, p"),
     ("linux.devices[0].major", -1, "", "-1 is not in 0..4095"),
     ("linux.devices[0].minor", 2**20, "", "is not in 0..1048575"),

@@ -69,27 +69,25 @@ def attributes_at(fd: int) -> int:
 def changes_of(flags: int, cleared: int) -> tuple[int, int]:
     """The MOUNT_ATTR_* bits to set and to clear on a mount that is bound.
 
-    With flags it has these and no others, as after a remount; only its times of access stay what
-    they are where nothing is said of them. Without, it loses what is to be cleared.
+    If an option says anything of its flags, it has those that are asked for and no others, as
+    after a remount, and as with runc 1.2 and crun: "bind,dev" of a read-only source is writable.
+    Its times of access change only if an option sets them. If no option says anything, it keeps
+    the flags of its source.
     """
     flags &= ~_HOW
-    if not flags:
-        return 0, _cleared(cleared)
+    if not flags and not cleared:
+        return 0, 0
     attributes = attributes_of(flags)
     clear = _ALL & ~attributes
-    if (flags | cleared) & ANY_ATIME:
-        # Of the times, all are cleared where one is set (mount_setattr(2)).
+    if flags & ANY_ATIME:
+        # Of the times, all are cleared if one is set (mount_setattr(2)).
         clear |= TIMES & ~(attributes & system.MOUNT_ATTR_NODIRATIME)
     return attributes, clear
 
 
-def _cleared(flags: int) -> int:
-    clear = attributes_of(flags & ~ANY_ATIME)
-    if flags & system.MS_NODIRATIME:
-        clear |= system.MOUNT_ATTR_NODIRATIME
-    if flags & (system.MS_NOATIME | system.MS_STRICTATIME):
-        clear |= system.MOUNT_ATTR__ATIME
-    return clear
+def unwanted(cleared: int) -> int:
+    """The MOUNT_ATTR_* bits that an option asks to be off."""
+    return attributes_of(cleared & ~ANY_ATIME)
 
 
 def whole_times(clear: int) -> int:

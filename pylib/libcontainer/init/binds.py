@@ -12,6 +12,7 @@ from libcontainer.init.attributes import (
     attributes_at,
     changes_of,
     failed,
+    unwanted,
     whole_times,
 )
 from nsenter import system
@@ -63,9 +64,8 @@ def _unlocked(mount: Mount, tree: int, to_set: int, to_clear: int) -> int:
     has = attributes_at(tree)
     if not mount.flags & ANY_ATIME:
         to_clear &= ~TIMES
-    _, unwanted = changes_of(0, mount.cleared_flags)
     times = to_set & TIMES | has & TIMES & ~to_clear
-    if unwanted & has & LOCKABLE or times != has & TIMES:
+    if unwanted(mount.cleared_flags) & has & LOCKABLE or times != has & TIMES:
         locked = Failure("mount_setattr", "", errno.EPERM)
         raise failed(mount, locked, _LOCKED) from None
     return to_clear & ~(has & LOCKABLE)
@@ -74,9 +74,9 @@ def _unlocked(mount: Mount, tree: int, to_set: int, to_clear: int) -> int:
 def _set_beside_locked(mount: Mount, tree: int, to_set: int, times: int) -> None:
     """What a mount brought from another user namespace it keeps (mount_namespaces(7)): that is
     passed over, unless it is asked to go."""
-    _, unwanted = changes_of(0, mount.cleared_flags)
+    clear = unwanted(mount.cleared_flags) & ~to_set | times
     try:
-        system.mount_setattr(tree, set=to_set, clear=unwanted & ~to_set | times)
+        system.mount_setattr(tree, set=to_set, clear=clear)
     except Failure as failure:
         raise failed(mount, failure, _LOCKED) from None
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import posix
 
 from libcontainer.init import devices, paths
+from libcontainer.init.attributes import propagate
 from nsenter import system
 from nsenter.system import FSCONFIG_CMD_CREATE, FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING
 
@@ -24,7 +25,7 @@ def make_readonly(root: int, names: tuple[str, ...]) -> None:
             tree = system.open_tree(fd, "", _CLONE | system.AT_RECURSIVE)
             try:
                 system.mount_setattr(tree, set=system.MOUNT_ATTR_RDONLY, subject=name)
-                system.move_mount(tree, fd, f"read-only {name}")
+                _put(tree, fd, f"read-only {name}")
             finally:
                 posix.close(tree)
         finally:
@@ -53,6 +54,13 @@ def hide(root: int, names: tuple[str, ...], label: str) -> None:
         masks.close()
 
 
+def _put(tree: int, target: int, subject: str) -> None:
+    """Attach a clone. It leaves the peer group of what it was cloned from before: else, below a
+    shared root, whatever is mounted on one of them is mounted on all."""
+    propagate(tree, system.MS_PRIVATE | system.MS_REC, subject)
+    system.move_mount(tree, target, subject)
+
+
 class _Masks:
     """The two masks, made when the first path asks for one."""
 
@@ -65,7 +73,7 @@ class _Masks:
     def cover(self, fd: int, name: str) -> None:
         tree = self._folder() if paths.is_folder(fd) else self._file()
         try:
-            system.move_mount(tree, fd, f"a mask on {name}")
+            _put(tree, fd, f"a mask on {name}")
         finally:
             posix.close(tree)
 

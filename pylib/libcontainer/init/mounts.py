@@ -19,6 +19,8 @@ from nsenter.system import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from libcontainer.configs import Mount
 
 EXT_COPYUP = 1
@@ -53,14 +55,17 @@ class Mounter:
         self._in_userns = in_userns
         self._late: list[tuple[int, Mount]] = []
 
-    def mount(self, mount: Mount, tree: int = -1) -> None:
+    def mount(
+        self, mount: Mount, tree: int = -1, map_ids: Callable[[int], None] = lambda tree: None
+    ) -> None:
         """Do one mount.
 
         Args:
             tree: a detached tree to bind, where the caller has made it.
+            map_ids: id-maps one that is made here, where the mount asks for that.
         """
         if mount.flags & system.MS_BIND or tree >= 0:
-            self._bind(mount, tree)
+            self._bind(mount, tree, map_ids)
         elif mount.flags & system.MS_REMOUNT:
             self._remount(mount)
         else:
@@ -163,11 +168,13 @@ class Mounter:
 
     # ---- binds
 
-    def _bind(self, mount: Mount, tree: int) -> None:
+    def _bind(self, mount: Mount, tree: int, map_ids: Callable[[int], None]) -> None:
         own = tree < 0
         if own:
             tree = binds.clone(mount)
         try:
+            if own and mount.idmap:
+                map_ids(tree)
             target = paths.make_in(self.root, mount.destination, folder=paths.is_folder(tree))
             try:
                 _guard_proc(mount, target, tree)

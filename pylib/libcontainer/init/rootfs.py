@@ -42,17 +42,23 @@ class Rootfs:
         self._root = -1
         self._mounter: Mounter | None = None
 
-    def prepare(self, join_cgroup: Callable[[], None], run_hooks: Callable[[], None]) -> None:
+    def prepare(
+        self,
+        join_cgroup: Callable[[], None],
+        run_hooks: Callable[[], None],
+        map_ids: Callable[[int, int], None] = lambda index, tree: None,
+    ) -> None:
         """Make it and enter it.
 
         Args:
             join_cgroup: called once, before cgroups are looked at.
             run_hooks: called when all is mounted and the host's root is still there.
+            map_ids: called with the index of a mount and a detached tree, which it id-maps.
         """
         umask = posix.umask(0)
         if self._own_mounts:
             self._make_root()
-            self._mount_all(join_cgroup)
+            self._mount_all(join_cgroup, map_ids)
         else:
             join_cgroup()
             self._root = posix.open(self._config.rootfs, _FOLDER)
@@ -92,7 +98,9 @@ class Rootfs:
         finally:
             posix.close(target)
 
-    def _mount_all(self, join_cgroup: Callable[[], None]) -> None:
+    def _mount_all(
+        self, join_cgroup: Callable[[], None], map_ids: Callable[[int, int], None]
+    ) -> None:
         orders, joined = self._orders, False
         mounter = self._mounter = Mounter(
             self._root, self._config.mount_label, in_userns=self._orders.in_userns
@@ -104,7 +112,8 @@ class Rootfs:
                     joined = True
                 mount_cgroups(mounter, mount, orders)
             else:
-                mounter.mount(mount, orders.mount_fds.get(i, -1))
+                tree = orders.mount_fds.get(i, -1)
+                mounter.mount(mount, tree, lambda tree, i=i: map_ids(i, tree))  # type: ignore[misc]
         if not joined:
             join_cgroup()
 
@@ -118,7 +127,6 @@ class Rootfs:
     # ---- entering
 
     def _enter(self) -> None:
-        propagation = self._config.root_propagation
         if not self._own_mounts:
             posix.fchdir(self._root)
             posix.chroot(".")
@@ -127,9 +135,6 @@ class Rootfs:
         else:
             pivot(self._root)
         posix.chdir("/")
-        if self._own_mounts and propagation:
-            # What it is to be is told of the container's root: before, that was the host's.
-            _propagate_path("/", propagation)
 
     # ---- closing
 
@@ -166,6 +171,11 @@ class Rootfs:
                 masks.hide(root, config.mask_paths, config.mount_label)
         finally:
             posix.close(root)
+        if self._own_mounts and config.root_propagation:
+            # What was set before is the propagation of the host's root. Here it is not recursive:
+            # each mount has its own, and has taken it from its source or from what it is on. It
+            # comes last, because nothing of an unbindable mount can be bound.
+            _propagate_path("/", config.root_propagation & ~system.MS_REC)
 
 
 _ROOT_HINTS = {

@@ -50,7 +50,7 @@ class _Init:
             keys.join_session_keyring(orders.id, in_userns=orders.in_userns, label=label)
         if "NEWNET" in orders.new_namespaces:
             network.ask_for_loopback(self._channel)
-        self._rootfs.prepare(self._join_cgroup, self._hooks_of_the_root)
+        self._rootfs.prepare(self._join_cgroup, self._hooks_of_the_root, self._map_ids)
         _make_cwd(orders.process.cwd)
         if orders.process.terminal:
             self._make_console()
@@ -68,6 +68,11 @@ class _Init:
             go_through(sync.receive_doors(self._channel))
         if self._orders.unshare_cgroup:
             unshare(_CLONE_NEWCGROUP)
+
+    def _map_ids(self, index: int, tree: int) -> None:
+        """By the parent, who has the right to."""
+        sync.send_with_fds(self._channel, [tree], sync.IDMAP, str(index))
+        sync.expect_go(self._channel)
 
     def _hooks_of_the_root(self) -> None:
         hooks = self._config.hooks

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LOOPBACK = "loopback"  # with a socket of its network namespace: bring lo up; no answer
 CGROUP = "cgroup"  # it has to be in its cgroup now; answered when it is
 HOOKS = "hooks"  # the root is there: run the hooks that belong between here and the pivot
+IDMAP = "idmap"  # with a detached tree, and the index of its mount: answered when it is id-mapped
 READY = "ready"  # all is set up but what cannot be taken back; answered when the state is saved
 WAITING = "waiting"  # at the exec fifo, with nothing else left to do: the last message; no answer
 LISTENER = "listener"  # its filter has a listener: answered with connections to the agent

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 from libcontainer.configs import Device, DeviceRule
 from libcontainer.errors import ConfigError
 from libcontainer.specconv.reader import check_word
@@ -67,10 +69,11 @@ def always_allowed(devices: tuple[Device, ...]) -> tuple[DeviceRule, ...]:
 
 
 def _device(item: Reader) -> Device:
-    path = item.absolute_path("path")
+    given = item.absolute_path("path")
+    path = os.path.normpath(f"/{given.lstrip('/')}")  # runc takes "/dev/fuse/", too
     kind = check_word(item.at("type"), item.needed_text("type"), _KINDS)
-    if path.endswith("/"):
-        raise ConfigError(item.at("path"), f"{path!r} names a folder")
+    if path == "/":
+        raise ConfigError(item.at("path"), f"{given!r} must be a path below the root")
     mode = item.optional_number("fileMode", most=2**32 - 1)
     return Device(
         path=path,

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from libcontainer.configs import ProcessConfig, Seccomp
+    from libcontainer.configs import Mount, ProcessConfig, Seccomp
 
 _MAJOR_VERSION = 1
 _PERSONALITIES = {"LINUX": 0, "LINUX32": 8}  # personality(2)
@@ -62,14 +62,17 @@ def config_from_spec(
     bundle = os.path.realpath(bundle)
     process = _process(whole)
     namespaces = namespaces_from_spec(linux)
-    mounts = tuple(mount_from_spec(item, bundle) for item in whole.objects("mounts"))
+    root = _root(whole, bundle)
+    mounts = tuple(
+        _below(mount_from_spec(item, bundle), root["rootfs"]) for item in whole.objects("mounts")
+    )
     devices = devices_from_spec(linux)
     uids, gids = mappings(linux, "uidMappings"), mappings(linux, "gidMappings")
     if process is not None and namespaces.is_private(NamespaceType.NEWUSER):
         check_user(Reader(whole.value["process"], "process"), uids, gids)
     owner = owner_of(namespaces, mounts, uids, process.uid if process else 0)
     return Config(
-        **_root(whole, bundle),
+        **root,
         **_of_process(process),
         no_pivot_root=no_pivot_root,
         root_propagation=_root_propagation(linux, no_pivot_root),
@@ -156,6 +159,15 @@ def _root(spec: Reader, bundle: str) -> dict[str, Any]:
     # What is not there is refused by `validate`, under the name that it has here.
     path = os.path.realpath(path) if os.path.exists(path) else os.path.normpath(path)
     return {"rootfs": path, "readonlyfs": root.flag("readonly")}
+
+
+def _below(mount: Mount, rootfs: str) -> Mount:
+    """A mount whose destination is in the container: some give the path that it has on the host,
+    and runc takes that as well."""
+    path = os.path.normpath(f"/{mount.destination.lstrip('/')}")
+    if rootfs == "/" or not f"{path}/".startswith(f"{rootfs}/"):
+        return mount
+    return mount.replace(destination=path[len(rootfs) :] or "/")
 
 
 def _root_propagation(linux: Reader, no_pivot_root: bool) -> int:
