@@ -12,7 +12,8 @@
 static const uint64_t all_signals = ~0ULL;
 
 /* Nothing is left to it but what it has to do: it holds no stream of the payload open, keeps no
- * folder busy, and cannot be looked into from inside. */
+ * folder busy, and cannot be looked into from inside. An ordinary user cannot look into it either:
+ * nsenter/targets.py joins the namespaces of its child instead. */
 static int shed(int verdict_fd, struct err *err)
 {
 	long ret;
@@ -26,7 +27,6 @@ static int shed(int verdict_fd, struct err *err)
 		ret = SYS1(SYS_chdir, "/");
 	if (ret < 0)
 		return err_set(err, "close_range", "what PID 1 does not need", ret);
-	sys_prctl(PR_SET_NAME, (unsigned long)"nsinit");
 	return 0;
 }
 
@@ -71,8 +71,9 @@ int reaper_split(const struct nsexec *ns, struct err *err)
 {
 	const struct clone_request request = { .cgroup_fd = -1, .thread_id = ns->thread_id };
 	int verdict_fd = ns->launch.init_fd;
+	char name[16]; /* TASK_COMM_LEN */
 	uint64_t before;
-	long dumpable, pid;
+	long dumpable, pid, ret;
 
 	if (verdict_fd < 0)
 		return 0;
@@ -82,17 +83,22 @@ int reaper_split(const struct nsexec *ns, struct err *err)
 		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* Before there is a child, which may be the payload before PID 1 has shed anything. */
 	sys_prctl(PR_SET_DUMPABLE, 0);
+	sys_prctl(PR_GET_NAME, (unsigned long)name);
+	sys_prctl(PR_SET_NAME, (unsigned long)"nsinit");
 	/* Blocked they wait for PID 1, which has no handlers, and would not get them. */
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &before, sizeof(before));
 	pid = process_clone(&request);
 	if (pid < 0)
 		return err_set(err, "clone", "the child of PID 1", pid);
 	if (pid == 0) {
+		sys_prctl(PR_SET_NAME, (unsigned long)name);
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
 		if (dumpable == 1)
 			sys_prctl(PR_SET_DUMPABLE, 1);
 		sys_close(verdict_fd);
-		return 0;
+		/* The session that there is, is PID 1's. */
+		ret = ns->launch.keep_session ? 0 : SYS0(SYS_setsid);
+		return ret < 0 ? err_set(err, "setsid", "", ret) : 0;
 	}
 	if (shed(verdict_fd, err) < 0)
 		return -1;

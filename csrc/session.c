@@ -9,9 +9,6 @@ int session_begin(const struct launch *launch, struct err *err)
 {
 	long ret;
 
-	/* The child of a PID 1 that stays: the session that there is, is that one's. */
-	if (launch->init_fd >= 0 && !launch->keep_session && (ret = SYS0(SYS_setsid)) < 0)
-		return err_set(err, "setsid", "", ret);
 	if (!launch->terminal)
 		return 0;
 	ret = SYS3(SYS_ioctl, 0, TIOCSCTTY, 0);

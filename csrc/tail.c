@@ -67,12 +67,18 @@ int tail_prepare(const struct launch *launch, struct err *err)
 	return change_directory(launch->cwd, err);
 }
 
+/* With a PID 1 that stays, that one dies with the caller, and takes all along. */
+static bool dies_by_itself(const struct launch *launch)
+{
+	return launch->die_with_parent && launch->init_fd < 0;
+}
+
 bool tail_confines(const struct launch *launch)
 {
-	return launch->terminal || launch->init_fd >= 0 || launch->rlimits.data ||
-	       launch->cpus.data || launch->umask >= 0 || launch->uid >= 0 || launch->gid >= 0 ||
-	       launch->groups.data || launch->capabilities.data || launch->no_new_privs ||
-	       launch->landlock.data || launch->seccomp.data || launch->die_with_parent;
+	return launch->terminal || launch->rlimits.data || launch->cpus.data ||
+	       launch->umask >= 0 || launch->uid >= 0 || launch->gid >= 0 || launch->groups.data ||
+	       launch->capabilities.data || launch->no_new_privs || launch->landlock.data ||
+	       launch->seccomp.data || dies_by_itself(launch);
 }
 
 /* The order has been paid for: the paths of Landlock while they can be opened, its rules when there
@@ -89,7 +95,7 @@ int tail_confine(const struct launch *launch, struct err *err)
 		return -1;
 	if (launch->no_new_privs && (ret = sys_prctl(PR_SET_NO_NEW_PRIVS, 1)) < 0)
 		return err_set(err, "prctl", "PR_SET_NO_NEW_PRIVS", ret);
-	if (launch->die_with_parent)
+	if (dies_by_itself(launch))
 		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
 	return landlock_restrict(ruleset, err);
 }

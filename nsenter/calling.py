@@ -50,6 +50,8 @@ _MOST_TEXT = 1 << 16  # of what is told of an exception
 # What a terminal takes for an order, as Python would write it.
 _ORDERS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160)) if chr(n) not in "\n\t"}
 
+_DEFAULT = Options(new="all", die_with_parent=True)
+
 _EXCEPTIONS = {
     name: kind
     for name, kind in vars(builtins).items()
@@ -118,7 +120,10 @@ class Caller(Value):
 
     Args:
         options: the namespaces; None: new ones of every kind, where the files are the caller's:
-            for what is not trusted see `nsenter.presets.sandbox`.
+            for what is not trusted see `nsenter.presets.sandbox`. A new pid namespace has a
+            PID 1 that stays, unless `init` is False. Whatever the options say, the process ends
+            when this one does; with that PID 1, everything that the function has started ends
+            too.
         timeout: seconds that a call may take, from when its process runs; None: any. Then the
             process is killed.
         trusted: the function, and all that runs with it, may do here what it likes: its answers
@@ -201,12 +206,13 @@ class Worker:
         self.extensions = frozenset(init.bundle().extensions)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            self._child = (caller.options or Options(new="all")).launch(
+            self._child = _options(caller).launch(
                 init,
                 stdin=null,
                 stdout=null if caller.stdout == _DEVNULL else caller.stdout,
                 stderr=null if caller.stderr == _DEVNULL else caller.stderr,
                 env=caller.env,
+                default_init=True,
             )
         finally:
             os.close(null)
@@ -216,7 +222,8 @@ class Worker:
 
     def fork_for_each(self) -> None:
         """From now on each call has a fork of the process, which ends with the call."""
-        self._send(worker.FORK, b"", time.monotonic() + _DEATH_SECONDS)
+        has_init = b"\1" if self._child.verdict_fd >= 0 else b""
+        self._send(worker.FORK, has_init, time.monotonic() + _DEATH_SECONDS)
         self._forks = True
 
     def run(self, parcel: Parcel) -> Any:
@@ -394,11 +401,16 @@ class Worker:
         return None, error
 
 
+def _options(caller: Caller) -> Options:
+    """Nobody else can want the answer: the process of a call ends with this one."""
+    options = caller.options or _DEFAULT
+    return options if options.die_with_parent else options.replace(die_with_parent=True)
+
+
 def _init(caller: Caller, modules: Iterable[str]) -> PythonInit:
     settings = {
         "trusted": caller.trusted,
         "most": caller.max_answer,
-        "has_init": caller.options is not None and caller.options.init,
     }
     extensions = caller.extensions
     if extensions is not None:  # the worker's own are no matter of the caller's

@@ -45,8 +45,8 @@ class NamespaceExecutor(Executor):
     Give a hostile one a worker to itself by ``max_tasks_per_child=1``. ``fresh`` keeps apart what
     is not hostile, by a fork of the warm worker for each call.
 
-    Workers end with this process, however it ends; where it is killed, one that is in a call ends
-    when the call does.
+    Workers end with this process, however it ends, also in the middle of a call. (Without a new
+    pid namespace, a fork that ``fresh`` made ends only when its call does.)
 
     Args:
         max_workers: how many at once; None: as many as this process has CPUs.

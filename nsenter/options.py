@@ -74,14 +74,18 @@ class Options(Value):
             may, and put words into the caller's terminal where the kernel still has TIOCSTI.
         terminal: whether a new pty (pty(7)) is its controlling terminal and its three streams,
             in place of those that are given; `Child.terminal_fd` is the other side.
-        init: whether a small PID 1 stays in a new pid namespace, of which the process is the child:
-            it reaps what is left by others, passes signals on, ends when the process does,
-            which ends everything else in the namespace, and tells how it ended, also by which
-            signal. Without it the process is the PID 1 itself.
+        init: whether a small PID 1 stays in a new pid namespace, with the process as its child:
+            it reaps orphans, passes signals on, and reports how the process ended, also by which
+            signal. It ends when the process does, and everything else in the namespace with it.
+            Without one the process itself is PID 1: the kernel then ignores every signal that
+            it has no handler for, SIGTERM too, unless it is SIGKILL from outside, and abort(3)
+            in it looks like SIGSEGV (pid_namespaces(7)). None: True for `nsenter.Popen`, `run`,
+            asyncio and calls if the pid namespace is new, as bubblewrap does it; False for
+            `launch`, which starts the init itself.
         die_with_parent: whether it is killed when this process ends, however it ends; not when
             only the thread ends that started it. A program that executes a setuid one, or
             that takes PR_SET_PDEATHSIG back, escapes, unless there is an `init`, which ends
-            with all that is in the namespace.
+            with all that is in the namespace. Calls always have it.
         rlimits: limits by their names as in prlimit(1), "nofile", or getrlimit(2),
             "RLIMIT_NOFILE": a value for both, or (soft, hard); None, -1 or "unlimited": none.
         umask: of new files (umask(2)).
@@ -123,7 +127,7 @@ class Options(Value):
     mounts: Iterable[Mount] = ()
     new_session: bool = True
     terminal: bool = False
-    init: bool = False
+    init: bool | None = None
     die_with_parent: bool = False
     rlimits: Mapping[str, Limit] | None = None
     umask: int | None = None
@@ -144,7 +148,7 @@ class Options(Value):
                 self.__dict__[name] = tuple(given)
         if self.terminal and not self.new_session:
             raise ValueError("terminal: this takes a new session, which it controls")
-        tail_of(self, mounts=self.mounts, loopback=False)
+        tail_of(self, mounts=self.mounts, loopback=False, init=False)
 
     def launch(
         self,
@@ -157,12 +161,22 @@ class Options(Value):
         env: Environment | None = None,
         timeout: float = 30.0,
         trace: bool = False,
+        default_init: bool = False,
     ) -> Child:
-        """Start a process so. Arguments, result and errors are those of `nsenter.launch.launch`."""
+        """Start a process with these options.
+
+        The other arguments, the result and the errors are those of `nsenter.launch.launch`.
+
+        Args:
+            default_init: what `init` means if it is None and the pid namespace is new.
+        """
         with Descriptors() as owner:
             namespaces = self._namespaces(owner)
             mounts_proc = self._mounts_proc(namespaces)
             self._check_needs(namespaces)
+            init = self.init
+            if init is None:
+                init = default_init and namespaces.is_private(NamespaceType.NEWPID)
             cgroup = self.cgroup
             if cgroup is not None and not isinstance(cgroup, int):
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -177,6 +191,7 @@ class Options(Value):
                     self,
                     mounts=self._all_mounts(mounts_proc),
                     loopback=self.loopback and namespaces.is_private(NamespaceType.NEWNET),
+                    init=init,
                 ),
             )  # fmt: skip
 

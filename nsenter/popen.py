@@ -241,7 +241,9 @@ class Popen(subprocess.Popen[AnyStr]):
         self._waiting = 0  # calls that use the pidfd
         with _Streams((stdin, stdout, stderr), pipesize) as streams:
             self._streams = streams
-            self._launch = partial(options.launch, program, pass_fds=pass_fds, env=env)
+            self._launch = partial(
+                options.launch, program, pass_fds=pass_fds, env=env, default_init=True
+            )
             super().__init__(
                 args, bufsize, text=text, universal_newlines=universal_newlines,
                 encoding=encoding, errors=errors,
@@ -326,6 +328,17 @@ class Popen(subprocess.Popen[AnyStr]):
     @property
     def pidfd(self) -> int:
         return self._child.pidfd
+
+    @property
+    def program_pid(self) -> int:
+        """The pid of the program itself, as seen from here: another than `pid` if a PID 1 stays.
+
+        Tools that join namespaces by a pid, such as slirp4netns(1) and nsenter(1), need this one if
+        they are not root's: they may not look into that PID 1. Once it has ended, it is `pid`.
+        """
+        from nsenter.targets import program_of
+
+        return program_of(self.pid) or self.pid
 
     def fileno(self) -> int:
         """The pidfd: readable when it has ended. Raises ValueError once it was waited for."""

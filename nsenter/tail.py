@@ -58,12 +58,15 @@ class Tail(Value):
         )
 
 
-def tail_of(options: Options, *, mounts: Iterable[Mount], loopback: bool) -> Tail | None:
+def tail_of(
+    options: Options, *, mounts: Iterable[Mount], loopback: bool, init: bool
+) -> Tail | None:
     """The tail of a process with these options; None where it has none.
 
     Args:
         mounts: all that is mounted.
         loopback: whether there is a new network, the loopback of which is to be up.
+        init: whether there is a PID 1 that stays.
 
     Raises:
         ValueError, TypeError: an option is bad; it is in the message.
@@ -71,7 +74,7 @@ def tail_of(options: Options, *, mounts: Iterable[Mount], loopback: bool) -> Tai
     attributes = list(_attributes(options, mounts))
     if loopback:
         attributes.append((LaunchAttribute.LOOPBACK, 1))
-    ways = (options.die_with_parent, options.init, options.terminal)
+    ways = (options.die_with_parent, init, options.terminal)
     if not attributes and not any(ways):
         return None
     return Tail(tuple(attributes), *ways, console=_console(mounts) if options.terminal else None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 from nsenter.errors import BootstrapError
+from nsenter.hints import read_line
 from nsenter.namespaces import Namespace, NamespaceType, supported_namespaces
 from nsenter.system import pidfd_open
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
     from nsenter.descriptors import Descriptors
 
-__all__ = ["joined"]
+__all__ = ["joined", "program_of"]
 
+_STAYING_INIT = "nsinit"  # what csrc/reaper.c calls itself
 # Where ip-netns(8) keeps the network namespaces that have a name.
 _NETNS_FOLDER = "/run/netns"
 
@@ -47,7 +49,7 @@ def joined(target: Any, owner: Descriptors) -> list[Namespace]:
         # One's own are not joined: the kernel refuses one's own user namespace.
         found = (Namespace(kind, path) for kind, path in paths.items())
         return [ns for ns in found if not _is_ours(ns.path, ns.type)]
-    return _of_process(_pidfd(target, owner))
+    return _of_process(_pidfd(target, owner), owner)
 
 
 def _is_mapping(target: Any) -> bool:
@@ -70,7 +72,10 @@ def _one(kind: NamespaceType, where: object, owner: Descriptors) -> Namespace:
         if kind == NamespaceType.NEWNET and "/" not in path:
             path = f"{_NETNS_FOLDER}/{path}"
         return Namespace(kind, path)
-    return Namespace.from_fd(kind, _pidfd(where, owner))
+    pidfd = _pidfd(where, owner)
+    if isinstance(where, int) or hasattr(where, "pidfd"):
+        pidfd = _open_to_us(pidfd, owner)
+    return Namespace.from_fd(kind, pidfd)
 
 
 def _pidfd(target: Any, owner: Descriptors) -> int:
@@ -93,13 +98,35 @@ def _pidfd(target: Any, owner: Descriptors) -> int:
     )
 
 
-def _of_process(pidfd: int) -> list[Namespace]:
+def _of_process(pidfd: int, owner: Descriptors) -> list[Namespace]:
     """Every namespace of a process that is not ours already."""
+    pidfd = _open_to_us(pidfd, owner)
     pid = _pid_of(pidfd)
     kinds = supported_namespaces()
     found = [kind for kind in kinds if not _is_ours(f"/proc/{pid}/ns/{kind.ns_name()}", kind)]
     _pid_of(pidfd)  # else its number was another's meanwhile, whose namespaces may be ours
     return [Namespace.from_fd(kind, pidfd) for kind in found]
+
+
+def _open_to_us(pidfd: int, owner: Descriptors) -> int:
+    """The process, or the program that it is the PID 1 of if we may not look into that."""
+    pid = _pid_of(pidfd)
+    if os.access(f"/proc/{pid}/ns/user", os.R_OK):
+        return pidfd
+    program = program_of(pid)
+    return owner.add(pidfd_open(program)) if program else pidfd
+
+
+def program_of(pid: int) -> int:
+    """The program whose PID 1 that stays this process is, as we see it; 0 if it is none of those.
+
+    That PID 1 (csrc/reaper.c) cannot be looked into, so an ordinary user joins the namespaces of
+    the program. It is the first child that PID 1 had, and PID 1 ends with it.
+    """
+    if read_line(f"/proc/{pid}/comm") != _STAYING_INIT:
+        return 0
+    children = read_line(f"/proc/{pid}/task/{pid}/children").split()
+    return int(children[0]) if children else 0
 
 
 def _pid_of(pidfd: int) -> int:

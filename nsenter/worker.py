@@ -32,7 +32,7 @@ _CHUNK = 1 << 20
 
 # From the caller, besides the kinds of nsenter/unpack.py.
 MODULE, NO_MODULE = b"m", b"n"
-FORK = b"f"  # from now on, for each call
+FORK = b"f"  # from now on, for each call; with a byte, if there is a PID 1 that stays
 # To the caller: an answer as plain data, or as a pickle …
 VALUE, ERROR, PICKLED_VALUE, PICKLED_ERROR = b"v", b"e", b"V", b"E"
 # … the name of a module to send; how the process of a call has ended.
@@ -62,14 +62,13 @@ class _Worker:
     Args:
         trusted: answers are pickled.
         most: bytes that an answer may have.
-        has_init: it is the child of a PID 1, which reaps, in a pid namespace of its own.
     """
 
-    def __init__(self, channel: int, *, trusted: bool, most: int, has_init: bool) -> None:
+    def __init__(self, channel: int, *, trusted: bool, most: int) -> None:
         self._channel = channel
         self._trusted = trusted
         self._forks = False
-        self._is_alone = has_init or posix.getpid() == 1
+        self._is_alone = False  # in its pid namespace, but for PID 1
         self._most = most
         self._lock = _thread.allocate_lock()
         self._called_in = 0  # the process that is answering
@@ -80,6 +79,7 @@ class _Worker:
         kind, body = self._receive()
         if kind == FORK:
             self._forks = True
+            self._is_alone = bool(body) or posix.getpid() == 1
             return
         if self._forks:
             self._answer_in_a_fork(kind, body)

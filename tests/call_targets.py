@@ -6,6 +6,7 @@ import os
 import posix
 import sys
 import time
+from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -310,3 +311,17 @@ def dump_memory(*_: str) -> None:
                 posix.write(1, posix.pread(memory, min(end - at, 1 << 20), at))
             except (OSError, OverflowError):  # a guard, or what the kernel maps
                 break
+
+
+def kill_me(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(10)
+
+
+def make_folder_by_an_orphan(path: str, after: float) -> None:
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(after)
+        Path(path).mkdir()
+        os._exit(0)
+    time.sleep(60)

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import launching
+import rootless
 from boxes import box, output
 from launching import SECONDS
 from nsenter import Dev, Options, Program, PythonInit, Tmpfs
@@ -126,6 +128,26 @@ def test_its_session_is_not_the_inits() -> None:
     with started("echo; exec sleep 1000") as (child, _):
         (program,) = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
         assert os.getsid(int(program)) == int(program)
+
+
+JOIN_AS_USER = """
+import nsenter, os, subprocess, sys
+sys.path.insert(0, sys.argv[1])
+with nsenter.Popen(["cat"], nsenter.Options(new="user,net,pid,mnt"), stdin=subprocess.PIPE) as p:
+    theirs = os.readlink(f"/proc/{p.program_pid}/ns/net")
+    assert p.program_pid != p.pid and theirs != os.readlink("/proc/self/ns/net")
+    for join in p, p.pid, {"user": p, "net": p}, {"user": p.pid, "net": p.pid}:
+        seen = nsenter.check_output(["readlink", "/proc/self/ns/net"], nsenter.Options(join=join))
+        assert seen.decode().strip() == theirs, (join, seen, theirs)
+    p.stdin.close()
+assert p.program_pid == p.pid
+"""
+
+
+def test_an_ordinary_user_joins_what_it_has_started_with_an_init() -> None:
+    words = [sys.executable, "-c", JOIN_AS_USER, str(rootless.ROOT)]
+    done = rootless.as_user(words)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # --- terminals ------------------------------------------------------------------------------------

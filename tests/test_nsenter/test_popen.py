@@ -20,7 +20,9 @@ from typing import Any
 import pytest
 
 import inside
+import nsenter
 from isolations import ALL, DIRECT, KEEPS_STATUS, PLAIN, STAGES, each_way
+from nsenter.launch import Program
 from nsenter.options import Options
 from nsenter.popen import Popen
 
@@ -228,6 +230,7 @@ def test_our_own_streams_in_any_order(order: tuple[int, int, int], tmp_path: Pat
     """No one that is put in its place may overwrite one that is still to come."""
     script = f"""
 import os
+from nsenter.launch import Program
 from nsenter.popen import Popen
 for number in range(3):
     fd = os.open("{tmp_path}/%d" % number, os.O_RDWR | os.O_CREAT)
@@ -635,6 +638,7 @@ def test_one_that_is_left_at_exit_says_nothing_but_the_warning() -> None:
     """Modules are half gone when it is finalized."""
     script = """
 import signal, sys
+from nsenter.launch import Program
 from nsenter.popen import Popen
 kept = sys.modules["kept"] = Popen(["sleep", "0.2"])
 done = sys.modules["done"] = Popen(["true"])
@@ -644,3 +648,20 @@ done.wait()
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=SECONDS
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_ends_a_program_in_a_new_pid_namespace(number: int) -> None:
+    """As anywhere else: the init that is there by default passes it on."""
+    with Popen(["sleep", "1000"], Options(new="user,pid")) as process:
+        process.send_signal(number)
+        assert process.wait(SECONDS) == -number
+
+
+def test_without_an_init_the_program_is_pid_1() -> None:
+    script = "echo $$"
+    for init, pid in ((None, "2\n"), (True, "2\n"), (False, "1\n")):
+        options = Options(new="user,pid", init=init)
+        assert nsenter.check_output(["sh", "-c", script], options, text=True) == pid
+    with Options(new="user,pid").launch(Program(["sh", "-c", "exit $$"])) as child:
+        assert child.wait(SECONDS) == 1
