@@ -9,6 +9,7 @@ import os
 import sys
 
 from nsenter import idmap, seccomp
+from nsenter.hints import has_admin, status_field
 from nsenter.idmap import IDMap, IDMappings
 from nsenter.mounts import Bind, Dev, Proc, Tmpfs
 from nsenter.options import Options
@@ -55,12 +56,15 @@ def sandbox(
         read: paths that it sees as well, read-only, at the same places.
         write: paths that it may also change, as far as its user may.
         tmp_size: bytes that its /tmp can hold; None: half of the memory.
-        fields: of `Options`; `mounts` come after those that are made here.
+        fields: of `Options`; `mounts` come after those that are made here. `proc=False` leaves out
+            /proc, which a container around us may not let anybody mount: `mounts=[Bind("/proc")]`
+            shows the caller's then.
     """
     for name, paths in (("read", read), ("write", write)):
         if isinstance(paths, (str, bytes)):
             raise TypeError(f"{name}={paths!r}: expected a sequence of paths")
     given = (*map(Bind, read), *(Bind(path, writable=True) for path in write))
+    proc = () if fields.get("proc") is False else (Proc(),)
     more = tuple(fields.pop("mounts", ()))
     settings = {
         "new": "all",
@@ -68,7 +72,7 @@ def sandbox(
         "read_only": True,
         "mounts": (
             *map(Bind, _system()),
-            Proc(),
+            *proc,
             Dev(),
             Tmpfs("/tmp", size=tmp_size, mode=0o1777),
             *_interpreter(),
@@ -76,7 +80,7 @@ def sandbox(
             *more,
         ),
         "cwd": "/",
-        "hostname": "sandbox",
+        **_hostname(),
         "capabilities": (),
         "no_new_privs": True,
         "seccomp": seccomp.strict(),
@@ -90,11 +94,12 @@ def sandbox(
 def offline(**fields: Any) -> Options:
     """As the caller, in all but the network: there is nothing but a loopback device.
 
-    It takes a new user namespace where the caller is not root; the process then has all
+    It takes a new user namespace if the caller has no CAP_SYS_ADMIN; the process then has all
     capabilities in it and in its network, and its user's rights outside.
     """
-    as_root = os.geteuid() == 0
-    settings: dict[str, Any] = {"new": "net"} if as_root else {"new": "user,net", "maps": "current"}
+    settings: dict[str, Any] = (
+        {"new": "net"} if has_admin() else {"new": "user,net", "maps": "current"}
+    )
     return Options(**{**settings, **fields})
 
 
@@ -117,6 +122,13 @@ def _interpreter() -> Iterator[Bind]:
         if not any(f"{prefix}/".startswith(f"{folder}/") for folder in bound):
             bound.append(prefix)
             yield Bind(prefix)
+
+
+def _hostname() -> dict[str, str]:
+    """A container's filter of system calls commonly refuses sethostname(2), in whatever namespace,
+    to those who started without CAP_SYS_ADMIN. There the hostname stays the container's."""
+    is_filtered = status_field("Seccomp") == "2" and not has_admin()
+    return {} if is_filtered else {"hostname": "sandbox"}
 
 
 def _identity() -> dict[str, Any]:

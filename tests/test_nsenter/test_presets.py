@@ -22,10 +22,11 @@ import pytest
 import boxes
 import faults
 import launching
+import nsenter
 import rootless
 from boxes import output
 from launching import PYTHONPATH, SECONDS
-from nsenter import Options, Program, presets, seccomp
+from nsenter import Options, Program, Tmpfs, presets, seccomp
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 NUMBERS = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])
@@ -333,3 +334,63 @@ def test_a_user_is_offline_as_itself_and_root_with_other_users() -> None:
     assert offline[0] == str(uid)
     assert int(offline[1]) > 0
     assert (root[0], root[-1]) == ("0", "5:6")
+
+
+# --- in a container of root, as podman and Docker make them by default ---
+
+CONTAINER_CAPABILITIES = (
+    "chown dac_override fowner fsetid kill net_bind_service setfcap setgid setpcap setuid"
+)
+IN_A_CONTAINER = Options(
+    new="mnt",
+    mounts=[Tmpfs("/proc/bus")],
+    capabilities=CONTAINER_CAPABILITIES.split(),
+    seccomp=seccomp.policy("allow", {"eperm": ["sethostname"]}),
+)
+SAY = """
+import sys, nsenter
+options = eval(sys.argv[1], {"nsenter": nsenter, **vars(nsenter.presets)})
+try:
+    print(nsenter.check_output(sys.argv[2], options, shell=True, text=True).strip())
+except OSError as error:
+    print(error)
+"""
+
+
+def in_a_container(options: str, script: str = "echo fine") -> str:
+    """What the script says with these options, or why it does not run."""
+    argv = [sys.executable, "-c", SAY, options, script]
+    return nsenter.check_output(
+        argv, IN_A_CONTAINER, text=True, cwd=PYTHONPATH.partition(":")[0], timeout=60
+    ).strip()
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("options", "script", "said"),
+    [
+        ("offline()", "ip -brief link | wc -l", "1"),
+        ("offline(hostname=None)", "id -u", "0"),
+        ("sandbox(proc=False)", "ls -d /proc || echo none", "none"),
+        ("sandbox(proc=False, mounts=[nsenter.Bind('/proc')])", "test -d /proc/1 && echo it", "it"),
+        ("rootless_root(proc=False)", "id -u", "0"),
+    ],
+)
+def test_the_presets_work_for_a_root_without_cap_sys_admin(
+    options: str, script: str, said: str
+) -> None:
+    assert in_a_container(options, script) == said
+
+
+@as_root
+def test_what_a_container_refuses_is_told_with_what_helps() -> None:
+    told = in_a_container("sandbox()")
+    assert "/proc/bus is mounted over" in told
+    assert "Options(proc=False)" in told  # which the test above does
+    told = in_a_container("nsenter.Options(new='user,uts', hostname='x')")
+    assert "a seccomp filter is on this process: do without a hostname" in told
+
+
+def test_the_sandbox_has_its_hostname_where_nothing_refuses_it() -> None:
+    assert output(presets.sandbox(), "hostname") == ["sandbox"]
+    assert output(presets.sandbox(hostname="mine"), "hostname") == ["mine"]
