@@ -11,7 +11,7 @@ code = "import os; print(os.getpid(), os.listdir('/dev/shm'), os.path.exists('/e
 done = nsenter.run(["python3", "-c", code], nsenter.presets.sandbox(), timeout=5)
 
 
-# A function, whose value comes back: here as PID 1 of a root without Python, without any file.
+# A function, whose value comes back: here in a root without Python, without any file.
 def look(path: str) -> tuple[int, list[str]]:
     return os.getpid(), os.listdir(path)
 
