@@ -40,6 +40,7 @@ V1 = [
         ["cpu cpu.cfs_period_us 50000", "cpu cpu.cfs_quota_us -1", "cpu cpu.cfs_burst_us 0"],
     ),
     ({"cpu_idle": 1}, ["cpu cpu.idle 1"]),
+    ({"cpu_idle": 1, "cpu_shares": 512}, ["cpu cpu.idle 1"]),
     (
         {"cpu_rt_period": 1000, "cpu_rt_quota": 500},
         ["cpu cpu.rt_period_us 1000", "cpu cpu.rt_runtime_us 500"],
@@ -93,6 +94,7 @@ V2 = [
     ({"cpu_quota": -1, "cpu_period": 5000}, ["cpu.max max 5000"]),
     ({"cpu_quota": 5000, "cpu_burst": 0}, ["cpu.max.burst 0", "cpu.max 5000 100000"]),
     ({"cpu_idle": 0, "cpu_shares": 2}, ["cpu.weight 1", "cpu.idle 0"]),
+    ({"cpu_idle": 1, "cpu_shares": 2}, ["cpu.idle 1"]),
     ({"cpuset_cpus": "0", "cpuset_mems": "0"}, ["cpuset.cpus 0", "cpuset.mems 0"]),
     ({"pids_limit": 7}, ["pids.max 7"]),
     ({"pids_limit": -1}, ["pids.max max"]),

@@ -85,7 +85,6 @@ def test_every_limit_there_is_can_be_said() -> None:
     [
         {"memory": {"limit": 0, "reservation": 0, "swap": 0}},
         {"cpu": {"shares": 0, "quota": 0, "period": 0, "realtimeRuntime": 0, "realtimePeriod": 0}},
-        {"pids": {"limit": 0}},
         {"blockIO": {"weight": 0, "leafWeight": 0}},
         {"network": {"classID": 0}},
         {"memory": {}, "cpu": {}, "pids": {}, "blockIO": {}, "network": {}, "rdma": {}},
@@ -105,6 +104,7 @@ def test_a_zero_says_nothing_where_runc_takes_it_so(zero: Any) -> None:
         ({"memory": {"limit": -1}}, "memory", -1),
         ({"cpu": {"quota": -1}}, "cpu_quota", -1),
         ({"pids": {"limit": -1}}, "pids_limit", -1),
+        ({"pids": {"limit": 0}}, "pids_limit", 0),
         ({"cpu": {"shares": 2**64 - 1}}, "cpu_shares", 2**64 - 1),
     ],
 )

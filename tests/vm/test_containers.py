@@ -105,6 +105,25 @@ def test_update_changes_the_files_as_runc_does(each: Runtime, folder: Path) -> N
         assert box.exec("echo >/dev/null && echo well") == "well\n", "its devices are as before"
 
 
+@pytest.mark.parametrize("shares", [{}, {"shares": 512}])
+def test_an_idle_container_can_be_updated(
+    pyrunc: Runtime, folder: Path, shares: dict[str, int]
+) -> None:
+    with running(pyrunc, folder, resources({"cpu": shares})) as box:
+        box("update", "--cpu-idle", "1")
+        for word, file, value in (
+            ("--pids-limit=0", "pids.max", "1"),
+            ("--memory=67108864", "memory.max", "67108864"),
+            ("--cpu-quota=20000", "cpu.max", "20000 100000"),
+        ):
+            box("update", word)
+            assert box.file(file) == value
+        assert box.file("cpu.idle") == "1"
+        box("update", "--cpu-idle", "0", "--cpu-share", "2048", "--pids-limit=-1")
+        found = [box.file(name) for name in ("cpu.idle", "cpu.weight", "pids.max")]
+        assert found == ["0", "79", "max"]
+
+
 # --- devices -------------------------------------------------------------------------------------
 
 DEVICE_RULES = [

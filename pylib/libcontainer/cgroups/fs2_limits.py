@@ -6,7 +6,13 @@ OCI's values are those of v1; they are converted as runc 1.1 and crun do.
 
 from __future__ import annotations
 
-from libcontainer.cgroups.fs_limits import check_usage, device_line, pids_max, rdma_line
+from libcontainer.cgroups.fs_limits import (
+    check_usage,
+    device_line,
+    pids_max,
+    rdma_line,
+    shares_of,
+)
 from libcontainer.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -108,8 +114,8 @@ def _memory(resources: Resources, read: Read) -> Iterator[Writes]:
 
 def _cpu(resources: Resources) -> Writes:
     writes = []
-    if resources.cpu_shares:
-        writes.append(("cpu.weight", str(cpu_weight(resources.cpu_shares))))
+    if shares := shares_of(resources):
+        writes.append(("cpu.weight", str(cpu_weight(shares))))
     if resources.cpu_idle is not None:
         writes.append(("cpu.idle", str(resources.cpu_idle)))
     quota, period = resources.cpu_quota, resources.cpu_period

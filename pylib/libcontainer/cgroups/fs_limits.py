@@ -103,13 +103,19 @@ def _cpu(resources: Resources) -> Writes:
             bound = f"maximum allowed cpu-shares is {_MOST_SHARES}"
         raise ConfigError("linux.resources.cpu.shares", f"{shares}: the {bound}")
     pairs = (
-        ("cpu.shares", resources.cpu_shares or None),
+        ("cpu.shares", shares_of(resources)),
         ("cpu.cfs_period_us", resources.cpu_period or None),
         ("cpu.cfs_quota_us", resources.cpu_quota or None),
         ("cpu.cfs_burst_us", resources.cpu_burst),
         ("cpu.idle", resources.cpu_idle),
     )
     return [(file, str(value)) for file, value in pairs if value is not None]
+
+
+def shares_of(resources: Resources) -> int | None:
+    """cpu.shares, or cpu.weight in v1's numbers; None if it is not to be set. A cgroup whose
+    cpu.idle is 1 has the least weight, and the kernel refuses another."""
+    return None if resources.cpu_idle == 1 else resources.cpu_shares or None
 
 
 def pids_max(limit: int) -> str:

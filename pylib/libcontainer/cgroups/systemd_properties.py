@@ -10,7 +10,7 @@ import os
 
 from libcontainer.cgroups import fs2_limits
 from libcontainer.cgroups.devices import effective
-from libcontainer.cgroups.fs_limits import pids_max
+from libcontainer.cgroups.fs_limits import pids_max, shares_of
 from libcontainer.cgroups.fs_stats import ranges
 from libcontainer.errors import ConfigError
 
@@ -110,8 +110,8 @@ def _amount(value: str) -> str:
 def _legacy(resources: Resources) -> Iterator[Property]:
     if resources.memory:
         yield "MemoryLimit", "t", [_amount(fs2_limits.or_max(resources.memory))]
-    if resources.cpu_shares:
-        yield "CPUShares", "t", [str(resources.cpu_shares)]
+    if shares := shares_of(resources):
+        yield "CPUShares", "t", [str(shares)]
     if resources.cpu_quota or resources.cpu_period:
         yield from _quota(resources.cpu_quota or 0, resources.cpu_period or 0)
     if resources.blkio_weight:

@@ -54,10 +54,11 @@ EXAMPLE:
 """,
     "update": """\
 DESCRIPTION:
-   What is not named stays as it is. The file of --resources is as linux.resources of config.json:
+   What is not named stays as it is. The file of --resources is as linux.resources of config.json,
+and a 0 in it says nothing, but for pids.limit:
 {"memory": {"limit": 0, "reservation": 0, "swap": 0},
  "cpu": {"shares": 0, "quota": 0, "period": 0, "cpus": "", "mems": ""},
- "blockIO": {"weight": 0}, "pids": {"limit": 0}}; with it, all other options are ignored.
+ "blockIO": {"weight": 0}, "pids": {"limit": 100}}; with it, all other options are ignored.
 """,
 }
 

@@ -159,7 +159,7 @@ COMMANDS: dict[str, Command] = {
             ("memory", "", TEXT, "", "bytes, also 100M or 1g; -1: unlimited"),
             ("memory-reservation", "", TEXT, "", "memory that it is left with under pressure"),
             ("memory-swap", "", TEXT, "", "memory and swap together; -1: unlimited"),
-            ("pids-limit", "", NUMBER, 0, "processes; -1: unlimited"),
+            ("pids-limit", "", NUMBER, None, "processes; -1: unlimited"),
             ("l3-cache-schema", "", TEXT, "", "Intel RDT, which is not supported"),
             ("mem-bw-schema", "", TEXT, "", "Intel RDT, which is not supported"),
         ),

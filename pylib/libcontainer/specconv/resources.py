@@ -95,7 +95,8 @@ def _cpu(cpu: Reader) -> dict[str, Any]:
 
 
 def _pids(pids: Reader) -> dict[str, Any]:
-    return {"pids_limit": pids.limit("limit", least=-INT64)}
+    # 0 is a limit: that of a container without a second process.
+    return {"pids_limit": pids.optional_number("limit", least=-INT64)}
 
 
 def _block_io(block: Reader) -> dict[str, Any]:

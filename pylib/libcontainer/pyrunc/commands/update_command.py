@@ -36,7 +36,7 @@ _SIZES = {
     "memory_swap": ("memory", "swap"),
 }
 # Zero is a value of these; of all others it means that nothing is said (runc's update.go).
-_ZERO_COUNTS = {"cpu_burst", "cpu_idle"}
+_ZERO_COUNTS = {"cpu_burst", "cpu_idle", "pids_limit"}
 
 
 def execute(context: Context) -> int:
@@ -53,6 +53,8 @@ def execute(context: Context) -> int:
     cgroup = container.config.cgroups
     # Devices are as they are: they are not written anew.
     resources = cgroup.resources.replace(**changes, skip_devices=True)
+    if changes.get("cpu_shares") and resources.cpu_idle == 1:
+        raise ContainerError("cpu.shares cannot be set while cpu.idle is 1: add --cpu-idle 0")
     container.set(container.config.replace(cgroups=cgroup.replace(resources=resources)))
     return 0
 
@@ -66,6 +68,9 @@ def _changes(told: Resources) -> dict[str, Any]:
         for name, value in plain.items()
         if value != default[name] and (value or name in _ZERO_COUNTS)
     }
+    if changes.get("cpu_idle") is not None:
+        # What was set before has no meaning any more: it would be refused, or come back.
+        changes.setdefault("cpu_shares", None)
     if changes.get("memory") == -1:  # memory alone cannot be above what both may be together
         changes.setdefault("memory_swap", -1)
     return changes
@@ -85,7 +90,7 @@ def _from_options(options: dict[str, Any]) -> dict[str, Any]:
     for read, table in ((str, _TEXTS), (int, _NUMBERS), (_size, _SIZES)):
         for option, (group, name) in table.items():
             value = options[option]
-            if value not in ("", 0):
+            if value not in ("", 0, None) or (option == "pids_limit" and value == 0):
                 resources.setdefault(group, {})[name] = _read(read, option, value)
     return resources
 
