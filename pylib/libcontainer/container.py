@@ -179,7 +179,7 @@ class Container:
             "ociVersion": self.config.version or "1.0.2",
             "id": self.id,
             "status": status,
-            **({"pid": pid or alive} if pid or alive or status == STOPPED else {}),
+            **({"pid": pid or alive} if pid or alive else {}),
             "bundle": bundle,
             **({"annotations": labels} if labels else {}),
         }
@@ -189,8 +189,9 @@ class Container:
         return self.cgroup.pids()
 
     def stats(self) -> dict[str, Any]:
-        """What it uses, as `runc events --stats` tells it."""
-        return self.cgroup.stats()
+        """What it uses, as `runc events --stats` tells it. No network interface is told of: runc
+        does so of those that it has made itself, which OCI's configuration cannot ask for."""
+        return {**self.cgroup.stats(), "network_interfaces": None}
 
     def _is_alive(self) -> bool:
         pid = self._state.init_process_pid

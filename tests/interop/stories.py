@@ -297,5 +297,4 @@ STORIES = tuple(
 KNOWN = {
     ("created-and-deleted", "list --format json"): "no containers are [], not null",
     ("running-and-deleted-by-force", "list --format json"): "no containers are [], not null",
-    ("events", "events --stats ID"): "no network_interfaces: runc's are null always",
 }

@@ -8,6 +8,7 @@ import os
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.root import make_private, may_lack_cgroups, state_root
+from libcontainer.specconv.spelling import respelt
 from nsenter import plainjson
 
 TYPE_CHECKING = False
@@ -89,26 +90,34 @@ class Context:
             rootless_cgroups=may_lack_cgroups(self._given["rootless"], systemd=systemd),
         )
 
+    def read_bundle(self, folder: str) -> dict[str, Any]:
+        """The config.json of a bundle. Raises ContainerError where there is none."""
+        path = os.path.join(folder, "config.json")
+        try:
+            spec = self.read_json(path)
+        except FileNotFoundError:
+            raise ContainerError(
+                f"JSON specification file {path} not found; `pyrunc spec` writes one to start from"
+            ) from None
+        if not isinstance(spec, dict):
+            raise ContainerError(f"{path}: not an object")
+        return spec
 
-def read_json(path: str) -> Any:
-    """A JSON file. Raises ContainerError where it is none."""
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        text = file.read()
-    try:
-        return plainjson.loads(text)
-    except ValueError as error:
-        raise ContainerError(f"{path}: {error}") from None
+    def read_json(self, path: str) -> Any:
+        """A JSON file. Raises ContainerError where it is none."""
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return self.parse_json(file.read(), path)
 
+    def parse_json(self, text: str, name: str) -> Any:
+        """JSON of the specification; what is spelt wrong in it is told of.
 
-def read_bundle(folder: str) -> dict[str, Any]:
-    """The config.json of a bundle. Raises ContainerError where there is none."""
-    path = os.path.join(folder, "config.json")
-    try:
-        spec = read_json(path)
-    except FileNotFoundError:
-        raise ContainerError(
-            f"JSON specification file {path} not found; `pyrunc spec` writes one to start from"
-        ) from None
-    if not isinstance(spec, dict):
-        raise ContainerError(f"{path}: not an object")
-    return spec
+        Args:
+            name: of where it comes from, for errors.
+        """
+        try:
+            value, notes = respelt(plainjson.loads(text))
+        except ValueError as error:
+            raise ContainerError(f"{name}: {error}") from None
+        for note in notes:
+            self.log.warning(f"{name}: {note}")
+        return value

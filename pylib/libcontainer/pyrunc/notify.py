@@ -12,6 +12,7 @@ import os
 import select
 
 from libcontainer.errors import ContainerError
+from nsenter.addresses import connect_to
 from nsenter.system import pidfd_open, send_fds
 
 TYPE_CHECKING = False
@@ -136,7 +137,7 @@ class Proxy:
 def _connected(address: str) -> _socket.socket:
     manager = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC, 0)
     try:
-        manager.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+        connect_to(manager, f"\0{address[1:]}" if address.startswith("@") else address)
     except OSError as error:
         manager.close()
         raise ContainerError(f"NOTIFY_SOCKET {address}: {error.strerror}") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 
-from libcontainer.pyrunc.context import read_bundle
 from libcontainer.pyrunc.launching import launch_new
 
 TYPE_CHECKING = False
@@ -16,4 +15,4 @@ if TYPE_CHECKING:
 def execute(context: Context) -> int:
     """Make a container and its init, which waits for `start`."""
     bundle = os.path.abspath(context.options["bundle"])
-    return launch_new(context, read_bundle(bundle), bundle, begin=False)
+    return launch_new(context, context.read_bundle(bundle), bundle, begin=False)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from libcontainer.errors import ContainerError
-from libcontainer.pyrunc.context import read_bundle, read_json
 from libcontainer.pyrunc.launching import Launch
 from libcontainer.specconv import process_from_spec
 
@@ -59,13 +58,13 @@ def _process(context: Context, container: Container) -> dict[str, Any]:
     """OCI's process object: a file's, or the container's first with what the options say."""
     options = context.options
     if options["process"]:
-        process = read_json(options["process"])
+        process = context.read_json(options["process"])
         if not isinstance(process, dict):
             raise ContainerError(f"{options['process']}: not a process object")
         return process
     if not context.words:
         raise ContainerError("process args cannot be empty")
-    process = dict(read_bundle(container.oci_state()["bundle"]).get("process") or {})
+    process = dict(context.read_bundle(container.oci_state()["bundle"]).get("process") or {})
     process["args"] = context.words
     process["terminal"] = options["tty"]
     process["env"] = [*(process.get("env") or ()), *options["env"]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 
-from libcontainer.pyrunc.context import read_bundle
 from libcontainer.pyrunc.launching import launch_new
 from libcontainer.pyrunc.options import UsageError
 
@@ -27,4 +26,4 @@ def execute(context: Context) -> int:
         # A command is for --rootfs; in a bundle it is process.args of config.json.
         raise UsageError('pyrunc: "run" requires exactly 1 argument(s)', "run")
     bundle = os.path.abspath(options["bundle"])
-    return launch_new(context, read_bundle(bundle), bundle, begin=True)
+    return launch_new(context, context.read_bundle(bundle), bundle, begin=True)

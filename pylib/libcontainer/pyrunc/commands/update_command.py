@@ -6,9 +6,7 @@ from __future__ import annotations
 import sys
 
 from libcontainer.errors import ContainerError
-from libcontainer.pyrunc.context import read_json
 from libcontainer.specconv import resources_from_spec
-from nsenter import plainjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +46,8 @@ def execute(context: Context) -> int:
     for option in ("kernel_memory", "kernel_memory_tcp"):
         if options[option]:
             context.log.warning(f"--{option.replace('_', '-')} is not used: the kernel has no such")
-    given = _from_file(options["resources"]) if options["resources"] else _from_options(options)
+    path = options["resources"]
+    given = _from_file(context, path) if path else _from_options(options)
     changes = _changes(resources_from_spec(given, where="resources"))
     cgroup = container.config.cgroups
     # Devices are as they are: they are not written anew.
@@ -76,13 +75,10 @@ def _changes(told: Resources) -> dict[str, Any]:
     return changes
 
 
-def _from_file(path: str) -> Any:
+def _from_file(context: Context, path: str) -> Any:
     if path != "-":
-        return read_json(path)
-    try:
-        return plainjson.loads(sys.stdin.read())
-    except ValueError as error:
-        raise ContainerError(f"standard input: {error}") from None
+        return context.read_json(path)
+    return context.parse_json(sys.stdin.read(), "standard input")
 
 
 def _from_options(options: dict[str, Any]) -> dict[str, Any]:
