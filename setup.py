@@ -25,7 +25,9 @@ CODEC = "text err idmap namespaces wire bootstrap records launch".split()
 TAIL = (
     "network mountapi device mounts root session resources identity landlock filter reaper tail"
 ).split()
-STAGES = CODEC + "clone sync report tool mapper settle pipe nsexec environment exec".split() + TAIL
+STAGES = (
+    CODEC + "older clone sync report tool mapper settle pipe nsexec environment exec".split() + TAIL
+)
 HEADERS = [str(path) for path in sorted(Path("csrc").glob("*.h"))]
 COMPILE = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
 HARDEN = ["-fstack-protector-strong", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
@@ -127,7 +129,7 @@ class InstallPrograms(install_scripts):
             scripts = sysconfig.get_path("scripts")
             flags.append(f'-DNSX_RECORDED="{scripts}/pyrunc-start"')
         target = self._target("pyrunc")
-        files = sources("text", "start", "pyrunc")
+        files = sources("text", "older", "start", "pyrunc")
         self.spawn([*compiler.compiler_so[:1], *flags, "-Icsrc", "-o", str(target), *files])
         target.chmod(0o755)
 

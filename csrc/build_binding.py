@@ -10,7 +10,7 @@ from cffi import FFI
 # a process started for them may run.
 SOURCES = (
     "text err idmap namespaces wire bootstrap records launch "
-    "clone tool mapper settle exec spawn direct "
+    "older clone tool mapper settle exec spawn direct "
     "network mountapi device mounts root session resources identity landlock filter reaper tail "
     "sync report pipe nsexec libc late execution"
 ).split()
@@ -89,7 +89,7 @@ CALLS = (
     "mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount mount_setattr openat2 "
     "unshare setns sethostname setdomainname prctl capget capset keyctl personality ioprio_set "
     "sched_setattr prlimit64 seccomp close_range ioctl fstatfs sendmsg recvmsg bpf socket connect "
-    "rt_sigaction socketpair recvfrom ppoll flock fcntl"
+    "rt_sigaction socketpair recvfrom ppoll flock fcntl memfd_create"
 ).split()
 
 INCLUDES = """

@@ -40,11 +40,34 @@ static long clone2(const struct clone_request *request)
 #endif
 }
 
+/* Whether it is a filter that refuses clone3(2): the kernel has another error for no arguments. */
+static bool is_filtered(void)
+{
+	return SYS2(SYS_clone3, 0, 0) == -EPERM;
+}
+
+/* The caller goes into the cgroup itself, so that its child is born there: a child that was put
+ * there later could have children of its own by then. What makes a process for a cgroup is a stage,
+ * which ends when it has. */
+static long enter_cgroup(int cgroup_fd)
+{
+	long fd = SYS4(SYS_openat, cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC, 0);
+	long ret = fd < 0 ? fd : sys_write((int)fd, "0", 1);
+
+	if (fd >= 0)
+		sys_close((int)fd);
+	return ret < 0 ? ret : 0;
+}
+
 long process_clone(const struct clone_request *request)
 {
-	/* CLONE_NEWTIME is a bit of the older call's exit signal. */
-	bool needs_clone3 = request->cgroup_fd >= 0 || (request->flags & CLONE_NEWTIME);
-	long pid = clone3(request);
+	long ret = clone3(request);
 
-	return pid == -ENOSYS && !needs_clone3 ? clone2(request) : pid;
+	if (ret == -EPERM && is_filtered())
+		ret = -ENOSYS;
+	/* CLONE_NEWTIME is a bit of the older call's exit signal. */
+	if (ret != -ENOSYS || (request->flags & CLONE_NEWTIME))
+		return ret;
+	ret = request->cgroup_fd >= 0 ? enter_cgroup(request->cgroup_fd) : 0;
+	return ret < 0 ? ret : clone2(request);
 }

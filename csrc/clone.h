@@ -7,7 +7,8 @@
 
 struct clone_request {
 	uint64_t flags; /* CLONE_*; without CLONE_PARENT, SIGCHLD tells the end */
-	int cgroup_fd;	/* CLONE_INTO_CGROUP; -1: the caller's cgroup */
+	int cgroup_fd;	/* CLONE_INTO_CGROUP, or without clone3(2) the caller goes there as well;
+			 * -1: the caller's cgroup */
 	int *pidfd;	/* CLONE_PIDFD; NULL: none */
 	int *thread_id; /* where libc keeps the thread's id, to be set anew; NULL: nowhere */
 };

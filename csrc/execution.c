@@ -18,8 +18,8 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 
+#include "older.h"
 #include "resources.h"
-#include "sys.h"
 
 #define STACK_SIZE  (64 * 1024)
 #define STACK_USED  (16 * 1024) /* more than is needed from here on */
@@ -148,8 +148,7 @@ static long install_filter(const struct execution *execution)
 		.filter = (struct sock_filter *)(uintptr_t)execution->filter.data,
 	};
 
-	return SYS3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, execution->filter_flags & ~OF_ALL_THREADS,
-		    &program);
+	return older_set_filter(&program, execution->filter_flags & ~OF_ALL_THREADS);
 }
 
 /* The descriptor travels with the first byte. Nothing is sent once all is sent: an agent may close

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "filter.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-
-#include "sys.h"
+#include "older.h"
 
 int filter_install(const struct launch *launch, struct err *err)
 {
@@ -16,6 +13,6 @@ int filter_install(const struct launch *launch, struct err *err)
 
 	if (!launch->seccomp.data)
 		return 0;
-	ret = SYS3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, launch->seccomp_flags, &program);
+	ret = older_set_filter(&program, launch->seccomp_flags);
 	return ret < 0 ? err_set(err, "seccomp", "the filter", ret) : 0;
 }

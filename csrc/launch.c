@@ -78,8 +78,11 @@ static bool check_fds(const struct wire_attr *attr, struct wire_error *err)
 
 static bool check_root(const struct wire_attr *attr, struct wire_error *err)
 {
-	if (attr->present && !span_equals(attr->text, "tmpfs") &&
-	    (attr->text.len == 0 || attr->text.data[0] != '/'))
+	struct span rest = attr->text;
+	struct span type;
+
+	if (attr->present && (rest.len == 0 || rest.data[0] != '/') &&
+	    !(span_next(&rest, ',', &type) && span_equals(type, "tmpfs")))
 		return refuse(err, attr, 0, "neither an absolute path nor \"tmpfs\"");
 	return true;
 }

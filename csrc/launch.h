@@ -51,7 +51,7 @@ struct launch {
 
 	/* The tail (tail.h). Of a span that was not sent, `data` is NULL. */
 	bool loopback;
-	struct span root;   /* an absolute path, or "tmpfs" */
+	struct span root;   /* an absolute path; "tmpfs", or "tmpfs,OPTIONS" */
 	struct span mounts; /* for records_next_mount() */
 	bool read_only;
 	bool keep_session;

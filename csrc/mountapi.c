@@ -2,7 +2,6 @@
 #include "mountapi.h"
 
 #include <linux/openat2.h>
-#include <linux/stat.h>
 
 #include "sys.h"
 
@@ -40,13 +39,34 @@ static long set_option(int fs, struct span option)
 	return SYS5(SYS_fsconfig, fs, CONFIG_SET_STRING, buf, buf + name.len + 1, 0);
 }
 
-static long configure(int fs, struct span options)
+static long set_options(int fs, struct span options)
 {
 	struct span option;
 	long ret = 0;
 
 	while (ret == 0 && span_next(&options, ',', &option))
 		ret = set_option(fs, option);
+	return ret;
+}
+
+/* Whoever may write to a tmpfs can fill it: the memory that it may take, and the inodes, are the
+ * machine's otherwise. What the caller says of them comes later, and holds. */
+static long set_bounds(int fs, const char *type)
+{
+	static const char bounds[] = "size=67108864,nr_inodes=16384";
+	struct span name = { type, text_length(type) };
+
+	return span_equals(name, "tmpfs")
+		       ? set_options(fs, (struct span){ bounds, sizeof(bounds) - 1 })
+		       : 0;
+}
+
+static long configure(int fs, const char *type, struct span options)
+{
+	long ret = set_bounds(fs, type);
+
+	if (ret == 0)
+		ret = set_options(fs, options);
 	return ret < 0 ? ret : SYS5(SYS_fsconfig, fs, CONFIG_CREATE, 0, 0, 0);
 }
 
@@ -60,7 +80,7 @@ long mount_new(const char *type, struct span options, uint64_t attributes)
 	/* What mountinfo has for its source. */
 	ret = SYS5(SYS_fsconfig, fs, CONFIG_SET_STRING, "source", type, 0);
 	if (ret == 0)
-		ret = configure((int)fs, options);
+		ret = configure((int)fs, type, options);
 	if (ret == 0)
 		ret = SYS3(SYS_fsmount, fs, CLOSE_ON_EXEC, attributes);
 	sys_close((int)fs);
@@ -93,8 +113,9 @@ long open_below(int root, const char *path)
 
 bool is_directory(int fd)
 {
-	struct statx st;
+	long ret = SYS4(SYS_openat, fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 
-	return SYS5(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) == 0 &&
-	       (st.stx_mode & S_IFMT) == S_IFDIR;
+	if (ret >= 0)
+		sys_close((int)ret);
+	return ret != -ENOTDIR; /* EACCES: it may not be searched */
 }

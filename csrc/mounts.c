@@ -121,8 +121,7 @@ static long make_mount(const struct mount_record *record, int source)
 	case MOUNT_PROC:
 		return mount_new("proc", none, MOUNT_NO_SUID | MOUNT_NO_DEV | MOUNT_NO_EXEC);
 	case MOUNT_DEV:
-		return mount_new("tmpfs", (struct span){ "mode=755", 8 },
-				 MOUNT_NO_SUID | MOUNT_NO_EXEC);
+		return mount_new("tmpfs", record->argument, MOUNT_NO_SUID | MOUNT_NO_EXEC);
 	}
 	return -EINVAL;
 }

@@ -18,7 +18,7 @@
 #include <linux/mount.h>
 #include <sys/stat.h>
 
-#include "sys.h"
+#include "older.h"
 #include "text.h"
 
 #ifndef NSX_RECORDED
@@ -333,7 +333,7 @@ static int open_executable(const char *path)
 static long execute(const char *path, int fd, char *const *argv, char *const *envp)
 {
 	if (fd >= 0)
-		return SYS5(SYS_execveat, fd, "", argv, envp, AT_EMPTY_PATH);
+		return older_execute(fd, argv, envp);
 	return SYS3(SYS_execve, path, argv, envp);
 }
 

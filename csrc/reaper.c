@@ -5,7 +5,7 @@
 
 #include "clone.h"
 #include "identity.h"
-#include "sys.h"
+#include "older.h"
 
 #define KILLED 128 /* plus the signal's number, as a shell tells it */
 
@@ -20,9 +20,9 @@ static int shed(int verdict_fd, struct err *err)
 
 	if (identity_keep_only(1ULL << CAP_KILL, err) < 0)
 		return -1;
-	ret = verdict_fd > 0 ? sys_close_range(0, (unsigned)verdict_fd - 1, 0) : 0;
+	ret = verdict_fd > 0 ? older_close_range(0, (unsigned)verdict_fd - 1, 0) : 0;
 	if (ret == 0)
-		ret = sys_close_range((unsigned)verdict_fd + 1, ~0U, 0);
+		ret = older_close_range((unsigned)verdict_fd + 1, ~0U, 0);
 	if (ret == 0)
 		ret = SYS1(SYS_chdir, "/");
 	if (ret < 0)

@@ -43,13 +43,22 @@ static long copy_root(const struct launch *launch)
 	return root;
 }
 
+/* "tmpfs", or that and a comma and its options. */
+static long new_root(struct span root)
+{
+	struct span options = root;
+	struct span type;
+
+	span_next(&options, ',', &type);
+	if (options.len == 0)
+		options = (struct span){ "mode=755", 8 };
+	return mount_new("tmpfs", options, MOUNT_NO_SUID | MOUNT_NO_DEV);
+}
+
 /* The new root, mounted where its file descriptor, and none of the caller's paths, leads to. */
 static long make_root(const struct launch *launch)
 {
-	long root = span_equals(launch->root, "tmpfs")
-			    ? mount_new("tmpfs", (struct span){ "mode=755", 8 },
-					MOUNT_NO_SUID | MOUNT_NO_DEV)
-			    : copy_root(launch);
+	long root = launch->root.data[0] == '/' ? copy_root(launch) : new_root(launch->root);
 	long here = root < 0 ? root : sys_open("/", O_PATH | O_DIRECTORY);
 	long ret = here < 0 ? here : mount_attach((int)root, (int)here);
 

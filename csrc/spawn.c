@@ -12,7 +12,7 @@
 
 #include "exec.h"
 #include "namespaces.h"
-#include "sys.h"
+#include "older.h"
 
 #define STACK_SIZE (64 * 1024)
 #define GUARD_SIZE (64 * 1024) /* a page, whatever its size */
@@ -61,10 +61,10 @@ static int place_stdio(struct spawn *spawn)
 
 static int keep_descriptors(struct spawn *spawn)
 {
-	long ret = sys_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	long ret = older_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 
 	if (ret < 0)
-		return err_set(&spawn->err, "close_range", "needs Linux 5.11", ret);
+		return err_set(&spawn->err, "close_range", "of all descriptors", ret);
 	for (size_t i = 0; i < spawn->keep_count; i++) {
 		ret = SYS3(SYS_fcntl, spawn->keep_fds[i], F_SETFD, 0);
 		if (ret < 0)
@@ -80,8 +80,7 @@ static void execute(struct spawn *spawn)
 
 	spawn->executing = true;
 	if (spawn->exe_fd >= 0)
-		ret = SYS5(SYS_execveat, spawn->exe_fd, "", spawn->argv, spawn->envp,
-			   AT_EMPTY_PATH);
+		ret = older_execute(spawn->exe_fd, spawn->argv, spawn->envp);
 	else
 		ret = exec_program(name, spawn->argv, spawn->envp);
 	err_set(&spawn->err, "execve", name, ret);
@@ -96,12 +95,15 @@ static int lead_process_group(const struct spawn *spawn, struct err *err)
 }
 
 /* Nothing may be executed for a caller that is gone. The kernel sees to it from here on; and that
- * it was not too late, its pidfd tells, in whatever pid namespace this child is. */
-static bool die_with(int caller)
+ * it was not too late, its pidfd tells, in whatever pid namespace this child is, or the end of a
+ * pipe that it has closed. */
+static bool die_with(const struct spawn *spawn)
 {
-	struct pollfd ended = { .fd = caller, .events = POLLIN };
+	struct pollfd ended = { .fd = spawn->caller, .events = POLLIN };
 	const struct timespec now = { 0 };
 
+	if (spawn->caller_end >= 0)
+		sys_close(spawn->caller_end); /* this process's own */
 	sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
 	return SYS5(SYS_ppoll, &ended, 1, &now, 0, 0) == 0;
 }
@@ -118,7 +120,7 @@ static int child(void *arg)
 	const uint64_t no_signals = 0;
 	struct spawn *spawn = arg;
 
-	if (!die_with(spawn->caller))
+	if (!die_with(spawn))
 		sys_exit(127);
 	reset_signals();
 	if (spawn->outside)
@@ -141,7 +143,7 @@ static void accompany(struct spawn *spawn, int pid, int pidfd)
 {
 	if (spawn->outside(spawn, pid, &spawn->err) < 0) {
 		spawn->refused = true;
-		SYS4(SYS_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
+		older_kill(pidfd, pid);
 	} else {
 		__atomic_store_n(&spawn->gate, 1, __ATOMIC_RELEASE);
 		SYS6(SYS_futex, &spawn->gate, FUTEX_WAKE, 1, 0, 0, 0);
@@ -212,8 +214,28 @@ static int spawn_on_stack(struct spawn *spawn, int *pidfd)
 	return pid;
 }
 
+/* What tells the child that this process has ended: its pidfd, or where a filter refuses that, a
+ * pipe of which nobody else has the end that is written to. */
+static long open_caller(struct spawn *spawn)
+{
+	long ret = SYS2(SYS_pidfd_open, sys_getpid(), 0);
+	int ends[2];
+
+	spawn->caller_end = -1;
+	if (is_refused(ret)) {
+		ret = SYS2(SYS_pipe2, ends, O_CLOEXEC);
+		if (ret == 0) {
+			spawn->caller_end = ends[1];
+			ret = ends[0];
+		}
+	}
+	spawn->caller = (int)ret;
+	return ret;
+}
+
 int spawn_process(struct spawn *spawn, int *pidfd)
 {
+	long ret;
 	int pid;
 
 	if (!spawn->inside)
@@ -222,11 +244,13 @@ int spawn_process(struct spawn *spawn, int *pidfd)
 	spawn->child_signal = 0;
 	spawn->gate = 0;
 	spawn->shares = 1;
-	spawn->caller = (int)SYS2(SYS_pidfd_open, sys_getpid(), 0);
-	if (spawn->caller < 0)
-		return err_set(&spawn->err, "pidfd_open", "the caller", spawn->caller);
+	ret = open_caller(spawn);
+	if (ret < 0)
+		return err_set(&spawn->err, "pidfd_open", "the caller", ret);
 	pid = spawn_on_stack(spawn, pidfd);
 	sys_close(spawn->caller);
+	if (spawn->caller_end >= 0)
+		sys_close(spawn->caller_end);
 	if (pid < 0 || (spawn->executing && !spawn->child_failed))
 		return pid;
 	return bury(spawn, *pidfd);

@@ -25,7 +25,8 @@ struct spawn {
 	bool dies_with_caller; /* not only until it executes */
 	const void *context;
 	uint32_t clone_flags;
-	int caller;	 /* its pidfd, made here */
+	int caller;	 /* its pidfd, made here; or a pipe, and */
+	int caller_end;	 /* the end of it that is open for as long as the caller lives, or -1 */
 	uint32_t gate;	 /* of the child that waits for `outside`: 1 when it may go on */
 	uint32_t shares; /* 0 when the child has the caller's memory no more */
 

@@ -7,6 +7,7 @@
 #include "identity.h"
 #include "landlock.h"
 #include "network.h"
+#include "older.h"
 #include "resources.h"
 #include "root.h"
 #include "session.h"
@@ -109,12 +110,12 @@ int tail_keep_fds(struct span keep, unsigned flags, struct err *err)
 
 	while (ret == 0 && launch_next_fd(&rest, &fd)) {
 		if (fd > next)
-			ret = sys_close_range(next, fd - 1, flags);
+			ret = older_close_range(next, fd - 1, flags);
 		if (ret == 0)
 			ret = SYS3(SYS_fcntl, fd, F_SETFD, 0);
 		next = fd + 1;
 	}
 	if (ret == 0)
-		ret = sys_close_range(next, ~0U, flags);
+		ret = older_close_range(next, ~0U, flags);
 	return ret < 0 ? err_set_span(err, "keep the descriptors", keep, ret) : 0;
 }

@@ -5,6 +5,7 @@
 
 #include "clone.h"
 #include "idmap.h"
+#include "older.h"
 
 #define TOOL_ARGS_MAX (2 + 3 * IDMAP_LINES_MAX + 1)
 
@@ -59,7 +60,8 @@ static _Noreturn void tool_exec(const struct tool *tool, int stderr_fd, long par
 		sys_exit(127);
 	sys_sigaction(SIGPIPE, &by_default, NULL);
 	SYS3(SYS_dup3, stderr_fd, 2, 0);
-	sys_close_range(3, ~0U, 0);
+	if (older_close_range(3, ~0U, 0) < 0)
+		sys_exit(127);
 	SYS3(SYS_execve, tool->path, tool->argv, no_environment);
 	sys_exit(127);
 }
@@ -118,13 +120,14 @@ static long tool_watch(int pidfd, int init_fd, int timeout_ms, struct words *wor
 }
 
 /* Returns the tool's siginfo, or -errno. */
-static long tool_wait(int pidfd, int init_fd, int timeout_ms, struct words *words, siginfo_t *info)
+static long tool_wait(int pidfd, int pid, int init_fd, int timeout_ms, struct words *words,
+		      siginfo_t *info)
 {
 	long watched = tool_watch(pidfd, init_fd, timeout_ms, words);
 	long ret;
 
 	if (watched < 0)
-		SYS4(SYS_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
+		older_kill(pidfd, pid);
 	do
 		ret = SYS5(SYS_waitid, P_PIDFD, pidfd, info, WEXITED, 0);
 	while (ret == -EINTR);
@@ -201,7 +204,7 @@ static int run(const struct tool *tool, int init_fd, int timeout_ms, struct err 
 	}
 	/* Our end alone: the tool's must block as any pipe does. */
 	SYS3(SYS_fcntl, output[0], F_SETFL, O_NONBLOCK);
-	ret = tool_wait(pidfd, init_fd, timeout_ms, &words, &info);
+	ret = tool_wait(pidfd, (int)ret, init_fd, timeout_ms, &words, &info);
 	ret = tool_result(tool, ret, &info, &words, err);
 	if (words.fd >= 0)
 		sys_close(words.fd);

@@ -6,11 +6,11 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from _signal import SIGKILL, SIGTERM, pidfd_send_signal
+from _signal import SIGKILL, SIGTERM
 from _thread import RLock
 
 from nsenter.suppress import suppress
-from nsenter.system import POLLIN, ioctl, poll
+from nsenter.system import POLLIN, ioctl, poll, send_signal
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -143,7 +143,7 @@ class Child:
         with self._lock:
             if self.returncode is None:
                 with suppress(ProcessLookupError):
-                    pidfd_send_signal(self.pidfd, number)
+                    send_signal(self.pidfd, self.pid, number)
 
     def terminate(self) -> None:
         """Send SIGTERM. The init of a pid namespace ignores it unless it has a handler."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from _signal import SIGKILL, pidfd_send_signal
+from _signal import SIGKILL
 from errno import ECANCELED, ECONNRESET, EPIPE, ETIMEDOUT
 
 from nsenter import plainjson
@@ -26,6 +26,7 @@ from nsenter.system import (
     pidfd_open,
     poll,
     receive_fds,
+    send_signal,
 )
 
 TYPE_CHECKING = False
@@ -243,7 +244,7 @@ class Conversation:
             self._read_last_reply()
         with suppress(ProcessLookupError, PermissionError):
             # Reaped already by somebody else, its number may be anybody's.
-            pidfd_send_signal(self._pidfd, 0)
+            send_signal(self._pidfd, self._pid, 0)
             os.killpg(self._pid, SIGKILL)
         if self._stage2:
             self._destroy_stage2()
@@ -260,7 +261,7 @@ class Conversation:
             _reap(os.P_PID, self._stage2)
             return
         with suppress(ProcessLookupError, PermissionError):
-            pidfd_send_signal(self._stage2_fd, SIGKILL)
+            send_signal(self._stage2_fd, self._stage2, SIGKILL)
         _reap(os.P_PIDFD, self._stage2_fd)
         os.close(self._stage2_fd)
         self._stage2_fd = -1

@@ -368,7 +368,6 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
     ),
     (("move_mount",), EINVAL, "a file goes onto a file, and a folder onto a folder"),
     (("mount the root",), ENOENT, "there is no such folder in the caller's tree"),
-    (("mount the root", "bind"), ENOSYS, "it takes Linux 5.12, for mount_setattr(2)"),
     (
         ("pivot_root",),
         EINVAL,
@@ -415,6 +414,11 @@ def hint_for(operation: str, number: int, subject: str = "") -> str:
     Args:
         subject: what it was done to: of the calls that create namespaces, their kinds.
     """
+    from nsenter.refusals import why_refused
+
+    refusal = why_refused(operation, number, subject)
+    if refusal:
+        return refusal
     names, text = _HINTS.get((operation, number), ([], ""))
     seen = [(fact.is_seen(subject), fact) for fact in map(FACTS.__getitem__, names)]
     causes = [f"{what}: {fact.do}" for what, fact in seen if what]

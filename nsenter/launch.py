@@ -25,6 +25,7 @@ from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
 from nsenter.namespaces import NamespaceType
 from nsenter.settings import LaunchAttribute, Settings
 from nsenter.spawn import Spawn
+from nsenter.system import pidfd_open
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -203,7 +204,7 @@ class _Job(Value):
         ends = waiting.send_descriptors(self.stdio, self.kept | self.lent)
         orders = pack({"args": tuple(init.args), "environment": self.environment})
         with Descriptors() as owner:
-            pidfd = os.pidfd_open(waiting.pid)
+            pidfd = pidfd_open(waiting.pid)
             pid, *ours = waiting.taken()
 
             with Pipes(owner, ours) as pipes:

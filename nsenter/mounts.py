@@ -64,23 +64,28 @@ class Tmpfs(Mount):
 
     Args:
         target: where.
-        size: in bytes, at most; None: half of the memory.
+        size: in bytes, at most; None: 64 MiB.
         mode: of its top folder.
+        inodes: how many files, folders and links, at most; None: 16,384.
     """
 
     target: Path
     size: int | None = None
     mode: int = 0o755
+    inodes: int | None = None
 
-    def _record(self) -> tuple[bytes, bytes, bytes, str]:
+    def options(self) -> bytes:
+        """Those of the file system, as tmpfs(5) has them.
+
+        Raises:
+            ValueError: a field is out of its range.
+        """
         if not 0 <= self.mode <= _MODE_MAX:
             raise ValueError(f"{self!r}: mode must be 0 … 0o7777")
-        if self.size is not None and self.size <= 0:
-            raise ValueError(f"{self!r}: size must be a number of bytes above 0")
-        argument = b"mode=%o" % self.mode
-        if self.size is not None:
-            argument += b",size=%d" % self.size
-        return b"tmpfs", _absolute(self, "target", self.target), argument, ""
+        return b"mode=%o" % self.mode + _bounds(self, self.size, self.inodes)
+
+    def _record(self) -> tuple[bytes, bytes, bytes, str]:
+        return b"tmpfs", _absolute(self, "target", self.target), self.options(), ""
 
 
 class Proc(Mount):
@@ -101,12 +106,32 @@ class Dev(Mount):
     links fd, stdin, stdout, stderr and ptmx.
 
     With `Options.terminal`, console is the new terminal.
+
+    Args:
+        target: where.
+        size: in bytes, at most, of what can be written in it, shm above all; None: 64 MiB.
+        inodes: how many files, folders and links, at most; None: 16,384.
     """
 
     target: Path = "/dev"
+    size: int | None = None
+    inodes: int | None = None
 
     def _record(self) -> tuple[bytes, bytes, bytes, str]:
-        return b"dev", _absolute(self, "target", self.target), b"", ""
+        argument = b"mode=755" + _bounds(self, self.size, self.inodes)
+        return b"dev", _absolute(self, "target", self.target), argument, ""
+
+
+def _bounds(mount: Mount, size: int | None, inodes: int | None) -> bytes:
+    """The options of a tmpfs that is to hold so much; csrc/mountapi.c has what None means."""
+    options = b""
+    for name, option, number in (("size", b"size", size), ("inodes", b"nr_inodes", inodes)):
+        if number is None:
+            continue
+        if not isinstance(number, int) or isinstance(number, bool) or number <= 0:
+            raise ValueError(f"{mount!r}: {name} must be a whole number above 0")
+        options += b",%b=%d" % (option, number)
+    return options
 
 
 def encode(mounts: Iterable[Mount], *, root_is_ours: bool) -> bytes:

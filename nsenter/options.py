@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nsenter.idmap import IDMappings
     from nsenter.launch import Environment, Program, PythonInit, StrOrBytes
     from nsenter.limits import Limit
-    from nsenter.mounts import Mount
+    from nsenter.mounts import Mount, Tmpfs
 
 __all__ = ["Options"]
 
@@ -60,7 +60,8 @@ class Options(Value):
         cgroup: a cgroup v2 directory to start in, by its path or a descriptor.
         loopback: whether the loopback device of a new network namespace is up (netdevice(7)).
         root: the root of the process: the absolute path of a folder, or "tmpfs": an empty one in
-            memory. It is bound with all that is mounted below it, nosuid and nodev, and pivoted
+            memory, of 64 MiB and 16,384 files and folders at most; `Tmpfs("/", …)` sets others. A
+            folder is bound with all that is mounted below it, nosuid and nodev, and pivoted
             into (pivot_root(2)); the caller's tree is gone then. It takes a new mount namespace,
             as `mounts` does. "/" itself can be one, to be read-only or to have other mounts.
         read_only: whether `root` is, with all that was mounted below it.
@@ -122,7 +123,7 @@ class Options(Value):
     time_offsets: Iterable[TimeOffset] = ()
     cgroup: StrOrBytes | os.PathLike[str] | int | None = None
     loopback: bool = True
-    root: StrOrBytes | os.PathLike[str] | None = None
+    root: StrOrBytes | os.PathLike[str] | Tmpfs | None = None
     read_only: bool = False
     mounts: Iterable[Mount] = ()
     new_session: bool = True

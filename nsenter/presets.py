@@ -55,7 +55,8 @@ def sandbox(
     Args:
         read: paths that it sees as well, read-only, at the same places.
         write: paths that it may also change, as far as its user may.
-        tmp_size: bytes that its /tmp can hold; None: half of the memory.
+        tmp_size: bytes that its /tmp can hold, and its /dev with /dev/shm; None: 64 MiB each. Each
+            can hold 16,384 files, folders and links. What it may change at `write` is not bounded.
         fields: of `Options`; `mounts` come after those that are made here. `proc=False` leaves out
             /proc, which a container around us may not let anybody mount: `mounts=[Bind("/proc")]`
             shows the caller's then.
@@ -73,7 +74,7 @@ def sandbox(
         "mounts": (
             *map(Bind, _system()),
             *proc,
-            Dev(),
+            Dev(size=tmp_size),
             Tmpfs("/tmp", size=tmp_size, mode=0o1777),
             *_interpreter(),
             *given,

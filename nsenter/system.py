@@ -7,10 +7,11 @@ through csrc's one binding. Paths are str, bytes, or a descriptor with "" for th
 
 from __future__ import annotations
 
+import _signal as signal
 import posix
 import sys
 import time
-from errno import EAGAIN, EFAULT, EINTR, EINVAL, ENOENT, ESRCH
+from errno import EAGAIN, EFAULT, EINTR, EINVAL, ENOENT, ENOSYS, EPERM, ESRCH
 
 from nsenter import intact
 from nsenter._nsexec import ffi, lib
@@ -108,6 +109,12 @@ _F_DUPFD_CLOEXEC = 1030
 _SOCK_STREAM_CLOEXEC = 0o2000001
 _MSG_PEEK = 2
 _LONGEST_WAIT = 1 << 31
+_TRIES = 128
+# What the filter of a container around us says to a call that it does not know.
+_REFUSED = (ENOSYS, EPERM)
+_FD_CLOEXEC, _F_SETFD = 1, 2
+_CLOSE_RANGE_CLOEXEC = 4
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 
 POLLIN = 0x1
 POLLOUT = 0x4
@@ -179,6 +186,17 @@ def call(operation: str, subject: object, number: int, *arguments: Any) -> int:
     if -4096 < result < 0:
         raise Failure(operation, subject, -result)
     return result
+
+
+def _again(operation: str, subject: object, number: int, *arguments: Any) -> int:
+    """`call`, repeated as often as is reasonable while the kernel asks for that by EAGAIN."""
+    for _ in range(_TRIES - 1):
+        try:
+            return call(operation, subject, number, *arguments)
+        except Failure as failure:
+            if failure.errno != EAGAIN:
+                raise
+    return call(operation, subject, number, *arguments)
 
 
 # ---- mounts
@@ -266,12 +284,8 @@ def mount_setattr(
 def openat2(fd: int, path: Path, flags: int, *, resolve: int = 0, mode: int = 0) -> int:
     """openat2(2); the descriptor is close-on-exec."""
     how = _u64(flags | posix.O_CLOEXEC) + _u64(mode) + _u64(resolve)
-    while True:
-        try:
-            return call("openat2", path, lib.SYS_openat2, fd, path, how, len(how))
-        except Failure as failure:
-            if failure.errno != EAGAIN:  # a rename elsewhere: the kernel asks to try again
-                raise
+    # A rename elsewhere: the kernel asks to try again.
+    return _again("openat2", path, lib.SYS_openat2, fd, path, how, len(how))
 
 
 def file_system_type(fd: int) -> int:
@@ -384,7 +398,19 @@ def seccomp(program: bytes, flags: int) -> int:
     memory = ffi.from_buffer(program)
     # struct sock_fprog: a length, six bytes of nothing, a pointer.
     fprog = (len(program) // 8).to_bytes(8, sys.byteorder) + _u64(int(ffi.cast("long", memory)))
-    return call("seccomp", "set filter", lib.SYS_seccomp, _SECCOMP_SET_MODE_FILTER, flags, fprog)
+    try:
+        return call(
+            "seccomp", "set filter", lib.SYS_seccomp, _SECCOMP_SET_MODE_FILTER, flags, fprog
+        )
+    except Failure as failure:
+        if failure.errno not in _REFUSED or flags:
+            raise
+        refused = failure
+    # The older call takes a filter without flags.
+    try:
+        return call("prctl", "", lib.SYS_prctl, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, fprog, 0, 0)
+    except Failure:
+        raise refused from None
 
 
 def check_seccomp_flags(flags: int) -> None:
@@ -398,8 +424,45 @@ def check_seccomp_flags(flags: int) -> None:
 
 
 def close_range(first: int, last: int, flags: int = 0) -> None:
-    """close_range(2)."""
-    call("close_range", f"{first}-{last}", lib.SYS_close_range, first, last, flags)
+    """close_range(2). Where a filter refuses that, each descriptor that /proc/self/fd lists."""
+    try:
+        call("close_range", f"{first}-{last}", lib.SYS_close_range, first, last, flags)
+    except Failure as failure:
+        if failure.errno not in _REFUSED:
+            raise
+        numbers = _open_descriptors()
+        if numbers is None:
+            raise
+        for fd in numbers:
+            if not first <= fd <= last:
+                continue
+            if flags & _CLOSE_RANGE_CLOEXEC:
+                call("fcntl", fd, lib.SYS_fcntl, fd, _F_SETFD, _FD_CLOEXEC)
+            else:
+                posix.close(fd)
+
+
+def _open_descriptors() -> list[int] | None:
+    """The descriptors of this process; None if no proc tells: a listing that somebody else has put
+    in its place could leave some out."""
+    try:
+        folder = posix.open("/proc/self/fd", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        if file_system_type(folder) != PROC_SUPER_MAGIC:
+            return None
+        return [fd for fd in map(int, posix.listdir(folder)) if fd != folder and _is_open(fd)]
+    finally:
+        posix.close(folder)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        posix.fstat(fd)
+    except OSError:
+        return False  # it was the listing's own
+    return True
 
 
 def ioctl(fd: int, subject: str, request: int, argument: int | bytes | bytearray = 0) -> int:
@@ -409,7 +472,8 @@ def ioctl(fd: int, subject: str, request: int, argument: int | bytes | bytearray
 
 def bpf(subject: str, command: int, attributes: bytes | bytearray) -> int:
     """bpf(2)."""
-    return call("bpf", subject, lib.SYS_bpf, command, attributes, len(attributes))
+    # The verifier gives up for a signal.
+    return _again("bpf", subject, lib.SYS_bpf, command, attributes, len(attributes))
 
 
 def pidfd_open(pid: int) -> int:
@@ -425,7 +489,48 @@ def pidfd_open(pid: int) -> int:
     except OSError as error:
         if pid > 0 and error.errno in (EINVAL, ENOENT):
             raise ProcessLookupError(ESRCH, posix.strerror(ESRCH)) from None
+        if error.errno in _REFUSED:
+            raise Failure("pidfd_open", pid, error.errno or 0) from None
         raise
+
+
+def signal_handle(pid: int) -> int:
+    """A descriptor of a process for `send_signal` alone: its pidfd, or if a filter refuses that,
+    its directory in /proc, which the kernel takes as well. poll(2) cannot wait for that one.
+
+    Raises:
+        ProcessLookupError: there is no such process.
+    """
+    try:
+        return pidfd_open(pid)
+    except Failure:
+        flags = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
+        try:
+            return posix.open(f"/proc/{pid}", flags)
+        except FileNotFoundError:
+            raise ProcessLookupError(ESRCH, posix.strerror(ESRCH)) from None
+
+
+def send_signal(pidfd: int, pid: int, number: int) -> None:
+    """pidfd_send_signal(2). If a filter refuses that, kill(2) serves for a child of this process
+    that nobody has waited for: its pid is nobody else's.
+
+    Raises:
+        ProcessLookupError: it has ended.
+        Failure: the signal may not be sent, or a filter refuses the call.
+    """
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+        return
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        refused = Failure("pidfd_send_signal", pid, error.errno or 0)
+    try:
+        posix.waitid(posix.P_PIDFD, pidfd, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+    except OSError:
+        raise refused from None
+    posix.kill(pid, number)
 
 
 def address(memory: bytes | bytearray) -> int:

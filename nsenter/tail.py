@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nsenter.mounts import Mount, Path
+    from nsenter.mounts import Mount, Path, Tmpfs
     from nsenter.options import Options
 
     Attribute = tuple[int, int | bytes]
@@ -114,7 +114,11 @@ def _root(options: Options, mounts: Iterable[Mount]) -> Iterator[Attribute]:
         yield LaunchAttribute.MOUNTS, encode(mounts, root_is_ours=options.root is not None)
 
 
-def _checked_root(root: Path) -> bytes:
+def _checked_root(root: Path | Tmpfs) -> bytes:
+    if not isinstance(root, (str, bytes, os.PathLike)):
+        if os.fsencode(root.target) != b"/":
+            raise ValueError(f'root {root!r}: target must be "/"')
+        return b"%b,%b" % (TMPFS.encode(), root.options())
     raw = os.fsencode(root)
     if root != TMPFS and (not raw.startswith(b"/") or b"\0" in raw):
         raise ValueError(f'root {root!r}: must be an absolute path without NUL, or "{TMPFS}"')

@@ -8,7 +8,7 @@ import os
 from nsenter.errors import BootstrapError
 from nsenter.hints import read_line
 from nsenter.namespaces import Namespace, NamespaceType, supported_namespaces
-from nsenter.system import pidfd_open
+from nsenter.system import Failure, pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ def _pidfd(target: Any, owner: Descriptors) -> int:
     if isinstance(target, int) and not isinstance(target, bool):
         try:
             return owner.add(pidfd_open(target))
+        except Failure as failure:  # a filter refuses the call
+            where = f"join={target}"
+            raise BootstrapError("launcher", failure.operation, where, failure.errno or 0) from None
         except OSError as error:
             raise OSError(error.errno, f"join={target}: {error.strerror}") from None
     pidfd = getattr(target, "pidfd", None)

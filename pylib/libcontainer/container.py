@@ -20,7 +20,7 @@ from nsenter import plainjson
 from nsenter.bootstrap import BootstrapData, bootstrap_data, requires_root_or_mapping_tool
 from nsenter.idmap import encode
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType, supported_namespaces
-from nsenter.system import pidfd_open
+from nsenter.system import Failure, send_signal, signal_handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -391,7 +391,7 @@ class Container:
         if fd < 0:
             raise self._not_running()
         try:
-            _signal.pidfd_send_signal(fd, number)
+            send_signal(fd, self._state.init_process_pid, number)
         finally:
             os.close(fd)
         if number == _signal.SIGKILL and self.cgroup.freezer_state() == FROZEN:
@@ -411,7 +411,7 @@ class Container:
         if not pid:
             return -1
         try:
-            fd = pidfd_open(pid)
+            fd = signal_handle(pid)
         except ProcessLookupError:
             return -1
         if self._is_alive():
@@ -493,9 +493,9 @@ class Container:
         fd = self._pidfd()
         if fd >= 0:
             try:
-                _signal.pidfd_send_signal(fd, _signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+                send_signal(fd, self._state.init_process_pid, _signal.SIGKILL)
+            except (ProcessLookupError, Failure):
+                pass  # a filter refuses the call: what follows does without
             finally:
                 os.close(fd)
         self.cgroup.kill_all(self._is_alive)

@@ -539,8 +539,13 @@ class _Talk:
         code = int(number) if number.isdecimal() else EINVAL
         if not why:
             return BootstrapError("init", operation, subject, code)
-        error = BootstrapError("init", operation, subject, code, hint="")
-        error.strerror = why
+        from nsenter.refusals import why_refused  # for errors alone
+
+        step = why.partition(":")[0]
+        refusal = why_refused(step, code) or why_refused(operation, code, subject)
+        error = BootstrapError("init", operation, subject, code, hint=refusal)
+        # What the init took for the cause was not it.
+        error.strerror = why.partition(" (")[0] if refusal else why
         return error
 
     def _bring_loopback_up(self, fds: list[int]) -> None:

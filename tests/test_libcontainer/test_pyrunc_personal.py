@@ -158,6 +158,23 @@ def test_what_the_host_mounts_later_does_not_come_along(root: Path, tmp_path: Pa
     assert said.split() == ["/mnt:", "late", "/mnt/late:"]
 
 
+@pytest.mark.parametrize("rw", [False, True])
+def test_what_can_be_written_in_memory_is_bounded(tmp_path: Path, rw: bool) -> None:
+    command = f"{' '.join(map(str, pyrunc.PYRUNC))} --root {tmp_path}/state"
+    probe = (
+        'grep " - tmpfs " /proc/self/mountinfo | while read -r _ _ _ _ place _; do '
+        'if [ -w "$place" ]; then echo $place $(stat -f -c "%b %S %c" "$place"); fi; done'
+    )
+    option = "--rw" if rw else ""
+    said = _own_mounts(f"{command} run {option} --rootfs / box -- sh -c '{probe}'")
+    ours = ("/dev", "/dev/shm", "/run", "/tmp", "/var/tmp")
+    rows = [line.split() for line in said.splitlines() if line.split()[0] in ours]
+    assert {row[0] for row in rows} == set(ours)
+    for place, blocks, size, inodes in rows:
+        assert int(blocks) * int(size) <= 64 << 20, place
+        assert int(inodes) <= 16384, place
+
+
 def test_exec_finds_what_it_was_started_with(runtime: Runtime, root: Path) -> None:
     words = ("run", "-d", "-e", "A=b", "--rootfs", root, "box", "--", "sleep", "1000")
     runtime.good(*words, **pyrunc.NO_STREAMS)

@@ -83,4 +83,4 @@ def _take_off(point: str) -> None:
         if failure.errno not in (errno.EINVAL, errno.EPERM):
             raise
         # Locked, in a user namespace: hidden then.
-        system.mount("tmpfs", point, "tmpfs", 0, "")
+        system.mount("tmpfs", point, "tmpfs", system.MS_RDONLY, "nr_blocks=1,nr_inodes=1")

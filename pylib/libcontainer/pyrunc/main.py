@@ -129,12 +129,22 @@ def _log(given: dict[str, Any]) -> Log:
 
 def _words(error: Exception) -> str:
     """What an error says, without the number that Python puts before it."""
+    if hasattr(error, "operation") and not hasattr(error, "hint"):
+        return f"{error}{_hint(error)}"
     if type(error).__str__ is not OSError.__str__ or not isinstance(error, OSError):
         return str(error)
     if error.strerror is None:
         return str(error)
     what = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
     return f"{what}: {error.strerror}" if what else error.strerror
+
+
+def _hint(failure: Any) -> str:
+    """What to do about a system call that failed, if a filter refuses it."""
+    from nsenter.refusals import why_refused  # for errors alone
+
+    hint = why_refused(failure.operation, failure.errno or 0, failure.subject)
+    return f" ({hint})" if hint else ""
 
 
 def _print_version() -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _EMPTY = ("/run", "/tmp", "/var/tmp")
 _PRIVATE = ["nosuid", "nodev", "mode=1777"]
 _LONGEST_HOSTNAME = 64
+_BOUNDS = (("size", "65536k"), ("nr_inodes", "16384"))
 
 
 def spec_of(options: dict[str, Any], name: str, words: list[str]) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def spec_of(options: dict[str, Any], name: str, words: list[str]) -> dict[str, A
     if root == "/":
         spec["mounts"] += _empty_places()
         _check_host_places(volumes)
-    spec["mounts"] += volumes
+    spec["mounts"] = [_bounded(mount) for mount in spec["mounts"]] + volumes
     _set_network(spec, options["network"])
     return spec
 
@@ -81,6 +82,19 @@ def _empty_places() -> list[dict[str, Any]]:
         for place in _EMPTY
         if os.path.isdir(place)
     ]
+
+
+def _bounded(mount: dict[str, Any]) -> dict[str, Any]:
+    """A mount that has a bound on what a tmpfs can hold, if it is one."""
+    if mount["type"] != "tmpfs":
+        return mount
+    given = mount["options"]
+    more = [f"{name}={number}" for name, number in _BOUNDS if not _has(given, name)]
+    return {**mount, "options": [*given, *more]}
+
+
+def _has(options: list[str], name: str) -> bool:
+    return any(option.startswith(f"{name}=") for option in options)
 
 
 def _check_host_places(volumes: list[dict[str, Any]]) -> None:

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls with an older one behind them that does the same. The filter of a container around us may
+ * refuse the newer one: with ENOSYS, or with EPERM, which the older call then has to say again if
+ * it was the kernel's own answer.
+ */
+#ifndef NSX_OLDER_H
+#define NSX_OLDER_H
+
+#include <linux/filter.h>
+
+#include "sys.h"
+
+static inline bool is_refused(long ret)
+{
+	return ret == -ENOSYS || ret == -EPERM;
+}
+
+/* close_range(2). Without it, each descriptor that /proc/self/fd lists; without a proc there, the
+ * call's own error: nothing that may stay open is passed over. */
+long older_close_range(unsigned first, unsigned last, unsigned flags);
+
+/* seccomp(2) with a filter; prctl(2) takes one without flags. */
+long older_set_filter(const struct sock_fprog *program, unsigned flags);
+
+/* execveat(2) of an open file; returns only on failure. */
+long older_execute(int fd, char *const *argv, char *const *envp);
+
+/* SIGKILL for a child that is not reaped yet, so that its pid is nobody else's. */
+void older_kill(int pidfd, int pid);
+
+#endif

@@ -1,0 +1,177 @@
+"""Each way to start a process, where the filter of a container around us refuses a system call.
+
+Either an older call does the same, or the error names the call and says what to do; nothing is
+left of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import denying
+import pyrunc
+from cgrouping import v2_root
+from pyrunc import Runtime
+
+ERRNOS = (errno.ENOSYS, errno.EPERM)
+MOUNT_API = {"open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "mount_setattr", "openat2"}
+
+# Of each way, the calls that nothing older does for it.
+NEEDED: dict[str, set[str]] = {
+    "run": {"memfd_create"},
+    "run in a cgroup": {"memfd_create"},
+    "run offline": set(),
+    "run in a sandbox": MOUNT_API | {"memfd_create"},
+    "call": {"memfd_create"},
+    "call in a sandbox": MOUNT_API | {"memfd_create"},
+    "join": {"pidfd_open", "memfd_create"},
+    "pyrunc run": MOUNT_API | {"pidfd_open"},
+    "pyrunc create": MOUNT_API | {"pidfd_open"},
+    "pyrunc exec": {"pidfd_open"},
+    "pyrunc kill": {"pidfd_send_signal"},
+    "pyrunc delete": set(),
+}
+# What an ordinary test run keeps: the commonest filters, and each way and call once.
+KEPT = {
+    *((way, "clone3", number) for way in NEEDED for number in ERRNOS),
+    *(("run in a sandbox", call, errno.EPERM) for call in denying.CALLS),
+    *(("pyrunc run", call, errno.ENOSYS) for call in ("close_range", "seccomp", "faccessat2")),
+    ("pyrunc delete", "pidfd_open", errno.EPERM), ("pyrunc kill", "pidfd_open", errno.EPERM),
+    ("pyrunc kill", "pidfd_send_signal", errno.EPERM), ("join", "pidfd_open", errno.ENOSYS),
+    ("call", "pidfd_send_signal", errno.ENOSYS), ("call", "execveat", errno.ENOSYS),
+}  # fmt: skip
+CASES = [
+    pytest.param(
+        way, call, number,
+        marks=() if (way, call, number) in KEPT else pytest.mark.sweep,
+        id=f"{way}-{call}-{errno.errorcode[number]}",
+    )
+    for way in NEEDED for call in denying.CALLS for number in ERRNOS
+]  # fmt: skip
+
+RUN = "assert nsenter.run(['cat', '/proc/self/cgroup'], {}).returncode == 0"
+CALL = "assert nsenter.call(divmod, 7, 2{}) == (3, 1)"
+PYTHON = {
+    "run": RUN.format("nsenter.Options(new=['pid', 'mnt', 'time'], root='/')"),
+    "run in a cgroup": RUN.format("nsenter.Options(new=['pid'], cgroup={cgroup!r})"),
+    "run offline": RUN.format("nsenter.presets.offline()"),
+    "run in a sandbox": RUN.format("nsenter.presets.sandbox()"),
+    "call": CALL.format(""),
+    "call in a sandbox": CALL.format(", options=nsenter.presets.sandbox()"),
+    "join": RUN.format("nsenter.Options(join={pid})"),
+}
+
+runtime = pytest.fixture(pyrunc.runtimes)
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Path]:
+    path = Path(v2_root(), f"nsx-filter-{os.getpid()}")
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        path.rmdir()  # fails if a process is left
+
+
+@contextlib.contextmanager
+def container(runtime: Runtime, tmp_path: Path) -> Iterator[int]:
+    """One that runs, as "box"; its init's pid."""
+    bundle = pyrunc.make_bundle(tmp_path / "running", ["sleep", "1000"])
+    runtime.good("run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    yield json.loads(runtime.good("state", "box"))["pid"]
+    runtime("delete", "--force", "box")
+
+
+def words_of(way: str, runtime: Runtime, tmp_path: Path, **places: object) -> list[str]:
+    if way in PYTHON:
+        code = PYTHON[way].format(**places)
+        return [sys.executable, "-c", f"import nsenter\n{code}"]
+    command = way.split()[1]
+    if command in ("run", "create"):
+        args = ["true"] if command == "run" else ["sleep", "1000"]
+        bundle = pyrunc.make_bundle(tmp_path / "bundle", args)
+        return [*runtime.argv, command, "-b", str(bundle), "new"]
+    more = {"exec": ["box", "true"], "kill": ["box", "KILL"], "delete": ["--force", "box"]}
+    return [*runtime.argv, command, *more[command]]
+
+
+def behind(filter: list[str], words: list[str], out: Path) -> tuple[int, str]:
+    with out.open("w") as file:  # a pipe would be kept by a container that is created
+        done = subprocess.run(
+            [*filter, *words], stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=60
+        )
+    return done.returncode, out.read_text()
+
+
+@pytest.mark.parametrize(("way", "call", "number"), CASES)
+def test_a_refused_call_is_done_without_or_named(
+    way: str, call: str, number: int, runtime: Runtime, tmp_path: Path, cgroup: Path
+) -> None:
+    refusing = denying.prefix((call, number))
+    with contextlib.ExitStack() as stack:
+        box = way == "join" or way.split()[-1] in ("exec", "kill", "delete")
+        pid = stack.enter_context(container(runtime, tmp_path)) if box else 0
+        words = words_of(way, runtime, tmp_path, pid=pid, cgroup=str(cgroup))
+        status, said = behind(refusing, words, tmp_path / "out")
+        if call not in NEEDED[way]:
+            assert status == 0, said
+            if way == "run in a cgroup":
+                assert f"/{cgroup.name}\n" in said
+            if way == "pyrunc create":
+                runtime.good("start", "new", **pyrunc.NO_STREAMS)
+                runtime.good("delete", "--force", "new")
+        else:
+            assert status != 0
+            assert f"a seccomp filter refuses {call}(2): " in said
+            assert f"a profile that allows {call}" in said
+        left = [] if not box or way == "pyrunc delete" else ["box"]
+        assert sorted(path.name for path in runtime.root.glob("[!.]*")) == left
+
+
+# Docker's profile before 20.10.10, with an old libseccomp, had none of these.
+OLD = ("clone3", "close_range", "faccessat2", "pidfd_send_signal", "execveat", "seccomp")
+
+
+@pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.__getitem__)
+@pytest.mark.parametrize(
+    "way", ["run", "run in a cgroup", "call", "run in a sandbox", "pyrunc run"]
+)
+def test_an_old_profile_refuses_many_calls_at_once(
+    way: str, number: int, runtime: Runtime, tmp_path: Path, cgroup: Path
+) -> None:
+    refusing = denying.prefix(*((call, number) for call in OLD))
+    words = words_of(way, runtime, tmp_path, pid=0, cgroup=str(cgroup))
+    status, said = behind(refusing, words, tmp_path / "out")
+    assert status == 0, said
+
+
+def test_no_descriptor_of_the_caller_is_inherited_without_close_range(tmp_path: Path) -> None:
+    refusing = denying.prefix(("close_range", errno.ENOSYS))
+    script = (
+        "import os, nsenter\nfor number in (50, 300): os.dup2(os.open('/', 0), number)\n"
+        "for options in (nsenter.presets.offline(), nsenter.presets.sandbox()):\n"
+        "    print(nsenter.check_output(['ls', '/proc/self/fd'], options).split())"
+    )
+    status, said = behind(refusing, [sys.executable, "-c", script], tmp_path / "out")
+    assert (status, set(said.splitlines())) == (0, {"[b'0', b'1', b'2', b'3']"}), said
+
+
+def test_a_call_that_times_out_is_killed_without_pidfd_send_signal(tmp_path: Path) -> None:
+    refusing = denying.prefix(("pidfd_send_signal", errno.EPERM))
+    script = (
+        "import subprocess, nsenter\n"
+        "try: nsenter.run(['sleep', '100'], nsenter.Options(new='pid'), timeout=0.5)\n"
+        "except subprocess.TimeoutExpired: print('killed')"
+    )
+    status, said = behind(refusing, [sys.executable, "-c", script], tmp_path / "out")
+    assert (status, said) == (0, "killed\n"), said
