@@ -38,7 +38,9 @@ _ZERO_IS_UNSET = {
     "net_cls_classid",
 }
 _NIL_IN_GO = {"namespace_paths", "cgroup_paths", "external_descriptors"}
-_OF_CGROUP = {"name", "path", "systemd", "rootless", "owner_uid", "systemd_props", "resources"}
+_OF_CGROUP = {
+    *("name", "path", "systemd", "rootless", "owner_uid", "systemd_props", "resources", "disabled"),
+}
 _THROTTLES = [f"blkio_throttle_{way}_{unit}_device" for way in ("read", "write")
               for unit in ("bps", "iops")]  # fmt: skip
 

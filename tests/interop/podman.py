@@ -30,6 +30,8 @@ network_config_dir = "{folder}/net"
 [engine]
 events_logger = "file"
 lock_type = "file"
+runtime_supports_json = ["pyrunc", "runc"]
+runtime_supports_nocgroup = ["pyrunc"]
 tmp_dir = "{folder}/tmp"
 """
 _STORAGE = """\

@@ -437,3 +437,18 @@ def test_a_users_containers_have_a_life(users: Podman) -> None:
 
 def test_a_users_exit_status_is_the_commands(users: Podman) -> None:
     assert users.run("sh", "-c", "exit 9").status == 9
+
+
+def test_a_container_without_a_cgroup(podman: Podman) -> None:
+    """podman adds `--cgroup-manager disabled` for it, if containers.conf names the runtime."""
+    if podman.runtime.name != "pyrunc":
+        pytest.skip("runc has no such option")
+    own = Path("/proc/self/cgroup").read_text()
+    name = "without-a-cgroup"
+    options = ("--network", "none", "--cgroups", "disabled", "--name", name)
+    podman.must("run", "--detach", *options, "--rootfs", podman.root, *SLEEP)
+    pid = int(podman.must("inspect", "--format", "{{.State.Pid}}", name))
+    assert Path(f"/proc/{pid}/cgroup").read_text() == own
+    assert podman.must("exec", name, "echo", "ok") == "ok\n"
+    podman.must("rm", "--force", "--time", "0", name)
+    until(lambda: not Path(f"/proc/{pid}").exists(), "it ends")

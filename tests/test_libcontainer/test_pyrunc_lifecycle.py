@@ -632,3 +632,58 @@ def test_version(runtime) -> None:
     first, second, *_ = runtime.good("--version").splitlines()
     assert first.startswith("pyrunc version ")
     assert second.startswith("spec: 1.")
+
+
+# ---- who makes the cgroup
+
+
+def test_no_cgroup_at_all(runtime: Runtime, tmp_path: Path) -> None:
+    none = ("--cgroup-manager", "disabled")
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["linux"]["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
+
+    bundle = make_bundle(tmp_path / "bundle", change=change)
+    runtime.good(*none, "run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    state = runtime.state("box")
+    own = Path("/proc/self/cgroup").read_text()
+    assert Path(f"/proc/{state['pid']}/cgroup").read_text() == own
+    assert state["status"] == "running"
+    assert runtime.good("exec", "box", "echo", "ok") == "ok\n"
+    for words in (["pause", "box"], ["events", "--stats", "box"], ["update", "--memory=9M", "box"]):
+        done = runtime(*words)
+        assert (done.returncode, "--cgroup-manager disabled" in done.stderr) == (1, True), words
+    runtime.good("kill", "box", "KILL")
+    _until(lambda: runtime.state("box")["status"] == "stopped")
+    runtime.good("delete", "box")
+
+
+def test_what_needs_a_cgroup_is_refused_without_one(runtime: Runtime, tmp_path: Path) -> None:
+    def limited(spec: dict[str, Any]) -> None:
+        spec["linux"]["resources"] = {"pids": {"limit": 5}}
+
+    def sharing(spec: dict[str, Any]) -> None:
+        rows = spec["linux"]["namespaces"]
+        spec["linux"]["namespaces"] = [row for row in rows if row["type"] != "pid"]
+
+    for i, (change, said) in enumerate(((limited, "linux.resources"), (sharing, "pid namespace"))):
+        bundle = make_bundle(tmp_path / str(i), change=change)
+        done = runtime("--cgroup-manager", "disabled", "create", "-b", bundle, "box")
+        assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--cgroup-manager", "none"], "expected cgroupfs, systemd, disabled"),
+        (["--cgroup-manager", "disabled", "--systemd-cgroup"], "give one of them"),
+    ],
+)
+def test_cgroup_managers_that_are_refused(
+    runtime: Runtime, tmp_path: Path, words: list[str], said: str
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    done = runtime(*words, "create", "-b", bundle, "box")
+    assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+    runtime.good("--cgroup-manager", "cgroupfs", "run", "-b", bundle, "-d", "box",
+        **pyrunc.NO_STREAMS)  # fmt: skip

@@ -2,7 +2,7 @@
 """Cgroups of containers: where they are, what they limit, who is in them.
 
 `new_manager` gives the one for this machine: cgroup v2 (fs2), v1 and the hybrid layout (fs), or
-either with systemd making the cgroup (systemd).
+either with systemd making the cgroup (systemd); or one that makes none (none).
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ def new_manager(cgroup: Cgroup, paths: Mapping[str, str] | None = None) -> Manag
         ConfigError: the path is not one that systemd takes, which was to be asked.
     """
     here = layout()
+    if cgroup.disabled:
+        from libcontainer.cgroups.none import NoManager
+
+        nowhere = {"": ""} if here.unified else {}
+        return NoManager(new_manager(cgroup.replace(disabled=False, systemd=False), nowhere))
     place = cgroup
     if cgroup.systemd and not paths:
         from libcontainer.cgroups.systemd import cgroup_path

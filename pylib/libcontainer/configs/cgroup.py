@@ -111,6 +111,10 @@ class Resources(Value):
     # File names of cgroup v2 with their content, written last.
     unified: Mapping[str, str] = {}
 
+    def limits_anything(self) -> bool:
+        """Whether it says more than which devices may be used."""
+        return self.replace(devices=(), skip_devices=False) != Resources()
+
 
 class Cgroup(Value):
     """Where a container's cgroup is and what it limits.
@@ -124,6 +128,7 @@ class Cgroup(Value):
         owner_uid: of the host; the container's root, who may manage it (delegation, v2).
         resources: limits.
         systemd_props: more properties for the systemd driver, by name.
+        disabled: the container has no cgroup of its own, and so no limits.
     """
 
     nested: ClassVar[Mapping[str, type[Value]]] = {"resources": Resources}
@@ -135,3 +140,4 @@ class Cgroup(Value):
     owner_uid: int | None = None
     resources: Resources = Resources()
     systemd_props: Mapping[str, str] = {}
+    disabled: bool = False

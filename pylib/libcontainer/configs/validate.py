@@ -279,6 +279,8 @@ def _every_hook(config: Config) -> Iterator[tuple[str, Hook]]:
 
 def _resources(config: Config) -> None:
     limits, where = config.cgroups.resources, "linux.resources"
+    if config.cgroups.disabled:
+        _without_cgroup(config)
     memory, swap = limits.memory or 0, limits.memory_swap or 0
     if memory > 0 and 0 < swap < memory:
         raise ConfigError(
@@ -291,6 +293,18 @@ def _resources(config: Config) -> None:
         raise ConfigError(
             f"{where}.unified",
             "invalid configuration: it is for cgroup v2, and this machine has v1",
+        )
+
+
+def _without_cgroup(config: Config) -> None:
+    if config.cgroups.resources.limits_anything():
+        raise ConfigError(
+            "linux.resources", "without a cgroup there are no limits, but for devices: leave it out"
+        )
+    if not config.namespaces.is_private(NamespaceType.NEWPID):
+        raise ConfigError(
+            "linux.namespaces",
+            'without a cgroup only a pid namespace tells the processes: add {"type": "pid"}',
         )
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from nsenter.waiting import WaitingInit
 
 
+_CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
+
+
 class Context:
     """One call of pyrunc.
 
@@ -77,18 +80,33 @@ class Context:
         """config.json as a Config, with what the options say besides."""
         from libcontainer.specconv import config_from_spec
 
-        systemd = self._given["systemd_cgroup"]
+        manager = self._cgroup_manager()
+        systemd = manager == "systemd"
         return config_from_spec(
             spec,
             id=self.id,
             bundle=bundle,
             systemd_cgroup=systemd,
+            no_cgroup=manager == "disabled",
             no_pivot_root=self.options["no_pivot"],
             readonly_submounts=bool(self.options.get("rootfs")) and not self.options["rw"],
             no_new_keyring=self.options["no_new_keyring"],
             rootless_euid=os.geteuid() != 0,
             rootless_cgroups=may_lack_cgroups(self._given["rootless"], systemd=systemd),
         )
+
+    def _cgroup_manager(self) -> str:
+        """runc has one option for it, crun another, and podman gives either."""
+        given: str = self._given["cgroup_manager"]
+        if given not in ("", *_CGROUP_MANAGERS):
+            raise ContainerError(
+                f"--cgroup-manager {given!r}: expected {', '.join(_CGROUP_MANAGERS)}"
+            )
+        if not self._given["systemd_cgroup"]:
+            return given or "cgroupfs"
+        if given not in ("", "systemd"):
+            raise ContainerError(f"--systemd-cgroup and --cgroup-manager {given}: give one of them")
+        return "systemd"
 
     def read_bundle(self, folder: str) -> dict[str, Any]:
         """The config.json of a bundle. Raises ContainerError where there is none."""

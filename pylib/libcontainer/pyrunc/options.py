@@ -36,6 +36,8 @@ GLOBAL: tuple[Option, ...] = (
     ("criu", "", TEXT, "", "accepted and not used: there is no checkpoint"),
     ("systemd-cgroup", "", FLAG, False,
      "have systemd make the cgroup; cgroupsPath is slice:prefix:name"),
+    ("cgroup-manager", "", TEXT, "",
+     "as crun's: cgroupfs, systemd, or disabled: no cgroup of its own"),
     ("rootless", "", TEXT, "auto", "pass over cgroups that are out of reach: true, false or auto"),
     _HELP,
     ("version", "v", FLAG, False, "print the version"),

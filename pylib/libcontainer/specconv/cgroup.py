@@ -31,6 +31,7 @@ def cgroup_from_spec(
     rootless: bool,
     devices: tuple[Device, ...],
     owner: int | None,
+    disabled: bool = False,
 ) -> Cgroup:
     """The cgroup.
 
@@ -41,6 +42,7 @@ def cgroup_from_spec(
         rootless: see `Cgroup`.
         devices: of the container.
         owner: see `owner_of`.
+        disabled: there is to be none.
     """
     path = linux.text("cgroupsPath")
     properties: dict[str, str] = {}
@@ -59,6 +61,7 @@ def cgroup_from_spec(
         owner_uid=owner,
         resources=_resources(linux, devices),
         systemd_props=properties,
+        disabled=disabled,
     )
 
 

@@ -36,6 +36,7 @@ def config_from_spec(
     id: str,
     bundle: str,
     systemd_cgroup: bool = False,
+    no_cgroup: bool = False,
     no_pivot_root: bool = False,
     readonly_submounts: bool = False,
     no_new_keyring: bool = False,
@@ -49,6 +50,7 @@ def config_from_spec(
         id: of the container.
         bundle: the folder that relative paths are in.
         systemd_cgroup: systemd makes the cgroup.
+        no_cgroup: the container stays in its caller's cgroup.
         no_pivot_root, readonly_submounts, no_new_keyring: see `Config`.
         rootless_euid, rootless_cgroups: see `Config`.
 
@@ -92,6 +94,7 @@ def config_from_spec(
             rootless=rootless_cgroups,
             devices=devices,
             owner=owner,
+            disabled=no_cgroup,
         ),
         mount_label=linux.text("mountLabel"),
         mask_paths=linux.texts("maskedPaths"),
