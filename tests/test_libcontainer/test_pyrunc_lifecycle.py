@@ -629,9 +629,13 @@ def test_features(runtime) -> None:
 
 
 def test_version(runtime) -> None:
-    first, second, *_ = runtime.good("--version").splitlines()
-    assert first.startswith("pyrunc version ")
-    assert second.startswith("spec: 1.")
+    """As Docker's daemon and containerd read it."""
+    lines = runtime.good("--version").splitlines()
+    (version,) = [line.rpartition("version")[2].strip() for line in lines if "version" in line]
+    assert lines[0] == f"pyrunc version {version}"
+    told = dict(line.split(": ") for line in lines[1:])
+    assert told["commit"] == f"v{version}"
+    assert told["spec"].startswith("1.")
 
 
 # ---- who makes the cgroup

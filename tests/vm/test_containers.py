@@ -112,7 +112,7 @@ def test_an_idle_container_can_be_updated(
     with running(pyrunc, folder, resources({"cpu": shares})) as box:
         box("update", "--cpu-idle", "1")
         for word, file, value in (
-            ("--pids-limit=0", "pids.max", "1"),
+            ("--pids-limit=20", "pids.max", "20"),
             ("--memory=67108864", "memory.max", "67108864"),
             ("--cpu-quota=20000", "cpu.max", "20000 100000"),
         ):
@@ -122,6 +122,8 @@ def test_an_idle_container_can_be_updated(
         box("update", "--cpu-idle", "0", "--cpu-share", "2048", "--pids-limit=-1")
         found = [box.file(name) for name in ("cpu.idle", "cpu.weight", "pids.max")]
         assert found == ["0", "79", "max"]
+        box("update", "--pids-limit=0")
+        assert box.file("pids.max") == "1"
 
 
 # --- devices -------------------------------------------------------------------------------------

@@ -151,8 +151,9 @@ def _print_version() -> int:
     from libcontainer.specconv.features import features
     from nsenter import __version__
 
-    print(f"pyrunc version {__version__}\nspec: {features()['ociVersionMax']}")
-    print(f"python: {sys.version.split()[0]}")
+    # In runc's form, which Docker and containerd read: the tag stands for the commit.
+    print(f"pyrunc version {__version__}\ncommit: v{__version__}")
+    print(f"spec: {features()['ociVersionMax']}\npython: {sys.version.split()[0]}")
     return 0
 
 
