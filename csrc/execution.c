@@ -272,17 +272,6 @@ static int confine(const struct execution *execution, bool accompanied, struct e
 	return 0;
 }
 
-static int describe(const char *path, long ret, struct err *err)
-{
-	char buf[ERR_SUBJECT_MAX];
-	struct text t = TEXT_IN(buf);
-
-	text_add(&t, "\"");
-	text_add(&t, path);
-	text_add(&t, "\"");
-	return err_set(err, "exec", text_end(&t), ret);
-}
-
 void execution_run(const struct execution *execution)
 {
 	bool accompanied = execution->filter.data && start_thread(execution);
@@ -291,8 +280,8 @@ void execution_run(const struct execution *execution)
 	grow_stack();
 	if (confine(execution, accompanied, err) < 0)
 		fail(execution, err);
-	describe(execution->path,
-		 SYS3(SYS_execve, execution->path, execution->argv, execution->envp), err);
+	err_set(err, "exec", execution->path,
+		SYS3(SYS_execve, execution->path, execution->argv, execution->envp));
 	if (!accompanied)
 		fail(execution, err);
 	come_to(PROGRAM_FAILED);

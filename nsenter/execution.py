@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import posix
 
 from nsenter._nsexec import ffi, lib
@@ -11,13 +10,12 @@ from nsenter.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, NoReturn
 
 __all__ = ["Confinement", "execute"]
 
 _ERRNOS = 134  # one more than the highest that Linux has
-_TEXTS = {errno.ENOEXEC: "exec format error: no program of this machine's kind"}
 
 
 class Confinement(Value):
@@ -51,6 +49,7 @@ def execute(
     confinement: Confinement,
     *,
     channel: int = -1,
+    errno_text: Callable[[int], str] = posix.strerror,
 ) -> NoReturn:
     """Confine this process and execute a program.
 
@@ -61,6 +60,7 @@ def execute(
         path: of the program.
         channel: a descriptor that a failure is told on as `libcontainer.init.sync.ERROR`; -1: it
             is told on standard error.
+        errno_text: what to say of an errno.
     """
     kept: list[Any] = []
 
@@ -87,7 +87,7 @@ def execute(
             "agent_message": span(confinement.agent_message),
             "agent_path": text(_raw(confinement.agent_path)),
             "channel_fd": channel,
-            "errno_texts": span(_errno_texts()),
+            "errno_texts": span(_errno_texts(errno_text)),
         },
     )
     lib.execution_run(execution)
@@ -98,6 +98,5 @@ def _raw(word: str) -> bytes:
     return word.encode("utf-8", "surrogateescape")
 
 
-def _errno_texts() -> bytes:
-    texts = (_TEXTS.get(number) or posix.strerror(number) for number in range(_ERRNOS))
-    return "".join(f"{text}\0" for text in texts).encode()
+def _errno_texts(errno_text: Callable[[int], str]) -> bytes:
+    return "".join(f"{errno_text(number)}\0" for number in range(_ERRNOS)).encode()

@@ -16,6 +16,7 @@ from libcontainer.cgroups import FROZEN, new_manager
 from libcontainer.configs.validate import validate
 from libcontainer.errors import ContainerError, ContainerNotFoundError
 from libcontainer.state import State, StateFolder, is_id, start_time_of
+from libcontainer.words import message
 from nsenter import plainjson
 from nsenter.bootstrap import BootstrapData, bootstrap_data, requires_root_or_mapping_tool
 from nsenter.idmap import encode
@@ -511,11 +512,11 @@ class Container:
 
     def _run_poststop(self) -> None:
         """One that fails is told of, and the next is run (runtime.md, "Lifecycle")."""
-        for hook in self.config.hooks.poststop:
+        for number, hook in enumerate(self.config.hooks.poststop):
             try:
-                self._run_hooks("poststop", (hook,), STOPPED)
+                self._run_hooks("poststop", (hook,), STOPPED, first=number)
             except OSError as error:
-                self.warn(str(error))
+                self.warn(message(error))
 
     def run_hooks(self, kind: str, status: str, pid: int = 0) -> None:
         """Run the hooks of one kind in our namespaces.
@@ -526,11 +527,13 @@ class Container:
         """
         self._run_hooks(kind, getattr(self.config.hooks, _HOOK_FIELDS[kind]), status, pid)
 
-    def _run_hooks(self, kind: str, hooks: tuple[Hook, ...], status: str, pid: int = 0) -> None:
+    def _run_hooks(
+        self, kind: str, hooks: tuple[Hook, ...], status: str, pid: int = 0, *, first: int = 0
+    ) -> None:
         from libcontainer.hooks import run_hooks
 
         state = self.oci_state(status, pid)
-        run_hooks(kind, hooks, plainjson.dumps(state), state["bundle"])
+        run_hooks(kind, hooks, plainjson.dumps(state), state["bundle"], first)
 
 
 _HOOK_FIELDS = {

@@ -10,8 +10,7 @@ import errno
 import os
 import subprocess
 
-from libcontainer.init.hooks import complaint, environment_of
-from nsenter.system import Failure
+from libcontainer.init.hooks import complaint, environment_of, failed, not_executed, timed_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,21 +21,25 @@ if TYPE_CHECKING:
 __all__ = ["run_hooks"]
 
 
-def run_hooks(kind: str, hooks: Iterable[Hook], state: str, folder: str) -> None:
+def run_hooks(kind: str, hooks: Iterable[Hook], state: str, folder: str, first: int = 0) -> None:
     """Run each in turn, with OCI's state on its stdin.
 
     Args:
         folder: to run in, the bundle; where it is gone, ours.
+        first: the number of the first among those of its kind.
 
     Raises:
         Failure: one could not be run, took too long, or ended badly; names it and gives what
             it wrote to stderr. Those behind it are not run.
     """
-    for hook in hooks:
-        _run(f"error running hook {kind}", hook, state, folder)
+    for number, hook in enumerate(hooks, first):
+        code, why = _run(hook, state, folder)
+        if why:
+            raise failed(kind, number, hook, code, why)
 
 
-def _run(what: str, hook: Hook, state: str, folder: str) -> None:
+def _run(hook: Hook, state: str, folder: str) -> tuple[int, str]:
+    """What went wrong with it: an errno, and why; "": nothing."""
     try:
         done = subprocess.run(
             list(hook.args or (hook.path,)),
@@ -48,9 +51,9 @@ def _run(what: str, hook: Hook, state: str, folder: str) -> None:
             timeout=hook.timeout,
         )
     except subprocess.TimeoutExpired:
-        raise Failure(what, hook.path, errno.ETIMEDOUT, f"it took over {hook.timeout} s") from None
+        return timed_out(hook)
     except OSError as error:
-        raise Failure(what, hook.path, error.errno or 0) from None
-    if done.returncode:
-        why = complaint(done.returncode, done.stdout + done.stderr)
-        raise Failure(what, hook.path, errno.ECHILD, why)
+        return not_executed(hook, error.errno or 0)
+    if not done.returncode:
+        return 0, ""
+    return errno.ECHILD, complaint(done.returncode, done.stdout, done.stderr)

@@ -14,6 +14,7 @@ from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
 from libcontainer.init import sync
 from libcontainer.state import has_executed, start_time_of, state_letter_of
+from libcontainer.words import errno_text
 from nsenter import plainjson
 from nsenter.descriptors import Descriptors
 from nsenter.errors import BootstrapError
@@ -118,7 +119,7 @@ def _connected(path: str) -> int:
         connect_to(sock, path)
     except OSError as error:
         sock.close()
-        raise ContainerError(f"socket {path}: {error.strerror}") from None
+        raise ContainerError(f"socket {path}: {errno_text(error.errno or 0)}") from None
     return sock.detach()
 
 

@@ -144,7 +144,8 @@ def check_id(id: str) -> str:
         raise ContainerError("container id cannot be empty")
     if not is_id(id):
         raise ContainerError(
-            f"invalid container id {id!r}: at most {_LONGEST_ID} letters, digits and any of '_+-.'"
+            f"invalid container ID format: {id!r}; use at most {_LONGEST_ID} letters, digits and "
+            "any of '_+-.'"
         )
     return id
 
@@ -172,7 +173,7 @@ class StateFolder:
         try:
             os.mkdir(self.path, 0o711)
         except FileExistsError:
-            raise ContainerError(f"container with id {self.id} exists already") from None
+            raise ContainerError(f"container with given ID already exists: {self.id}") from None
         try:
             self.lock()
         except OSError:
@@ -239,7 +240,7 @@ class StateFolder:
 
     def missing(self) -> ContainerNotFoundError:
         """The error of a container that is not there."""
-        return ContainerNotFoundError(f"container {self.id!r} does not exist in {self.root}")
+        return ContainerNotFoundError(f"container does not exist: {self.id!r}, in {self.root}")
 
     def save(self, state: State) -> None:
         """Write state.json whole or not at all; locked.

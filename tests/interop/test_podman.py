@@ -91,15 +91,32 @@ def test_a_signal_is_told_by_the_exit_status(podman: Podman) -> None:
     assert done.status == 128 + 9
 
 
-@pytest.mark.parametrize(
-    ("command", "status", "words"),
-    [("not-there", 127, "not found"), ("/etc/passwd", 126, "permission denied")],
-)
-def test_a_command_that_cannot_run_is_told_as_with_runc(
-    podman: Podman, command: str, status: int, words: str
-) -> None:
+# Commands that cannot run, and what podman ends with.
+USELESS = {
+    "not-there": (127, "not found"),
+    "/not-there": (127, "not found"),
+    "/etc/passwd": (126, "permission denied"),
+    "/etc": (126, "permission denied"),
+    "/etc/passwd/x": (126, "not a directory"),
+}
+
+
+@pytest.mark.parametrize("command", USELESS)
+def test_a_command_that_cannot_run_is_told_as_with_runc(podman: Podman, command: str) -> None:
     """podman reads it off the runtime's error message, by patterns of runc's and crun's."""
+    status, words = USELESS[command]
     done = podman.run(command)
+    assert (done.status, words in done.stderr.lower()) == (status, True), done.stderr
+
+
+@pytest.mark.parametrize("command", USELESS)
+def test_a_command_that_cannot_be_executed_is_told_as_with_runc(
+    podman: Podman, sleeper: str, command: str
+) -> None:
+    status, words = USELESS[command]
+    # An error that podman knows no better of has the runtime's own status then.
+    status = 255 if words == "not a directory" else status
+    done = podman("exec", sleeper, command)
     assert (done.status, words in done.stderr.lower()) == (status, True), done.stderr
 
 

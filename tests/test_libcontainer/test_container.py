@@ -222,8 +222,8 @@ def test_further_process_has_its_own_identity(container: Container) -> None:
 @pytest.mark.parametrize(
     ("args", "more", "told"),
     [
-        (("nosuch",), {}, 'init: exec "nosuch": executable file not found in $PATH'),
-        (("/etc",), {}, 'exec "/etc": Is a directory'),
+        (("nosuch",), {}, 'init: exec: "nosuch": executable file not found in $PATH'),
+        (("/etc",), {}, 'exec: "/etc": is a directory'),
         (("true",), {"cwd": "/bin/true/x"}, "Not a directory"),
     ],
 )
@@ -240,7 +240,7 @@ def test_what_cannot_be_started_says_why_and_leaves_nothing(
 
 @pytest.mark.parametrize("id", ["", ".", "..", "a/b", "a b", "é", "x" * 1025])
 def test_id_that_is_no_name_is_refused(root: Path, rootfs: Path, id: str) -> None:
-    with pytest.raises(ContainerError, match="container id"):
+    with pytest.raises(ContainerError, match=r"(?i)container id"):
         Container.create(str(root), id, config_for(rootfs))
     assert not root.exists()
 
@@ -252,7 +252,7 @@ def test_bad_configuration_makes_nothing(root: Path, rootfs: Path) -> None:
 
 
 def test_same_id_twice_is_refused(container: Container, root: Path, rootfs: Path) -> None:
-    with pytest.raises(ContainerError, match="exists already"):
+    with pytest.raises(ContainerError, match="container with given ID already exists: c"):
         Container.create(str(root), "c", config_for(rootfs))
 
 
@@ -444,7 +444,7 @@ def test_failing_poststart_hook_takes_the_container_away(
     hooks = Hooks(poststart=(fails,), poststop=(Hook("/bin/touch", args=("touch", str(after))),))
     made = Container.create(str(root), "c", config_for(rootfs, hooks=hooks))
     first = process("sleep", "100")
-    why = "error running hook poststart /bin/sh: killed by signal 31, bad system call"
+    why = "error running poststart hook #0: /bin/sh: signal: bad system call"
     if at_once:
         with pytest.raises(OSError, match=why):
             made.run(first)

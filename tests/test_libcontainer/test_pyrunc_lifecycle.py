@@ -211,7 +211,7 @@ def test_what_cannot_start_leaves_nothing(runtime, tmp_path) -> None:
     done = runtime("run", "-b", make_bundle(tmp_path / "b", ["/nope"]), "box")
     assert done.returncode == 1
     assert "pyrunc run failed: " in done.stderr
-    assert "No such file or directory" in done.stderr
+    assert "no such file or directory" in done.stderr
     assert runtime.good("list", "-q") == ""
 
 
@@ -396,7 +396,7 @@ def test_exec_of_a_process_object(runtime, running, tmp_path) -> None:
     [
         (["box", "sh", "-c", "exit 3"], 3, ""),
         (["box", "sh", "-c", "kill -9 $$"], 137, ""),
-        (["box", "/nope"], 255, "No such file or directory"),
+        (["box", "/nope"], 255, "no such file or directory"),
         (["box", "nope"], 255, "executable file not found in $PATH"),
         (["box"], 255, "process args cannot be empty"),
         (["-u", "x", "box", "id"], 255, "expected UID[:GID]"),
@@ -415,7 +415,7 @@ def test_exec_of_a_process_object(runtime, running, tmp_path) -> None:
             255,
             "controller pids specified multiple times",
         ),
-        (["--process", "/nope", "box"], 255, "/nope: No such file or directory"),
+        (["--process", "/nope", "box"], 255, "/nope: no such file or directory"),
         (["-g", "x", "box", "id"], 1, "for flag -g: parse error"),
         (["-g", "-5", "box", "id"], 255, "additional-gids must be positive"),
     ],
@@ -573,7 +573,7 @@ def test_a_limit_of_processes_of_0_is_one(runtime, tmp_path, limit: int, written
     [
         (["--memory", "x"], "invalid value for memory: invalid size: 'x'"),
         (["--cpu-quota", "x"], "invalid value for cpu-quota: 'x' is no number"),
-        (["-r", "/nope"], "/nope: No such file or directory"),
+        (["-r", "/nope"], "/nope: no such file or directory"),
         (["--l3-cache-schema", "x"], "not supported"),
     ],
 )

@@ -85,7 +85,10 @@ def test_a_source_that_comes_with_an_earlier_mount(
 def test_a_source_that_is_nowhere_is_named(runtime: Runtime, tmp_path: Path, userns: bool) -> None:
     done = seen(runtime, tmp_path, bind(tmp_path / "nowhere"), userns=userns)
     assert done.returncode == 1
-    assert "nowhere to /mnt" in done.stderr and "the source does not exist" in done.stderr
+    assert (
+        'nowhere\\" to rootfs at \\"/mnt' in done.stderr
+        and "the source does not exist" in done.stderr
+    )
 
 
 LOCKED = "a locked flag"
@@ -170,7 +173,7 @@ def test_an_init_that_ends_before_it_hears_of_them_says_why(
     for _ in range(20):
         done = runtime("run", "-b", bundle, "box")
         assert done.returncode == 1
-        assert "make the mount point /proc: Permission denied" in done.stderr
+        assert "make the mount point /proc: permission denied" in done.stderr
 
 
 # ---- sources that are in the container's own root
@@ -209,7 +212,7 @@ def test_an_id_mapped_source_that_nothing_makes_is_named(
     mount = bind(tmp_path / place, uidMappings=MAPS, gidMappings=MAPS)
     done = seen(runtime, tmp_path, mount, userns=False)
     assert done.returncode == 1
-    assert "nowhere to /mnt" in done.stderr
+    assert 'nowhere\\" to rootfs at \\"/mnt' in done.stderr
     assert "the source does not exist" in done.stderr
 
 

@@ -71,8 +71,8 @@ BATCH, FIFO, DEADLINE = 3, 1, 6
 REFUSALS: dict[str, tuple[Config, str, str]] = {
     # the root
     "a relative root": (config(rootfs="x"), "root.path", "'x' is not an absolute path"),
-    "no root": (config(rootfs="/no/such"), "root.path", "No such file or directory"),
-    "a file for a root": (config(rootfs="/etc/passwd"), "root.path", "is not a directory"),
+    "no root": (config(rootfs="/no/such"), "root.path", "no such file or directory"),
+    "a file for a root": (config(rootfs="/etc/passwd"), "root.path", "not a directory"),
     "an unclean root": (config(rootfs="/usr/../etc"), "root.path", "use '/etc'"),
     "a link for a root": (config(rootfs="/proc/self/root"), "root.path", "is not clean or a symb"),
     "a root with a NUL": (config(rootfs="/a\0"), "root.path", "embedded null"),
@@ -97,13 +97,13 @@ REFUSALS: dict[str, tuple[Config, str, str]] = {
     ),
     # namespaces
     "a namespace that is not there": (
-        joined("pid", "/no/such"), "linux.namespaces[1].path", "'/no/such': No such file"
+        joined("pid", "/no/such"), "linux.namespaces[1].path", "stat /no/such: no such file"
     ),
     "no uid mappings": (
-        config("user", uid_mappings=()), "linux.uidMappings", "missing, and linux.namespaces asks"
+        config("user", uid_mappings=()), "linux.uidMappings", "enabled, but no uid mappings found"
     ),
     "no gid mappings": (
-        config("user", gid_mappings=()), "linux.gidMappings", "missing, and linux.namespaces asks"
+        config("user", gid_mappings=()), "linux.gidMappings", "enabled, but no gid mappings found"
     ),
     "no root in the mappings": (
         config("user", uid_mappings=(IDMap(1, 0, 5),)), "linux.uidMappings", "no line has 0"

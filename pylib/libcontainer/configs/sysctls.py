@@ -38,11 +38,15 @@ def check_sysctls(config: Config) -> None:
         if not config.namespaces.contains(kind):
             raise ConfigError(
                 where,
-                f"given, but no {kind.oci_name} namespace, so it would be the host's: add "
+                f'sysctl "{name}" is not allowed in the hosts {kind.oci_name} namespace: add '
                 f'{{"type": "{kind.oci_name}"}} to linux.namespaces',
             )
         if _is_callers(config, kind):
-            raise ConfigError(where, f"the {kind.oci_name} namespace that is joined is the host's")
+            raise ConfigError(
+                where,
+                f'sysctl "{name}" not allowed in host {kind.oci_name} namespace: the one that is '
+                "joined is the host's",
+            )
 
 
 def _namespace_of(where: str, name: str) -> NamespaceType:
@@ -53,8 +57,12 @@ def _namespace_of(where: str, name: str) -> NamespaceType:
     if name == _DOMAINNAME:
         return NamespaceType.NEWUTS
     if name == _HOSTNAME:
-        raise ConfigError(where, 'what it says and what "hostname" says could differ: use that')
-    raise ConfigError(where, "it is of no namespace, so it would be the host's: leave it out")
+        raise ConfigError(
+            where,
+            f'sysctl "{name}" is not allowed as it conflicts with the OCI "hostname" field: '
+            "use that",
+        )
+    raise ConfigError(where, f'sysctl "{name}" is not in a separate kernel namespace: leave it out')
 
 
 def _is_callers(config: Config, kind: NamespaceType) -> bool:

@@ -8,9 +8,11 @@ show when the container is half made. They hold for a `Config` of any origin.
 from __future__ import annotations
 
 import os
+from errno import ENOTDIR
 
 from libcontainer.configs.sysctls import check_sysctls
 from libcontainer.errors import ConfigError
+from libcontainer.words import errno_text
 from nsenter import idmap
 from nsenter.namespaces import NamespaceType, is_namespace_supported
 from nsenter.system import MOUNT_ATTR_IDMAP
@@ -37,13 +39,11 @@ def validate(config: Config) -> None:
         check(config)
 
 
-def _needs(config: Config, kind: NamespaceType, where: str, given: object) -> None:
+def _needs(config: Config, kind: NamespaceType, where: str, given: object, words: str) -> None:
+    """Refuse what has no effect without a namespace, in runc's words."""
     if given and not config.namespaces.contains(kind):
-        raise ConfigError(
-            where,
-            f"given, but no {kind.oci_name} namespace: add "
-            f'{{"type": "{kind.oci_name}"}} to linux.namespaces',
-        )
+        add = f'add {{"type": "{kind.oci_name}"}} to linux.namespaces'
+        raise ConfigError(where, f"{words}: {add}")
 
 
 def _rootfs(config: Config) -> None:
@@ -54,11 +54,12 @@ def _rootfs(config: Config) -> None:
         os.stat(path)
         real = os.path.realpath(path, strict=True)
     except OSError as error:
-        raise ConfigError("root.path", f"{path!r}: {error.strerror}") from None
+        why = f"invalid rootfs: stat {path}: {errno_text(error.errno or 0)}"
+        raise ConfigError("root.path", why) from None
     except ValueError as error:
         raise ConfigError("root.path", f"{path!r}: {error}") from None
     if not os.path.isdir(path):
-        raise ConfigError("root.path", f"{path!r} is not a directory")
+        raise ConfigError("root.path", f"invalid rootfs: {path}: {errno_text(ENOTDIR)}")
     if real != path:
         raise ConfigError("root.path", f"{path!r} is not clean or a symbolic link: use {real!r}")
 
@@ -77,26 +78,32 @@ def _check_joined(where: str, path: str) -> None:
     try:
         os.stat(path)
     except OSError as error:
-        raise ConfigError(where, f"{path!r}: {error.strerror}") from None
+        raise ConfigError(where, f"stat {path}: {errno_text(error.errno or 0)}") from None
     except ValueError as error:
         raise ConfigError(where, f"{path!r}: {error}") from None
 
 
 def _names(config: Config) -> None:
-    _needs(config, NamespaceType.NEWUTS, "hostname", config.hostname)
-    _needs(config, NamespaceType.NEWUTS, "domainname", config.domainname)
+    for name, given in ("hostname", config.hostname), ("domainname", config.domainname):
+        words = f"unable to set {name} without a private UTS namespace"
+        _needs(config, NamespaceType.NEWUTS, name, given, words)
 
 
 def _mount_namespace(config: Config) -> None:
     """What would be done to the caller's mounts is not done."""
-    for where, given in (
-        ("mounts", config.mounts),
-        ("linux.maskedPaths", config.mask_paths),
-        ("linux.readonlyPaths", config.readonly_paths),
-        ("linux.rootfsPropagation", config.root_propagation),
-        ("root.readonly", config.readonlyfs or config.readonly_submounts),
+    for words, where, given in (
+        ("mount", "mounts", config.mounts),
+        ("restrict sys entries", "linux.maskedPaths", config.mask_paths),
+        ("restrict sys entries", "linux.readonlyPaths", config.readonly_paths),
+        ("set a propagation", "linux.rootfsPropagation", config.root_propagation),
+        (
+            "make the root read-only",
+            "root.readonly",
+            config.readonlyfs or config.readonly_submounts,
+        ),
     ):
-        _needs(config, NamespaceType.NEWNS, where, given)
+        words = f"unable to {words} without a private MNT namespace"
+        _needs(config, NamespaceType.NEWNS, where, given, words)
 
 
 def _paths(config: Config) -> None:
@@ -117,8 +124,9 @@ def _labels(config: Config) -> None:
 
 def _mappings(config: Config) -> None:
     kind = NamespaceType.NEWUSER
-    _needs(config, kind, "linux.uidMappings", config.uid_mappings)
-    _needs(config, kind, "linux.gidMappings", config.gid_mappings)
+    words = "user namespace mappings specified, but user namespace isn't enabled in the config"
+    _needs(config, kind, "linux.uidMappings", config.uid_mappings, words)
+    _needs(config, kind, "linux.gidMappings", config.gid_mappings, words)
     joined = config.namespaces.path_of(kind)
     for name, maps in (("uid", config.uid_mappings), ("gid", config.gid_mappings)):
         where = f"linux.{name}Mappings"
@@ -130,9 +138,9 @@ def _mappings(config: Config) -> None:
 
 def _check_new_map(where: str, maps: tuple[IDMap, ...]) -> None:
     if not maps:
-        raise ConfigError(
-            where, "missing, and linux.namespaces asks for a new user namespace: add a mapping"
-        )
+        name = where.removeprefix("linux.")[:3]
+        why = f"user namespaces enabled, but no {name} mappings found: add one"
+        raise ConfigError(where, why)
     _check_map(where, maps)
     if idmap.host_id(maps, 0) is None:
         raise ConfigError(where, "no line has 0, the container's root: add one")
@@ -163,7 +171,8 @@ def _check_known_map(where: str, maps: tuple[IDMap, ...], file: str, joined: str
 def _time(config: Config) -> None:
     kind, where = NamespaceType.NEWTIME, "linux.timeOffsets"
     offsets = config.time_offsets
-    _needs(config, kind, where, offsets)
+    words = "time namespace offsets specified, but time namespace isn't enabled in the config"
+    _needs(config, kind, where, offsets, words)
     if offsets and config.namespaces.path_of(kind):
         raise ConfigError(where, "given, but the time namespace is joined: leave one of them out")
     if len({offset.clock for offset in offsets}) < len(offsets):

@@ -43,6 +43,7 @@ _SEEN = (
 )
 # Bits that say how to mount, not with which flags.
 _HOW = system.MS_BIND | system.MS_REC | system.MS_REMOUNT
+_MOUNTING = "error mounting"
 _PROPAGATION = system.MS_PRIVATE | system.MS_SLAVE | system.MS_SHARED | system.MS_UNBINDABLE
 
 
@@ -103,22 +104,18 @@ def is_late_readonly(mount: Mount) -> bool:
     return late and flags == system.MS_RDONLY
 
 
-def describe(mount: Mount) -> str:
-    """A mount in words, for an error."""
-    source = f"{mount.source} " if mount.source else ""
-    return f"{source}to {mount.destination} (type {mount.device or 'bind'})"
-
-
 def failed(mount: Mount, failure: OSError, hint: str = "") -> Failure:
-    """The error of a mount, for that of one of its steps.
+    """The error of a mount, for that of one of its steps, in runc's words.
 
     Args:
         hint: what to try.
     """
-    operation = "bind" if mount.flags & system.MS_BIND else "mount"
-    step = f"{getattr(failure, 'operation', operation)}: {failure.strerror}"
+    if isinstance(failure, Failure) and failure.operation == _MOUNTING:
+        return failure
+    step = str(failure) if isinstance(failure, Failure) else failure.strerror or str(failure)
     why = f"{step} ({hint})" if hint else step
-    return Failure(operation, describe(mount), failure.errno or 0, why)
+    what = f'"{mount.source}" to rootfs at "{mount.destination}"'
+    return Failure(_MOUNTING, what, failure.errno or 0, why)
 
 
 def propagate(fd: int, flags: int, subject: str) -> None:

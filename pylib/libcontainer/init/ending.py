@@ -8,6 +8,7 @@ import errno
 import posix
 
 from libcontainer.init import capabilities, identity, labels, program, sync
+from libcontainer.words import errno_text
 from nsenter.execution import Confinement, execute
 from nsenter.limits import rlimit_name
 from nsenter.system import (
@@ -84,7 +85,7 @@ class Ending:
         _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
         # With a fifo to wait for, the parent has long gone.
         channel = self._channel if orders.fifo_fd < 0 else -1
-        execute(path, process.args, env, self.confinement(), channel=channel)
+        execute(path, process.args, env, self.confinement(), channel=channel, errno_text=errno_text)
 
     def _be_scheduled(self) -> None:
         config, process = self._orders.config, self._process

@@ -8,8 +8,10 @@ import errno
 import posix
 import time
 
+from libcontainer.init import sync
+from libcontainer.words import errno_text
 from nsenter.execution import Confinement, execute
-from nsenter.system import POLLIN, Failure, close_range, pidfd_open, poll
+from nsenter.system import POLLIN, Failure, close_range, pidfd_open, poll, socketpair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ _FIRST_OTHER_FD = 3
 _CLOSE_RANGE_CLOEXEC = 4
 _LAST_FD = 0xFFFFFFFF
 _CHUNK = 1 << 16
+_NOT_EXECUTED = "fork/exec "
 _LONGEST_COMPLAINT = 2000
 
 
@@ -42,31 +45,69 @@ def run_hooks(
     Raises:
         Failure: one did not end well; names it and gives the end of what it wrote.
     """
-    for hook in hooks:
-        _run(f"error running hook {kind}", hook, state, env, confine())
+    for number, hook in enumerate(hooks):
+        code, why = _run(hook, state, env, confine())
+        if why:
+            raise failed(kind, number, hook, code, why)
+
+
+def failed(kind: str, number: int, hook: Hook, code: int, why: str) -> Failure:
+    """The error of a hook in runc's words.
+
+    Args:
+        number: of the hook among those of its kind.
+        code: the errno.
+    """
+    path = "" if why.startswith(_NOT_EXECUTED) else f"{hook.path}: "
+    return Failure(f"error running {kind} hook #{number}", "", code, f"{path}{why}")
+
+
+def not_executed(hook: Hook, code: int) -> tuple[int, str]:
+    """The errno of a hook that could not be executed, and its error."""
+    return code, f"{_NOT_EXECUTED}{hook.path}: {errno_text(code)}"
+
+
+def timed_out(hook: Hook) -> tuple[int, str]:
+    """The errno of a hook that took too long, and its error."""
+    return errno.ETIMEDOUT, f"hook ran past specified timeout of {hook.timeout or 0:.1f}s"
 
 
 def _run(
-    what: str, hook: Hook, state: bytes, env: dict[str, str], confinement: Confinement
-) -> None:
-    (stdin, to_hook), (from_hook, output) = posix.pipe(), posix.pipe()
+    hook: Hook, state: bytes, env: dict[str, str], confinement: Confinement
+) -> tuple[int, str]:
+    """What went wrong with it: an errno, and why; "": nothing."""
+    (stdin, to_hook), (from_hook, output), (told, tells) = posix.pipe(), posix.pipe(), socketpair()
     pid = posix.fork()
     if pid == 0:
-        _become(hook, stdin, output, env, confinement)
-    for fd in (stdin, output, confinement.agent_fd):
+        _become(hook, stdin, output, tells, env, confinement)
+    for fd in (stdin, output, tells, confinement.agent_fd):
         if fd >= 0:
             posix.close(fd)
     try:
         posix.set_blocking(from_hook, False)
         _tell(to_hook, state)
         status, said = _wait(pid, from_hook, hook.timeout)
+        unable = _unable(told) if status else 0
     finally:
         posix.close(from_hook)
+        posix.close(told)
     if status is None:
-        raise Failure(what, hook.path, errno.ETIMEDOUT, f"it took over {hook.timeout} s")
+        return timed_out(hook)
+    if unable:
+        return not_executed(hook, unable)
+    # Of what it wrote to its two streams the order is known, and not to which it went.
     code = posix.waitstatus_to_exitcode(status)
-    if code:
-        raise Failure(what, hook.path, errno.ECHILD, complaint(code, said))
+    return (errno.ECHILD, complaint(code, b"", said)) if code else (0, "")
+
+
+def _unable(told: int) -> int:
+    """The errno of its execve; 0: the program was executed, or what failed it has said itself."""
+    try:
+        words, _ = sync.receive(told, deadline=0)
+    except (EOFError, OSError, ValueError):
+        return 0
+    is_execve = words[:2] == [sync.ERROR, "exec"] and words[3].isdecimal()
+    return int(words[3]) if is_execve else 0
 
 
 def _tell(fd: int, state: bytes) -> None:
@@ -79,11 +120,13 @@ def _tell(fd: int, state: bytes) -> None:
         posix.close(fd)
 
 
-def complaint(code: int, said: bytes) -> str:
+def complaint(code: int, stdout: bytes, stderr: bytes) -> str:
     """How a hook ended, and the end of what it wrote."""
-    text = said.decode("utf-8", "replace").strip()
-    how = in_words(code)
-    return f"{how}, stdout and stderr: {text[-_LONGEST_COMPLAINT:]}" if text else how
+    return f"{in_words(code)}, stdout: {_end(stdout)}, stderr: {_end(stderr)}"
+
+
+def _end(output: bytes) -> str:
+    return output.decode("utf-8", "replace")[-_LONGEST_COMPLAINT:]
 
 
 def environment_of(hook: Hook, default: Mapping[str, str]) -> Mapping[str, str]:
@@ -97,18 +140,23 @@ def in_words(code: int) -> str:
     """How a hook ended, for its returncode."""
     if code > 0:
         return f"exit status {code}"
-    return f"killed by signal {-code}, {_signal.strsignal(-code)}".lower()
+    return f"signal: {_signal.strsignal(-code)}".lower()
 
 
 def _become(
-    hook: Hook, stdin: int, output: int, env: dict[str, str], confinement: Confinement
+    hook: Hook,
+    stdin: int,
+    output: int,
+    tells: int,
+    env: dict[str, str],
+    confinement: Confinement,
 ) -> NoReturn:
     try:
         for fd, stream in ((stdin, 0), (output, 1), (output, 2)):
             posix.dup2(fd, stream)
         close_range(_FIRST_OTHER_FD, _LAST_FD, _CLOSE_RANGE_CLOEXEC)
         args = hook.args or (hook.path,)
-        execute(hook.path, args, environment_of(hook, env), confinement)
+        execute(hook.path, args, environment_of(hook, env), confinement, channel=tells)
     except OSError as error:
         posix.write(2, f"{hook.path}: {error.strerror}\n".encode())
     finally:

@@ -21,6 +21,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer.configs import Capabilities, IOPriority, ProcessConfig, Scheduler
 
+_OUTSIDE = (
+    "current working directory is outside of container mount namespace root -- possible "
+    "container breakout detected"
+)
 _NULL_DEVICE = posix.makedev(1, 3)
 _IOPRIO_CLASS_SHIFT = 13
 
@@ -63,11 +67,15 @@ def _enter(path: str, *, again: bool = False) -> bool:
         posix.chdir(path)
     except PermissionError as error:
         if again:
-            raise Failure("chdir", path, error.errno or 0) from None
+            raise _no_cwd(path, error) from None
         return False
     except OSError as error:
-        raise Failure("chdir", f"{path} (process.cwd)", error.errno or 0) from None
+        raise _no_cwd(path, error) from None
     return True
+
+
+def _no_cwd(path: str, error: OSError) -> Failure:
+    return Failure("chdir to cwd", f'("{path}") set in config.json failed', error.errno or 0)
 
 
 def check_cwd() -> None:
@@ -82,7 +90,7 @@ def check_cwd() -> None:
     except FileNotFoundError:
         path = ""
     if not path.startswith("/"):
-        raise Failure("chdir", "process.cwd", errno.EXDEV, "it is outside of the container's root")
+        raise Failure("chdir", "process.cwd", errno.EXDEV, _OUTSIDE)
 
 
 def _set_ids(process: ProcessConfig) -> None:

@@ -10,6 +10,7 @@ import sys
 from libcontainer.init import setns, standard, sync
 from libcontainer.init.doors import go_through
 from libcontainer.init.orders import thaw
+from libcontainer.words import go_text
 from nsenter.system import PR_SET_PDEATHSIG, prctl
 
 TYPE_CHECKING = False
@@ -66,6 +67,7 @@ def _tell(channel: int, *words: str) -> None:
     try:
         sync.send(channel, sync.ERROR, *words)
     except OSError:  # the parent has what it waited for: a person may read it
-        operation, subject, _, why = words
-        sys.stderr.write(f"{f'{operation} {subject}'.strip()}: {why}\n")
+        operation, subject, number, why = words
+        what = f"{operation} {subject}".rstrip()
+        sys.stderr.write(f"{what}: {go_text(why, int(number))}\n")
         sys.stderr.flush()

@@ -12,7 +12,7 @@ import errno
 import posix
 
 from libcontainer.init import binds, filesystems, paths
-from libcontainer.init.attributes import describe, failed, is_late_readonly, propagate
+from libcontainer.init.attributes import failed, is_late_readonly, propagate
 from libcontainer.init.copyup import copy_up
 from nsenter import system
 from nsenter.system import Failure
@@ -74,7 +74,7 @@ class Mounter:
     def finish(self) -> None:
         """Make read-only what waited for it."""
         for fd, mount in self._late:
-            system.mount_setattr(fd, set=system.MOUNT_ATTR_RDONLY, subject=describe(mount))
+            system.mount_setattr(fd, set=system.MOUNT_ATTR_RDONLY, subject=mount.destination)
             posix.close(fd)
         self._late = []
 
@@ -124,8 +124,9 @@ class Mounter:
             if not paths.is_folder(fd):
                 posix.close(fd)
                 raise Failure(
-                    "mount", describe(mount), errno.ENOTDIR,
-                    f"{fstype} has to be mounted on an ordinary directory",
+                    "mount", mount.destination, errno.ENOTDIR,
+                    f"{posix.strerror(errno.ENOTDIR)}: {fstype} must be mounted on an ordinary "
+                    "directory",
                 )  # fmt: skip
             return fd, True
         fd = paths.find_in(self.root, mount.destination)
@@ -193,15 +194,26 @@ class Mounter:
         """Put a detached mount on the directory or file that `target` is of."""
         binds.set_recursive_flags(mount, fd)
         try:
-            system.move_mount(fd, target)
+            system.move_mount(fd, target, mount.destination)
         except Failure as failure:
-            raise failed(mount, failure) from None
+            raise failed(mount, _of_kinds(failure, fd, target)) from None
         _propagate(mount, fd)
+
+
+def _of_kinds(failure: Failure, fd: int, target: int) -> Failure:
+    """The error of move_mount(2); EINVAL if one is a directory and the other is not, of which
+    mount(2) says ENOTDIR. Docker has a hint for that."""
+    kinds = paths.is_folder(fd), paths.is_folder(target)
+    if failure.errno != errno.EINVAL or kinds[0] == kinds[1]:
+        return failure
+    what, where = ("a directory" if is_folder else "a file" for is_folder in kinds)
+    why = f"{posix.strerror(errno.ENOTDIR)}: {what} cannot be mounted on {where}"
+    return Failure(failure.operation, failure.subject, errno.ENOTDIR, why)
 
 
 def _propagate(mount: Mount, fd: int) -> None:
     for flags in mount.propagation_flags:
-        propagate(fd, flags, describe(mount))
+        propagate(fd, flags, mount.destination)
 
 
 def _guard_proc(mount: Mount, target: int, tree: int = -1) -> None:
@@ -213,9 +225,9 @@ def _guard_proc(mount: Mount, target: int, tree: int = -1) -> None:
         allowed = path in _IN_PROC or system.file_system_type(target) != system.PROC_SUPER_MAGIC
     if not allowed:
         raise Failure(
-            "mount", describe(mount), errno.EPERM,
-            "it would stand for the kernel's own files; "
-            f"in /proc only {', '.join(sorted(_IN_PROC))} may be mounted on",
+            "mount", mount.destination, errno.EPERM,
+            f'"{mount.destination}" cannot be mounted because it is inside /proc, among the '
+            f"kernel's own files: there, only {', '.join(sorted(_IN_PROC))} can be mounted on",
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import _stat as stat
 import errno
 import posix
 
+from libcontainer.words import errno_text
 from nsenter.system import Failure
 
 TYPE_CHECKING = False
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LARGEST_PASSWD = 1 << 20
 _PASSWD = "/etc/passwd"
+_NOT_FOUND = "executable file not found in $PATH"
 
 
 def environment(lines: tuple[str, ...], uid: int) -> dict[str, str]:
@@ -69,32 +71,35 @@ def find(name: str, env: dict[str, str]) -> str:
         Failure: it is not there, or not executable; says which.
     """
     if not name:
-        raise Failure("exec", '""', errno.ENOENT, "process.args[0] is empty")
+        raise Failure("exec:", '""', errno.ENOENT, f"{_NOT_FOUND} (process.args[0] is empty)")
     if "/" in name:
-        number = _why_not(name)
+        number, why = _why_not(name)
         if number:
-            raise Failure("exec", f'"{name}"', number)
+            raise Failure("exec:", f'"{name}"', number, why)
         return name
-    denied = False
+    useless = ""
     for folder in env.get("PATH", _DEFAULT_PATH).split(":"):
         path = f"{folder or '.'}/{name}"
-        number = _why_not(path)
+        number, _ = _why_not(path)
         if not number:
             return path
-        denied = denied or number == errno.EACCES
-    if denied:
-        raise Failure("exec", f'"{name}"', errno.EACCES)
-    raise Failure("exec", f'"{name}"', errno.ENOENT, "executable file not found in $PATH")
+        if number == errno.EACCES:
+            useless = useless or f" ({path} is not executable)"
+    raise Failure("exec:", f'"{name}"', errno.ENOENT, f"{_NOT_FOUND}{useless}")
 
 
-def _why_not(path: str) -> int:
-    """0 where a file can be executed, else an errno."""
+def _why_not(path: str) -> tuple[int, str]:
+    """0 if a file can be executed, else an errno; and what Go says of it."""
     try:
         mode = posix.stat(path).st_mode
     except OSError as error:
-        return error.errno or errno.ENOENT
+        number = error.errno or errno.ENOENT
+        return number, f"stat {path}: {errno_text(number)}"
     if stat.S_ISDIR(mode):
-        return errno.EISDIR
+        # An engine that does not know the one text knows the other, and both mean 126.
+        return errno.EISDIR, f"{errno_text(errno.EISDIR)}: {errno_text(errno.EACCES)}"
     # Real and effective ids are the same by now; the effective ones take faccessat2(2), which the
     # filter of a container around us may refuse.
-    return 0 if posix.access(path, posix.X_OK) else errno.EACCES
+    if posix.access(path, posix.X_OK):
+        return 0, ""
+    return errno.EACCES, errno_text(errno.EACCES)

@@ -10,7 +10,7 @@ import errno
 import posix
 
 from libcontainer.init import devices, masks, paths
-from libcontainer.init.attributes import attributes_at, propagate
+from libcontainer.init.attributes import attributes_at, failed, propagate
 from libcontainer.init.cgroup_mounts import TYPES as CGROUP_TYPES
 from libcontainer.init.cgroup_mounts import mount_cgroups
 from libcontainer.init.mounts import Mounter
@@ -106,14 +106,18 @@ class Rootfs:
             self._root, self._config.mount_label, in_userns=self._orders.in_userns
         )
         for i, mount in enumerate(self._config.mounts):
-            if mount.device in CGROUP_TYPES:
-                if not joined:
-                    join_cgroup()
-                    joined = True
-                mount_cgroups(mounter, mount, orders)
-            else:
-                tree = orders.mount_fds.get(i, -1)
-                mounter.mount(mount, tree, lambda tree, i=i: map_ids(i, tree))  # type: ignore[misc]
+            of_cgroups = mount.device in CGROUP_TYPES
+            if of_cgroups and not joined:
+                join_cgroup()
+                joined = True
+            try:
+                if of_cgroups:
+                    mount_cgroups(mounter, mount, orders)
+                else:
+                    tree = orders.mount_fds.get(i, -1)
+                    mounter.mount(mount, tree, lambda tree, i=i: map_ids(i, tree))  # type: ignore[misc]
+            except OSError as error:
+                raise failed(mount, error) from None
         if not joined:
             join_cgroup()
 

@@ -80,7 +80,9 @@ class Launch:
         try:
             status = self._from_start_to_end(container, first=True, begin=begin, proxy=proxy)
         except BaseException:
-            discard(container)
+            # After a poststart hook has failed it is gone already.
+            if os.path.isdir(container.root_folder):
+                discard(container)
             raise
         if not self._detach and not self._options["keep"]:
             discard(container)
@@ -119,6 +121,7 @@ class Launch:
                 terminal.receive()
             if process.trace:
                 self._tell_of_stages(process)
+                self._tell_of_filter(container)
             if not self._detach:  # from here on they are the process's
                 signals.collect()
 
@@ -176,6 +179,14 @@ class Launch:
         log.debug("child process in init()")
         ends = "init: closing the pipe to signal completion"
         log.debug(ends if process.init else "setns_init: about to exec")
+
+    def _tell_of_filter(self, container: Container) -> None:
+        """In runc's words, which its own tests read."""
+        policy = container.config.seccomp
+        if policy is not None:
+            from libcontainer.seccomp import policies
+
+            self._context.log.debug(f"seccomp filter flags: {policies.flags(policy)}")
 
     def _to_end(
         self, process: Process, signals: Signals, terminal: Terminal | None, proxy: Proxy | None

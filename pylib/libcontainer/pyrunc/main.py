@@ -13,6 +13,7 @@ import sys
 from libcontainer.errors import ConfigError, ContainerError
 from libcontainer.pyrunc.log import Log
 from libcontainer.pyrunc.options import COMMANDS, UsageError, parse_command, parse_globals
+from libcontainer.words import message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def run(words: list[str], waiting: WaitingInit | None = None) -> int:
     except BrokenPipeError:  # nobody reads what we say
         return _FAILED
     except (ConfigError, ContainerError, OSError, RuntimeError) as error:
-        log.error(f"{_PREFIXES.get(command, '')}{_words(error)}")
+        log.error(f"{_PREFIXES.get(command, '')}{message(error, of_exec=command == 'exec')}")
     except Exception as error:  # a fault of ours
         log.error(f"{_PREFIXES.get(command, '')}internal error: {type(error).__name__}: {error}")
         sys.excepthook(type(error), error, error.__traceback__)
@@ -124,27 +125,7 @@ def _log(given: dict[str, Any]) -> Log:
     try:
         return Log(given["log"], form, given["debug"])
     except OSError as error:
-        raise ContainerError(f"open {given['log']}: {_words(error)}") from None
-
-
-def _words(error: Exception) -> str:
-    """What an error says, without the number that Python puts before it."""
-    if hasattr(error, "operation") and not hasattr(error, "hint"):
-        return f"{error}{_hint(error)}"
-    if type(error).__str__ is not OSError.__str__ or not isinstance(error, OSError):
-        return str(error)
-    if error.strerror is None:
-        return str(error)
-    what = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
-    return f"{what}: {error.strerror}" if what else error.strerror
-
-
-def _hint(failure: Any) -> str:
-    """What to do about a system call that failed, if a filter refuses it."""
-    from nsenter.refusals import why_refused  # for errors alone
-
-    hint = why_refused(failure.operation, failure.errno or 0, failure.subject)
-    return f" ({hint})" if hint else ""
+        raise ContainerError(f"open {given['log']}: {message(error)}") from None
 
 
 def _print_version() -> int:

@@ -12,6 +12,7 @@ import os
 import select
 
 from libcontainer.errors import ContainerError
+from libcontainer.words import errno_text
 from nsenter.addresses import connect_to
 from nsenter.system import pidfd_open, send_fds
 
@@ -83,7 +84,8 @@ class Proxy:
                 os.close(folder)
         except OSError as error:
             self._socket.close()
-            raise ContainerError(f"NOTIFY_SOCKET for the container: {error.strerror}") from None
+            why = errno_text(error.errno or 0)
+            raise ContainerError(f"NOTIFY_SOCKET for the container: {why}") from None
 
     def fileno(self) -> int:
         """For poll(2)."""
@@ -140,7 +142,7 @@ def _connected(address: str) -> _socket.socket:
         connect_to(manager, f"\0{address[1:]}" if address.startswith("@") else address)
     except OSError as error:
         manager.close()
-        raise ContainerError(f"NOTIFY_SOCKET {address}: {error.strerror}") from None
+        raise ContainerError(f"NOTIFY_SOCKET {address}: {errno_text(error.errno or 0)}") from None
     return manager
 
 
