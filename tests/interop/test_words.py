@@ -384,7 +384,7 @@ def test_a_program_that_the_kernel_refuses(pair: Pair, name: str) -> None:
     program, text = INTERPRETERS[name]
     words = Words(text, args=(program,))
     for runtime in (pair.ours, pair.theirs):
-        assert pair.said(runtime, words).splitlines()[-1] == text
+        assert pair.said(runtime, words).splitlines()[-1].endswith(text)
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
