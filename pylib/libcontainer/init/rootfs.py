@@ -116,6 +116,8 @@ class Rootfs:
                 else:
                     tree = orders.mount_fds.get(i, -1)
                     mounter.mount(mount, tree, lambda tree, i=i: map_ids(i, tree))  # type: ignore[misc]
+            except (BrokenPipeError, ConnectionResetError):  # the parent has gone meanwhile
+                raise
             except OSError as error:
                 raise failed(mount, error) from None
         if not joined:
