@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -274,6 +275,8 @@ class Pair:
         spec = example()
         spec["process"] |= {"terminal": False, "args": list(words.args)}
         spec["root"] |= {"path": str(self.root), "readonly": False}
+        # Nobody else's, whatever their containers are called.
+        spec["linux"]["cgroupsPath"] = f"/nsx-words-{secrets.token_hex(4)}"
         for path, value in words.spec.items():
             _put(spec, path, value)
         if spec["root"]["path"] == "nope":
