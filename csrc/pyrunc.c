@@ -96,12 +96,24 @@ static void inherit(int fd)
 
 /* ---- the streams ------------------------------------------------------------------------- */
 
+static bool is_directory(int fd)
+{
+	struct stat st;
+
+	return SYS2(SYS_fstat, fd, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 /* A descriptor that is opened later must not become a stream because the caller has closed that:
- * what it means would then depend on the caller. Go's programs, runc among them, do the same. */
-static void open_closed_streams(void)
+ * what it means would then depend on the caller. Go's programs, runc among them, do the same. A
+ * directory is no stream, Python does not start with one, and no container is to have one of the
+ * host's: with that it could walk out of its root. */
+static void prepare_streams(void)
 {
 	long fd;
 
+	for (fd = 0; fd <= 2; fd++)
+		if (is_directory((int)fd))
+			sys_close((int)fd);
 	while ((fd = sys_open("/dev/null", O_RDWR)) >= 0 && fd <= 2)
 		inherit((int)fd);
 	if (fd >= 0)
@@ -483,7 +495,7 @@ int nsinit_main(int argc, char **argv, char **envp)
 	int executable;
 	long result;
 
-	open_closed_streams();
+	prepare_streams();
 	if (argc > MAX_WORDS)
 		fail("too many", "arguments");
 	find_installation(&found);

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from libcontainer.configs import ProcessConfig
     from libcontainer.pyrunc.context import Context
     from libcontainer.pyrunc.notify import Proxy
+    from libcontainer.pyrunc.streams import Streams
+    from libcontainer.pyrunc.supervise import Supervisor
     from libcontainer.pyrunc.tty import Terminal
 
 _KILLED = 128
@@ -61,13 +63,20 @@ class Launch:
         self._config = config
         self._detach = detach
         self._sub_cgroup_paths = sub_cgroup_paths
+        self._streams: Streams | None = None
+        self._supervisor: Supervisor | None = None
         self._preserve: int = options["preserve_fds"]
         _check_preserved(self._preserve, _FIRST_OTHER_FD)
         _warn_of_capabilities(context, config)
 
     def further(self, container: Container) -> int:
         """Run a process in a container that runs (`exec`); returns the exit status."""
-        return self._from_start_to_end(container, first=False)
+        try:
+            status = self._from_start_to_end(container, first=False)
+            self._finish()
+            return status
+        finally:
+            self._close_streams()
 
     def first(self, container: Container, *, begin: bool, proxy: Proxy | None = None) -> int:
         """Start a container's first process; returns the exit status.
@@ -78,15 +87,28 @@ class Launch:
         """
         self._activate()
         try:
-            status = self._from_start_to_end(container, first=True, begin=begin, proxy=proxy)
-        except BaseException:
-            # After a poststart hook has failed it is gone already.
-            if os.path.isdir(container.root_folder):
+            try:
+                status = self._from_start_to_end(container, first=True, begin=begin, proxy=proxy)
+            except BaseException:
+                # After a poststart hook has failed it is gone already.
+                if os.path.isdir(container.root_folder):
+                    discard(container)
+                raise
+            if not self._detach and not self._options["keep"]:
                 discard(container)
-            raise
-        if not self._detach and not self._options["keep"]:
-            discard(container)
-        return status
+            self._finish()
+            return status
+        finally:
+            self._close_streams()
+
+    def _finish(self) -> None:
+        """Copy what is left of the output, once what could write more is gone, if it is to go."""
+        if self._supervisor:
+            self._supervisor.finish()
+
+    def _close_streams(self) -> None:
+        if self._streams:
+            self._streams.close()
 
     def _activate(self) -> None:
         """Sockets that systemd has passed us are the container's (sd_listen_fds(3)). They stand
@@ -112,6 +134,7 @@ class Launch:
             signals.abort()
         elif not self._detach:
             signals.collect()
+        self._make_streams(container)
         process = self._process(terminal, first)
         pid_file = PidFile(self._options["pid_file"])
 
@@ -133,6 +156,8 @@ class Launch:
                     container.run(process)
                 else:
                     container.start(process)
+                if self._streams:
+                    self._streams.let_go()
                 pid_file.show()
                 return self._to_end(process, signals, terminal, proxy)
             finally:
@@ -143,6 +168,8 @@ class Launch:
             if process.pid:
                 process.signal(_SIGKILL)
                 process.wait()
+            if self._streams:
+                self._streams.show_what_is_left()
             if isinstance(error, Aborted):
                 raise ContainerError(f"aborted by signal {error.number}") from None
             raise
@@ -154,10 +181,31 @@ class Launch:
 
         return Terminal()
 
+    def _make_streams(self, container: Container) -> None:
+        if self._config.terminal or self._detach:
+            return
+        from libcontainer.pyrunc.streams import Streams
+
+        self._streams = Streams(container.config)
+
+    def _stdio(self) -> tuple[int, int, int]:
+        """A process in the background has the streams that its caller has made for it, as runc has
+        it; one in the foreground, or with a terminal, has none of the caller's."""
+        if self._streams:
+            return self._streams.theirs
+        if not self._config.terminal:
+            return (0, 1, 2)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # closed when the command ends
+        return (null, null, null)
+
     def _process(self, terminal: Terminal | None, first: bool) -> Process:
         socket = self._options["console_socket"] or None
+        stdin, stdout, stderr = self._stdio()
         return Process(
             self._config,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
             preserve_fds=self._preserve,
             console_socket=terminal.socket if terminal else socket,
             pidfd_socket=self._options["pidfd_socket"] or None,
@@ -198,7 +246,8 @@ class Launch:
         from libcontainer.pyrunc.supervise import Supervisor
 
         adopt = not self._options.get("no_subreaper")
-        supervisor = Supervisor(process, signals, terminal, adopt=adopt)
+        supervisor = Supervisor(process, signals, terminal, self._streams, adopt=adopt)
+        self._supervisor = supervisor
         if proxy:
             supervisor.watch.add(proxy.fileno(), lambda: _pass_on(proxy, process.pid))
         returncode = supervisor.wait()

@@ -47,3 +47,8 @@ def main(here: str) -> None:
     from libcontainer.pyrunc.main import main as run_command
 
     run_command(numbers, image.save)
+
+
+if __name__ == "__main__":  # as pyrunc programs before pyrunc-start did
+    sys.stderr.write("pyrunc: this program is older than its package: install pynsenter again\n")
+    sys.exit(1)

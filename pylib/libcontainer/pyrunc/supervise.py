@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from libcontainer.process import Process
     from libcontainer.pyrunc.signals import Signals
+    from libcontainer.pyrunc.streams import Streams
     from libcontainer.pyrunc.tty import Terminal
 
 _PR_SET_CHILD_SUBREAPER = 36
+_ENDING = {_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT}
 
 
 class Watch:
@@ -51,7 +53,8 @@ class Supervisor:
     Args:
         process: it; started.
         signals: collected; they are passed on to it.
-        terminal: whose size follows ours, and whose ends are copied between.
+        terminal: whose size follows ours, and whose ends are copied between; None: there is none.
+        streams: that are copied; None: the process has a terminal.
         adopt: be the parent of what the process leaves behind, and reap it.
 
     Attributes:
@@ -59,13 +62,21 @@ class Supervisor:
     """
 
     def __init__(
-        self, process: Process, signals: Signals, terminal: Terminal | None, *, adopt: bool
+        self,
+        process: Process,
+        signals: Signals,
+        terminal: Terminal | None,
+        streams: Streams | None,
+        *,
+        adopt: bool,
     ) -> None:
         self.watch = Watch()
         self._process = process
         self._signals = signals
         self._terminal = terminal
+        self._streams = streams
         self._ended = False
+        self._gives_up = False
         if adopt:
             prctl("PR_SET_CHILD_SUBREAPER", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.watch.add(process.pidfd, self._end)
@@ -75,6 +86,8 @@ class Supervisor:
         """Returns its returncode, once it has ended and all it wrote to its terminal is out."""
         if self._terminal:
             self._terminal.join(self.watch)
+        if self._streams:
+            self._streams.join(self.watch)
         while not self._ended:
             self.watch.turn()
         if self._terminal:
@@ -83,8 +96,17 @@ class Supervisor:
         self._reap_orphans()
         return status
 
+    def finish(self) -> None:
+        """Copy the output to its end: until nobody has it open any more, as runc does. Processes
+        that were left behind may; a signal that asks us to end is enough then."""
+        while self._streams and self._streams.has_output() and not self._gives_up:
+            self.watch.turn()
+
     def _end(self) -> None:
         self._ended = True
+        self.watch.drop(self._process.pidfd)
+        if self._streams:
+            self._streams.end_input()
 
     def _forward(self) -> None:
         """Pass on the signals that have come."""
@@ -93,6 +115,8 @@ class Supervisor:
                 self._reap_orphans()
             elif number == _signal.SIGWINCH and self._terminal:
                 self._terminal.resize()
+            elif self._ended:
+                self._gives_up |= number in _ENDING
             else:
                 self._process.signal(number)
 
