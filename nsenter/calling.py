@@ -15,7 +15,7 @@ import time
 
 from nsenter import plain, worker
 from nsenter.bundle import extensions_of, module_code
-from nsenter.errors import signal_name
+from nsenter.errors import Naming, signal_name
 from nsenter.launch import PythonInit
 from nsenter.options import Options
 from nsenter.parcel import FOR_PICKLE, pack
@@ -202,6 +202,10 @@ class Worker:
         self._buffer = bytearray()
         self._modules_sent = 0
         self._code_sent = 0
+        with Naming():
+            self._start(caller, modules)
+
+    def _start(self, caller: Caller, modules: Iterable[str]) -> None:
         init = _init(caller, modules)
         self.extensions = frozenset(init.bundle().extensions)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

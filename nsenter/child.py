@@ -9,6 +9,7 @@ import sys
 from _signal import SIGKILL, SIGTERM
 from _thread import RLock
 
+from nsenter.errors import Naming
 from nsenter.suppress import suppress
 from nsenter.system import POLLIN, ioctl, poll, send_signal
 from nsenter.values import Value
@@ -113,7 +114,8 @@ class Child:
 
     def _status(self) -> int:
         try:
-            ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            with Naming():
+                ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         except ChildProcessError:
             return self._kept_status()
         assert ended is not None

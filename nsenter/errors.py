@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 
-__all__ = ["BlobError", "BootstrapError", "signal_name"]
+__all__ = ["BlobError", "BootstrapError", "Naming", "signal_name"]
 
 
 class BlobError(ValueError):
@@ -84,6 +84,39 @@ class BootstrapError(OSError):
         return f"{self.stage}: {what}: {self.strerror}{hint}"
 
 
+class Naming:
+    """A block in which Python's bare OSErrors, such as "Too many open files", become
+    BootstrapErrors of the launcher, of the same builtin class, that say what failed."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if isinstance(error, OSError) and _is_bare(error):
+            raise _named(error) from error
+
+
+def _is_bare(error: OSError) -> bool:
+    """Whether it says no more than the kernel did."""
+    is_pythons = type(error).__module__ == "builtins"
+    return is_pythons and error.errno is not None and error.strerror == os.strerror(error.errno)
+
+
+def _named(error: OSError) -> BootstrapError:
+    try:
+        from nsenter import failed
+
+        operation, subject = failed.operation_of(error), failed.subject_of(error)
+    except (OSError, ImportError):  # there is nothing left to import it with
+        operation, subject = "system call", ""
+    named = BootstrapError("launcher", operation, subject, error.errno or 0, hint="")
+    named.filename = error.filename
+    named.strerror = error.strerror
+    return named
+
+
 def signal_name(number: int) -> str:
     """As "SIGKILL"; "" for a real-time signal."""
     import signal  # for errors alone
@@ -95,9 +128,12 @@ def signal_name(number: int) -> str:
 
 
 def _hint_for(operation: str, number: int, subject: str) -> str:
-    from nsenter.hints import hint_for  # which nobody needs as long as all is well
+    try:
+        from nsenter.hints import hint_for  # which nobody needs as long as all is well
 
-    return hint_for(operation, number, subject)
+        return hint_for(operation, number, subject)
+    except (OSError, ImportError):  # out of descriptors, or of memory: the error itself counts
+        return ""
 
 
 def _kind_for(number: int) -> type[BootstrapError]:

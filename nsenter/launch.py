@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from _signal import SIGKILL, pidfd_send_signal
 
 from nsenter.bootstrap import BootstrapData
 from nsenter.child import Child, TracePoint
@@ -21,10 +22,12 @@ from nsenter.descriptors import (
     borrowed_fds,
     checked_fds,
 )
+from nsenter.errors import Naming
 from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
 from nsenter.namespaces import NamespaceType
 from nsenter.settings import LaunchAttribute, Settings
 from nsenter.spawn import Spawn
+from nsenter.suppress import suppress
 from nsenter.system import pidfd_open
 from nsenter.values import Value
 
@@ -206,13 +209,16 @@ class _Job(Value):
         with Descriptors() as owner:
             pidfd = pidfd_open(waiting.pid)
             pid, *ours = waiting.taken()
-
-            with Pipes(owner, ours) as pipes:
-                outgoing = self.settings.encode({*self.kept, *ends}) + orders
-                here = pid, pidfd
-                child = self._converse(lambda: here, pipes, outgoing, waiting.meanwhile)
-                child.channel_fd = pipes.detach_channel()
-                return child
+            unstarted = [(pid, pidfd)]
+            try:
+                with Pipes(owner, ours) as pipes:
+                    outgoing = self.settings.encode({*self.kept, *ends}) + orders
+                    child = self._converse(unstarted.pop, pipes, outgoing, waiting.meanwhile)
+                    child.channel_fd = pipes.detach_channel()
+                    return child
+            finally:
+                for _, fd in unstarted:
+                    _end(fd)
 
     def python(self, init: PythonInit) -> Child:
         """By the interpreter, with the shim going through the stages."""
@@ -248,7 +254,10 @@ class _Job(Value):
         # What fits into the socket is there before stage 0 is, which then need not wait for it.
         outgoing = self.blob + outgoing
         os.set_blocking(pipes.channel, False)
-        sent = os.write(pipes.channel, outgoing)
+        try:
+            sent = os.write(pipes.channel, outgoing)
+        except (BrokenPipeError, ConnectionResetError):  # one that waited has ended
+            sent = len(outgoing)  # why, the status pipe tells
         spawned_ns = time.time_ns()
         pid, pidfd = self.start(start)
         try:
@@ -259,6 +268,16 @@ class _Job(Value):
             return conversation.hold(rest, timeout, spawned_ns, lambda: meanwhile(pipes.channel))
         finally:
             os.close(pidfd)
+
+
+def _end(pidfd: int) -> None:
+    """Kill a child that was not started, and close its descriptor."""
+    try:
+        with suppress(ProcessLookupError, ChildProcessError):
+            pidfd_send_signal(pidfd, SIGKILL)
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    finally:
+        os.close(pidfd)
 
 
 def launch(
@@ -310,7 +329,7 @@ def launch(
         _check_owned(data, NamespaceType.NEWNS, "mount_proc")
     if not timeout >= 0:
         raise ValueError(f"timeout {timeout!r}: must be seconds, at least 0")
-    with Descriptors() as owner:
+    with Naming(), Descriptors() as owner:
         data = above_the_streams(data, owner)
         if cgroup is not None:
             cgroup = owner.add(os.dup(cgroup))

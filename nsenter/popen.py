@@ -18,6 +18,7 @@ from functools import partial
 from io import FileIO
 
 from nsenter.descriptors import Descriptors
+from nsenter.errors import Naming
 from nsenter.launch import Program
 from nsenter.options import Options
 from nsenter.suppress import suppress
@@ -239,7 +240,7 @@ class Popen(subprocess.Popen[AnyStr]):
         sys.audit("subprocess.Popen", program.executable or program.argv[0], args, options.cwd, env)
         self._lock = RLock()
         self._waiting = 0  # calls that use the pidfd
-        with _Streams((stdin, stdout, stderr), pipesize) as streams:
+        with Naming(), _Streams((stdin, stdout, stderr), pipesize) as streams:
             self._streams = streams
             self._launch = partial(
                 options.launch, program, pass_fds=pass_fds, env=env, default_init=True
@@ -273,7 +274,8 @@ class Popen(subprocess.Popen[AnyStr]):
         # subprocess forgets what is left of the input when its time was over once.
         if self._communication_started and self.stdin and not self.stdin.closed:
             input = self._input
-        return super()._communicate(input, endtime, orig_timeout)  # type: ignore[misc]
+        with Naming():
+            return super()._communicate(input, endtime, orig_timeout)  # type: ignore[misc]
 
     def _wait(self, timeout: float | None) -> int:
         left = timeout

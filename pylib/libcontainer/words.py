@@ -53,9 +53,9 @@ def _told(error: OSError, of_exec: bool) -> str:
         return f"{error}{_hint(error)}"
     if type(error).__str__ is not OSError.__str__:
         return str(error)
-    path = error.filename
-    what = path.decode("utf-8", "replace") if isinstance(path, bytes) else path
-    return f"{what}: {error.strerror}" if isinstance(what, str) else str(error.strerror)
+    from nsenter.failed import in_words
+
+    return in_words(error)
 
 
 def _hint(failure: Any) -> str:

@@ -148,7 +148,7 @@ def test_without_any_terminal_there_is_none_to_join(runtime: Runtime, tmp_path: 
     runtime.good("run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
     done = runtime("exec", "-t", "box", "true", start_new_session=True)
     assert done.returncode == 255
-    assert "exec failed: /dev/tty: No such device or address" in done.stderr
+    assert "exec failed: open /dev/tty: no such device or address" in done.stderr
 
 
 def test_input_that_ends(runtime: Runtime, tmp_path: Path) -> None:

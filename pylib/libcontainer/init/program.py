@@ -18,6 +18,11 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LARGEST_PASSWD = 1 << 20
 _PASSWD = "/etc/passwd"
 _NOT_FOUND = "executable file not found in $PATH"
+# Where a program is looked for in the next folder (execvp(3)).
+_LOOKED_ON = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.EPERM, errno.ESTALE, errno.ENODEV, errno.ETIMEDOUT),
+)
 
 
 def environment(lines: tuple[str, ...], uid: int) -> dict[str, str]:
@@ -80,9 +85,11 @@ def find(name: str, env: dict[str, str]) -> str:
     useless = ""
     for folder in env.get("PATH", _DEFAULT_PATH).split(":"):
         path = f"{folder or '.'}/{name}"
-        number, _ = _why_not(path)
+        number, why = _why_not(path)
         if not number:
             return path
+        if number not in _LOOKED_ON:
+            raise Failure("exec:", f'"{path}"', number, why)
         if number == errno.EACCES:
             useless = useless or f" ({path} is not executable)"
     raise Failure("exec:", f'"{name}"', errno.ENOENT, f"{_NOT_FOUND}{useless}")

@@ -169,21 +169,25 @@ def _path(command: str) -> str:
 def _load(path: str) -> _Image:
     """The image; an empty one where there is none of this version that is ours."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        data = _read(path)
     except OSError:
         return _Image((), (), 0)
-    try:
-        status = os.fstat(fd)
-        ours = status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
-        data = os.read(fd, status.st_size) if ours else b""
-    finally:
-        os.close(fd)
     if not data.startswith(_MAGIC):
         return _Image((), (), 0)
     try:
         return _Image(*marshal.loads(memoryview(data)[len(_MAGIC) :]))
     except (EOFError, ValueError, TypeError):  # cut short
         return _Image((), (), 0)
+
+
+def _read(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        ours = status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
+        return os.read(fd, status.st_size) if ours else b""
+    finally:
+        os.close(fd)
 
 
 def save(status: int = 0) -> None:
@@ -199,7 +203,10 @@ def save(status: int = 0) -> None:
     if (not _image.missed and urgent == _image.urgent) or not _is_command():
         return
     names = dict.fromkeys([*urgent, *_image.made, *sys.modules])
-    compiled = [entry for entry in map(_compiled, names) if entry]
+    try:
+        compiled = [entry for entry in map(_compiled, names) if entry]
+    except OSError:  # the next command can do without it
+        return
     # Only when all came from the image is it known in which order they have to be made.
     count = 0 if _image.missed else len(urgent)
     _write(_path(_command), _packed(compiled, count))
@@ -256,9 +263,17 @@ def _write(path: str, data: bytes) -> None:
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
-            os.write(fd, data)
+            while data:
+                data = data[os.write(fd, data) :]
         finally:
             os.close(fd)
         os.rename(temporary, path)
+    except OSError:
+        _discard(temporary)
+
+
+def _discard(path: str) -> None:
+    try:
+        os.unlink(path)
     except OSError:
         return

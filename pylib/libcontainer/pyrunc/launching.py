@@ -13,6 +13,7 @@ from libcontainer.pyrunc import image
 from libcontainer.pyrunc.signals import Aborted, Signals
 from libcontainer.specconv import process_from_spec
 from nsenter.capabilities import unknown
+from nsenter.descriptors import Descriptors
 from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
@@ -31,6 +32,7 @@ _KILLED = 128
 _SIGKILL = 9
 _FIRST_OTHER_FD = 3
 _MANAGER = "NOTIFY_SOCKET"  # sd_notify(3)
+_RESERVE = 3
 _TIMEOUT = "PYRUNC_START_TIMEOUT"
 
 
@@ -87,13 +89,7 @@ class Launch:
         """
         self._activate()
         try:
-            try:
-                status = self._from_start_to_end(container, first=True, begin=begin, proxy=proxy)
-            except BaseException:
-                # After a poststart hook has failed it is gone already.
-                if os.path.isdir(container.root_folder):
-                    discard(container)
-                raise
+            status = self._from_start_to_end(container, first=True, begin=begin, proxy=proxy)
             if not self._detach and not self._options["keep"]:
                 discard(container)
             self._finish()
@@ -280,19 +276,28 @@ def launch_new(context: Context, spec: dict[str, Any], bundle: str, *, begin: bo
     launch = Launch(context, process_from_spec(spec["process"]), detach=detach)
     config = context.convert(spec, bundle or folder)
     context.make_root()
-    container = context.listening(
-        Container.create(context.root, context.id, config, bundle=bundle or folder)
-    )
-    try:
-        if not bundle:
-            _keep_spec(spec, folder)
-        if notified:
-            notify.make_folder(folder)
-        proxy = notify.Proxy(folder) if notified and begin else None
-    except BaseException:
-        discard(container)
-        raise
-    return launch.first(container, begin=begin, proxy=proxy)
+    with Descriptors() as reserve:
+        _fill(reserve)
+        container = context.listening(
+            Container.create(context.root, context.id, config, bundle=bundle or folder)
+        )
+        try:
+            if not bundle:
+                _keep_spec(spec, folder)
+            if notified:
+                notify.make_folder(folder)
+            proxy = notify.Proxy(folder) if notified and begin else None
+            return launch.first(container, begin=begin, proxy=proxy)
+        except BaseException:
+            reserve.close()
+            discard(container)
+            raise
+
+
+def _fill(reserve: Descriptors) -> None:
+    """Hold what it takes to take a container away when there are no other descriptors left."""
+    for _ in range(_RESERVE):
+        reserve.add(os.open("/", os.O_PATH | os.O_CLOEXEC))
 
 
 def _keep_spec(spec: dict[str, Any], folder: str) -> None:

@@ -13,7 +13,9 @@ import sys
 from libcontainer.errors import ConfigError, ContainerError
 from libcontainer.pyrunc.log import Log
 from libcontainer.pyrunc.options import COMMANDS, UsageError, parse_command, parse_globals
+from libcontainer.pyrunc.output import OutputClosed, flush, show
 from libcontainer.words import message
+from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,10 +70,12 @@ def _waiting(init: Sequence[int]) -> WaitingInit | None:
 def _leave(status: int) -> NoReturn:
     """End now: what an interpreter does at its end takes a millisecond."""
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
+        flush()
+    except OutputClosed:
         status = status or _FAILED
+    except OSError as error:
+        status = status or _FAILED
+        Log().error(f"write standard output: {error.strerror}")
     os._exit(status)
 
 
@@ -100,7 +104,7 @@ def run(words: list[str], waiting: WaitingInit | None = None) -> int:
         return _show_usage(log, error)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:  # nobody reads what we say
+    except OutputClosed:  # nobody reads what we say
         return _FAILED
     except (ConfigError, ContainerError, OSError, RuntimeError) as error:
         log.error(f"{_PREFIXES.get(command, '')}{message(error, of_exec=command == 'exec')}")
@@ -133,8 +137,8 @@ def _print_version() -> int:
     from nsenter import __version__
 
     # In runc's form, which Docker and containerd read: the tag stands for the commit.
-    print(f"pyrunc version {__version__}\ncommit: v{__version__}")
-    print(f"spec: {features()['ociVersionMax']}\npython: {sys.version.split()[0]}")
+    show(f"pyrunc version {__version__}\ncommit: v{__version__}")
+    show(f"spec: {features()['ociVersionMax']}\npython: {sys.version.split()[0]}")
     return 0
 
 
@@ -143,7 +147,7 @@ def _print_help(log: Log, command: str) -> int:
 
     if command and command not in COMMANDS:
         return _no_such_command(log, command)
-    print(text(command), end="")
+    show(text(command).removesuffix("\n"))
     return 0
 
 
@@ -155,6 +159,7 @@ def _no_such_command(log: Log, command: str) -> int:
 def _show_usage(log: Log, error: UsageError) -> int:
     from libcontainer.pyrunc.help import text
 
-    print(f"Incorrect Usage: {error}\n\n{text(error.command)}", end="")
+    with suppress(OutputClosed):
+        show(f"Incorrect Usage: {error}\n\n{text(error.command)}".removesuffix("\n"))
     log.error(str(error))
     return _FAILED

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 
 from libcontainer.errors import ContainerError
+from libcontainer.pyrunc.output import flush, show
 from nsenter import plainjson
 
 TYPE_CHECKING = False
@@ -35,8 +35,8 @@ def execute(context: Context) -> int:
 
 def _print(kind: str, id: str, data: object = None) -> None:
     event = {"type": kind, "id": id, **({"data": data} if data is not None else {})}
-    sys.stdout.write(f"{plainjson.dumps(event)}\n")
-    sys.stdout.flush()
+    show(plainjson.dumps(event))
+    flush()
 
 
 def _tell_of_oom(context: Context, container: Container) -> None:

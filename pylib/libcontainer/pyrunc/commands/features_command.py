@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from libcontainer.pyrunc.output import show
 from libcontainer.specconv.features import features
 from nsenter import plainjson
 
@@ -13,5 +14,5 @@ if TYPE_CHECKING:
 
 def execute(context: Context) -> int:
     """Print OCI's features document."""
-    print(plainjson.dumps(features(), indent=4))
+    show(plainjson.dumps(features(), indent=4))
     return 0

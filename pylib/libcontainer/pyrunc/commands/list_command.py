@@ -8,6 +8,7 @@ import os
 from libcontainer.container import Container, list_containers
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.commands.state_command import told
+from libcontainer.pyrunc.output import show
 from nsenter import plainjson
 
 TYPE_CHECKING = False
@@ -29,9 +30,10 @@ def execute(context: Context) -> int:
     found = (_entry(context, id) for id in list_containers(context.root))
     entries = [entry for entry in found if entry]
     if context.options["quiet"]:
-        print("".join(f"{entry['id']}\n" for entry in entries), end="")
+        for entry in entries:
+            show(entry["id"])
     else:
-        print(plainjson.dumps(entries) if form == "json" else _table(entries))
+        show(plainjson.dumps(entries) if form == "json" else _table(entries))
     return 0
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from libcontainer.errors import ContainerError
+from libcontainer.pyrunc.output import show
 from nsenter import plainjson
 
 TYPE_CHECKING = False
@@ -16,9 +17,9 @@ def execute(context: Context) -> int:
     pids = context.container().processes()
     form = context.options["format"]
     if form == "json":
-        print(plainjson.dumps(pids))
+        show(plainjson.dumps(pids))
     elif form == "table":
-        print(_filtered(_ps(context.words or ["-ef"]), set(map(str, pids))))
+        show(_filtered(_ps(context.words or ["-ef"]), set(map(str, pids))))
     else:
         raise ContainerError("invalid format option: expected table or json")
     return 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from libcontainer.pyrunc.output import show
 from nsenter import plainjson
 
 TYPE_CHECKING = False
@@ -35,5 +36,5 @@ def told(container: Container, owner: str = "") -> dict[str, Any]:
 
 def execute(context: Context) -> int:
     """Print it."""
-    print(plainjson.dumps(told(context.container()), indent=2))
+    show(plainjson.dumps(told(context.container()), indent=2))
     return 0

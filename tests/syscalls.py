@@ -1,0 +1,80 @@
+"""Errors at single system calls of a program, by strace's inject: the helper of test_errnos.py."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from needs import needs
+
+ERRNOS = ("EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EIO", "EPERM", "EINTR", "EAGAIN")
+TEXTS = {name: os.strerror(getattr(errno, name)) for name in ERRNOS}
+# What does not fail, or what is no fault of the program's when it does: its end, its memory.
+_LEFT_OUT = {
+    *"exit exit_group rt_sigreturn brk mmap munmap mprotect madvise arch_prctl".split(),
+    *"set_tid_address set_robust_list rseq rt_sigaction rt_sigprocmask futex".split(),
+    *"getpid gettid getppid getuid geteuid getgid getegid execve clock_gettime sched_yield".split(),
+}
+_LINE = re.compile(r"^(\d+) +([a-z_0-9]+)\((.*)$")
+SECONDS = 60
+
+
+class Call(NamedTuple):
+    """The `nth` call of this name in a process, from 1."""
+
+    name: str
+    nth: int
+
+
+def _strace(options: Sequence[str], words: Sequence[str]) -> list[str]:
+    return [str(needs("strace", package="strace")), "-f", "-qq", *options, *words]
+
+
+def calls(words: Sequence[str], folder: Path, begin: str) -> list[Call]:
+    """What a program and all below it call, behind the first call with `begin` in its arguments.
+
+    Those are left out that the first process makes before, too, while its interpreter boots: an
+    error hits each process at its `nth` call.
+
+    Args:
+        folder: for the trace.
+    """
+    trace = folder / "trace"
+    subprocess.run(
+        _strace(["-o", str(trace)], words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, timeout=SECONDS, check=True,
+    )  # fmt: skip
+    return sorted(set(_parsed(trace.read_text(errors="replace").splitlines(), begin)))
+
+
+def _parsed(lines: Sequence[str], begin: str) -> Iterator[Call]:
+    counts: Counter[tuple[str, str]] = Counter()
+    before: Counter[str] | None = None
+    for line in lines:
+        found = _LINE.match(line)
+        if not found:
+            continue
+        pid, name, arguments = found.groups()
+        counts[pid, name] += 1
+        if before is None and begin in arguments:
+            before = Counter({made: count for (who, made), count in counts.items() if who == pid})
+        if before is not None and name not in _LEFT_OUT and counts[pid, name] > before[name]:
+            yield Call(name, counts[pid, name])
+
+
+def inject(call: Call, error: str, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run the program with an error at that call, of each process that comes so far."""
+    options = [
+        *("-o", "/dev/null", "-e", f"trace={call.name}"),
+        *("-e", f"inject={call.name}:error={error}:when={call.nth}"),
+    ]
+    return subprocess.run(
+        _strace(options, words), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=SECONDS, check=False,
+    )  # fmt: skip

@@ -1,0 +1,121 @@
+"""Every system call may fail: then there is an error that names it, and nothing is left."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import pyrunc
+from pyrunc import Runtime, make_bundle
+from syscalls import ERRNOS, TEXTS, Call, calls, inject
+
+SAMPLES = 3
+# What is said of an error is imported beforehand: the sandbox of the sweep is about our own calls.
+PYTHON = """
+import os, subprocess
+from nsenter import Options, Popen, call
+import nsenter.failed, nsenter.hints
+os.access("/begin", 0)
+{}
+"""
+SCRIPTS = {
+    "Popen": 'Popen(["true"], options=Options(new="all"), stdout=subprocess.PIPE).communicate()',
+    "call": "assert call(len, [1, 2]) == 2",
+}
+
+runtime = pytest.fixture(pyrunc.runtimes)
+
+
+class Way:
+    """A way to start a process.
+
+    Args:
+        words: the command.
+        begin: what is in the arguments of the call from which on it is ours.
+        left: what it must leave as it is.
+    """
+
+    def __init__(self, words: list[str], begin: str, left: Callable[[], object]) -> None:
+        self.words, self.begin, self._left = words, begin, left
+        self.before = left()
+
+    def check(self, call: Call, error: str) -> None:
+        """It does what it is to do all the same, or fails as it has to."""
+        done = inject(call, error, self.words)
+        where = f"{call.name}, call {call.nth}, {error}: {done.returncode}, {done.stderr}"
+        if done.returncode:
+            said = done.stderr.strip().rpartition("\n")[2]
+            assert said, where
+            assert "internal error" not in done.stderr, where
+            bare = rf'(failed: |\] ){re.escape(TEXTS[error])}"?$'
+            assert not re.search(bare, said, re.IGNORECASE), where
+            assert self.words[0] == sys.executable or "Traceback" not in done.stderr, where
+        assert self._left() == self.before, where
+
+
+def _cgroups() -> list[Path]:
+    return sorted(Path("/sys/fs/cgroup").glob("*/c"))
+
+
+@pytest.fixture(params=["run", "exec", *SCRIPTS])
+def way(request: pytest.FixtureRequest, runtime: Runtime, tmp_path: Path) -> Iterator[Way]:
+    def left() -> object:
+        return sorted(runtime.root.glob("**/*")), _cgroups()
+
+    if request.param == "run":
+        bundle = make_bundle(tmp_path / "bundle", ["true"])
+        yield Way([*runtime.argv, "run", "-b", str(bundle), "c"], "config.json", left)
+    elif request.param == "exec":
+        bundle = make_bundle(tmp_path / "bundle")
+        runtime.good("run", "--detach", "-b", bundle, "c", **pyrunc.NO_STREAMS)
+        yield Way([*runtime.argv, "exec", "c", "true"], "state.json", left)
+    else:
+        script = PYTHON.format(SCRIPTS[request.param])
+        yield Way([sys.executable, "-c", script], "/begin", left)
+
+
+def test_a_call_that_fails_is_named_and_nothing_is_left(way: Way, tmp_path: Path) -> None:
+    found = calls(way.words, tmp_path, way.begin)
+    picked = random.Random(20261130).sample(found, SAMPLES)
+    for call, error in zip(picked, itertools.cycle(ERRNOS)):
+        way.check(call, error)
+
+
+@pytest.mark.sweep
+def test_every_call_that_fails_is_named_and_nothing_is_left(way: Way, tmp_path: Path) -> None:
+    for number, call in enumerate(calls(way.words, tmp_path, way.begin)):
+        # Each error at each eighth call of a name, which a loop makes many of.
+        way.check(call, ERRNOS[number % len(ERRNOS)])
+
+
+def test_a_broken_pipe_that_is_not_its_output_is_told(runtime: Runtime, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", ["true"])
+    words = [*runtime.argv, "run", "-b", str(bundle), "c"]
+    first = min(call for call in calls(words, tmp_path, "config.json") if call.name == "write")
+    done = inject(first, "EPIPE", words)
+    assert done.returncode == 1
+    assert "write: broken pipe" in done.stderr
+    assert not list(runtime.root.glob("*"))
+
+
+@pytest.mark.parametrize(
+    "limits", [range(5, 17, 4), pytest.param(range(4, 40), marks=[pytest.mark.sweep])]
+)
+def test_out_of_descriptors_is_named_and_nothing_is_left(
+    runtime: Runtime, tmp_path: Path, limits: range
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", ["true"])
+    before = _cgroups()
+    for limit in limits:
+        words = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *runtime.argv]
+        done = Runtime(words, runtime.root)("run", "-b", bundle, "c")
+        named = re.search(r"\S+ \S+: too many open|ended", done.stderr)
+        assert done.returncode == 0 or named, (limit, done.stderr)
+        assert not list(runtime.root.glob("*")), (limit, done.stderr)
+        assert _cgroups() == before, (limit, done.stderr)
