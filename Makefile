@@ -34,8 +34,8 @@ ifeq ($(VM_TESTS)$(VM_SYSTEMD)$(VM_SHELL),)
 	VM_SYSTEMD=1 $(VENV)/bin/python tests/vm/run.py
 endif
 
-# As root: the suites that runc and crun have, from Debian's sources, on pyrunc. SUITE_TESTS are a
-# suite, or files of one.
+# As root: the suites that runc and crun have, from Debian's sources, on pyrunc, and the tests that
+# CPython has of subprocess and asyncio, on ours. SUITE_TESTS are a suite, or files of one.
 test-suites: $(VENV)/.built
 	.ci/install-packages suites
 	$(VENV)/bin/python tests/suites/run.py $(SUITE_TESTS)

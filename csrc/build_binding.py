@@ -58,7 +58,8 @@ uint32_t bootstrap_encode(uint32_t cloneflags, int setgroup, bool rootless_euid,
 struct err { const char *operation; int errnum; char subject[...]; };
 struct spawn {
     int exe_fd; const char *exe_path; char *const *argv; char *const *envp; int stdio[3];
-    const int *keep_fds; size_t keep_count; bool child_failed; int child_signal; struct err err;
+    const int *keep_fds; size_t keep_count; uint64_t keep_ignored;
+    bool child_failed; int child_signal; struct err err;
     ...;
 };
 void spawn_split(char *strings, size_t count, char **array);

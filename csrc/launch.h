@@ -33,6 +33,7 @@ enum {
 	LAUNCH_SECCOMP_ATTR,
 	LAUNCH_SECCOMP_FLAGS_ATTR,
 	LAUNCH_DIE_WITH_PARENT_ATTR,
+	LAUNCH_PROCESS_GROUP_ATTR,
 	LAUNCH_ATTRS_END,
 };
 
@@ -68,6 +69,7 @@ struct launch {
 	struct span seccomp;  /* struct sock_filter, one behind another */
 	uint32_t seccomp_flags;
 	bool die_with_parent;
+	int process_group; /* setpgid(2)'s; -1: as it comes */
 };
 
 /* What holds where our launcher has not said otherwise. */
@@ -76,6 +78,7 @@ struct launch {
 			  .timeout_ms = 10000,                                                     \
 			  .init_fd = -1,                                                           \
 			  .umask = -1,                                                             \
+			  .process_group = -1,                                                     \
 			  .uid = -1,                                                               \
 			  .gid = -1 })
 

@@ -4,11 +4,28 @@
 #include <asm/ioctls.h>
 
 #include "sys.h"
+#include "text.h"
+
+/* As subprocess does it; the leader of a session has a group of its own already. */
+static int join_group(int group, struct err *err)
+{
+	char buf[32];
+	struct text t = TEXT_IN(buf);
+	long ret;
+
+	if (group < 0 || (group == 0 && SYS1(SYS_getpgid, 0) == sys_getpid()))
+		return 0;
+	ret = SYS2(SYS_setpgid, 0, group);
+	text_add_number(&t, group);
+	return ret < 0 ? err_set(err, "setpgid", text_end(&t), ret) : 0;
+}
 
 int session_begin(const struct launch *launch, struct err *err)
 {
 	long ret;
 
+	if (join_group(launch->process_group, err) < 0)
+		return -1;
 	if (!launch->terminal)
 		return 0;
 	ret = SYS3(SYS_ioctl, 0, TIOCSCTTY, 0);

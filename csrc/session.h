@@ -6,7 +6,7 @@
 #include "err.h"
 #include "launch.h"
 
-/* Have stream 0 as controlling terminal, if that is asked for. */
+/* Be in the process group, and have stream 0 as controlling terminal, if that is asked for. */
 int session_begin(const struct launch *launch, struct err *err);
 
 #endif

@@ -28,12 +28,21 @@ static int fail(struct spawn *spawn, const char *operation, long subject, long r
 	return err_set(&spawn->err, operation, text_end(&t), ret);
 }
 
-static void reset_signals(void)
+static bool stays_ignored(const struct spawn *spawn, int sig)
+{
+	struct sys_sigaction now = { .handler = SIG_DFL };
+
+	return (spawn->keep_ignored >> (sig - 1) & 1) && sys_sigaction(sig, NULL, &now) == 0 &&
+	       now.handler == SIG_IGN;
+}
+
+static void reset_signals(const struct spawn *spawn)
 {
 	const struct sys_sigaction by_default = { .handler = SIG_DFL };
 
 	for (int sig = 1; sig <= SIGNALS; sig++)
-		sys_sigaction(sig, &by_default, NULL); /* SIGKILL, SIGSTOP: refused, harmless */
+		if (!stays_ignored(spawn, sig))
+			sys_sigaction(sig, &by_default, NULL); /* SIGKILL: refused, harmless */
 }
 
 /* Sources below 3 first move out of the way, so that no dup overwrites one that is to come. */
@@ -122,7 +131,7 @@ static int child(void *arg)
 
 	if (!die_with(spawn))
 		sys_exit(127);
-	reset_signals();
+	reset_signals(spawn);
 	if (spawn->outside)
 		wait_while(&spawn->gate, 0);
 	if (spawn->inside(spawn, &spawn->err) == 0 && place_stdio(spawn) == 0 &&

@@ -14,6 +14,7 @@ struct spawn {
 	int stdio[3];	     /* which descriptors become 0, 1 and 2 */
 	const int *keep_fds; /* which others are inherited, under their own numbers */
 	size_t keep_count;
+	uint64_t keep_ignored; /* signals that stay ignored if they are: bit 0 is signal 1 */
 
 	/* What the caller does to the child before that goes on; NULL: nothing. */
 	int (*outside)(const struct spawn *spawn, int pid, struct err *err);

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Descriptors", "Pipes", "above_the_streams", "borrowed_fds", "checked_fds"]
+__all__ = ["Descriptors", "Pipes", "above_the_streams", "borrowed_fds", "checked_fds", "open_fds"]
 
 _BORROWED = "/proc/self/fd/"
 
@@ -80,6 +80,11 @@ def checked_fds(pass_fds: Iterable[int]) -> set[int]:
     for fd in fds:
         os.fstat(fd)
     return fds
+
+
+def open_fds() -> list[int]:
+    """Those that this process has open, one for reading the list among them."""
+    return [int(name) for name in os.listdir("/proc/self/fd")]
 
 
 class Pipes:

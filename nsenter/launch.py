@@ -171,6 +171,7 @@ class _Job(Value):
     kept: set[int]  # descriptors for the payload
     lent: set[int]  # descriptors for the stages
     start: Callable[[Callable[[], Any]], Any] = _here  # calls what spawns
+    ignored_signals: Iterable[int] = ()
 
     def run(self, target: Program | PythonInit) -> Child:
         """By the shortest way there is."""
@@ -182,7 +183,9 @@ class _Job(Value):
     def direct(self, program: Program) -> Child | None:
         """The short way; None where it takes the stages."""
         name, argv = _checked_words(program)
-        spawn = Spawn(argv, self.environment, self.stdio, self.kept, name)
+        spawn = Spawn(
+            argv, self.environment, self.stdio, self.kept, name, self.ignored_signals
+        )  # fmt: skip
         settings = self.settings.encode(self.kept)
         started = self.start(lambda: spawn.run_direct(self.blob, settings))
         if not started:
@@ -197,7 +200,9 @@ class _Job(Value):
         with Descriptors() as owner, Pipes(owner) as pipes:
             environment = {**self.environment, **pipes.environment()}
             keep = self.kept | self.lent | pipes.child_fds()
-            spawn = Spawn(argv, environment, self.stdio, keep, _nsinit.get())
+            spawn = Spawn(
+                argv, environment, self.stdio, keep, _nsinit.get(), self.ignored_signals
+            )  # fmt: skip
             return self._converse(spawn.run, pipes, self.settings.encode(self.kept))
 
     def waiting(self, init: PythonInit, waiting: WaitingInit) -> Child:
@@ -296,6 +301,7 @@ def launch(
     timeout: float = 30.0,
     trace: bool = False,
     tail: Tail | None = None,
+    ignored_signals: Iterable[int] = (),
 ) -> Child:
     """Start a process in the namespaces of a bootstrap message.
 
@@ -316,6 +322,8 @@ def launch(
             that takes no stages is waited for as long as it takes, as subprocess does.
         trace: note the times of the stages in the child's `trace`.
         tail: what else is done in the namespaces, of which `nsenter.Options` is the public face.
+        ignored_signals: those that a Program ignores if this process does; every other signal has
+            its default disposition in it.
 
     Raises:
         BootstrapError: a stage failed; names the stage, the operation, its subject and errno.
@@ -340,6 +348,7 @@ def launch(
             stdio=(stdin, stdout, stderr),
             kept={0, 1, 2} | checked_fds(pass_fds),
             lent=borrowed_fds(data) | ({cgroup} if cgroup is not None else set()),
+            ignored_signals=tuple(ignored_signals),
         )
         return job.run(target) if tail is None else _run_with_tail(job, target, tail, owner)
 

@@ -163,6 +163,8 @@ class Options(Value):
         timeout: float = 30.0,
         trace: bool = False,
         default_init: bool = False,
+        process_group: int | None = None,
+        ignored_signals: Iterable[int] = (),
     ) -> Child:
         """Start a process with these options.
 
@@ -170,6 +172,8 @@ class Options(Value):
 
         Args:
             default_init: what `init` means if it is None and the pid namespace is new.
+            process_group: the process group to join, as setpgid(2) takes it: 0 for one of its own.
+                Only one of its own is possible in a new session.
         """
         with Descriptors() as owner:
             namespaces = self._namespaces(owner)
@@ -193,7 +197,9 @@ class Options(Value):
                     mounts=self._all_mounts(mounts_proc),
                     loopback=self.loopback and namespaces.is_private(NamespaceType.NEWNET),
                     init=init,
+                    process_group=process_group,
                 ),
+                ignored_signals=ignored_signals,
             )  # fmt: skip
 
     def _namespaces(self, owner: Descriptors) -> Namespaces:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import codecs
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
+import warnings
 from _thread import RLock
 from functools import partial
 from io import FileIO
 
-from nsenter.descriptors import Descriptors
+from nsenter.descriptors import Descriptors, open_fds
 from nsenter.errors import Naming
 from nsenter.launch import Program
 from nsenter.options import Options
@@ -47,16 +49,25 @@ else:
 __all__ = ["Popen", "check_call", "check_output", "run"]
 
 _SHELL = "/bin/sh"
+_REAP_SECONDS = 5.0
+_PID_MAX = 2**31 - 1
+_SIGNALS = tuple(range(1, 65))
 _LONGEST_POLL = 1e6  # seconds; poll(2) takes an int of milliseconds
-# What subprocess has arguments of its own for: their defaults, and the fields of Options.
+# What subprocess has arguments of its own for, and the fields of Options that they set.
 _FIELDS = {
-    "cwd": (None, "cwd"),
-    "user": (None, "uid"),
-    "group": (None, "gid"),
-    "extra_groups": (None, "groups"),
-    "umask": (-1, "umask"),
-    "start_new_session": (False, "new_session"),
+    "cwd": "cwd",
+    "user": "uid",
+    "group": "gid",
+    "extra_groups": "groups",
+    "umask": "umask",
+    "start_new_session": "new_session",
 }
+_IDS = ("user", "group", "extra_groups")
+_ID_MAX = 2**32 - 2
+# What a subprocess is without options: no more isolated than subprocess's own.
+_AS_SUBPROCESS = Options(new_session=False)
+# Which Python ignores for itself; restore_signals gives them back.
+_PYTHONS = frozenset((signal.SIGPIPE, signal.SIGXFSZ))
 # What subprocess has and a process in namespaces cannot have: its default, and why.
 _REFUSED = {
     "preexec_fn": (
@@ -65,9 +76,6 @@ _REFUSED = {
         "process's memory and one of its threads: say what it does with the fields of Options, "
         "or run a function in the namespaces by nsenter.call",
     ),
-    "close_fds": (True, "the process has its streams, and what pass_fds names: name it there"),
-    "restore_signals": (True, "the process starts with the default disposition of every signal"),
-    "process_group": (None, "the group of a process comes with its session"),
     "startupinfo": (None, "that is Windows'"),
     "creationflags": (0, "that is Windows'"),
 }
@@ -147,15 +155,20 @@ class Popen(subprocess.Popen[AnyStr]):
 
     Args:
         args: the program and its arguments; with `shell` a command of the shell.
-        options: how it is isolated; None: not at all.
+        options: how it is isolated; None: not at all, as subprocess's own. (`Options()` gives it
+            a session of its own.)
         stdin, stdout, stderr: as for subprocess; one that is None and closed here is /dev/null.
         executable: the program where args[0] is another name for it; with `shell`, the shell.
         env: its environment; None: ours.
         pass_fds: the only descriptors that it has besides its streams.
         cwd, user, group, extra_groups, umask, start_new_session: as for subprocess; they take
-            the place of the fields of `options`, and are ids and paths inside.
-        The others are subprocess's own. There is no preexec_fn and no process_group; no
-            descriptor is inherited but by pass_fds, and no ignored signal.
+            the place of the fields of `options`, and are ids and paths inside. None leaves what
+            `options` say; False and a umask of -1 are what they are for subprocess.
+        close_fds: if it is false, the process has each inheritable descriptor of ours.
+        restore_signals: if it is true, SIGPIPE and SIGXFSZ have their default disposition. Other
+            signals that are ignored here stay so without `options`; with them, every signal has
+            its default disposition, unless this is false.
+        The others are subprocess's own. There is no preexec_fn.
 
     Attributes:
         pid: as seen from here.
@@ -227,6 +240,9 @@ class Popen(subprocess.Popen[AnyStr]):
         shell: bool = False,
         env: Environment | None = None,
         pass_fds: Iterable[int] = (),
+        close_fds: bool = True,
+        restore_signals: bool = True,
+        process_group: int | None = None,
         text: bool | None = None,
         universal_newlines: bool | None = None,
         encoding: str | None = None,
@@ -236,6 +252,7 @@ class Popen(subprocess.Popen[AnyStr]):
     ) -> None:
         _check_text(encoding, errors)
         program = _program(args, executable, shell)
+        has_options = options is not None
         options = _with(options, others)
         sys.audit("subprocess.Popen", program.executable or program.argv[0], args, options.cwd, env)
         self._lock = RLock()
@@ -243,8 +260,11 @@ class Popen(subprocess.Popen[AnyStr]):
         with Naming(), _Streams((stdin, stdout, stderr), pipesize) as streams:
             self._streams = streams
             self._launch = partial(
-                options.launch, program, pass_fds=pass_fds, env=env, default_init=True
-            )
+                options.launch, program, env=env, default_init=True,
+                pass_fds=_passed(tuple(pass_fds), close_fds),
+                process_group=_group(process_group),
+                ignored_signals=_ignored(restore_signals, has_options),
+            )  # fmt: skip
             super().__init__(
                 args, bufsize, text=text, universal_newlines=universal_newlines,
                 encoding=encoding, errors=errors,
@@ -349,8 +369,11 @@ class Popen(subprocess.Popen[AnyStr]):
         return self.pidfd
 
     def send_signal(self, sig: int) -> None:
-        """Send it a signal; nothing happens where it has ended."""
-        self._child.send_signal(sig)
+        """Send it a signal; nothing happens if it has ended."""
+        with suppress(ChildProcessError):  # its status is lost
+            self.poll()
+        if self.returncode is None:
+            self._child.send_signal(sig)
 
 
 def _check_text(encoding: str | None, errors: str | None) -> None:
@@ -375,7 +398,7 @@ def _program(args: Command, executable: Path | None, shell: bool) -> Program:
 def _with(options: Options | None, arguments: dict[str, Any]) -> Options:
     """The options, with what subprocess has arguments of its own for."""
     if options is None:
-        options = Options()
+        options = _AS_SUBPROCESS
     elif not isinstance(options, Options):
         raise TypeError(f"options {options!r}: expected nsenter.Options")
     changes = {}
@@ -388,24 +411,77 @@ def _with(options: Options | None, arguments: dict[str, Any]) -> Options:
             raise TypeError(f"{name}: this is a field of options: nsenter.Options({name}=…)")
         elif name not in _FIELDS:
             raise TypeError(f"Popen has no argument {name}")
-        elif value != _FIELDS[name][0]:
-            changes[_FIELDS[name][1]] = _number(name, value)
+        # None says nothing: handed on as a default, it must not take the user of a sandbox away.
+        elif value is not None:
+            changes[_FIELDS[name]] = _converted(name, value)
     return options.replace(**changes) if changes else options
 
 
-def _number(name: str, value: Any) -> Any:
-    """An id for a name of our user database; all else as it is."""
-    if name == "user" and isinstance(value, str):
+def _converted(name: str, value: Any) -> Any:
+    """An argument of subprocess as the field of Options."""
+    if name == "extra_groups":
+        if isinstance(value, (str, bytes)):
+            raise TypeError(f"extra_groups={value!r}: expected a sequence of groups")
+        return tuple(_id(name, group) for group in value)
+    if name in _IDS:
+        return _id(name, value)
+    if name == "umask":
+        return None if isinstance(value, int) and value < 0 else value
+    return bool(value) if name == "start_new_session" else value
+
+
+def _id(name: str, value: Any) -> int:
+    """Of a number, or of a name of our user database. Errors are subprocess's."""
+    if isinstance(value, str):
+        import grp
         import pwd
 
-        return pwd.getpwnam(value).pw_uid
-    if name == "group" and isinstance(value, str):
-        import grp
-
-        return grp.getgrnam(value).gr_gid
-    if name == "extra_groups":
-        return tuple(_number("group", group) for group in value)
+        try:
+            return pwd.getpwnam(value).pw_uid if name == "user" else grp.getgrnam(value).gr_gid
+        except KeyError:
+            raise KeyError(f"{name}={value!r}: there is no such {name} here") from None
+    if not isinstance(value, int):
+        raise TypeError(f"{name}={value!r}: must be a number or a name")
+    if value > _ID_MAX:
+        kind = ValueError if name == "extra_groups" else OverflowError  # as subprocess
+        raise kind(f"{name}={value!r}: must be 0 … {_ID_MAX}")
     return value
+
+
+def _group(number: int | None) -> int | None:
+    """What setpgid(2) takes; subprocess has -1 for no group as well."""
+    if number is None or number == -1:
+        return None
+    if not isinstance(number, int):
+        raise TypeError(f"process_group={number!r}: must be a number or None")
+    if not 0 <= number <= _PID_MAX:
+        kind = OverflowError if number > _PID_MAX else ValueError
+        raise kind(f"process_group={number!r}: must be 0 … {_PID_MAX}")
+    return number
+
+
+def _passed(pass_fds: tuple[int, ...], close_fds: bool) -> tuple[int, ...]:
+    """The descriptors that the process has besides its streams."""
+    if close_fds:
+        return pass_fds
+    if pass_fds:
+        warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, stacklevel=3)
+        return pass_fds
+    return tuple(fd for fd in open_fds() if fd > 2 and _is_inheritable(fd))
+
+
+def _is_inheritable(fd: int) -> bool:
+    try:
+        return os.get_inheritable(fd)
+    except OSError:  # closed meanwhile
+        return False
+
+
+def _ignored(restore_signals: bool, has_options: bool) -> tuple[int, ...]:
+    """Signals that the process ignores if this one does."""
+    if not restore_signals:
+        return _SIGNALS
+    return () if has_options else tuple(n for n in _SIGNALS if n not in _PYTHONS)
 
 
 if TYPE_CHECKING:
@@ -490,9 +566,10 @@ def run(
         try:
             stdout, stderr = process.communicate(input, timeout)
         except BaseException:
-            # It is reaped even where ^C ends the wait for it: it cannot have seen the signal.
+            # It is reaped even if ^C ends the wait for it: it may not have seen the signal.
             process.kill()
-            process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                process._wait(timeout=_REAP_SECONDS)
             raise
         status = process.wait()
     done = subprocess.CompletedProcess(process.args, status, stdout, stderr)
@@ -573,6 +650,7 @@ def check_output(
     """Run a program in namespaces; returns its stdout. The rest is as for `run`."""
     for name in ("stdout", "check", "capture_output"):
         if name in popen:
-            raise ValueError(f"{name}: check_output sees to it itself")
+            what = f"{name} argument not allowed, it will be overridden"  # subprocess's words
+            raise ValueError(f"{what}: check_output sees to it itself")
     popen["stdout"] = subprocess.PIPE
     return run(args, options, input=input, timeout=timeout, check=True, **popen).stdout

@@ -20,6 +20,9 @@ class Surroundings(TypedDict, total=False):
     executable: Path | None
     env: Environment | None
     pass_fds: Iterable[int]
+    close_fds: bool
+    restore_signals: bool
+    process_group: int | None
     pipesize: int
     cwd: Path | None
     user: str | int | None

@@ -42,6 +42,7 @@ class LaunchAttribute:
     SECCOMP = 62124
     SECCOMP_FLAGS = 62125
     DIE_WITH_PARENT = 62126
+    PROCESS_GROUP = 62127
 
 
 class Settings(Value):

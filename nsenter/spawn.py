@@ -35,6 +35,7 @@ class Spawn(Value):
         environment: its environment, by names.
         stdio: the descriptors that it has as 0, 1 and 2.
         keep_fds: the others that it inherits, under their own numbers.
+        ignored_signals: those that stay ignored if they are ignored here.
         executable: its path, or an open descriptor of it; None: argv[0], looked for in PATH.
     """
 
@@ -43,6 +44,7 @@ class Spawn(Value):
     stdio: tuple[int, int, int]
     keep_fds: Iterable[int]
     executable: bytes | int | None = None
+    ignored_signals: Iterable[int] = ()
 
     def run(self) -> tuple[int, int]:
         """Start it, the leader of a process group of its own.
@@ -90,6 +92,7 @@ class Spawn(Value):
             "stdio": self.stdio,
             "keep_fds": keep_fds,
             "keep_count": len(numbers),
+            "keep_ignored": sum(1 << number - 1 for number in self.ignored_signals),
         }
         spawn, pidfd = ffi.new("struct spawn *", fields), ffi.new("int *", -1)
         pid = start(spawn, pidfd)

@@ -59,7 +59,12 @@ class Tail(Value):
 
 
 def tail_of(
-    options: Options, *, mounts: Iterable[Mount], loopback: bool, init: bool
+    options: Options,
+    *,
+    mounts: Iterable[Mount],
+    loopback: bool,
+    init: bool,
+    process_group: int | None = None,
 ) -> Tail | None:
     """The tail of a process with these options; None where it has none.
 
@@ -67,6 +72,7 @@ def tail_of(
         mounts: all that is mounted.
         loopback: whether there is a new network, the loopback of which is to be up.
         init: whether there is a PID 1 that stays.
+        process_group: which one it joins; None: none.
 
     Raises:
         ValueError, TypeError: an option is bad; it is in the message.
@@ -74,6 +80,8 @@ def tail_of(
     attributes = list(_attributes(options, mounts))
     if loopback:
         attributes.append((LaunchAttribute.LOOPBACK, 1))
+    if process_group is not None:
+        attributes.append((LaunchAttribute.PROCESS_GROUP, process_group))
     ways = (options.die_with_parent, init, options.terminal)
     if not attributes and not any(ways):
         return None

@@ -29,4 +29,33 @@ KNOWN = {
     ("test_start.py", "start"): "it reads a file of crun's state",
     ("test_start.py", "listen_pid_env"): "LISTEN_FDS is of another process there, as with runc",
     ("test_uid_gid.py", "keep-groups"): "an annotation of crun's own",
+    **{
+        ("test.test_subprocess", f"POSIXProcessTestCase.{test}"): "there is no preexec_fn"
+        for test in (
+            *("test_close_fds_after_preexec", "test_preexec", "test_preexec_exception"),
+            *("test_preexec_fork_failure", "test_preexec_gc_module_failure"),
+            *("test_preexec_errpipe_does_not_double_close_pipes", "test_surrogates_error_message"),
+        )
+    },
+    **{
+        ("test.test_subprocess", test): f"it puts {what} in the place of the module's own"
+        for test, what in (
+            ("POSIXProcessTestCase.test_exception_errpipe_normal", "a fork_exec"),
+            ("POSIXProcessTestCase.test_exception_errpipe_bad_data", "a fork_exec"),
+            ("POSIXProcessTestCase.test_stopped", "a waitpid"),
+            ("ProcessTestCase.test__use_vfork", "a fork_exec"),
+            ("ProcessTestCaseNoPoll.test__use_vfork", "a fork_exec"),
+            ("MiscTests.test_run_keyboardinterrupt_no_kill", "a Popen"),
+        )
+    },
+    **{
+        ("test.test_asyncio.test_subprocess", f"Subprocess{watcher}WatcherTests.{test}"):
+            "it puts a Popen in the place of the module's own"
+        for watcher in ("Fast", "Pidfd", "Safe", "Threaded")
+        for test in ("test_popen_error", "test_popen_error_with_stdin_pipe")
+    },
+    (
+        "test.test_asyncio.test_subprocess",
+        "GenericWatcherTests.test_create_subprocess_fails_with_inactive_watcher",
+    ): "a start needs no child watcher",
 }  # fmt: skip

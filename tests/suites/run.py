@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the test suites of runc (bats) and crun, as Debian has their sources, on pyrunc.
+"""Runs the test suites of runc (bats) and crun, as Debian has their sources, on pyrunc; and the
+tests that CPython has of subprocess and of asyncio's, on ours.
 
-    run.py [runc|crun] [FILE…]         # FILE: of the suite, as exec.bats or test_exec.py
+    run.py [runc|crun|cpython] [FILE…]   # FILE: as exec.bats, test_exec.py, test.test_subprocess
 
 As root; its exit status is 1 where something fails that known.py does not know of, or does not fail
 any more that it knows of. What each file said is in build/suites/out.
@@ -14,6 +15,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,13 +25,14 @@ from known import KNOWN, LEFT_OUT
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parents[1] / "build" / "suites"
 PYRUNC = Path(sys.prefix, "bin", "pyrunc")
-SECONDS = 120  # that a file of tests may take
+SECONDS = 300  # that a file of tests may take
+CPYTHON = ("test.test_subprocess", "test.test_asyncio.test_subprocess")
 _CGROUPS, _PARENT = Path("/sys/fs/cgroup"), "runc-cgroups-integration-test"
 _RESULT = re.compile(r"^(not )?ok \d+ -? ?(.*?)( # ?skip.*| #SKIP)?$", re.MULTILINE)
 
 
 def main() -> int:
-    suites = {"runc": _runc, "crun": _crun}
+    suites = {"runc": _runc, "crun": _crun, "cpython": _cpython}
     asked = [word for word in sys.argv[1:] if word in suites]
     files = [word for word in sys.argv[1:] if word not in suites]
     (BUILD / "out").mkdir(parents=True, exist_ok=True)
@@ -90,6 +93,15 @@ def _crun(files: Sequence[str]) -> Iterator[tuple[str, str]]:
         if (path.name in files or not files) and path.name not in LEFT_OUT:
             done = _run(["python3", path.name], tests, PYRUNC=str(PYRUNC), **more)
             yield path.name, done.stdout
+
+
+def _cpython(files: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """By the running Python, which must have its tests (Debian: libpython3-testsuite)."""
+    for module in CPYTHON:
+        if module in files or not files:
+            words = [sys.executable, "-W", "ignore", str(HERE / "cpython.py"), module]
+            with tempfile.TemporaryDirectory() as folder:
+                yield module, _run(words, Path(folder)).stdout
 
 
 def _run(

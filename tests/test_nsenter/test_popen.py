@@ -544,7 +544,7 @@ def test_no_disposition_of_ours_is_its_own() -> None:
 
 def test_it_leads_a_session_so_that_its_group_can_be_signalled() -> None:
     script = "sleep 1000 & echo $!; wait"
-    with Popen(script, PLAIN, shell=True, stdout=PIPE, start_new_session=False) as process:
+    with Popen(script, PLAIN, shell=True, stdout=PIPE) as process:
         assert process.stdout
         process.stdout.readline()
         assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid

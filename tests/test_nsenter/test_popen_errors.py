@@ -152,9 +152,12 @@ ARGUMENTS: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
         ["a"], {"preexec_fn": print}, ValueError,
         "no Python code can run between .* the fields of Options, or .* by nsenter.call",
     ),
-    "close_fds": (["a"], {"close_fds": False}, ValueError, "what pass_fds names"),
-    "restore_signals": (["a"], {"restore_signals": False}, ValueError, "default disposition"),
-    "process_group": (["a"], {"process_group": 7}, ValueError, "comes with its session"),
+    "process_group": (["a"], {"process_group": -7}, ValueError, "process_group=-7: must be"),
+    "large group": (["a"], {"process_group": 2**40}, OverflowError, "process_group=1099"),
+    "user": (["a"], {"user": 2**64}, OverflowError, "user=18446744073709551616: must be"),
+    "group": (["a"], {"group": -1}, ValueError, "gid -1: must be"),
+    "extra_groups": (["a"], {"extra_groups": "staff"}, TypeError, "a sequence of groups"),
+    "a user of no type": (["a"], {"user": 1.5}, TypeError, "user=1.5: must be a number or a name"),
     "startupinfo": (["a"], {"startupinfo": 7}, ValueError, "Windows"),
     "creationflags": (["a"], {"creationflags": 7}, ValueError, "Windows"),
     "no such user": (["a"], {"user": "no-such-user"}, KeyError, "no-such-user"),
@@ -299,8 +302,8 @@ def test_what_a_user_may_not_do_is_a_permission_error() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     pid, net, maps, join = done.stdout.splitlines()
-    for said, kind in ((pid, "pid"), (net, "net")):
-        assert said.startswith(f"launcher: clone {kind}: Operation not permitted (")
+    for said, where in ((pid, "parent: clone3 pid"), (net, "launcher: clone net")):
+        assert said.startswith(f"{where}: Operation not permitted (")
         assert "has no CAP_SYS_ADMIN: create a user namespace too" in said
     assert "Operation not permitted" in maps and "/etc/subuid" in maps
     assert join == (
