@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["NAMES", "NUMBERS", "encode", "unknown"]
+__all__ = ["NAMES", "NUMBERS", "encode"]
 
 _PREFIX = "CAP_"
 
@@ -24,11 +24,6 @@ NAMES = tuple(
     ).split()
 )
 NUMBERS = {name: number for number, name in enumerate(NAMES)}
-
-
-def unknown(names: Iterable[str]) -> list[str]:
-    """Those full names that the table does not have."""
-    return [name for name in names if name not in NUMBERS]
 
 
 def encode(names: Iterable[str]) -> bytes:

@@ -207,6 +207,16 @@ def _process() -> Iterator[Case]:
             user(1000, 1000),
         ),
     )
+    for name, sets, *who in (
+        ("inheritable", {}),
+        ("inheritable-of-a-user", {}, user(1000, 1000)),
+        ("inheritable-some", {"inheritable": "KILL"}),
+        ("inheritable-outside-bounding", {"bounding": "KILL"}),
+        ("ambient-not-inheritable", {"ambient": some, "inheritable": "KILL"}, user(1000, 1000)),
+        ("ambient-not-permitted", {"ambient": some, "permitted": "KILL", "effective": ""}),
+    ):
+        kinds = dict.fromkeys(["bounding", "permitted", "effective", "inheritable"], some)
+        yield Case(f"capabilities-{name}", (capabilities(**kinds | sets), *who))
     yield Case(
         "capabilities-bounding-alone", (capabilities(bounding="CHOWN NET_RAW", effective=""),)
     )

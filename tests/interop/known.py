@@ -90,6 +90,8 @@ _OF_PYRUNC = (
             "mount-bind-file"),
     _pyrunc("stderr", "- said", "runc warns of them", "capabilities-unknown|mount-relative",
             "mount-relative"),
+    _pyrunc("stderr", r"\+ said", "runc warns of them from 1.3 on", "capabilities-ambient-not-.*",
+            "capabilities-ambient-not-permitted"),
     _pyrunc(
         "hook poststart",
         r"[+-] .*",

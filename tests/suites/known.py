@@ -16,8 +16,6 @@ KNOWN = {
     ("cgroups.bats", "runc run/create should warn about a non-empty cgroup"):
         "it is refused, as by runc from 1.2 on",
     ("spec.bats", "spec validator"): "it clones a repository",
-    ("test_capabilities.py", "some-caps-inheritable"): "they stay empty (CVE-2022-29162)",
-    ("test_capabilities.py", "some-caps-inheritable-non-root"): "the same",
     ("test_devices.py", "owner-device"):
         "in a user namespace the host's node is bound, and it has none; as with runc",
     ("test_exec.py", "exec-root-netns-with-userns"):

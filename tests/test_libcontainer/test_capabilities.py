@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from libcontainer.init.capabilities import mask_of, names_of
-from nsenter.capabilities import NAMES, unknown
+from libcontainer.init.capabilities import is_known, mask_of, names_of, not_raised
+from nsenter.capabilities import NAMES
 
 # What a process is told to do with itself; `said` tells what has become of it.
 PRELUDE = """
@@ -53,10 +53,14 @@ def test_a_mask_and_its_names() -> None:
     assert mask_of(NAMES) == 2**41 - 1
 
 
-def test_unknown_names_are_left_out_and_told() -> None:
+def test_unknown_names_are_left_out() -> None:
     names = ["CAP_OF_2093", "CAP_KILL", "chown", "NET_RAW"]
     assert names_of(mask_of(names)) == ["CAP_KILL"]
-    assert unknown(names) == ["CAP_OF_2093", "chown", "NET_RAW"]
+
+
+def test_what_the_kernel_has_is_known() -> None:
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    assert [is_known(number) for number in (-1, 0, last, last + 1)] == [False, True, True, False]
 
 
 @pytest.mark.parametrize("keep", [(), ("CAP_KILL", "CAP_NET_RAW"), ("CAP_CHOWN",)])
@@ -106,12 +110,44 @@ def test_ambient_ones_live_through_an_execve() -> None:
 import subprocess
 prctl("", PR_SET_KEEPCAPS, 1)
 os.setresuid(1000, 1000, 1000)
-apply({NET}, {NET}, mask_of(["CAP_NET_RAW"]))
+apply({NET}, {NET}, mask_of(["CAP_NET_RAW"]), mask_of(["CAP_NET_RAW"]))
 shown = subprocess.check_output(["cat", "/proc/self/status"], text=True)
 sets = dict(line.split(":\\t") for line in shown.splitlines() if line.startswith("Cap"))
 print(json.dumps([names_of(int(sets[name], 16)) for name in ("CapEff", "CapInh", "CapAmb")]))
 """
     assert in_a_process(script) == [["CAP_NET_RAW"]] * 3
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_inheritable_ones_that_are_asked_for_are_there(uid: int) -> None:
+    script = f"""
+prctl("", PR_SET_KEEPCAPS, 1)
+os.setresuid({uid}, {uid}, {uid})
+apply(0, {NET}, 0, mask_of(["CAP_NET_RAW"]))
+said()
+"""
+    sets = in_a_process(script)
+    assert (sets["Inh"], sets["Amb"]) == (["CAP_NET_RAW"], [])
+
+
+@pytest.mark.parametrize(
+    ("permitted", "inheritable", "raised"),
+    [(NET, NET, NET), (NET, 0, 0), (1 << 12, NET, 1 << 12), (NET, 1 << 13, 1 << 13)],
+)
+def test_only_what_is_permitted_and_inheritable_is_raised(
+    permitted: int, inheritable: int, raised: int
+) -> None:
+    sets = in_a_process(f"apply(0, {permitted}, {NET}, {inheritable}); said()")
+    assert sets["Amb"] == names_of(raised)
+    assert not_raised(NET, permitted, inheritable) == NET & ~raised
+
+
+def test_an_inheritable_one_outside_of_the_bounding_set_is_named() -> None:
+    script = f"drop_bounding(1 << 12); failure(apply, {NET}, {NET}, 0, {NET})"
+    number, text = in_a_process(script)
+    assert number == errno.EPERM
+    why = "an inheritable capability must be in the bounding set too"
+    assert text == f"capset CAP_NET_RAW: {why}"
 
 
 def test_inherited_ones_go_with_the_rest() -> None:

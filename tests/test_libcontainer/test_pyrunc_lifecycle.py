@@ -430,7 +430,10 @@ def test_how_exec_ends(runtime, running, words, status, said) -> None:
 def test_capabilities_that_are_none_are_told_of(runtime, running) -> None:
     done = runtime("exec", "-c", "CAP_NONE", "-c", "CAP_KILL", running, "true")
     assert done.returncode == 0
-    assert 'level=warning msg="ignoring unknown capabilities: CAP_NONE"' in done.stderr
+    assert (
+        'level=warning msg="ignoring unknown or unavailable capabilities: [CAP_NONE]"'
+        in done.stderr
+    )
 
 
 def test_exec_detached_writes_its_pid(runtime, running, tmp_path) -> None:
@@ -691,3 +694,51 @@ def test_cgroup_managers_that_are_refused(
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr
     runtime.good("--cgroup-manager", "cgroupfs", "run", "-b", bundle, "-d", "box",
         **pyrunc.NO_STREAMS)  # fmt: skip
+
+
+def test_exec_adds_capabilities_to_those_of_the_container(runtime, tmp_path) -> None:
+    """`--cap` makes ambient what the configuration has inheritable, as runc's."""
+
+    def change(spec: dict[str, Any]) -> None:
+        kinds = ("bounding", "permitted", "effective", "inheritable")
+        spec["process"]["capabilities"] = {kind: ["CAP_KILL"] for kind in kinds}
+
+    bundle = make_bundle(tmp_path / "bundle", change=change)
+    runtime.good("run", "-d", "-b", bundle, "capable", **pyrunc.NO_STREAMS)
+    look = ("grep", "Cap", "/proc/self/status")
+    kill, both = f"{1 << 5:016x}", f"{1 << 5 | 1 << 29:016x}"
+
+    done = runtime("exec", "capable", *look)
+    assert _caps(done.stdout) == {
+        "Inh": kill,
+        "Prm": kill,
+        "Eff": kill,
+        "Bnd": kill,
+        "Amb": "0" * 16,
+    }
+
+    done = runtime("exec", "-c", "CAP_AUDIT_WRITE", "-c", "CAP_KILL", "capable", *look)
+    expected = {"Inh": kill, "Prm": both, "Eff": both, "Bnd": both, "Amb": kill}
+    assert _caps(done.stdout) == expected
+    told = "can't raise ambient capability CAP_AUDIT_WRITE: operation not permitted"
+    assert f'level=warning msg="{told}"' in done.stderr
+    assert "CAP_KILL" not in done.stderr
+
+
+def test_a_process_document_has_capabilities_of_its_own(runtime, running, tmp_path) -> None:
+    kill = f"{1 << 5:016x}"
+    sets = {"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "inheritable": ["CAP_KILL"]}
+    process = {
+        "args": ["grep", "Cap", "/proc/self/status"], "env": ["PATH=/bin"], "cwd": "/",
+        "capabilities": sets | {"ambient": None, "effective": []},
+    }  # fmt: skip
+    (tmp_path / "process.json").write_text(json.dumps(process))
+    said = runtime.good("exec", "--process", tmp_path / "process.json", running)
+    assert _caps(said) | {"Prm": kill, "Eff": kill} == {
+        "Inh": kill, "Prm": kill, "Eff": kill, "Bnd": kill, "Amb": "0" * 16,
+    }  # fmt: skip
+
+
+def _caps(status: str) -> dict[str, str]:
+    """The sets of /proc/PID/status."""
+    return {line[3:6]: line.split()[1] for line in status.splitlines()}

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Capabilities(Value):
     """The five sets of capabilities(7), names such as "CAP_CHOWN".
 
-    `inheritable` is kept for the record and never given (CVE-2022-29162).
+    `inheritable` is empty unless it is asked for: a program whose file has inheritable
+    capabilities gets those (CVE-2022-29162). `ambient` ones must be permitted and inheritable.
     """
 
     bounding: tuple[str, ...] = ()

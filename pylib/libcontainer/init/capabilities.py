@@ -64,6 +64,17 @@ def drop_bounding(keep: int) -> None:
             raise Failure("PR_CAPBSET_DROP", names_of(1 << number)[0], failure.errno or 0) from None
 
 
+def is_known(number: int) -> bool:
+    """Whether this kernel has a capability of this number."""
+    try:
+        prctl("PR_CAPBSET_READ", PR_CAPBSET_READ, number, 0, 0, 0)
+    except Failure as failure:
+        if failure.errno == errno.EINVAL:
+            return False
+        raise
+    return True
+
+
 def _is_in_bounding(number: int) -> bool:
     """False also for what the kernel does not know."""
     try:
@@ -74,36 +85,48 @@ def _is_in_bounding(number: int) -> bool:
         raise
 
 
-def apply(effective: int, permitted: int, ambient: int) -> None:
+def apply(effective: int, permitted: int, ambient: int, inheritable: int = 0) -> None:
     """Set the process's sets, having the ids that it is to have.
 
-    The inheritable set is that of the ambient capabilities, which cannot be raised otherwise,
-    and so is empty where there are none (CVE-2022-29162).
+    The inheritable set is what is asked for and no more: a program with inheritable capabilities
+    in its file would get them (CVE-2022-29162). An ambient capability that the kernel does not
+    raise is left out, as by runc; see `not_raised`.
 
     Args:
-        effective, permitted, ambient: masks of bits.
+        effective, permitted, ambient, inheritable: masks of bits.
 
     Raises:
         Failure: the process does not have what it is to keep; names it.
     """
     try:
-        capset(effective, permitted, ambient)
+        capset(effective, permitted, inheritable)
     except Failure as failure:
         if failure.errno != errno.EPERM:
             raise
-        raise _not_there(effective, permitted, ambient) from None
+        raise _not_there(effective, permitted, inheritable) from None
     prctl("PR_CAP_AMBIENT", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    raised = ambient & ~not_raised(ambient, permitted, inheritable)
     for number in range(_MOST):
-        if ambient >> number & 1:
+        if raised >> number & 1:
             name = names_of(1 << number)[0]
             prctl(f"PR_CAP_AMBIENT {name}", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0)
 
 
-def _not_there(effective: int, permitted: int, ambient: int) -> Failure:
-    has = capget()[1]
-    missing = names_of((permitted | ambient) & ~has)
+def not_raised(ambient: int, permitted: int, inheritable: int) -> int:
+    """The ambient capabilities that the kernel does not raise: it requires them in the permitted
+    and in the inheritable set (capabilities(7))."""
+    return ambient & ~(permitted & inheritable)
+
+
+def _not_there(effective: int, permitted: int, inheritable: int) -> Failure:
+    _, has, inherits = capget()
+    missing = names_of((permitted | inheritable & ~inherits) & ~has)
     if missing:
         why = "the runtime does not have them itself"
         return Failure("capset", ", ".join(missing), errno.EPERM, why)
-    outside = names_of((effective | ambient) & ~permitted)
-    return Failure("capset", ", ".join(outside), errno.EPERM, "not in the permitted set")
+    outside = names_of(effective & ~permitted)
+    if outside:
+        return Failure("capset", ", ".join(outside), errno.EPERM, "not in the permitted set")
+    unbounded = [n for n in names_of(inheritable & ~inherits) if not _is_in_bounding(NUMBERS[n])]
+    why = "an inheritable capability must be in the bounding set too"
+    return Failure("capset", ", ".join(unbounded), errno.EPERM, why)

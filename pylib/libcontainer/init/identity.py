@@ -57,8 +57,8 @@ def become(process: ProcessConfig, caps: Capabilities | None, until_exec: int = 
     capabilities.apply(
         capabilities.mask_of(effective) | until_exec,
         capabilities.mask_of(permitted) | until_exec,
-        # capabilities(7): only what is inheritable, too, can be ambient.
-        capabilities.mask_of(ambient) & capabilities.mask_of(inheritable),
+        capabilities.mask_of(ambient),
+        capabilities.mask_of(inheritable),
     )
 
 

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import os
+from errno import EPERM
 
 from libcontainer import starting  # noqa: F401 - what `Container.start` imports when it is called
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
+from libcontainer.init import capabilities
 from libcontainer.process import START_TIMEOUT, Process
 from libcontainer.pyrunc import image
 from libcontainer.pyrunc.signals import Aborted, Signals
 from libcontainer.specconv import process_from_spec
-from nsenter.capabilities import unknown
+from libcontainer.words import errno_text
+from nsenter.capabilities import NUMBERS
 from nsenter.descriptors import Descriptors
 from nsenter.suppress import suppress
 
@@ -387,13 +390,21 @@ def _check_terminal(terminal: bool, detach: bool, socket: str) -> None:
 
 
 def _warn_of_capabilities(context: Context, config: ProcessConfig) -> None:
-    """Names that are none are passed over, as runc does: a file may be newer than we are."""
-    if config.capabilities is None:
+    """What cannot be had is passed over, and told in runc's words: a file may be newer than we or
+    the kernel are."""
+    sets = config.capabilities
+    if sets is None:
         return
-    sets = config.capabilities.to_plain().values()
-    names = sorted(unknown({name for names in sets for name in names}))
-    if names:
-        context.log.warning(f"ignoring unknown capabilities: {' '.join(names)}")
+    names = {name for names in sets.to_plain().values() for name in names}
+    ignored = sorted(name for name in names if not capabilities.is_known(NUMBERS.get(name, -1)))
+    if ignored:
+        told = f"ignoring unknown or unavailable capabilities: [{' '.join(ignored)}]"
+        context.log.warning(told)
+    kinds = (sets.ambient, sets.permitted, sets.inheritable)
+    ambient, permitted, inheritable = map(capabilities.mask_of, kinds)
+    for name in capabilities.names_of(capabilities.not_raised(ambient, permitted, inheritable)):
+        why = errno_text(EPERM)
+        context.log.warning(f"can't raise ambient capability {name}: {why}")
 
 
 def _check_preserved(count: int, first: int) -> None:

@@ -94,6 +94,7 @@ def _add_capabilities(process: dict[str, Any], names: tuple[str, ...]) -> None:
     would need."""
     if not names:
         return
-    sets = {kind: list(old) for kind, old in (process.get("capabilities") or {}).items()}
+    given = (process.get("capabilities") or {}).items()
+    sets = {kind: list(old) for kind, old in given if old is not None}
     kinds = ["bounding", "effective", "permitted", *(["ambient"] if "inheritable" in sets else [])]
     process["capabilities"] = sets | {kind: [*sets.get(kind, ()), *names] for kind in kinds}
