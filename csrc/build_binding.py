@@ -90,7 +90,8 @@ CALLS = (
     "mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount mount_setattr openat2 "
     "unshare setns sethostname setdomainname prctl capget capset keyctl personality ioprio_set "
     "sched_setattr prlimit64 seccomp close_range ioctl fstatfs sendmsg recvmsg bpf socket connect "
-    "rt_sigaction socketpair recvfrom ppoll flock fcntl memfd_create"
+    "rt_sigaction socketpair recvfrom ppoll flock fcntl memfd_create "
+    "sched_setaffinity set_mempolicy"
 ).split()
 
 INCLUDES = """

@@ -385,6 +385,23 @@ def sched_setattr(
     call("sched_setattr", f"policy {policy}", lib.SYS_sched_setattr, 0, attributes, 0)
 
 
+def sched_setaffinity(mask: bytes) -> None:
+    """sched_setaffinity(2), of this process; a bit for each CPU."""
+    call("sched_setaffinity", "", lib.SYS_sched_setaffinity, 0, len(mask), mask)
+
+
+def set_mempolicy(subject: str, mode: int, nodes: bytes, count: int) -> None:
+    """set_mempolicy(2).
+
+    Args:
+        subject: for the error.
+        mode: a mode and its flags.
+        nodes: a bit for each node.
+        count: how many bits the kernel reads, and one more.
+    """
+    call("set_mempolicy", subject, lib.SYS_set_mempolicy, mode, nodes or None, count)
+
+
 def seccomp(program: bytes, flags: int) -> int:
     """seccomp(2): put a filter on this process.
 

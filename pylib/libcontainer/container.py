@@ -13,7 +13,7 @@ import time
 from errno import ENXIO
 
 from libcontainer.cgroups import FROZEN, new_manager
-from libcontainer.configs.validate import validate
+from libcontainer.configs.validate import validate, validate_process
 from libcontainer.errors import ContainerError, ContainerNotFoundError
 from libcontainer.state import State, StateFolder, is_id, start_time_of
 from libcontainer.words import message
@@ -308,6 +308,7 @@ class Container:
                     raise ContainerError("container already has an init process")
                 start_init(self, process, gate=gate)
                 return
+        validate_process(process.config)
         # Not locked: many can be started at once, and in a paused container one takes until it is
         # resumed.
         start_further(self, process)

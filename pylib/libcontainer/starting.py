@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from errno import ECANCELED, EINVAL, EPROTO, ESRCH, ETIMEDOUT
+from errno import ECANCELED, EINVAL, EPERM, EPROTO, ESRCH, ETIMEDOUT
 
 from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
@@ -208,6 +208,33 @@ def start_further(container: Container, process: Process) -> None:
         _Talk(container, process, manager).hold(data, orders, fds)
 
 
+class _InitialAffinity:
+    """While a further process comes into its cgroup, it runs on the CPUs that
+    `execCPUAffinity.initial` says, as this thread does, which it inherits them from (as runc)."""
+
+    def __init__(self, process: Process) -> None:
+        self._cpus = "" if process.init else process.config.exec_cpu_affinity.get("initial", "")
+        # One that was started before inherits nothing any more.
+        self._pids = (0, process.waiting.pid) if process.waiting else (0,)
+
+    def __enter__(self) -> None:
+        if not self._cpus:
+            return
+        from libcontainer.init.affinity import set_to
+
+        self._before = os.sched_getaffinity(0)
+        try:
+            for pid in self._pids:
+                set_to(pid, self._cpus, "initial")
+        except Failure as failure:
+            self.__exit__()
+            raise _with_hint("launcher", failure) from None
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._cpus:
+            os.sched_setaffinity(0, self._before)
+
+
 class _Talk:
     """The start of an init, and the talk with it to the last that may fail.
 
@@ -254,12 +281,13 @@ class _Talk:
         if process.waiting:
             process.waiting.meanwhile = self._let_go_early
         init = PythonInit(_TARGET, (orders,), extensions=_EXTENSIONS, waiting=process.waiting)
-        return launch(
-            data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
-            pass_fds=[*process.preserved(), *fds.numbers()], cgroup=self._entry,
-            timeout=_NO_TIMEOUT if process.timeout is None else process.timeout,
-            trace=process.trace,
-        )  # fmt: skip
+        with _InitialAffinity(process):
+            return launch(
+                data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
+                pass_fds=[*process.preserved(), *fds.numbers()], cgroup=self._entry,
+                timeout=_NO_TIMEOUT if process.timeout is None else process.timeout,
+                trace=process.trace,
+            )  # fmt: skip
 
     def _let_go_early(self, channel: int) -> None:
         """While the init gets ready, so that it need not wait behind that."""
@@ -542,7 +570,9 @@ class _Talk:
             return BootstrapError("init", operation, subject, code)
         from nsenter.refusals import why_refused  # for errors alone
 
-        step = why.partition(":")[0]
+        if operation == "sched_setattr" and code == EPERM and self._resources.cpuset_cpus:
+            why = f"{why}: process scheduler can't be used together with AllowedCPUs"
+        step = why.partition(":")[0].partition(" ")[0]
         refusal = why_refused(step, code) or why_refused(operation, code, subject)
         error = BootstrapError("init", operation, subject, code, hint=refusal)
         # What the init took for the cause was not it.

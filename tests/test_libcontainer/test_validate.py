@@ -66,7 +66,7 @@ def mounted(*kinds: str, rootless: bool = False, **fields: Any) -> Config:
 
 
 ADD = 'add {{"type": "{}"}} to linux.namespaces'
-BATCH, FIFO, DEADLINE = 3, 1, 6
+BATCH, FIFO, RR, DEADLINE = 3, 1, 2, 6
 
 REFUSALS: dict[str, tuple[Config, str, str]] = {
     # the root
@@ -187,6 +187,42 @@ REFUSALS: dict[str, tuple[Config, str, str]] = {
     "a nice of nobody": (
         config(scheduler=Scheduler(BATCH, nice=20)), "process.scheduler.nice", "is not in -20..19"
     ),
+    **{
+        f"a nice of nobody, policy {policy}": (
+            config(scheduler=Scheduler(policy, nice=-21, priority=5)),
+            "process.scheduler.nice",
+            "is not in -20..19",
+        )
+        for policy in (FIFO, RR)
+    },
+    **{
+        f"priority {priority} of real time": (
+            config(scheduler=Scheduler(RR, priority=priority)),
+            "process.scheduler.priority",
+            "is not in 1..99",
+        )
+        for priority in (0, 100)
+    },
+    "a runtime that is tiny": (
+        config(scheduler=Scheduler(DEADLINE, runtime=1023, deadline=2000)),
+        "process.scheduler.runtime",
+        "1023 ns",
+    ),
+    "a deadline before its runtime": (
+        config(scheduler=Scheduler(DEADLINE, runtime=3000, deadline=2000)),
+        "process.scheduler.deadline",
+        "2000 is less than runtime, 3000",
+    ),
+    "a period before its deadline": (
+        config(scheduler=Scheduler(DEADLINE, runtime=2000, deadline=2000, period=1999)),
+        "process.scheduler.period",
+        "1999 is less than deadline, 2000",
+    ),
+    "a period that is too long": (
+        config(scheduler=Scheduler(DEADLINE, runtime=2000, deadline=2**63)),
+        "process.scheduler.period",
+        "is more than",
+    ),
     "a priority without real time": (
         config(scheduler=Scheduler(BATCH, priority=1)),
         "process.scheduler.priority",
@@ -194,7 +230,7 @@ REFUSALS: dict[str, tuple[Config, str, str]] = {
     ),
     **{
         f"a {name} without deadline": (
-            config(scheduler=Scheduler(FIFO, **{name: 1})),
+            config(scheduler=Scheduler(FIFO, priority=1, **{name: 1})),
             f"process.scheduler.{name}",
             "for SCHED_DEADLINE alone",
         )
@@ -254,8 +290,11 @@ TAKEN: dict[str, Config] = {
         "user", rootless=True, flags=0, device="tmpfs", data="uid=65535,gid=0,uid=me"
     ),
     "any id with root": mounted(flags=0, device="tmpfs", data="uid=70000"),
-    "a nice that is not used": config(scheduler=Scheduler(FIFO, nice=20, priority=5)),
-    "a deadline": config(scheduler=Scheduler(DEADLINE, runtime=1, deadline=2, period=3)),
+    "a nice that is not used": config(scheduler=Scheduler(FIFO, nice=19, priority=99)),
+    "a deadline": config(scheduler=Scheduler(DEADLINE, runtime=1024, deadline=1024, period=2000)),
+    "a deadline that is its period": config(
+        scheduler=Scheduler(DEADLINE, runtime=1024, deadline=2000)
+    ),
     "memory and swap": limited(memory={"limit": 2**23, "swap": 2**24}),
     "swap without end": limited(memory={"limit": 2**23, "swap": -1}),
     "a hook": config(hooks=Hooks(prestart=(Hook("/x", timeout=1),))),

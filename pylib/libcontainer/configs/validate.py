@@ -21,9 +21,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from libcontainer.configs import Config, Hook, IDMap, Mount
+    from libcontainer.configs import Config, Hook, IDMap, Mount, ProcessConfig, Scheduler
 
-_OTHER, _FIFO, _RR, _BATCH, _DEADLINE = 0, 1, 2, 3, 6  # sched(7)
+_FIFO, _RR, _DEADLINE = 1, 2, 6  # sched(7)
+_RT_PRIORITIES = range(1, 100)
+_LEAST_RUNTIME = 1024  # nanoseconds
+_INT64 = 2**63 - 1
 _IO_CLASSES = (1, 2, 3)
 _IO_PRIORITIES = range(8)
 _MOST_OOM_SCORE = 1000
@@ -245,21 +248,47 @@ def _rootless(config: Config) -> None:
 _DIGITS = 20  # more than any id has
 
 
-def _scheduler(config: Config) -> None:
+def validate_process(config: Config | ProcessConfig) -> None:
+    """Refuse what cannot be of a process. Raises ConfigError."""
+    for check in (_scheduler, _priorities):
+        check(config)
+
+
+def _scheduler(config: Config | ProcessConfig) -> None:
     scheduler, where = config.scheduler, "process.scheduler"
     if scheduler is None:
         return
     policy = scheduler.policy
-    if policy in (_OTHER, _BATCH) and not -20 <= scheduler.nice <= 19:
+    if not -20 <= scheduler.nice <= 19:
         raise ConfigError(f"{where}.nice", f"{scheduler.nice} is not in -20..19")
     if scheduler.priority and policy not in (_FIFO, _RR):
         raise ConfigError(f"{where}.priority", "it is for SCHED_FIFO and SCHED_RR alone")
+    if policy in (_FIFO, _RR) and scheduler.priority not in _RT_PRIORITIES:
+        why = f"{scheduler.priority} is not in 1..99, which SCHED_FIFO and SCHED_RR require"
+        raise ConfigError(f"{where}.priority", why)
     for name in ("runtime", "deadline", "period"):
         if getattr(scheduler, name) and policy != _DEADLINE:
             raise ConfigError(f"{where}.{name}", "it is for SCHED_DEADLINE alone")
+    if policy == _DEADLINE:
+        _check_deadline(where, scheduler)
 
 
-def _priorities(config: Config) -> None:
+def _check_deadline(where: str, scheduler: Scheduler) -> None:
+    """As the kernel does (sched(7)): runtime <= deadline <= period, and none of them is tiny."""
+    runtime, deadline = scheduler.runtime, scheduler.deadline
+    period = scheduler.period or deadline
+    if runtime < _LEAST_RUNTIME:
+        why = f"{runtime} ns: SCHED_DEADLINE requires {_LEAST_RUNTIME} or more"
+        raise ConfigError(f"{where}.runtime", why)
+    if deadline < runtime:
+        raise ConfigError(f"{where}.deadline", f"{deadline} is less than runtime, {runtime}")
+    if period < deadline:
+        raise ConfigError(f"{where}.period", f"{period} is less than deadline, {deadline}")
+    if period > _INT64:
+        raise ConfigError(f"{where}.period", f"{period} is more than {_INT64}")
+
+
+def _priorities(config: Config | ProcessConfig) -> None:
     priority, score = config.io_priority, config.oom_score_adj
     where = "process.ioPriority"
     if priority is not None and priority.class_ not in _IO_CLASSES:
@@ -335,8 +364,7 @@ _CHECKS = (
     check_sysctls,
     _mounts,
     _rootless,
-    _scheduler,
-    _priorities,
+    validate_process,
     _hooks,
     _resources,
 )

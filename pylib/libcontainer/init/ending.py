@@ -7,7 +7,7 @@ import _signal
 import errno
 import posix
 
-from libcontainer.init import capabilities, identity, labels, program, sync
+from libcontainer.init import affinity, capabilities, identity, labels, program, sync
 from libcontainer.words import errno_text
 from nsenter.execution import Confinement, execute
 from nsenter.limits import rlimit_name
@@ -88,9 +88,15 @@ class Ending:
         execute(path, process.args, env, self.confinement(), channel=channel, errno_text=errno_text)
 
     def _be_scheduled(self) -> None:
-        config, process = self._orders.config, self._process
+        orders, process = self._orders, self._process
+        config = orders.config
         io_priority = process.io_priority or config.io_priority
         scheduler = process.scheduler or config.scheduler
+        final = process.exec_cpu_affinity.get("final", "")
+        if final and orders.type == "setns":
+            affinity.set_to(0, final, "final")
+        else:
+            affinity.reset()
         if io_priority is not None:
             identity.set_io_priority(io_priority)
         if scheduler is not None:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import posix
-
 from libcontainer.init import keys, sync
 from libcontainer.init.console import Console
 from libcontainer.init.ending import Ending
@@ -27,19 +25,4 @@ def run(channel: int, orders: Orders) -> NoReturn:
         console.hand_over(orders.console_fd)
         console.become_streams()
     sync.ask(channel, sync.READY)
-    _set_affinity(orders.process.exec_cpu_affinity.get("final", ""))
     Ending(channel, orders).run(lambda env: None)
-
-
-def _set_affinity(cpus: str) -> None:
-    if cpus:
-        posix.sched_setaffinity(0, _numbers(cpus))
-
-
-def _numbers(cpus: str) -> set[int]:
-    """ "0-2,4": as cpuset(7) writes lists."""
-    found: set[int] = set()
-    for part in filter(None, cpus.split(",")):
-        first, _, last = part.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
-    return found

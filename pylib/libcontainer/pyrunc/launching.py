@@ -144,6 +144,7 @@ class Launch:
             if process.trace:
                 self._tell_of_stages(process)
                 self._tell_of_filter(container)
+                self._tell_of_affinity(process)
             if not self._detach:  # from here on they are the process's
                 signals.collect()
 
@@ -226,6 +227,11 @@ class Launch:
         log.debug("child process in init()")
         ends = "init: closing the pipe to signal completion"
         log.debug(ends if process.init else "setns_init: about to exec")
+
+    def _tell_of_affinity(self, process: Process) -> None:
+        """The CPUs that it comes into the container on, in the words of runc's nsexec."""
+        mask = sum(1 << number for number in os.sched_getaffinity(process.pid))
+        self._context.log.debug(f"nsexec: affinity: {mask:#x}")
 
     def _tell_of_filter(self, container: Container) -> None:
         """In runc's words, which its own tests read."""
