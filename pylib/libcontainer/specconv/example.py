@@ -76,7 +76,7 @@ def _process() -> dict[str, Any]:
         ],
         "cwd": "/",
         "capabilities": {
-            kind: list(_CAPABILITIES) for kind in ("bounding", "effective", "permitted", "ambient")
+            kind: list(_CAPABILITIES) for kind in ("bounding", "effective", "permitted")
         },
         "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
         "noNewPrivileges": True,
