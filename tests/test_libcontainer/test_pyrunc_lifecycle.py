@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import addresses
 import pyrunc
 from libcontainer.state import start_time_of
 from pyrunc import PYRUNC, Runtime, make_bundle
@@ -362,6 +363,28 @@ def test_the_pidfd_goes_to_its_socket(runtime, bundle, tmp_path) -> None:
         assert f"Pid:\t{runtime.state('box')['pid']}\n" in said
     finally:
         os.close(fds[0])
+
+
+@pytest.mark.parametrize("length", [107, 108, 250, 3000])
+def test_a_sockets_path_may_be_of_any_length(
+    runtime: Runtime, bundle: Path, tmp_path: Path, length: int
+) -> None:
+    """unix(7) has room for 107 bytes in an address."""
+    for option, more in (("--console-socket", ["-t"]), ("--pidfd-socket", [])):
+        path = addresses.long_path(tmp_path / option, length)
+        with addresses.listening_at(path) as listener:
+            if option == "--console-socket":
+                runtime.good("run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+            words = ("exec", "-d", *more, option, path, "box", "true")
+            runtime.good(*words, **pyrunc.NO_STREAMS)
+            connection, _ = listener.accept()
+            with connection:
+                _, fds, _, _ = socket.recv_fds(connection, 100, 1)
+        os.close(fds[0])
+    missing = addresses.long_path(tmp_path / "missing", length)
+    done = runtime("exec", "-d", "-t", "--console-socket", missing, "box", "true")
+    assert done.returncode == 255
+    assert f"{missing}: No such file or directory" in done.stderr or "no such file" in done.stderr
 
 
 # ---- exec

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import addresses
 import pyrunc
 from needs import needs
 from pyrunc import Runtime, make_bundle
@@ -26,12 +27,9 @@ time.sleep({seconds})
 class Manager:
     """Who waits for READY=1."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = str(folder / "manager")
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.settimeout(10)
-        self.socket.bind(self.path)
-        self.env = os.environ | {"NOTIFY_SOCKET": self.path}
+    def __init__(self, path: Path, listening: socket.socket) -> None:
+        self.socket = listening
+        self.env = os.environ | {"NOTIFY_SOCKET": str(path)}
 
     def receive(self) -> bytes:
         data, fds, _, _ = socket.recv_fds(self.socket, 4096, 4)
@@ -40,11 +38,12 @@ class Manager:
         return data
 
 
-@pytest.fixture
-def manager(tmp_path: Path):
-    found = Manager(tmp_path)
-    yield found
-    found.socket.close()
+@pytest.fixture(params=[20, 250])
+def manager(request: pytest.FixtureRequest, tmp_path: Path):
+    """At a path that is longer than the address of a socket, too."""
+    path = addresses.long_path(tmp_path, request.param)
+    with addresses.listening_at(path, socket.SOCK_DGRAM) as listening:
+        yield Manager(path, listening)
 
 
 def _bundle(folder: Path, seconds: int) -> Path:
