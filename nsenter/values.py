@@ -165,23 +165,19 @@ class Value:
 
     @classmethod
     def _read_field(cls, name: str, value: Any, where: str) -> Any:
-        """By its annotation: "str", "int | None", "tuple[Mount, ...]", "Mapping[str, str]"."""
-        kind: str = _annotation(cls, name)
-        if kind.endswith(" | None"):
-            if value is None:
-                return None
-            kind = kind[:-7]
-        if kind.startswith("tuple["):
+        is_optional, outer, kind = _shape(cls, name)
+        if value is None and is_optional:
+            return None
+        if outer == "tuple":
             _check(value, list, where, "a list")
-            kind = kind[6:-6]
             return tuple(
-                cls._read_one(name, kind, item, f"{where}[{i}]") for i, item in enumerate(value)
+                [cls._read_one(name, kind, item, f"{where}[{i}]") for i, item in enumerate(value)]
             )
-        if kind.startswith("Mapping["):
+        if outer == "Mapping":
             _check(value, dict, where, "an object")
             for key, item in value.items():
                 _check_text(key, f"a name in {where}")
-                cls._read_one(name, kind[13:-1], item, f"{where}[{key!r}]")
+                cls._read_one(name, kind, item, f"{where}[{key!r}]")
             return value
         return cls._read_one(name, kind, value, where)
 
@@ -197,8 +193,25 @@ class Value:
         return value
 
 
-def _annotation(cls: type[Value], name: str) -> Any:
-    return next(c.__annotations__[name] for c in cls.__mro__ if name in c.__annotations__)
+_shapes: dict[tuple[type[Value], str], tuple[bool, str, str]] = {}
+
+
+def _shape(cls: type[Value], name: str) -> tuple[bool, str, str]:
+    """What a field's annotation says, such as "str", "int | None", "tuple[Mount, ...]" or
+    "Mapping[str, str]": whether it may be None, what it is, and of what."""
+    found = _shapes.get((cls, name))
+    if found is None:
+        text = next(c.__annotations__[name] for c in cls.__mro__ if name in c.__annotations__)
+        kind = text.removesuffix(" | None")
+        outer, bracket, inner = kind.partition("[")
+        if bracket:
+            inner = inner.removesuffix("]")
+            of = inner.removeprefix("str, ") if outer == "Mapping" else inner.removesuffix(", ...")
+            found = text != kind, outer, of
+        else:
+            found = text != kind, "", kind
+        _shapes[cls, name] = found
+    return found
 
 
 # The annotations of fields that are no Values, and what JSON has for them.

@@ -289,7 +289,7 @@ class StateFolder:
         if text is None:
             return None
         try:
-            return State.read(from_runc(plainjson.loads(text)))
+            return State.read(from_runc(plainjson.loads(text), nulls="null" in text))
         except ValueError as error:
             raise self._broken(str(error)) from None
 

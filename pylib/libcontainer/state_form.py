@@ -60,23 +60,24 @@ def to_runc(config: Plain) -> Plain:
     return made
 
 
-def from_runc(state: Any) -> Any:
+def from_runc(state: Any, *, nulls: bool = True) -> Any:
     """A state in our form.
 
     Args:
         state: parsed JSON, of whatever state.json there is.
+        nulls: whether there may be a null in it; we write none.
     """
     if type(state) is not dict:
         return state
     # Go's word for an empty map or slice.
     made = {name: v for name, v in state.items() if v is not None or name not in _NIL_IN_GO}
     if type(made.get("config")) is dict:
-        made["config"] = _config_from_runc(made["config"])
+        config = made["config"]
+        made["config"] = _config_from_runc(_without_nulls(config) if nulls else config)
     return made
 
 
-def _config_from_runc(config: Plain) -> Plain:
-    made: Plain = _without_nulls(config)
+def _config_from_runc(made: Plain) -> Plain:
     _move(made, "rootPropagation", "root_propagation")
     if "Hooks" in made:
         made["hooks"] = _hooks_from_runc(made.pop("Hooks"))
@@ -89,6 +90,11 @@ def _config_from_runc(config: Plain) -> Plain:
 def _move(made: Plain, old: str, new: str) -> None:
     if old in made:
         made[new] = made.pop(old)
+
+
+def _copy(source: Plain, old: str, made: Plain, new: str) -> None:
+    if old in source:
+        made[new] = source[old]
 
 
 def _without_nulls(value: Any) -> Any:
@@ -261,14 +267,13 @@ def _seccomp_to_runc(policy: Plain) -> Plain:
 
 def _rules_to_runc(rule: Plain) -> list[Plain]:
     """One for each name."""
-    made = {
-        "action": _number_of(rule["action"], _ACTIONS),
-        "errnoRet": rule.get("errno_ret"),
-        "args": [
+    made: Plain = {"action": _number_of(rule["action"], _ACTIONS)}
+    _copy(rule, "errno_ret", made, "errnoRet")
+    if rule.get("args"):
+        made["args"] = [
             {"value_two": 0, **argument, "op": _number_of(argument["op"], _OPERATORS)}
-            for argument in rule.get("args", ())
-        ],
-    }
+            for argument in rule["args"]
+        ]
     return [{"name": name, **made} for name in rule["names"]]
 
 
@@ -296,19 +301,20 @@ def _rules_from_runc(items: list[Any]) -> list[Any]:
             made.append(item)
             last = None
             continue
-        rest = {name: item.get(name) for name in ("action", "errnoRet", "args")}
-        if last is not None and rest == last:
+        same = item.get("action"), item.get("errnoRet"), item.get("args")
+        if same == last:
             made[-1]["names"].append(item.get("name"))
-            continue
-        last = rest
-        made.append(
-            {
-                "names": [item.get("name")],
-                "action": _word_of(rest["action"], "ACT", _ACTIONS),
-                "errno_ret": rest["errnoRet"],
-                "args": _each(_argument_from_runc)(rest["args"] or []),
-            }
-        )
+        else:
+            made.append(_rule_from_runc(item))
+            last = same
+    return made
+
+
+def _rule_from_runc(item: Plain) -> Plain:
+    made = {"names": [item.get("name")], "action": _word_of(item.get("action"), "ACT", _ACTIONS)}
+    _copy(item, "errnoRet", made, "errno_ret")
+    if "args" in item:
+        made["args"] = _each(_argument_from_runc)(item["args"])
     return made
 
 
