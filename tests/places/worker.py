@@ -1,7 +1,7 @@
 """Runs one parallel test worker where no other worker sees what it does.
 
 The tests count mounts, processes and namespaces, and some use fixed names below /run and /tmp. So
-a worker gets new mount, pid, ipc, network and cgroup namespaces, private folders, its own cgroups,
+a worker gets new mount, pid, ipc and cgroup namespaces, private folders, its own cgroups,
 and a PID 1 that reaps. An ordinary user who has subordinate ids gets a user namespace as well, and
 is root in it. Whatever the caller has no right to is left out: the worker then runs as it is.
 
@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import pwd
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import time
@@ -26,17 +23,17 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 NEWNS, NEWCGROUP, NEWIPC = 0x0002_0000, 0x0200_0000, 0x0800_0000
-NEWUSER, NEWPID, NEWNET = 0x1000_0000, 0x2000_0000, 0x4000_0000
+NEWUSER, NEWPID = 0x1000_0000, 0x2000_0000
 _REC_PRIVATE = 0x4000 | 0x4_0000
 _NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
 _DETACH = 2
 _PR_SET_PDEATHSIG = 1
-_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _CAP_SETUID, _CAP_SYS_ADMIN = 7, 21
 _PIDS_APART = 10_000  # so that names that the tests make of their pid differ between workers
 _SECONDS = 10.0
+_REAL_TIME = "110000"  # microseconds of a period of a second
 
-# What is private to a worker: the folder, and the options of the tmpfs on it.
+# What is private to a worker: a folder, and the options of the tmpfs on it.
 _FOLDERS = {
     "/run": "mode=755",
     "/tmp": "mode=1777",
@@ -85,7 +82,7 @@ def is_admin() -> bool:
 
 
 class Hierarchy(NamedTuple):
-    """One that is mounted: where, what mounts it anew, and the folder of this process in it."""
+    """One that is mounted: where, what mounts it anew, and the cgroup of this process in it."""
 
     point: str
     kind: str
@@ -117,32 +114,46 @@ def cgroup_name(pid: int) -> str:
     return f"nsenter-tests-{pid}"
 
 
-def _enter_cgroup(hierarchy: Hierarchy, name: str) -> Path:
-    folder = hierarchy.folder / name
+def _make_cgroup(hierarchy: Hierarchy, name: str) -> Hierarchy:
+    """A new one, below that of this process."""
+    outer, folder = hierarchy.folder, hierarchy.folder / name
+    if hierarchy.kind == "cgroup2":
+        _offer_controllers(outer)
     folder.mkdir()
-    for file in ("cpuset.cpus", "cpuset.mems"):  # of version 1, where a new one has none
-        if (folder / file).exists() and hierarchy.kind == "cgroup":
-            (folder / file).write_text((hierarchy.folder / file).read_text())
-    (folder / "cgroup.procs").write_text("0")
-    return folder
+    if hierarchy.kind == "cgroup":  # where a new one has none of these
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if (folder / file).exists():
+                (folder / file).write_text((outer / file).read_text())
+        with contextlib.suppress(OSError):  # there may be no more to give
+            (folder / "cpu.rt_runtime_us").write_text(_REAL_TIME)
+    return hierarchy._replace(folder=folder)
 
 
-def _own_cgroups(name: str) -> list[tuple[Hierarchy, Path]]:
-    """Move this process into new cgroups; those hierarchies alone where it may."""
+def _offer_controllers(folder: Path) -> None:
+    """Let the cgroups below have the controllers of this one (version 2)."""
+    for name in (folder / "cgroup.controllers").read_text().split():
+        with contextlib.suppress(OSError):
+            (folder / "cgroup.subtree_control").write_text(f"+{name}")
+
+
+def _own_cgroups(name: str) -> list[Hierarchy]:
+    """New cgroups; those alone that this process may make."""
     made = []
     for hierarchy in list(hierarchies()):
         with contextlib.suppress(OSError):
-            made.append((hierarchy, _enter_cgroup(hierarchy, name)))
+            made.append(_make_cgroup(hierarchy, name))
     return made
 
 
-def _mount_cgroups(made: Sequence[tuple[Hierarchy, Path]]) -> None:
-    """The worker's cgroups are the roots of what it sees."""
-    for hierarchy, _ in made:
-        point = hierarchy.point
-        _checked(_libc.umount2(point.encode(), _DETACH), f"umount {point}")
-        options = hierarchy.options
-        mount("cgroup", point, hierarchy.kind, _NOSUID_NODEV_NOEXEC, options)
+def _mount_cgroup(hierarchy: Hierarchy) -> None:
+    """The worker's own is the root of what it sees."""
+    point = hierarchy.point
+    _checked(_libc.umount2(point.encode(), _DETACH), f"umount {point}")
+    mount("cgroup", point, hierarchy.kind, _NOSUID_NODEV_NOEXEC, hierarchy.options)
+    if hierarchy.kind == "cgroup2":  # one with processes gives no controllers to those below
+        Path(point, "worker").mkdir()
+        Path(point, "worker", "cgroup.procs").write_text("0")
+        _offer_controllers(Path(point))
 
 
 def _remove(folder: Path) -> None:
@@ -231,20 +242,22 @@ def can(action: Callable[[], object]) -> bool:
 # ---- the worker
 
 
-def _private_view(made: Sequence[tuple[Hierarchy, Path]] = ()) -> None:
+def _private_view(made: Sequence[Hierarchy] = (), *, tmp: bool = True) -> None:
     """New namespaces, with /proc, folders and cgroups of their own."""
-    unshare(NEWNS | NEWCGROUP | NEWNET)
-    with socket.socket() as any_socket:
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+    for hierarchy in made:
+        (hierarchy.folder / "cgroup.procs").write_text("0")
+    unshare(NEWNS | NEWCGROUP)
     mount("none", "/", "", _REC_PRIVATE)
     if os.getpid() == 1:
+        _libc.umount2(b"/proc", _DETACH)  # which a user namespace does not allow
         mount("proc", "/proc", "proc", _NOSUID_NODEV_NOEXEC)
     for folder, options in _FOLDERS.items():
-        if Path(folder).is_dir():
+        if Path(folder).is_dir() and (tmp or not folder.endswith("tmp")):
             mount("tmpfs", folder, "tmpfs", 0, options)
     for folder in ("/run/lock", "/run/netns"):
         Path(folder).mkdir(exist_ok=True)
-    _mount_cgroups(made)
+    for hierarchy in made:
+        _mount_cgroup(hierarchy)
 
 
 def own_pids() -> bool:
@@ -257,6 +270,7 @@ def _run(argv: Sequence[str]) -> int:
     """Its exit status, after all that it has left behind was reaped."""
     worker = os.fork()
     if worker == 0:
+        os.setsid()  # the session outside has no number in the new pid namespace
         os.execv(argv[0], argv)
     while True:
         pid, status = os.wait()
@@ -264,15 +278,16 @@ def _run(argv: Sequence[str]) -> int:
             return os.waitstatus_to_exitcode(status) & 0xFF
 
 
-def _as_pid_1(number: int, argv: Sequence[str], made: Sequence[tuple[Hierarchy, Path]]) -> NoReturn:
+def _as_pid_1(number: int, argv: Sequence[str], made: Sequence[Hierarchy], tmp: bool) -> NoReturn:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    _private_view(made)
+    _private_view(made, tmp=tmp)
     Path("/proc/sys/kernel/ns_last_pid").write_text(str((number + 1) * _PIDS_APART))
     os._exit(_run(argv))
 
 
 def main(number: int, argv: Sequence[str]) -> int:
-    if not _has(_CAP_SYS_ADMIN) and can(become_root):
+    becomes_root = not is_admin() and can(become_root)
+    if becomes_root:
         become_root()
     if not is_admin():
         os.execv(argv[0], argv)
@@ -284,11 +299,11 @@ def main(number: int, argv: Sequence[str]) -> int:
     unshare(NEWPID | NEWIPC)
     first = os.fork()
     if first == 0:
-        _as_pid_1(number, argv, made)
+        # In a user namespace /tmp is somebody else's; else pytest's folders in it are unique.
+        _as_pid_1(number, argv, made, becomes_root)
     status = os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
-    for hierarchy, folder in made:
-        (hierarchy.folder / "cgroup.procs").write_text("0")
-        _remove(folder)
+    for hierarchy in made:
+        _remove(hierarchy.folder)
     return status & 0xFF
 
 

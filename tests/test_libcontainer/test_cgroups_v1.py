@@ -251,7 +251,7 @@ def test_quota_period_and_burst_go_up_and_down_together() -> None:
 def test_real_time_goes_up_and_down_together() -> None:
     with removed(v1_manager()) as manager:
         manager.create()
-        for runtime, period in ((10000, 100000), (1000, 5000), (10000, 100000)):
+        for runtime, period in ((10000, 100000), (1000, 10000), (10000, 100000)):
             manager.set(NOTHING.replace(cpu_rt_quota=runtime, cpu_rt_period=period))
             assert value(manager, "cpu", "cpu.rt_runtime_us") == str(runtime)
             assert value(manager, "cpu", "cpu.rt_period_us") == str(period)

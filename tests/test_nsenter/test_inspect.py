@@ -33,13 +33,15 @@ def holder(*options: str, script: str = "") -> Iterator[int]:
     """
     process = subprocess.Popen(
         [needs("unshare", package="util-linux"), *options,
-         "sh", "-c", f"{script}\necho $$; exec cat"],
+         "sh", "-c", f"{script}\nexec cat"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
         assert process.stdin is not None and process.stdout is not None
         try:
-            assert process.stdout.readline(), "it did not start"
+            process.stdin.write("here\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "here\n", "cat did not start"
             yield process.pid
         finally:
             process.kill()
