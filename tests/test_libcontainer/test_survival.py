@@ -16,7 +16,7 @@ import pytest
 from needs import needs
 
 PYRUNC = Path(sys.executable).with_name("pyrunc")
-CYCLES, KILLS = 200, 50
+KILLS = 50
 SEED = 20261124
 PROGRAM = ["sleep", str(1_000_000 + os.getpid())]  # nobody else's
 
@@ -82,10 +82,11 @@ def pyrunc(root: Path, *words: str, **more: object) -> subprocess.CompletedProce
     return done
 
 
-def test_many_lives_leave_nothing(bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cycles", [40, pytest.param(200, marks=pytest.mark.sweep)])
+def test_many_lives_leave_nothing(bundle: Path, tmp_path: Path, cycles: int) -> None:
     root = tmp_path / "state"
     machine = Machine(bundle)
-    for number in range(CYCLES):
+    for number in range(cycles):
         for words in (
             ("create", "--bundle", str(bundle), f"c{number}"),
             ("start", f"c{number}"),
@@ -119,7 +120,9 @@ def test_sudden_death_at_any_moment_leaves_nothing_behind_delete(
         _killed_after(root, bundle, id, moments.uniform(0, 0.06))
         listed = pyrunc(root, "list", "--quiet")
         assert listed.returncode == 0
-        assert listed.stdout.split() in ([], [id])
+        # One that is not there whole is warned of.
+        names = [line for line in listed.stdout.splitlines() if "level=warning" not in line]
+        assert names in ([], [id])
         done = pyrunc(root, "delete", "--force", id)
         assert done.returncode == 0, (number, done.stdout)
         machine.check()

@@ -108,9 +108,10 @@ def test_stage_killed_at_any_step_is_named_and_nothing_is_left(
     )
 
 
+@pytest.mark.parametrize("times", [50, pytest.param(200, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("path", PATHS)
-def test_stage_killed_at_random_200_times_is_named_and_nothing_is_left(path: str) -> None:
-    faults.counted(functools.partial(faults.kill_at_random, PATHS[path][0], 200, seed=1))
+def test_stage_killed_at_random_is_named_and_nothing_is_left(path: str, times: int) -> None:
+    faults.counted(functools.partial(faults.kill_at_random, PATHS[path][0], times, seed=1))
 
 
 @pytest.mark.parametrize(("path", "which"), EACH_STAGE, ids=_name)

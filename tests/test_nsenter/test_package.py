@@ -93,6 +93,7 @@ def test_the_sdist_has_all_that_the_checkout_has(sdist: Path) -> None:
     assert not {"nsenter/_nsexec.c", "nsenter/_libseccomp.py", "nsenter/nsinit"} & names
 
 
+@pytest.mark.sweep
 def test_the_wheel_of_the_sdist_fits_every_python(sdist: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [*(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"),
