@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -20,13 +21,17 @@ NOTHING_IS_SKIPPED = (
 _ADMIN_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on an ordinary user's PATH
 
 
+def lacks(what: str) -> NoReturn:
+    """Skip the test for want of something, or fail it where nothing is skipped."""
+    if NOTHING_IS_SKIPPED:
+        pytest.fail(what, pytrace=False)
+    pytest.skip(what)
+
+
 def needs(tool: str, *, package: str) -> Path:
     """The absolute path of `tool`; without it, skips the test and names Debian's `package`."""
     folders = os.pathsep.join((os.environ.get("PATH", os.defpath), *_ADMIN_FOLDERS))
     found = shutil.which(tool, path=folders)
     if found is None:
-        said = f"{tool} is not installed; on Debian: apt-get install {package}"
-        if NOTHING_IS_SKIPPED:
-            pytest.fail(said, pytrace=False)
-        pytest.skip(said)
+        lacks(f"{tool} is not installed; on Debian: apt-get install {package}")
     return Path(found)

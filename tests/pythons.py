@@ -205,15 +205,21 @@ def _stage_cffi(folder: Path, version: str) -> None:
         shutil.copytree(Path(cffi.__file__).parent, folder / "cffi")
         shutil.copy(_cffi_backend.__file__, folder)
         return
-    subprocess.run(
+    done = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"),
             *("--disable-pip-version-check", "--only-binary=:all:", "--implementation", "cp"),
             *("--python-version", version, "--target", str(folder), "cffi"),
         ],
-        check=True,
+        check=False,
         capture_output=True,
+        text=True,
     )
+    if done.returncode:
+        from needs import lacks
+
+        why = done.stderr.strip().rpartition("\n")[2]
+        lacks(f"cffi for Python {version} does not come from the package index: {why}")
 
 
 # --- driving one --------------------------------------------------------------------------------

@@ -50,6 +50,14 @@ class Place:
                 reason = f"{_LACKS}{right.lacks}: {right.how}"
                 item.add_marker(pytest.mark.skip(reason=reason), append=False)
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        in_ci = NOTHING_IS_SKIPPED and os.environ.get("CI") == "true"
+        is_ok = session.exitstatus == pytest.ExitCode.OK
+        if in_ci and is_ok and reporter and reporter.getreports("skipped"):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         reasons: collections.Counter[str] = collections.Counter()
         for report in terminalreporter.getreports("skipped"):
@@ -57,6 +65,8 @@ class Place:
         if not reasons:
             return
         terminalreporter.section("not tested here")
+        if NOTHING_IS_SKIPPED:
+            terminalreporter.write_line("In CI that is a failure.")
         for reason, count in reasons.most_common():
             terminalreporter.write_line(f"{count:5} {reason.removeprefix(_LACKS)}")
         if os.geteuid() != 0:

@@ -57,3 +57,31 @@ def test_garbage_that_parses_sources_does_not_end_the_run(tmp_path: Path) -> Non
         check=False,
     )
     assert done.returncode == 1 and "1 failed" in done.stdout, done.stdout + done.stderr
+
+
+TOUR = "tests/test_nsenter/test_show_around.py"
+
+
+def run_without_namespaces(**environment: str) -> subprocess.CompletedProcess[str]:
+    """Tests that take namespaces, where there are none."""
+    script = 'echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"'
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", TOUR]
+    return subprocess.run(
+        ["unshare", "--user", "--map-root-user", "sh", "-ec", script, "sh", *pytest],
+        env={"PATH": os.environ["PATH"], **environment},
+        cwd=TESTS.parent, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_what_a_place_cannot_run_is_skipped_and_summed_up() -> None:
+    done = run_without_namespaces()
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, _, summary = done.stdout.partition("= not tested here =")
+    line = summary.splitlines()[1].split(maxsplit=1)
+    assert int(line[0]) == Path(TESTS.parent, TOUR).read_text().count("def test_")
+    assert line[1].startswith("new user namespaces: `python -m nsenter doctor` says")
+
+
+def test_in_ci_nothing_is_skipped() -> None:
+    done = run_without_namespaces(CI="true")
+    assert done.returncode == 1 and "not tested here" not in done.stdout
