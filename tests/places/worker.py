@@ -137,9 +137,17 @@ def _offer_controllers(folder: Path) -> None:
 
 
 def _own_cgroups(name: str) -> list[Hierarchy]:
-    """New cgroups; those alone that this process may make."""
+    """New cgroups; those alone that this process may make.
+
+    Where controllers are in version 1 as well, the few of version 2 can only be had by those cgroups
+    that are where they are on the machine.
+    """
+    there = list(hierarchies())
+    is_hybrid = any(hierarchy.kind == "cgroup" for hierarchy in there)
     made = []
-    for hierarchy in list(hierarchies()):
+    for hierarchy in there:
+        if is_hybrid and hierarchy.kind == "cgroup2":
+            continue
         with contextlib.suppress(OSError):
             made.append(_make_cgroup(hierarchy, name))
     return made
