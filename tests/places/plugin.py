@@ -10,9 +10,11 @@ from __future__ import annotations
 import collections
 import os
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -50,6 +52,20 @@ class Place:
                 reason = f"{_LACKS}{right.lacks}: {right.how}"
                 item.add_marker(pytest.mark.skip(reason=reason), append=False)
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        """With NSENTER_TEST_SECONDS no test takes longer: what cannot work here often waits."""
+        seconds = int(os.environ.get("NSENTER_TEST_SECONDS", "0"))
+        if not seconds:
+            return (yield)
+        before = signal.signal(signal.SIGALRM, _took_too_long)
+        signal.alarm(seconds)
+        try:
+            return (yield)
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -78,11 +94,18 @@ def _reason(report: pytest.TestReport) -> str:
     return text.removeprefix("Skipped: ")
 
 
+def _took_too_long(number: int, frame: object) -> NoReturn:
+    raise TimeoutError("NSENTER_TEST_SECONDS are over")
+
+
 def configure(config: pytest.Config) -> None:
     """For pytest_configure."""
     config.pluginmanager.register(Place(), "place")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(Workers(), "workers")
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # Its /tmp is private: what the controller has made for it is not there.
-        Path(config.option.basetemp).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # In a private /tmp, what the controller has made for it is not there. What others may
+        # search is for the tests to say, each for its own folder.
+        for folder in reversed(Path(config.option.basetemp).parents[:2]):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o711)

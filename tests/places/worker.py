@@ -139,8 +139,8 @@ def _offer_controllers(folder: Path) -> None:
 def _own_cgroups(name: str) -> list[Hierarchy]:
     """New cgroups; those alone that this process may make.
 
-    Where controllers are in version 1 as well, the few of version 2 can only be had by those cgroups
-    that are where they are on the machine.
+    On a machine that has both versions this is left out for version 2: runtimes differ in what they
+    take for its root.
     """
     there = list(hierarchies())
     is_hybrid = any(hierarchy.kind == "cgroup" for hierarchy in there)
