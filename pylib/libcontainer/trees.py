@@ -57,7 +57,7 @@ def detached_trees(config: Config, pid: int) -> Iterator[tuple[int, int]]:
 def comes_with_the_root(config: Config, index: int) -> bool:
     """Whether the source of a mount is in the container's root, where another mount may make or
     cover it: the init clones it then, when the mounts before it are made."""
-    root, source = config.rootfs, os.path.normpath(config.mounts[index].source)
+    root, source = config.rootfs, os.path.realpath(config.mounts[index].source)
     if root == "/" or not source.startswith(f"{root}/"):
         return False
     return any(_is_on(root, mount.destination, source) for mount in config.mounts[:index]) or (

@@ -15,8 +15,13 @@ _CLONE = system.OPEN_TREE_CLONE | system.AT_EMPTY_PATH
 _EMPTY = {"source": "tmpfs", "nr_blocks": "1", "nr_inodes": "1"}
 
 
-def make_readonly(root: int, names: tuple[str, ...]) -> None:
-    """Bind each path on itself, read-only; what is not there needs no protection."""
+def make_readonly(root: int, names: tuple[str, ...], *, is_shared: bool) -> None:
+    """Bind each path on itself, read-only; what is not there needs no protection.
+
+    Args:
+        is_shared: whether the root is a shared mount. If it is not, what hears of the host's mounts
+            goes on to do so.
+    """
     for name in names:
         fd = paths.find_in(root, name)
         if fd < 0:
@@ -25,7 +30,7 @@ def make_readonly(root: int, names: tuple[str, ...]) -> None:
             tree = system.open_tree(fd, "", _CLONE | system.AT_RECURSIVE)
             try:
                 system.mount_setattr(tree, set=system.MOUNT_ATTR_RDONLY, subject=name)
-                _put(tree, fd, f"read-only {name}")
+                _put(tree, fd, f"read-only {name}", apart=is_shared)
             finally:
                 posix.close(tree)
         finally:
@@ -54,10 +59,15 @@ def hide(root: int, names: tuple[str, ...], label: str) -> None:
         masks.close()
 
 
-def _put(tree: int, target: int, subject: str) -> None:
-    """Attach a clone. It leaves the peer group of what it was cloned from before: else, below a
-    shared root, whatever is mounted on one of them is mounted on all."""
-    propagate(tree, system.MS_PRIVATE | system.MS_REC, subject)
+def _put(tree: int, target: int, subject: str, *, apart: bool) -> None:
+    """Attach a clone.
+
+    Args:
+        apart: whether it leaves the peer group of what it was cloned from before: else, below a
+            shared root, whatever is mounted on one of them is mounted on all.
+    """
+    if apart:
+        propagate(tree, system.MS_PRIVATE, subject)
     system.move_mount(tree, target, subject)
 
 
@@ -73,7 +83,7 @@ class _Masks:
     def cover(self, fd: int, name: str) -> None:
         tree = self._folder() if paths.is_folder(fd) else self._file()
         try:
-            _put(tree, fd, f"a mask on {name}")
+            _put(tree, fd, f"a mask on {name}", apart=True)
         finally:
             posix.close(tree)
 

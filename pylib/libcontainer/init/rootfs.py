@@ -173,7 +173,8 @@ class Rootfs:
                 system.mount_setattr(root, set=attribute, subject="the root, read-only")
             write_sysctls(root, config.sysctl)
             if self._own_mounts:
-                masks.make_readonly(root, config.readonly_paths)
+                is_shared = bool(config.root_propagation & system.MS_SHARED)
+                masks.make_readonly(root, config.readonly_paths, is_shared=is_shared)
                 masks.hide(root, config.mask_paths, config.mount_label)
         finally:
             posix.close(root)
