@@ -162,8 +162,10 @@ class Child:
         for name in ("channel_fd", "terminal_fd", "verdict_fd", "pidfd"):
             fd = getattr(self, name)
             if fd >= 0:
-                os.close(fd)
                 setattr(self, name, -1)
+                # It is closed, whatever close(2) says of it.
+                with suppress(OSError):
+                    os.close(fd)
 
     def __enter__(self) -> Child:
         return self

@@ -109,8 +109,12 @@ def _named(error: OSError) -> BootstrapError:
         from nsenter import failed
 
         operation, subject = failed.operation_of(error), failed.subject_of(error)
-    except (OSError, ImportError):  # there is nothing left to import it with
-        operation, subject = "system call", ""
+    except (OSError, ImportError):  # there is no descriptor or memory left to import it with
+        trace = error.__traceback__
+        while trace and trace.tb_next:
+            trace = trace.tb_next
+        function = trace.tb_frame.f_code.co_name.strip("_") if trace else "system call"
+        operation, subject = function, str(error.filename or "")
     named = BootstrapError("launcher", operation, subject, error.errno or 0, hint="")
     named.filename = error.filename
     named.strerror = error.strerror

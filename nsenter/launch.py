@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from _signal import SIGKILL, pidfd_send_signal
+from errno import ECANCELED
 
 from nsenter.bootstrap import BootstrapData
 from nsenter.child import Child, TracePoint
@@ -22,7 +23,7 @@ from nsenter.descriptors import (
     borrowed_fds,
     checked_fds,
 )
-from nsenter.errors import Naming
+from nsenter.errors import BootstrapError, Naming
 from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
 from nsenter.namespaces import NamespaceType
 from nsenter.settings import LaunchAttribute, Settings
@@ -221,6 +222,12 @@ class _Job(Value):
                     child = self._converse(unstarted.pop, pipes, outgoing, waiting.meanwhile)
                     child.channel_fd = pipes.detach_channel()
                     return child
+            except BootstrapError as error:
+                if error.operation != "start":
+                    raise
+                # It is no shim that has not been loaded. What it said is on standard error.
+                why = "it has ended before it had its orders"
+                raise BootstrapError("init", "run", why, ECANCELED) from None
             finally:
                 for _, fd in unstarted:
                     _end(fd)

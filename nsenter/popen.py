@@ -290,12 +290,15 @@ class Popen(subprocess.Popen[AnyStr]):
             self.terminal = FileIO(self._child.terminal_fd, "r+")
             self._child.terminal_fd = -1
 
+    def communicate(self, input: Any = None, timeout: float | None = None) -> Any:
+        with Naming():
+            return super().communicate(input, timeout)
+
     def _communicate(self, input: Any, endtime: float | None, orig_timeout: float | None) -> Any:
         # subprocess forgets what is left of the input when its time was over once.
         if self._communication_started and self.stdin and not self.stdin.closed:
             input = self._input
-        with Naming():
-            return super()._communicate(input, endtime, orig_timeout)  # type: ignore[misc]
+        return super()._communicate(input, endtime, orig_timeout)  # type: ignore[misc]
 
     def _wait(self, timeout: float | None) -> int:
         left = timeout
