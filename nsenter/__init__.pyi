@@ -6,12 +6,19 @@ from nsenter.asyncio_process import create_subprocess_shell as create_subprocess
 from nsenter.bootstrap import BootstrapData as BootstrapData
 from nsenter.bootstrap import TimeOffset as TimeOffset
 from nsenter.bootstrap import bootstrap_data as bootstrap_data
+from nsenter.calling import BadAnswer as BadAnswer
 from nsenter.calling import Caller as Caller
+from nsenter.calling import RemoteError as RemoteError
+from nsenter.calling import RemoteTraceback as RemoteTraceback
+from nsenter.calling import WorkerDied as WorkerDied
 from nsenter.calling import call as call
 from nsenter.doctor import Finding as Finding
 from nsenter.doctor import diagnose as diagnose
+from nsenter.error_base import NsenterError as NsenterError
 from nsenter.errors import BlobError as BlobError
 from nsenter.errors import BootstrapError as BootstrapError
+from nsenter.executor import BrokenInitializer as BrokenInitializer
+from nsenter.executor import BrokenWorker as BrokenWorker
 from nsenter.executor import NamespaceExecutor as NamespaceExecutor
 from nsenter.idmap import IDMap as IDMap
 from nsenter.inspect import NamespaceInfo as NamespaceInfo
@@ -32,6 +39,7 @@ from nsenter.namespaces import NamespaceType as NamespaceType
 from nsenter.namespaces import is_namespace_supported as is_namespace_supported
 from nsenter.namespaces import namespace_types as namespace_types
 from nsenter.options import Options as Options
+from nsenter.parcel import CannotTravel as CannotTravel
 from nsenter.popen import Popen as Popen
 from nsenter.popen import check_call as check_call
 from nsenter.popen import check_output as check_output

@@ -15,6 +15,7 @@ import time
 
 from nsenter import plain, worker
 from nsenter.bundle import extensions_of, module_code
+from nsenter.error_base import NsenterError
 from nsenter.errors import Naming, signal_name
 from nsenter.launch import PythonInit
 from nsenter.options import Options
@@ -62,32 +63,51 @@ _EXCEPTIONS = {
 }
 
 
-class RemoteError(RuntimeError):
+class RemoteError(NsenterError, RuntimeError):
     """An exception in the namespaces whose class is none of Python's own, or no Exception, as
     SystemExit.
+
+    It is of the nearest builtin class that its class is derived from: `except ValueError` catches
+    that of a json.JSONDecodeError.
 
     Attributes:
         kind: the name of its class, with its module.
         text: what it says.
     """
 
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(kind, text)
+    def __new__(cls, kind: str, text: str, base: str = "") -> RemoteError:
+        if cls is not RemoteError:
+            return super().__new__(cls)
+        mixed: Any = _remote_kind(base)
+        builtin: Any = _builtin_base(base)
+        made: RemoteError
+        try:
+            made = builtin.__new__(mixed)  # an OSError is made by that of OSError alone
+        except TypeError:  # a MemoryError is not
+            made = Exception.__new__(mixed)
+        return made
+
+    def __init__(self, kind: str, text: str, base: str = "") -> None:
+        Exception.__init__(self, kind, text)
         self.kind = kind
         self.text = text
+        self._base = base
+
+    def __reduce__(self) -> tuple[type[RemoteError], tuple[str, str, str], dict[str, Any]]:
+        return RemoteError, (self.kind, self.text, self._base), self.__dict__
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.text}" if self.text else self.kind
 
 
-class RemoteTraceback(Exception):
+class RemoteTraceback(NsenterError):
     """The traceback of an exception in the namespaces: its `__cause__` here."""
 
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0]}"""'
 
 
-class WorkerDied(RuntimeError):
+class WorkerDied(NsenterError, RuntimeError):
     """The process ended before it answered.
 
     Attributes:
@@ -102,7 +122,7 @@ class WorkerDied(RuntimeError):
         return f"the function's process {_how_it_ended(self.returncode)} before it answered"
 
 
-class BadAnswer(RuntimeError):
+class BadAnswer(NsenterError, RuntimeError):
     """What came back is no answer, or one that is too large."""
 
 
@@ -111,8 +131,9 @@ class Caller(Value):
 
     **What comes back is not trusted.** Only plain data is read: None, bool, int, float, complex,
     str, bytes, bytearray, tuple, list, dict, set and frozenset. An exception comes as the builtin
-    class of its name, with plain arguments, control characters in them as escapes; any other as
-    `RemoteError`. Each has its traceback, as text, for its cause.
+    class of its name, with plain arguments, control characters in them as escapes; any other as a
+    `RemoteError` that is of its nearest builtin class too. Each has its traceback, as text, for its
+    cause.
 
     **What goes in is disclosed**: the function, its arguments, and with `imports` the code of every
     module that this process can import, with the constants in it. Its source lines, and what
@@ -442,17 +463,51 @@ def _printable(text: str) -> str:
 
 def _rebuilt(told: Any) -> Exception:
     """The exception that `nsenter.worker` has told of."""
-    if not isinstance(told, tuple) or len(told) != 5:
+    if not isinstance(told, tuple) or not 5 <= len(told) <= 6:
         raise BadAnswer("an exception that is none")
-    module, name, args, text, traceback = told
+    module, name, args, text, traceback, *more = told
+    bases = more[0] if more else ()
     if not all(isinstance(word, str) for word in (module, name, text, traceback)):
         raise BadAnswer("an exception whose words are none")
+    if not isinstance(bases, tuple) or not all(isinstance(base, str) for base in bases):
+        raise BadAnswer("an exception whose bases are none")
     error = _builtin(name, args) if module == "builtins" else None
     if error is None:
         kind = name if module == "builtins" else f"{module}.{name}"
-        error = RemoteError(_printable(kind), _printable(text))
+        base = next((base for base in bases if base in _EXCEPTIONS), "")
+        error = RemoteError(_printable(kind), _printable(text), base)
+        _take_errno(error, args)
     error.__cause__ = RemoteTraceback(_printable(traceback))
     return error
+
+
+_remote_kinds: dict[str, type[RemoteError]] = {}
+
+
+def _builtin_base(name: str) -> type[Exception]:
+    kind = _EXCEPTIONS.get(name, RuntimeError)
+    # A group is made of exceptions.
+    return RuntimeError if kind is Exception or issubclass(kind, BaseExceptionGroup) else kind
+
+
+def _remote_kind(base: str) -> type[RemoteError]:
+    """RemoteError, and that builtin exception's class."""
+    builtin = _builtin_base(base)
+    if issubclass(RemoteError, builtin):
+        return RemoteError
+    if base not in _remote_kinds:
+        names = {"__module__": __name__, "__doc__": RemoteError.__doc__}
+        _remote_kinds[base] = type("RemoteError", (RemoteError, builtin), names)
+    return _remote_kinds[base]
+
+
+def _take_errno(error: Exception, args: Any) -> None:
+    """An OSError is known by its number."""
+    if not isinstance(error, OSError) or not isinstance(args, tuple) or len(args) < 2:
+        return
+    number, words = args[:2]
+    if isinstance(number, int) and isinstance(words, str):
+        error.errno, error.strerror = number, words.translate(_ORDERS)
 
 
 def _without_orders(value: Any) -> Any:

@@ -6,10 +6,12 @@ from __future__ import annotations
 import errno
 import os
 
-__all__ = ["BlobError", "BootstrapError", "Naming", "signal_name"]
+from nsenter.error_base import NsenterError
+
+__all__ = ["BlobError", "BootstrapError", "Naming", "NsenterError", "signal_name"]
 
 
-class BlobError(ValueError):
+class BlobError(NsenterError, ValueError):
     """A bootstrap message that is refused.
 
     Attributes:
@@ -35,7 +37,7 @@ _ON_FILES = ("chdir", "execve")
 _kinds: dict[type[OSError], type[BootstrapError]] = {}
 
 
-class BootstrapError(OSError):
+class BootstrapError(NsenterError, OSError):
     """A process could not be started in its namespaces.
 
     It is of the class that Python has for its errno too: who catches the FileNotFoundError of

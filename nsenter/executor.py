@@ -10,6 +10,7 @@ from threading import Lock
 
 from nsenter.bundle import extensions_of
 from nsenter.calling import Caller, Worker, WorkerDied
+from nsenter.error_base import NsenterError
 from nsenter.parcel import pack
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["BrokenInitializer", "BrokenWorker", "NamespaceExecutor"]
 
 
-class BrokenInitializer(BrokenExecutor):
+class BrokenInitializer(NsenterError, BrokenExecutor):
     """The initializer failed in a worker; its exception is the cause. Nothing more is called."""
 
 

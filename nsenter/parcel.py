@@ -17,6 +17,7 @@ from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 
 from nsenter import plain, unpack
 from nsenter.bundle import imported_by, travels, without_source
+from nsenter.error_base import NsenterError
 from nsenter.unpack import PICKLED, PLAIN
 from nsenter.values import Value
 
@@ -36,7 +37,7 @@ _OF_GLOBALS = {
 }
 
 
-class CannotTravel(TypeError):
+class CannotTravel(NsenterError, TypeError):
     """A function or an argument that cannot be sent into namespaces; says which, and why."""
 
 

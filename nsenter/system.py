@@ -15,6 +15,7 @@ from errno import EAGAIN, EFAULT, EINTR, EINVAL, ENOENT, ENOSYS, EPERM, ESRCH
 
 from nsenter import intact
 from nsenter._nsexec import ffi, lib
+from nsenter.error_base import NsenterError
 
 intact.check()
 
@@ -125,7 +126,7 @@ LOCK_EX = 2
 LOCK_NB = 4
 
 
-class Failure(OSError):
+class Failure(NsenterError, OSError):
     """A system call or a step of ours has failed.
 
     Attributes:

@@ -136,7 +136,7 @@ class _Worker:
             return ERROR, plain.encode(told, self._most)
         except BaseException as another:  # no memory, a __str__ that fails, a small max_answer
             names = (type(error).__module__, type(error).__qualname__)
-            told = (*names, None, f"(and telling of it failed: {type(another).__name__})", "")
+            told = (*names, None, f"(and telling of it failed: {type(another).__name__})", "", ())
             return ERROR, plain.encode(told)
 
     # ---- the channel
@@ -239,9 +239,11 @@ class _Loader:
 # ---- telling of an exception
 
 
-def _told(error: BaseException) -> tuple[str, str, tuple[Any, ...] | None, str, str]:
-    """The module and name of its class, its arguments where they are plain, its text, and its
-    traceback."""
+def _told(
+    error: BaseException,
+) -> tuple[str, str, tuple[Any, ...] | None, str, str, tuple[str, ...]]:
+    """The module and name of its class, its arguments if they are plain, its text, its traceback,
+    and the names of its builtin bases, the nearest first."""
     kind = type(error)
     args = error.args
     if isinstance(error, OSError) and len(args) == 2 and error.filename is not None:
@@ -252,7 +254,9 @@ def _told(error: BaseException) -> tuple[str, str, tuple[Any, ...] | None, str, 
     except (TypeError, ValueError):
         args = None  # type: ignore[assignment]
     text = _traceback(error, set())
-    return kind.__module__, kind.__qualname__, args, str(error)[:_MOST_TEXT], text[:_MOST_TEXT]
+    bases = tuple(base.__name__ for base in kind.__mro__ if base.__module__ == "builtins")
+    words = str(error)[:_MOST_TEXT], text[:_MOST_TEXT]
+    return kind.__module__, kind.__qualname__, args, *words, bases
 
 
 def _traceback(error: BaseException, seen: set[int]) -> str:

@@ -6,7 +6,6 @@ import os
 import posix
 import sys
 import time
-from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -322,6 +321,30 @@ def make_folder_by_an_orphan(path: str, after: float) -> None:
     if os.fork() == 0:
         os.setsid()
         time.sleep(after)
-        Path(path).mkdir()
+        posix.mkdir(path)
         os._exit(0)
     time.sleep(60)
+
+
+class OfTwo(IndexError, RuntimeError):
+    pass
+
+
+class OfNone(BaseException):
+    pass
+
+
+class OfStop(StopIteration):
+    pass
+
+
+def throw_named(name: str, *args: object) -> None:
+    """An exception of a class by its full name, made without its own initialisation."""
+    import importlib
+
+    module, _, kind = name.rpartition(".")
+    cls = getattr(importlib.import_module(module), kind)
+    error = cls.__new__(cls, *args)
+    error.args = args
+    cls.__str__ = lambda self: "said"
+    raise error

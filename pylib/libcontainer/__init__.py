@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer.configs import Config
     from libcontainer.container import Container, list_containers
-    from libcontainer.errors import ConfigError, ContainerError
+    from libcontainer.errors import ConfigError, ContainerError, ContainerNotFoundError
     from libcontainer.process import Process
     from libcontainer.starting import waiting_init
     from libcontainer.state import State
@@ -31,6 +31,7 @@ _HOMES = {
     "ConfigError": "libcontainer.errors",
     "Container": "libcontainer.container",
     "ContainerError": "libcontainer.errors",
+    "ContainerNotFoundError": "libcontainer.errors",
     "Process": "libcontainer.process",
     "State": "libcontainer.state",
     "list_containers": "libcontainer.container",
@@ -42,6 +43,7 @@ __all__ = [
     "ConfigError",
     "Container",
     "ContainerError",
+    "ContainerNotFoundError",
     "Process",
     "State",
     "list_containers",

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from nsenter.error_base import NsenterError
+
 __all__ = ["ConfigError", "ContainerError", "ContainerNotFoundError"]
 
 
-class ConfigError(ValueError):
+class ConfigError(NsenterError, ValueError):
     """A configuration that is refused, before anything was changed.
 
     Attributes:
@@ -20,7 +22,7 @@ class ConfigError(ValueError):
         self.reason = reason
 
 
-class ContainerError(Exception):
+class ContainerError(NsenterError):
     """A container cannot do what is asked of it: it does not exist, exists already, is running."""
 
 
