@@ -7,7 +7,8 @@
 
 /* linux/landlock.h, of which the headers of a distribution have an older version. */
 #define CREATE_RULESET_VERSION 1
-#define RULE_PATH_BENEATH      1
+#define TYPE_PATH_BENEATH      1
+#define TYPE_NET_PORT	       2
 
 #define EXECUTE	   (1ULL << 0)
 #define WRITE_FILE (1ULL << 1)
@@ -19,11 +20,26 @@
 #define TRUNCATE   (1ULL << 14)
 #define IOCTL_DEV  (1ULL << 15)
 
+#define BIND_TCP    (1ULL << 0)
+#define CONNECT_TCP (1ULL << 1)
+#define NET_VERSION 4
+
+#define SCOPE_ABSTRACT_SOCKETS (1ULL << 0)
+#define SCOPE_SIGNALS	       (1ULL << 1)
+#define SCOPE_VERSION	       6
+
 /* What a rule on something other than a directory can be about. */
 #define OF_FILES (EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV)
 
 struct ruleset {
 	uint64_t handled_access_fs;
+	uint64_t handled_access_net;
+	uint64_t scoped;
+};
+
+struct net_port {
+	uint64_t allowed_access;
+	uint64_t port;
 };
 
 struct path_beneath {
@@ -69,32 +85,86 @@ static int add_rule(int ruleset, const struct rule *rule, uint64_t handled, stru
 	beneath.parent_fd = (int)fd;
 	if (!is_directory((int)fd))
 		beneath.allowed_access &= OF_FILES;
-	ret = SYS4(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &beneath, 0);
+	ret = SYS4(SYS_landlock_add_rule, ruleset, TYPE_PATH_BENEATH, &beneath, 0);
 	sys_close((int)fd);
 	return ret < 0 ? err_set_span(err, "landlock_add_rule", rule->path, ret) : 0;
 }
 
+static uint64_t net_right(const struct rule *rule)
+{
+	return rule->kind == RULE_BIND ? BIND_TCP : CONNECT_TCP;
+}
+
+static int add_port(int ruleset, const struct rule *rule, struct err *err)
+{
+	const struct net_port port = { .allowed_access = net_right(rule),
+				       .port = (uint64_t)rule->port };
+	long ret;
+
+	if (rule->port < 0)
+		return 0;
+	ret = SYS4(SYS_landlock_add_rule, ruleset, TYPE_NET_PORT, &port, 0);
+	return ret < 0 ? err_set(err, "landlock_add_rule", "a TCP port", ret) : 0;
+}
+
+/* What all rules together are about; without any, paths, of which none is allowed. */
+static struct ruleset handled_by(struct span rules, long version)
+{
+	struct ruleset handled = { .handled_access_fs = rights_of_version(version) };
+	struct rule rule;
+
+	while (records_next_rule(&rules, &rule)) {
+		if (rule.kind == RULE_NO_PATHS)
+			handled.handled_access_fs = 0;
+		if (rule.kind == RULE_BIND || rule.kind == RULE_CONNECT)
+			handled.handled_access_net |= net_right(&rule);
+		if (rule.kind == RULE_SCOPE)
+			handled.scoped |= (rule.abstract_sockets ? SCOPE_ABSTRACT_SOCKETS : 0) |
+					  (rule.signals ? SCOPE_SIGNALS : 0);
+	}
+	return handled;
+}
+
+/* A kernel that cannot restrict what it is asked to must not look as if it did. */
+static long create_ruleset(const struct ruleset *handled, long version, struct err *err)
+{
+	size_t size = handled->scoped		    ? sizeof(*handled)
+		      : handled->handled_access_net ? offsetof(struct ruleset, scoped)
+						    : offsetof(struct ruleset, handled_access_net);
+	long ret;
+
+	if (handled->handled_access_net && version < NET_VERSION)
+		return err_set(err, "landlock_create_ruleset", "TCP ports", EOPNOTSUPP);
+	if (handled->scoped && version < SCOPE_VERSION)
+		return err_set(err, "landlock_create_ruleset", "scopes", EOPNOTSUPP);
+	ret = SYS3(SYS_landlock_create_ruleset, handled, size, 0);
+	return ret < 0 ? err_set(err, "landlock_create_ruleset", "", ret) : ret;
+}
+
 int landlock_prepare(struct span rules, int *fd, struct err *err)
 {
-	struct ruleset ruleset;
+	struct ruleset handled;
 	struct rule rule;
-	long ret;
+	int result = 0;
+	long version;
 
 	*fd = -1;
 	if (!rules.data)
 		return 0;
-	ret = SYS3(SYS_landlock_create_ruleset, 0, 0, CREATE_RULESET_VERSION);
-	if (ret > 0) {
-		ruleset.handled_access_fs = rights_of_version(ret);
-		ret = SYS3(SYS_landlock_create_ruleset, &ruleset, sizeof(ruleset), 0);
+	version = SYS3(SYS_landlock_create_ruleset, 0, 0, CREATE_RULESET_VERSION);
+	if (version < 0)
+		return err_set(err, "landlock_create_ruleset", "", version);
+	handled = handled_by(rules, version);
+	*fd = (int)create_ruleset(&handled, version, err);
+	if (*fd < 0)
+		return -1;
+	while (result == 0 && records_next_rule(&rules, &rule)) {
+		if (rule.kind == RULE_PATH)
+			result = add_rule(*fd, &rule, handled.handled_access_fs, err);
+		else if (rule.kind == RULE_BIND || rule.kind == RULE_CONNECT)
+			result = add_port(*fd, &rule, err);
 	}
-	if (ret < 0)
-		return err_set(err, "landlock_create_ruleset", "", ret);
-	*fd = (int)ret;
-	while (records_next_rule(&rules, &rule))
-		if (add_rule(*fd, &rule, ruleset.handled_access_fs, err) < 0)
-			return -1;
-	return 0;
+	return result;
 }
 
 int landlock_restrict(int fd, struct err *err)

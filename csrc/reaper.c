@@ -40,17 +40,24 @@ _Noreturn static void end_as(int verdict_fd, const siginfo_t *ended)
 	sys_exit(KILLED + number);
 }
 
+/* Nothing can be known of the child any more, so nothing may go on without an end: with PID 1 the
+ * whole namespace ends. The status is that of an init that failed. */
+#define LOST 255
+
 /* Wait for all that has ended, and end with the child. */
 static void reap(int verdict_fd, int child)
 {
 	siginfo_t ended = { 0 };
+	long ret;
 
-	while (SYS5(SYS_waitid, P_ALL, 0, &ended, WEXITED | WNOHANG | __WALL, 0) == 0 &&
-	       ended.si_pid != 0) {
-		if (ended.si_pid == child)
-			end_as(verdict_fd, &ended);
+	do {
 		ended.si_pid = 0;
-	}
+		ret = SYS5(SYS_waitid, P_ALL, 0, &ended, WEXITED | WNOHANG | __WALL, 0);
+		if (ret == 0 && ended.si_pid == child)
+			end_as(verdict_fd, &ended);
+	} while (ret == -EINTR || (ret == 0 && ended.si_pid != 0));
+	if (ret < 0)
+		sys_exit(LOST);
 }
 
 _Noreturn static void stay(int verdict_fd, int child)
@@ -62,6 +69,8 @@ _Noreturn static void stay(int verdict_fd, int child)
 		reap(verdict_fd, child);
 		sig = SYS4(SYS_rt_sigtimedwait, &all_signals, &info, 0, sizeof(all_signals));
 		/* What the terminal sends, it sends to the child's process group as well. */
+		if (sig < 0 && sig != -EINTR && sig != -EAGAIN)
+			sys_exit(LOST);
 		if (sig > 0 && sig != SIGCHLD && info.si_code != SI_KERNEL)
 			SYS2(SYS_kill, child, sig);
 	}

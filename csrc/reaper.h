@@ -14,7 +14,8 @@
  * - it ends when the child has, and the kernel then ends all that is left in the namespace;
  * - its exit status is the child's, or 128 and the number of the signal that has killed it, which
  *   it tells on the message's `init_fd` in a byte besides: a PID 1 cannot end by a signal of its
- *   own.
+ *   own;
+ * - it ends with status 255 if it can no longer wait for the child.
  */
 int reaper_split(const struct nsexec *ns, struct err *err);
 

@@ -49,6 +49,36 @@ bool records_next_mount(struct span *rest, struct mount_record *record)
 	       flags.len == (size_t)record->writable + record->devices + record->makes_target;
 }
 
+static bool read_port(struct span text, struct rule *rule)
+{
+	uint64_t port = 0;
+
+	rule->port = -1;
+	if (span_equals(text, "none"))
+		return true;
+	if (!parse_decimal(text, UINT16_MAX, &port))
+		return false;
+	rule->port = (int)port;
+	return true;
+}
+
+/* A rule that is about no path. */
+static bool read_word(struct span word, struct span value, struct rule *rule)
+{
+	if (span_equals(word, "bind") || span_equals(word, "connect")) {
+		rule->kind = word.len == 4 ? RULE_BIND : RULE_CONNECT;
+		return read_port(value, rule);
+	}
+	if (span_equals(word, "scope")) {
+		rule->kind = RULE_SCOPE;
+		rule->abstract_sockets = has_letter(value, 'a');
+		rule->signals = has_letter(value, 's');
+		return value.len && value.len == (size_t)rule->abstract_sockets + rule->signals;
+	}
+	rule->kind = RULE_NO_PATHS;
+	return span_equals(word, "paths") && span_equals(value, "any");
+}
+
 bool records_next_rule(struct span *rest, struct rule *rule)
 {
 	struct span rights;
@@ -58,8 +88,10 @@ bool records_next_rule(struct span *rest, struct rule *rule)
 	rule->read = has_letter(rights, 'r');
 	rule->write = has_letter(rights, 'w');
 	rule->execute = has_letter(rights, 'x');
-	return is_absolute(rule->path) && rights.len &&
-	       rights.len == (size_t)rule->read + rule->write + rule->execute;
+	if (!is_absolute(rule->path))
+		return read_word(rule->path, rights, rule);
+	rule->kind = RULE_PATH;
+	return rights.len && rights.len == (size_t)rule->read + rule->write + rule->execute;
 }
 
 bool records_next_limit(struct span *rest, struct limit *limit)
@@ -112,7 +144,7 @@ const char *records_check_rules(struct span list, size_t *at)
 	while (rest.len) {
 		*at = (size_t)(rest.data - list.data);
 		if (!records_next_rule(&rest, &rule))
-			return "not a path and letters of rwx";
+			return "not a path and letters of rwx, nor another rule";
 	}
 	return NULL;
 }

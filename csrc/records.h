@@ -3,7 +3,8 @@
  * The lists inside the launch message, read record by record. Pure functions.
  *
  *   mounts        kind, target, argument, flags: strings, each with its NUL (nsenter/mounts.py)
- *   rules         path, letters of "rwx": two such strings (nsenter/landlock.py)
+ *   rules         path, letters of "rwx": two such strings; or "bind" or "connect" and a port or
+ *                 "none", "scope" and letters of "as", "paths" and "any" (nsenter/landlock.py)
  *   limits        name:number:soft:hard, with commas between (nsenter/limits.py)
  *   capabilities  number:name, with commas between (nsenter/capabilities.py)
  *
@@ -35,9 +36,21 @@ struct mount_record {
 	bool makes_target;
 };
 
+/* Of Landlock: what is allowed below a path; or a word of another kind and its value. */
+enum rule_kind {
+	RULE_PATH,
+	RULE_NO_PATHS, /* paths are not restricted */
+	RULE_BIND,     /* TCP ports that may be bound: `port`, or -1: none so far */
+	RULE_CONNECT,  /* TCP ports that may be connected to */
+	RULE_SCOPE,    /* what stays among those that are restricted in the same way */
+};
+
 struct rule {
+	enum rule_kind kind;
 	struct span path;
 	bool read, write, execute;
+	int port;
+	bool abstract_sockets, signals;
 };
 
 struct limit {

@@ -10,6 +10,7 @@ import sys
 
 from nsenter import intact
 from nsenter.errors import BootstrapError
+from nsenter.printable import printable
 
 intact.check()
 
@@ -81,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
         return KILLED + signal.SIGPIPE
     except (OSError, ValueError, LookupError, ImportError, TypeError) as error:
-        print(f"nsenter: {_said(error)}", file=sys.stderr)
+        print(f"nsenter: {printable(_said(error), keep=chr(10))}", file=sys.stderr)
         return _status_of(error)
 
 

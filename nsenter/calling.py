@@ -39,7 +39,7 @@ _MiB = 1 << 20
 _DEVNULL = -3  # subprocess's, which is not imported for it
 _CHUNK = _MiB
 _SMALL = 1 << 14  # most answers are, and room for a large one takes a while to make
-# How long reading an answer may take that has come in time.
+# How long reading an answer may take if the call has no timeout of its own.
 _DECODE_SECONDS = 30.0
 _DEATH_SECONDS = 1.0
 _LONGEST_POLL = 86400.0  # poll(2) takes an int of milliseconds
@@ -262,7 +262,7 @@ class Worker:
             answer = self._answer(deadline)
             if self._forks and answer[0] != worker.ENDED:
                 self._await_the_end(deadline)
-            value, error = self._opened(*answer)
+            value, error = self._opened(*answer, deadline)
         except BaseException:
             self.close()
             raise
@@ -301,12 +301,15 @@ class Worker:
         while True:
             left = _LONGEST_POLL if deadline is None else deadline - time.monotonic()
             ready = dict(self._poller.poll(max(0.0, min(left, _LONGEST_POLL)) * 1000))
-            if channel in ready:
-                return
-            if ready:
+            if ready and channel not in ready:
                 raise self._death()
-            if left <= 0:
-                raise TimeoutError(f"the function took more than {self._caller.timeout} s")
+            if left <= 0:  # whoever sends a byte at a time is always ready
+                raise self._timed_out()
+            if ready:
+                return
+
+    def _timed_out(self) -> TimeoutError:
+        return TimeoutError(f"the function took more than {self._caller.timeout} s")
 
     def _death(self) -> Exception:
         try:
@@ -366,9 +369,9 @@ class Worker:
         if kind != worker.ENDED:
             raise BadAnswer("a second answer")
 
-    def _ended(self, body: bytes) -> WorkerDied:
+    def _ended(self, body: bytes, deadline: float | None) -> WorkerDied:
         """The fork has ended; the process that it was one of has not."""
-        status = self._decoded(body)
+        status = self._decoded(body, deadline)
         if type(status) is not int:
             raise BadAnswer("a status that is no number")
         return WorkerDied(status)
@@ -389,26 +392,29 @@ class Worker:
         self._code_sent += len(code)
         return worker.MODULE, plain.encode((is_package, code))
 
-    def _decoded(self, body: bytes) -> Any:
+    def _decoded(self, body: bytes, deadline: float | None) -> Any:
+        latest = time.monotonic() + _DECODE_SECONDS if deadline is None else deadline
         try:
-            return plain.decode(
-                body,
-                memory=self._caller.max_answer,
-                deadline=time.monotonic() + _DECODE_SECONDS,
-            )
+            return plain.decode(body, memory=self._caller.max_answer, deadline=latest)
+        except plain.TooSlow as error:
+            if deadline is not None:
+                raise self._timed_out() from None
+            raise BadAnswer(f"the answer cannot be read: {error}") from None
         except plain.TooLarge as error:
             raise BadAnswer(f"the answer is too large: {error} (max_answer)") from None
         except plain.Malformed as error:
             raise BadAnswer(f"the answer cannot be read: {error}") from None
 
-    def _opened(self, kind: bytes, body: bytes) -> tuple[Any, Exception | None]:
+    def _opened(
+        self, kind: bytes, body: bytes, deadline: float | None
+    ) -> tuple[Any, Exception | None]:
         """The value of an answer, or its exception."""
         if kind == worker.VALUE:
-            return self._decoded(body), None
+            return self._decoded(body, deadline), None
         if kind == worker.ERROR:
-            return None, _rebuilt(self._decoded(body))
+            return None, _rebuilt(self._decoded(body, deadline))
         if kind == worker.ENDED and self._forks:
-            return None, self._ended(body)
+            return None, self._ended(body, deadline)
         if self._caller.trusted and kind in (worker.PICKLED_VALUE, worker.PICKLED_ERROR):
             return self._unpickled(kind, body)
         raise BadAnswer(f"an answer of the unknown kind {kind!r}")

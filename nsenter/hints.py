@@ -343,7 +343,11 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
     ),
     (("seccomp",), EINVAL, "it is no program that seccomp(2) takes, or the flags are unknown"),
     (("landlock_create_ruleset",), ENOSYS, "", "landlock"),
-    (("landlock_create_ruleset",), EOPNOTSUPP, "", "landlock"),
+    (
+        ("landlock_create_ruleset",),
+        EOPNOTSUPP,
+        "TCP ports require Linux 6.7, scopes Linux 6.12; all of it, landlock in the list of lsm=",
+    ),
     (
         ("open for landlock",),
         ENOENT,

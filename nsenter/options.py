@@ -104,7 +104,13 @@ class Options(Value):
         landlock: a mapping of paths, in the process's root, to letters of "rwx": what may be
             read (and listed), written (made, changed, removed), and executed there and below;
             anywhere else nothing may, whatever the ids allow (landlock(7)). What the kernel's
-            version of Landlock does not know is not restricted.
+            version of Landlock does not know is not restricted. Neither are TCP and signals: the
+            next three are about those. One that the kernel does not have is an error.
+        landlock_bind, landlock_connect: the TCP ports that may be bound, and connected to, and no
+            others; (): none; None: any. They take Linux 6.7.
+        landlock_scope: what may not leave the process and those that it starts:
+            "abstract_unix_socket": it connects to no socket of others that has a name but no file
+            (unix(7)); "signal": it sends none to others. It takes Linux 6.12.
         seccomp: a filter of system calls (seccomp(2)): bytes of struct sock_filter, or anything
             with `code`, as `nsenter.seccomp.Filter`. It is put on last, but has to allow execve(2);
             for a PythonInit whatever Python needs.
@@ -139,6 +145,9 @@ class Options(Value):
     capabilities: Iterable[str] | None = None
     no_new_privs: bool | None = None
     landlock: Mapping[str, str] | None = None
+    landlock_bind: Iterable[int] | None = None
+    landlock_connect: Iterable[int] | None = None
+    landlock_scope: Iterable[str] = ()
     seccomp: object = None
 
     def __post_init__(self) -> None:

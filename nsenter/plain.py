@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
     from typing import Any, ClassVar
 
-__all__ = ["Malformed", "NotPlain", "TooLarge", "decode", "encode", "type_name"]
+__all__ = ["Malformed", "NotPlain", "TooLarge", "TooSlow", "decode", "encode", "type_name"]
 
 MAX_DEPTH = 100
 _LENGTH_BYTES = 4
@@ -55,6 +55,10 @@ class Malformed(ValueError):
 
 class TooLarge(Malformed):
     """The value takes more memory than was allowed."""
+
+
+class TooSlow(Malformed):
+    """The value takes longer to decode than was allowed."""
 
 
 # ---- encoding
@@ -239,10 +243,12 @@ class _Decoder:
 
     def _check_the_clock(self) -> None:
         self._values += 1
-        if self._deadline is None or self._values % _VALUES_PER_CLOCK:
-            return
-        if monotonic() > self._deadline:
-            raise Malformed("it takes too long to decode")
+        if not self._values % _VALUES_PER_CLOCK:
+            self._check_the_deadline()
+
+    def _check_the_deadline(self) -> None:
+        if self._deadline is not None and monotonic() > self._deadline:
+            raise TooSlow("it takes too long to decode")
 
     def _take(self, size: int) -> bytes:
         data = self._data[self._at : self._at + size]
@@ -310,6 +316,8 @@ class _Decoder:
 
     def _keys(self, items: list[Any]) -> Iterable[Hashable]:
         """What can be looked up in constant time, and each once."""
+        # A tuple is hashed anew, with all that is in it, by each set and each key that it is in.
+        self._check_the_deadline()
         try:
             hashes = {hash(item) for item in items}
         except TypeError as error:

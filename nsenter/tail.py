@@ -172,13 +172,17 @@ def _limits(options: Options) -> Iterator[Attribute]:
 
 
 def _confinement(options: Options) -> Iterator[Attribute]:
-    needed = options.landlock is not None or options.seccomp is not None
+    ports = options.landlock_bind, options.landlock_connect
+    restricted = (
+        options.landlock is not None or bool(options.landlock_scope) or ports != (None, None)
+    )
+    needed = restricted or options.seccomp is not None
     if needed if options.no_new_privs is None else options.no_new_privs:
         yield LaunchAttribute.NO_NEW_PRIVS, 1
-    if options.landlock is not None:
+    if restricted:
         from nsenter import landlock
 
-        yield LaunchAttribute.LANDLOCK, landlock.encode(options.landlock)
+        yield LaunchAttribute.LANDLOCK, landlock.encode(options)
     if options.seccomp is not None:
         from nsenter import seccomp
 

@@ -233,6 +233,16 @@ def say_raw(*parts: bytes, pause: float = 0.0, then: str = "wait") -> None:
     time.sleep(30)
 
 
+def say_many(head: bytes, part: bytes, count: int) -> None:
+    """An answer whose body is `head` and then `part` many times."""
+    channel = _channel()
+    body = head + part * count
+    data = memoryview(b"v" + len(body).to_bytes(8, sys.byteorder) + body)
+    while data:
+        data = data[os.write(channel, data) :]
+    time.sleep(30)
+
+
 def speak_later(data: bytes, seconds: float) -> None:
     """When another call may be waiting for its answer."""
     channel = _channel()

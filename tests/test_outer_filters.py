@@ -61,7 +61,7 @@ CASES = [
 RUN = "assert nsenter.run(['cat', '/proc/self/cgroup'], {}).returncode == 0"
 CALL = "assert nsenter.call(divmod, 7, 2{}) == (3, 1)"
 PYTHON = {
-    "run": RUN.format("nsenter.Options(new=['pid', 'mnt', 'time'], root='/')"),
+    "run": RUN.format("nsenter.Options(new=['pid', 'mnt', 'time'])"),
     "run in a cgroup": RUN.format("nsenter.Options(new=['pid'], cgroup={cgroup!r})"),
     "run offline": RUN.format("nsenter.presets.offline()"),
     "run in a sandbox": RUN.format("nsenter.presets.sandbox()"),

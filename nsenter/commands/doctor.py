@@ -12,6 +12,7 @@ from __future__ import annotations
 from nsenter.commands import read
 from nsenter.commands.table import Option
 from nsenter.doctor import BROKEN, OK, Finding, diagnose
+from nsenter.printable import printable
 
 UNWELL = 1
 
@@ -39,6 +40,6 @@ def main(words: list[str]) -> int:
 
 
 def _print(finding: Finding) -> None:
-    print(f"{finding.state:8} {finding.name:28} {finding.seen}")
+    print(f"{finding.state:8} {finding.name:28} {printable(finding.seen)}")
     for text in filter(None, (finding.means, finding.do and f"try: {finding.do}")):
         print(f"{'':37} {text}")

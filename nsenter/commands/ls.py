@@ -17,6 +17,7 @@ from nsenter.commands import read
 from nsenter.commands.table import Option, Usage
 from nsenter.inspect import snapshot
 from nsenter.namespaces import NamespaceType
+from nsenter.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _print_rows(
     context: object,
 ) -> None:
     rows = [[heading for heading, _, _ in columns]]
-    rows += [[_printable(str(cell(item, context))) for _, _, cell in columns] for item in items]
+    rows += [[printable(str(cell(item, context))) for _, _, cell in columns] for item in items]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     for row in rows:
         cells = (
@@ -152,11 +153,6 @@ def _print_rows(
             for text, (_, align, _), width in zip(row, columns, widths, strict=True)
         )
         print(" ".join(cells).rstrip())
-
-
-def _printable(text: str) -> str:
-    """A process names itself, and what is printed here may be read by a terminal."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 # ---- the tree
@@ -198,7 +194,7 @@ def _told(found: Snapshot, namespace: NamespaceInfo) -> str:
     first = _first(namespace, found)
     if first is not None:
         others = f" (+{len(namespace.pids) - 1})" if len(namespace.pids) > 1 else ""
-        said.append(f"{first.pid} {_printable(first.comm)}{others}")
+        said.append(f"{first.pid} {printable(first.comm)}{others}")
     if namespace.kept_by:
-        said.append(f"kept by {_printable(_kept_by(namespace))}")
+        said.append(f"kept by {printable(_kept_by(namespace))}")
     return "  ".join(said)

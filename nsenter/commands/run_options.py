@@ -94,6 +94,10 @@ def _numbers(word: str) -> tuple[int, ...]:
     return tuple(map(_number, word.split(","))) if word else ()
 
 
+def _words(word: str) -> tuple[str, ...]:
+    return tuple(word.split(","))
+
+
 def _octal(word: str) -> int:
     try:
         return int(word, 8)
@@ -282,6 +286,20 @@ OPTIONS = (
         ("--landlock",), "PATH:[r][w][x]",
         "what may be read, written and executed below a path; elsewhere nothing may (landlock(7))",
         "landlock", _rule, "what is denied",
+    ),
+    Option(
+        ("--landlock-bind",), "PORT,…", "the TCP ports that may be bound, and no others; '': none",
+        "landlock_bind", _numbers, "what is denied",
+    ),
+    Option(
+        ("--landlock-connect",), "PORT,…",
+        "the TCP ports that may be connected to, and no others; '': none",
+        "landlock_connect", _numbers, "what is denied",
+    ),
+    Option(
+        ("--landlock-scope",), "NAME,…",
+        "abstract_unix_socket, signal: neither leaves the command (landlock(7))",
+        "landlock_scope", _words, "what is denied",
     ),
     Option(
         ("--seccomp",), "FILE|strict",

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -227,3 +228,31 @@ def test_its_user_owns_the_terminal() -> None:
     with options.launch(Program(["sh", "-c", "echo x > $(tty); id -u"])) as child:
         assert talk(child).split() == ["x", "65534"]
         assert child.wait(SECONDS) == 0
+
+
+# --- a PID 1 that cannot wait ---------------------------------------------------------------------
+
+# PID 1 alone waits with __WALL.
+NO_WAIT = """
+import errno, sys
+import nsenter
+from nsenter import seccomp, system
+number = {"x86_64": 247, "aarch64": 95}[sys.argv[1]]
+denied = seccomp._step(seccomp._ANY_BIT, 0x40000000, no=1) + seccomp._error(errno.EIO)
+code = seccomp._step(seccomp._LOAD, seccomp._NUMBER_AT)
+code += seccomp._if_equal(number, seccomp._load_argument(3) + denied)
+code += seccomp._step(seccomp._RETURN, seccomp._ALLOW)
+system.prctl("no_new_privs", system.PR_SET_NO_NEW_PRIVS, 1)
+system.seccomp(code, 0)
+try:
+    print(nsenter.run(["sleep", "1"], nsenter.Options(new="user,pid", init=True)).returncode)
+except nsenter.BootstrapError as error:
+    print(error.operation)
+"""
+
+
+def test_a_pid_1_that_cannot_wait_ends() -> None:
+    """It would wait for ever, and everybody for it."""
+    words = [sys.executable, "-c", NO_WAIT, os.uname().machine]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    assert done.stdout in ("255\n", "run\n", "wait\n"), done.stderr

@@ -258,6 +258,86 @@ int main(void) {
     assert output(presets.sandbox(read=[tmp_path]), '"$1/old"', str(tmp_path)) == ["-38"]
 
 
+YOUNG = {
+    "statmount": 457, "listmount": 458, "lsm_get_self_attr": 459, "lsm_set_self_attr": 460,
+    "lsm_list_modules": 461, "mseal": 462, "setxattrat": 463, "file_getattr": 468,
+    "file_setattr": 469, "one that nobody knows yet": 999, "the last": 0x3FFFFFFF,
+}  # fmt: skip
+
+
+def test_system_calls_that_are_younger_than_the_list_are_not_there() -> None:
+    found = attempts(presets.sandbox(), {name: (n, 0, 0, 0) for name, n in YOUNG.items()})
+    assert found == dict.fromkeys(YOUNG, "ENOSYS")
+
+
+def test_the_youngest_of_the_list_are_there() -> None:
+    calls = {"cachestat": (451, -1, 0, 0, 0), "futex_wake": (454, 0, 0, 0, 0)}
+    found = attempts(Options(seccomp=seccomp.strict()), calls)
+    assert found == attempts(Options(), calls)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["move_pages", "migrate_pages", "mbind", "set_mempolicy", "set_mempolicy_home_node",
+     "vmsplice", "process_madvise", "sethostname"],
+)  # fmt: skip
+def test_what_podmans_default_denies_is_denied(name: str) -> None:
+    assert attempts(presets.sandbox(), {name: (NUMBERS[name], 0, 0, 0)}) == {name: "EPERM"}
+
+
+def test_personalities() -> None:
+    number = NUMBERS["personality"]
+    calls = {
+        "ask": (number, 0xFFFFFFFF), "linux": (number, 0), "no random layout": (number, 0x40000),
+        "legacy layout": (number, 0x200000), "null page": (number, 0x100000), "bsd": (number, 6),
+    }  # fmt: skip
+    assert attempts(Options(seccomp=seccomp.strict()), calls) == {
+        "ask": "done", "linux": "done", "no random layout": "EPERM", "legacy layout": "EPERM",
+        "null page": "EPERM", "bsd": "EPERM",
+    }  # fmt: skip
+
+
+def test_the_list_denies_all_that_podmans_default_denies() -> None:
+    """Those that are not denied are listed with a reason."""
+    harmless = {
+        "io_pgetevents",  # as io_getevents, which podman allows
+        "futex_waitv",  # as futex, for several at once
+        *("getpmsg", "putpmsg", "afs_syscall", "tuxcall", "security", "vserver"),  # never made
+    }
+    podman = _podmans_default()
+    if podman is None:
+        pytest.skip("no /usr/share/containers/seccomp.json: apt-get install containers-common")
+    known = _numbers_of_the_machine()
+    assert {name for name in known if name not in podman | NUMBERS.keys()} <= harmless
+
+
+def _podmans_default() -> set[str] | None:
+    path = Path("/usr/share/containers/seccomp.json")
+    if not path.exists():
+        return None
+    rules = json.loads(path.read_text())["syscalls"]
+    here = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    allowed: set[str] = set()
+    for rule in rules:
+        needed, spared = rule.get("includes") or {}, rule.get("excludes") or {}
+        for_us = here in needed.get("arches", [here]) and here not in spared.get("arches", [])
+        if rule["action"] == "SCMP_ACT_ALLOW" and for_us and not needed.get("caps"):
+            allowed.update(rule["names"])
+    return allowed
+
+
+def _numbers_of_the_machine() -> dict[str, int]:
+    from nsenter.libseccomp import is_known
+
+    done = subprocess.run(
+        ["gcc", "-E", "-dM", "-include", "asm/unistd.h", "-"], input="", capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    words = (line.split() for line in done.stdout.splitlines() if "define __NR_" in line)
+    found = {name.removeprefix("__NR_"): number for _, name, number in words}
+    return {n: int(v) for n, v in found.items() if v.isdecimal() and is_known(n)}
+
+
 # --- policies -------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import os
 import time
 
 from nsenter import plainjson
+from nsenter.printable import printable
 
 _STDERR = 2
 _COLORS = {"error": 31, "warning": 33, "debug": 37}
@@ -43,7 +44,7 @@ class Log:
         """An error; to standard error in any case."""
         self._write("error", message)
         if self._path:
-            _put(_STDERR, message)
+            _put(_STDERR, printable(message))
 
     def warning(self, message: str) -> None:
         """Something that a person may want to know."""
@@ -82,13 +83,12 @@ def _put(fd: int, line: str) -> None:
 
 def _colored(level: str, message: str) -> str:
     age = int(time.monotonic() - _STARTED)
-    return f"\x1b[{_COLORS[level]}m{level[:4].upper()}\x1b[0m[{age:04d}] {message:<44} "
+    return f"\x1b[{_COLORS[level]}m{level[:4].upper()}\x1b[0m[{age:04d}] {printable(message):<44} "
 
 
 def _quoted(text: str) -> str:
     """Quoted where it is more than a word."""
     if text and _PLAIN.issuperset(text):
         return text
-    escapes: dict[int, str] = {i: f"\\x{i:02x}" for i in (*range(0x20), 0x7F)}
-    escapes |= {ord(c): f"\\{e}" for c, e in (("\n", "n"), ("\t", "t"), ("\r", "r"))}
-    return f'"{text.translate({**escapes, 0x22: chr(92) + chr(34), 0x5C: chr(92) * 2})}"'
+    text = text.translate({0x22: chr(92) + chr(34), 0x5C: chr(92) * 2})
+    return f'"{printable(text)}"'

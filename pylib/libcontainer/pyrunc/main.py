@@ -110,8 +110,18 @@ def run(words: list[str], waiting: WaitingInit | None = None) -> int:
         log.error(f"{_PREFIXES.get(command, '')}{message(error, of_exec=command == 'exec')}")
     except Exception as error:  # a fault of ours
         log.error(f"{_PREFIXES.get(command, '')}internal error: {type(error).__name__}: {error}")
-        sys.excepthook(type(error), error, error.__traceback__)
+        _show_traceback(error)
     return _EXEC_FAILED if command == "exec" else _FAILED
+
+
+def _show_traceback(error: Exception) -> None:
+    """Where it happened; what it says may come from a container."""
+    import traceback
+
+    from nsenter.printable import printable
+
+    sys.stderr.write("".join(traceback.format_tb(error.__traceback__)))
+    sys.stderr.write(f"{printable(f'{type(error).__name__}: {error}')}\n")
 
 
 def _execute(command: str, context: Context) -> int:

@@ -101,7 +101,9 @@ def store(folder: str, key: bytes, code: bytes) -> None:
     except OSError:
         return
     try:
-        os.write(fd, _head(key, len(code)) + code)
+        rest = _head(key, len(code)) + code
+        while rest:
+            rest = rest[os.write(fd, rest) :]
         _replace(fd, f"{folder}/{_place(key)}")
     except OSError:
         return

@@ -10,6 +10,7 @@ from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.commands.state_command import told
 from libcontainer.pyrunc.output import show
 from nsenter import plainjson
+from nsenter.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _name(uid: int) -> str:
 def _table(entries: list[dict[str, Any]]) -> str:
     """As runc's: columns of twelve at least, three between them."""
     rows = [[name.upper() for name in _COLUMNS]]
-    rows += [[str(entry[name]) for name in _COLUMNS] for entry in entries]
+    rows += [[printable(str(entry[name])) for name in _COLUMNS] for entry in entries]
     widths = [max(_WIDTH, _GAP + max(map(len, column))) for column in zip(*rows, strict=True)]
     lines = ("".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.output import show
 from nsenter import plainjson
+from nsenter.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _ps(words: list[str]) -> str:
 
 
 def _filtered(output: str, pids: set[str]) -> str:
-    title, *lines = output.splitlines()
+    title, *lines = (printable(line, keep="\t") for line in output.removesuffix("\n").split("\n"))
     columns = title.split()
     if "PID" not in columns:
         raise ContainerError("couldn't find PID field in ps output")
