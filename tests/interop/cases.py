@@ -396,6 +396,18 @@ def _mounts() -> Iterator[Case]:
         yield of(f"bind-{kind}", mount("/mnt/a", "bind", OUTSIDE, "rbind", kind))
     for flag in "rro rnosuid rnoexec rnodev".split():
         yield of(f"bind-{flag}", mount("/mnt/a", "bind", OUTSIDE, "rbind", flag))
+    yield of(
+        "bind-of-another",
+        mount("/mnt/a", "bind", OUTSIDE, "bind", "ro", "noexec"),
+        mount("/mnt/b", "bind", "{root}/mnt/a", "bind"),
+    )
+    yield of(
+        "bind-flags-off",
+        mount("/mnt/a", "bind", OUTSIDE, "bind", "ro", "noexec", "noatime"),
+        mount("/mnt/b", "bind", "{root}/mnt/a", "bind", "dev"),
+        mount("/mnt/c", "bind", "{root}/mnt/a", "bind", "atime"),
+    )
+    yield of("below-the-roots-own-path", mount("{root}/mnt/a", "tmpfs", "tmpfs"))
     yield of("bind-file", mount("/mnt/a/b/file", "bind", f"{OUTSIDE}/file", "bind", "ro"))
     yield of("bind-file-on-file", mount("/etc/passwd", "bind", f"{OUTSIDE}/file", "bind"))
     yield of("bind-missing", mount("/mnt/a", "bind", "/not/there", "bind"), says=("/not/there",))

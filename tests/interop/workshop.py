@@ -99,6 +99,7 @@ class Workshop:
             "{outside}": str(self._outside),
             "{holder}": str(self._holder),
             "{id}": identity,
+            "{root}": str(self.root),
         }.items():
             text = text.replace(word, value)
         bundle = oci_bundles.write_bundle(self.folder / "bundle", json.loads(text))
