@@ -34,7 +34,7 @@ class Bind(Mount):
     """A file or folder of the caller's tree, with all that is mounted below it (mount(8), --rbind).
 
     It is looked up before the root is entered and before anything else is mounted, and has nosuid
-    and nodev, as bubblewrap's.
+    and nodev, as bubblewrap's. What a writable one can take is not bounded.
 
     Args:
         source: an absolute path in the caller's mount namespace; symbolic links are followed.

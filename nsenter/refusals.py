@@ -53,7 +53,8 @@ def refused_call(operation: str, subject: str = "") -> str:
         operation: of the error: a call's name, or a step's.
         subject: of the error.
     """
-    calls = _STEPS.get(f"{operation} {subject}") or _STEPS.get(operation, (operation,))
+    kind = subject.partition(",")[0]  # "tmpfs", or that with options
+    calls = _STEPS.get(f"{operation} {kind}") or _STEPS.get(operation, (operation,))
     return next((name for name in calls if name in _CALLS and _is_refused(name)), "")
 
 

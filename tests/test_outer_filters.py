@@ -21,6 +21,7 @@ import denying
 import pyrunc
 from cgrouping import v2_root
 from pyrunc import Runtime
+from rootless import as_user
 
 ERRNOS = (errno.ENOSYS, errno.EPERM)
 MOUNT_API = {"open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "mount_setattr", "openat2"}
@@ -31,6 +32,7 @@ NEEDED: dict[str, set[str]] = {
     "run in a cgroup": {"memfd_create"},
     "run offline": set(),
     "run in a sandbox": MOUNT_API | {"memfd_create"},
+    "run with rules": {"landlock_create_ruleset", "memfd_create"},
     "call": {"memfd_create"},
     "call in a sandbox": MOUNT_API | {"memfd_create"},
     "join": {"pidfd_open", "memfd_create"},
@@ -47,6 +49,8 @@ KEPT = {
     *(("pyrunc run", call, errno.ENOSYS) for call in ("close_range", "seccomp", "faccessat2")),
     ("pyrunc delete", "pidfd_open", errno.EPERM), ("pyrunc kill", "pidfd_open", errno.EPERM),
     ("pyrunc kill", "pidfd_send_signal", errno.EPERM), ("join", "pidfd_open", errno.ENOSYS),
+    ("run with rules", "landlock_create_ruleset", errno.ENOSYS),
+    ("run with rules", "landlock_create_ruleset", errno.EPERM),
     ("call", "pidfd_send_signal", errno.ENOSYS), ("call", "execveat", errno.ENOSYS),
 }  # fmt: skip
 CASES = [
@@ -65,6 +69,7 @@ PYTHON = {
     "run in a cgroup": RUN.format("nsenter.Options(new=['pid'], cgroup={cgroup!r})"),
     "run offline": RUN.format("nsenter.presets.offline()"),
     "run in a sandbox": RUN.format("nsenter.presets.sandbox()"),
+    "run with rules": RUN.format("nsenter.Options(landlock={{'/': 'rwx'}})"),
     "call": CALL.format(""),
     "call in a sandbox": CALL.format(", options=nsenter.presets.sandbox()"),
     "join": RUN.format("nsenter.Options(join={pid})"),
@@ -153,6 +158,14 @@ def test_an_old_profile_refuses_many_calls_at_once(
     words = words_of(way, runtime, tmp_path, pid=0, cgroup=str(cgroup))
     status, said = behind(refusing, words, tmp_path / "out")
     assert status == 0, said
+
+
+@pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.__getitem__)
+def test_an_ordinary_user_under_an_old_profile(number: int) -> None:
+    refusing = denying.prefix(*((call, number) for call in OLD))
+    code = "import nsenter\n" + "\n".join(PYTHON[way] for way in ("run in a sandbox", "call"))
+    done = as_user([*refusing, sys.executable, "-c", code])
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_descriptor_of_the_caller_is_inherited_without_close_range(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""Calls that the kernel asks to make again, and what stands in for refused ones."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from nsenter import system
+from nsenter.system import Failure
+
+
+class Kernel:
+    """Answers a call with EAGAIN some times, and then with 7."""
+
+    def __init__(self, times: int, number: int = errno.EAGAIN) -> None:
+        self.times, self.number, self.calls = times, number, 0
+
+    def __call__(self, operation: str, subject: object, *_: object) -> int:
+        self.calls += 1
+        if self.calls <= self.times:
+            raise Failure(operation, subject, self.number)
+        return 7
+
+
+CALLS = {
+    "openat2": lambda: system.openat2(system.AT_FDCWD, "/", os.O_RDONLY),
+    "bpf": lambda: system.bpf("load", 5, b""),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_is_made_again_when_the_kernel_asks(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = Kernel(3)
+    monkeypatch.setattr(system, "call", kernel)
+    assert CALLS[name]() == 7
+    assert kernel.calls == 4
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_it_is_not_made_again_for_ever(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(1_000_000)
+    monkeypatch.setattr(system, "call", kernel)
+    with pytest.raises(Failure) as caught:
+        CALLS[name]()
+    assert caught.value.errno == errno.EAGAIN
+    assert 10 < kernel.calls < 1000
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_another_error_is_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(1, errno.EPERM)
+    monkeypatch.setattr(system, "call", kernel)
+    with pytest.raises(Failure):
+        CALLS[name]()
+    assert kernel.calls == 1
+
+
+def test_a_listing_that_is_no_procs_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptors that it leaves out would stay open."""
+
+    def refuse(operation: str, subject: object, *arguments: object) -> int:
+        if operation == "close_range":
+            raise Failure(operation, subject, errno.ENOSYS)
+        return real(operation, subject, *arguments)
+
+    real = system.call
+    monkeypatch.setattr(system, "call", refuse)
+    monkeypatch.setattr(system, "file_system_type", lambda fd: 0x01021994)  # tmpfs
+    with pytest.raises(Failure, match="close_range"):
+        system.close_range(1000, 2000)
+
+
+def test_the_directory_of_a_process_takes_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int) -> int:
+        raise Failure("pidfd_open", pid, errno.EPERM)
+
+    monkeypatch.setattr(system, "pidfd_open", refuse)
+    fd = system.signal_handle(os.getpid())
+    try:
+        system.send_signal(fd, os.getpid(), 0)
+    finally:
+        os.close(fd)
+    with pytest.raises(ProcessLookupError):
+        system.signal_handle(999_999_999)
