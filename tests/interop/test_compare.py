@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -38,11 +39,21 @@ def first_the_control(run: Run) -> None:
     """The module's own processes are there before a test counts processes."""
 
 
+# Of these families, whose members differ in a number or a flag, the quick run has one or two.
+_SWEEP = re.compile(
+    r"exit-(1|125|126|127|255)|signal-(1|2|11|34)|root-propagation-(r.*|shared|and-.*)|"
+    r"mount-bind-((nodir|rel|strict)atime|slave|unbindable|r(private|shared|slave|unbindable)|"
+    r"r(nosuid|noexec|nodev))|resources-(pids|memory)-unlimited|(masked|readonly)Paths-twice|"
+    r"hook-fails-(createRuntime|createContainer|poststart)|seccomp-(old|status)-.*"
+)
+
+
 def pairs() -> Iterator[object]:
     for case in CASES:
         for other in OTHERS:
             if other not in case.but:
-                marks = [] if other == PYRUNC else [pytest.mark.sweep]
+                is_sweep = other != PYRUNC or _SWEEP.fullmatch(case.name)
+                marks = [pytest.mark.sweep] if is_sweep else []
                 yield pytest.param(other, case, id=f"{case.name}-{other}", marks=marks)
 
 
