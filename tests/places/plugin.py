@@ -12,7 +12,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,9 +48,7 @@ class Place:
             name = getattr(item, "originalname", item.name)
             lacks = needed(item.path.relative_to(_TESTS).as_posix(), name) - has
             if lacks:
-                right = next(right for word, right in RIGHTS.items() if word in lacks)
-                reason = f"{_LACKS}{right.lacks}: {right.how}"
-                item.add_marker(pytest.mark.skip(reason=reason), append=False)
+                item.add_marker(pytest.mark.skip(reason=_why_not(lacks)), append=False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Iterator[None]:
@@ -87,6 +85,12 @@ class Place:
             terminalreporter.write_line(f"{count:5} {reason.removeprefix(_LACKS)}")
         if os.geteuid() != 0:
             terminalreporter.write_line("Root of the machine can run all tests: sudo make test")
+
+
+def _why_not(lacks: Set[str]) -> str:
+    """What the place lacks: that of the machine's root, which has all, or the first."""
+    name = next(name for name in ("machine", *RIGHTS) if name in lacks)
+    return f"{_LACKS}{RIGHTS[name].lacks}: {RIGHTS[name].how}"
 
 
 def _reason(report: pytest.TestReport) -> str:
