@@ -235,6 +235,11 @@ class Conversation:
             ended = _peek_at_the_dead(which, number, wait=self._ended and not self._ready)
             if ended and ended.si_code != os.CLD_EXITED:
                 return BootstrapError.killed(stage, ended.si_status)
+        if self._ended and not self._ready and not self._stage2:
+            # All have ended. Stage 1 is one of the group whose pid nobody has told us yet.
+            for ended in iter(lambda: _bury_one(self._pid), None):
+                if ended.si_code != os.CLD_EXITED:
+                    return BootstrapError.killed("child", ended.si_status)
         return None
 
     def _destroy(self) -> None:
@@ -285,6 +290,13 @@ def _reap(which: int, number: int) -> bool:
     except ChildProcessError:
         return False
     return True
+
+
+def _bury_one(group: int) -> os.waitid_result | None:
+    try:
+        return os.waitid(os.P_PGID, group, os.WEXITED)
+    except ChildProcessError:
+        return None
 
 
 def _peek_at_the_dead(which: int, number: int, *, wait: bool) -> os.waitid_result | None:
