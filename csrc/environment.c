@@ -66,6 +66,7 @@ bool nsexec_from_environment(struct nsexec *ns, char *const *envp, struct err *e
 {
 	*ns = (struct nsexec){
 		.init_fd = -1,
+		.place = -1,
 		.report = { .log_fd = -1, .status_fd = -1, .stage = "parent" },
 	};
 	ns->report.log_level = get_level(envp);

@@ -78,6 +78,15 @@ static int drop_bounding(uint64_t keep, struct err *err)
 	return 0;
 }
 
+int identity_hold(const struct launch *launch, struct err *err)
+{
+	if (!launch->held.data)
+		return 0;
+	if (drop_bounding(mask_of(launch->bounding), err) < 0)
+		return -1;
+	return identity_keep_only(mask_of(launch->held), err);
+}
+
 /* "CAP_SYS_TIME", for an error: the first of the list that this process does not have itself. */
 static struct span missing(struct span list)
 {

@@ -35,12 +35,13 @@ void late_stages(int init_fd, int status_fd)
 
 	ns = (struct nsexec){
 		.init_fd = init_fd,
+		.place = -1,
 		.launched = true,
 		.report = { .log_fd = -1, .status_fd = status_fd, .stage = "parent" },
 	};
 	ns.thread_id = libc_thread_id();
 	nsexec(&ns);
-	if (tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || tail_prepare(&ns.launch, &err) < 0 ||
+	if (tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || nsexec_arrive(&ns, &err) < 0 ||
 	    reaper_split(&ns, &err) < 0)
 		nsexec_fail(&ns, &err);
 	report_trace(&ns.report, "late");

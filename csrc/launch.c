@@ -19,7 +19,8 @@ static const struct wire_spec specs[LAUNCH_ATTR_COUNT] = {
 	{ "CAPABILITIES", WIRE_TEXT }, { "NO_NEW_PRIVS", WIRE_BOOL },
 	{ "LANDLOCK", WIRE_BYTES },    { "SECCOMP", WIRE_BYTES },
 	{ "SECCOMP_FLAGS", WIRE_U32 }, { "DIE_WITH_PARENT", WIRE_BOOL },
-	{ "PROCESS_GROUP", WIRE_U32 },
+	{ "PROCESS_GROUP", WIRE_U32 }, { "HELD", WIRE_TEXT },
+	{ "BOUNDING", WIRE_TEXT },     { "DOORS", WIRE_TEXT },
 };
 
 const struct wire_message launch_message = {
@@ -127,6 +128,9 @@ static bool check_records(const struct wire_attr *attr, const char *(*check)(str
 static bool check_lists(const struct wire_attr *attrs, struct wire_error *err)
 {
 	return check_fds(pick(attrs, LAUNCH_KEEP_FDS_ATTR), err) &&
+	       check_fds(pick(attrs, LAUNCH_DOORS_ATTR), err) &&
+	       check_records(pick(attrs, LAUNCH_HELD_ATTR), records_check_capabilities, err) &&
+	       check_records(pick(attrs, LAUNCH_BOUNDING_ATTR), records_check_capabilities, err) &&
 	       check_records(pick(attrs, LAUNCH_MOUNTS_ATTR), records_check_mounts, err) &&
 	       check_records(pick(attrs, LAUNCH_RLIMITS_ATTR), records_check_limits, err) &&
 	       check_records(pick(attrs, LAUNCH_CAPABILITIES_ATTR), records_check_capabilities,
@@ -164,6 +168,9 @@ static void fill_tail(const struct wire_attr *attrs, struct launch *out)
 	out->seccomp_flags = pick(attrs, LAUNCH_SECCOMP_FLAGS_ATTR)->number;
 	out->process_group = number_or(pick(attrs, LAUNCH_PROCESS_GROUP_ATTR), -1);
 	out->die_with_parent = pick(attrs, LAUNCH_DIE_WITH_PARENT_ATTR)->number;
+	out->held = pick(attrs, LAUNCH_HELD_ATTR)->text;
+	out->bounding = pick(attrs, LAUNCH_BOUNDING_ATTR)->text;
+	out->doors = pick(attrs, LAUNCH_DOORS_ATTR)->text;
 }
 
 bool launch_parse(const uint8_t *data, size_t size, struct launch *out, struct wire_error *err)

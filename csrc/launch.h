@@ -34,6 +34,9 @@ enum {
 	LAUNCH_SECCOMP_FLAGS_ATTR,
 	LAUNCH_DIE_WITH_PARENT_ATTR,
 	LAUNCH_PROCESS_GROUP_ATTR,
+	LAUNCH_HELD_ATTR,
+	LAUNCH_BOUNDING_ATTR,
+	LAUNCH_DOORS_ATTR,
 	LAUNCH_ATTRS_END,
 };
 
@@ -70,6 +73,13 @@ struct launch {
 	uint32_t seccomp_flags;
 	bool die_with_parent;
 	int process_group; /* setpgid(2)'s; -1: as it comes */
+
+	/* The capabilities that stage 2 has at most, and those that an execve(2) could give it,
+	 * from its first moment on if a joined PID namespace can see it; for
+	 * records_next_capability(). Without `held`, it has what the caller has. */
+	struct span held, bounding;
+	/* "5,6": files of cgroups of v1, by which stage 1 enters them. */
+	struct span doors;
 };
 
 /* What holds where our launcher has not said otherwise. */

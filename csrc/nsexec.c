@@ -2,10 +2,13 @@
 #include "nsexec.h"
 
 #include "clone.h"
+#include "identity.h"
 #include "mapper.h"
 #include "pipe.h"
+#include "root.h"
 #include "settle.h"
 #include "sync.h"
+#include "tail.h"
 
 #define STAGE_1 "stage 1 (child)"
 #define STAGE_2 "stage 2 (init)"
@@ -46,6 +49,14 @@ static int update_oom_score_adj(const struct bootstrap *boot, struct err *err)
 	return ret < 0 ? err_set(err, "write", path, ret) : 0;
 }
 
+int nsexec_arrive(struct nsexec *ns, struct err *err)
+{
+	if (ns->arrived)
+		return 0;
+	ns->arrived = true;
+	return ns->arrive ? ns->arrive(ns, err) : tail_prepare(&ns->launch, err);
+}
+
 /* ---- stage 2, INIT ------------------------------------------------------------------- */
 
 static void stage_init(struct nsexec *ns, int sync_fd)
@@ -55,7 +66,8 @@ static void stage_init(struct nsexec *ns, int sync_fd)
 
 	enter_stage(ns, "init", "ns:[2:INIT]");
 	if (sync_wait(sync_fd, SYNC_GO, &value, STAGE_0, &err) < 0 ||
-	    settle(&ns->boot, ns->launched, ns->launch.keep_session, &err) < 0 ||
+	    settle_session(ns->launch.keep_session, &err) < 0 ||
+	    (!ns->settled && settle_privileges(&ns->boot, ns->launched, &err) < 0) ||
 	    sync_send(sync_fd, SYNC_DONE, 0, STAGE_0, &err) < 0)
 		nsexec_fail(ns, &err);
 	sys_close(sync_fd);
@@ -137,8 +149,13 @@ static uint32_t other_flags(const struct bootstrap *boot)
 
 static int enter_namespaces(struct nsexec *ns, int sync_fd, struct err *err)
 {
+	uint32_t joined = namespaces_flags(&ns->boot.join);
 	int offsets_fd;
 
+	/* Whose user has not the right to mount here has it in the user namespace that is joined,
+	 * and who makes a user namespace has it here. */
+	if (ns->boots && (joined & CLONE_NEWNS))
+		ns->place = (int)root_make_empty();
 	if (open_offsets(ns, &offsets_fd, err) < 0 || namespaces_open(&ns->boot.join, err) < 0 ||
 	    namespaces_join(&ns->boot.join, err) < 0)
 		return -1;
@@ -151,11 +168,68 @@ static int enter_namespaces(struct nsexec *ns, int sync_fd, struct err *err)
 	return 0;
 }
 
+/* Into cgroups of v1: who moves itself, and has one thread, waits for nobody. */
+static int go_through_doors(const struct nsexec *ns, struct err *err)
+{
+	struct span doors = ns->launch.doors;
+	unsigned door;
+
+	while (launch_next_fd(&doors, &door)) {
+		long ret = sys_write((int)door, "0", 1);
+
+		if (ret < 0)
+			return err_set_span(err, "enter a cgroup by one of the descriptors",
+					    ns->launch.doors, ret);
+	}
+	return 0;
+}
+
 /* The socket pairs of stage 0 with the two others; [0] is stage 0's end. */
 struct pairs {
 	int child[2];
 	int init[2];
 };
+
+/* Whether processes of a joined PID namespace see stage 2, from its first moment on. */
+static bool is_seen(const struct nsexec *ns)
+{
+	return ns->launched && (namespaces_flags(&ns->boot.join) & CLONE_NEWPID);
+}
+
+/*
+ * A container with CAP_SYS_PTRACE may do with stage 2 what it likes from its first moment on: open
+ * /proc/PID/fd/N, root and cwd, from where ".." leads to the root of the host; take descriptors
+ * by pidfd_getfd(2); run code in it with its capabilities. That stage 2 cannot be dumped stops a
+ * container without that capability only (CVE-2016-9962). So it gets nothing that is not the
+ * payload's: stage 1, which nobody in there can see, does all that takes more.
+ *
+ * A new /proc shows the PID namespace of the process that mounts it, which is stage 2 alone.
+ */
+static int shed(struct nsexec *ns, const struct pairs *pairs, struct err *err)
+{
+	const int needed[] = { pairs->child[1],	  pairs->init[1],
+			       ns->init_fd,	  ns->report.status_fd,
+			       ns->report.log_fd, ns->launch.init_fd,
+			       ns->place };
+	const char *stage = ns->report.stage;
+	const size_t count = sizeof(needed) / sizeof(needed[0]);
+
+	if (!ns->launched)
+		return 0;
+	if (tail_close_others(ns->launch.keep_fds, needed, count, err) < 0)
+		return -1;
+	if (!is_seen(ns))
+		return 0;
+	ns->report.stage = "init"; /* it is done for that one */
+	if (settle_privileges(&ns->boot, ns->launched, err) < 0)
+		return -1;
+	ns->settled = true;
+	if (!tail_mounts_proc(&ns->launch) &&
+	    (nsexec_arrive(ns, err) < 0 || identity_hold(&ns->launch, err) < 0))
+		return -1;
+	ns->report.stage = stage;
+	return 0;
+}
 
 /* Returns in stage 2. */
 static void stage_child(struct nsexec *ns, const struct pairs *pairs)
@@ -174,7 +248,8 @@ static void stage_child(struct nsexec *ns, const struct pairs *pairs)
 	sys_close(pairs->child[0]);
 	sys_close(pairs->init[0]);
 	enter_stage(ns, "child", "ns:[1:CHILD]");
-	if (enter_namespaces(ns, sync_fd, &err) < 0)
+	if (go_through_doors(ns, &err) < 0 || enter_namespaces(ns, sync_fd, &err) < 0 ||
+	    shed(ns, pairs, &err) < 0)
 		nsexec_fail(ns, &err);
 	pid = clone_init(ns, &request);
 	if (pid == 0) {
@@ -288,7 +363,8 @@ static void stage_parent(struct nsexec *ns)
  * offsets have to be written between making a namespace and its first process. */
 static bool takes_one_clone(const struct nsexec *ns)
 {
-	return ns->launched && ns->boot.join.count == 0 && !ns->boot.timens_offsets.data;
+	return ns->launched && ns->boot.join.count == 0 && !ns->boot.timens_offsets.data &&
+	       !ns->launch.doors.data;
 }
 
 /* Stage 0 and 2 alone. Returns in stage 2, or with -ENOSYS where there is no clone3. */

@@ -23,6 +23,16 @@ struct nsexec {
 	struct bootstrap boot;
 	struct launch launch;
 	struct sys_sigaction sigpipe; /* as it was before nsexec() */
+	/*
+	 * What the product has to do in the namespaces that takes privileges; NULL: tail_prepare().
+	 * Stage 1 does it if a joined PID namespace can see stage 2, which then has neither the
+	 * privileges nor anything that names a place of the host. Otherwise stage 2 does.
+	 */
+	int (*arrive)(struct nsexec *ns, struct err *err);
+	bool arrived;
+	bool boots;	/* an interpreter boots in stage 2, in an empty place */
+	int place;	/* which is made before a mount namespace is joined; -1: not yet */
+	bool settled;	/* ids and cgroup namespace are as they should be */
 	int *thread_id; /* where libc keeps the thread's id, if libc will go on to be used */
 };
 
@@ -34,6 +44,9 @@ bool nsexec_from_environment(struct nsexec *ns, char *const *envp, struct err *e
 
 /* Go through the stages. Returns in stage 2 only; a stage that fails reports why and exits. */
 void nsexec(struct nsexec *ns);
+
+/* In stage 2: do what `arrive` says unless stage 1 has. */
+int nsexec_arrive(struct nsexec *ns, struct err *err);
 
 /* Give the payload the signal dispositions that it would have had: behind the last report. */
 void nsexec_restore_signals(const struct nsexec *ns);

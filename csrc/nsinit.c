@@ -73,7 +73,7 @@ int nsinit_main(int argc, char **argv, char **envp)
 	nsexec(&ns);
 	if (ns.launched)
 		drop_variables(envp);
-	if (tail_prepare(&ns.launch, &err) == 0 && reaper_split(&ns, &err) == 0 &&
+	if (nsexec_arrive(&ns, &err) == 0 && reaper_split(&ns, &err) == 0 &&
 	    tail_confine(&ns.launch, &err) == 0)
 		/* argv[0] of our launcher is the program, which may be told another name. */
 		execute(&ns, ns.launched ? argv[0] : argv[1], argv + 1, envp, &err);

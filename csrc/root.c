@@ -16,6 +16,14 @@ int root_make_private(struct err *err)
 	return ret < 0 ? err_set(err, "mount", "/ as private", ret) : 0;
 }
 
+long root_make_empty(void)
+{
+	static const char options[] = "size=4096,nr_inodes=1,mode=555";
+
+	return mount_new("tmpfs", (struct span){ options, sizeof(options) - 1 },
+			 MOUNT_READ_ONLY | MOUNT_NO_SUID | MOUNT_NO_DEV | MOUNT_NO_EXEC);
+}
+
 static long set_read_only(int root, bool on)
 {
 	const struct mount_change change = { .set = on ? MOUNT_READ_ONLY : 0,

@@ -11,4 +11,10 @@ int root_make_private(struct err *err);
 /* In a new mount namespace: mount what is asked for, and have the root that is. */
 int root_enter(const struct launch *launch, struct err *err);
 
+/*
+ * A descriptor of an empty directory, in which nothing can be made and from which ".." leads
+ * nowhere: the root of a file system that is mounted nowhere. -errno without the right to mount.
+ */
+long root_make_empty(void);
+
 #endif

@@ -32,14 +32,24 @@ static int become_root(const struct bootstrap *boot, bool launched, struct err *
 	return 0;
 }
 
-int settle(const struct bootstrap *boot, bool launched, bool keep_session, struct err *err)
+int settle_session(bool keep_session, struct err *err)
 {
 	long ret = keep_session ? 0 : SYS0(SYS_setsid);
 
-	if (ret < 0)
-		return err_set(err, "setsid", "", ret);
+	return ret < 0 ? err_set(err, "setsid", "", ret) : 0;
+}
+
+int settle_privileges(const struct bootstrap *boot, bool launched, struct err *err)
+{
 	if (become_root(boot, launched, err) < 0)
 		return -1;
 	/* Last, when the caller has put us in the cgroup that is to be the root. */
 	return namespaces_unshare(boot->cloneflags & CLONE_NEWCGROUP, err);
+}
+
+int settle(const struct bootstrap *boot, bool launched, bool keep_session, struct err *err)
+{
+	if (settle_session(keep_session, err) < 0)
+		return -1;
+	return settle_privileges(boot, launched, err);
 }

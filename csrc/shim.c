@@ -3,7 +3,7 @@
  * The interpreter's constructor. Preloaded into a Python that is about to start, it goes
  * through the stages before main: what returns from here is stage 2, and the interpreter boots
  * there, from the bundle. There is no execve behind the namespaces, so a process that joins
- * somebody's cannot be ptraced from there (CVE-2016-9962).
+ * somebody's stays undumpable, and only who has CAP_SYS_PTRACE can ptrace it (CVE-2016-9962).
  *
  * Without its own variables in the environment it does nothing.
  */
@@ -19,12 +19,12 @@
 #include "libc.h"
 #include "nsexec.h"
 #include "reaper.h"
+#include "root.h"
 #include "tail.h"
 
-#define BUNDLE	    "_NSENTER_BUNDLE"
-#define DEAD_FOLDER "_NSENTER_DEAD"
-#define ROOT_FDS    "_NSENTER_ROOT" /* for nsenter/boot.py */
-#define TITLE	    "nsenter-init"
+#define BUNDLE	 "_NSENTER_BUNDLE"
+#define ROOT_FDS "_NSENTER_ROOT" /* for nsenter/boot.py */
+#define TITLE	 "nsenter-init"
 
 extern char **environ;
 
@@ -33,7 +33,7 @@ static bool is_ours(const char *variable)
 	char *const one[] = { (char *)(uintptr_t)variable, NULL };
 
 	return nsexec_reads(variable) || environment_get(one, BUNDLE) ||
-	       environment_get(one, DEAD_FOLDER) || environment_get(one, "LD_PRELOAD");
+	       environment_get(one, "LD_PRELOAD");
 }
 
 /* A copy of the array and all its strings in one piece of memory. */
@@ -113,19 +113,23 @@ static int open_place(const char *path, struct err *err)
 
 /*
  * However the interpreter boots, it looks for a file or two, and a root that was joined or made may
- * be an enemy's file system that says yes to every name. So it boots with a folder for its root
- * that has been removed, in which nothing can be found; nsenter/boot.py goes back by the
- * descriptors of the root and the working directory.
+ * be an enemy's file system that says yes to every name. So it boots with an empty place for its
+ * root, in which nothing can be found; nsenter/boot.py goes back by the descriptors of the root
+ * and the working directory.
  */
-static int hide_root(int root, int dead, struct err *err)
+static int hide_root(const struct nsexec *ns, int root, struct err *err)
 {
 	char fds[32];
 	int cwd = open_place("", err);
+	long place = ns->place >= 0 ? ns->place : root_make_empty();
 
 	if (cwd < 0)
 		return -1;
-	if (fchdir(dead) < 0 || chroot(".") < 0)
-		return err_set(err, "chroot", "a folder that was removed", errno);
+	if (place < 0)
+		return err_set(err, "fsmount", "an empty tmpfs to boot in", place);
+	if (fchdir((int)place) < 0 || chroot(".") < 0)
+		return err_set(err, "chroot", "the empty tmpfs to boot in", errno);
+	sys_close((int)place);
 	snprintf(fds, sizeof(fds), "%d,%d", root, cwd);
 	setenv(ROOT_FDS, fds, 1);
 	return 0;
@@ -175,14 +179,12 @@ static int confine_later(struct err *err)
 }
 
 /* In every namespace: make ready what the interpreter boots in. */
-static int arrive(const struct nsexec *ns, int dead, struct err *err)
+static int arrive(struct nsexec *ns, struct err *err)
 {
 	bool is_joined = namespaces_flags(&ns->boot.join) & CLONE_NEWNS;
 	bool is_made = ns->launch.root.data || ns->launch.mounts.data;
 	int root = -1;
 
-	if (tail_keep_fds(ns->launch.keep_fds, 0, err) < 0)
-		return -1;
 	/* Joining a mount namespace has made its root the working directory. */
 	if (is_joined && (root = open_place("", err)) < 0)
 		return -1;
@@ -190,9 +192,16 @@ static int arrive(const struct nsexec *ns, int dead, struct err *err)
 		return -1;
 	if (is_made && (root = open_place("/", err)) < 0)
 		return -1;
-	if ((is_joined || is_made) && hide_root(root, dead, err) < 0)
+	return is_joined || is_made ? hide_root(ns, root, err) : 0;
+}
+
+/* In stage 2: the descriptors are those that stage 1 has left, or are cut now. */
+static int take_over(struct nsexec *ns, struct err *err)
+{
+	if (!ns->arrived && tail_close_others(ns->launch.keep_fds, &ns->place, 1, err) < 0)
 		return -1;
-	sys_close(dead);
+	if (nsexec_arrive(ns, err) < 0)
+		return -1;
 	return confine_later(err);
 }
 
@@ -214,13 +223,14 @@ static int prepare(struct nsexec *ns, int argc, char **argv, struct err *err)
 static void boot(int argc, char **argv)
 {
 	struct err err;
-	int dead = -1;
 
 	if (!nsexec_from_environment(&stage, environ, &err) ||
-	    (dead = fd_in(DEAD_FOLDER, &err)) < 0 || prepare(&stage, argc, argv, &err) < 0)
+	    prepare(&stage, argc, argv, &err) < 0)
 		nsexec_fail(&stage, &err);
+	stage.arrive = arrive;
+	stage.boots = true;
 	nsexec(&stage);
-	if (arrive(&stage, dead, &err) < 0)
+	if (take_over(&stage, &err) < 0)
 		nsexec_fail(&stage, &err);
 	report_trace(&stage.report, "boot");
 	nsexec_restore_signals(&stage);

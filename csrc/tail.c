@@ -8,6 +8,7 @@
 #include "landlock.h"
 #include "network.h"
 #include "older.h"
+#include "records.h"
 #include "resources.h"
 #include "root.h"
 #include "session.h"
@@ -53,6 +54,17 @@ static int change_directory(struct span path, struct err *err)
 		return err_set_span(err, "getcwd: outside the root:", path,
 				    ret < 0 ? ret : -ENOENT);
 	return 0;
+}
+
+bool tail_mounts_proc(const struct launch *launch)
+{
+	struct span list = launch->mounts;
+	struct mount_record record;
+
+	while (records_next_mount(&list, &record))
+		if (record.kind == MOUNT_PROC)
+			return true;
+	return launch->mount_proc;
 }
 
 int tail_prepare(const struct launch *launch, struct err *err)
@@ -101,21 +113,63 @@ int tail_confine(const struct launch *launch, struct err *err)
 	return landlock_restrict(ruleset, err);
 }
 
-int tail_keep_fds(struct span keep, unsigned flags, struct err *err)
+/* The least descriptor from `least` on that is kept; false where there is none. */
+static bool next_kept(struct span keep, const int *others, size_t count, unsigned least,
+		      unsigned *next)
 {
-	struct span rest = keep;
+	bool found = false;
+	unsigned fd;
+
+	while (launch_next_fd(&keep, &fd)) {
+		if (fd < least)
+			continue;
+		*next = fd;
+		found = true;
+		break;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (others[i] < 0 || (unsigned)others[i] < least)
+			continue;
+		if (!found || (unsigned)others[i] < *next)
+			*next = (unsigned)others[i];
+		found = true;
+	}
+	return found;
+}
+
+static long close_others(struct span keep, const int *others, size_t count, unsigned flags)
+{
 	unsigned next = 0;
 	unsigned fd;
 	long ret = 0;
 
-	while (ret == 0 && launch_next_fd(&rest, &fd)) {
+	while (ret == 0 && next_kept(keep, others, count, next, &fd)) {
 		if (fd > next)
 			ret = older_close_range(next, fd - 1, flags);
-		if (ret == 0)
-			ret = SYS3(SYS_fcntl, fd, F_SETFD, 0);
 		next = fd + 1;
 	}
-	if (ret == 0)
-		ret = older_close_range(next, ~0U, flags);
-	return ret < 0 ? err_set_span(err, "keep the descriptors", keep, ret) : 0;
+	return ret < 0 ? ret : older_close_range(next, ~0U, flags);
+}
+
+static int fail_to_keep(struct span keep, long ret, struct err *err)
+{
+	return err_set_span(err, "keep the descriptors", keep, ret);
+}
+
+int tail_close_others(struct span keep, const int *others, size_t count, struct err *err)
+{
+	long ret = close_others(keep, others, count, 0);
+
+	return ret < 0 ? fail_to_keep(keep, ret, err) : 0;
+}
+
+int tail_keep_fds(struct span keep, unsigned flags, struct err *err)
+{
+	long ret = close_others(keep, NULL, 0, flags);
+	struct span rest = keep;
+	unsigned fd;
+
+	while (ret == 0 && launch_next_fd(&rest, &fd))
+		ret = SYS3(SYS_fcntl, fd, F_SETFD, 0);
+	return ret < 0 ? fail_to_keep(keep, ret, err) : 0;
 }

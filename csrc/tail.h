@@ -19,5 +19,10 @@ bool tail_confines(const struct launch *launch);
 /* Leave the payload the descriptors on the launch message's list and no other: the rest are
  * closed, by `flags` 0 at once, by CLOSE_RANGE_CLOEXEC at the execve. */
 int tail_keep_fds(struct span keep, unsigned flags, struct err *err);
+/* Close at once what is neither on the list nor one of `count` others, of which some may be -1. */
+int tail_close_others(struct span keep, const int *others, size_t count, struct err *err);
+
+/* Whether a new /proc is mounted, which shows the PID namespace of the process that mounts it. */
+bool tail_mounts_proc(const struct launch *launch);
 
 #endif

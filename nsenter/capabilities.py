@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["NAMES", "NUMBERS", "encode"]
+__all__ = ["NAMES", "NUMBERS", "encode", "full_name"]
 
 _PREFIX = "CAP_"
 
@@ -26,6 +26,11 @@ NAMES = tuple(
 NUMBERS = {name: number for number, name in enumerate(NAMES)}
 
 
+def full_name(name: str) -> str:
+    """With CAP_, in capitals."""
+    return _PREFIX + name.upper().removeprefix(_PREFIX)
+
+
 def encode(names: Iterable[str]) -> bytes:
     """`number:NAME,…`: the numbers are for the kernel, the names for who reads an error.
 
@@ -37,7 +42,7 @@ def encode(names: Iterable[str]) -> bytes:
     """
     if isinstance(names, str):
         raise TypeError(f"capabilities={names!r}: expected a sequence of names")
-    found = {_PREFIX + name.upper().removeprefix(_PREFIX): name for name in names}
+    found = {full_name(name): name for name in names}
     for full, name in found.items():
         if full not in NUMBERS:
             raise ValueError(f"capabilities: {name!r} is none; see capabilities(7)")

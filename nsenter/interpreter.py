@@ -104,14 +104,12 @@ class BootFds(Value):
     Args:
         channel, status: ends of the init pipe and the status pipe.
         bundle: the modules.
-        dead: the folder to boot in.
         shim: the shim's file.
     """
 
     channel: int
     status: int
     bundle: int
-    dead: int
     shim: int
 
 
@@ -130,7 +128,6 @@ def boot_environment(fds: BootFds, environment: Mapping[bytes, bytes]) -> dict[b
         **({b"LD_LIBRARY_PATH": libraries} if libraries else {}),
         b"LD_PRELOAD": shim,
         b"_NSENTER_BUNDLE": b"%d" % fds.bundle,
-        b"_NSENTER_DEAD": b"%d" % fds.dead,
         FDS_VARIABLE: b"%d,%d" % (fds.channel, fds.status),
         b"PYTHONHOME": _hiding_place().encode(),
         **_ONE_THREAD,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Descriptors that are made once and kept as long as this process: sealed memory, a dead folder."""
+"""Descriptors that are made once and kept as long as this process: sealed memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KeptDescriptor", "dead_folder", "out_of_the_streams", "sealed_memfd"]
+__all__ = ["KeptDescriptor", "out_of_the_streams", "sealed_memfd"]
 
 _MFD_EXEC = 0x10  # linux/memfd.h, since 6.3
 _MFD_NOEXEC_SEAL = 0x08
@@ -105,29 +105,3 @@ def sealed_memfd(name: str, content: bytes, *, executable: bool) -> int:
         os.close(fd)
         raise
     return fd
-
-
-_PLACES = ("/dev/shm", "/tmp", "/var/tmp")
-
-
-def _make_dead_folder() -> int:
-    failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    for place in _PLACES:
-        path = f"{place}/nsenter-{os.urandom(8).hex()}"
-        try:
-            os.mkdir(path, 0o700)
-        except OSError as error:
-            failure = error
-            continue
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            os.fchmod(fd, 0o111)  # whatever the umask; an init may be another user
-        finally:
-            os.rmdir(path)
-        return fd
-    places = ", ".join(_PLACES)
-    raise BootstrapError("launcher", "mkdir", f"in any of {places}", failure.errno or 0)
-
-
-dead_folder = KeptDescriptor(_make_dead_folder)
-"""A folder that has been removed: nothing is in it, and nothing can be made in it."""

@@ -24,7 +24,7 @@ from nsenter.descriptors import (
     checked_fds,
 )
 from nsenter.errors import BootstrapError, Naming
-from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
+from nsenter.kept import KeptDescriptor, sealed_memfd
 from nsenter.namespaces import NamespaceType
 from nsenter.settings import LaunchAttribute, Settings
 from nsenter.spawn import Spawn
@@ -53,7 +53,7 @@ _NSINIT = os.path.join(os.path.dirname(__file__), "nsinit")
 # What csrc/environment.c and csrc/shim.c read.
 _OWN_VARIABLES = (
     *(b"_LIBCONTAINER_INITPIPE", b"_LIBCONTAINER_LOGPIPE", b"_LIBCONTAINER_LOGLEVEL"),
-    *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE", b"_NSENTER_DEAD"),
+    *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE"),
 )
 
 
@@ -239,14 +239,12 @@ class _Job(Value):
         bundle = init.bundle()
         with Descriptors() as owner, Pipes(owner) as pipes:
             shim = owner.add(interpreter.open_shim())
-            fds = interpreter.BootFds(
-                pipes.child_channel, pipes.child_status, bundle.fd, dead_folder.get(), shim
-            )
+            fds = interpreter.BootFds(pipes.child_channel, pipes.child_status, bundle.fd, shim)
             environment = {
                 **interpreter.boot_environment(fds, self.environment),
                 **pipes.environment(),
             }
-            kept = self.kept | pipes.child_fds() | {fds.dead}
+            kept = self.kept | pipes.child_fds()
             keep = kept | self.lent | set(fds.__dict__.values())
             executable = interpreter.open_interpreter(owner)
             spawn = Spawn(interpreter.boot_argv(), environment, self.stdio, keep, executable)
@@ -305,6 +303,7 @@ def launch(
     hostname: StrOrBytes | None = None,
     mount_proc: bool = False,
     cgroup: int | None = None,
+    doors: Iterable[int] = (),
     timeout: float = 30.0,
     trace: bool = False,
     tail: Tail | None = None,
@@ -325,6 +324,8 @@ def launch(
         hostname: of a new or joined UTS namespace.
         mount_proc: mount a new /proc, in a new or joined mount namespace.
         cgroup: a descriptor of a cgroup v2 directory to start in (CLONE_INTO_CGROUP).
+        doors: descriptors of `tasks` files of cgroup v1, above 2, by which stage 1 enters these
+            cgroups before it makes the process, which does not get them.
         timeout: seconds that the start may take, mapping tools included. The execve of a program
             that takes no stages is waited for as long as it takes, as subprocess does.
         trace: note the times of the stages in the child's `trace`.
@@ -348,13 +349,14 @@ def launch(
         data = above_the_streams(data, owner)
         if cgroup is not None:
             cgroup = owner.add(os.dup(cgroup))
+        doors = tuple(doors)
         job = _Job(
             blob=data.encode(),
-            settings=Settings(cwd, hostname, mount_proc, cgroup, timeout, trace),
+            settings=Settings(cwd, hostname, mount_proc, cgroup, timeout, trace, doors),
             environment=_encode_environment(env),
             stdio=(stdin, stdout, stderr),
             kept={0, 1, 2} | checked_fds(pass_fds),
-            lent=borrowed_fds(data) | ({cgroup} if cgroup is not None else set()),
+            lent=borrowed_fds(data) | {*doors} | ({cgroup} if cgroup is not None else set()),
             ignored_signals=tuple(ignored_signals),
         )
         return job.run(target) if tail is None else _run_with_tail(job, target, tail, owner)

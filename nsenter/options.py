@@ -195,19 +195,26 @@ class Options(Value):
             if cgroup is not None and not isinstance(cgroup, int):
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
                 cgroup = owner.add(os.open(cgroup, flags))
+            tail = tail_of(
+                self,
+                mounts=self._all_mounts(mounts_proc),
+                loopback=self.loopback and namespaces.is_private(NamespaceType.NEWNET),
+                init=init,
+                process_group=process_group,
+            )
+            if namespaces.path_of(NamespaceType.NEWPID):
+                from nsenter.joiner import held_by_options, warn_of_host_root
+
+                warn_of_host_root(self, namespaces)
+                more = held_by_options(self, namespaces, target)
+                if tail is not None:
+                    tail = tail.replace(attributes=tail.attributes + more)
             return launch(
                 self._bootstrap_data(namespaces), target,
                 stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, env=env,
                 cwd=self.cwd, hostname=self.hostname,
                 mount_proc=mounts_proc and not self._mounts_more(),
-                cgroup=cgroup, timeout=timeout, trace=trace,
-                tail=tail_of(
-                    self,
-                    mounts=self._all_mounts(mounts_proc),
-                    loopback=self.loopback and namespaces.is_private(NamespaceType.NEWNET),
-                    init=init,
-                    process_group=process_group,
-                ),
+                cgroup=cgroup, timeout=timeout, trace=trace, tail=tail,
                 ignored_signals=ignored_signals,
             )  # fmt: skip
 

@@ -8,6 +8,10 @@ import os
 from nsenter import wire
 from nsenter.values import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 __all__ = ["LaunchAttribute", "Settings"]
 
 _INT_MAX = 2**31 - 1
@@ -43,12 +47,16 @@ class LaunchAttribute:
     SECCOMP_FLAGS = 62125
     DIE_WITH_PARENT = 62126
     PROCESS_GROUP = 62127
+    HELD = 62128
+    BOUNDING = 62129
+    DOORS = 62130
 
 
 class Settings(Value):
     """What the second message says; the fields are those of `nsenter.launch.launch`.
 
     Args:
+        doors: descriptors of files by which the process enters cgroups of v1.
         tail: further attributes, such as are asked for.
     """
 
@@ -58,6 +66,7 @@ class Settings(Value):
     cgroup: int | None
     timeout: float
     trace: bool
+    doors: tuple[int, ...] = ()
     tail: tuple[tuple[int, int | bytes], ...] = ()
 
     def encode(self, kept: set[int]) -> bytes:
@@ -70,14 +79,19 @@ class Settings(Value):
             LaunchAttribute.HOSTNAME: _optional_text("hostname", self.hostname),
             LaunchAttribute.MOUNT_PROC: int(self.mount_proc),
             LaunchAttribute.CWD: _optional_text("cwd", self.cwd),
-            LaunchAttribute.KEEP_FDS: ",".join(map(str, sorted(kept))).encode(),
+            LaunchAttribute.KEEP_FDS: _numbers(kept),
             LaunchAttribute.CGROUP_FD: self.cgroup,
             # A mapping tool's: a bit less than ours, so that it is the tool which is named.
             LaunchAttribute.TIMEOUT: int(min(self.timeout * 900, _INT_MAX)),
             LaunchAttribute.TRACE: int(self.trace),
+            LaunchAttribute.DOORS: _numbers(self.doors) if self.doors else None,
         }
         present = [(type, value) for type, value in attributes.items() if value is not None]
         return wire.encode([*present, *self.tail], wire.LAUNCH)
+
+
+def _numbers(fds: Iterable[int]) -> bytes:
+    return ",".join(map(str, sorted(fds))).encode()
 
 
 def _optional_text(name: str, value: str | bytes | os.PathLike[str] | None) -> bytes | None:

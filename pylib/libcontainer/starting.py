@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from errno import ECANCELED, EINVAL, EPERM, EPROTO, ESRCH, ETIMEDOUT
+from errno import EAGAIN, ECANCELED, EINVAL, EPERM, EPROTO, ESRCH, ETIMEDOUT
 
 from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
@@ -25,6 +25,7 @@ from nsenter.system import Failure, get_rlimit, prlimit, send_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from libcontainer.cgroups import Manager
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from libcontainer.process import Process
     from nsenter.bootstrap import BootstrapData
     from nsenter.child import Child
+    from nsenter.tail import Tail
     from nsenter.waiting import WaitingInit
 
 __all__ = ["init_orders", "start_further", "start_init", "waiting_init"]
@@ -195,8 +197,8 @@ def start_further(container: Container, process: Process) -> None:
     pidfd = container._pidfd()
     if pidfd < 0:
         raise ContainerError("cannot exec in a stopped container")
-    with Descriptors() as fds:
-        fds.add(pidfd)
+    with Descriptors() as lent, Descriptors() as fds:
+        lent.add(pidfd)
         orders = init_orders(container, process)
         orders["console_fd"] = _console(process, fds)
         manager = container.cgroup
@@ -268,12 +270,32 @@ class _Talk:
         orders["is_moved"] = self.moves
         orders["has_doors"] = self.has_doors
         try:
-            child = self._launch(data, orders, fds)
-            self._talk_to(child)
+            if not self._process.init:
+                self._open_doors()
+            self._talk_to(self._launched(data, orders, fds))
         finally:
-            self._doors.close()
-            if self._entry is not None:
-                os.close(self._entry)
+            self._leave_cgroup()
+
+    def _leave_cgroup(self) -> None:
+        self._doors.close()
+        if self._entry is not None:
+            os.close(self._entry)
+            self._entry = None
+
+    def _launched(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> Child:
+        """As `_launch`. A cgroup with as many processes as it may have refuses one that is made in
+        it, and takes one that is moved to it."""
+        try:
+            return self._launch(data, orders, fds)
+        except BootstrapError as error:
+            is_full = error.errno == EAGAIN and error.operation == "clone"
+            if not is_full or self._process.init or self.moves:
+                raise
+        self._leave_cgroup()
+        self._process.waiting = None  # it has ended with the first try
+        self.moves, self.has_doors = True, False
+        orders["is_moved"], orders["has_doors"] = True, False
+        return self._launch(data, orders, fds)
 
     def _launch(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> Child:
         process = self._process
@@ -285,9 +307,44 @@ class _Talk:
             return launch(
                 data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
                 pass_fds=[*process.preserved(), *fds.numbers()], cgroup=self._entry,
-                timeout=_NO_TIMEOUT if process.timeout is None else process.timeout,
-                trace=process.trace,
+                doors=() if process.init else self._doors.numbers(),
+                timeout=self._patience(), trace=process.trace, tail=self._tail(),
             )  # fmt: skip
+
+    def _patience(self) -> float:
+        """Seconds that the stages may take; in a paused container, until it is resumed."""
+        patience, is_further = self._process.timeout, not self._process.init
+        if patience is None or (is_further and self._manager.freezer_state() == FROZEN):
+            return _NO_TIMEOUT
+        return patience
+
+    def _tail(self) -> Tail | None:
+        """What a further process holds while the container's processes see it already."""
+        if self._process.init:
+            return None
+        from nsenter.joiner import held
+        from nsenter.tail import Tail
+
+        config, process = self._container.config, self._process.config
+        caps = process.capabilities or config.capabilities
+        sets = caps.to_plain() if caps else {}
+        keeps = [name for names in sets.values() for name in names]
+        bounding = sets.get("bounding", ())
+        return Tail(held(self._steps(), keeps=keeps, bounding=bounding))
+
+    def _steps(self) -> Iterator[str]:
+        """Those of nsenter.joiner that libcontainer.init.setns takes."""
+        config, process = self._container.config, self._process.config
+        yield from ("ids", "streams", "cwd")
+        if not self._process.waiting:
+            yield "root"
+        if process.terminal:
+            yield "console"
+        if any((process.io_priority, config.io_priority, process.scheduler, config.scheduler)):
+            yield "scheduler"
+        asked = process.no_new_privileges
+        if config.seccomp and not (config.no_new_privileges if asked is None else asked):
+            yield "filter"
 
     def _let_go_early(self, channel: int) -> None:
         """While the init gets ready, so that it need not wait behind that."""
@@ -304,16 +361,12 @@ class _Talk:
             sync.send(channel, sync.GO, deadline=self._deadline())
             self._make_cgroup_ready(channel)
         else:
-            self._open_doors(channel)
             sync.send(channel, sync.GO, deadline=self._deadline())
 
-    def _open_doors(self, channel: int) -> None:
+    def _open_doors(self) -> None:
         if self.has_doors:
             for door in self._manager.doors():
                 self._doors.add(door)
-            sync.send_with_fds(
-                channel, self._doors.numbers(), sync.DOORS, deadline=self._deadline()
-            )
 
     def _make_cgroup_ready(self, channel: int) -> None:
         """With its limits before it is entered, unless the init has to be moved: the rules of
@@ -321,7 +374,11 @@ class _Talk:
         self._manager.create_rest()
         if not self.moves:
             self._manager.set(self._resources.replace(memory=None, memory_swap=None))
-        self._open_doors(channel)
+        self._open_doors()
+        if self.has_doors:
+            sync.send_with_fds(
+                channel, self._doors.numbers(), sync.DOORS, deadline=self._deadline()
+            )
 
     def _talk_to(self, child: Child) -> None:
         self._child = child

@@ -42,7 +42,7 @@ from nsenter import interpreter, wire
 from nsenter.bootstrap import BootstrapData
 from nsenter.bundle import Bundle, bundle_for
 from nsenter.errors import BootstrapError
-from nsenter.kept import KeptDescriptor, dead_folder, sealed_memfd
+from nsenter.kept import KeptDescriptor, sealed_memfd
 from nsenter.launch import PythonInit, launch
 from nsenter.settings import LaunchAttribute
 from nsenter.spawn import Spawn
@@ -699,7 +699,7 @@ def boot(content: bytes | int, extensions: dict[str, str] | None = None) -> Boot
         stderr = stack.enter_context(tempfile.TemporaryFile())
         try:
             pids = [start(bundle, child.fileno(), child_status, shim, stderr.fileno())]
-            needed = sorted({child.fileno(), child_status, dead_folder.get()})
+            needed = sorted({child.fileno(), child_status})
             kept = ",".join(map(str, [0, 1, 2, *needed]))
         finally:
             child.close()
@@ -721,7 +721,7 @@ def memfd(content: bytes | int) -> int:
 
 
 def start(bundle: Bundle, channel: int, status: int, shim: int, stderr: int) -> int:
-    fds = interpreter.BootFds(channel, status, bundle.fd, dead_folder.get(), shim)
+    fds = interpreter.BootFds(channel, status, bundle.fd, shim)
     environment = {
         **interpreter.boot_environment(fds, {}),
         b"_LIBCONTAINER_INITPIPE": b"%d" % channel,

@@ -1,0 +1,344 @@
+"""A container that may ptrace gets nothing of the host from what joins its PID namespace."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cgrouping
+import nsenter
+import pyrunc
+import seizing
+from interop import orphans
+from interop.oci_bundles import scratch_folder
+from interop.own_mounts import own_mounts
+from interop.podman import Podman
+from libcontainer.configs import ProcessConfig
+from libcontainer.container import Container
+from libcontainer.process import Process
+from nsenter.capabilities import NAMES, NUMBERS
+from nsenter.joiner import STEPS
+from nsenter.launch import PythonInit
+from nsenter.options import Options
+from nsenter.system import capget
+from pyrunc import PYRUNC, Runtime
+from seizing import Attacker, Joiner
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has a container to attack")
+
+OWN = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SYS_PTRACE")
+IDS = [{"containerID": 0, "hostID": 200_000, "size": 65536}]
+# What `exec` does after it is seen: setresuid and setgroups; fchown of the streams; chdir as root.
+STEPS_OF_EXEC = ("CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH")
+
+
+class Place:
+    """A container with an attacker in it.
+
+    Args:
+        pid: of the attacker.
+        capabilities: those of the container.
+        runtime: who made it.
+        name: of the container.
+    """
+
+    def __init__(
+        self,
+        attacker: Attacker,
+        pid: int,
+        capabilities: tuple[str, ...],
+        runtime: Runtime,
+        name: str,
+    ) -> None:
+        self.attacker = attacker
+        self.pid = pid
+        self.capabilities = capabilities
+        self.runtime = runtime
+        self.name = name
+
+    def exec(self, *options: str) -> Joiner:
+        command = ("exec", *options, self.name, "true")
+        return self.attacker.seized_by(lambda: self.runtime.good(*command))
+
+
+def mask(*names: str) -> int:
+    return sum(1 << NUMBERS[name] for name in {*names})
+
+
+def container_spec(
+    capabilities: tuple[str, ...], *, user: bool
+) -> Callable[[dict[str, Any]], None]:
+    def change(spec: dict[str, Any]) -> None:
+        sets = ("bounding", "effective", "permitted")
+        spec["process"]["capabilities"] = {name: list(capabilities) for name in sets}
+        if user:
+            spec["linux"]["namespaces"].append({"type": "user"})
+            spec["linux"] |= {"uidMappings": IDS, "gidMappings": IDS}
+
+    return change
+
+
+# A machine's root need not have all that the kernel has.
+ALL = tuple(name for name in NAMES if capget()[1] >> NUMBERS[name] & 1)
+KINDS = {"ptrace": OWN, "all": ALL}
+
+
+@contextlib.contextmanager
+def attacked(folder: Path, capabilities: tuple[str, ...], *, user: bool) -> Iterator[Place]:
+    runtime, name = Runtime(PYRUNC, folder / "state"), f"box-{secrets.token_hex(4)}"
+    bundle = pyrunc.make_bundle(folder / "bundle", change=container_spec(capabilities, user=user))
+    for parent in (folder, *folder.parents[:2]):  # the container's root has to get there
+        parent.chmod(0o755)
+    command = seizing.put_into(bundle / "rootfs")
+    owner = IDS[0]["hostID"] if user else 0
+    for path in [bundle / "rootfs", *(bundle / "rootfs").rglob("*")]:
+        os.chown(path, owner, owner, follow_symlinks=False)
+    config = (bundle / "config.json").read_text()
+    (bundle / "config.json").write_text(config.replace('["sleep", "1000"]', _as_json(command)))
+    with (folder / "said").open("wb") as said:
+        argv = [*runtime.argv, "run", "--bundle", bundle, name]
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said) as running:
+            try:
+                attacker = Attacker(folder / "said")
+                yield Place(attacker, runtime.state(name)["pid"], capabilities, runtime, name)
+            finally:
+                runtime("delete", "--force", name)
+                running.wait()
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("seized")
+    with attacked(folder, KINDS[request.param], user=False) as made:
+        yield made
+
+
+def _as_json(words: list[str]) -> str:
+    import json
+
+    return json.dumps(words)
+
+
+@contextlib.contextmanager
+def cgroup_of_our_own() -> Iterator[Path]:
+    folder = Path(cgrouping.v2_root()) / f"seized-{os.getpid()}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        folder.rmdir()
+
+
+def check_exec(place: Place, joiner: Joiner, *steps: str) -> None:
+    """The joiner has what its program is going to have, and what is left to do takes."""
+    assert joiner.places == []
+    own = mask(*place.capabilities)
+    permitted, effective, bounding = joiner.capabilities[0]
+    assert (permitted, effective) == (own | mask(*STEPS_OF_EXEC, *steps),) * 2
+    assert {row[2] for row in joiner.capabilities} == {own}
+    assert bounding == own  # by an execve as root it would have these
+
+
+def test_exec_gives_nothing_of_the_host_away(place: Place) -> None:
+    check_exec(place, place.exec())
+
+
+def test_nor_does_exec_in_a_cgroup_below(place: Place) -> None:
+    check_exec(place, place.exec("--cgroup", "/"))
+
+
+def test_nor_does_exec_as_another_user_elsewhere(place: Place) -> None:
+    check_exec(place, place.exec("--user", "7:7", "--cwd", "/bin"))
+
+
+def test_nor_does_exec_with_a_terminal(place: Place) -> None:
+    argv = [*place.runtime.argv, "exec", "--tty", place.name, "true"]
+
+    def on_a_terminal() -> None:
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv(argv[0], argv)
+        with contextlib.suppress(OSError):  # EIO: it has ended
+            while os.read(terminal, 4096):
+                pass
+        os.close(terminal)
+        os.waitpid(pid, 0)
+
+    check_exec(place, place.attacker.seized_by(on_a_terminal))
+
+
+def test_nor_does_an_exec_whose_interpreter_boots_in_the_namespaces(place: Place) -> None:
+    def start() -> None:
+        container = Container.load(str(place.runtime.root), place.name)
+        config = ProcessConfig(args=("/bin/true",), cwd="/")
+        process = Process(config, init=False)
+        container.start(process)
+        process.wait()
+        process.close()
+
+    joiner = place.attacker.seized_by(start)
+    check_exec(place, joiner, "CAP_SYS_CHROOT")
+
+
+RUNS: dict[str, dict[str, Any]] = {
+    "run": {},
+    "run with capabilities": {"capabilities": ["kill"]},
+    "run as a user": {"uid": 7, "capabilities": []},
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_run_gives_nothing_of_the_host_away(place: Place, name: str) -> None:
+    options = Options(join=place.pid, **RUNS[name])
+    joiner = place.attacker.seized_by(
+        lambda: nsenter.run(["/bin/true"], options=options, stdin=subprocess.DEVNULL),
+        seizing.OF_A_PROGRAM,
+    )
+    assert joiner.places == []
+    check_capabilities(joiner, options)
+
+
+def check_capabilities(joiner: Joiner, options: Options, *steps: str) -> None:
+    if options.capabilities is None:
+        return  # it may keep all that its caller has
+    keeps = mask(*(f"CAP_{name.upper()}" for name in options.capabilities))
+    ids = ("CAP_SETUID", "CAP_SETGID") if options.uid is not None else ()
+    assert joiner.capabilities[0] == (*(keeps | mask(*ids, *steps),) * 2, keeps)
+
+
+def test_nor_does_run_in_a_cgroup(place: Place) -> None:
+    with cgroup_of_our_own() as folder:
+        options = Options(join=place.pid, cgroup=str(folder))
+        joiner = place.attacker.seized_by(
+            lambda: nsenter.run(["/bin/true"], options=options, stdin=subprocess.DEVNULL),
+            seizing.OF_A_PROGRAM,
+        )
+    assert joiner.places == []
+
+
+CALLS: dict[str, dict[str, Any]] = {
+    "call": {},
+    "call with capabilities": {"capabilities": ["kill"]},
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_call_gives_nothing_of_the_host_away(place: Place, name: str) -> None:
+    with cgroup_of_our_own() as folder:
+        options = Options(join=place.pid, cgroup=str(folder), **CALLS[name])
+        joiner = place.attacker.seized_by(lambda: nsenter.call(os.getpid, options=options))
+    assert joiner.places == []
+    check_capabilities(joiner, options, "CAP_SYS_CHROOT")
+
+
+def test_nor_does_a_worker(place: Place) -> None:
+    def work() -> None:
+        with nsenter.NamespaceExecutor(1, Options(join=place.pid)) as executor:
+            executor.submit(os.getpid).result()
+
+    assert place.attacker.seized_by(work).places == []
+
+
+def test_nor_does_an_init_in_python(place: Place) -> None:
+    def start() -> None:
+        child = Options(join=place.pid).launch(PythonInit("nsenter.init:main", ["/bin/true"]))
+        child.wait()
+        child.close()
+
+    assert place.attacker.seized_by(start).places == []
+
+
+def test_nor_does_the_command(place: Place) -> None:
+    argv = [sys.executable, "-m", "nsenter", "run", "--join", f"pid={place.pid}", "--", "/bin/true"]
+    joiner = place.attacker.seized_by(
+        lambda: subprocess.run(argv, stdin=subprocess.DEVNULL, check=True), seizing.OF_A_PROGRAM
+    )
+    assert joiner.places == []
+
+
+def test_nor_does_what_joins_all_but_the_mounts_and_has_a_root_of_its_own(place: Place) -> None:
+    kinds = ("pid", "net", "ipc", "uts")
+    join = {kind: f"/proc/{place.pid}/ns/{kind}" for kind in kinds}
+    options = Options(join=join, new="mnt", root="/", mounts=[nsenter.Tmpfs("/tmp")])
+    joiner = place.attacker.seized_by(
+        lambda: nsenter.run(["/bin/true"], options=options, stdin=subprocess.DEVNULL),
+        seizing.OF_A_PROGRAM,
+    )
+    # Its root is the host's, as it was asked for; but it was that before it was seen.
+    assert {line.split(":")[0].split()[0] for line in joiner.places} <= {"root", "cwd"}
+
+
+def test_who_keeps_the_callers_mounts_is_told_that_the_root_can_be_reached(place: Place) -> None:
+    options = Options(join={"pid": place.pid})
+    with pytest.warns(RuntimeWarning, match="join the mount namespace too"):
+        joiner = place.attacker.seized_by(
+            lambda: nsenter.run(["/bin/true"], options=options, stdin=subprocess.DEVNULL),
+            seizing.OF_A_PROGRAM,
+        )
+    # So this is what the attacker tells of, where there is something.
+    assert any(
+        line.startswith("root /: it leads to the root of the host") for line in joiner.places
+    )
+
+
+STEP_ROWS = re.compile(r"^\| (CAP_[A-Z_, ]+) \|", re.MULTILINE)
+
+
+def test_the_readme_lists_what_a_joiner_holds() -> None:
+    text = (pyrunc.CHECKOUT / "README.md").read_text()
+    told = {name for row in STEP_ROWS.findall(text) for name in row.split(", ")}
+    assert told == {name for names in STEPS.values() for name in names}
+
+
+def test_a_user_namespace_of_its_own_cannot_seize_a_joiner_at_all(tmp_path: Path) -> None:
+    """The joiner's memory belongs to the host's user namespace until it executes a program."""
+    with attacked(tmp_path, ALL, user=True) as place:
+        options = Options(join=place.pid)
+        for _ in range(3):
+            place.runtime.good("exec", place.name, "true")
+            nsenter.run(["/bin/true"], options=options, stdin=subprocess.DEVNULL)
+            nsenter.call(os.getpid, options=options)
+        time.sleep(1)
+        assert place.attacker.names() <= {"true"}
+
+
+@pytest.fixture(scope="module")
+def in_podman() -> Iterator[tuple[Podman, str, Attacker]]:
+    with orphans.adopted(), scratch_folder() as folder, own_mounts() as inside:
+        root = pyrunc.make_root(folder / "rootfs")
+        command = " ".join(seizing.put_into(root))
+        podman = Podman(folder, root, Path(PYRUNC[0]), inside)
+        podman.prepare()
+        try:
+            shell = ("sh", "-c", f"exec {command} >/said 2>&1")
+            name = podman.start(*shell, options=("--cap-add", "SYS_PTRACE"))
+            yield podman, name, Attacker(root / "said")
+        finally:
+            podman.clear()
+
+
+def test_podman_exec_gives_nothing_of_the_host_away(
+    in_podman: tuple[Podman, str, Attacker],
+) -> None:
+    podman, name, attacker = in_podman
+    with orphans.settled():
+        joiner = attacker.seized_by(lambda: podman.must("exec", name, "true"))
+    assert joiner.places == []
+    permitted, _, bounding = joiner.capabilities[0]
+    # podman's filter is installed without no_new_privs, which takes CAP_SYS_ADMIN.
+    assert permitted == bounding | mask(*STEPS_OF_EXEC, "CAP_SYS_ADMIN")
+    assert bounding & mask("CAP_SYS_PTRACE")
+    assert not bounding & mask("CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO")
