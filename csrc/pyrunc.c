@@ -298,6 +298,9 @@ static int readonly_mount(const char *path)
 	return (int)fd;
 }
 
+/* In place of a descriptor: its path alone, which a container could write to (CVE-2019-5736). */
+#define UNPROTECTED (-2)
+
 /* A sealed copy, where we could change the file ourselves, and a container of ours too. */
 static int sealed_copy(const char *path)
 {
@@ -309,7 +312,7 @@ static int sealed_copy(const char *path)
 	if (copy == -EINVAL) /* MFD_EXEC is of Linux 6.3 */
 		copy = SYS2(SYS_memfd_create, "python", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (source < 0 || copy < 0)
-		return -1;
+		return UNPROTECTED;
 	do
 		n = SYS4(SYS_sendfile, copy, source, 0, 1 << 30);
 	while (n > 0);
@@ -318,7 +321,7 @@ static int sealed_copy(const char *path)
 	if (n < 0 || (SYS3(SYS_fcntl, copy, F_ADD_SEALS, seals | 0x20U) < 0 &&
 		      SYS3(SYS_fcntl, copy, F_ADD_SEALS, seals) < 0)) {
 		sys_close((int)copy);
-		return -1;
+		return UNPROTECTED;
 	}
 	return (int)copy;
 }
@@ -333,7 +336,7 @@ static bool could_change(const char *path)
 		st.st_uid == (uid_t)SYS0(SYS_geteuid));
 }
 
-/* -1: its path is good enough. */
+/* -1: its path is good enough. UNPROTECTED: it is not, but there is nothing better. */
 static int open_executable(const char *path)
 {
 	int fd = readonly_mount(path);
@@ -501,6 +504,11 @@ int nsinit_main(int argc, char **argv, char **envp)
 	find_installation(&found);
 	executable = open_executable(found.interpreter);
 	envp = copy_environment(envp, &room);
+	if (executable == UNPROTECTED && starts_a_process(argv + 1))
+		fail("no container is started, as it could change its Python: neither a read-only "
+		     "mount (open_tree, mount_setattr) nor a sealed copy (memfd_create) can be "
+		     "made of",
+		     found.interpreter);
 	if (starts_a_process(argv + 1) &&
 	    start_init(found.interpreter, found.start, executable, envp, place, sizeof(place)))
 		*room = place;

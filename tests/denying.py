@@ -58,10 +58,10 @@ def _main() -> None:
     code = ctypes.create_string_buffer(_program(sys.argv[1]))
     count = (len(code) - 1) // 8
     fprog = struct.pack("=HxxxxxxQ", count, ctypes.addressof(code))
-    if os.geteuid() != 0:
-        libc.prctl(38, 1, 0, 0, 0)
     if libc.prctl(22, 2, fprog) != 0:
-        raise OSError(ctypes.get_errno(), "prctl PR_SET_SECCOMP")
+        libc.prctl(38, 1, 0, 0, 0)  # it takes CAP_SYS_ADMIN or no_new_privs
+        if libc.prctl(22, 2, fprog) != 0:
+            raise OSError(ctypes.get_errno(), "prctl PR_SET_SECCOMP")
     os.execvp(sys.argv[2], sys.argv[2:])
 
 

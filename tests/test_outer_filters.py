@@ -168,6 +168,19 @@ def test_an_ordinary_user_under_an_old_profile(number: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.__getitem__)
+def test_no_container_is_started_that_could_change_the_interpreter(
+    number: int, runtime: Runtime, tmp_path: Path
+) -> None:
+    """CVE-2019-5736."""
+    refusing = denying.prefix(("open_tree", number), ("memfd_create", number))
+    words = words_of("pyrunc run", runtime, tmp_path)
+    status, said = behind(refusing, words, tmp_path / "out")
+    assert status == 1
+    assert "nor a sealed copy (memfd_create) can be made of" in said
+    assert behind(refusing, [*runtime.argv, "list"], tmp_path / "out")[0] == 0
+
+
 def test_no_descriptor_of_the_caller_is_inherited_without_close_range(tmp_path: Path) -> None:
     refusing = denying.prefix(("close_range", errno.ENOSYS))
     script = (

@@ -16,7 +16,23 @@ import pytest
 
 import denying
 import nsenter
-from nsenter import Options
+from nsenter import Options, probe
+
+NEWEST = 6  # the version of Landlock's interface that has all of it
+
+
+def _version() -> int:
+    try:
+        return probe.TRIALS["landlock"]()
+    except OSError:
+        return 0
+
+
+pytestmark = pytest.mark.skipif(
+    _version() < NEWEST,
+    reason=f"Landlock's version here is {_version()}, not {NEWEST}: boot Linux 6.12 or newer with "
+    "landlock in the list of lsm=",
+)
 
 # Bind and connect to ports, to a socket without a file, and send a signal to a process outside.
 TRY = """
