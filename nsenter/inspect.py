@@ -370,6 +370,12 @@ def _names(folder: int, name: str) -> list[str]:
 
 def _namespace_mounts(folder: int) -> Iterator[tuple[str, str]]:
     """The namespace and the path of each mount of one."""
-    for mount in procfs.mounts(procfs.read("mountinfo", folder)):
+    try:
+        text = procfs.read("mountinfo", folder)
+    except OSError as error:
+        if error.errno != EINVAL:  # which it is of a process that is ending: it has left its own
+            raise
+        return
+    for mount in procfs.mounts(text):
         if mount.fstype == "nsfs":
             yield mount.root, mount.point

@@ -17,7 +17,7 @@ import pytest
 
 import inside
 from needs import needs
-from nsenter.inspect import namespaces_of, snapshot
+from nsenter.inspect import _namespace_mounts, namespaces_of, snapshot
 from rootless import as_user
 
 ROOT = Path(__file__).parent.parent.parent
@@ -323,3 +323,14 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     )  # fmt: skip
     assert result.stdout == "{\n"
     assert "pipe" not in result.stderr.lower() and "Exception" not in result.stderr
+
+
+def test_a_process_that_ends_meanwhile_shows_no_mounts() -> None:
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+    folder = os.open(f"/proc/{pid}", os.O_RDONLY)
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert list(_namespace_mounts(folder)) == []
+    finally:
+        os.close(folder)
+        os.waitpid(pid, 0)
