@@ -161,6 +161,12 @@ _FULL: Json = {
         "readonlyPaths": ["/proc/sys"],
         "mountLabel": "system_u:object_r:container_file_t:s0",
         "personality": {"domain": "LINUX32", "flags": []},
+        "memoryPolicy": {
+            "mode": "MPOL_BIND",
+            "nodes": "0, 2-3",
+            "flags": ["MPOL_F_STATIC_NODES"],
+        },
+        "netDevices": {"eth0": {"name": "ctr0"}, "eth1": {}},
     },
 }  # fmt: skip
 

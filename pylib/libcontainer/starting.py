@@ -21,6 +21,7 @@ from nsenter.errors import BootstrapError
 from nsenter.launch import PythonInit, launch
 from nsenter.limits import rlimit_name
 from nsenter.namespaces import NamespaceType
+from nsenter.suppress import suppress
 from nsenter.system import Failure, get_rlimit, prlimit, send_fds
 
 TYPE_CHECKING = False
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from libcontainer.cgroups import Manager
     from libcontainer.configs import Config, Rlimit
     from libcontainer.container import Container
+    from libcontainer.net_devices import NetDevices
     from libcontainer.process import Process
     from nsenter.bootstrap import BootstrapData
     from nsenter.child import Child
@@ -44,6 +46,7 @@ _AFTERMATH = 5.0
 _NO_TIMEOUT = 1e9
 _DOING = {"T": "it is stopped", "t": "it is traced", "D": "it waits in the kernel"}
 
+_NODES = "/sys/devices/system/node/has_memory"
 _TARGET = "libcontainer.init.main:main"
 _EXTENSIONS = ("_cffi_backend", "nsenter._nsexec")
 
@@ -264,6 +267,7 @@ class _Talk:
         self._doors = Descriptors()
         self._mapped: set[int] = set()
         self._goes = False
+        self._devices: NetDevices | None = None
 
     def hold(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> None:
         """Have it. Where it fails, the process is gone."""
@@ -275,6 +279,8 @@ class _Talk:
             self._talk_to(self._launched(data, orders, fds))
         finally:
             self._leave_cgroup()
+            if self._devices:
+                self._devices.close()
 
     def _leave_cgroup(self) -> None:
         self._doors.close()
@@ -450,6 +456,9 @@ class _Talk:
 
     def _give_up(self) -> None:
         """Have the process gone, be it stopped or in a frozen cgroup."""
+        if self._devices:
+            with suppress(OSError):
+                self._devices.take_back()
         child = self._child
         child.kill()
         try:
@@ -570,6 +579,9 @@ class _Talk:
         if kind == sync.LOOPBACK:
             self._bring_loopback_up(fds)
             return True
+        if kind == sync.DEVICES:
+            self._move_devices(fds)
+            return True
         if kind == sync.LISTENER:
             self._send_agents()
             return True
@@ -627,14 +639,23 @@ class _Talk:
             return BootstrapError("init", operation, subject, code)
         from nsenter.refusals import why_refused  # for errors alone
 
-        if operation == "sched_setattr" and code == EPERM and self._resources.cpuset_cpus:
-            why = f"{why}: process scheduler can't be used together with AllowedCPUs"
+        why += self._addition(operation, code)
         step = why.partition(":")[0].partition(" ")[0]
         refusal = why_refused(step, code) or why_refused(operation, code, subject)
         error = BootstrapError("init", operation, subject, code, hint=refusal)
         # What the init took for the cause was not it.
         error.strerror = why.partition(" (")[0] if refusal else why
         return error
+
+    def _addition(self, operation: str, code: int) -> str:
+        """What the init cannot know of why a system call failed."""
+        if (operation, code) == ("sched_setattr", EPERM) and self._resources.cpuset_cpus:
+            return ": process scheduler can't be used together with AllowedCPUs"
+        if (operation, code) == ("set_mempolicy", EINVAL):
+            with suppress(OSError), open(_NODES, encoding="ascii") as file:
+                nodes = file.read().strip()
+                return f" (this machine has the nodes {nodes}, and a cgroup may allow fewer)"
+        return ""
 
     def _bring_loopback_up(self, fds: list[int]) -> None:
         from libcontainer.init.network import bring_loopback_up
@@ -644,6 +665,19 @@ class _Talk:
                 bring_loopback_up(fd)
         except Failure as failure:
             raise _with_hint("init", failure) from None
+
+    def _move_devices(self, fds: list[int]) -> None:
+        """Into the init's network namespace, before any hook looks for them there."""
+        from libcontainer.net_devices import NetDevices
+
+        names, pid = self._container.config.net_devices, self._child.pid
+        self._devices = NetDevices(names, fds.pop(), f"/proc/{pid}/ns/net")
+        try:
+            self._devices.move()
+        except Failure as failure:
+            error = _with_hint("launcher", failure)
+            error.strerror = failure.strerror
+            raise error from None
 
     def _hooks(self) -> None:
         for kind in ("prestart", "createRuntime"):

@@ -385,6 +385,35 @@ def _capabilities_from_runc(sets: Plain) -> Plain:
     return {name.lower(): names for name, names in sets.items()}
 
 
+def _devices_from_runc(devices: Plain) -> Plain:
+    return {
+        name: (item.get("name") or name) if type(item) is dict else item
+        for name, item in devices.items()
+    }
+
+
+def _policy_to_runc(policy: Plain) -> Plain:
+    """runc has a list of flags, and of the nodes the words of a mask."""
+    flags, nodes = policy.get("flags", 0), sum(1 << node for node in policy.get("nodes", ()))
+    return {
+        "Mode": policy["mode"],
+        "Flags": [1 << bit for bit in range(32) if flags >> bit & 1],
+        "Nodes": [nodes >> shift & _WORD for shift in range(0, 1024, 64)],
+    }
+
+
+def _policy_from_runc(policy: Plain) -> Plain:
+    fields = {name.lower(): value for name, value in policy.items()}
+    flags, nodes = fields.get("flags"), fields.get("nodes") or []
+    if type(flags) is list and all(type(flag) is int for flag in flags):
+        fields["flags"] = sum(flags)
+    if type(nodes) is list and all(type(word) is int for word in nodes):
+        mask = sum(word << 64 * i for i, word in enumerate(nodes))
+        fields["nodes"] = [node for node in range(mask.bit_length()) if mask >> node & 1]
+    return fields
+
+
+_WORD = 2**64 - 1
 _TO_RUNC: dict[str, Callable[[Any], Any]] = {
     "devices": lambda devices: [_with_number(device, _DEVICE) for device in devices],
     "mounts": _each(_mount_to_runc),
@@ -395,6 +424,8 @@ _TO_RUNC: dict[str, Callable[[Any], Any]] = {
     "scheduler": _scheduler_to_runc,
     "io_priority": _io_priority_to_runc,
     "personality": lambda number: {"domain": number},
+    "memory_policy": _policy_to_runc,
+    "net_devices": lambda devices: {old: {"name": new} for old, new in devices.items()},
 }
 _FROM_RUNC: dict[str, Callable[[Any], Any]] = {
     "devices": _each(_with_letter),
@@ -406,4 +437,6 @@ _FROM_RUNC: dict[str, Callable[[Any], Any]] = {
     "scheduler": _object(_scheduler_from_runc),
     "io_priority": _object(_io_priority_from_runc),
     "personality": _personality_from_runc,
+    "memory_policy": _object(_policy_from_runc),
+    "net_devices": _object(_devices_from_runc),
 }

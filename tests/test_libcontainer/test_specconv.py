@@ -20,6 +20,7 @@ from libcontainer.configs import (
     Hooks,
     IDMap,
     IOPriority,
+    MemoryPolicy,
     Namespace,
     Namespaces,
     ProcessConfig,
@@ -94,6 +95,8 @@ FIELDS: dict[str, Any] = {
     ),
     "hooks": Hooks(*[(HOOK,)] * 6),
     "personality": 8,
+    "memory_policy": MemoryPolicy(2, 1 << 15, (0, 2, 3)),
+    "net_devices": {"eth0": "ctr0", "eth1": "eth1"},
     "labels": (
         "com.example.key=value",
         "org.systemd.property.TimeoutStopSec=5",

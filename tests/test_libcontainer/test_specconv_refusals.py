@@ -46,10 +46,30 @@ REFUSALS: list[tuple[str, Any, str, str]] = [
     ("ociVersion", "one", "", "not of the form"),
     ("ociVersion", 1, "", "expected a string, got 1"),
     *((name, {"x": 1}, "", "for Linux") for name in ("windows", "solaris", "vm", "zos")),
-    *(
-        (f"linux.{name}", {"x": 1}, "", "does not support it")
-        for name in ("intelRdt", "netDevices", "memoryPolicy")
+    ("linux.intelRdt", {"x": 1}, "", "does not support it"),
+    # memory policies, in runc's words
+    ("linux.memoryPolicy", {"nodes": "0"}, "linux.memoryPolicy.mode", "invalid memory policy mode"),
+    (
+        "linux.memoryPolicy",
+        {"mode": "INTERLEAVE"},
+        "linux.memoryPolicy.mode",
+        "invalid memory policy mode: 'INTERLEAVE'",
     ),
+    *(
+        ("linux.memoryPolicy", {"mode": "MPOL_BIND"} | more, f"linux.memoryPolicy.{name}", words)
+        for more, name, words in (
+            ({"flags": ["MPOL_F_STATIC_NODES", "X"]}, "flags[1]", "invalid memory policy flag"),
+            ({"nodes": "0-9876543210"}, "nodes", "invalid memory policy node"),
+            ({"nodes": "1024"}, "nodes", "invalid memory policy node"),
+            ({"nodes": "3-1"}, "nodes", "invalid memory policy node"),
+            ({"nodes": "0,x"}, "nodes", "invalid memory policy node: 'x'"),
+            ({"nodes": "-1"}, "nodes", "invalid memory policy node"),
+            ({"nodes": 0}, "nodes", "expected a string"),
+        )
+    ),
+    ("linux.netDevices", [], "", "expected an object"),
+    ("linux.netDevices", {"eth0": "eth1"}, "linux.netDevices.eth0", "expected an object"),
+    ("linux.netDevices", {"eth0": {"name": 1}}, "linux.netDevices.eth0.name", "expected a string"),
     # the root
     ("root", None, "", "it is missing"),
     ("root.path", "", "", "missing or empty"),

@@ -20,6 +20,7 @@ from libcontainer.configs.config import (
     Hook,
     Hooks,
     IOPriority,
+    MemoryPolicy,
     Rlimit,
     Scheduler,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "HugepageLimit",
     "IDMap",
     "IOPriority",
+    "MemoryPolicy",
     "Mount",
     "Namespace",
     "Namespaces",

@@ -58,6 +58,14 @@ class Scheduler(Value):
     period: int = 0
 
 
+class MemoryPolicy(Value):
+    """set_mempolicy(2): the numbers of MPOL_* and MPOL_F_*, and of the nodes."""
+
+    mode: int
+    flags: int = 0
+    nodes: tuple[int, ...] = ()
+
+
 class Hook(Value):
     """A command run at one moment of the container's life; it gets the state on its stdin.
 
@@ -128,6 +136,8 @@ class Config(Value):
         seccomp: a policy; None: none.
         hooks: commands at moments of its life.
         personality: a number of personality(2); None: as it is.
+        memory_policy: of its processes; None: as it is.
+        net_devices: the names of network devices that it gets, here and there.
         parent_death_signal: of the first process when the runtime ends; 0: none.
         no_new_keyring: the session keyring of the caller is kept.
         rootless_euid, rootless_cgroups: the caller is not root; cgroups may not be his.
@@ -148,6 +158,7 @@ class Config(Value):
         "hooks": Hooks,
         "io_priority": IOPriority,
         "scheduler": Scheduler,
+        "memory_policy": MemoryPolicy,
     }
 
     rootfs: str
@@ -180,6 +191,8 @@ class Config(Value):
     seccomp: Seccomp | None = None
     hooks: Hooks = Hooks()
     personality: int | None = None
+    memory_policy: MemoryPolicy | None = None
+    net_devices: Mapping[str, str] = {}
     parent_death_signal: int = 0
     no_new_keyring: bool = False
     rootless_euid: bool = False

@@ -352,6 +352,36 @@ def _is_unified() -> bool:
     return bool(layout().unified)
 
 
+_LONGEST_DEVICE_NAME = 15  # IFNAMSIZ, with the NUL
+
+
+def _net_devices(config: Config) -> None:
+    devices, where = config.net_devices, "linux.netDevices"
+    words = "unable to move network devices without a private NET namespace"
+    _needs(config, NamespaceType.NEWNET, where, devices, words)
+    if not devices:
+        return
+    if config.rootless_euid or config.rootless_cgroups:
+        why = "network devices are not supported in rootless containers: leave them out"
+        raise ConfigError(where, why)
+    joined = config.namespaces.path_of(NamespaceType.NEWNET)
+    if joined and os.path.samefile(joined, "/proc/self/ns/net"):
+        raise ConfigError(where, f"{words}: {joined!r}, which is joined, is the caller's own")
+    for old, new in devices.items():
+        for name in (old, new):
+            if not _is_device_name(name):
+                raise ConfigError(f"{where}[{old!r}]", f"invalid network device name {name!r}")
+    if len(set(devices.values())) < len(devices):
+        raise ConfigError(where, "two devices would have the same name in the container")
+
+
+def _is_device_name(name: str) -> bool:
+    """As the kernel's dev_valid_name."""
+    size = len(name.encode("utf-8", "surrogateescape"))
+    is_odd = name in (".", "..") or any(c in "/:" or c.isspace() for c in name)
+    return 0 < size <= _LONGEST_DEVICE_NAME and not is_odd
+
+
 _CHECKS = (
     _rootfs,
     _namespaces,
@@ -361,6 +391,7 @@ _CHECKS = (
     _labels,
     _mappings,
     _time,
+    _net_devices,
     check_sysctls,
     _mounts,
     _rootless,

@@ -7,7 +7,7 @@ import _signal
 import errno
 import posix
 
-from libcontainer.init import affinity, capabilities, identity, labels, program, sync
+from libcontainer.init import affinity, capabilities, identity, labels, mempolicy, program, sync
 from libcontainer.words import errno_text
 from nsenter.execution import Confinement, execute
 from nsenter.limits import rlimit_name
@@ -101,6 +101,8 @@ class Ending:
             identity.set_io_priority(io_priority)
         if scheduler is not None:
             identity.set_scheduler(scheduler)
+        if config.memory_policy is not None:
+            mempolicy.apply(config.memory_policy)
         if config.personality is not None:
             personality(config.personality)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loopback device of a new network namespace, which starts out down.
+"""The loopback device of a new network namespace, which starts out down; and devices of ours that
+move into it.
 
 To bring it up takes the kernel as long as half of the container's root. A socket belongs to the
 namespace that it was made in, so the parent, who has time, does it by a socket of the init's.
@@ -14,6 +15,8 @@ from libcontainer.init import sync
 from nsenter.system import SYS_socket, call, ioctl
 
 _AF_UNIX = 1
+_AF_NETLINK = 16
+_SOCK_RAW_CLOEXEC = 3 | 0o2000000
 _SOCK_DGRAM_CLOEXEC = 2 | 0o2000000
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
@@ -27,6 +30,16 @@ def ask_for_loopback(channel: int) -> None:
     fd = call("socket", "AF_UNIX", SYS_socket, _AF_UNIX, _SOCK_DGRAM_CLOEXEC, 0)
     try:
         sync.send_with_fds(channel, [fd], sync.LOOPBACK)
+    finally:
+        posix.close(fd)
+
+
+def ask_for_devices(channel: int) -> None:
+    """The init's part (libcontainer.net_devices). They are there when the parent answers what comes
+    later on the channel."""
+    fd = call("socket", "AF_NETLINK", SYS_socket, _AF_NETLINK, _SOCK_RAW_CLOEXEC, 0)
+    try:
+        sync.send_with_fds(channel, [fd], sync.DEVICES)
     finally:
         posix.close(fd)
 

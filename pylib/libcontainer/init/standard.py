@@ -50,6 +50,8 @@ class _Init:
             keys.join_session_keyring(orders.id, in_userns=orders.in_userns, label=label)
         if "NEWNET" in orders.new_namespaces:
             network.ask_for_loopback(self._channel)
+        if config.net_devices:
+            network.ask_for_devices(self._channel)
         self._rootfs.prepare(self._join_cgroup, self._hooks_of_the_root, self._map_ids)
         _make_cwd(orders.process.cwd)
         if orders.process.terminal:
@@ -76,7 +78,8 @@ class _Init:
 
     def _hooks_of_the_root(self) -> None:
         hooks = self._config.hooks
-        if hooks.prestart or hooks.create_runtime:
+        # Hooks and sysctls find the network devices there.
+        if hooks.prestart or hooks.create_runtime or self._config.net_devices:
             sync.ask(self._channel, sync.HOOKS)
         if hooks.create_container:
             env = named(self._orders.process.env)

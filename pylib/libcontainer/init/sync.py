@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # What the init says.
 LOOPBACK = "loopback"  # with a socket of its network namespace: bring lo up; no answer
+DEVICES = "devices"  # with a socket of rtnetlink(7): move the network devices here; no answer
 CGROUP = "cgroup"  # it has to be in its cgroup now; answered when it is
 HOOKS = "hooks"  # the root is there: run the hooks that belong between here and the pivot
 IDMAP = "idmap"  # with a detached tree, and the index of its mount: answered when it is id-mapped

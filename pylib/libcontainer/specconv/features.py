@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from libcontainer.specconv import mounts, seccomp
+from libcontainer.specconv import memory_policy, mounts, seccomp
 from libcontainer.specconv.hooks import HOOKS
 from libcontainer.specconv.namespaces import KINDS
 from nsenter.capabilities import NAMES
@@ -39,7 +39,11 @@ def features() -> dict[str, Any]:
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": False},
-            "netDevices": {"enabled": False},
+            "netDevices": {"enabled": True},
+            "memoryPolicy": {
+                "modes": sorted(memory_policy.MODES),
+                "flags": sorted(memory_policy.FLAGS),
+            },
             "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {"org.opencontainers.runc.checkpoint.enabled": "false"},

@@ -12,6 +12,7 @@ from libcontainer.specconv.devices import devices_from_spec
 from libcontainer.specconv.idmaps import mappings
 from libcontainer.specconv.mounts import PROPAGATION, mount_from_spec
 from libcontainer.specconv.namespaces import namespaces_from_spec, time_offsets_from_spec
+from libcontainer.specconv.net_devices import net_devices_from_spec
 from libcontainer.specconv.process import process_from_spec
 from libcontainer.specconv.reader import Reader
 from nsenter.namespaces import NamespaceType
@@ -21,12 +22,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from libcontainer.configs import Mount, ProcessConfig, Seccomp
+    from libcontainer.configs import MemoryPolicy, Mount, ProcessConfig, Seccomp
 
 _MAJOR_VERSION = 1
 _PERSONALITIES = {"LINUX": 0, "LINUX32": 8}  # personality(2)
 # Known to the specification, and asking for something that would not be done.
-_NOT_DONE = ("intelRdt", "netDevices", "memoryPolicy")
+_NOT_DONE = ("intelRdt",)
 _PLATFORMS = ("solaris", "windows", "vm", "zos", "freebsd")
 
 
@@ -103,6 +104,8 @@ def config_from_spec(
         seccomp=_seccomp(linux),
         hooks=_hooks(whole),
         personality=_personality(linux),
+        memory_policy=_memory_policy(linux),
+        net_devices=net_devices_from_spec(linux),
         readonly_submounts=readonly_submounts,
         no_new_keyring=no_new_keyring,
         rootless_euid=rootless_euid,
@@ -211,6 +214,14 @@ def _hooks(whole: Reader) -> Hooks:
     from libcontainer.specconv.hooks import hooks_from_spec
 
     return hooks_from_spec(spec)
+
+
+def _memory_policy(linux: Reader) -> MemoryPolicy | None:
+    if linux.value.get("memoryPolicy") is None:
+        return None
+    from libcontainer.specconv.memory_policy import memory_policy_from_spec
+
+    return memory_policy_from_spec(linux)
 
 
 def _personality(linux: Reader) -> int | None:

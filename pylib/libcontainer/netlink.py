@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The few messages of rtnetlink(7) that it takes to move a network device.
+
+A socket is of the network namespace that it was made in, whoever uses it.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import sys
+
+from nsenter.suppress import suppress
+from nsenter.system import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Address", "Route"]
+
+_AF_NETLINK = 16
+_SOL_NETLINK = 270
+_NETLINK_EXT_ACK = 11
+_SECONDS = 10.0  # the kernel answers at once
+
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_EXCL, _NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
+_NLM_F_DUMP = 0x300
+_NLM_F_DUMP_INTR = 0x10
+_NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x100, 0x200
+_RTM_NEWLINK, _RTM_GETLINK, _RTM_NEWADDR, _RTM_GETADDR = 16, 18, 20, 22
+_IFLA_IFNAME, _IFLA_NET_NS_FD = 3, 28
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 4, 6, 8
+_CARRIED = (_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST)
+_NLMSGERR_ATTR_MSG = 1
+_IFF_UP = 1
+_IFA_F_PERMANENT = 0x80
+_IFA_F_NOPREFIXROUTE = 0x200
+_RT_SCOPE_UNIVERSE = 0
+_HEADER, _LINK, _ADDRESS, _ATTRIBUTE = 16, 16, 8, 4
+_ROOM = 1 << 16
+_MOST_DUMPS = 10
+
+
+class Address:
+    """An address of a device, as it is added to one.
+
+    Attributes:
+        is_lasting: whether somebody has given it to the device for good, and it is of use in other
+            networks; not if the host has found it by itself, or was lent it.
+    """
+
+    def __init__(self, family: int, prefix: int, scope: int, attributes: dict[int, bytes]) -> None:
+        self._head = bytes((family, prefix, 0, scope))
+        flags = int.from_bytes(attributes.get(_IFA_FLAGS, b""), sys.byteorder)
+        self.is_lasting = bool(flags & _IFA_F_PERMANENT) and scope == _RT_SCOPE_UNIVERSE
+        self._attributes = {kind: attributes[kind] for kind in _CARRIED if kind in attributes}
+        if not flags & _IFA_F_PERMANENT and _IFA_CACHEINFO in attributes:
+            self._attributes[_IFA_CACHEINFO] = attributes[_IFA_CACHEINFO]  # how long it is lent
+        if flags & _IFA_F_NOPREFIXROUTE:
+            self._attributes[_IFA_FLAGS] = _u32(_IFA_F_NOPREFIXROUTE)
+
+    def body(self, index: int) -> bytes:
+        """struct ifaddrmsg, and its attributes."""
+        return self._head + _u32(index) + _attributes(self._attributes)
+
+    def __str__(self) -> str:
+        raw = self._attributes.get(_IFA_LOCAL) or self._attributes.get(_IFA_ADDRESS, b"")
+        try:
+            return f"{_socket.inet_ntop(self._head[0], raw)}/{self._head[1]}"
+        except (OSError, ValueError):
+            return raw.hex()
+
+
+class Route:
+    """A socket of rtnetlink(7).
+
+    Args:
+        fd: one that is open, and owned from now on; -1: one of this process's namespace is made.
+    """
+
+    def __init__(self, fd: int = -1) -> None:
+        if fd < 0:
+            kind = _socket.SOCK_RAW | _socket.SOCK_CLOEXEC
+            self._socket = _socket.socket(_AF_NETLINK, kind, 0)
+        else:
+            self._socket = _socket.socket(fileno=fd)
+        self._socket.settimeout(_SECONDS)
+        self._number = 0
+        with suppress(OSError):  # errors say less then
+            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+
+    def close(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+    def link(self, name: str) -> tuple[int, bool]:
+        """The index of a device, and whether it is up. Raises Failure."""
+        body = _link() + _attributes({_IFLA_IFNAME: _text(name)})
+        for kind, data in self._ask("RTM_GETLINK", name, _RTM_GETLINK, 0, body):
+            if kind == _RTM_NEWLINK and len(data) >= _LINK:
+                return _number(data[4:8]), bool(_number(data[8:12]) & _IFF_UP)
+        raise Failure("RTM_GETLINK", name, errno.ENODEV)
+
+    def set_up(self, index: int, name: str) -> None:
+        """Bring a device up. Raises Failure."""
+        self._do("RTM_NEWLINK", name, _RTM_NEWLINK, _link(index, _IFF_UP, _IFF_UP))
+
+    def move(self, index: int, namespace: int, old: str, new: str) -> None:
+        """Move a device to another network namespace, under a new name, in one step.
+
+        Args:
+            namespace: a descriptor of it.
+
+        Raises:
+            Failure: the name is taken there, or the device cannot be moved.
+        """
+        attributes = {_IFLA_IFNAME: _text(new), _IFLA_NET_NS_FD: _u32(namespace)}
+        body = _link(index) + _attributes(attributes)
+        self._do("RTM_NEWLINK", f"{old} as {new}", _RTM_NEWLINK, body)
+
+    def addresses(self, index: int, name: str) -> list[Address]:
+        """Those of a device. Raises Failure."""
+        for _ in range(_MOST_DUMPS):
+            found = self._addresses(index, name)
+            if found is not None:
+                return found
+        raise Failure("RTM_GETADDR", name, errno.EAGAIN)
+
+    def _addresses(self, index: int, name: str) -> list[Address] | None:
+        """None: they changed meanwhile."""
+        found = []
+        body = bytes(_ADDRESS)
+        for kind, data in self._ask("RTM_GETADDR", name, _RTM_GETADDR, _NLM_F_DUMP, body):
+            if kind == _NLM_F_DUMP_INTR:
+                return None
+            if kind == _RTM_NEWADDR and len(data) >= _ADDRESS and _number(data[4:8]) == index:
+                family, prefix, _, scope = data[:4]
+                found.append(Address(family, prefix, scope, dict(_parts(data[_ADDRESS:]))))
+        return found
+
+    def add_address(self, index: int, name: str, address: Address) -> None:
+        """Give a device an address. Raises Failure; not if it has it already."""
+        try:
+            self._do(
+                "RTM_NEWADDR", f"{address} of {name}", _RTM_NEWADDR,
+                address.body(index), _NLM_F_CREATE | _NLM_F_EXCL,
+            )  # fmt: skip
+        except Failure as failure:
+            if failure.errno != errno.EEXIST:
+                raise
+
+    # ---- messages
+
+    def _do(self, what: str, subject: str, kind: int, body: bytes, flags: int = 0) -> None:
+        for _ in self._ask(what, subject, kind, flags | _NLM_F_ACK, body):
+            pass
+
+    def _ask(
+        self, what: str, subject: str, kind: int, flags: int, body: bytes
+    ) -> Iterator[tuple[int, bytes]]:
+        """The answers to a message: the type of each, and what is behind its header.
+
+        Raises:
+            Failure: the kernel refuses it, in its own words where it has some.
+        """
+        self._number += 1
+        header = _u32(_HEADER + len(body)) + _u16(kind) + _u16(flags | _NLM_F_REQUEST)
+        try:
+            self._socket.sendto(header + _u32(self._number) + _u32(0) + body, (0, 0))
+            yield from self._answers(what, subject, is_dump=flags & _NLM_F_DUMP == _NLM_F_DUMP)
+        except TimeoutError:
+            raise Failure(what, subject, errno.ETIMEDOUT) from None
+        except OSError as error:
+            if isinstance(error, Failure):
+                raise
+            raise Failure(what, subject, error.errno or 0) from None
+
+    def _answers(self, what: str, subject: str, *, is_dump: bool) -> Iterator[tuple[int, bytes]]:
+        while True:
+            data, sender = self._socket.recvfrom(_ROOM)
+            if sender[0]:  # not the kernel's
+                continue
+            for kind, flags, number, body in _messages(data):
+                if number != self._number:
+                    continue
+                if kind == _NLMSG_ERROR:
+                    self._check(what, subject, flags, body)
+                    return
+                if kind == _NLMSG_DONE:
+                    return
+                if flags & _NLM_F_DUMP_INTR:
+                    yield _NLM_F_DUMP_INTR, b""
+                yield kind, body
+                if not is_dump and kind == _RTM_NEWLINK:
+                    return
+
+    def _check(self, what: str, subject: str, flags: int, body: bytes) -> None:
+        code = -int.from_bytes(body[:4], sys.byteorder, signed=True)
+        if not code:
+            return
+        said = ""
+        if flags & _NLM_F_ACK_TLVS:
+            # Behind the errno stands the message that is refused, whole or its header alone.
+            size = _HEADER if flags & _NLM_F_CAPPED else _aligned(_number(body[4:8]))
+            text = dict(_parts(body[4 + size :])).get(_NLMSGERR_ATTR_MSG, b"")
+            said = text.rstrip(b"\0").decode("utf-8", "replace")
+        failure = Failure(what, subject, code)
+        raise Failure(what, subject, code, f"{failure.strerror} ({said})" if said else "")
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The messages of a datagram: type, flags, number, and what is behind the header."""
+    while len(data) >= _HEADER:
+        size = _number(data[:4])
+        if not _HEADER <= size <= len(data):
+            return
+        kind, flags, number = _number(data[4:6]), _number(data[6:8]), _number(data[8:12])
+        yield kind, flags, number, data[_HEADER:size]
+        data = data[_aligned(size) :]
+
+
+def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The attributes of a message."""
+    while len(data) >= _ATTRIBUTE:
+        size, kind = _number(data[:2]), _number(data[2:4])
+        if not _ATTRIBUTE <= size <= len(data):
+            return
+        yield kind, data[_ATTRIBUTE:size]
+        data = data[_aligned(size) :]
+
+
+def _attributes(values: dict[int, bytes]) -> bytes:
+    packed = b""
+    for kind, value in values.items():
+        part = _u16(_ATTRIBUTE + len(value)) + _u16(kind) + value
+        packed += part + bytes(-len(part) % 4)
+    return packed
+
+
+def _link(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
+    """struct ifinfomsg."""
+    return bytes(4) + _u32(index) + _u32(flags) + _u32(change)
+
+
+def _text(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape") + b"\0"
+
+
+def _aligned(size: int) -> int:
+    return (size + 3) & ~3
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, sys.byteorder)
+
+
+def _u16(number: int) -> bytes:
+    return number.to_bytes(2, sys.byteorder)
+
+
+def _u32(number: int) -> bytes:
+    return (number & 0xFFFFFFFF).to_bytes(4, sys.byteorder)
