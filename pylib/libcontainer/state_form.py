@@ -403,6 +403,8 @@ def _policy_to_runc(policy: Plain) -> Plain:
 
 
 def _policy_from_runc(policy: Plain) -> Plain:
+    if "Mode" not in policy:
+        return policy
     fields = {name.lower(): value for name, value in policy.items()}
     flags, nodes = fields.get("flags"), fields.get("nodes") or []
     if type(flags) is list and all(type(flag) is int for flag in flags):

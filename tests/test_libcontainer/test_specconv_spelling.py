@@ -18,7 +18,7 @@ from pyrunc import NO_STREAMS, Runtime, make_bundle
 
 runtime = pytest.fixture(pyrunc.runtimes)
 
-OF_THE_USER = {"annotations", "sysctl", "unified", "rdma"}
+OF_THE_USER = {"annotations", "sysctl", "unified", "rdma", "netDevices"}
 
 
 def changed(value: Any, change: Callable[[str], str], name: str = "") -> Any:
