@@ -47,7 +47,9 @@ VALUES: tuple[Json, ...] = (
 )
 
 # Objects whose names are not those of fields.
-NAMED_BY_USERS = {*"cgroup_paths namespace_paths sysctl unified time_offsets rdma net_devices".split()}
+NAMED_BY_USERS = {
+    *"cgroup_paths namespace_paths net_devices sysctl unified time_offsets rdma".split()
+}
 
 runtime = pytest.fixture(pyrunc.runtimes)
 
