@@ -62,8 +62,6 @@ _OF_PYRUNC = (
     _pyrunc("domainname", r"[+-] .*", _DATED, "domainname"),
     _pyrunc("exit", _RAN, _DATED, "time|seccomp-flags", "time"),
     _pyrunc("exit", _RAN, "groups that are mapped can be had", "rootless-ids-and-groups"),
-    _pyrunc("hook poststop", r"[+-] sh .*", "what has stopped has pid 0, as in `state`",
-            "hooks|hooks-without-env", "hooks"),
     _pyrunc("exit", _REFUSED, "the specification has it refused", "rlimit-twice"),
     _pyrunc("exit", _REFUSED, "the specification has it refused", "version-.*", "version-unknown"),
     _pyrunc("exit", _REFUSED, "not absolute; refused rather than guessed", "masked-relative"),
