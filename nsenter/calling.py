@@ -25,7 +25,7 @@ from nsenter.values import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, ParamSpec, TypeVar
+    from typing import IO, Any, ParamSpec, TypeVar
 
     from nsenter.launch import Environment
     from nsenter.parcel import Parcel
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["BadAnswer", "Caller", "RemoteError", "RemoteTraceback", "Worker", "WorkerDied", "call"]
 
 _MiB = 1 << 20
-_DEVNULL = -3  # subprocess's, which is not imported for it
+_PIPE, _STDOUT, _DEVNULL = -1, -2, -3  # subprocess's, which is not imported for them
 _CHUNK = _MiB
 _SMALL = 1 << 14  # most answers are, and room for a large one takes a while to make
 # How long reading an answer may take if the call has no timeout of its own.
@@ -130,10 +130,11 @@ class Caller(Value):
     """How functions are called in namespaces. A value: made once, used for any number of calls.
 
     **What comes back is not trusted.** Only plain data is read: None, bool, int, float, complex,
-    str, bytes, bytearray, tuple, list, dict, set and frozenset. An exception comes as the builtin
-    class of its name, with plain arguments, control characters in them as escapes; any other as a
-    `RemoteError` that is of its nearest builtin class too. Each has its traceback, as text, for its
-    cause.
+    str, bytes, bytearray, tuple, list, dict, set and frozenset; and by a fixed table dates and
+    times of the datetime module, Decimal, Fraction, paths, UUID, range, Counter, OrderedDict, and
+    numbers of numpy, also in arrays. An exception comes as the builtin class of its name, with
+    plain arguments, control characters in them as escapes; any other as a `RemoteError` that is of
+    its nearest builtin class too. Each has its traceback, as text, for its cause.
 
     **What goes in is disclosed**: the function, its arguments, and with `imports` the code of every
     module that this process can import, with the constants in it. Its source lines, and what
@@ -157,7 +158,9 @@ class Caller(Value):
             sent along import, of Python's own, of the packages of `modules`, and of those that
             this process has imported.
         env: the environment of the process; None: the caller's, which is disclosed then.
-        stdout, stderr: descriptors for its output, or subprocess.DEVNULL. Its input is /dev/null.
+        stdout, stderr: where its output goes: a descriptor, a file, or subprocess.DEVNULL; for
+            stderr subprocess.STDOUT too. Its input is /dev/null. To have the output of a call, give
+            it a file and read that afterwards, as `tempfile.TemporaryFile()`.
     """
 
     options: Options | None = None
@@ -168,12 +171,24 @@ class Caller(Value):
     modules: Iterable[str] = ()
     extensions: Iterable[str] | None = None
     env: Environment | None = None
-    stdout: int = 1
-    stderr: int = 2
+    stdout: int | IO[Any] | None = 1
+    stderr: int | IO[Any] | None = 2
 
     def __post_init__(self) -> None:
+        if self.options is not None and not isinstance(self.options, Options):
+            called = " (call it: it is a function)" if callable(self.options) else ""
+            raise TypeError(f"options must be an nsenter.Options, not {self.options!r}{called}")
+        if self.timeout is not None and not isinstance(self.timeout, (int, float)):
+            raise TypeError(f"timeout must be seconds or None, not {self.timeout!r}")
         if self.timeout is not None and not self.timeout >= 0:
             raise ValueError(f"timeout {self.timeout!r}: must be seconds, at least 0, or None")
+        _output("stdout", self.stdout, 0, 1)
+        _output("stderr", self.stderr, 0, 2, self.stdout)
+        for name in ("modules", "extensions"):
+            if isinstance(getattr(self, name), (str, bytes)):
+                raise TypeError(f"{name} must be a sequence of names, not {getattr(self, name)!r}")
+        if not isinstance(self.max_answer, int):
+            raise TypeError(f"max_answer must be a number of bytes, not {self.max_answer!r}")
         if self.max_answer < 1:
             raise ValueError(f"max_answer {self.max_answer!r}: must be bytes, at least 1")
 
@@ -234,8 +249,8 @@ class Worker:
             self._child = _options(caller).launch(
                 init,
                 stdin=null,
-                stdout=null if caller.stdout == _DEVNULL else caller.stdout,
-                stderr=null if caller.stderr == _DEVNULL else caller.stderr,
+                stdout=_output("stdout", caller.stdout, null, 1),
+                stderr=_output("stderr", caller.stderr, null, 2, caller.stdout),
                 env=caller.env,
                 default_init=True,
             )
@@ -430,6 +445,40 @@ class Worker:
             return None, rebuilt
         error.__cause__ = rebuilt.__cause__
         return None, error
+
+
+def _output(name: str, given: Any, null: int, own: int, stdout: Any = None) -> int:
+    """The descriptor that a stream of a call is.
+
+    Args:
+        null: of /dev/null.
+        own: this process's own stream, which None is.
+        stdout: what that one was given, for a stderr.
+    """
+    if given is None:
+        return own
+    if given == _STDOUT and name == "stderr":
+        return _output("stdout", stdout, null, 1)
+    if given == _DEVNULL:
+        return null
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
+        return given
+    if hasattr(given, "fileno"):
+        if hasattr(given, "flush"):
+            given.flush()  # what was written before comes before
+        return int(given.fileno())
+    words = "a descriptor, a file with one, subprocess.DEVNULL" + " or STDOUT" * (own == 2)
+    if given == _PIPE:
+        words += "; nobody would read a PIPE meanwhile: give a file, as tempfile.TemporaryFile()"
+    raise ValueError(f"{name} of a call must be {words}; not {_shown_stream(given)}")
+
+
+def _shown_stream(given: Any) -> str:
+    return (
+        {_PIPE: "PIPE", _STDOUT: "STDOUT"}.get(given, repr(given))
+        if isinstance(given, int)
+        else repr(given)
+    )
 
 
 def _options(caller: Caller) -> Options:

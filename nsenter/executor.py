@@ -6,16 +6,18 @@ from __future__ import annotations
 import os
 import weakref
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from itertools import chain, islice, repeat
 from threading import Lock
 
 from nsenter.bundle import extensions_of
 from nsenter.calling import Caller, Worker, WorkerDied
 from nsenter.error_base import NsenterError
 from nsenter.parcel import pack
+from nsenter.unpack import call_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, ParamSpec, TypeVar
 
     from nsenter.options import Options
@@ -96,6 +98,30 @@ class NamespaceExecutor(Executor):
         future: Future[T] = self._threads.submit(self._workers.run, parcel)
         self._workers.expect(future)
         return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[T]:
+        """As concurrent.futures.Executor.map.
+
+        Args:
+            chunksize: how many items one call takes; a larger number is faster for small functions.
+                What holds for a call, as its timeout and max_answer, holds for all of them
+                together.
+        """
+        if not isinstance(chunksize, int) or chunksize < 1:
+            raise ValueError(f"chunksize must be a whole number, at least 1, not {chunksize!r}")
+        if chunksize == 1:
+            return super().map(fn, *iterables, timeout=timeout)
+        items = zip(*iterables, strict=False)
+        chunks = iter(lambda: list(islice(items, chunksize)), [])
+        pack(fn, (), {}, plainly=self._plainly)  # says what is bad about it
+        done = super().map(call_each, repeat(fn), chunks, timeout=timeout)
+        return chain.from_iterable(done)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls. The workers end when all that were submitted are done.

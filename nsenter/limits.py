@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from nsenter.sizes import in_bytes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,9 +50,11 @@ def _one_limit(name: str, limit: Limit) -> str:
 def _value(name: str, value: object) -> int:
     if value in _UNLIMITED:
         return _INFINITY
-    if not isinstance(value, int) or not 0 <= value <= _INFINITY:
-        raise ValueError(f'rlimits: {name}: {value!r} is neither a number nor "unlimited"')
-    return value
+    number = in_bytes(value)
+    if number is None or not 0 <= number <= _INFINITY:
+        words = 'is neither a number, also as "64M", nor "unlimited"'
+        raise ValueError(f"rlimits: {name}: {value!r} {words}")
+    return number
 
 
 def rlimit_name(number: int) -> str:

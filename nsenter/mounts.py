@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from nsenter.sizes import in_bytes
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -64,15 +65,15 @@ class Tmpfs(Mount):
 
     Args:
         target: where.
-        size: in bytes, at most; None: 64 MiB.
+        size: in bytes, or as "64M", at most; None: 64 MiB.
         mode: of its top folder.
         inodes: how many files, folders and links, at most; None: 16,384.
     """
 
     target: Path
-    size: int | None = None
+    size: int | str | None = None
     mode: int = 0o755
-    inodes: int | None = None
+    inodes: int | str | None = None
 
     def options(self) -> bytes:
         """Those of the file system, as tmpfs(5) has them.
@@ -114,23 +115,25 @@ class Dev(Mount):
     """
 
     target: Path = "/dev"
-    size: int | None = None
-    inodes: int | None = None
+    size: int | str | None = None
+    inodes: int | str | None = None
 
     def _record(self) -> tuple[bytes, bytes, bytes, str]:
         argument = b"mode=755" + _bounds(self, self.size, self.inodes)
         return b"dev", _absolute(self, "target", self.target), argument, ""
 
 
-def _bounds(mount: Mount, size: int | None, inodes: int | None) -> bytes:
+def _bounds(mount: Mount, size: int | str | None, inodes: int | str | None) -> bytes:
     """The options of a tmpfs that is to hold so much; csrc/mountapi.c has what None means."""
     options = b""
     for name, option, number in (("size", b"size", size), ("inodes", b"nr_inodes", inodes)):
         if number is None:
             continue
-        if not isinstance(number, int) or isinstance(number, bool) or number <= 0:
-            raise ValueError(f"{mount!r}: {name} must be a whole number above 0")
-        options += b",%b=%d" % (option, number)
+        whole = in_bytes(number)
+        if whole is None or whole <= 0:
+            words = 'a whole number above 0, also as "64M"'
+            raise ValueError(f"{mount!r}: {name} must be {words}")
+        options += b",%b=%d" % (option, whole)
     return options
 
 

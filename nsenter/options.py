@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from nsenter import idmap
+from nsenter import idmap, option_types
 from nsenter.bootstrap import BootstrapData, TimeOffset, bootstrap_data
 from nsenter.descriptors import Descriptors
 from nsenter.launch import launch
@@ -30,6 +30,13 @@ __all__ = ["Options"]
 ALL = "all"
 # How the ids of a new user namespace are said in a word.
 _MAPS = {"root": idmap.map_root, "current": idmap.map_current, "auto": idmap.map_auto}
+
+
+def _as_tuple(name: str, given: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(given)
+    except TypeError:
+        raise TypeError(f"{name} must be a sequence, not {given!r}") from None
 
 
 class Options(Value):
@@ -152,10 +159,13 @@ class Options(Value):
 
     def __post_init__(self) -> None:
         # A value is used more than once, and an iterator could be so only once.
-        for name in ("mounts", "cpus", "groups", "capabilities"):
+        for name in ("new", "mounts", "cpus", "groups", "capabilities", "time_offsets"):
             given = self.__dict__[name]
             if given is not None and not isinstance(given, (str, tuple)):
-                self.__dict__[name] = tuple(given)
+                self.__dict__[name] = _as_tuple(name, given)
+        option_types.check(self)
+        self._given_kinds()
+        self._given_maps()
         if self.terminal and not self.new_session:
             raise ValueError("terminal: this takes a new session, which it controls")
         tail_of(self, mounts=self.mounts, loopback=False, init=False)
@@ -229,15 +239,29 @@ class Options(Value):
     def _new_kinds(self, joined: Namespaces) -> Iterable[NamespaceType]:
         if self.new == ALL:
             return [kind for kind in supported_namespaces() if not joined.contains(kind)]
+        return self._given_kinds()
+
+    def _given_kinds(self) -> list[NamespaceType]:
+        """Raises ValueError for a word that is none."""
+        if self.new == ALL:
+            return []
         words = self.new.split(",") if isinstance(self.new, str) else self.new
         return [NamespaceType.parse(word) for word in words if word]
+
+    def _given_maps(self) -> str | IDMappings:
+        """Raises ValueError or TypeError for what is none."""
+        given = "root" if self.maps is None else self.maps
+        if isinstance(given, str) and given not in _MAPS:
+            words = ", ".join(f'"{word}"' for word in _MAPS)
+            raise ValueError(f"maps must be {words} or an IDMappings, not {given!r}")
+        if not isinstance(given, (str, idmap.IDMappings)):
+            raise TypeError(f"maps must be a word or an IDMappings, not {given!r}")
+        return given
 
     def _bootstrap_data(self, namespaces: Namespaces) -> BootstrapData:
         maps: Mapping[str, Any] = {}
         if namespaces.is_private(NamespaceType.NEWUSER):
-            given = "root" if self.maps is None else self.maps
-            if isinstance(given, str) and given not in _MAPS:
-                raise ValueError(f"maps {given!r}: none of {', '.join(_MAPS)}, and no IDMappings")
+            given = self._given_maps()
             found = _MAPS[given]() if isinstance(given, str) else given
             maps = {"uid_mappings": found.uid, "gid_mappings": found.gid}
             self._check_ids(found)

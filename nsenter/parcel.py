@@ -37,6 +37,18 @@ _OF_GLOBALS = {
 }
 
 
+# CO_COROUTINE, CO_ASYNC_GENERATOR and CO_GENERATOR of inspect: what is called gives no value.
+_UNANSWERED = (
+    (0x80, "a coroutine function", "call one that runs it there, as asyncio.run does"),
+    (
+        0x200,
+        "an asynchronous generator function",
+        "call one that returns a list of it",
+    ),
+    (0x20, "a generator function", "call one that returns what it yields, as list does"),
+)
+
+
 class CannotTravel(NsenterError, TypeError):
     """A function or an argument that cannot be sent into namespaces; says which, and why."""
 
@@ -65,6 +77,7 @@ def pack(
     Raises:
         CannotTravel: something of it cannot; names it.
     """
+    _check_callable(func)
     if plainly and _has_a_name(func):
         module = func.__module__
         try:
@@ -79,6 +92,19 @@ def pack(
     except Exception as error:
         raise _explained(func, args, kwargs, error) from error
     return Parcel(PICKLED, body, frozenset(modules))
+
+
+def _check_callable(func: Any) -> None:
+    """Before anything is started for it."""
+    if not callable(func):
+        raise CannotTravel(f"the function must be callable, not a {plain.type_name(type(func))}")
+    inner = func
+    while isinstance(inner, (partial, MethodType)):
+        inner = inner.func if isinstance(inner, partial) else inner.__func__
+    flags = getattr(getattr(inner, "__code__", None), "co_flags", 0)
+    for flag, kind, advice in _UNANSWERED:
+        if flags & flag:
+            raise CannotTravel(f"{_described(inner)} is {kind}: {advice}")
 
 
 def _has_a_name(value: Any) -> bool:

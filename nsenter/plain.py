@@ -3,7 +3,7 @@
 
 Neither pickle nor marshal may be given those: the one runs what they say, the other trusts
 their lengths. This knows None, bool, int, float, complex, str, bytes, bytearray, tuple, list,
-dict, set and frozenset, each as exactly that type, and nothing else.
+dict, set and frozenset, each as exactly that type, and the values of `nsenter.plain_values`.
 
 A value is a byte that says its type and then, in native byte order as both sides run on one
 machine: nothing; 8 bytes a float, 16 a complex; or 4 bytes of length and what they count: bytes,
@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import sys
 from time import monotonic
+
+from nsenter import plain_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,29 +72,33 @@ def type_name(kind: type) -> str:
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
-def encode(value: object, most: int = _MAX_LENGTH) -> bytes:
+def encode(value: object, most: int = _MAX_LENGTH, *, more: bool = False) -> bytes:
     """The bytes of a value.
 
     Args:
         most: bytes that they may be.
+        more: also the common values of `nsenter.plain_values`.
 
     Raises:
         NotPlain: it is not plain data, or nested too deeply, or in itself.
         ValueError: it is larger than `most`.
     """
-    encoder = _Encoder(most)
+    encoder = _Encoder(most, more)
     encoder.put(value, 0)
     return bytes(encoder.out)
 
 
 class _Encoder:
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, more: bool) -> None:
         self.out = bytearray()
         self._most = most
+        self._more = more
 
     def put(self, value: Any, depth: int) -> None:
         kind = type(value)
         write = self._WRITERS.get(kind)
+        if write is None and self._more:
+            write = _Encoder._common
         if write is None:
             raise NotPlain(f"{type_name(kind)} is not plain data")
         if depth > MAX_DEPTH:
@@ -149,6 +155,17 @@ class _Encoder:
                 self.put(item, depth + 1)
             except NotPlain as error:
                 raise error.inside(" an item") from None
+
+    def _common(self, value: object, depth: int) -> None:
+        try:
+            reduced = plain_values.reduced(value)
+        except plain_values.Unfit as error:
+            raise NotPlain(f"{type_name(type(value))}: {error}") from None
+        if reduced is None:
+            raise NotPlain(f"{type_name(type(value))} is not plain data")
+        self.out += b"x"
+        for part in reduced:
+            self.put(part, depth + 1)
 
     def _dict(self, value: dict[Any, Any], depth: int) -> None:
         self._counted(b"d", len(value))
@@ -304,6 +321,13 @@ class _Decoder:
     def _tuple(self, depth: int) -> tuple[Any, ...]:
         return tuple(self._list(depth))
 
+    def _common(self, depth: int) -> Any:
+        name, payload = self.value(depth + 1), self.value(depth + 1)
+        try:
+            return plain_values.rebuild(name, payload)
+        except plain_values.Unfit as error:
+            raise Malformed(f"{error}") from None
+
     def _set(self, depth: int) -> set[Any]:
         return set(self._keys(self._list(depth)))
 
@@ -343,4 +367,5 @@ class _Decoder:
         b"S": _set,
         b"Z": _frozenset,
         b"d": _dict,
+        b"x": _common,
     }

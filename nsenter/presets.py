@@ -13,6 +13,7 @@ from nsenter.hints import has_admin, status_field
 from nsenter.idmap import IDMap, IDMappings
 from nsenter.mounts import Bind, Dev, Proc, Tmpfs
 from nsenter.options import Options
+from nsenter.sizes import in_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def sandbox(
     *,
     read: Iterable[Path] = (),
     write: Iterable[Path] = (),
-    tmp_size: int | None = None,
+    tmp_size: int | str | None = None,
     **fields: Any,
 ) -> Options:
     """For code that is not trusted: the strictest that still runs `python3 -c …`.
@@ -55,8 +56,9 @@ def sandbox(
     Args:
         read: paths that it sees as well, read-only, at the same places.
         write: paths that it may also change, as far as its user may.
-        tmp_size: bytes that its /tmp can hold, and its /dev with /dev/shm; None: 64 MiB each. Each
-            can hold 16,384 files, folders and links. What it may change at `write` is not bounded.
+        tmp_size: bytes, also as "64M", that its /tmp can hold, and its /dev with /dev/shm; None:
+            64 MiB each. Each can hold 16,384 files, folders and links. What it may change at
+            `write` is not bounded.
         fields: of `Options`; `mounts` come after those that are made here. `proc=False` leaves out
             /proc, which a container around us may not let anybody mount: `mounts=[Bind("/proc")]`
             shows the caller's then.
@@ -64,6 +66,8 @@ def sandbox(
     for name, paths in (("read", read), ("write", write)):
         if isinstance(paths, (str, bytes)):
             raise TypeError(f"{name}={paths!r}: expected a sequence of paths")
+    if tmp_size is not None and in_bytes(tmp_size) is None:
+        raise TypeError(f'tmp_size must be a number of bytes, also as "64M", not {tmp_size!r}')
     given = (*map(Bind, read), *(Bind(path, writable=True) for path in write))
     proc = () if fields.get("proc") is False else (Proc(),)
     more = tuple(fields.pop("mounts", ()))

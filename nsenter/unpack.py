@@ -47,6 +47,11 @@ def unpack(kind: bytes, body: bytes) -> tuple[Callable[..., Any], tuple[Any, ...
     return func, args, kwargs
 
 
+def call_each(func: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
+    """A part of what `map` is given; its results."""
+    return [func(*args) for args in chunk]
+
+
 def import_module(name: str) -> Any:
     """The module of this name, as importlib.import_module."""
     __import__(name)

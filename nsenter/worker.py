@@ -118,9 +118,9 @@ class _Worker:
 
             return PICKLED_VALUE, _pickle.dumps(value, -1)
         try:
-            return VALUE, plain.encode(value, self._most)
+            return VALUE, plain.encode(value, self._most, more=True)
         except plain.NotPlain as error:
-            advice = "return plain data, or declare the function trusted"
+            advice = "return plain data, or trust the function: Caller(trusted=True)"
             raise TypeError(f"the value{error.where}: {error.reason}: {advice}") from None
         except ValueError as error:
             raise ValueError(f"the value is too large: {error} (max_answer)") from None

@@ -9,7 +9,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from typing import NoReturn
 
 KEPT: list[int] = []
@@ -358,3 +358,28 @@ def throw_named(name: str, *args: object) -> None:
     error.args = args
     cls.__str__ = lambda self: "said"
     raise error
+
+
+async def a_coroutine() -> int:
+    return 1
+
+
+def a_generator() -> Iterator[int]:
+    yield 1
+
+
+async def an_async_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+def invert(number: int) -> float:
+    return 1 / number
+
+
+def make_object() -> object:
+    return {"x": object()}
+
+
+def say_both(out: str, err: str) -> None:
+    os.write(1, out.encode() + b"\n")
+    os.write(2, err.encode() + b"\n")

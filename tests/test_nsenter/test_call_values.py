@@ -1,0 +1,270 @@
+"""Common values come back as they are; what an enemy writes in their place is refused."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import decimal
+import fractions
+import pathlib
+import subprocess
+import sys
+import tempfile
+import uuid
+from typing import Any
+
+import numpy
+import pytest
+
+import call_targets
+import nsenter
+from nsenter import Caller, CannotTravel, NamespaceExecutor, call, plain
+
+
+class Zone(datetime.tzinfo):
+    def utcoffset(self, when: object) -> None:
+        return None
+
+
+UTC = datetime.UTC
+EAST = datetime.timezone(datetime.timedelta(hours=5, minutes=45), "east")
+VALUES: list[Any] = [
+    datetime.datetime(2026, 1, 2, 3, 4, 5, 6), datetime.datetime(2026, 1, 2, tzinfo=UTC, fold=1),
+    datetime.datetime.max, datetime.date.min, datetime.time(1, 2, 3, 4, EAST), UTC,
+    datetime.timedelta(-1, 5, 7), decimal.Decimal("-1.50E+7"), decimal.Decimal("sNaN12"),
+    decimal.Decimal("Infinity"), fractions.Fraction(-3, 7), pathlib.Path("/a/b"),
+    pathlib.PurePosixPath("x"), pathlib.PureWindowsPath("c:/x"), uuid.UUID(int=7), range(5, 0, -2),
+    collections.Counter("abca"), collections.OrderedDict(b=1, a=(2, pathlib.Path())),
+]  # fmt: skip
+NUMPY = [
+    numpy.float64(1.5), numpy.int8(-3), numpy.uint64(2**64 - 1), numpy.bool_(True),
+    numpy.complex128(1j), numpy.float16(0.5), numpy.arange(6, dtype=">i4").reshape(2, 3),
+    numpy.zeros((0, 5)), numpy.array(7.0), numpy.asfortranarray(numpy.ones((2, 3))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_common_value_comes_back_as_it_is(value: Any) -> None:
+    back = plain.decode(plain.encode([value, {"key": value}], more=True))[0]
+    assert type(back) is type(value)
+    assert repr(back) == repr(value)
+
+
+def test_they_all_come_back_from_a_call() -> None:
+    back = call(call_targets.echo, VALUES)
+    assert [repr(value) for value in back] == [repr(value) for value in VALUES]
+
+
+@pytest.mark.parametrize("value", NUMPY, ids=repr)
+def test_numbers_of_numpy_come_back_by_themselves_and_in_arrays(value: Any) -> None:
+    back = plain.decode(plain.encode(value, more=True))
+    assert type(back) is type(value)
+    assert back.dtype == value.dtype
+    assert numpy.array_equal(back, value)
+    if isinstance(back, numpy.ndarray) and back.size:
+        back[...] = 0  # it can be changed, as any other
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (datetime.datetime(2026, 1, 1, tzinfo=Zone()), "datetime.timezone"),
+        (fractions.Fraction(1, 2**70000), "too large"),
+        (numpy.array([object()]), "numbers are"),
+        (numpy.datetime64("2026-01-01"), "numbers are"),
+        (collections.defaultdict(list), "collections.defaultdict is not plain data"),
+        ([1, {"a": object()}], "object is not plain data"),
+    ],
+    ids=lambda _: None,
+)
+def test_another_value_is_refused(value: Any, why: str) -> None:
+    with pytest.raises(plain.NotPlain, match=why):
+        plain.encode(value, more=True)
+
+
+def test_the_refusal_of_an_answer_says_how_to_trust() -> None:
+    with pytest.raises(TypeError, match=r"'x'\].*trust the function: Caller\(trusted=True"):
+        call(call_targets.make_object)
+
+
+def test_a_subclass_is_not_taken_for_its_base() -> None:
+    class Mine(decimal.Decimal):
+        pass
+
+    with pytest.raises(plain.NotPlain, match="Mine"):
+        plain.encode(Mine(1), more=True)
+
+
+EVIL: list[tuple[Any, Any]] = [
+    ("os.system", ("true",)), ("builtins.eval", ("1",)), (7, ()), ("decimal.Decimal", "1"),
+    ("decimal.Decimal", (7,)), ("decimal.Decimal", ("x",)), ("decimal.Decimal", ("1", "2")),
+    ("fractions.Fraction", (1, 0)), ("fractions.Fraction", (1 << 70000, 1)),
+    ("fractions.Fraction", ("1/2", 1)), ("datetime.date", (2026, 13, 1)),
+    ("datetime.datetime", ((1, 1), ())), ("datetime.time", (1, 2, 3, 4, 5, None)),
+    ("datetime.timedelta", (10**12, 0, 0)), ("datetime.timezone", ((5, 0, 0, "x"),)),
+    ("uuid.UUID", (b"short",)), ("uuid.UUID", ("x",)), ("builtins.range", (0, 1, 0)),
+    ("builtins.range", ("a", 1, 1)), ("pathlib.PosixPath", (7,)), ("collections.Counter", ([],)),
+    ("numpy.ndarray", ("|O8", (1,), bytearray(8))), ("numpy.ndarray", ("<i8", (2,), bytearray(8))),
+    ("numpy.ndarray", ("<i8", (-1,), bytearray(8))), ("numpy.ndarray", ("<i8", [1], bytearray(8))),
+    ("numpy.ndarray", ("<i8", (1,) * 40, bytearray(8))), ("numpy.ndarray", ("<i8", (1,), b"x" * 8)),
+    ("numpy.ndarray", ("<i8,<i8", (1,), bytearray(16))),
+    ("numpy.number", ("<i8", (1,), bytearray(8))),
+    ("numpy.ndarray", ("<i8", (2**40, 2**40, 0), bytearray(8))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "payload"), EVIL)
+def test_what_an_enemy_writes_in_their_place_is_refused(name: Any, payload: Any) -> None:
+    data = b"x" + plain.encode(name) + plain.encode(payload)
+    with pytest.raises(plain.Malformed):
+        plain.decode(data)
+
+
+# ---- what is called, and what with
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a_coroutine", "coroutine"), ("a_generator", "generator"), ("an_async_generator", "asynch")],
+)
+def test_a_function_whose_call_gives_no_value_is_refused_at_once(name: str, kind: str) -> None:
+    with pytest.raises(CannotTravel, match=f"{name} is an? {kind}.*: call one that"):
+        call(getattr(call_targets, name))
+    with NamespaceExecutor(1) as executor, pytest.raises(CannotTravel, match=kind):
+        executor.submit(getattr(call_targets, name))
+
+
+def test_what_cannot_be_called_is_refused_at_once() -> None:
+    with pytest.raises(CannotTravel, match="must be callable, not a str"):
+        call("name")  # type: ignore[arg-type]
+
+
+def test_chunks_of_map_are_calls() -> None:
+    with NamespaceExecutor(1) as executor:
+        for size in (1, 3, 7, 100):
+            found = list(executor.map(call_targets.add, range(8), range(9), chunksize=size))
+            assert found == [n + n for n in range(8)]
+        assert list(executor.map(lambda n: n + 1, [1, 2, 3], chunksize=2)) == [2, 3, 4]
+        with pytest.raises(ZeroDivisionError):
+            list(executor.map(call_targets.invert, [1, 0, 2], chunksize=3))
+        for size in (0, -1, 1.5, "2"):
+            with pytest.raises(ValueError, match="chunksize must be a whole number, at least 1"):
+                executor.map(abs, [1], chunksize=size)  # type: ignore[arg-type]
+
+
+# ---- where its output goes
+
+
+def test_the_output_of_a_call_goes_into_a_file() -> None:
+    with tempfile.TemporaryFile("w+") as file:
+        file.write("before\n")
+        caller = Caller(stdout=file, stderr=subprocess.STDOUT)
+        caller.call(call_targets.say_both, "out", "err")
+        file.seek(0)
+        assert sorted(file.read().split()) == ["before", "err", "out"]
+
+
+def test_no_output_and_our_own() -> None:
+    script = """
+import subprocess, sys, nsenter, call_targets
+nsenter.Caller(stdout=subprocess.DEVNULL, stderr=None).call(call_targets.say_both, "out", "err")
+nsenter.Caller(stdout=2).call(call_targets.say_both, "two", "")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr.split()) == ("", ["err", "two"])
+
+
+@pytest.mark.parametrize(
+    ("streams", "why"),
+    [
+        ({"stdout": subprocess.PIPE}, "stdout of a call must be .*a PIPE.*TemporaryFile.*not PIPE"),
+        ({"stderr": subprocess.PIPE}, "stderr of a call must be .*STDOUT.*not PIPE"),
+        ({"stdout": subprocess.STDOUT}, "stdout of a call must be .*not STDOUT"),
+        ({"stdout": "name"}, "stdout of a call must be .*not 'name'"),
+        ({"stderr": -7}, "stderr of a call must be .*not -7"),
+    ],
+    ids=str,
+)
+def test_a_stream_that_is_none_is_refused_at_once(streams: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Caller(**streams)
+
+
+# ---- mistakes are told where they are made
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "why"),
+    [
+        ({"new": "user,moutn"}, ValueError, "'moutn': expected one of user"),
+        ({"new": ["pid", "tiem"]}, ValueError, "'tiem'"),
+        ({"new": 7}, TypeError, "new must be a sequence, not 7"),
+        (
+            {"maps": "rot"},
+            ValueError,
+            'maps must be "root", "current", "auto" or an',
+        ),
+        ({"maps": 7}, TypeError, "maps must be a word or an IDMappings, not 7"),
+        ({"hostname": 7}, TypeError, "hostname must be a text, not 7"),
+        ({"cwd": 7}, TypeError, "cwd must be a path, not 7"),
+        ({"cgroup": 1.5}, TypeError, "cgroup must be a path or a descriptor"),
+        ({"umask": "022"}, TypeError, "umask must be a whole number, .* not '022'"),
+        ({"oom_score_adj": True}, TypeError, "oom_score_adj must be a whole number"),
+        ({"init": "yes"}, TypeError, "init must be True or False or None"),
+        ({"new_session": None}, TypeError, "new_session must be True or False"),
+        ({"rlimits": ["nofile"]}, TypeError, "rlimits must be a mapping"),
+        ({"rlimits": {"as": "512X"}}, ValueError, "'512X' is neither a number"),
+        ({"rlimits": {"as": 1.5}}, ValueError, "1.5 is neither a number"),
+        ({"landlock": "/usr"}, TypeError, "landlock must be a mapping"),
+        ({"cpus": ["0"]}, TypeError, "cpus must be numbers of processors"),
+        ({"groups": 7}, TypeError, "groups must be a sequence"),
+        ({"groups": "staff"}, TypeError, "groups must be numbers"),
+        ({"time_offsets": [("monotonic", 1)]}, TypeError, "time_offsets must be TimeOffset"),
+        ({"mounts": ["/usr"]}, TypeError, "expected Bind"),
+        ({"mounts": [nsenter.Tmpfs("/tmp", size="5 apples")]}, ValueError, "size must be a whole"),
+    ],
+)
+def test_a_mistake_in_options_is_told_when_they_are_made(
+    fields: dict[str, Any], kind: type[Exception], why: str
+) -> None:
+    with pytest.raises(kind, match=why):
+        nsenter.Options(**fields)
+
+
+@pytest.mark.parametrize("size", ["1M", "1 MiB", "1024k", 1 << 20, "1mb", "1048576"])
+def test_sizes_have_units(size: int | str) -> None:
+    options = nsenter.Options(
+        new="user,mnt", root="tmpfs", mounts=[nsenter.Tmpfs("/tmp", size=size)],
+        rlimits={"fsize": size},
+    )  # fmt: skip
+    plainly = options.replace(
+        mounts=[nsenter.Tmpfs("/tmp", size=1 << 20)], rlimits={"fsize": 1 << 20}
+    )
+    assert options.mounts[0]._record() == plainly.mounts[0]._record()  # type: ignore[index]
+    from nsenter.limits import encode_rlimits
+
+    assert options.rlimits is not None and plainly.rlimits is not None
+    assert encode_rlimits(options.rlimits) == encode_rlimits(plainly.rlimits)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "why"),
+    [
+        ({"timeout": "1"}, TypeError, "timeout must be seconds or None, not '1'"),
+        ({"timeout": -1}, ValueError, "at least 0"),
+        ({"max_answer": "1M"}, TypeError, "max_answer must be a number of bytes"),
+        ({"modules": "json"}, TypeError, "modules must be a sequence of names"),
+        ({"options": nsenter.presets.sandbox}, TypeError, "not <function sandbox.*call it"),
+    ],
+    ids=["timeout of a text", "timeout", "max_answer", "modules", "options"],
+)
+def test_a_mistake_in_a_call_is_told_at_once(
+    settings: dict[str, Any], kind: type[Exception], why: str
+) -> None:
+    with pytest.raises(kind, match=why):
+        Caller(**settings)
+    with pytest.raises(kind, match=why):
+        NamespaceExecutor(1, **settings)
