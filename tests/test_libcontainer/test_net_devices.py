@@ -157,6 +157,31 @@ def test_it_is_there_before_the_hooks_and_the_program(
     assert "ctr0" in said.read_text()
 
 
+def test_the_root_of_a_user_namespace_has_it_too(
+    runtime: Runtime, tmp_path: Path, dummy: str
+) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        moves(dummy0={"name": "ctr0"})(spec)
+        spec["linux"]["namespaces"].append({"type": "user"})
+        for name in ("uidMappings", "gidMappings"):
+            spec["linux"][name] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+
+    dress(dummy)
+    (device,) = inside(started(runtime, tmp_path, change=change), "address", "show", "dev", "ctr0")
+    assert lasting(device) == KEPT
+    assert "UP" in device["flags"]
+
+
+def test_a_sysctl_of_it_is_set(runtime: Runtime, tmp_path: Path, dummy: str) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        moves(dummy0={"name": "ctr0"})(spec)
+        spec["linux"]["sysctl"] = {"net.ipv4.conf.ctr0.forwarding": "1"}
+
+    look = ("cat", "/proc/sys/net/ipv4/conf/ctr0/forwarding")
+    bundle = make_bundle(tmp_path / "bundle", look, change=change)
+    assert runtime.good("run", "-b", bundle, "box") == "1\n"
+
+
 def test_a_namespace_that_was_joined_keeps_it(
     runtime: Runtime, tmp_path: Path, dummy: str, named: tuple[str, str]
 ) -> None:

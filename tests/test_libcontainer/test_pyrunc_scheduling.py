@@ -179,6 +179,21 @@ def test_a_scheduler_is_that_of_the_process(
     assert os.sched_getscheduler(runtime.state("box")["pid"]) & ~flag == POLICIES[name]
 
 
+@pytest.mark.parametrize("name", ["SCHED_BATCH", "SCHED_IDLE", "SCHED_DEADLINE"])
+def test_an_executed_process_has_a_scheduler_of_its_own(
+    runtime: Runtime, tmp_path: Path, few_cpus: None, name: str
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", change=of())
+    runtime.good("run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    command, *words = in_box(runtime, tmp_path, scheduler=SCHEDULERS[name])
+    process = json.loads((tmp_path / "process.json").read_text())
+    (tmp_path / "process.json").write_text(json.dumps(process | {"args": ["sleep", "1000"]}))
+    pid_file = tmp_path / "pid"
+    runtime.good(command, "-d", "--pid-file", pid_file, *words, **pyrunc.NO_STREAMS)
+    policy = os.sched_getscheduler(int(pid_file.read_text()))
+    assert policy & ~os.SCHED_RESET_ON_FORK == POLICIES[name]
+
+
 @needs_two_cpus
 def test_a_deadline_with_few_cpus_is_refused_in_runcs_words(
     runtime: Runtime, tmp_path: Path
