@@ -27,6 +27,7 @@ __all__ = ["OPTIONS", "names_namespaces", "options_of"]
 _LETTERS = dict(zip(("user", *"ipc uts net pid mnt cgroup time".split()), "UiunpmCT", strict=True))
 
 _PRESETS = ("sandbox", "offline", "rootless-root")
+_UNITS = {"K": 10, "M": 20, "G": 30}
 
 # Fields of the table that are none of Options: they say what others mean.
 _KIND = "kind"  # a bare --net: a new one, or with --target that process's
@@ -119,6 +120,23 @@ def _bind(**how: bool) -> Callable[[str, str], tuple[Mount]]:
 
 def _at(kind: Callable[[str], Mount]) -> Callable[[str], tuple[Mount]]:
     return lambda target: (kind(target),)
+
+
+def _size(word: str) -> int:
+    """Bytes; K, M and G stand for 1024 and its powers."""
+    number, unit = (word[:-1], word[-1]) if word[-1:] in _UNITS else (word, "")
+    if not number.isdecimal() or not int(number):
+        raise ValueError("expected a number of bytes, with K, M or G behind it or without")
+    return int(number) << _UNITS.get(unit, 0)
+
+
+def _sized(size: str, target: str) -> tuple[Mount]:
+    return (Tmpfs(target, size=_size(size)),)
+
+
+def _root(word: str) -> str | Tmpfs:
+    kind, colon, size = word.partition(":")
+    return Tmpfs("/", size=_size(size)) if colon and kind == "tmpfs" else word
 
 
 def _limit(word: str) -> dict[str, tuple[int | str, int | str]]:
@@ -234,7 +252,8 @@ OPTIONS = (
     ),
     Option(
         ("--root", "-R"), "DIR",
-        "the root of the command; `tmpfs`: an empty one in memory", "root", group="files",
+        "the root of the command; `tmpfs` or `tmpfs:SIZE`: an empty one in memory, of 64 MiB or SIZE",
+        "root", _root, "files",
     ),
     Option(
         ("--read-only",), "", "make the root so, with all that was mounted below it",
@@ -251,8 +270,10 @@ OPTIONS = (
         ("--dev-bind",), "SOURCE TARGET", "the same, writable, with its device files", "mounts",
         _bind(writable=True, devices=True), "files",
     ),
-    Option(("--tmpfs",), "TARGET", "mount an empty file system in memory", "mounts", _at(Tmpfs),
-           "files"),
+    Option(("--tmpfs",), "TARGET", "mount an empty file system in memory, of 64 MiB", "mounts",
+           _at(Tmpfs), "files"),
+    Option(("--tmpfs-of",), "SIZE TARGET", "the same, of SIZE bytes, or 512K, 512M, 2G", "mounts",
+           _sized, "files"),
     Option(("--proc",), "TARGET", "mount a new /proc there", "mounts", _at(Proc), "files"),
     Option(("--dev",), "TARGET", "mount a minimal /dev there", "mounts", _at(Dev), "files"),
     Option(
