@@ -252,7 +252,7 @@ OPTIONS = (
     ),
     Option(
         ("--root", "-R"), "DIR",
-        "the root of the command; `tmpfs` or `tmpfs:SIZE`: an empty one in memory, of 64 MiB or SIZE",
+        "the root of the command; `tmpfs`: an empty one in memory, of 64 MiB; or `tmpfs:SIZE`",
         "root", _root, "files",
     ),
     Option(
