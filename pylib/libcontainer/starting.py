@@ -579,7 +579,7 @@ class _Talk:
         if kind == sync.LOOPBACK:
             self._bring_loopback_up(fds)
             return True
-        if kind == sync.DEVICES:
+        if kind == sync.DEVICES and fds and self._has_devices_to_move():
             self._move_devices(fds)
             return True
         if kind == sync.LISTENER:
@@ -665,6 +665,10 @@ class _Talk:
                 bring_loopback_up(fd)
         except Failure as failure:
             raise _with_hint("init", failure) from None
+
+    def _has_devices_to_move(self) -> bool:
+        has_some = self._process.init and bool(self._container.config.net_devices)
+        return has_some and self._devices is None
 
     def _move_devices(self, fds: list[int]) -> None:
         """Into the init's network namespace, before any hook looks for them there."""
