@@ -26,7 +26,9 @@ TAIL = (
     "network mountapi device mounts root session resources identity landlock filter reaper tail"
 ).split()
 STAGES = (
-    CODEC + "older clone sync report tool mapper settle pipe nsexec environment exec".split() + TAIL
+    CODEC
+    + "older clone sync report tool mapper settle pipe sources nsexec environment exec".split()
+    + TAIL
 )
 HEADERS = [str(path) for path in sorted(Path("csrc").glob("*.h"))]
 COMPILE = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]

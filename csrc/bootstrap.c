@@ -3,11 +3,32 @@
 
 #include "idmap.h"
 
+#include <limits.h>
+
+#define SPECS_OF_BOTH                                                                              \
+	{ "CLONE_FLAGS", WIRE_U32 }, { "NS_PATHS", WIRE_TEXT }, { "UIDMAP", WIRE_TEXT },           \
+		{ "GIDMAP", WIRE_TEXT }, { "SETGROUP", WIRE_BOOL },                                \
+		{ "OOM_SCORE_ADJ", WIRE_TEXT }, { "ROOTLESS_EUID", WIRE_BOOL },                    \
+		{ "UIDMAPPATH", WIRE_TEXT },                                                       \
+	{                                                                                          \
+		"GIDMAPPATH", WIRE_TEXT                                                            \
+	}
+
 static const struct wire_spec specs[BOOTSTRAP_ATTR_COUNT] = {
-	{ "CLONE_FLAGS", WIRE_U32 },	{ "NS_PATHS", WIRE_TEXT },   { "UIDMAP", WIRE_TEXT },
-	{ "GIDMAP", WIRE_TEXT },	{ "SETGROUP", WIRE_BOOL },   { "OOM_SCORE_ADJ", WIRE_TEXT },
-	{ "ROOTLESS_EUID", WIRE_BOOL }, { "UIDMAPPATH", WIRE_TEXT }, { "GIDMAPPATH", WIRE_TEXT },
+	SPECS_OF_BOTH,
 	{ "TIMENSOFFSET", WIRE_TEXT },
+};
+
+static const struct wire_spec specs_1_1[BOOTSTRAP_ATTR_COUNT] = {
+	SPECS_OF_BOTH,
+	{ "MOUNT_SOURCES", WIRE_BYTES },
+};
+
+const struct wire_message bootstrap_message_1_1 = {
+	.type = 62000,
+	.first_attr = CLONE_FLAGS_ATTR,
+	.attr_count = BOOTSTRAP_ATTR_COUNT,
+	.attrs = specs_1_1,
 };
 
 const struct wire_message bootstrap_message = {
@@ -173,8 +194,22 @@ static bool understand(const struct wire_attr *attrs, struct bootstrap *out, str
 	       check_map(pick(attrs, GIDMAP_ATTR), out->cloneflags, err) &&
 	       check_tool(pick(attrs, UIDMAPPATH_ATTR), err) &&
 	       check_tool(pick(attrs, GIDMAPPATH_ATTR), err) &&
-	       check_oom(pick(attrs, OOM_SCORE_ADJ_ATTR), err) &&
-	       check_offsets(pick(attrs, TIMENSOFFSET_ATTR), out->cloneflags, err);
+	       check_oom(pick(attrs, OOM_SCORE_ADJ_ATTR), err);
+}
+
+/* Paths that a C string can hold. */
+static bool check_sources(const struct wire_attr *attr, struct wire_error *err)
+{
+	struct span rest = attr->text;
+	struct span path;
+
+	while (span_ended(&rest, '\0', &path))
+		if (path.len >= PATH_MAX)
+			return refuse(err, attr, in_text((size_t)(path.data - attr->text.data)),
+				      "a mount source is longer than a path can be");
+	return rest.len ? refuse(err, attr, in_text((size_t)(rest.data - attr->text.data)),
+				 "the last mount source does not end in a NUL")
+			: true;
 }
 
 bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
@@ -183,7 +218,21 @@ bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
 	struct wire_attr attrs[BOOTSTRAP_ATTR_COUNT];
 
 	return wire_parse(&bootstrap_message, data, size, attrs, err) &&
-	       understand(attrs, out, err);
+	       understand(attrs, out, err) &&
+	       check_offsets(pick(attrs, TIMENSOFFSET_ATTR), out->cloneflags, err);
+}
+
+bool bootstrap_parse_1_1(const uint8_t *data, size_t size, struct bootstrap *out,
+			 struct wire_error *err)
+{
+	struct wire_attr attrs[BOOTSTRAP_ATTR_COUNT];
+
+	if (!wire_parse(&bootstrap_message_1_1, data, size, attrs, err) ||
+	    !understand(attrs, out, err) || !check_sources(pick(attrs, TIMENSOFFSET_ATTR), err))
+		return false;
+	out->mount_sources = out->timens_offsets;
+	out->timens_offsets = (struct span){ 0 };
+	return true;
 }
 
 /* What runc's order is made of; the texts are taken off the front of `rest`. */
@@ -237,7 +286,8 @@ uint32_t bootstrap_encode(uint32_t cloneflags, int setgroup, bool rootless_euid,
 		*err = (struct wire_error){ .reason = "a text has a NUL inside" };
 		return 0;
 	}
-	if (!understand(by_type, &meant, err))
+	if (!understand(by_type, &meant, err) ||
+	    !check_offsets(&by_type[TIMENSOFFSET_ATTR - CLONE_FLAGS_ATTR], meant.cloneflags, err))
 		return 0;
 	return wire_encode(&bootstrap_message, sent, count, out, cap, err);
 }

@@ -26,6 +26,8 @@ enum {
 #define BOOTSTRAP_ROOM (WIRE_HEADER_SIZE + BOOTSTRAP_ATTR_COUNT * (WIRE_ATTR_HEADER + 4))
 
 extern const struct wire_message bootstrap_message;
+/* That of runc up to 1.1, in which the last attribute has another meaning: mount sources. */
+extern const struct wire_message bootstrap_message_1_1;
 
 /* Spans point into the message; an absent text has no data. */
 struct bootstrap {
@@ -40,11 +42,16 @@ struct bootstrap {
 	struct span gidmap_path;
 	struct span oom_score_adj;
 	struct span timens_offsets;
+	struct span mount_sources; /* runc up to 1.1: paths, some empty, each with a NUL */
 };
 
 /* Parse a whole message and check that what it asks for makes sense. */
 bool bootstrap_parse(const uint8_t *data, size_t size, struct bootstrap *out,
 		     struct wire_error *err);
+
+/* The same for `bootstrap_message_1_1`. */
+bool bootstrap_parse_1_1(const uint8_t *data, size_t size, struct bootstrap *out,
+			 struct wire_error *err);
 
 /*
  * Write a message, to the byte as runc does, and check it as bootstrap_parse does. `texts` are

@@ -12,7 +12,7 @@ SOURCES = (
     "text err idmap namespaces wire bootstrap records launch "
     "older clone tool mapper settle exec spawn direct "
     "network mountapi device mounts root session resources identity landlock filter reaper tail "
-    "sync report pipe nsexec libc late execution"
+    "sync report pipe sources nsexec libc late execution"
 ).split()
 
 CDEF = """

@@ -10,6 +10,9 @@
 #define LOGLEVEL "_LIBCONTAINER_LOGLEVEL"
 #define INITTYPE "_LIBCONTAINER_INITTYPE"
 #define STATUS	 "_NSENTER_STATUS"
+/* For what runs after us; runc sets the first from 1.2 on, and the second up to 1.1. */
+#define SYNCPIPE "_LIBCONTAINER_SYNCPIPE"
+#define MOUNTFDS "_LIBCONTAINER_MOUNT_FDS"
 
 bool nsexec_reads(const char *variable)
 {
@@ -76,6 +79,9 @@ bool nsexec_from_environment(struct nsexec *ns, char *const *envp, struct err *e
 	    get_fd(envp, INITPIPE, &ns->init_fd, err) < 0)
 		return false;
 	ns->launched = ns->report.status_fd >= 0;
+	ns->is_1_2 = environment_get(envp, SYNCPIPE) != NULL;
+	ns->mount_fds.data = environment_get(envp, MOUNTFDS);
+	ns->mount_fds.len = ns->mount_fds.data ? text_length(ns->mount_fds.data) : 0;
 	if (ns->init_fd < 0) {
 		err_set(err, "find", INITPIPE " in the environment", 0);
 		return false;

@@ -7,6 +7,7 @@
 #include "pipe.h"
 #include "root.h"
 #include "settle.h"
+#include "sources.h"
 #include "sync.h"
 #include "tail.h"
 
@@ -249,7 +250,7 @@ static void stage_child(struct nsexec *ns, const struct pairs *pairs)
 	sys_close(pairs->init[0]);
 	enter_stage(ns, "child", "ns:[1:CHILD]");
 	if (go_through_doors(ns, &err) < 0 || enter_namespaces(ns, sync_fd, &err) < 0 ||
-	    shed(ns, pairs, &err) < 0)
+	    sources_receive(ns, sync_fd, STAGE_0, &err) < 0 || shed(ns, pairs, &err) < 0)
 		nsexec_fail(ns, &err);
 	pid = clone_init(ns, &request);
 	if (pid == 0) {
@@ -303,6 +304,10 @@ static int serve_child(const struct nsexec *ns, int sync_fd, int pid1, struct er
 		case SYNC_USERMAP:
 			if (write_maps(ns, pid1, err) < 0 ||
 			    sync_send(sync_fd, SYNC_USERMAP_ACK, 0, STAGE_1, err) < 0)
+				return -1;
+			break;
+		case SYNC_SOURCES:
+			if (sources_send(ns, pid1, sync_fd, STAGE_1, err) < 0)
 				return -1;
 			break;
 		case SYNC_PID:

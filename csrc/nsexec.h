@@ -18,7 +18,9 @@
 
 struct nsexec {
 	int init_fd;
-	bool launched; /* by our own launcher, which sends a second message */
+	bool is_1_2; /* the parent says that it is runc from 1.2 on; found out if it is not said */
+	struct span mount_fds; /* "[-1,7]": where runc up to 1.1 wants its mount sources */
+	bool launched;	       /* by our own launcher, which sends a second message */
 	struct report report;
 	struct bootstrap boot;
 	struct launch launch;

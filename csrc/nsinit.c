@@ -10,6 +10,7 @@
 #include "filter.h"
 #include "nsexec.h"
 #include "reaper.h"
+#include "sources.h"
 #include "tail.h"
 
 static const char usage[] =
@@ -36,6 +37,7 @@ static void keep_pipes(const struct nsexec *ns)
 	SYS3(SYS_fcntl, ns->init_fd, F_SETFD, 0);
 	if (ns->report.log_fd >= 0)
 		SYS3(SYS_fcntl, ns->report.log_fd, F_SETFD, 0);
+	sources_pass_on(ns);
 }
 
 /* Returns only on failure. */

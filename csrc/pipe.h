@@ -6,7 +6,7 @@
 #include "nsexec.h"
 
 /* The zero byte that runc's parent waits for: its init is past what it does before the message. */
-int pipe_hello(const struct nsexec *ns, struct err *err);
+int pipe_hello(struct nsexec *ns, struct err *err);
 
 /* Read and check the bootstrap message and, from our own launcher, the second one. Their memory
  * stays: what is parsed points into it. */

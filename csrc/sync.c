@@ -25,6 +25,65 @@ static int gone(const char *peer, struct err *err)
 	return err_set(err, "sync", text_end(&t), EPIPE);
 }
 
+union control {
+	struct cmsghdr align;
+	char buf[CMSG_SPACE(sizeof(int))];
+};
+
+long sync_send_bytes(int fd, struct span bytes, int descriptor)
+{
+	union control control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)bytes.data, bytes.len };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	long n;
+
+	if (descriptor >= 0) {
+		control.align = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		};
+		*(int *)(void *)CMSG_DATA(&control.align) = descriptor;
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+	}
+	do
+		n = SYS3(SYS_sendmsg, fd, &message, MSG_NOSIGNAL);
+	while (n == -EINTR);
+	return n;
+}
+
+int sync_send_source(int fd, int source, const char *peer, struct err *err)
+{
+	const struct sync_message message = { SYNC_SOURCE, 0 };
+	const struct span bytes = { (const char *)&message, sizeof(message) };
+
+	return sync_send_bytes(fd, bytes, source) < 0 ? gone(peer, err) : 0;
+}
+
+int sync_wait_source(int fd, int *source, const char *peer, struct err *err)
+{
+	union control control = { 0 };
+	struct sync_message got = { 0 };
+	struct iovec iov = { &got, sizeof(got) };
+	struct msghdr message = { .msg_iov = &iov,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control) };
+	long n;
+
+	do
+		n = SYS3(SYS_recvmsg, fd, &message, MSG_CMSG_CLOEXEC);
+	while (n == -EINTR);
+	if (n != sizeof(got))
+		return gone(peer, err);
+	if (got.kind != SYNC_SOURCE || message.msg_controllen < CMSG_LEN(sizeof(int)) ||
+	    control.align.cmsg_type != SCM_RIGHTS)
+		return err_set(err, "sync", "a message out of turn", EPROTO);
+	*source = *(int *)(void *)CMSG_DATA(&control.align);
+	return 0;
+}
+
 int sync_send(int fd, enum sync_kind kind, int value, const char *peer, struct err *err)
 {
 	struct sync_message message = { kind, value };

@@ -140,7 +140,7 @@ static bool next_kept(struct span keep, const int *others, size_t count, unsigne
 static long close_others(struct span keep, const int *others, size_t count, unsigned flags)
 {
 	unsigned next = 0;
-	unsigned fd;
+	unsigned fd = 0;
 	long ret = 0;
 
 	while (ret == 0 && next_kept(keep, others, count, next, &fd)) {

@@ -29,6 +29,7 @@ from types import TracebackType
 TIMEOUT = 10.0  # seconds; for anything that a working stub does in milliseconds
 LOG_LEVEL_INFO = 4  # logrus numbers: 0 panic, 1 fatal, 2 error, 3 warning, 4 info, 5 debug, 6 trace
 
+_CLOCKS = (b"monotonic ", b"boottime ")
 _MARK = "_RUNC_PARENT_MARK"  # in the environment of all that a stub becomes, to find it again
 
 
@@ -57,7 +58,7 @@ class RuncParent:
     """A stub, from start to grave. A context manager: on exit nothing of it is left.
 
     `argv` is the stub and its arguments. `environment` is added to the few variables that runc
-    sets; nothing else is inherited but PATH.
+    sets; nothing else is inherited but PATH. `newer`: as runc from 1.2 on.
     """
 
     def __init__(
@@ -67,7 +68,10 @@ class RuncParent:
         inittype: str = "standard",
         loglevel: int = LOG_LEVEL_INFO,
         environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+        newer: bool = False,
     ) -> None:
+        self._newer = newer
         self.reply: Reply | None = None
         self._mark = secrets.token_hex(8)
         self._received = b""
@@ -88,10 +92,11 @@ class RuncParent:
                     # runc's Go half of a "standard" init exits when this is not a number. It
                     # opens it only when the whole configuration has come, and ours never does.
                     "_LIBCONTAINER_FIFOFD": "-1",
+                    **({"_LIBCONTAINER_SYNCPIPE": "-1"} if newer else {}),
                     _MARK: self._mark,
                     **(environment or {}),
                 },
-                pass_fds=(stub_pipe.fileno(), log_write),
+                pass_fds=(stub_pipe.fileno(), log_write, *pass_fds),
                 stdin=subprocess.DEVNULL,
             )
         except BaseException:
@@ -116,7 +121,9 @@ class RuncParent:
     # --- the conversation, in its order --------------------------------------------------------
 
     def await_hello(self) -> None:
-        """Read the zero byte that says the stub is past its own start."""
+        """Read the zero byte that says the stub is past its own start; none from 1.2 on."""
+        if self._newer:
+            return
         hello = self._receive("the hello byte", 1)
         if hello != b"\0":
             raise self._failure(f"the hello byte is {hello!r}")
@@ -309,7 +316,8 @@ def driven(
     loglevel: int = LOG_LEVEL_INFO,
 ) -> Iterator[tuple[RuncParent, StageExits]]:
     """A stub that was sent `blob` and whose stage 2 is where it should be."""
-    with RuncParent(argv, inittype=inittype, loglevel=loglevel) as parent:
+    newer = any(clock in blob for clock in _CLOCKS)  # a message of 1.1 has no time offsets
+    with RuncParent(argv, inittype=inittype, loglevel=loglevel, newer=newer) as parent:
         parent.await_hello()
         parent.send(blob, sizes)
         parent.await_reply()

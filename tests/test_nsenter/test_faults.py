@@ -155,7 +155,7 @@ def _all_gone(parent: RuncParent) -> bool:
 def _stub(problems: list[str], what: object) -> Iterator[RuncParent]:
     """A stub whose stages are all to be gone at the end of the block, without being killed."""
     with nothing_left(problems, what):
-        with RuncParent([nsinit_path(), "/bin/true"]) as parent:
+        with RuncParent([nsinit_path(), "/bin/true"], newer=True) as parent:
             yield parent
             if not _all_gone(parent):
                 problems.append(f"{what}: lives on: {faults.living_children()}")
@@ -170,7 +170,7 @@ def _kill_under_runcs_protocol(nth: int, which: int, problems: list[str]) -> boo
     stage2 = 0
     with nothing_left(problems, what), contextlib.ExitStack() as stack:
         strike = stack.enter_context(Strike(blow))
-        parent = stack.enter_context(RuncParent([nsinit_path(), "/bin/true"]))
+        parent = stack.enter_context(RuncParent([nsinit_path(), "/bin/true"], newer=True))
         started = time.monotonic()
         with contextlib.suppress(StubError):
             exits, stage2 = _converse(parent, three_stages().encode())
@@ -243,7 +243,7 @@ def test_init_pipe_closed_before_the_reply_ends_every_stage() -> None:
 
 def test_log_pipe_that_nobody_reads_changes_nothing() -> None:
     problems: list[str] = []
-    with nothing_left(problems), RuncParent([nsinit_path(), "/bin/true"]) as parent:
+    with nothing_left(problems), RuncParent([nsinit_path(), "/bin/true"], newer=True) as parent:
         os.close(parent._log_read)
         parent._log_read = -1
         assert _converse(parent, three_stages().encode()) == (StageExits(0, 0), 0)
@@ -253,7 +253,7 @@ def test_log_pipe_that_nobody_reads_changes_nothing() -> None:
 
 def test_log_pipe_closed_does_not_stop_a_stage_from_failing_with_status_1() -> None:
     problems: list[str] = []
-    with nothing_left(problems), RuncParent([nsinit_path(), "/bin/true"]) as parent:
+    with nothing_left(problems), RuncParent([nsinit_path(), "/bin/true"], newer=True) as parent:
         os.close(parent._log_read)
         parent._log_read = -1
         parent.await_hello()
