@@ -19,10 +19,8 @@ static bool has_letter(struct span letters, char letter)
 static bool parse_kind(struct span word, enum mount_kind *kind)
 {
 	static const char *const names[] = {
-		[MOUNT_BIND] = "bind",
-		[MOUNT_TMPFS] = "tmpfs",
-		[MOUNT_PROC] = "proc",
-		[MOUNT_DEV] = "dev",
+		[MOUNT_BIND] = "bind", [MOUNT_TMPFS] = "tmpfs", [MOUNT_PROC] = "proc",
+		[MOUNT_DEV] = "dev",   [MOUNT_FILE] = "file",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

@@ -24,13 +24,15 @@ enum mount_kind {
 	MOUNT_TMPFS,
 	MOUNT_PROC,
 	MOUNT_DEV,
+	MOUNT_FILE, /* no mount: a file that is made */
 };
 
 /* The strings end in a NUL that the spans do not count. */
 struct mount_record {
 	enum mount_kind kind;
 	struct span target;
-	struct span argument; /* a bind's source; else options, `name=value` with commas between */
+	struct span argument; /* a bind's source; a file's text; else options, `name=value` with
+				 commas between */
 	bool writable;
 	bool devices;
 	bool makes_target;

@@ -22,6 +22,7 @@ _HOMES = {
     "CannotTravel": "nsenter.parcel",
     "Child": "nsenter.launch",
     "Dev": "nsenter.mounts",
+    "File": "nsenter.mounts",
     "Finding": "nsenter.doctor",
     "IDMap": "nsenter.idmap",
     "Namespace": "nsenter.namespaces",

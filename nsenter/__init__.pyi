@@ -31,6 +31,7 @@ from nsenter.launch import Program as Program
 from nsenter.launch import PythonInit as PythonInit
 from nsenter.mounts import Bind as Bind
 from nsenter.mounts import Dev as Dev
+from nsenter.mounts import File as File
 from nsenter.mounts import Proc as Proc
 from nsenter.mounts import Tmpfs as Tmpfs
 from nsenter.namespaces import Namespace as Namespace

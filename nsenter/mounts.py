@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
     Path = str | bytes | os.PathLike[str]
 
-__all__ = ["Bind", "Dev", "Mount", "Proc", "Tmpfs", "encode"]
+__all__ = ["Bind", "Dev", "File", "Mount", "Proc", "Tmpfs", "encode"]
 
 _MOST = 256  # csrc/records.h has the same
 _MODE_MAX = 0o7777
+_MOST_TEXT = 4096
 
 
 class Mount(Value):
-    """One of the four below; they are mounted in the order in which they are given."""
+    """One of those below; they are mounted in the order in which they are given."""
 
     def _record(self) -> tuple[bytes, bytes, bytes, str]:
         """Kind, target, argument, flags."""
@@ -137,26 +138,53 @@ def _bounds(mount: Mount, size: int | str | None, inodes: int | str | None) -> b
     return options
 
 
-def encode(mounts: Iterable[Mount], *, root_is_ours: bool) -> bytes:
+class File(Mount):
+    """A new file with a text, in a root of "tmpfs" or in a `Tmpfs` that came before.
+
+    It is root's, and its mode is 0644.
+
+    Args:
+        target: where.
+        text: what is in it, 4,096 bytes at most, without NUL.
+    """
+
+    target: Path
+    text: str | bytes
+
+    def _record(self) -> tuple[bytes, bytes, bytes, str]:
+        if not isinstance(self.text, (str, bytes)):
+            raise TypeError(f"mounts: {self!r}: text must be a text, not {self.text!r}")
+        text = os.fsencode(self.text)
+        if len(text) > _MOST_TEXT or b"\0" in text:
+            raise ValueError(f"mounts: {self.target!r}: a text of over 4,096 bytes, or with a NUL")
+        return b"file", _absolute(self, "target", self.target), text, ""
+
+
+def encode(mounts: Iterable[Mount], *, root_is_ours: bool, root_is_new: bool = False) -> bytes:
     """The records.
 
     Args:
         root_is_ours: whether mount points that are missing may be made in the root. They are in
             each Tmpfs, Dev and writable Bind that came before; nowhere else.
+        root_is_new: whether the root is one in memory, where a File can be made.
 
     Raises:
         ValueError, TypeError: a mount is bad; it is in the message.
     """
     fields: list[bytes] = []
-    places = [(b"/", root_is_ours)]  # what is mounted, and whether it is ours to write
+    # What is mounted, whether it is ours to write, and whether it is new.
+    places = [(b"/", root_is_ours, root_is_new)]
     for mount in mounts:
         if not isinstance(mount, Mount):
-            raise TypeError(f"mounts: {mount!r}: expected Bind, Tmpfs, Proc or Dev")
+            raise TypeError(f"mounts: {mount!r}: expected Bind, Tmpfs, Proc, Dev or File")
         kind, target, argument, flags = mount._record()
         if not target.strip(b"/"):
             raise ValueError(f"mounts: {mount!r}: the root itself is given by `root`")
-        *_, is_ours = (ours for folder, ours in places if _is_below(target, folder))
-        places.append((target, kind in (b"tmpfs", b"dev") or "w" in flags))
+        *_, (is_ours, is_new) = (how for folder, *how in places if _is_below(target, folder))
+        if kind == b"file" and not is_new:
+            raise ValueError(f'mounts: {mount!r}: a File takes a root of "tmpfs", or a Tmpfs there')
+        makes = kind in (b"tmpfs", b"dev")
+        places.append((target, makes or "w" in flags, makes))
         fields += kind, target, argument, (flags + "m" * is_ours).encode()
     if len(places) - 1 > _MOST:
         raise ValueError(f"mounts: {len(places) - 1} of them; the most is {_MOST}")

@@ -11,13 +11,13 @@ import sys
 from nsenter import idmap, seccomp
 from nsenter.hints import has_admin, status_field
 from nsenter.idmap import IDMap, IDMappings
-from nsenter.mounts import Bind, Dev, Proc, Tmpfs
+from nsenter.mounts import Bind, Dev, File, Proc, Tmpfs
 from nsenter.options import Options
 from nsenter.sizes import in_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from nsenter.mounts import Path
@@ -45,13 +45,17 @@ def sandbox(
     empty and read-only, but for the system's programs and libraries and this interpreter's,
     read-only as well, a /tmp of its own, /proc and a minimal /dev. The process is nobody where the
     caller is root, else the caller's user; it has no capabilities and gets none, and its system
-    calls are those of `nsenter.seccomp.strict`. It is the child of a PID 1, and ends with the
+    calls are those of `nsenter.seccomp.strict`. /etc/passwd and /etc/group know it, root and
+    nobody; their home is /tmp. It is the child of a PID 1, and ends with the
     caller. What it may use of memory and processors is not limited: see `cgroup` and `rlimits`. Its
     streams and its environment are those that it is started with; by default, the caller's.
 
     What it is given, it has: the environment, with what is secret in it, unless there is an `env`;
     and its streams. One that is a file or a terminal it can open anew by /proc/self/fd, in whatever
     way its user may; a pipe is a pipe. Sockets at `read` can be connected to.
+
+    HOME and USER are the caller's if they are in its environment: pass `env` with HOME=/tmp and
+    USER=nobody to a program that writes to its home or asks who it is.
 
     Args:
         read: paths that it sees as well, read-only, at the same places.
@@ -81,6 +85,7 @@ def sandbox(
             Dev(size=tmp_size),
             Tmpfs("/tmp", size=tmp_size, mode=0o1777),
             *_interpreter(),
+            *_users(fields, given),
             *given,
             *more,
         ),
@@ -127,6 +132,34 @@ def _interpreter() -> Iterator[Bind]:
         if not any(f"{prefix}/".startswith(f"{folder}/") for folder in bound):
             bound.append(prefix)
             yield Bind(prefix)
+
+
+def _users(fields: dict[str, Any], given: Iterable[Bind]) -> Iterator[File]:
+    """What getpwuid(3) and the like find: root, nobody, and who the process is, at home in /tmp."""
+    if fields.get("root", "tmpfs") != "tmpfs":
+        return
+    uid, gid = (_own_id(fields, *which) for which in (("uid", os.geteuid), ("gid", os.getegid)))
+    user = f"user:x:{uid}:{gid}::/tmp:/bin/sh\n" if uid not in (0, _NOBODY) else ""
+    group = f"user:x:{gid}:\n" if gid not in (0, _NOBODY) else ""
+    root, nobody = "root:x:0:0::/tmp:/bin/sh\n", "nobody:x:65534:65534::/tmp:/bin/sh\n"
+    taken = [os.fspath(bind.target or bind.source) for bind in given]
+    for path, text in (
+        ("/etc/passwd", f"{root}{user}{nobody}"),
+        ("/etc/group", f"root:x:0:\n{group}nogroup:x:65534:\n"),
+    ):
+        if not any(_is_or_holds(place, path) for place in taken):
+            yield File(path, text)
+
+
+def _is_or_holds(place: str | bytes, path: str) -> bool:
+    name = os.fsdecode(place).rstrip("/")
+    return path == name or path.startswith(f"{name}/")
+
+
+def _own_id(fields: dict[str, Any], name: str, ours: Callable[[], int]) -> int:
+    """The id of the process, inside."""
+    given = {**_identity(), **fields}.get(name)
+    return ours() if given is None else given
 
 
 def _hostname() -> dict[str, str]:

@@ -119,7 +119,18 @@ def _root(options: Options, mounts: Iterable[Mount]) -> Iterator[Attribute]:
     if mounts:
         from nsenter.mounts import encode
 
-        yield LaunchAttribute.MOUNTS, encode(mounts, root_is_ours=options.root is not None)
+        yield (
+            LaunchAttribute.MOUNTS,
+            encode(
+                mounts,
+                root_is_ours=options.root is not None,
+                root_is_new=options.root is not None and _is_in_memory(options.root),
+            ),
+        )
+
+
+def _is_in_memory(root: Path | Tmpfs) -> bool:
+    return root == TMPFS or not isinstance(root, (str, bytes, os.PathLike))
 
 
 def _checked_root(root: Path | Tmpfs) -> bytes:

@@ -77,7 +77,7 @@ def check_inside(found: dict[str, object], uid: int) -> None:
     assert (found["host"], found["cwd"], found["child"]) == ("sandbox", "/", "hi\n")
     assert found["uid"] == uid
     assert set(found["writable"]) <= {"/tmp", "/dev"}  # type: ignore[call-overload]
-    assert set(found["etc"]) <= {"ld.so.cache", "alternatives"}  # type: ignore[call-overload]
+    assert set(found["etc"]) <= {"ld.so.cache", "alternatives", "passwd", "group"}  # type: ignore[call-overload]
     none = dict.fromkeys(("CapPrm", "CapBnd", "CapAmb"), f"{0:016x}")
     assert {name: found[name] for name in none} == none
     assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
@@ -474,3 +474,69 @@ def test_what_a_container_refuses_is_told_with_what_helps() -> None:
 def test_the_sandbox_has_its_hostname_where_nothing_refuses_it() -> None:
     assert output(presets.sandbox(), "hostname") == ["sandbox"]
     assert output(presets.sandbox(hostname="mine"), "hostname") == ["mine"]
+
+
+# --- users ---------------------------------------------------------------------------------------
+
+
+WHO = """
+import getpass, grp, os, pwd
+group, first, nobody = grp.getgrgid(os.getgid()), pwd.getpwuid(0), pwd.getpwnam("nobody")
+print(getpass.getuser(), os.path.expanduser("~"), group.gr_name, first.pw_name, nobody.pw_uid)
+"""
+
+
+def who(options: Options) -> str:
+    return nsenter.check_output(
+        [sys.executable, "-I", "-c", WHO], options, env={"PATH": "/usr/bin:/bin"}, text=True
+    ).strip()
+
+
+@as_root
+def test_the_sandbox_knows_its_users() -> None:
+    assert who(presets.sandbox()) == "nobody /tmp nogroup root 65534"
+    mine = presets.sandbox(
+        uid=7,
+        gid=8,
+        maps=nsenter.idmap.IDMappings((nsenter.IDMap(0, 0, 65536),), (nsenter.IDMap(0, 0, 65536),)),
+    )
+    assert who(mine) == "user /tmp user root 65534"
+
+
+def test_the_sandbox_of_a_user_knows_that_one() -> None:
+    script = f"""
+import nsenter, sys
+print(nsenter.check_output([sys.executable, "-I", "-c", {WHO!r}], nsenter.presets.sandbox(),
+                           env={{"PATH": "/usr/bin:/bin"}}, text=True))
+"""
+    done = rootless.as_user([sys.executable, "-c", script])
+    assert done.stdout.strip() == "user /tmp user root 65534", done.stderr
+
+
+def test_a_passwd_that_is_given_stays(tmp_path: Path) -> None:
+    (tmp_path / "passwd").write_text("")
+    given = nsenter.Bind(str(tmp_path / "passwd"), "/etc/passwd")
+    assert output(presets.sandbox(mounts=[given]), "cat /etc/passwd") == []
+    assert "root:" in output(presets.sandbox(read=["/etc/passwd"]), "cat /etc/passwd")[0]
+
+
+def test_a_file_is_made_in_memory_alone(tmp_path: Path) -> None:
+    file = nsenter.File("/a/b/c", "words\n")
+    options = Options(
+        new="user,mnt", root="tmpfs", mounts=[*map(nsenter.Bind, presets._system()), file]
+    )
+    assert output(options, "cat /a/b/c; stat -c %a /a/b/c") == ["words", "644"]
+    below = nsenter.Tmpfs("/x"), nsenter.File("/x/f", b"more")
+    assert output(options.replace(mounts=[*options.mounts, *below]), "cat /x/f") == ["more"]
+    folder = str(tmp_path)
+    for bad in (
+        {"mounts": [file]},
+        {"root": folder, "mounts": [file]},
+        {"root": "tmpfs", "mounts": [nsenter.Bind(folder, "/a", writable=True), file]},
+    ):
+        with pytest.raises(ValueError, match=r"File takes a root of .tmpfs., or a Tmpfs there"):
+            Options(new="user,mnt", **bad)
+    for text in ("x" * 4097, "\0", 7):
+        with pytest.raises((ValueError, TypeError), match="text"):
+            Options(new="user,mnt", root="tmpfs", mounts=[nsenter.File("/f", text)])
+    assert list(tmp_path.iterdir()) == []
