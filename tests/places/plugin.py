@@ -108,8 +108,15 @@ def configure(config: pytest.Config) -> None:
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(Workers(), "workers")
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # In a private /tmp, what the controller has made for it is not there. What others may
-        # search is for the tests to say, each for its own folder.
-        for folder in reversed(Path(config.option.basetemp).parents[:2]):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            folder.chmod(0o711)
+        _make_way(Path(config.option.basetemp).parent)
+
+
+def _make_way(folder: Path) -> None:
+    """To a worker's folder. In a private /tmp, what the controller has made for it is not there.
+
+    Pytest's own folders let others pass: whether they may search the last one, its test says.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for own in (folder, folder.parent):
+        if own.name.startswith("pytest-"):
+            own.chmod(0o711)
