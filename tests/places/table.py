@@ -8,26 +8,40 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "places/test_runner.py": {
-        "namespaces proc": "*",
+        "": """
+            test_garbage_that_parses_sources_does_not_end_the_run
+        """,
+        "machine": "*",
     },
     "places/test_worker.py": {
         "machine": "*",
     },
     "test_docs.py": {
-        "namespaces proc": """
-            test_code_on_a_page_is_that_of_a_script
+        "": """
             test_each_script_is_run_on_a_page
             test_links_lead_somewhere
+        """,
+        "namespaces proc": """
+            test_code_on_a_page_is_that_of_a_script
             test_without_subordinate_ids_the_page_for_users_runs_as_well
         """,
         "machine": "*",
     },
     "test_libcontainer/test_capabilities.py": {
-        "namespaces proc": """
+        "": """
             test_a_mask_and_its_names
             test_names_are_those_of_the_kernel
         """,
-        "ids namespaces proc": "*",
+        "ids namespaces": """
+            test_ambient_ones_live_through_an_execve
+            test_inherited_ones_go_with_the_rest
+            test_sets_are_as_told_after_the_ids_have_changed
+            test_the_bounding_set_keeps_no_more_than_it_is_told
+            test_what_a_process_cannot_have_is_named
+            test_without_the_right_to_drop_nothing_has_to_be
+            test_without_the_right_to_drop_what_has_to_be_is_named
+        """,
+        "machine": "*",
     },
     "test_libcontainer/test_cgroups_devices.py": {
         "namespaces proc": """
@@ -45,10 +59,10 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_libcontainer/test_cgroups_layout.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_libcontainer/test_cgroups_limits.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_libcontainer/test_cgroups_runc.py": {
         "machine": "*",
@@ -115,7 +129,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "ids namespaces proc": "*",
     },
     "test_libcontainer/test_labels.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_libcontainer/test_pyrunc_confinement.py": {
         "namespaces proc": """
@@ -143,7 +157,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "namespaces proc": "*",
     },
     "test_libcontainer/test_pyrunc_imports.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_libcontainer/test_pyrunc_lifecycle.py": {
         "namespaces proc": """
@@ -194,7 +208,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "ids namespaces proc": "*",
     },
     "test_libcontainer/test_pyrunc_options.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_libcontainer/test_pyrunc_personal.py": {
         "namespaces proc": """
@@ -227,7 +241,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "ids namespaces proc": "*",
     },
     "test_libcontainer/test_pyrunc_units.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_libcontainer/test_pyrunc_waiting.py": {
         "namespaces proc": """
@@ -346,22 +360,32 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_libcontainer/test_specconv.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_libcontainer/test_specconv_anything.py": {
+        "": """
+            test_any_file_is_taken_or_refused
+            test_every_place_can_be_left_out_of_the_short_one
+        """,
         "namespaces proc": "*",
     },
     "test_libcontainer/test_specconv_documents.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_libcontainer/test_specconv_mounts.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_libcontainer/test_specconv_refusals.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_libcontainer/test_specconv_resources.py": {
-        "namespaces proc": "*",
+        "": "*",
+    },
+    "test_libcontainer/test_specconv_spelling.py": {
+        "machine": "*",
+    },
+    "test_libcontainer/test_state.py": {
+        "machine": "*",
     },
     "test_libcontainer/test_survival.py": {
         "namespaces proc": """
@@ -370,7 +394,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_libcontainer/test_sync.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_libcontainer/test_validate.py": {
         "namespaces proc": """
@@ -394,9 +418,69 @@ NEEDS: dict[str, dict[str, str]] = {
         "namespaces proc": "*",
     },
     "test_nsenter/test_bootstrap.py": {
+        "": """
+            test_a_bad_id_map_is_refused
+            test_a_lone_gid_that_is_ones_own_does_not_ask_for_setgroups
+            test_a_mapping_tool_is_an_absolute_path
+            test_a_mapping_tool_over_the_u16_limit_is_refused
+            test_a_path_that_cannot_be_sent_is_refused_by_its_name
+            test_a_score_out_of_range_is_refused
+            test_a_score_that_is_not_canonical_is_refused
+            test_a_value_over_the_u16_limit_is_refused_before_a_byte_is_written
+            test_an_empty_message_asks_for_nothing
+            test_an_id_map_has_at_most_340_lines
+            test_an_id_map_is_shorter_than_a_page
+            test_bad_time_offsets_are_refused
+            test_bootstrap_data_refuses_a_bad_path_by_its_name
+            test_captured_from_runc_is_decoded_and_encoded_to_the_byte
+            test_every_truncation_of_a_message_is_refused
+            test_golden
+            test_malformed_is_refused_with_attribute_and_offset
+            test_no_mappings_for_a_user_namespace_that_is_joined
+            test_no_offsets_for_a_time_namespace_that_is_joined
+            test_no_setgroups_without_gid_mappings
+            test_no_tools_without_mappings
+            test_offsets_go_with_a_new_time_namespace
+            test_only_what_is_not_joined_is_created
+            test_padding_is_required_and_its_contents_are_not_looked_at
+            test_paths_are_in_runcs_order_whatever_the_config_says
+            test_raw_attributes_survive_the_round_trip
+            test_root_writes_its_mappings_itself
+            test_rootless_is_by_default_what_the_caller_is
+            test_rootless_mappings_are_written_by_the_tools_on_path
+            test_setgroups_stays_allowed_for_root_and_the_tools
+            test_the_offset_points_into_the_attribute_at_fault
+            test_the_score_is_passed_on
+            test_the_whole_of_the_ids_can_be_mapped
+            test_time_offsets_need_a_new_time_namespace
+            test_tools_that_are_not_on_path_are_not_named
+            test_unknown_and_double_attributes_are_refused_at_the_raw_level_too
+        """,
         "namespaces proc": "*",
     },
     "test_nsenter/test_bundle.py": {
+        "": """
+            test_a_bundle_is_made_once
+            test_a_bundle_is_not_inherited
+            test_a_bundle_is_sealed_whole
+            test_a_bundle_is_what_its_file_holds
+            test_a_missing_module_is_an_attribute_of_the_error_too
+            test_a_module_that_is_there_the_second_time_is_found
+            test_a_mutated_bundle_is_refused_or_boots
+            test_a_target_whose_loader_has_no_code_is_refused_by_name
+            test_a_traceback_through_its_code_has_no_line_to_look_for
+            test_an_extension_that_is_none_is_refused_by_name
+            test_code_travels_as_it_was_but_for_its_file_names
+            test_finding_modules_imports_none
+            test_no_code_has_a_file_name_that_could_be_opened
+            test_nobody_can_change_a_bundle
+            test_packages_are_told_from_modules
+            test_the_tables_are_those_of_this_python
+            test_threads_that_ask_at_once_get_the_same_bundle
+            test_what_cannot_travel_is_refused_by_name
+            test_what_the_boot_needs_is_in_every_bundle
+            test_what_travels
+        """,
         "namespaces proc": "*",
     },
     "test_nsenter/test_call.py": {
@@ -510,6 +594,12 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_nsenter/test_direct.py": {
+        "ids namespaces": """
+            test_a_caller_that_is_not_dumpable_stays_so
+            test_a_user_goes_direct_with_its_own_ids_alone
+            test_a_user_is_as_before_when_its_child_has_gone
+            test_a_user_is_told_the_same_when_it_fails
+        """,
         "namespaces proc": """
             test_a_failed_launch_reaps_its_child_whatever_signal_comes
             test_a_payload_has_nothing_of_its_peculiar_caller
@@ -523,10 +613,6 @@ NEEDS: dict[str, dict[str, str]] = {
             test_threads_signals_and_800_direct_launches_do_not_disturb_each_other
         """,
         "ids namespaces proc": """
-            test_a_caller_that_is_not_dumpable_stays_so
-            test_a_user_goes_direct_with_its_own_ids_alone
-            test_a_user_is_as_before_when_its_child_has_gone
-            test_a_user_is_told_the_same_when_it_fails
             test_a_users_program_cannot_tell_which_way_it_came
         """,
         "machine": "*",
@@ -562,19 +648,25 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_nsenter/test_hints.py": {
-        "namespaces proc": """
+        "": """
             test_a_hint_is_that_of_the_machine_where_it_failed
-            test_a_limit_is_named_only_for_the_kinds_that_were_asked_for
             test_each_fact_is_told_by_an_error_or_by_the_doctor
             test_each_fact_says_what_it_means_and_what_to_do_once
             test_each_row_says_something_and_stands_once
             test_the_table_costs_a_start_nothing
             test_what_nothing_is_known_about_has_no_hint
         """,
+        "namespaces proc": """
+            test_a_limit_is_named_only_for_the_kinds_that_were_asked_for
+        """,
+        "ids namespaces": """
+            test_a_user_who_asks_for_a_namespace_alone_is_told_what_it_takes
+            test_apparmors_restriction_is_named_wherever_it_strikes
+        """,
         "ids namespaces proc": "*",
     },
     "test_nsenter/test_idmap.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_nsenter/test_inspect.py": {
         "namespaces proc": """
@@ -640,7 +732,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "namespaces proc": "*",
     },
     "test_nsenter/test_namespaces.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_nsenter/test_options.py": {
         "namespaces proc": """
@@ -731,6 +823,24 @@ NEEDS: dict[str, dict[str, str]] = {
         "namespaces proc": "*",
     },
     "test_nsenter/test_plain.py": {
+        "": """
+            test_a_length_that_lies_costs_nothing
+            test_a_nan_comes_back_with_its_sign
+            test_any_bytes_are_a_value_or_refused
+            test_bytes_that_were_changed_are_a_value_or_refused
+            test_decoding_ends_at_its_deadline
+            test_deep_nesting_is_refused_before_the_stack_ends
+            test_honest_keys_of_one_hash_are_taken
+            test_keys_that_are_made_to_collide_are_refused_at_once
+            test_little_that_becomes_much_is_refused
+            test_more_than_is_allowed_is_not_written
+            test_other_formats_are_refused
+            test_the_ends_of_the_ranges_come_back
+            test_what_encode_does_not_write_is_refused
+            test_what_is_in_itself_is_refused
+            test_what_is_not_plain_is_named_with_its_place
+            test_what_is_plain_comes_back
+        """,
         "namespaces proc": "*",
     },
     "test_nsenter/test_popen.py": {
@@ -764,6 +874,9 @@ NEEDS: dict[str, dict[str, str]] = {
             test_who_is_nobody_inside_is_nobody_outside
             test_without_the_filter_not_all_of_it_fails_so
         """,
+        "machine": "*",
+    },
+    "test_nsenter/test_procfs.py": {
         "machine": "*",
     },
     "test_nsenter/test_run.py": {
@@ -814,12 +927,21 @@ NEEDS: dict[str, dict[str, str]] = {
         "namespaces proc": "*",
     },
     "test_nsenter/test_values.py": {
-        "namespaces proc": "*",
+        "": "*",
     },
     "test_nsenter/test_waiting.py": {
         "namespaces proc": "*",
     },
     "test_nsenter/test_waterfall.py": {
+        "": """
+            test_a_bar_starts_where_its_stage_last_was
+            test_a_title_is_text_whatever_is_in_it
+            test_nothing_of_the_drawing_overlaps_or_leaves_it
+            test_the_drawing_has_a_labelled_bar_for_each_to_scale
+            test_the_order_of_the_points_does_not_matter
+            test_the_text_has_a_line_for_each_and_a_bar_to_scale
+            test_without_points_there_is_nothing_to_draw
+        """,
         "namespaces proc": "*",
     },
 }

@@ -250,13 +250,13 @@ def can(action: Callable[[], object]) -> bool:
 # ---- the worker
 
 
-def _private_view(made: Sequence[Hierarchy] = (), *, tmp: bool = True) -> None:
+def _private_view(made: Sequence[Hierarchy] = (), *, tmp: bool = True, proc: bool = True) -> bool:
     """New namespaces, with /proc, folders and cgroups of their own."""
     for hierarchy in made:
         (hierarchy.folder / "cgroup.procs").write_text("0")
     unshare(NEWNS | NEWCGROUP)
     mount("none", "/", "", _REC_PRIVATE)
-    if os.getpid() == 1:
+    if proc:
         _libc.umount2(b"/proc", _DETACH)  # which a user namespace does not allow
         mount("proc", "/proc", "proc", _NOSUID_NODEV_NOEXEC)
     for folder, options in _FOLDERS.items():
@@ -266,12 +266,13 @@ def _private_view(made: Sequence[Hierarchy] = (), *, tmp: bool = True) -> None:
         Path(folder).mkdir(exist_ok=True)
     for hierarchy in made:
         _mount_cgroup(hierarchy)
+    return True
 
 
 def own_pids() -> bool:
     """Enter a new pid namespace; whether a process in it may have a /proc of its own."""
     unshare(NEWPID)
-    return can(lambda: _private_view() or True)
+    return can(_private_view)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -301,7 +302,7 @@ def main(number: int, argv: Sequence[str]) -> int:
         os.execv(argv[0], argv)
     if not can(own_pids):  # /proc is covered in part, as in a container
         unshare(NEWIPC)
-        _private_view()
+        _private_view(proc=False)
         os.execv(argv[0], argv)
     made = _own_cgroups(cgroup_name(os.getpid()))
     unshare(NEWPID | NEWIPC)
