@@ -25,12 +25,6 @@ def _crun(
 _OF_PYRUNC = (
     Difference(
         PYRUNC,
-        "descriptors",
-        r"[+-] [012] .*",
-        "runc copies stdio through pipes of its own in the foreground; pyrunc and crun pass it on",
-    ),
-    Difference(
-        PYRUNC,
         "device rules",
         "- c 10:200 rwm",
         "/dev/net/tun is no longer allowed by default, as in crun and in runc 1.2",
