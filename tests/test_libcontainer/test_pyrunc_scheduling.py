@@ -207,6 +207,16 @@ def test_a_deadline_with_few_cpus_is_refused_in_runcs_words(
     assert "process scheduler can't be used together with AllowedCPUs" in done.stderr
 
 
+def test_a_policy_that_the_kernel_has_not_is_named(runtime: Runtime, tmp_path: Path) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        of()(spec)
+        spec["process"]["scheduler"] = {"policy": "SCHED_ISO"}
+
+    done = runtime("run", "-b", make_bundle(tmp_path / "bundle", change=change), "box")
+    assert done.returncode == 1
+    assert "sched_setattr policy 4: invalid argument (process.scheduler)" in done.stderr
+
+
 BAD = {
     "scheduler": ({"policy": "SCHED_FIFO"}, "process.scheduler.priority: 0 is not in 1..99"),
     "ioPriority": ({"class": "IOPRIO_CLASS_BE", "priority": 8}, "process.ioPriority.priority: 8"),
