@@ -214,7 +214,7 @@ class Container:
         except ContainerNotFoundError:
             pass
         except OSError as error:
-            self.warn(f"the state of container {self.id!r} cannot be saved: {error}")
+            self.warn(f"the state of container {self.id!r} cannot be saved: {message(error)}")
 
     def _refresh(self) -> None:
         """What others may have done since it was read.

@@ -14,7 +14,7 @@ from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
 from libcontainer.init import sync
 from libcontainer.state import has_executed, start_time_of, state_letter_of
-from libcontainer.words import errno_text
+from libcontainer.words import errno_text, message
 from nsenter import plainjson
 from nsenter.descriptors import Descriptors
 from nsenter.errors import BootstrapError
@@ -176,7 +176,9 @@ def _take_back(container: Container) -> None:
             container._folder.remove_fifo()
             container.cgroup.destroy()
     except OSError as error:
-        container.warn(f"not all of container {container.id!r} could be taken back: {error}")
+        container.warn(
+            f"not all of container {container.id!r} could be taken back: {message(error)}"
+        )
 
 
 def _start(
@@ -469,7 +471,7 @@ class _Talk:
                 self._manager.thaw()
                 self._has_ended()
         except OSError as error:
-            self._container.warn(f"process {child.pid} could not be killed: {error}")
+            self._container.warn(f"process {child.pid} could not be killed: {message(error)}")
         child.close()
         self._process.child = None
         if self._process.init:

@@ -8,6 +8,7 @@ import time
 
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.output import flush, show
+from libcontainer.words import message
 from nsenter import plainjson
 
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ def _tell_of_oom(context: Context, container: Container) -> None:
             _print("oom", container.id)
     except OSError as error:
         if container.status() != "stopped":
-            context.log.warning(f"no news of memory running out: {error}")
+            context.log.warning(f"no news of memory running out: {message(error)}")
 
 
 def _tell_of_use(container: Container) -> bool:
