@@ -226,6 +226,7 @@ class Container:
             return
         found = self._folder.load()
         if found is None or found.created != self._state.created:
+            self._folder.forget()  # it is not known: whoever asks next hears the same
             raise self._folder.missing()
         self._state = found
 

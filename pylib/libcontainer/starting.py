@@ -171,10 +171,15 @@ def start_init(container: Container, process: Process, *, gate: bool) -> None:
 def _take_back(container: Container) -> None:
     """What goes wrong here does not hide why the start has failed."""
     try:
-        # Who has deleted it by force has done that; its cgroup may be a later container's by now.
-        if not container._folder.is_gone():
-            container._folder.remove_fifo()
-            container.cgroup.destroy()
+        if container._folder.is_gone():
+            # Who has deleted it by force has removed its cgroup as well, which may be a later
+            # container's by now: what was made since is removed if it is empty.
+            for path in {*container.cgroup.paths().values()}:
+                with suppress(OSError):
+                    os.rmdir(path)
+            return
+        container._folder.remove_fifo()
+        container.cgroup.destroy()
     except OSError as error:
         container.warn(
             f"not all of container {container.id!r} could be taken back: {message(error)}"

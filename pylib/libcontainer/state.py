@@ -175,10 +175,17 @@ class StateFolder:
         except FileExistsError:
             raise ContainerError(f"container with given ID already exists: {self.id}") from None
         try:
+            made = os.stat(self.path)
             self.lock()
+        except FileNotFoundError:
+            raise self.missing() from None
         except OSError:
             os.rmdir(self.path)
             raise
+        if not os.path.samestat(made, os.fstat(self._fd)):
+            # Deleted by force before it was locked, and another made in its place.
+            self.unlock()
+            raise self.missing()
 
     def exists(self) -> bool:
         """Whether there is such a container, be it half made."""
@@ -278,6 +285,10 @@ class StateFolder:
         except FileNotFoundError:
             return False
 
+    def forget(self) -> None:
+        """What was read last is not this container's."""
+        self._known = None
+
     def load(self) -> State | None:
         """What state.json says; None where its runtime was killed before there was one.
 
@@ -334,7 +345,10 @@ class StateFolder:
 
     def make_fifo(self) -> int:
         """The exec fifo, opened both ways so that its reader can wait; close-on-exec."""
-        os.mkfifo(_FIFO, 0o600, dir_fd=self._fd)
+        try:
+            os.mkfifo(_FIFO, 0o600, dir_fd=self._fd)
+        except FileNotFoundError:
+            raise self.missing() from None
         return os.open(_FIFO, os.O_RDWR | os.O_CLOEXEC, dir_fd=self._fd)
 
     def remove_fifo(self) -> None:

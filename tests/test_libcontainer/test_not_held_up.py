@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import time
@@ -17,6 +18,7 @@ import pyrunc
 from faults import Blow, Strike, killer
 from launching import wait_until
 from libcontainer import locking, state
+from libcontainer.cgroups import files
 from libcontainer.configs import Cgroup, Config, Hook, Hooks, Namespaces, ProcessConfig
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
@@ -130,6 +132,38 @@ def test_a_create_that_goes_on_leaves_a_later_container_of_its_name_alone(
     assert len(json.loads(hung.runtime.good("ps", "-f", "json", "c"))) == 1
 
 
+@pytest.mark.parametrize("turns", [4, pytest.param(60, marks=[pytest.mark.sweep])])
+def test_a_create_that_is_stopped_at_any_moment_holds_nothing_up_and_leaves_nothing(
+    runtime: Runtime, tmp_path: Path, turns: int
+) -> None:
+    """Nor does it, when it goes on, touch a later container of the same name and cgroup."""
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["linux"]["cgroupsPath"] = f"/nsenter-hung-{os.getpid()}"
+
+    bundle = make_bundle(tmp_path / "bundle", change=change)
+    moments = random.Random(turns)
+    for turn in range(turns):
+        with subprocess.Popen(
+            [*runtime.argv, "create", "-b", bundle, "c"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        ) as command:  # fmt: skip
+            wait_until((runtime.root / "c").exists)
+            time.sleep(moments.uniform(0, 0.04))
+            command.send_signal(signal.SIGSTOP)
+            _delete(runtime)
+            is_followed = turn % 2 == 1
+            if is_followed:
+                runtime.good("run", "--detach", "-b", bundle, "c", **pyrunc.NO_STREAMS)
+            command.send_signal(signal.SIGCONT)
+            command.wait(pyrunc.TIMEOUT)
+        if is_followed:
+            assert runtime.state("c")["status"] == "running"
+        runtime.good("delete", "--force", "c")
+        assert not list(runtime.root.iterdir())
+        assert not list(Path("/sys/fs/cgroup").glob(f"*/nsenter-hung-{os.getpid()}"))
+
+
 def test_force_takes_a_frozen_container(runtime: Runtime, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle")
     runtime.good("run", "--detach", "-b", bundle, "c", **pyrunc.NO_STREAMS)
@@ -167,6 +201,11 @@ def test_another_command_names_who_keeps_it_waiting(
     assert f"process {hung.command.pid} (" in str(caught.value)
     assert "create" in str(caught.value)
     assert "0.1 s" in str(caught.value)
+
+
+def test_nobody_is_killed_for_a_process_that_is_not_in_this_pid_namespace(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.procs").write_text("0\n12\n0\n")
+    assert [*files.pids(str(tmp_path), True)] == [12]
 
 
 def test_a_lock_of_this_process_names_it(tmp_path: Path) -> None:

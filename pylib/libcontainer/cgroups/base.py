@@ -92,6 +92,10 @@ class Manager:
         path = self._processes_path()
         return sorted(set(files.pids(path, recursive))) if path else []
 
+    def everyone(self) -> list[int]:
+        """Who is in any directory of it: one that is just being started may not be in all yet."""
+        return self.pids()
+
     def stats(self) -> dict[str, Any]:
         """What it uses, as "data" of `runc events --stats`."""
         raise NotImplementedError
@@ -115,7 +119,7 @@ class Manager:
 
     def kill(self, number: int) -> None:
         """Send a signal to every process in it and below."""
-        for pid in self.pids():
+        for pid in self.everyone():
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
@@ -131,7 +135,7 @@ class Manager:
             Failure: some do not die.
         """
         deadline = time.monotonic() + _KILL_SECONDS
-        while (left := self.pids()) or also():
+        while (left := self.everyone()) or also():
             if time.monotonic() > deadline:
                 why = "they wait in the kernel, or a cgroup above theirs is frozen"
                 raise Failure("kill", f"processes {left} of {self._processes_path()}", EBUSY, why)

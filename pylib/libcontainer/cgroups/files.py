@@ -194,7 +194,9 @@ def enter(path: str, pid: int) -> None:
 
 def pids(path: str, recursive: bool) -> Iterator[int]:
     """Who is in it, and with `recursive` in those below."""
-    yield from map(int, read(f"{path}/{PROCS}").split())
+    # A process that this pid namespace does not have, or that is being taken away, is a 0 here: as
+    # a pid for kill(2) that is the own process group of the caller.
+    yield from (pid for pid in map(int, read(f"{path}/{PROCS}").split()) if pid)
     if recursive:
         for child in _children(path):
             yield from pids(child, True)

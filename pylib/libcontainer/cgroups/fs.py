@@ -69,6 +69,10 @@ class LegacyManager(Manager):
                 return self._paths[controller]
         return ""
 
+    def everyone(self) -> list[int]:
+        found = (files.pids(path, True) for path in self._directories() if os.path.isdir(path))
+        return sorted({pid for pids in found for pid in pids})
+
     def mounts(self) -> list[tuple[str, tuple[str, ...], str]]:
         found = []
         for hierarchy in self._layout.hierarchies:

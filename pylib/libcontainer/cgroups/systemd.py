@@ -187,6 +187,9 @@ class SystemdManager(Manager):
     def pids(self, recursive: bool = True) -> list[int]:
         return self._files.pids(recursive)
 
+    def everyone(self) -> list[int]:
+        return self._files.everyone()
+
     def stats(self) -> dict[str, Any]:
         return self._files.stats()
 
