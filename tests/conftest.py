@@ -39,7 +39,7 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Iterator[None]:
     Before Python 3.11.8 and 3.12.2 the parser does not survive that: "AST constructor recursion
     depth mismatch" (CPython's issue 106905).
     """
-    if call.excinfo is not None:
+    if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
         gc.collect()
     was_enabled = gc.isenabled()
     gc.disable()
