@@ -120,6 +120,17 @@ static void prepare_streams(void)
 		sys_close((int)fd);
 }
 
+/* A caller that ignores SIGCHLD makes the kernel reap our children, whose status nobody learns
+ * then; one that blocks signals would have none of them passed on to the container. */
+static void reset_signals(void)
+{
+	const struct sys_sigaction by_default = { .handler = SIG_DFL };
+	const uint64_t none = 0;
+
+	sys_sigaction(SIGCHLD, &by_default, NULL);
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
+}
+
 /* ---- what belongs to this program -------------------------------------------------------- */
 
 static const char *join(struct text *t, struct span folder, const char *rest)
@@ -499,6 +510,7 @@ int nsinit_main(int argc, char **argv, char **envp)
 	long result;
 
 	prepare_streams();
+	reset_signals();
 	if (argc > MAX_WORDS)
 		fail("too many", "arguments");
 	find_installation(&found);

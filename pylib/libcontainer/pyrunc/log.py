@@ -8,6 +8,7 @@ import time
 
 from nsenter import plainjson
 from nsenter.printable import printable
+from nsenter.suppress import suppress
 
 _STDERR = 2
 _COLORS = {"error": 31, "warning": 33, "debug": 37}
@@ -64,7 +65,10 @@ class Log:
             for_a_person = self._format == "text" and os.isatty(_STDERR)
             _put(_STDERR, _colored(level, message) if for_a_person else self._line(level, message))
             return
-        fd = self._open()
+        try:
+            fd = self._open()
+        except OSError:  # it could be opened when the command began
+            return
         try:
             _put(fd, self._line(level, message))
         finally:
@@ -78,7 +82,9 @@ class Log:
 
 
 def _put(fd: int, line: str) -> None:
-    os.write(fd, f"{line}\n".encode("utf-8", "surrogateescape"))
+    """Write what can be written: a command goes on without a log, and its status tells the rest."""
+    with suppress(OSError):
+        os.write(fd, f"{line}\n".encode("utf-8", "surrogateescape"))
 
 
 def _colored(level: str, message: str) -> str:

@@ -10,7 +10,7 @@ import os
 _KEPT = {
     _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGURG, _signal.SIGPIPE,
     _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT,
-    _signal.SIGTRAP, _signal.SIGSYS, _signal.SIGTTOU, _signal.SIGTTIN,
+    _signal.SIGTRAP, _signal.SIGSYS, _signal.SIGXFSZ, _signal.SIGTTOU, _signal.SIGTTIN,
     32, 33,  # the C library's own
 }  # fmt: skip
 _ABORTING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT)
@@ -43,11 +43,14 @@ class Signals:
                 _signal.signal(number, _abort)
 
     def collect(self) -> None:
-        """From now on they are kept for `taken`; none of them ends this command. Ignored ones stay
-        so."""
+        """From now on they are kept for `taken`; none of them ends this command.
+
+        Also those that the caller had ignored: a shell ignores SIGINT and SIGQUIT for its
+        background jobs and nohup(1) SIGHUP, but the process gets what is sent to this command.
+        """
         _signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in range(1, _signal.NSIG):
-            if number not in _KEPT and _signal.getsignal(number) != _signal.SIG_IGN:
+            if number not in _KEPT:
                 _signal.signal(number, _note)
                 _signal.siginterrupt(number, False)  # what is going on goes on
 
