@@ -120,15 +120,28 @@ static void prepare_streams(void)
 		sys_close((int)fd);
 }
 
+static bool is_ignored(int sig)
+{
+	struct sys_sigaction now = { .handler = SIG_DFL };
+
+	return sys_sigaction(sig, NULL, &now) == 0 && now.handler == SIG_IGN;
+}
+
 /* A caller that ignores SIGCHLD makes the kernel reap our children, whose status nobody learns
- * then; one that blocks signals would have none of them passed on to the container. */
-static void reset_signals(void)
+ * then; one that blocks signals would have none of them passed on to the container.
+ *
+ * With `keep`, signals that the caller ignores are blocked: so the kernel does not drop those that
+ * come before libcontainer/pyrunc/signals.py passes them on. */
+static void reset_signals(bool keep)
 {
 	const struct sys_sigaction by_default = { .handler = SIG_DFL };
-	const uint64_t none = 0;
+	uint64_t blocked = 0;
 
 	sys_sigaction(SIGCHLD, &by_default, NULL);
-	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
+	for (int sig = 1; keep && sig <= 64; sig++)
+		if (is_ignored(sig))
+			blocked |= (uint64_t)1 << (sig - 1);
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof(blocked));
 }
 
 /* ---- what belongs to this program -------------------------------------------------------- */
@@ -510,7 +523,7 @@ int nsinit_main(int argc, char **argv, char **envp)
 	long result;
 
 	prepare_streams();
-	reset_signals();
+	reset_signals(starts_a_process(argv + 1));
 	if (argc > MAX_WORDS)
 		fail("too many", "arguments");
 	find_installation(&found);

@@ -130,7 +130,7 @@ class Launch:
         terminal = self._terminal()
         signals = Signals()
         if first:
-            signals.abort()
+            signals.abort(keep_ignored=not self._detach)
         elif not self._detach:
             signals.collect()
         self._make_streams(container)

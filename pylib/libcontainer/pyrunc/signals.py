@@ -35,12 +35,19 @@ class Signals:
         # The number of each signal that is caught comes down a pipe.
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def abort(self) -> None:
+    def abort(self, *, keep_ignored: bool) -> None:
         """From now on one that asks to end raises `Aborted`, once, so that what is half made can
-        be taken away. Ignored ones stay so."""
+        be taken away. One that the caller had ignored does not.
+
+        Args:
+            keep_ignored: whether those are left blocked, as csrc/pyrunc.c has them, so that they
+                wait for `collect`.
+        """
         for number in _ABORTING:
             if _signal.getsignal(number) != _signal.SIG_IGN:
                 _signal.signal(number, _abort)
+        if not keep_ignored:
+            _unblock()
 
     def collect(self) -> None:
         """From now on they are kept for `taken`; none of them ends this command.
@@ -53,6 +60,7 @@ class Signals:
             if number not in _KEPT:
                 _signal.signal(number, _note)
                 _signal.siginterrupt(number, False)  # what is going on goes on
+        _unblock()
 
     def taken(self) -> bytes:
         """The numbers of those that have come."""
@@ -70,6 +78,11 @@ def _abort(number: int, frame: object) -> None:
     for other in _ABORTING:  # taking away is not to be aborted
         _signal.signal(other, _signal.SIG_IGN)
     raise Aborted(number)
+
+
+def _unblock() -> None:
+    """What has waited comes now; what is ignored is gone."""
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def _note(number: int, frame: object) -> None:
