@@ -183,7 +183,7 @@ class Trial:
         self._folder = folder
         (folder / "empty").mkdir()
         self._names = {
-            "C": f"trial-{os.getpid()}-{folder.name}",
+            "C": f"trial-{os.urandom(4).hex()}",
             "B": str(make_bundle(folder / "stays")),
             "E": str(make_bundle(folder / "ends", ["sh", "-c", "exit 7"])),
             "D": str(folder / "empty"),
