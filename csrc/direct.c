@@ -108,7 +108,8 @@ static bool is_direct_tail(const struct launch *launch)
 {
 	return !launch->cwd.data && !launch->root.data && !launch->mounts.data &&
 	       !launch->landlock.data && !launch->terminal && launch->init_fd < 0 &&
-	       launch->uid < 0 && launch->gid < 0 && !launch->groups.data && !launch->seccomp.data;
+	       launch->gate_fd < 0 && launch->uid < 0 && launch->gid < 0 && !launch->groups.data &&
+	       !launch->seccomp.data;
 }
 
 /* A cgroup is entered by clone3(2) alone. */

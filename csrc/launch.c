@@ -21,6 +21,7 @@ static const struct wire_spec specs[LAUNCH_ATTR_COUNT] = {
 	{ "SECCOMP_FLAGS", WIRE_U32 }, { "DIE_WITH_PARENT", WIRE_BOOL },
 	{ "PROCESS_GROUP", WIRE_U32 }, { "HELD", WIRE_TEXT },
 	{ "BOUNDING", WIRE_TEXT },     { "DOORS", WIRE_TEXT },
+	{ "GATE_FD", WIRE_U32 },
 };
 
 const struct wire_message launch_message = {
@@ -166,6 +167,7 @@ static void fill_tail(const struct wire_attr *attrs, struct launch *out)
 	out->landlock = pick(attrs, LAUNCH_LANDLOCK_ATTR)->text;
 	out->seccomp = pick(attrs, LAUNCH_SECCOMP_ATTR)->text;
 	out->seccomp_flags = pick(attrs, LAUNCH_SECCOMP_FLAGS_ATTR)->number;
+	out->gate_fd = number_or(pick(attrs, LAUNCH_GATE_FD_ATTR), -1);
 	out->process_group = number_or(pick(attrs, LAUNCH_PROCESS_GROUP_ATTR), -1);
 	out->die_with_parent = pick(attrs, LAUNCH_DIE_WITH_PARENT_ATTR)->number;
 	out->held = pick(attrs, LAUNCH_HELD_ATTR)->text;

@@ -37,6 +37,7 @@ enum {
 	LAUNCH_HELD_ATTR,
 	LAUNCH_BOUNDING_ATTR,
 	LAUNCH_DOORS_ATTR,
+	LAUNCH_GATE_FD_ATTR,
 	LAUNCH_ATTRS_END,
 };
 
@@ -80,6 +81,7 @@ struct launch {
 	struct span held, bounding;
 	/* "5,6": files of cgroups of v1, by which stage 1 enters them. */
 	struct span doors;
+	int gate_fd; /* a byte from here lets the program be executed; -1: nothing to wait for */
 };
 
 /* What holds where our launcher has not said otherwise. */
@@ -89,6 +91,7 @@ struct launch {
 			  .init_fd = -1,                                                           \
 			  .umask = -1,                                                             \
 			  .process_group = -1,                                                     \
+			  .gate_fd = -1,                                                           \
 			  .uid = -1,                                                               \
 			  .gid = -1 })
 

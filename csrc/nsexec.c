@@ -208,10 +208,9 @@ static bool is_seen(const struct nsexec *ns)
  */
 static int shed(struct nsexec *ns, const struct pairs *pairs, struct err *err)
 {
-	const int needed[] = { pairs->child[1],	  pairs->init[1],
-			       ns->init_fd,	  ns->report.status_fd,
-			       ns->report.log_fd, ns->launch.init_fd,
-			       ns->place };
+	const int needed[] = { pairs->child[1],	     pairs->init[1],	ns->init_fd,
+			       ns->report.status_fd, ns->report.log_fd, ns->launch.init_fd,
+			       ns->launch.gate_fd,   ns->place };
 	const char *stage = ns->report.stage;
 	const size_t count = sizeof(needed) / sizeof(needed[0]);
 

@@ -40,6 +40,15 @@ static void keep_pipes(const struct nsexec *ns)
 	sources_pass_on(ns);
 }
 
+/* The launcher's end of the pipe is closed if it is gone, or wants no program any more. */
+static void wait_at_gate(int fd)
+{
+	uint8_t go;
+
+	if (fd >= 0 && sys_read(fd, &go, 1) != 1)
+		sys_exit(1);
+}
+
 /* Returns only on failure. */
 static int execute(const struct nsexec *ns, const char *name, char *const *argv, char *const *envp,
 		   struct err *err)
@@ -52,6 +61,7 @@ static int execute(const struct nsexec *ns, const char *name, char *const *argv,
 	if (report_ready(&ns->report, err) < 0)
 		return -1;
 	nsexec_restore_signals(ns);
+	wait_at_gate(ns->launch.gate_fd);
 	if (filter_install(&ns->launch, err) < 0)
 		return -1;
 	return err_set(err, "execve", name, exec_program(name, argv, envp));

@@ -17,6 +17,9 @@ from nsenter.values import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
+
+    from nsenter.errors import BootstrapError
 
 __all__ = ["Child", "TracePoint"]
 
@@ -53,6 +56,7 @@ class Child:
             taken over by `channel`.
         terminal_fd: our side of its terminal, a pty's master; -1 where it was not given one.
         verdict_fd: where its PID 1 tells how the program ended; -1 without one.
+        gate_fd: the end of a pipe that holds the program back until `go`; -1 if nothing does.
         trace: when the stages came where, if that was asked for.
         returncode: its exit status, minus the signal that killed it; None while it runs.
     """
@@ -63,6 +67,8 @@ class Child:
         self.channel_fd = -1
         self.terminal_fd = -1
         self.verdict_fd = -1
+        self.gate_fd = -1
+        self.rest: Callable[[bool], BootstrapError | None] = lambda go: None
         self._channel: socket.socket | None = None
         self.trace = tuple(trace)
         self.returncode: int | None = None
@@ -155,11 +161,30 @@ class Child:
         """Send SIGKILL; the init of a pid namespace takes all in it along."""
         self.send_signal(SIGKILL)
 
+    def go(self) -> None:
+        """Have a program that was held executed; returns when it is.
+
+        Raises:
+            BootstrapError: it could not be.
+            ValueError: it is not held, or not any more.
+        """
+        if self.gate_fd < 0:
+            raise ValueError(f"process {self.pid} is not held")
+        with suppress(BrokenPipeError):  # it has ended
+            os.write(self.gate_fd, b"g")
+        os.close(self.gate_fd)
+        self.gate_fd = -1
+        failure = self.rest(True)
+        if failure is not None:
+            raise failure
+
     def close(self) -> None:
-        """Close the descriptors. The process is left as it is."""
+        """Close the descriptors. The process is left as it is, but one that is held ends."""
+        if self.gate_fd >= 0:
+            self.rest(False)
         if self._channel is not None:
             self._channel.close()
-        for name in ("channel_fd", "terminal_fd", "verdict_fd", "pidfd"):
+        for name in ("channel_fd", "terminal_fd", "verdict_fd", "gate_fd", "pidfd"):
             fd = getattr(self, name)
             if fd >= 0:
                 setattr(self, name, -1)

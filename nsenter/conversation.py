@@ -64,6 +64,7 @@ class Conversation:
         self._errors: list[dict[str, Any]] = []
         self._trace: list[TracePoint] = []
         self._partial = b""
+        self._held = False
 
     def hold(
         self,
@@ -71,6 +72,7 @@ class Conversation:
         timeout: float,
         spawned_ns: int,
         meanwhile: Callable[[], None] = lambda: None,
+        held: bool = False,
     ) -> Child:
         """Have the talk. Returns the process in stage 2, its channel not yet decided on.
 
@@ -80,10 +82,13 @@ class Conversation:
             spawned_ns: when stage 0 was started, of CLOCK_REALTIME.
             meanwhile: called when stage 2 is made and all is sent; what it raises is the end of the
                 stages, and raised.
+            held: whether the payload is to wait: the talk is over when it is ready, and `rest` has
+                the end of it.
 
         Raises:
             BootstrapError: it did not come to the payload; all stages are gone then.
         """
+        self._held = held
         try:
             self._talk(outgoing, time.monotonic() + timeout, meanwhile)
             # The status pipe may have ended before the reply was read that came first.
@@ -102,7 +107,24 @@ class Conversation:
             self._trace.append(TracePoint("launcher", "spawn", spawned_ns))
             self._trace.append(TracePoint("launcher", "ready", time.time_ns()))
             self._trace.sort(key=lambda point: point.ns)
-        return Child(self._stage2, self._stage2_fd, self._trace)
+        child = Child(self._stage2, self._stage2_fd, self._trace)
+        if held:
+            self._status = os.dup(self._status)
+            child.rest = self.rest
+        return child
+
+    def rest(self, go: bool) -> BootstrapError | None:
+        """What came of a payload that was held; called once.
+
+        Args:
+            go: whether it was let go; else this is only closed.
+        """
+        try:
+            while go and self._read_status():
+                pass
+        finally:
+            os.close(self._status)
+        return self._failure() if self._errors else None
 
     # ---- talking
 
@@ -114,7 +136,7 @@ class Conversation:
         while True:
             for fd, events in self._wait(watched, deadline):
                 if fd == self._status:
-                    if not self._read_status():
+                    if not self._read_status() or (self._held and self._ready):
                         return
                     continue
                 if events & POLLOUT:

@@ -173,6 +173,7 @@ class _Job(Value):
     lent: set[int]  # descriptors for the stages
     start: Callable[[Callable[[], Any]], Any] = _here  # calls what spawns
     ignored_signals: Iterable[int] = ()
+    held: bool = False  # the payload waits for Child.go
 
     def run(self, target: Program | PythonInit) -> Child:
         """By the shortest way there is."""
@@ -275,7 +276,9 @@ class _Job(Value):
             conversation = Conversation(pid, pidfd, pipes.channel, pipes.status)
             rest = memoryview(outgoing)[sent:]
             timeout = self.settings.timeout
-            return conversation.hold(rest, timeout, spawned_ns, lambda: meanwhile(pipes.channel))
+            return conversation.hold(
+                rest, timeout, spawned_ns, lambda: meanwhile(pipes.channel), held=self.held
+            )  # fmt: skip
         finally:
             os.close(pidfd)
 
@@ -368,7 +371,7 @@ def _run_with_tail(
     """The child gets our ends of what the tail makes."""
     changes: dict[str, Any] = {}
     attributes, ours = tail.attributes, Descriptors()
-    terminal = verdict = -1
+    terminal = verdict = gate = -1
     try:
         if tail.terminal:
             terminal, slave = os.openpty()
@@ -383,6 +386,15 @@ def _run_with_tail(
             who = "kept" if isinstance(target, PythonInit) else "lent"
             changes[who] = getattr(job, who) | {writer}
             attributes += ((LaunchAttribute.INIT_FD, writer),)
+        if tail.held:
+            if isinstance(target, PythonInit):
+                raise ValueError("held: a PythonInit waits for what its channel says, by itself")
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            gate = ours.add(writer)
+            reader = owner.add(reader)
+            changes["lent"] = changes.get("lent", job.lent) | {reader}
+            changes["held"] = True
+            attributes += ((LaunchAttribute.GATE_FD, reader),)
         if tail.die_with_parent:
             from nsenter.keeper import on_lasting_thread
 
@@ -392,5 +404,5 @@ def _run_with_tail(
     except BaseException:
         ours.close()
         raise
-    child.terminal_fd, child.verdict_fd = terminal, verdict
+    child.terminal_fd, child.verdict_fd, child.gate_fd = terminal, verdict, gate
     return child

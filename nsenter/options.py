@@ -184,6 +184,7 @@ class Options(Value):
         default_init: bool = False,
         process_group: int | None = None,
         ignored_signals: Iterable[int] = (),
+        held: bool = False,
     ) -> Child:
         """Start a process with these options.
 
@@ -193,6 +194,7 @@ class Options(Value):
             default_init: what `init` means if it is None and the pid namespace is new.
             process_group: the process group to join, as setpgid(2) takes it: 0 for one of its own.
                 Only one of its own is possible in a new session.
+            held: whether a Program waits in its namespaces until `Child.go`.
         """
         with Descriptors() as owner:
             namespaces = self._namespaces(owner)
@@ -211,6 +213,7 @@ class Options(Value):
                 loopback=self.loopback and namespaces.is_private(NamespaceType.NEWNET),
                 init=init,
                 process_group=process_group,
+                held=held,
             )
             if namespaces.path_of(NamespaceType.NEWPID):
                 from nsenter.joiner import held_by_options, warn_of_host_root

@@ -168,6 +168,8 @@ class Popen(subprocess.Popen[AnyStr]):
         restore_signals: if it is true, SIGPIPE and SIGXFSZ have their default disposition. Other
             signals that are ignored here stay so without `options`; with them, every signal has
             its default disposition, unless this is false.
+        held: whether the program waits in its namespaces until `go` is called: meanwhile others can
+            set them up by `program_pid`, as slirp4netns(1) does with the network.
         The others are subprocess's own. There is no preexec_fn.
 
     Attributes:
@@ -243,6 +245,7 @@ class Popen(subprocess.Popen[AnyStr]):
         close_fds: bool = True,
         restore_signals: bool = True,
         process_group: int | None = None,
+        held: bool = False,
         text: bool | None = None,
         universal_newlines: bool | None = None,
         encoding: str | None = None,
@@ -262,7 +265,7 @@ class Popen(subprocess.Popen[AnyStr]):
             self._launch = partial(
                 options.launch, program, env=env, default_init=True,
                 pass_fds=_passed(tuple(pass_fds), close_fds),
-                process_group=_group(process_group),
+                process_group=_group(process_group), held=held,
                 ignored_signals=_ignored(restore_signals, has_options),
             )  # fmt: skip
             super().__init__(
@@ -344,6 +347,8 @@ class Popen(subprocess.Popen[AnyStr]):
         return self.returncode is not None
 
     def __exit__(self, *exc_info: Any) -> None:
+        if self._child.gate_fd >= 0:  # nobody will let it go: it would be waited for without end
+            self.kill()
         if self.terminal:
             self.terminal.close()
         super().__exit__(*exc_info)
@@ -364,6 +369,20 @@ class Popen(subprocess.Popen[AnyStr]):
         from nsenter.targets import program_of
 
         return program_of(self.pid) or self.pid
+
+    def go(self) -> None:
+        """Have a program that is `held` executed.
+
+        Raises:
+            BootstrapError: it could not be; it is gone then.
+            ValueError: it is not held, or not any more.
+        """
+        try:
+            self._child.go()
+        except OSError:
+            self.kill()
+            self.wait()
+            raise
 
     def fileno(self) -> int:
         """The pidfd: readable when it has ended. Raises ValueError once it was waited for."""

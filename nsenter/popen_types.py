@@ -23,6 +23,7 @@ class Surroundings(TypedDict, total=False):
     close_fds: bool
     restore_signals: bool
     process_group: int | None
+    held: bool
     pipesize: int
     cwd: Path | None
     user: str | int | None

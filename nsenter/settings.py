@@ -50,6 +50,7 @@ class LaunchAttribute:
     HELD = 62128
     BOUNDING = 62129
     DOORS = 62130
+    GATE_FD = 62131
 
 
 class Settings(Value):

@@ -35,6 +35,7 @@ class Tail(Value):
         init: it is the child of a PID 1 that stays.
         terminal: its streams are a new pty.
         console: where that one is mounted as well; None: nowhere.
+        held: the program waits for `Child.go` before it is executed.
     """
 
     attributes: tuple[tuple[int, int | bytes], ...] = ()
@@ -42,6 +43,7 @@ class Tail(Value):
     init: bool = False
     terminal: bool = False
     console: bytes | None = None
+    held: bool = False
 
     def with_console(self, terminal: str) -> tuple[Attribute, ...]:
         """The attributes, with a mount more: of the terminal with this path."""
@@ -65,6 +67,7 @@ def tail_of(
     loopback: bool,
     init: bool,
     process_group: int | None = None,
+    held: bool = False,
 ) -> Tail | None:
     """The tail of a process with these options; None where it has none.
 
@@ -73,6 +76,7 @@ def tail_of(
         loopback: whether there is a new network, the loopback of which is to be up.
         init: whether there is a PID 1 that stays.
         process_group: which one it joins; None: none.
+        held: whether the program waits before it is executed.
 
     Raises:
         ValueError, TypeError: an option is bad; it is in the message.
@@ -83,9 +87,10 @@ def tail_of(
     if process_group is not None:
         attributes.append((LaunchAttribute.PROCESS_GROUP, process_group))
     ways = (options.die_with_parent, init, options.terminal)
-    if not attributes and not any(ways):
+    if not attributes and not held and not any(ways):
         return None
-    return Tail(tuple(attributes), *ways, console=_console(mounts) if options.terminal else None)
+    console = _console(mounts) if options.terminal else None
+    return Tail(tuple(attributes), *ways, console=console, held=held)
 
 
 def _console(mounts: Iterable[Mount]) -> bytes | None:
