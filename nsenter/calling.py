@@ -335,6 +335,10 @@ class Worker:
             return BadAnswer("the function's process has ended, and somebody else waited for it")
 
     def _send(self, kind: bytes, body: bytes, deadline: float | None) -> None:
+        with Naming():
+            self._write(kind, body, deadline)
+
+    def _write(self, kind: bytes, body: bytes, deadline: float | None) -> None:
         rest = memoryview(worker.frame(kind, body))
         while rest:
             try:
@@ -346,6 +350,10 @@ class Worker:
 
     def _receive(self, most: int, deadline: float | None) -> tuple[bytes, bytes]:
         """A frame whose body has `most` bytes at most."""
+        with Naming():
+            return self._read(most, deadline)
+
+    def _read(self, most: int, deadline: float | None) -> tuple[bytes, bytes]:
         header = self._take(worker.HEADER_BYTES, deadline)
         kind, size = header[:1], int.from_bytes(header[1:], sys.byteorder)
         if kind == worker.IMPORT:

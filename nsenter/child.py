@@ -150,7 +150,7 @@ class Child:
         """Send it a signal; nothing happens where it has ended."""
         with self._lock:
             if self.returncode is None:
-                with suppress(ProcessLookupError):
+                with suppress(ProcessLookupError), Naming():
                     send_signal(self.pidfd, self.pid, number)
 
     def terminate(self) -> None:

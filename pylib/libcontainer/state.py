@@ -175,17 +175,21 @@ class StateFolder:
         except FileExistsError:
             raise ContainerError(f"container with given ID already exists: {self.id}") from None
         try:
-            made = os.stat(self.path)
             self.lock()
-        except FileNotFoundError:
-            raise self.missing() from None
         except OSError:
             os.rmdir(self.path)
             raise
-        if not os.path.samestat(made, os.fstat(self._fd)):
-            # Deleted by force before it was locked, and another made in its place.
+        if self._has(_STATE_FILE):
+            # Ours was deleted by force before it was locked, and another made in its place.
             self.unlock()
             raise self.missing()
+
+    def _has(self, name: str) -> bool:
+        try:
+            os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
 
     def exists(self) -> bool:
         """Whether there is such a container, be it half made."""
