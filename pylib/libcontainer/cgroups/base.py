@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from errno import EBUSY
+from errno import EBUSY, ENODEV, ENOENT
 
 from libcontainer.cgroups import files
 from nsenter.system import Failure
@@ -139,7 +139,11 @@ class Manager:
             if time.monotonic() > deadline:
                 why = "they wait in the kernel, or a cgroup above theirs is frozen"
                 raise Failure("kill", f"processes {left} of {self._processes_path()}", EBUSY, why)
-            self.kill(_SIGKILL)
+            try:
+                self.kill(_SIGKILL)
+            except Failure as failure:
+                if failure.errno not in (ENOENT, ENODEV):  # another command has removed it
+                    raise
             time.sleep(_NAP)
 
     def destroy(self) -> None:
