@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from _signal import SIGKILL
-from errno import ECANCELED, ECONNRESET, EPIPE, ETIMEDOUT
+from errno import ECANCELED, ECONNRESET, EPIPE, EPROTO, ETIMEDOUT
 
 from nsenter import plainjson
 from nsenter.child import Child, TracePoint
@@ -204,11 +204,21 @@ class Conversation:
             return
         line, fds = receive_fds(self._channel, end, 1)
         pids = plainjson.loads(line.decode())
-        self._stage2 = pids["stage2_pid"]
-        self._stage2_fd = fds[0] if fds else pidfd_open(self._stage2)
+        stage2, stage2_fd = self._checked(pids["stage2_pid"], fds)
         if pids["stage1_pid"]:
             with suppress(ProcessLookupError):  # it has ended, and SIGCHLD is ignored
                 self._stage1_fd = pidfd_open(pids["stage1_pid"])
+        self._stage2, self._stage2_fd = stage2, stage2_fd
+
+    def _checked(self, pid: int, fds: list[int]) -> tuple[int, int]:
+        """Who is said to be stage 2: a living child of ours. A process that stage 2 has joined may
+        write to the init pipe, if it has CAP_SYS_PTRACE, and the answer decides whom we kill."""
+        fd = fds[0] if fds else pidfd_open(pid)
+        if _is_living_child(os.P_PID, pid) and _is_living_child(os.P_PIDFD, fd):
+            return pid, fd
+        os.close(fd)
+        why = f"stage 2 is said to be the pid {pid}, which is no child of this process"
+        raise BootstrapError("parent", "reply", why, EPROTO)
 
     def _read_status(self) -> bool:
         """Take in what is reported; False when nobody is left who could report."""
@@ -310,6 +320,14 @@ def _reap(which: int, number: int) -> bool:
     try:
         os.waitid(which, number, os.WEXITED)
     except ChildProcessError:
+        return False
+    return True
+
+
+def _is_living_child(which: int, number: int) -> bool:
+    try:
+        os.waitid(which, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except OSError:  # ECHILD; EINVAL of what is no pidfd
         return False
     return True
 

@@ -1,0 +1,64 @@
+"""Who writes to the init pipe in the place of stage 0 cannot name a process that is not ours."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from nsenter.conversation import Conversation
+from nsenter.errors import BootstrapError
+
+SECONDS = 5.0
+
+
+@pytest.fixture
+def stage_0() -> Iterator[tuple[int, int]]:
+    """The leader of a process group, as stage 0 is; and its pidfd."""
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as process:
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            yield process.pid, pidfd
+        finally:
+            os.close(pidfd)
+            process.kill()
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """A process that is no child of this one."""
+    script = (
+        "import subprocess; print(subprocess.Popen(['sleep', '1000'], stdout=-3, stderr=-3).pid)"
+    )
+    done = subprocess.run(["python3", "-c", script], capture_output=True, check=True, text=True)
+    pid = int(done.stdout)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("with_pidfd", [False, True])
+def test_a_stranger_is_not_taken_for_stage_2(
+    stage_0: tuple[int, int], stranger: int, with_pidfd: bool
+) -> None:
+    ours, theirs = socket.socketpair()
+    reader, writer = os.pipe()
+    pidfd = os.pidfd_open(stranger)
+    try:
+        reply = b'\0{"stage1_pid":0,"stage2_pid":%d}\n' % stranger
+        theirs.send(reply[:1])
+        socket.send_fds(theirs, [reply[1:]], [pidfd] if with_pidfd else [])
+        talk = Conversation(*stage_0, ours.fileno(), reader)
+        with pytest.raises(BootstrapError, match=f"said to be the pid {stranger}"):
+            talk.hold(memoryview(b""), SECONDS, 0)
+        os.kill(stranger, 0)  # it lives
+    finally:
+        for fd in (reader, writer, pidfd):
+            os.close(fd)
+        ours.close()
+        theirs.close()
