@@ -212,7 +212,8 @@ static struct span interpreter_in(struct span text)
 	struct span line = { NULL, 0 };
 	char end;
 
-	if (!span_ended(&text, '\n', &line) || line.len < 3 || line.data[0] != '#')
+	if (!span_ended(&text, '\n', &line) || line.len < 3 || line.data[0] != '#' ||
+	    line.data[1] != '!')
 		return (struct span){ NULL, 0 };
 	line.data += 2;
 	line.len -= 2;
@@ -228,8 +229,7 @@ static struct span interpreter_in(struct span text)
 		line.data++;
 		line.len--;
 	}
-	span_next(&line, end, &text);
-	return text;
+	return span_next(&line, end, &text) ? text : (struct span){ NULL, 0 };
 }
 
 static void add_tried(struct text *t, const char *path, long result)
@@ -268,16 +268,25 @@ struct installation {
 	char interpreter[PATH_MAX];
 };
 
+static bool exists(const char *path)
+{
+	return SYS4(SYS_faccessat, AT_FDCWD, path, 0, 0) == 0;
+}
+
 /* The interpreter that START names or, if that is no path of this machine, the one beside it. */
 static void set_interpreter(struct installation *found, struct span named)
 {
 	struct text t = TEXT_IN(found->interpreter);
+	struct span path;
 
-	if (named.len > 0 && named.data[0] == '/')
-		text_add_span(&t, named);
-	else
+	if (named.len == 0 || named.data[0] != '/') {
 		join(&t, directory_of(found->start), PYTHON);
-	text_end(&t);
+		return;
+	}
+	text_add_span(&t, named);
+	/* A blank is part of the path, as pip writes it, or, as packagers do, before an option. */
+	if (!exists(text_end(&t)) && span_next(&named, ' ', &path) && path.len < t.len)
+		found->interpreter[path.len] = '\0';
 }
 
 static void find_installation(struct installation *found)

@@ -57,6 +57,7 @@ def test_a_copy_uses_what_was_recorded_at_installation(copy: Path) -> None:
     "head",
     [
         "#!{python}",
+        "#!{python} -sP",
         "#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''",
         "#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''",
         "#!/bin/sh\n'''exec' '{python}' \"$0\" \"$@\"\n' '''",
