@@ -765,3 +765,11 @@ def test_a_process_document_has_capabilities_of_its_own(runtime, running, tmp_pa
 def _caps(status: str) -> dict[str, str]:
     """The sets of /proc/PID/status."""
     return {line[3:6]: line.split()[1] for line in status.splitlines()}
+
+
+def test_exec_works_where_the_cgroup_has_as_many_processes_as_it_may(
+    runtime: Runtime, running: str
+) -> None:
+    """A process cannot be made in such a cgroup, but be moved to it."""
+    runtime.good("update", "--pids-limit", "1", running)
+    assert runtime.good("exec", running, "echo", "ran") == "ran\n"
