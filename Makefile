@@ -10,7 +10,7 @@ PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --di
 
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
-.PHONY: run test test-packages test-all test-cases test-vm test-suites bench bench-check lint fuzz check-c clean
+.PHONY: run test test-packages test-all test-cases mutants test-vm test-suites bench bench-check lint fuzz check-c clean
 
 run: $(VENV)/.built
 	$(VENV)/bin/python -m nsenter run
@@ -18,11 +18,18 @@ run: $(VENV)/.built
 test: test-packages $(VENV)/.built $(VENV)/.test-tools
 	$(PYTEST) -m 'not sweep' $(TESTS)
 
-# Everything: also the cases marked `sweep`, the virtual machine, and the suites of runc and crun.
+# Everything: also the cases marked `sweep`, a sample of `make mutants`, the virtual machine, and
+# the suites of runc and crun.
 test-all: test-cases test-vm test-suites
+	$(MAKE) mutants MUTANTS='--sample 12'
 
 test-cases: test-packages $(VENV)/.built $(VENV)/.test-tools
 	$(PYTEST) $(TESTS)
+
+# Break security-relevant lines one by one, and see that a test notices each. MUTANTS are words of a
+# file's name or a promise, or --sample N.
+mutants: test-packages $(VENV)/.built $(VENV)/.test-tools
+	$(VENV)/bin/python tests/mutants/run.py $(MUTANTS)
 
 # On Debian's kernel in an emulated machine: cgroup v2 alone with every controller, and every
 # capability; and in another, where systemd runs. VM_TESTS are pytest's arguments, for the first,
