@@ -52,7 +52,7 @@ def _value(name: str, value: object) -> int:
         return _INFINITY
     number = in_bytes(value)
     if number is None or not 0 <= number <= _INFINITY:
-        words = 'is neither a number, also as "64M", nor "unlimited"'
+        words = 'is neither a number nor "unlimited"; sizes may be as "64M"'
         raise ValueError(f"rlimits: {name}: {value!r} {words}")
     return number
 
