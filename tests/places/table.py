@@ -136,15 +136,11 @@ NEEDS: dict[str, dict[str, str]] = {
             test_flags_that_the_kernel_does_not_have_are_told_before_a_filter_is_installed
         """,
         "ids namespaces proc": """
-            test_a_filter_that_allows_the_programs_own_calls_alone
             test_a_limit_that_the_caller_may_not_raise_is_named
             test_a_listener_of_a_filter_that_allows_little
             test_a_small_limit_of_a_further_process
             test_all_limits_at_once_and_a_program_that_is_none
-            test_an_agent_that_closes_after_reading_is_no_fault
-            test_an_agent_that_is_not_there_stops_the_start
             test_no_memory_for_the_init_is_told_as_such
-            test_start_container_hooks_have_the_filter_and_the_agent_too
             test_what_the_filter_needs_the_program_does_not_get
             test_why_a_program_was_not_executed_is_told_behind_any_filter
         """,
@@ -205,6 +201,10 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_libcontainer/test_pyrunc_notify.py": {
+        "machine": """
+            test_run_detached_waits_for_it
+            test_run_in_the_foreground
+        """,
         "ids namespaces proc": "*",
     },
     "test_libcontainer/test_pyrunc_options.py": {
@@ -581,7 +581,6 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "ids namespaces proc": """
             test_a_file_is_joined_and_what_bwrap_spells_is_new_beside_a_target
-            test_a_network_is_joined_by_the_name_that_ip_netns_knows
             test_a_signal_is_passed_on_and_a_second_request_kills
             test_a_target_is_joined_whole_or_the_kinds_that_are_named
             test_all_namespaces_of_a_process_are_joined
@@ -589,7 +588,6 @@ NEEDS: dict[str, dict[str, str]] = {
             test_the_commands_own_options_are_its_own
             test_the_exit_status_is_the_commands
             test_what_holds_a_terminal_open_does_not_hold_the_command
-            test_what_is_wrong_with_the_words_is_said_before_anything_runs
         """,
         "machine": "*",
     },
@@ -666,6 +664,9 @@ NEEDS: dict[str, dict[str, str]] = {
         "ids namespaces proc": "*",
     },
     "test_nsenter/test_idmap.py": {
+        "machine": """
+            test_the_command_of_the_advice_works
+        """,
         "": "*",
     },
     "test_nsenter/test_inspect.py": {
@@ -924,6 +925,9 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_nsenter/test_threads.py": {
+        "machine": """
+            test_one_is_started_inside_another_five_deep
+        """,
         "namespaces proc": "*",
     },
     "test_nsenter/test_values.py": {

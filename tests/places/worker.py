@@ -137,28 +137,24 @@ def _offer_controllers(folder: Path) -> None:
 
 
 def _own_cgroups(name: str) -> list[Hierarchy]:
-    """New cgroups; those alone that this process may make.
-
-    On a machine that has both versions this is left out for version 2: runtimes differ in what they
-    take for its root.
-    """
-    there = list(hierarchies())
-    is_hybrid = any(hierarchy.kind == "cgroup" for hierarchy in there)
+    """New cgroups; those alone that this process may make."""
     made = []
-    for hierarchy in there:
-        if is_hybrid and hierarchy.kind == "cgroup2":
-            continue
+    for hierarchy in list(hierarchies()):
         with contextlib.suppress(OSError):
             made.append(_make_cgroup(hierarchy, name))
     return made
 
 
-def _mount_cgroup(hierarchy: Hierarchy) -> None:
-    """The worker's own is the root of what it sees."""
+def _mount_cgroup(hierarchy: Hierarchy, *, in_leaf: bool) -> None:
+    """The worker's own is the root of what it sees.
+
+    Where version 2 has the controllers, the worker is in a leaf: a cgroup with processes gives none
+    to those below. Where it has not, runtimes differ in what they take for its root.
+    """
     point = hierarchy.point
     _checked(_libc.umount2(point.encode(), _DETACH), f"umount {point}")
     mount("cgroup", point, hierarchy.kind, _NOSUID_NODEV_NOEXEC, hierarchy.options)
-    if hierarchy.kind == "cgroup2":  # one with processes gives no controllers to those below
+    if in_leaf:
         Path(point, "worker").mkdir()
         Path(point, "worker", "cgroup.procs").write_text("0")
         _offer_controllers(Path(point))
@@ -264,8 +260,9 @@ def _private_view(made: Sequence[Hierarchy] = (), *, tmp: bool = True, proc: boo
             mount("tmpfs", folder, "tmpfs", 0, options)
     for folder in ("/run/lock", "/run/netns"):
         Path(folder).mkdir(exist_ok=True)
+    is_hybrid = any(hierarchy.kind == "cgroup" for hierarchy in made)
     for hierarchy in made:
-        _mount_cgroup(hierarchy)
+        _mount_cgroup(hierarchy, in_leaf=hierarchy.kind == "cgroup2" and not is_hybrid)
     return True
 
 

@@ -7,6 +7,7 @@ limit is then set and read back, or refused by the name of its controller. All e
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -43,7 +44,13 @@ USER = 4242
 
 
 def controllers() -> set[str]:
-    return set(Path(v2_root(), "cgroup.controllers").read_text().split())
+    """Those that cgroups at the top can have: one with processes, unless it is the machine's own
+    root, gives none to those below."""
+    offered = Path(v2_root(), "cgroup.subtree_control")
+    for name in Path(v2_root(), "cgroup.controllers").read_text().split():
+        with contextlib.suppress(OSError):
+            offered.write_text(f"+{name}")
+    return set(offered.read_text().split())
 
 
 def disk() -> BlockIODevice:
