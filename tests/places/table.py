@@ -845,6 +845,10 @@ NEEDS: dict[str, dict[str, str]] = {
         "namespaces proc": "*",
     },
     "test_nsenter/test_popen.py": {
+        "ids namespaces proc": """
+            test_another_joins_its_namespaces
+            test_it_is_in_the_namespaces_of_its_options
+        """,
         "namespaces proc": "*",
     },
     "test_nsenter/test_popen_errors.py": {
