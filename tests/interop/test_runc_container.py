@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import os
 import re
 import subprocess
@@ -384,7 +385,11 @@ def test_no_descriptor_of_the_host_gets_into_a_container(
 def test_a_working_directory_outside_the_root_is_refused_by_name(
     way: str, target: str, kind: str, containers: dict[str, Container]
 ) -> None:
-    """CVE-2024-21626: from there, ../../.. is the host's root."""
+    """CVE-2024-21626: from there, ../../.. is the host's root.
+
+    Stage 1 enters the directory, which has no number in the container's PID namespace: its
+    /proc/self leads nowhere.
+    """
     folder = os.open("/usr/share", os.O_RDONLY | os.O_DIRECTORY)
     path = way.format(folder)
     init = PythonInit("takeover_targets:look")
@@ -401,7 +406,7 @@ def test_a_working_directory_outside_the_root_is_refused_by_name(
     assert caught.value.stage == "init"
     assert caught.value.subject == path
     if way.startswith("/proc/self"):
-        assert "outside the root" in str(caught.value)
+        assert (caught.value.operation, caught.value.errno) == ("chdir", errno.ENOENT)
 
 
 @each_target
