@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from links import KEPT
 from nsenter import system
@@ -20,6 +21,10 @@ from places import plugin
 
 # The C library's has the signals 32 and 33 ignored in who is spawned, and so in who is from there.
 subprocess._USE_POSIX_SPAWN = False  # type: ignore[attr-defined]
+
+# A busy machine is no fault.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 _SIGNALS = range(1, 65)
 _SIGACTION_BYTES, _SIGSET_BYTES = 32, 8
