@@ -41,8 +41,8 @@ void late_stages(int init_fd, int status_fd)
 	};
 	ns.thread_id = libc_thread_id();
 	nsexec(&ns);
-	if (tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || nsexec_arrive(&ns, &err) < 0 ||
-	    reaper_split(&ns, &err) < 0)
+	if (nsexec_cut(&ns, &err) < 0 || nsexec_arrive(&ns, &err) < 0 ||
+	    tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || reaper_split(&ns, &err) < 0)
 		nsexec_fail(&ns, &err);
 	report_trace(&ns.report, "late");
 	nsexec_restore_signals(&ns);

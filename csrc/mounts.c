@@ -30,7 +30,7 @@ int mounts_open(struct span list, struct sources *sources, struct err *err)
 	struct mount_record record;
 
 	for (int *fd = sources->fds; records_next_mount(&list, &record); fd++) {
-		*fd = -1;
+		*fd = record.tree;
 		if (record.kind != MOUNT_BIND)
 			continue;
 		*fd = (int)copy_source(&record);
@@ -38,6 +38,17 @@ int mounts_open(struct span list, struct sources *sources, struct err *err)
 			return err_set_span(err, "bind", record.argument, *fd);
 	}
 	return 0;
+}
+
+size_t mounts_trees(struct span list, int *fds)
+{
+	struct mount_record record;
+	size_t count = 0;
+
+	while (records_next_mount(&list, &record))
+		if (record.kind == MOUNT_TREE)
+			fds[count++] = record.tree;
+	return count;
 }
 
 /* ---- mount points -------------------------------------------------------------------- */
@@ -116,6 +127,7 @@ static long make_mount(const struct mount_record *record, int source)
 
 	switch (record->kind) {
 	case MOUNT_BIND:
+	case MOUNT_TREE:
 		return source;
 	case MOUNT_TMPFS:
 		return mount_new("tmpfs", record->argument, MOUNT_NO_SUID | MOUNT_NO_DEV);

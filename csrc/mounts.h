@@ -6,7 +6,8 @@
 #include "err.h"
 #include "records.h"
 
-/* What binds have for their source, as copies that are not mounted anywhere; -1 for the others. */
+/* What binds have for their source, as copies that are not mounted anywhere, and the trees that the
+ * launcher has made; -1 for the others. */
 struct sources {
 	int fds[MOUNTS_MAX];
 };
@@ -15,5 +16,9 @@ struct sources {
 int mounts_open(struct span list, struct sources *sources, struct err *err);
 /* Mount all below the directory `root`, in order. The sources are closed. */
 int mounts_place(struct span list, const struct sources *sources, int root, struct err *err);
+
+/* The descriptors of the trees that the launcher has made: how many there are, at most
+ * `MOUNTS_MAX`. */
+size_t mounts_trees(struct span list, int *fds);
 
 #endif

@@ -4,6 +4,7 @@
 #include "clone.h"
 #include "identity.h"
 #include "mapper.h"
+#include "mounts.h"
 #include "pipe.h"
 #include "root.h"
 #include "settle.h"
@@ -14,6 +15,8 @@
 #define STAGE_1 "stage 1 (child)"
 #define STAGE_2 "stage 2 (init)"
 #define STAGE_0 "stage 0 (parent)"
+
+#define NEEDED 8 /* descriptors of the stages themselves, see shed() */
 
 _Noreturn void nsexec_fail(const struct nsexec *ns, const struct err *err)
 {
@@ -48,6 +51,16 @@ static int update_oom_score_adj(const struct bootstrap *boot, struct err *err)
 	ret = sys_write((int)fd, boot->oom_score_adj.data, boot->oom_score_adj.len);
 	sys_close((int)fd);
 	return ret < 0 ? err_set(err, "write", path, ret) : 0;
+}
+
+int nsexec_cut(const struct nsexec *ns, struct err *err)
+{
+	int needed[1 + MOUNTS_MAX] = { ns->place };
+	size_t count = 1 + mounts_trees(ns->launch.mounts, needed + 1);
+
+	if (ns->arrived)
+		return 0;
+	return tail_close_others(ns->launch.keep_fds, needed, count, err);
 }
 
 int nsexec_arrive(struct nsexec *ns, struct err *err)
@@ -208,11 +221,12 @@ static bool is_seen(const struct nsexec *ns)
  */
 static int shed(struct nsexec *ns, const struct pairs *pairs, struct err *err)
 {
-	const int needed[] = { pairs->child[1],	     pairs->init[1],	ns->init_fd,
-			       ns->report.status_fd, ns->report.log_fd, ns->launch.init_fd,
-			       ns->launch.gate_fd,   ns->place };
+	int needed[NEEDED + MOUNTS_MAX] = { pairs->child[1],	pairs->init[1],
+					    ns->init_fd,	ns->report.status_fd,
+					    ns->report.log_fd,	ns->launch.init_fd,
+					    ns->launch.gate_fd, ns->place };
 	const char *stage = ns->report.stage;
-	const size_t count = sizeof(needed) / sizeof(needed[0]);
+	const size_t count = NEEDED + mounts_trees(ns->launch.mounts, needed + NEEDED);
 
 	if (!ns->launched)
 		return 0;

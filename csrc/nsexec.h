@@ -47,6 +47,9 @@ bool nsexec_from_environment(struct nsexec *ns, char *const *envp, struct err *e
 /* Go through the stages. Returns in stage 2 only; a stage that fails reports why and exits. */
 void nsexec(struct nsexec *ns);
 
+/* In stage 2, before nsexec_arrive(): close at once what neither that nor the payload needs. Stage
+ * 1 has done it if it has done what `arrive` says. */
+int nsexec_cut(const struct nsexec *ns, struct err *err);
 /* In stage 2: do what `arrive` says unless stage 1 has. */
 int nsexec_arrive(struct nsexec *ns, struct err *err);
 

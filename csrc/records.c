@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "records.h"
 
+#include <limits.h>
+
 #define RESOURCES 16
 
 static bool is_absolute(struct span path)
@@ -20,7 +22,7 @@ static bool parse_kind(struct span word, enum mount_kind *kind)
 {
 	static const char *const names[] = {
 		[MOUNT_BIND] = "bind", [MOUNT_TMPFS] = "tmpfs", [MOUNT_PROC] = "proc",
-		[MOUNT_DEV] = "dev",   [MOUNT_FILE] = "file",
+		[MOUNT_DEV] = "dev",   [MOUNT_FILE] = "file",	[MOUNT_TREE] = "tree",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -30,6 +32,22 @@ static bool parse_kind(struct span word, enum mount_kind *kind)
 		}
 	}
 	return false;
+}
+
+/* What the argument of a record of this kind must be. */
+static bool read_argument(struct mount_record *record)
+{
+	uint64_t fd;
+
+	record->tree = -1;
+	if (record->kind == MOUNT_BIND)
+		return is_absolute(record->argument);
+	if (record->kind != MOUNT_TREE)
+		return true;
+	if (!parse_decimal(record->argument, INT_MAX, &fd))
+		return false;
+	record->tree = (int)fd;
+	return true;
 }
 
 bool records_next_mount(struct span *rest, struct mount_record *record)
@@ -43,7 +61,7 @@ bool records_next_mount(struct span *rest, struct mount_record *record)
 	record->devices = has_letter(flags, 'd');
 	record->makes_target = has_letter(flags, 'm');
 	return parse_kind(kind, &record->kind) && is_absolute(record->target) &&
-	       (record->kind != MOUNT_BIND || is_absolute(record->argument)) &&
+	       read_argument(record) &&
 	       flags.len == (size_t)record->writable + record->devices + record->makes_target;
 }
 

@@ -25,14 +25,16 @@ enum mount_kind {
 	MOUNT_PROC,
 	MOUNT_DEV,
 	MOUNT_FILE, /* no mount: a file that is made */
+	MOUNT_TREE, /* a detached mount that the launcher has made */
 };
 
 /* The strings end in a NUL that the spans do not count. */
 struct mount_record {
 	enum mount_kind kind;
 	struct span target;
-	struct span argument; /* a bind's source; a file's text; else options, `name=value` with
-				 commas between */
+	struct span argument; /* a bind's source; a file's text; a tree's descriptor; else options,
+				 `name=value` with commas between */
+	int tree;	      /* the descriptor; -1 for the other kinds */
 	bool writable;
 	bool devices;
 	bool makes_target;

@@ -198,9 +198,7 @@ static int arrive(struct nsexec *ns, struct err *err)
 /* In stage 2: the descriptors are those that stage 1 has left, or are cut now. */
 static int take_over(struct nsexec *ns, struct err *err)
 {
-	if (!ns->arrived && tail_close_others(ns->launch.keep_fds, &ns->place, 1, err) < 0)
-		return -1;
-	if (nsexec_arrive(ns, err) < 0)
+	if (nsexec_cut(ns, err) < 0 || nsexec_arrive(ns, err) < 0)
 		return -1;
 	return confine_later(err);
 }

@@ -311,6 +311,7 @@ def launch(
     trace: bool = False,
     tail: Tail | None = None,
     ignored_signals: Iterable[int] = (),
+    lent: Iterable[int] = (),
 ) -> Child:
     """Start a process in the namespaces of a bootstrap message.
 
@@ -335,6 +336,7 @@ def launch(
         tail: what else is done in the namespaces, of which `nsenter.Options` is the public face.
         ignored_signals: those that a Program ignores if this process does; every other signal has
             its default disposition in it.
+        lent: descriptors that `tail` names, above 2, which the stages get and close.
 
     Raises:
         BootstrapError: a stage failed; names the stage, the operation, its subject and errno.
@@ -359,7 +361,7 @@ def launch(
             environment=_encode_environment(env),
             stdio=(stdin, stdout, stderr),
             kept={0, 1, 2} | checked_fds(pass_fds),
-            lent=borrowed_fds(data) | {*doors} | ({cgroup} if cgroup is not None else set()),
+            lent=borrowed_fds(data) | {*doors, *lent} | ({cgroup} if cgroup is not None else set()),
             ignored_signals=tuple(ignored_signals),
         )
         return job.run(target) if tail is None else _run_with_tail(job, target, tail, owner)

@@ -43,12 +43,18 @@ class Bind(Mount):
         target: where, an absolute path below the root of the process; None: as `source`.
         writable: else it is read-only, with all below it.
         devices: whether device files in it can be opened.
+        as_owner: whether the process has the rights of the owner of `source` there: what belongs to
+            that user and group is the process's own, and what the process makes belongs to them.
+            What is mounted below `source` is as it is without this. It requires a caller with
+            CAP_SYS_ADMIN, and a file system that has id-mapped mounts (mount_setattr(2)); without
+            them the start fails, unless everybody may write to `source`.
     """
 
     source: Path
     target: Path | None = None
     writable: bool = False
     devices: bool = False
+    as_owner: bool = False
 
     def _record(self) -> tuple[bytes, bytes, bytes, str]:
         target = self.source if self.target is None else self.target
@@ -59,6 +65,24 @@ class Bind(Mount):
             _absolute(self, "source", self.source),
             flags,
         )
+
+
+class Tree(Mount):
+    """A detached mount of the launcher's; nsenter/owned.py makes it of a `Bind`.
+
+    Args:
+        target: where.
+        fd: its descriptor, which the stages must have under the same number.
+        writable: whether missing mount points may be made in it.
+    """
+
+    target: Path
+    fd: int
+    writable: bool
+
+    def _record(self) -> tuple[bytes, bytes, bytes, str]:
+        target = _absolute(self, "target", self.target)
+        return b"tree", target, b"%d" % self.fd, "w" if self.writable else ""
 
 
 class Tmpfs(Mount):

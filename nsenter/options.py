@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nsenter.child import Child
-    from nsenter.idmap import IDMappings
+    from nsenter.idmap import IDMap, IDMappings
     from nsenter.launch import Environment, Program, PythonInit, StrOrBytes
     from nsenter.limits import Limit
     from nsenter.mounts import Mount, Tmpfs
@@ -37,6 +37,13 @@ def _as_tuple(name: str, given: Any) -> tuple[Any, ...]:
         return tuple(given)
     except TypeError:
         raise TypeError(f"{name} must be a sequence, not {given!r}") from None
+
+
+def _host_id(id: int | None, rows: Iterable[IDMap] | None, ours: int) -> int:
+    if rows is None:
+        return ours if id is None else id
+    found = idmap.host_id(rows, 0 if id is None else id)
+    return ours if found is None else found
 
 
 class Options(Value):
@@ -207,9 +214,13 @@ class Options(Value):
             if cgroup is not None and not isinstance(cgroup, int):
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
                 cgroup = owner.add(os.open(cgroup, flags))
+            mounts = self._all_mounts(mounts_proc)
+            trees: set[int] = set()
+            if any(getattr(mount, "as_owner", False) for mount in mounts):
+                mounts, trees = self._with_trees(mounts, namespaces, owner)
             tail = tail_of(
                 self,
-                mounts=self._all_mounts(mounts_proc),
+                mounts=mounts,
                 loopback=self.loopback and namespaces.is_private(NamespaceType.NEWNET),
                 init=init,
                 process_group=process_group,
@@ -228,8 +239,28 @@ class Options(Value):
                 cwd=self.cwd, hostname=self.hostname,
                 mount_proc=mounts_proc and not self._mounts_more(),
                 cgroup=cgroup, timeout=timeout, trace=trace, tail=tail,
-                ignored_signals=ignored_signals,
+                ignored_signals=ignored_signals, lent=trees,
             )  # fmt: skip
+
+    def _with_trees(
+        self, mounts: tuple[Mount, ...], namespaces: Namespaces, owner: Descriptors
+    ) -> tuple[tuple[Mount, ...], set[int]]:
+        """The mounts as the launcher sends them, and the descriptors that go with them."""
+        from nsenter.mounts import Tree
+        from nsenter.owned import with_trees
+
+        if namespaces.path_of(NamespaceType.NEWUSER):
+            raise ValueError("mounts: as_owner cannot be had in a user namespace that is joined")
+        uid, gid = self._host_ids(namespaces)
+        made = tuple(with_trees(mounts, uid, gid, owner))
+        return made, {mount.fd for mount in made if isinstance(mount, Tree)}
+
+    def _host_ids(self, namespaces: Namespaces) -> tuple[int, int]:
+        """Of the process, as the caller has them. One that is not given is 0 in a new user
+        namespace that has it, else the caller's."""
+        maps = self._found_maps(namespaces)
+        uids, gids = (maps.uid, maps.gid) if maps else (None, None)
+        return _host_id(self.uid, uids, os.geteuid()), _host_id(self.gid, gids, os.getegid())
 
     def _namespaces(self, owner: Descriptors) -> Namespaces:
         namespaces = Namespaces(joined(self.join, owner))
@@ -263,9 +294,8 @@ class Options(Value):
 
     def _bootstrap_data(self, namespaces: Namespaces) -> BootstrapData:
         maps: Mapping[str, Any] = {}
-        if namespaces.is_private(NamespaceType.NEWUSER):
-            given = self._given_maps()
-            found = _MAPS[given]() if isinstance(given, str) else given
+        found = self._found_maps(namespaces)
+        if found is not None:
             maps = {"uid_mappings": found.uid, "gid_mappings": found.gid}
             self._check_ids(found)
         elif self.maps is not None:
@@ -274,6 +304,13 @@ class Options(Value):
             namespaces, **maps,
             oom_score_adj=self.oom_score_adj, time_offsets=self.time_offsets,
         )  # fmt: skip
+
+    def _found_maps(self, namespaces: Namespaces) -> IDMappings | None:
+        """Those of a new user namespace."""
+        if not namespaces.is_private(NamespaceType.NEWUSER):
+            return None
+        given = self._given_maps()
+        return _MAPS[given]() if isinstance(given, str) else given
 
     def _check_ids(self, maps: IDMappings) -> None:
         """No process can have an id that does not exist in its user namespace."""

@@ -59,7 +59,9 @@ def sandbox(
 
     Args:
         read: paths that it sees as well, read-only, at the same places.
-        write: paths that it may also change, as far as its user may.
+        write: paths that it may also change, as far as their owner may: where the caller is root,
+            the process stands in for the owner (`Bind`'s as_owner), and what it makes there belongs
+            to the owner; else as far as its user may.
         tmp_size: bytes, also as "64M", that its /tmp can hold, and its /dev with /dev/shm; None:
             64 MiB each. Each can hold 16,384 files, folders and links. What it may change at
             `write` is not bounded.
@@ -72,7 +74,9 @@ def sandbox(
             raise TypeError(f"{name}={paths!r}: expected a sequence of paths")
     if tmp_size is not None and in_bytes(tmp_size) is None:
         raise TypeError(f'tmp_size must be a number of bytes, also as "64M", not {tmp_size!r}')
-    given = (*map(Bind, read), *(Bind(path, writable=True) for path in write))
+    as_owner = _is_root_and_nobody()
+    written = (Bind(path, writable=True, as_owner=as_owner) for path in write)
+    given = (*map(Bind, read), *written)
     proc = () if fields.get("proc") is False else (Proc(),)
     more = tuple(fields.pop("mounts", ()))
     settings = {
@@ -171,10 +175,14 @@ def _hostname() -> dict[str, str]:
 
 def _identity() -> dict[str, Any]:
     """Root sets everything up, and then is nobody: outside as well, where there is one."""
-    if os.geteuid() != 0 or not (_has_nobody("uid_map") and _has_nobody("gid_map")):
+    if not _is_root_and_nobody():
         return {"maps": "current"}
     rows = (IDMap(0, 0, 1), IDMap(_NOBODY, _NOBODY, 1))
     return {"maps": IDMappings(rows, rows), "uid": _NOBODY, "gid": _NOBODY}
+
+
+def _is_root_and_nobody() -> bool:
+    return os.geteuid() == 0 and _has_nobody("uid_map") and _has_nobody("gid_map")
 
 
 def _has_nobody(name: str) -> bool:

@@ -49,6 +49,8 @@ mounts and roots
     mount_setattr 442 442, open_tree_attr 467 467,
 around what a file's path and its permissions say
     open_by_handle_at 304 265, quotactl 179 60, quotactl_fd 443 443,
+files that run with the rights of whom they belong to
+    chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452,
 other processes
     ptrace 101 117, process_vm_readv 310 270, process_vm_writev 311 271, pidfd_getfd 438 438,
     kcmp 312 272, perf_event_open 298 241, process_madvise 440 440,
@@ -76,7 +78,20 @@ protocols
     socket 41 198
 """
 # Denied by what they are asked for; see `strict`.
-_BY_ARGUMENT = ("clone", "ioctl", "socket", "personality")
+_BY_ARGUMENT = (
+    "clone",
+    "ioctl",
+    "socket",
+    "personality",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+)
+# The argument that is a mode. open(2) and mknod(2) take modes too, but make empty files: whatever
+# gives these a content takes the two bits away.
+_MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}
+_SETUID_SETGID = 0o6000
 # As if the kernel were older; a program that gets EPERM from them would give up.
 _MISSING = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
 # The youngest system call that somebody has looked at for the table (Linux 6.7): of what came later
@@ -163,7 +178,8 @@ def strict() -> Filter:
     """What an ordinary program never does is denied.
 
     EPERM for mounts, tracing, keyrings, bpf, userfaultfd, making and joining namespaces, what
-    changes the machine, where memory is, other personalities, and putting words into a terminal;
+    changes the machine, where memory is, other personalities, putting words into a terminal, and
+    making a file setuid or setgid (another user of the host may run it where it lies);
     ENOSYS for clone3(2), the flags of which no filter can see, for io_uring, for system calls of
     other architectures, and for those that are younger than this list: a C library then does
     without; EAFNOSUPPORT for sockets of other families than unix(7), ip(7), ipv6(7) and netlink(7).
@@ -200,6 +216,10 @@ def strict() -> Filter:
         + b"".join(_if_equal(number, _step(_RETURN, _ALLOW)) for number in _PERSONALITIES)
         + denied,
     )
+    for name, index in _MODES.items():
+        if name in numbers:
+            check = _load_argument(index) + _step(_ANY_BIT, _SETUID_SETGID, no=1) + denied
+            code += _if_equal(numbers[name], check + _step(_RETURN, _ALLOW))
     allowed = b"".join(_if_equal(family, _step(_RETURN, _ALLOW)) for family in _FAMILIES)
     code += _if_equal(numbers["socket"], _load_argument(0) + allowed + _error(EAFNOSUPPORT))
     return Filter(code + _step(_RETURN, _ALLOW))

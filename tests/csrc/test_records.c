@@ -39,7 +39,8 @@ static bool refuses(const char *(*check)(struct span, size_t *), struct span cop
 
 static void mounts_come_out_as_they_were_put_in(void)
 {
-	const struct span copy = BYTES("bind\0/to\0/from\0wm\0tmpfs\0/t\0mode=755\0\0");
+	const struct span copy = BYTES("bind\0/to\0/from\0wm\0tmpfs\0/t\0mode=755\0\0tree\0/r\0"
+				       "17\0w\0");
 	struct span list = copy;
 	struct mount_record record;
 
@@ -50,7 +51,9 @@ static void mounts_come_out_as_they_were_put_in(void)
 	CHECK(record.writable && record.makes_target && !record.devices);
 	CHECK(records_next_mount(&list, &record) && record.kind == MOUNT_TMPFS);
 	CHECK_TEXT(record.argument.data, "mode=755");
-	CHECK(!record.writable && !records_next_mount(&list, &record));
+	CHECK(!record.writable && record.tree == -1);
+	CHECK(records_next_mount(&list, &record) && record.kind == MOUNT_TREE);
+	CHECK(record.tree == 17 && record.writable && !records_next_mount(&list, &record));
 	drop(copy);
 }
 
@@ -64,6 +67,10 @@ static void bad_mounts_are_refused(void)
 	CHECK(refuses(records_check_mounts, BYTES("bind\0/to\0/from\0ww\0")));
 	CHECK(refuses(records_check_mounts, BYTES("bind\0/to\0/from\0z\0")));
 	CHECK(refuses(records_check_mounts, BYTES("\0")));
+	CHECK(refuses(records_check_mounts, BYTES("tree\0/to\0\0\0")));
+	CHECK(refuses(records_check_mounts, BYTES("tree\0/to\0-1\0\0")));
+	CHECK(refuses(records_check_mounts, BYTES("tree\0/to\0"
+						  "2147483648\0\0")));
 }
 
 static void more_mounts_than_there_is_room_for_are_refused(void)

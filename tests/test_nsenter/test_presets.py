@@ -285,6 +285,19 @@ def test_what_podmans_default_denies_is_denied(name: str) -> None:
     assert attempts(presets.sandbox(), {name: (NUMBERS[name], 0, 0, 0)}) == {name: "EPERM"}
 
 
+@pytest.mark.parametrize("name", ["chmod", "fchmod", "fchmodat", "fchmodat2"])
+def test_no_file_is_made_setuid_or_setgid(name: str) -> None:
+    if name not in NUMBERS:
+        pytest.skip(f"this architecture has no {name}(2)")
+    before = (-1, 0) if "at" in name else (-1,)
+    modes = (0o4755, 0o2755, 0o6000, 0o1777, 0o755)
+    calls = {oct(mode): (NUMBERS[name], *before, mode, 0) for mode in modes}
+    found = attempts(presets.sandbox(), calls)
+    assert [found.pop(oct(mode)) for mode in (0o4755, 0o2755, 0o6000)] == ["EPERM"] * 3
+    # They fail as their path or descriptor is none: the kernel has looked at it.
+    assert not {"EPERM", "ENOSYS"} & set(found.values())
+
+
 def test_personalities() -> None:
     number = NUMBERS["personality"]
     calls = {
