@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +17,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 # The command that is installed: it starts the init beside itself, which `python -m` does not.
 PYRUNC = (Path(sys.executable).with_name("pyrunc"),)
 TIMEOUT = 30
+CGROUPS = Path("/sys/fs/cgroup")
 # For a command whose container goes on: it would keep a pipe open.
 NO_STREAMS: dict[str, Any] = {
     "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "capture_output": False,
@@ -80,7 +83,8 @@ def make_bundle(
     *,
     change: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Path:
-    """A bundle that both runtimes take.
+    """A bundle that both runtimes take. Its cgroup is nobody else's if cgroups are ours to make:
+    other runs of the tests on this machine have containers of the same id.
 
     Args:
         args: the command; words of busybox.
@@ -91,9 +95,23 @@ def make_bundle(
     make_root(folder / "rootfs")
     spec = example()
     spec["process"] |= {"terminal": False, "args": list(args)}
+    if os.access(CGROUPS, os.W_OK):  # else one that cannot be made must not be asked for
+        spec["linux"]["cgroupsPath"] = f"/nsenter-test-{secrets.token_hex(4)}"
     change(spec)
     (folder / "config.json").write_text(json.dumps(spec))
     return folder
+
+
+def cgroup_path(bundle: Path, id: str) -> str:
+    """Of the bundle's container of that id, below whatever its cgroups are in."""
+    spec = json.loads((bundle / "config.json").read_text())
+    return str(spec["linux"].get("cgroupsPath", id)).lstrip("/")
+
+
+def cgroups_of(bundle: Path, id: str) -> list[Path]:
+    """Those that there are."""
+    path = cgroup_path(bundle, id)
+    return sorted([*CGROUPS.glob(f"*/{path}"), *CGROUPS.glob(path)])
 
 
 def make_root(folder: Path) -> Path:

@@ -17,7 +17,7 @@ import pytest
 
 import pyrunc
 from faults import SYS_EXECVE, Blow, Strike, killer
-from pyrunc import Runtime, make_bundle
+from pyrunc import Runtime, cgroups_of, make_bundle
 
 # Which of the processes below the command is the init. The one that waits for orders is the first;
 # it clones a container's first process, and a stage that clones a further one.
@@ -43,9 +43,8 @@ class Case:
         self.command, self.runtime = command, runtime
         self.marks, self.pid_file = folder / "marks", folder / "files/pid"
         self.pid_file.parent.mkdir()
-        self.cgroup = f"nsenter-dying-{os.getpid()}"
         program = ["true"] if command == "run" else ["sleep", "1000"]
-        bundle = make_bundle(folder / "bundle", program, change=self._change)
+        self.bundle = bundle = make_bundle(folder / "bundle", program, change=self._change)
         self.words = [*command.split(), "--pid-file", str(self.pid_file)]
         if command.startswith("exec"):
             runtime.good("run", "--detach", "-b", bundle, "c", **pyrunc.NO_STREAMS)
@@ -56,13 +55,12 @@ class Case:
         self.before = self.left()
 
     def _change(self, spec: dict[str, Any]) -> None:
-        spec["linux"]["cgroupsPath"] = f"/{self.cgroup}"
         mark = ["sh", "-c", f"echo poststart >>{self.marks}"]
         spec["hooks"] = {"poststart": [{"path": "/bin/sh", "args": mark}]}
 
     def left(self) -> dict[str, object]:
         """What a command that fails leaves as it was."""
-        cgroups = sorted(Path("/sys/fs/cgroup").glob(f"*/{self.cgroup}"))
+        cgroups = cgroups_of(self.bundle, "c")
         return {
             "state": sorted(map(str, self.runtime.root.glob("**/*"))),
             "cgroups": cgroups,

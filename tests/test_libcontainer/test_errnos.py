@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import pyrunc
-from pyrunc import Runtime, make_bundle
+from pyrunc import Runtime, cgroups_of, make_bundle
 from syscalls import ERRNOS, TEXTS, Call, calls, inject
 
 SAMPLES = 3
@@ -60,20 +60,17 @@ class Way:
         assert self.left() == self.before, where
 
 
-def _cgroups() -> list[Path]:
-    return sorted(Path("/sys/fs/cgroup").glob("*/c"))
-
-
 @pytest.fixture(params=["run", "exec", *SCRIPTS])
 def way(request: pytest.FixtureRequest, runtime: Runtime, tmp_path: Path) -> Iterator[Way]:
+    program = ["true"] if request.param == "run" else ["sleep", "1000"]
+    bundle = make_bundle(tmp_path / "bundle", program)
+
     def left() -> object:
-        return sorted(runtime.root.glob("**/*")), _cgroups()
+        return sorted(runtime.root.glob("**/*")), cgroups_of(bundle, "c")
 
     if request.param == "run":
-        bundle = make_bundle(tmp_path / "bundle", ["true"])
         yield Way([*runtime.argv, "run", "-b", str(bundle), "c"], "config.json", left)
     elif request.param == "exec":
-        bundle = make_bundle(tmp_path / "bundle")
         runtime.good("run", "--detach", "-b", bundle, "c", **pyrunc.NO_STREAMS)
         yield Way([*runtime.argv, "exec", "c", "true"], "state.json", left)
     else:
@@ -112,17 +109,34 @@ def test_a_broken_pipe_that_is_not_its_output_is_told(runtime: Runtime, tmp_path
 
 
 @pytest.mark.parametrize(
+    ("name", "nth", "said"),
+    [
+        ("fchdir", 1, "fchdir"),  # on the host, before the root of the container is there
+        ("symlinkat", 2, "symlink /dev/stdin"),
+        ("fchdir", 2, "fchdir"),  # in the container, where no source of ours can be read
+    ],
+)
+def test_the_init_names_what_failed_in_it(
+    runtime: Runtime, tmp_path: Path, name: str, nth: int, said: str
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", ["true"])
+    words = [*runtime.argv, "run", "-b", str(bundle), "c"]
+    done = inject(Call(name, nth), "EPERM", words)
+    assert f"container init: {said}: operation not permitted" in done.stderr
+    assert not list(runtime.root.glob("*"))
+
+
+@pytest.mark.parametrize(
     "limits", [range(5, 17, 4), pytest.param(range(4, 40), marks=[pytest.mark.sweep])]
 )
 def test_out_of_descriptors_is_named_and_nothing_is_left(
     runtime: Runtime, tmp_path: Path, limits: range
 ) -> None:
     bundle = make_bundle(tmp_path / "bundle", ["true"])
-    before = _cgroups()
     for limit in limits:
         words = ["sh", "-c", f'ulimit -S -n {limit}; exec "$@"', "sh", *runtime.argv]
         done = Runtime(words, runtime.root)("run", "-b", bundle, "c")
         named = re.search(r"\S+ \S+: too many open|ended", done.stderr)
         assert done.returncode == 0 or named, (limit, done.stderr)
         assert not list(runtime.root.glob("*")), (limit, done.stderr)
-        assert _cgroups() == before, (limit, done.stderr)
+        assert not cgroups_of(bundle, "c"), (limit, done.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import signal
 import subprocess
 import time
@@ -29,6 +30,8 @@ from nsenter import BootstrapError, Namespace
 from pyrunc import Runtime, make_bundle, make_root
 
 SYS_PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41
+# A pid would be the same in other runs, each of which has pids of its own.
+CGROUP = f"/nsenter-hung-{secrets.token_hex(4)}"
 SOON = 6.0  # seconds that `delete --force` may take at most
 
 runtime = pytest.fixture(pyrunc.runtimes)
@@ -40,7 +43,7 @@ def _hanging(kind: str, told: Path) -> Callable[[dict[str, Any]], None]:
     def change(spec: dict[str, Any]) -> None:
         words = ["sh", "-c", f"echo >{told}; exec sleep 1000"]
         spec["hooks"] = {kind: [{"path": "/bin/sh", "args": words}]}
-        spec["linux"]["cgroupsPath"] = f"/nsenter-hung-{os.getpid()}"
+        spec["linux"]["cgroupsPath"] = CGROUP
 
     return change
 
@@ -88,7 +91,7 @@ def _delete(runtime: Runtime, id: str = "c") -> str:
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < SOON
     assert not (runtime.root / id).exists()
-    assert not list(Path("/sys/fs/cgroup").glob(f"*/nsenter-hung-{os.getpid()}"))
+    assert not list(Path("/sys/fs/cgroup").glob(f"*{CGROUP}"))
     return done.stderr
 
 
@@ -122,7 +125,7 @@ def test_a_create_that_goes_on_leaves_a_later_container_of_its_name_alone(
     _delete(hung.runtime)
 
     def change(spec: dict[str, Any]) -> None:
-        spec["linux"]["cgroupsPath"] = f"/nsenter-hung-{os.getpid()}"
+        spec["linux"]["cgroupsPath"] = CGROUP
 
     bundle = make_bundle(tmp_path / "later", change=change)
     hung.runtime.good("run", "--detach", "-b", bundle, "c", **pyrunc.NO_STREAMS)
@@ -139,7 +142,7 @@ def test_a_create_that_is_stopped_at_any_moment_holds_nothing_up_and_leaves_noth
     """Nor does it, when it goes on, touch a later container of the same name and cgroup."""
 
     def change(spec: dict[str, Any]) -> None:
-        spec["linux"]["cgroupsPath"] = f"/nsenter-hung-{os.getpid()}"
+        spec["linux"]["cgroupsPath"] = CGROUP
 
     bundle = make_bundle(tmp_path / "bundle", change=change)
     moments = random.Random(turns)
@@ -161,7 +164,7 @@ def test_a_create_that_is_stopped_at_any_moment_holds_nothing_up_and_leaves_noth
             assert runtime.state("c")["status"] == "running"
         runtime.good("delete", "--force", "c")
         assert not list(runtime.root.iterdir())
-        assert not list(Path("/sys/fs/cgroup").glob(f"*/nsenter-hung-{os.getpid()}"))
+        assert not list(Path("/sys/fs/cgroup").glob(f"*{CGROUP}"))
 
 
 def test_force_takes_a_frozen_container(runtime: Runtime, tmp_path: Path) -> None:
@@ -226,7 +229,7 @@ def _config(folder: Path, hooks: Hooks) -> Config:
     return Config(
         rootfs=str(make_root(folder)),
         namespaces=Namespaces(Namespace(kind) for kind in ("pid", "mount")),
-        cgroups=Cgroup(path=f"/nsenter-hung-{os.getpid()}", name="c"),
+        cgroups=Cgroup(path=CGROUP, name="c"),
         hooks=hooks,
     )
 

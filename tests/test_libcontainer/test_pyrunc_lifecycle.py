@@ -18,7 +18,7 @@ import pytest
 import addresses
 import pyrunc
 from libcontainer.state import start_time_of
-from pyrunc import PYRUNC, Runtime, make_bundle
+from pyrunc import PYRUNC, Runtime, cgroup_path, make_bundle
 
 runtime = pytest.fixture(pyrunc.runtimes)
 
@@ -536,14 +536,14 @@ def test_update(runtime, running, tmp_path) -> None:
     assert _limit(runtime, running, "limit") > 1 << 60
 
 
-def _file(controller: str, id: str, name: str) -> str:
-    """Of the container's cgroup, on v1 or v2."""
+def _file(controller: str, bundle: Path, name: str) -> str:
+    """Of the cgroup of the bundle's container "box", on v1 or v2."""
     own = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, names, _ = line.split(":", 2)
         own |= dict.fromkeys(names.split(","), True)
     place = f"/sys/fs/cgroup/{controller}" if controller in own else "/sys/fs/cgroup"
-    return Path(place, id, name).read_text().strip()
+    return Path(place, cgroup_path(bundle, "box"), name).read_text().strip()
 
 
 def test_update_of_a_container_that_is_idle(runtime, tmp_path) -> None:
@@ -553,15 +553,15 @@ def test_update_of_a_container_that_is_idle(runtime, tmp_path) -> None:
     bundle = make_bundle(tmp_path / "bundle", change=change)
     runtime.good("run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
     runtime.good("update", "--cpu-idle", "1", "box")
-    assert _file("cpu", "box", "cpu.idle") == "1"
+    assert _file("cpu", bundle, "cpu.idle") == "1"
     for words in (["--pids-limit", "40"], ["--memory", "64M"], ["--cpu-quota", "50000"]):
         runtime.good("update", *words, "box")
-    assert _file("pids", "box", "pids.max") == "40"
-    assert _file("cpu", "box", "cpu.idle") == "1"
+    assert _file("pids", bundle, "pids.max") == "40"
+    assert _file("cpu", bundle, "cpu.idle") == "1"
     done = runtime("update", "--cpu-share", "600", "box")
     assert (done.returncode, "add --cpu-idle 0" in done.stderr) == (1, True), done.stderr
     runtime.good("update", "--cpu-share", "600", "--cpu-idle", "0", "box")
-    assert _file("cpu", "box", "cpu.idle") == "0"
+    assert _file("cpu", bundle, "cpu.idle") == "0"
 
 
 def test_both_idle_and_shares_in_a_configuration(runtime, tmp_path) -> None:
@@ -571,7 +571,7 @@ def test_both_idle_and_shares_in_a_configuration(runtime, tmp_path) -> None:
     bundle = make_bundle(tmp_path / "bundle", change=change)
     runtime.good("run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
     runtime.good("update", "--memory", "64M", "box")
-    assert _file("cpu", "box", "cpu.idle") == "1"
+    assert _file("cpu", bundle, "cpu.idle") == "1"
 
 
 @pytest.mark.parametrize(("limit", "written"), [(0, "1"), (1, "1"), (-1, "max"), (20, "20")])
@@ -583,15 +583,15 @@ def test_a_limit_of_processes_of_0_is_one(runtime, tmp_path, limit: int, written
 
     bundle = make_bundle(tmp_path / "bundle", change=change)
     runtime.good("run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
-    assert _file("pids", "box", "pids.max") == written
+    assert _file("pids", bundle, "pids.max") == written
     runtime.good("update", "--pids-limit", "33", "box")
     runtime.good("update", "--memory", "64M", "box")
-    assert _file("pids", "box", "pids.max") == "33"
+    assert _file("pids", bundle, "pids.max") == "33"
     runtime.good("update", "--pids-limit", str(limit), "box")
-    assert _file("pids", "box", "pids.max") == written
+    assert _file("pids", bundle, "pids.max") == written
     runtime.good("update", "--pids-limit", "33", "box")
     runtime.good("update", "-r", "-", "box", input=json.dumps({"pids": {"limit": limit}}))
-    assert _file("pids", "box", "pids.max") == written
+    assert _file("pids", bundle, "pids.max") == written
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from libcontainer.specconv import config_from_spec
 from libcontainer.state import State
 from libcontainer.state_form import from_runc, to_runc
 from pyrunc import Runtime, make_bundle
+
+CGROUP = f"/nsenter-state-{secrets.token_hex(4)}"
 
 Json = Any
 # One of each type of JSON, and values of the right type that no system call takes.
@@ -184,7 +187,7 @@ def running(runtime: Runtime, tmp_path: Path) -> Path:
     """The state.json of a container that runs beside another; both end with the test."""
 
     def change(spec: Json) -> None:
-        spec["linux"]["cgroupsPath"] = f"/nsenter-state-{os.getpid()}"
+        spec["linux"]["cgroupsPath"] = CGROUP
 
     for id, bundle in (
         ("ok", make_bundle(tmp_path / "ok")),
@@ -251,7 +254,7 @@ def test_a_broken_state_is_named_passed_over_and_taken_away(
 ) -> None:
     damage, said, known = BREAKS[name]
     pid = runtime.state("bad")["pid"]
-    cgroups = [*Path("/sys/fs/cgroup").glob(f"*/nsenter-state-{os.getpid()}")]
+    cgroups = [*Path("/sys/fs/cgroup").glob(f"*{CGROUP}")]
     damage(running)
     for words in (["state", "bad"], ["kill", "bad"], ["exec", "bad", "true"], ["delete", "bad"]):
         done = runtime(*words)
@@ -320,7 +323,7 @@ def _of_everything(spec: Json) -> None:
     """What runc 1.1 takes, as far as its state has it in a form of its own."""
     spec["hooks"] = {"poststop": [{"path": "/bin/true", "args": ["true"], "timeout": 3}]}
     spec["annotations"] = {"a": "b"}
-    spec["linux"]["cgroupsPath"] = f"/nsenter-state-{os.getpid()}"
+    spec["linux"]["cgroupsPath"] = CGROUP
     spec["linux"]["devices"] = [{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}]
     spec["linux"]["resources"] |= {"memory": {"limit": 1 << 28}, "pids": {"limit": 100}}
     spec["linux"]["seccomp"] = {
@@ -352,7 +355,7 @@ def test_a_container_is_any_runtimes(
     wait_until(lambda: takes.state("c")["status"] == "stopped")
     takes.good("delete", "c")
     assert not (runtime.root / "c").exists()
-    assert not [*Path("/sys/fs/cgroup").glob(f"*/nsenter-state-{os.getpid()}")]
+    assert not [*Path("/sys/fs/cgroup").glob(f"*{CGROUP}")]
 
 
 def test_runcs_configuration_is_the_one_that_we_would_have_made(

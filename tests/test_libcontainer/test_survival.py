@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([PYRUNC, "spec"], cwd=folder, check=True)
     config = json.loads((folder / "config.json").read_text())
     config["process"] |= {"terminal": False, "args": list(PROGRAM)}
-    config["linux"]["cgroupsPath"] = f"/nsenter-survival-{os.getpid()}"
+    config["linux"]["cgroupsPath"] = f"/nsenter-survival-{secrets.token_hex(4)}"
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
