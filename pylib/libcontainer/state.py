@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import EBUSY, EEXIST, ELOOP, EMFILE, ENFILE, ENOMEM, ENOTDIR, ENOTEMPTY, ENXIO
+from errno import EBUSY, EEXIST, ELOOP, ENOTDIR, ENOTEMPTY, ENXIO
 
 from libcontainer.configs import Config
 from libcontainer.errors import ContainerError, ContainerNotFoundError
@@ -31,7 +31,6 @@ _FIFO = "exec.fifo"
 _ALLOWED_IN_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _LONGEST_ID = 1024
 _LARGEST_STATE = 1 << 24
-_SHORTAGES = (EMFILE, ENFILE, ENOMEM)
 # Seconds that a command waits for another that changes the container, and that `delete --force`
 # leaves that to find out that the container is dead.
 _PATIENCE, _FORCE_PATIENCE = 10.0, 2.0
@@ -375,13 +374,13 @@ class StateFolder:
         if self.is_gone():
             return
         try:
-            _empty(self._fd, besides=_STATE_FILE)
-        except OSError as error:
+            names = _names_in(self._fd)
+        except OSError:
             # What is ours goes by its name, which takes neither a descriptor nor memory.
-            if error.errno not in _SHORTAGES:
-                raise
-            self._unlink(_FIFO)
-            self._unlink(_NEW_STATE_FILE)
+            names = [_FIFO, _NEW_STATE_FILE]
+        for name in names:
+            if name != _STATE_FILE:
+                _remove(name, self._fd)
         _remove(_STATE_FILE, self._fd)
         self._remove_directory()
 
@@ -398,16 +397,13 @@ class StateFolder:
             raise ContainerError(f"{self.path} is in use by somebody else") from None
 
 
-def _empty(folder: int, *, besides: str = "") -> None:
-    """Remove what is in a directory of ours. No link in it is followed."""
+def _names_in(folder: int) -> list[str]:
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name != besides]
-    for name in names:
-        _remove(name, folder)
+        return [entry.name for entry in entries]
 
 
 def _remove(name: str, folder: int) -> None:
-    """Whatever it is, with all in it; that it is not there is no error."""
+    """Whatever it is, with all in it; that it is not there is no error. No link is followed."""
     try:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
@@ -416,7 +412,8 @@ def _remove(name: str, folder: int) -> None:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(name, flags, dir_fd=folder)
         try:
-            _empty(fd)
+            for inner in _names_in(fd):
+                _remove(inner, fd)
         finally:
             os.close(fd)
         os.rmdir(name, dir_fd=folder)
