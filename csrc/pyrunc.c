@@ -28,7 +28,7 @@
 #define START	   "pyrunc-start"
 #define PYTHON	   "python3"
 #define MAX_WORDS  4096
-#define FLAG_COUNT 8
+#define FLAG_COUNT 6
 
 /* For libcontainer/pyrunc/start.py. */
 #define INIT_VARIABLE "_PYRUNC_INIT"
@@ -405,7 +405,7 @@ static char **command(const char *interpreter, const char *script, char *const *
 {
 	static char *argv[MAX_WORDS + FLAG_COUNT + 1];
 	const char *const flags[FLAG_COUNT] = {
-		interpreter, "-I", "-S", "-X", "frozen_modules=on", "-X", "no_debug_ranges", script,
+		interpreter, "-I", "-S", "-X", "frozen_modules=on", script,
 	};
 	int count = 0;
 

@@ -11,6 +11,7 @@ from libcontainer.init import setns, standard, sync
 from libcontainer.init.doors import go_through
 from libcontainer.init.orders import thaw
 from libcontainer.words import go_text
+from nsenter.failed import operation_of, subject_of
 from nsenter.system import PR_SET_PDEATHSIG, prctl
 
 TYPE_CHECKING = False
@@ -44,7 +45,7 @@ def main(channel: int, orders: dict[str, Any]) -> NoReturn:
         _tell(channel, "allocate memory", "", str(errno.ENOMEM), _NO_MEMORY)
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        _tell(channel, f"internal error in {_place(error)}", "", str(errno.EINVAL), why)
+        _tell(channel, f"internal error in {operation_of(error)}", "", str(errno.EINVAL), why)
     posix._exit(_FAILED)
 
 
@@ -52,15 +53,7 @@ def _words(error: OSError) -> tuple[str, str]:
     operation = getattr(error, "operation", "")
     if operation:
         return operation, error.subject  # type: ignore[attr-defined]
-    return _place(error), str(error.filename or "")
-
-
-def _place(error: BaseException) -> str:
-    """The function that raised it: the only name that a bare OSError has for what it did."""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    return trace.tb_frame.f_code.co_name.strip("_") if trace else "?"
+    return operation_of(error), subject_of(error)
 
 
 def _tell(channel: int, *words: str) -> None:
