@@ -133,6 +133,10 @@ static long make_mount(const struct mount_record *record, int source)
 		return mount_new("tmpfs", record->argument, MOUNT_NO_SUID | MOUNT_NO_DEV);
 	case MOUNT_PROC:
 		return mount_new("proc", none, MOUNT_NO_SUID | MOUNT_NO_DEV | MOUNT_NO_EXEC);
+	case MOUNT_SYSFS:
+		return mount_new("sysfs", none,
+				 MOUNT_NO_SUID | MOUNT_NO_DEV | MOUNT_NO_EXEC |
+					 (record->writable ? 0 : MOUNT_READ_ONLY));
 	case MOUNT_DEV:
 		return mount_new("tmpfs", record->argument, MOUNT_NO_SUID | MOUNT_NO_EXEC);
 	case MOUNT_FILE:

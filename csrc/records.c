@@ -21,8 +21,9 @@ static bool has_letter(struct span letters, char letter)
 static bool parse_kind(struct span word, enum mount_kind *kind)
 {
 	static const char *const names[] = {
-		[MOUNT_BIND] = "bind", [MOUNT_TMPFS] = "tmpfs", [MOUNT_PROC] = "proc",
-		[MOUNT_DEV] = "dev",   [MOUNT_FILE] = "file",	[MOUNT_TREE] = "tree",
+		[MOUNT_BIND] = "bind",	 [MOUNT_TMPFS] = "tmpfs", [MOUNT_PROC] = "proc",
+		[MOUNT_DEV] = "dev",	 [MOUNT_FILE] = "file",	  [MOUNT_TREE] = "tree",
+		[MOUNT_SYSFS] = "sysfs",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

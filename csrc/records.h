@@ -25,6 +25,7 @@ enum mount_kind {
 	MOUNT_PROC,
 	MOUNT_DEV,
 	MOUNT_FILE, /* no mount: a file that is made */
+	MOUNT_SYSFS,
 	MOUNT_TREE, /* a detached mount that the launcher has made */
 };
 

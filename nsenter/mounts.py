@@ -127,6 +127,21 @@ class Proc(Mount):
         return b"proc", _absolute(self, "target", self.target), b"", ""
 
 
+class Sysfs(Mount):
+    """The /sys of the process's network namespace (sysfs(5)), with nosuid, nodev and noexec.
+
+    Args:
+        target: where.
+        writable: else it is read-only.
+    """
+
+    target: Path
+    writable: bool = False
+
+    def _record(self) -> tuple[bytes, bytes, bytes, str]:
+        return b"sysfs", _absolute(self, "target", self.target), b"", "w" * self.writable
+
+
 class Dev(Mount):
     """A minimal /dev: null, zero, full, random, urandom and tty of the host; new pts, shm, and the
     links fd, stdin, stdout, stderr and ptmx.

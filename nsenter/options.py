@@ -62,7 +62,10 @@ class Options(Value):
         join: whose namespaces to join: a pid, or anything with a pidfd (`nsenter.Popen`,
             `Child`): all that it does not share with us; anything with `namespace_paths`, as a
             running Container; a `Namespace`; a mapping of kinds to one of those, to a path, or,
-            for the network, to a name of ip-netns(8); or a sequence of them.
+            for the network, to a name of ip-netns(8); or a sequence of them. With a network that
+            has such a name, with a new mount namespace, and without a `root` and a user namespace,
+            the process has the /sys of that network, and the files of /etc/netns/NAME over those
+            of /etc, as with `ip netns exec`; but not where one of `mounts` is.
         maps: the ids of a new user namespace: "root" (the caller is root there, and alone),
             "current" (the caller is itself), "auto" (root, and the caller's subordinate ids), or
             `IDMappings`. None: "root".
@@ -214,7 +217,7 @@ class Options(Value):
             if cgroup is not None and not isinstance(cgroup, int):
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
                 cgroup = owner.add(os.open(cgroup, flags))
-            mounts = self._all_mounts(mounts_proc)
+            mounts = (*self._of_named_network(namespaces), *self._all_mounts(mounts_proc))
             trees: set[int] = set()
             if any(getattr(mount, "as_owner", False) for mount in mounts):
                 mounts, trees = self._with_trees(mounts, namespaces, owner)
@@ -347,6 +350,19 @@ class Options(Value):
         if any(isinstance(mount, Proc) for mount in mounts):
             return mounts
         return (Proc(), *mounts)
+
+    def _of_named_network(self, namespaces: Namespaces) -> tuple[Mount, ...]:
+        """Of one that is joined, over the caller's tree in a new mount namespace. Only the user
+        namespace that the network belongs to has the right to mount its /sys."""
+        path = namespaces.path_of(NamespaceType.NEWNET)
+        if not path or self.root is not None or namespaces.contains(NamespaceType.NEWUSER):
+            return ()
+        if not namespaces.is_private(NamespaceType.NEWNS):
+            return ()
+        from nsenter.netns import files_of, name_of
+
+        name = name_of(path)
+        return tuple(files_of(name, self.mounts)) if name else ()
 
     def _mounts_proc(self, namespaces: Namespaces) -> bool:
         if self.proc is not None:

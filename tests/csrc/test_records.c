@@ -67,6 +67,8 @@ static void bad_mounts_are_refused(void)
 	CHECK(refuses(records_check_mounts, BYTES("bind\0/to\0/from\0ww\0")));
 	CHECK(refuses(records_check_mounts, BYTES("bind\0/to\0/from\0z\0")));
 	CHECK(refuses(records_check_mounts, BYTES("\0")));
+	CHECK(!refuses(records_check_mounts, BYTES("sysfs\0/sys\0\0w\0")));
+	CHECK(refuses(records_check_mounts, BYTES("sysfs\0sys\0\0\0")));
 	CHECK(refuses(records_check_mounts, BYTES("tree\0/to\0\0\0")));
 	CHECK(refuses(records_check_mounts, BYTES("tree\0/to\0-1\0\0")));
 	CHECK(refuses(records_check_mounts, BYTES("tree\0/to\0"
