@@ -65,6 +65,8 @@ _OF_PYRUNC = (
     _pyrunc("exit", _RAN, "a joined user namespace has maps already", "user-namespace-joined"),
     _pyrunc("exit", _RAN, "runc needs a /proc to find its descriptors", "no-mounts|mount-on-root",
             "no-mounts"),
+    _pyrunc("exit", _RAN, "made unbindable when nothing is bound to it any more",
+            "root-propagation-unbindable"),
     _pyrunc("exit", _RAN, "runc takes type bind for a file system's, up to 1.1",
             "mount-bind-by-its-type-alone"),
     _pyrunc("exit", _RAN, "runc locks itself out", "device-of-a-default's-path"),

@@ -27,6 +27,7 @@ from interop.podman import Podman
 from libcontainer.configs import ProcessConfig
 from libcontainer.container import Container
 from libcontainer.process import Process
+from needs import needs
 from nsenter.capabilities import NAMES, NUMBERS
 from nsenter.joiner import STEPS
 from nsenter.launch import PythonInit
@@ -273,8 +274,10 @@ def test_nor_does_what_joins_all_but_the_mounts_and_has_a_root_of_its_own(place:
     kinds = ("pid", "net", "ipc", "uts")
     join = {kind: f"/proc/{place.pid}/ns/{kind}" for kind in kinds}
     options = Options(join=join, new="mnt", root="/", mounts=[nsenter.Tmpfs("/tmp")])
+    # Static: a loader would open the host's libraries, which it may in a root that it was given.
+    program = [needs("busybox", package="busybox-static"), "true"]
     joiner = place.attacker.seized_by(
-        lambda: nsenter.run(["/bin/true"], options=options, stdin=subprocess.DEVNULL),
+        lambda: nsenter.run(program, options=options, stdin=subprocess.DEVNULL),
         seizing.OF_A_PROGRAM,
     )
     # Its root is the host's, as it was asked for; but it was that before it was seen.

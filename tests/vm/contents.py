@@ -113,7 +113,7 @@ def _modules(folder: Path) -> Iterator[Path]:
 def _interpreter() -> Files:
     """The venv, the interpreter behind it (links stay links), its standard library."""
     venv = Path(sys.prefix)
-    found = [venv / "pyvenv.cfg", venv / "bin/pyrunc"]
+    found = [venv / "pyvenv.cfg", venv / "bin/pyrunc", venv / "bin/pyrunc-start"]
     for link in (venv / "bin").glob("python*"):
         found += _chain(link)
     for folder in {sysconfig.get_path(name) for name in ("purelib", "platlib")}:
