@@ -106,15 +106,21 @@ static int lead_process_group(const struct spawn *spawn, struct err *err)
 /* Nothing may be executed for a caller that is gone. The kernel sees to it from here on; and that
  * it was not too late, its pidfd tells, in whatever pid namespace this child is, or the end of a
  * pipe that it has closed. */
-static bool die_with(const struct spawn *spawn)
+static int die_with(struct spawn *spawn)
 {
 	struct pollfd ended = { .fd = spawn->caller, .events = POLLIN };
 	const struct timespec now = { 0 };
+	long ret;
 
 	if (spawn->caller_end >= 0)
 		sys_close(spawn->caller_end); /* this process's own */
 	sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
-	return SYS5(SYS_ppoll, &ended, 1, &now, 0, 0) == 0;
+	do
+		ret = SYS5(SYS_ppoll, &ended, 1, &now, 0, 0);
+	while (ret == -EINTR);
+	if (ret == 0)
+		return 0;
+	return err_set(&spawn->err, "ppoll", "the caller", ret < 0 ? ret : ECANCELED);
 }
 
 /* Wait until somebody who shares this memory, or the kernel, has changed a word in it. */
@@ -129,8 +135,10 @@ static int child(void *arg)
 	const uint64_t no_signals = 0;
 	struct spawn *spawn = arg;
 
-	if (!die_with(spawn))
+	if (die_with(spawn) < 0) {
+		spawn->child_failed = true;
 		sys_exit(127);
+	}
 	reset_signals(spawn);
 	if (spawn->outside)
 		wait_while(&spawn->gate, 0);

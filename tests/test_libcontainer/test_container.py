@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -308,6 +310,24 @@ def test_half_made_container_is_listed_and_taken_away(root: Path, rootfs: Path) 
     folder.remove()
     folder.unlock()
     assert list_containers(str(root)) == []
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENOMEM, errno.EPERM, errno.EIO])
+def test_what_cannot_be_listed_is_removed_by_its_names(
+    root: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def refuse(path: object) -> NoReturn:
+        raise OSError(error, os.strerror(error))
+
+    folder = StateFolder(str(root), "half")
+    folder.make()
+    os.close(folder.make_fifo())
+    for name in ("state.json", "state.json.new"):
+        (root / "half" / name).touch()
+    monkeypatch.setattr(os, "scandir", refuse)
+    folder.remove()
+    folder.unlock()
+    assert not (root / "half").exists()
 
 
 def test_two_that_delete_at_once_are_safe(container: Container, root: Path) -> None:

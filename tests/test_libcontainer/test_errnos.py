@@ -98,6 +98,17 @@ def test_every_call_that_fails_is_named_and_nothing_is_left(way: Way, tmp_path: 
     assert not problems, "\n\n".join(problems)
 
 
+@pytest.mark.parametrize("error", [*ERRNOS])
+@pytest.mark.parametrize(("nth", "name"), [(1, "ppoll"), (3, "waitid"), (4, "waitid")])
+def test_what_a_launcher_calls_is_told_whatever_the_error(nth: int, name: str, error: str) -> None:
+    words = [sys.executable, "-c", PYTHON.format(SCRIPTS["Popen"])]
+    done = inject(Call(name, nth), error, words)
+    if error == "EINTR":
+        assert done.returncode == 0, done.stderr
+    else:
+        assert re.search(rf": {name}( the caller)?: {TEXTS[error]}$", done.stderr), done.stderr
+
+
 def test_a_broken_pipe_that_is_not_its_output_is_told(runtime: Runtime, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle", ["true"])
     words = [*runtime.argv, "run", "-b", str(bundle), "c"]

@@ -30,7 +30,7 @@ INIT = "init"
 
 _PACKAGES = ("libcontainer", "nsenter", "__future__")
 _FOLDER = os.path.join(os.path.dirname(__file__), "__pycache__")
-_MAGIC = b"pyrunc image 6\n" + sys.version.encode() + b"\n"
+_MAGIC = b"pyrunc image 7\n" + sys.version.encode() + b"\n"
 _NO_DOCSTRINGS = 2
 _MODULE, _PACKAGE, _EXTENSION = range(3)
 
