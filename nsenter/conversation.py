@@ -204,16 +204,20 @@ class Conversation:
             return
         line, fds = receive_fds(self._channel, end, 1)
         pids = plainjson.loads(line.decode())
-        stage2, stage2_fd = self._checked(pids["stage2_pid"], fds)
+        self._stage2, self._stage2_fd = self._checked(pids["stage2_pid"], fds)
         if pids["stage1_pid"]:
             with suppress(ProcessLookupError):  # it has ended, and SIGCHLD is ignored
                 self._stage1_fd = pidfd_open(pids["stage1_pid"])
-        self._stage2, self._stage2_fd = stage2, stage2_fd
 
     def _checked(self, pid: int, fds: list[int]) -> tuple[int, int]:
         """Who is said to be stage 2: a living child of ours. A process that stage 2 has joined may
         write to the init pipe, if it has CAP_SYS_PTRACE, and the answer decides whom we kill."""
-        fd = fds[0] if fds else pidfd_open(pid)
+        try:
+            fd = fds[0] if fds else pidfd_open(pid)
+        except OSError:
+            if _is_living_child(os.P_PID, pid):
+                self._stage2 = pid  # there is no room for a pidfd: it is killed by its number
+            raise
         if _is_living_child(os.P_PID, pid) and _is_living_child(os.P_PIDFD, fd):
             return pid, fd
         os.close(fd)
