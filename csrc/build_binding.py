@@ -91,7 +91,7 @@ CALLS = (
     "unshare setns sethostname setdomainname prctl capget capset keyctl personality ioprio_set "
     "sched_setattr prlimit64 seccomp close_range ioctl fstatfs sendmsg recvmsg bpf socket connect "
     "rt_sigaction socketpair recvfrom ppoll flock fcntl memfd_create "
-    "sched_setaffinity set_mempolicy"
+    "sched_setaffinity set_mempolicy waitid"
 ).split()
 
 INCLUDES = """

@@ -41,9 +41,11 @@ from nsenter.namespaces import is_namespace_supported as is_namespace_supported
 from nsenter.namespaces import namespace_types as namespace_types
 from nsenter.options import Options as Options
 from nsenter.parcel import CannotTravel as CannotTravel
+from nsenter.popen import CompletedProcess as CompletedProcess
 from nsenter.popen import Popen as Popen
 from nsenter.popen import check_call as check_call
 from nsenter.popen import check_output as check_output
 from nsenter.popen import run as run
+from nsenter.usage import Usage as Usage
 
 __version__: str

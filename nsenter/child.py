@@ -12,6 +12,7 @@ from _thread import RLock
 from nsenter.errors import Naming
 from nsenter.suppress import suppress
 from nsenter.system import POLLIN, ioctl, poll, send_signal
+from nsenter.usage import wait_for
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nsenter.errors import BootstrapError
+    from nsenter.usage import Usage
 
 __all__ = ["Child", "TracePoint"]
 
@@ -59,6 +61,8 @@ class Child:
         gate_fd: the end of a pipe that holds the program back until `go`; -1 if nothing does.
         trace: when the stages came where, if that was asked for.
         returncode: its exit status, minus the signal that killed it; None while it runs.
+        usage: what it has used; None until it was waited for, and if somebody else did.
+        has_own_peak: whether `usage.max_rss` is known.
     """
 
     def __init__(self, pid: int, pidfd: int, trace: list[TracePoint]) -> None:
@@ -72,6 +76,8 @@ class Child:
         self._channel: socket.socket | None = None
         self.trace = tuple(trace)
         self.returncode: int | None = None
+        self.usage: Usage | None = None
+        self.has_own_peak = True
         # Reentrant: a signal handler may send a signal while its thread waits.
         self._lock = RLock()
 
@@ -121,13 +127,10 @@ class Child:
     def _status(self) -> int:
         try:
             with Naming():
-                ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+                code, status, self.usage = wait_for(self.pidfd, has_own_peak=self.has_own_peak)
         except ChildProcessError:
             return self._kept_status()
-        assert ended is not None
-        if ended.si_code != os.CLD_EXITED:
-            return -ended.si_status
-        return self._told(ended.si_status)
+        return self._told(status) if code == os.CLD_EXITED else -status
 
     def _told(self, status: int) -> int:
         """What an exit status means: that of a PID 1 that stayed is its program's end."""

@@ -193,7 +193,9 @@ class _Job(Value):
         if not started:
             return None
         pid, pidfd = started
-        return Child(pid, pidfd, [])
+        child = Child(pid, pidfd, [])
+        child.has_own_peak = False  # it shared the caller's memory until it was executed
+        return child
 
     def program(self, program: Program) -> Child:
         """By nsinit and its stages."""

@@ -41,12 +41,11 @@ if TYPE_CHECKING:
         TextArguments,
         TextOutputArguments,
     )
-
-    Done = subprocess.CompletedProcess
+    from nsenter.usage import Usage
 else:
     AnyStr = "AnyStr"
 
-__all__ = ["Popen", "check_call", "check_output", "run"]
+__all__ = ["CompletedProcess", "Popen", "check_call", "check_output", "run"]
 
 _SHELL = "/bin/sh"
 _REAP_SECONDS = 5.0
@@ -148,6 +147,16 @@ class _Streams:
 
     def __exit__(self, *exc_info: object) -> None:
         self._theirs.close()
+
+
+class CompletedProcess(subprocess.CompletedProcess[AnyStr]):
+    """As subprocess has it.
+
+    Attributes:
+        usage: what the process has used, as `Popen.usage` says it.
+    """
+
+    usage: Usage | None = None
 
 
 class Popen(subprocess.Popen[AnyStr]):
@@ -274,6 +283,11 @@ class Popen(subprocess.Popen[AnyStr]):
             )  # fmt: skip
             self.pipesize = pipesize
             del self._streams, self._launch
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it has used; None until it was waited for, and if somebody else did that."""
+        return self._child.usage
 
     # ---- what subprocess.Popen calls: the same since Python 3.11
 
@@ -519,7 +533,7 @@ if TYPE_CHECKING:
         check: bool = False,
         text: Literal[True],
         **popen: Unpack[TextArguments],
-    ) -> Done[str]: ...
+    ) -> CompletedProcess[str]: ...
     @overload
     def run(
         args: Command,
@@ -531,7 +545,7 @@ if TYPE_CHECKING:
         check: bool = False,
         encoding: str,
         **popen: Unpack[Arguments],
-    ) -> Done[str]: ...
+    ) -> CompletedProcess[str]: ...
     @overload
     def run(
         args: Command,
@@ -542,7 +556,7 @@ if TYPE_CHECKING:
         timeout: float | None = None,
         check: bool = False,
         **popen: Unpack[Arguments],
-    ) -> Done[bytes]: ...
+    ) -> CompletedProcess[bytes]: ...
     @overload
     def run(
         args: Command,
@@ -554,7 +568,7 @@ if TYPE_CHECKING:
         check: bool = False,
         text: bool | None = None,
         **popen: Unpack[TextArguments],
-    ) -> Done[Any]: ...
+    ) -> CompletedProcess[Any]: ...
 
 
 def run(
@@ -566,7 +580,7 @@ def run(
     timeout: float | None = None,
     check: bool = False,
     **popen: Any,
-) -> subprocess.CompletedProcess[Any]:
+) -> CompletedProcess[Any]:
     """Run a program in namespaces to its end.
 
     Args:
@@ -594,7 +608,8 @@ def run(
                 process._wait(timeout=_REAP_SECONDS)
             raise
         status = process.wait()
-    done = subprocess.CompletedProcess(process.args, status, stdout, stderr)
+    done = CompletedProcess(process.args, status, stdout, stderr)
+    done.usage = process.usage
     if check:
         done.check_returncode()
     return done
