@@ -225,8 +225,8 @@ STAGES = [
     _row(
         "a payload is not started if its caller is gone",
         "csrc/spawn.c",
-        "if (!die_with(spawn))",
-        "if (spawn->caller == -2)",
+        "if (die_with(spawn) < 0) {",
+        "if (spawn->caller == -2) {",
         f"{CORE}/test_faults.py::"
         "test_launcher_killed_before_any_step_of_a_direct_child_leaves_no_payload",
     ),
