@@ -566,7 +566,7 @@ def move_above(fd: int, least: int) -> int:
 
 def flock(fd: int, operation: int) -> None:
     """flock(2)."""
-    _uninterrupted("flock", fd, lib.SYS_flock, fd, operation)
+    uninterrupted("flock", fd, lib.SYS_flock, fd, operation)
 
 
 # ---- sockets and waiting, without the modules that make them comfortable
@@ -630,7 +630,7 @@ def send_fds(socket: int, payload: bytes, fds: tuple[int, ...]) -> None:
     control = _u64(_CMSG_HEADER + len(numbers)) + _u32(_SOL_SOCKET) + _u32(_SCM_RIGHTS) + numbers
     control += bytes(-len(control) % 8)
     message, kept = _message(payload, control if fds else b"")
-    _uninterrupted("sendmsg", "descriptors", lib.SYS_sendmsg, socket, message, _MSG_NOSIGNAL)
+    uninterrupted("sendmsg", "descriptors", lib.SYS_sendmsg, socket, message, _MSG_NOSIGNAL)
     del kept
 
 
@@ -638,7 +638,7 @@ def receive_fds(socket: int, size: int, most: int) -> tuple[bytes, list[int]]:
     """Receive bytes and the descriptors that come with them, close-on-exec."""
     payload, control = bytearray(size), bytearray(_CMSG_HEADER + (most * 4 + 7) // 8 * 8)
     message, kept = _message(payload, control)
-    got = _uninterrupted(
+    got = uninterrupted(
         "recvmsg", "descriptors", lib.SYS_recvmsg, socket, message, _MSG_CMSG_CLOEXEC
     )
     del kept
@@ -649,7 +649,8 @@ def receive_fds(socket: int, size: int, most: int) -> tuple[bytes, list[int]]:
     return bytes(payload[:got]), fds
 
 
-def _uninterrupted(operation: str, subject: object, number: int, *arguments: Any) -> int:
+def uninterrupted(operation: str, subject: object, number: int, *arguments: Any) -> int:
+    """As `call`, again whenever a signal came in between."""
     while True:
         try:
             return call(operation, subject, number, *arguments)

@@ -44,7 +44,7 @@ def wait_for(pidfd: int, *, has_own_peak: bool) -> tuple[int, int, Usage]:
     info, usage = bytearray(_SIGINFO_SIZE), bytearray(_RUSAGE_SIZE)
     words = os.P_PIDFD, pidfd, info, os.WEXITED, usage
     try:
-        system.call("waitid", "", lib.SYS_waitid, *words)
+        system.uninterrupted("waitid", "", lib.SYS_waitid, *words)
     except Failure as failure:
         if failure.errno == ECHILD:
             raise ChildProcessError(ECHILD, os.strerror(ECHILD)) from None
