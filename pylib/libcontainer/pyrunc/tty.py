@@ -10,7 +10,7 @@ import select
 import termios
 
 from libcontainer.errors import ContainerError
-from nsenter.system import receive_fds
+from nsenter.system import Failure, receive_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from libcontainer.pyrunc.supervise import Watch
 
+_OWN_TERMINAL = "/dev/tty"  # the controlling one, whichever it is
 _STDIN, _STDOUT = 0, 1
 _CHUNK = 1 << 16
 _WINDOW = bytes(8)
@@ -137,7 +138,10 @@ def _host_terminal() -> int:
     for stream in (2, 1, 0):
         if os.isatty(stream):
             return fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, 3)
-    return os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return os.open(_OWN_TERMINAL, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise Failure("open", _OWN_TERMINAL, error.errno or 0) from None
 
 
 def _raw(mode: list[Any]) -> list[Any]:
