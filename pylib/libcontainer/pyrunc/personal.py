@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 
 from libcontainer.errors import ContainerError
-from libcontainer.specconv.example import example
+from libcontainer.pyrunc.root import in_user_namespace
+from libcontainer.specconv.example import bound_sys, example
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,4 +115,10 @@ def _set_network(spec: dict[str, Any], word: str) -> None:
         raise ContainerError(f"--network {word!r}: expected none or host")
     linux = spec["linux"]
     kept = [namespace for namespace in linux["namespaces"] if namespace["type"] != "network"]
-    linux["namespaces"] = kept if word == "host" else [*kept, {"type": "network"}]
+    if word == "none":
+        linux["namespaces"] = [*kept, {"type": "network"}]
+        return
+    linux["namespaces"] = kept
+    if in_user_namespace():  # whose network is another's
+        mounts = spec["mounts"]
+        spec["mounts"] = [bound_sys() if m.get("type") == "sysfs" else m for m in mounts]

@@ -88,10 +88,15 @@ def _mount(destination: str, type: str, source: str, options: list[str]) -> dict
     return {**mount, "options": list(options)} if options else mount
 
 
+def bound_sys() -> dict[str, Any]:
+    """The host's /sys, bound: only the owner of a network namespace can mount a sysfs of it."""
+    options = ["rbind", *_HARDENED, "ro"]
+    return {"destination": "/sys", "type": "none", "source": "/sys", "options": options}
+
+
 def _rootless(mount: dict[str, Any]) -> dict[str, Any]:
     """Without a network namespace of its own, sysfs cannot be mounted; group 5 is not mapped."""
     if mount["type"] == "sysfs":
-        options = ["rbind", *_HARDENED, "ro"]
-        return {"destination": "/sys", "type": "none", "source": "/sys", "options": options}
+        return bound_sys()
     options = [option for option in mount.get("options", ()) if option != "gid=5"]
     return {**mount, **({"options": options} if options else {})}
