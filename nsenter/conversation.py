@@ -220,6 +220,8 @@ class Conversation:
             raise
         if _is_living_child(os.P_PID, pid) and _is_living_child(os.P_PIDFD, fd):
             return pid, fd
+        if _is_reaped(pid, fd):
+            return pid, fd
         os.close(fd)
         why = f"stage 2 is said to be the pid {pid}, which is no child of this process"
         raise BootstrapError("parent", "reply", why, EPROTO)
@@ -350,3 +352,17 @@ def _peek_at_the_dead(which: int, number: int, *, wait: bool) -> os.waitid_resul
         return os.waitid(which, number, os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG))
     except ChildProcessError:
         return None
+
+
+def _is_reaped(pid: int, fd: int) -> bool:
+    """Whether a process has ended and nobody can wait for it, as the kernel has it if SIGCHLD is
+    ignored: there is nobody of that number who could be killed in its place."""
+    if pid <= 0 or not poll({fd: POLLIN}, 0.0):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False

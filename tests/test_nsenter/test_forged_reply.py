@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -62,3 +63,17 @@ def test_a_stranger_is_not_taken_for_stage_2(
             os.close(fd)
         ours.close()
         theirs.close()
+
+
+def test_a_program_that_ends_at_once_is_told_where_sigchld_is_ignored() -> None:
+    """The kernel reaps it before its number can be looked at."""
+    code = """
+import signal, nsenter
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in range(100):
+    nsenter.Popen(["true"], nsenter.Options(new="user,pid", cwd="/")).wait()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
