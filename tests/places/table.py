@@ -417,6 +417,11 @@ NEEDS: dict[str, dict[str, str]] = {
     },
     "test_nsenter/test_asyncio.py": {
         "namespaces proc": "*",
+        "ids namespaces proc": """
+            test_a_command_of_the_shell
+            test_another_joins_its_namespaces
+            test_it_is_in_the_namespaces_of_its_options
+        """,
     },
     "test_nsenter/test_bootstrap.py": {
         "": """
@@ -857,6 +862,9 @@ NEEDS: dict[str, dict[str, str]] = {
     },
     "test_nsenter/test_popen_errors.py": {
         "namespaces proc": "*",
+        "machine": """
+            test_what_a_user_may_not_do_is_a_permission_error
+        """,
     },
     "test_nsenter/test_presets.py": {
         "namespaces proc": """
