@@ -416,12 +416,12 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_nsenter/test_asyncio.py": {
-        "namespaces proc": "*",
         "ids namespaces proc": """
             test_a_command_of_the_shell
             test_another_joins_its_namespaces
             test_it_is_in_the_namespaces_of_its_options
         """,
+        "namespaces proc": "*",
     },
     "test_nsenter/test_bootstrap.py": {
         "": """
@@ -861,10 +861,10 @@ NEEDS: dict[str, dict[str, str]] = {
         "namespaces proc": "*",
     },
     "test_nsenter/test_popen_errors.py": {
-        "namespaces proc": "*",
         "machine": """
             test_what_a_user_may_not_do_is_a_permission_error
         """,
+        "namespaces proc": "*",
     },
     "test_nsenter/test_presets.py": {
         "namespaces proc": """
