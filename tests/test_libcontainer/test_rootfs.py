@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -385,6 +386,96 @@ def test_with_a_cgroup_namespace_the_hierarchies_are_mounted_themselves(bare: Ro
 def test_cgroup2_is_that_alone(bare: Root) -> None:
     add(bare, "/cgroup", "cgroup2", "ro", source="cgroup")
     assert [m.type for m in bare.mountinfo() if m.point.startswith("/cgroup")] == ["cgroup2"]
+
+
+def _v2_of_the_host() -> MountLine:
+    """The mount of the whole cgroup v2."""
+    mounts = parse(Path("/proc/self/mountinfo").read_text())
+    return next(mount for mount in mounts if (mount.type, mount.root) == ("cgroup2", "/"))
+
+
+# A new mount has the source that its configuration names; a bind has the source of the host's.
+_NAMED = "named-by-the-configuration"
+# The host's mount has other flags than the container's, and a master in another mount namespace.
+_OTHER_MOUNT_ON_THE_HOST = """
+flags = system.MS_NOEXEC | system.MS_NODIRATIME
+system.mount("", {host!r}, "", system.MS_REMOUNT | system.MS_BIND | flags)
+system.mount("", {host!r}, "", system.MS_SHARED)
+if os.fork() == 0:  # it holds the namespace of the master, until the driver ends
+    __import__("signal").pause()
+system.unshare(0x20000)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ((), {"rw", "relatime"}),
+        (("ro", "nosuid", "noexec", "nodev"), {"ro", "nosuid", "noexec", "nodev", "relatime"}),
+        (("noatime", "nodiratime"), {"rw", "noatime", "nodiratime"}),
+        (("strictatime",), {"rw"}),
+    ],
+)
+def test_without_a_cgroup_namespace_the_cgroup2_of_the_host_is_bound(
+    bare: Root, options: tuple[str, ...], flags: set[str]
+) -> None:
+    """It has the flags of a new mount, and what is mounted on the host later does not come in."""
+    host = _v2_of_the_host()
+    bare.before = _OTHER_MOUNT_ON_THE_HOST.format(host=host.point)
+    add(bare, "/cgroup", "cgroup2", *options, source=_NAMED)
+    mount = at("/cgroup", bare.mountinfo())
+    assert (mount.type, mount.root, mount.source) == ("cgroup2", "/", host.source)
+    assert (mount.flags, mount.propagation) == (flags, "")
+
+
+def _without_the_hosts(bare: Root, host: str, part: str) -> None:
+    bare.before = f"system.umount({host!r}, system.MNT_DETACH)"
+
+
+def _with_a_part_of_the_hosts(bare: Root, host: str, part: str) -> None:
+    bare.before = (
+        f"system.mount({part!r}, '/mnt', '', system.MS_BIND)\n"
+        f"system.umount({host!r}, system.MNT_DETACH)\n"
+        f"system.mount('/mnt', {host!r}, '', system.MS_BIND)"
+    )
+
+
+def _with_a_namespace(bare: Root, host: str, part: str) -> None:
+    bare.cgroup = True
+
+
+def _with_a_flag_of_the_file_system(bare: Root, host: str, part: str) -> None:
+    bare.spec["mounts"][-1]["options"].append("sync")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _without_the_hosts,
+        _with_a_part_of_the_hosts,
+        _with_a_namespace,
+        _with_a_flag_of_the_file_system,
+    ],
+)
+def test_if_a_bind_would_show_something_else_cgroup2_is_mounted(
+    bare: Root, change: Callable[[Root, str, str], None]
+) -> None:
+    host = _v2_of_the_host().point
+    part = Path(host, f"part-{uuid.uuid4().hex}")
+    add(bare, "/cgroup", "cgroup2", source=_NAMED)
+    part.mkdir()
+    try:
+        change(bare, host, str(part))
+        mount = at("/cgroup", bare.mountinfo())
+    finally:
+        part.rmdir()
+    assert (mount.type, mount.root, mount.source) == ("cgroup2", "/", _NAMED)
+
+
+def test_options_of_cgroup2_are_its_file_systems(bare: Root) -> None:
+    add(bare, "/cgroup", "cgroup2", "absent_option", source=_NAMED)
+    with pytest.raises(RootError, match="absent_option"):
+        bare.mountinfo()
 
 
 # ---- /dev

@@ -29,10 +29,10 @@ _ATIMES = (
     (system.MS_RELATIME, system.MOUNT_ATTR_RELATIME),
 )
 ANY_ATIME = system.MS_NOATIME | system.MS_STRICTATIME | system.MS_RELATIME | system.MS_NODIRATIME
-_ALL = sum(attribute for _, attribute in _BITS)
+ALL = sum(attribute for _, attribute in _BITS)
 TIMES = system.MOUNT_ATTR__ATIME | system.MOUNT_ATTR_NODIRATIME
 # What the kernel locks of a mount that another user namespace brings, beside the times.
-LOCKABLE = _ALL & ~system.MOUNT_ATTR_NOSYMFOLLOW
+LOCKABLE = ALL & ~system.MOUNT_ATTR_NOSYMFOLLOW
 # (of statvfs(3), of mount_setattr(2))
 _SEEN = (
     (posix.ST_RDONLY, system.MOUNT_ATTR_RDONLY),
@@ -79,7 +79,7 @@ def changes_of(flags: int, cleared: int) -> tuple[int, int]:
     if not flags and not cleared:
         return 0, 0
     attributes = attributes_of(flags)
-    clear = _ALL & ~attributes
+    clear = ALL & ~attributes
     if flags & ANY_ATIME:
         # Of the times, all are cleared if one is set (mount_setattr(2)).
         clear |= TIMES & ~(attributes & system.MOUNT_ATTR_NODIRATIME)

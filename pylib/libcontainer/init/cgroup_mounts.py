@@ -7,6 +7,7 @@ import errno
 import posix
 
 from libcontainer.init import binds, filesystems, paths
+from libcontainer.init.attributes import ALL, TIMES, attributes_of
 from nsenter import system
 from nsenter.system import Failure
 
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 TYPES = ("cgroup", "cgroup2")
 _FLAGS = system.MS_NOEXEC | system.MS_NOSUID | system.MS_NODEV
 _UNIFIED = "/sys/fs/cgroup"
+_HOSTS_V2 = (_UNIFIED, f"{_UNIFIED}/unified")
 _NAMED = "name="
+_OWN_NAMESPACE = "/proc/self/ns/cgroup"
+_INITIAL_NAMESPACE = 0xEFFF_FFFB  # its inode (linux/nsfs.h)
+_TOP = 1  # the inode of a hierarchy's root directory
 
 
 def mount_cgroups(mounter: Mounter, mount: Mount, orders: Orders) -> None:
@@ -44,6 +49,69 @@ def _bind(mounter: Mounter, mount: Mount, source: str, flags: int) -> None:
 
 
 def _mount_v2(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None:
+    """Bind the mount that the host has, if that shows what a new one would; else mount a new one.
+
+    In the initial cgroup namespace a new mount waits for an RCU grace period, 11 to 16 ms, and
+    without options it takes from the host those that it has set, such as nsdelegate.
+    """
+    tree = -1 if own or orders.in_userns else _clone_v2(mount)
+    if tree < 0:
+        _mount_new_v2(mounter, mount, orders, own)
+        return
+    try:
+        mounter.mount(mount, tree)
+    finally:
+        posix.close(tree)
+
+
+def _clone_v2(mount: Mount) -> int:
+    """A detached clone of the host's cgroup2, with the flags that a new mount would have; -1 if
+    a new mount would show something else, or if there is none to clone.
+
+    A new mount shows the root of our cgroup namespace. Only in the initial namespace that is the
+    top of the hierarchy, and only there a new mount waits.
+    """
+    if mount.data or not filesystems.has_mount_flags_alone(mount):
+        return -1
+    try:
+        if posix.stat(_OWN_NAMESPACE).st_ino != _INITIAL_NAMESPACE:
+            return -1
+    except OSError:  # /proc is not mounted, or is of another PID namespace
+        return -1
+    for path in _HOSTS_V2:
+        tree = _cloned(path)
+        if tree >= 0:
+            return _as_new(mount, tree)
+    return -1
+
+
+def _cloned(path: str) -> int:
+    """A detached clone of what is mounted there, if it is the whole hierarchy of cgroup v2."""
+    try:
+        tree = system.open_tree(system.AT_FDCWD, path, system.OPEN_TREE_CLONE)
+    except Failure:
+        return -1
+    is_v2 = system.file_system_type(tree) == system.CGROUP2_SUPER_MAGIC
+    if is_v2 and posix.fstat(tree).st_ino == _TOP:
+        return tree
+    posix.close(tree)
+    return -1
+
+
+def _as_new(mount: Mount, tree: int) -> int:
+    """Give a clone the flags and the propagation of a new mount; -1 if it cannot have them."""
+    to_set = attributes_of(mount.flags)
+    try:
+        system.mount_setattr(
+            tree, set=to_set, clear=ALL & ~to_set | TIMES, propagation=system.MS_PRIVATE
+        )
+    except Failure:
+        posix.close(tree)
+        return -1
+    return tree
+
+
+def _mount_new_v2(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None:
     try:
         mounter.new(mount, "cgroup2", mount.source, mount.data)
     except Failure as failure:

@@ -76,6 +76,12 @@ def detached(mount: Mount, fstype: str, source: str, data: str) -> int:
             posix.close(context)
 
 
+def has_mount_flags_alone(mount: Mount) -> bool:
+    """Whether none of its flags but "ro" is of the file system, so that a bind can have them."""
+    of_the_file_system = sum(flag for flag, _ in _SUPER_FLAGS) & ~system.MS_RDONLY
+    return not mount.flags & of_the_file_system
+
+
 def is_too_long(data: str) -> bool:
     """Whether one option is too long for fsconfig(2), and all of them are not for mount(2)."""
     if not _LONGEST_VALUE < _size(data) <= _LONGEST_DATA:
