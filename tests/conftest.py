@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from links import KEPT
+from mounted import mounted
 from nsenter import system
 from nsenter._nsexec import lib
 from places import plugin
@@ -108,7 +109,7 @@ def _descriptors() -> dict[int, str]:
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
     children, descriptors = _children(), _descriptors()
-    mounts = Path("/proc/self/mountinfo").read_text()
+    mounts = mounted()
     yield
     left = {
         fd: link
@@ -117,4 +118,4 @@ def nothing_is_left_behind() -> Iterator[None]:
     }
     assert not left, f"descriptors left open: {left}"
     assert _children() <= children, "processes left behind"
-    assert Path("/proc/self/mountinfo").read_text() == mounts, "mounts left behind"
+    assert mounted() == mounts, "mounts left behind"

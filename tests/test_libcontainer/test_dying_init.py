@@ -17,6 +17,7 @@ import pytest
 
 import pyrunc
 from faults import SYS_EXECVE, Blow, Strike, killer
+from mounted import mounted
 from pyrunc import Runtime, cgroups_of, make_bundle
 
 # Which of the processes below the command is the init. The one that waits for orders is the first;
@@ -65,7 +66,7 @@ class Case:
             "state": sorted(map(str, self.runtime.root.glob("**/*"))),
             "cgroups": cgroups,
             "processes": [(path / "cgroup.procs").read_text() for path in cgroups],
-            "mounts": Path("/proc/self/mountinfo").read_text(),
+            "mounts": mounted(),
             "poststart hook": self.marks.exists(),
             "pid file": list(self.pid_file.parent.iterdir()),
         }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from mounted import mounted
 from needs import needs
 
 PYRUNC = Path(sys.executable).with_name("pyrunc")
@@ -48,7 +49,7 @@ class Machine:
         cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob(f"*{self._cgroup}")]
         cgroups += [str(p) for p in Path("/sys/fs/cgroup").glob(self._cgroup.lstrip("/"))]
         return {
-            "mounts": Path("/proc/self/mountinfo").read_text(),
+            "mounts": mounted(),
             "cgroups": cgroups,
             "sleeping": sorted(
                 entry.name
