@@ -627,9 +627,10 @@ class _Talk:
 
     def _silence(self) -> BootstrapError:
         doing = _DOING.get(state_letter_of(self._child.pid), "it hangs")
-        what = f"process {self._child.pid}, silent for {self._process.timeout:g} s after "
+        silent = f"silent for {self._process.timeout:g} s after {self._heard!r}"
+        what = f"process {self._child.pid}, {silent}: {doing}"
         self._is_told = True
-        return BootstrapError("init", "wait for", f"{what}{self._heard!r}: {doing}", ETIMEDOUT)
+        return BootstrapError("init", "wait for", what, ETIMEDOUT, hint="")
 
     def _has_executed(self) -> bool:
         """Whether the program's execve has ended the channel, not a death before it."""

@@ -256,12 +256,37 @@ def test_an_init_that_is_stopped_is_a_named_timeout(tmp_path: Path) -> None:
         _started(tmp_path, Hooks(), timeout=1.0)
     assert strike.hit == SYS_PIVOT_ROOT
     assert isinstance(it.value, TimeoutError)
+    assert it.value.hint == ""  # what another program's timeout may mean is not true here
 
 
 @pytest.mark.parametrize("allowed", [None, 5])
 def test_a_hook_of_the_init_has_a_timeout_of_its_own(tmp_path: Path, allowed: int | None) -> None:
     hook = Hook("/bin/sleep", ("sleep", "0.8"), timeout=allowed)
     _started(tmp_path, Hooks(create_container=(hook,)), timeout=0.5)
+
+
+def _with_large_state(tmp_path: Path, hook: Hook) -> None:
+    """A hook whose state is more than a pipe holds."""
+    config = _config(tmp_path / "rootfs", Hooks(create_container=(hook,)))
+    labels = (f"large={'x' * (1 << 18)}",)
+    container = Container.create(str(tmp_path / "state"), "c", config.replace(labels=labels))
+    first = Process(ProcessConfig(args=("true",)), timeout=20.0)
+    try:
+        container.run(first)
+        first.wait(pyrunc.TIMEOUT)
+        first.close()
+    finally:
+        container.kill_and_destroy()
+
+
+def test_a_hook_that_does_not_read_the_state_ends_in_its_time(tmp_path: Path) -> None:
+    with pytest.raises(BootstrapError, match=r"ran past specified timeout of 1\.0s"):
+        _with_large_state(tmp_path, Hook("/bin/sleep", ("sleep", "1000"), timeout=1))
+
+
+def test_a_hook_may_write_much_before_it_reads_the_state(tmp_path: Path) -> None:
+    script = "yes | head -c 300000 && test $(wc -c) -gt 262144"
+    _with_large_state(tmp_path, Hook("/bin/sh", ("sh", "-c", script), timeout=20))
 
 
 def test_the_commands_timeout_is_told_in_the_environment(runtime: Runtime, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import time
 from libcontainer.init import sync
 from libcontainer.words import errno_text
 from nsenter.execution import Confinement, execute
-from nsenter.system import POLLIN, Failure, close_range, pidfd_open, poll, socketpair
+from nsenter.system import POLLIN, POLLOUT, Failure, close_range, pidfd_open, poll, socketpair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,13 +83,12 @@ def _run(
     for fd in (stdin, output, tells, confinement.agent_fd):
         if fd >= 0:
             posix.close(fd)
+    pipes = _Pipes(to_hook, from_hook, state)
     try:
-        posix.set_blocking(from_hook, False)
-        _tell(to_hook, state)
-        status, said = _wait(pid, from_hook, hook.timeout)
+        status = _wait(pid, pipes, hook.timeout)
         unable = _unable(told) if status else 0
     finally:
-        posix.close(from_hook)
+        pipes.close()
         posix.close(told)
     if status is None:
         return timed_out(hook)
@@ -97,7 +96,7 @@ def _run(
         return not_executed(hook, unable)
     # Of what it wrote to its two streams the order is known, and not to which it went.
     code = posix.waitstatus_to_exitcode(status)
-    return (errno.ECHILD, complaint(code, b"", said)) if code else (0, "")
+    return (errno.ECHILD, complaint(code, b"", pipes.said)) if code else (0, "")
 
 
 def _unable(told: int) -> int:
@@ -110,14 +109,57 @@ def _unable(told: int) -> int:
     return int(words[3]) if is_execve else 0
 
 
-def _tell(fd: int, state: bytes) -> None:
-    try:
-        while state:
-            state = state[posix.write(fd, state) :]
-    except BrokenPipeError:  # it does not care for the state
-        pass
-    finally:
+class _Pipes:
+    """The state goes to a hook through one pipe, and what it writes comes back through another.
+
+    Neither waits for the hook, which may read nothing, or write before it reads.
+
+    Attributes:
+        watched: the descriptors, and the events that poll(2) is to wait for.
+        said: the end of what the hook has written.
+    """
+
+    def __init__(self, to_hook: int, from_hook: int, state: bytes) -> None:
+        self._to_hook, self._from_hook, self._state = to_hook, from_hook, state
+        self.watched = {to_hook: POLLOUT, from_hook: POLLIN}
+        self.said = b""
+        for fd in self.watched:
+            posix.set_blocking(fd, False)
+
+    def serve(self, ready: Mapping[int, int]) -> None:
+        """Write and read what can be written and read at once."""
+        if self._from_hook in ready:
+            self._read()
+        if self._to_hook in ready:
+            self._write()
+
+    def _read(self) -> None:
+        try:
+            more = posix.read(self._from_hook, _CHUNK)
+        except BlockingIOError:
+            return
+        self.said = (self.said + more)[-_CHUNK:]
+        if not more:
+            self._end(self._from_hook)
+
+    def _write(self) -> None:
+        try:
+            self._state = self._state[posix.write(self._to_hook, self._state) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # the hook does not want to read the state
+            self._state = b""
+        if not self._state:
+            self._end(self._to_hook)
+
+    def _end(self, fd: int) -> None:
+        del self.watched[fd]
         posix.close(fd)
+
+    def close(self) -> None:
+        """Close what is still open."""
+        for fd in (*self.watched,):
+            self._end(fd)
 
 
 def complaint(code: int, stdout: bytes, stderr: bytes) -> str:
@@ -163,36 +205,23 @@ def _become(
         posix._exit(127)
 
 
-def _wait(pid: int, output: int, timeout: int | None) -> tuple[int | None, bytes]:
-    """Its wait status, None where it took too long and was killed; and the end of its output.
+def _wait(pid: int, pipes: _Pipes, timeout: int | None) -> int | None:
+    """The wait status of a hook; None: it took too long and was killed.
 
-    What it leaves running may keep the output open, and is not waited for.
+    What it leaves running may keep its output open, and is not waited for.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    said = b""
     ended = pidfd_open(pid)
-    watched = {ended: POLLIN, output: POLLIN}
     try:
         while True:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 posix.kill(pid, _SIGKILL)
                 posix.waitpid(pid, 0)
-                return None, said
-            ready = dict(poll(watched, left))
-            if output in ready:
-                more = _read(output)
-                said = (said + more)[-_CHUNK:]
-                if not more:
-                    del watched[output]
+                return None
+            ready = dict(poll({ended: POLLIN, **pipes.watched}, left))
+            pipes.serve(ready)
             if ended in ready:
-                return posix.waitpid(pid, 0)[1], said
+                return posix.waitpid(pid, 0)[1]
     finally:
         posix.close(ended)
-
-
-def _read(fd: int) -> bytes:
-    try:
-        return posix.read(fd, _CHUNK)
-    except BlockingIOError:
-        return b""
