@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Mount", "cgroups", "mounts", "read", "stat", "status", "unescape"]
+__all__ = ["Mount", "cgroups", "is_mapped", "mounts", "read", "stat", "status", "unescape"]
 
 _MOUNTINFO = "/proc/self/mountinfo"
 _DELETED = "//deleted"  # no path that exists has two slashes
@@ -98,6 +98,16 @@ def status(text: bytes) -> dict[str, str]:
     """The fields of a /proc/PID/status (proc_pid_status(5))."""
     pairs = (line.partition(b":") for line in text.split(b"\n") if line)
     return {_decode(name): _decode(value.removeprefix(b"\t")) for name, _, value in pairs}
+
+
+def is_mapped(kind: str, id: int) -> bool:
+    """Whether the user namespace of this process has an id (user_namespaces(7)).
+
+    Args:
+        kind: "uid" or "gid".
+    """
+    lines = (map(int, line.split()) for line in read(f"/proc/self/{kind}_map").splitlines())
+    return any(first <= id < first + count for first, _, count in lines)
 
 
 def stat(text: bytes) -> list[str]:

@@ -445,11 +445,11 @@ class Container:
             self.cgroup.thaw()
 
     def set(self, config: Config) -> None:
-        """Change what its cgroup limits (`update`). Where that fails, it is as before.
+        """Change what its cgroup limits (`update`). If that fails, the limits are as before.
 
         Raises:
             ContainerError: it is stopped.
-            OSError: the kernel refuses a value; names the file.
+            OSError: the kernel refuses a value, or the state cannot be saved; names the file.
         """
         with self._locked():
             if self.status() == STOPPED:
@@ -457,10 +457,11 @@ class Container:
             before = self.config
             try:
                 self.cgroup.set(config.cgroups.resources)
+                self._save(config=config)
             except OSError:
+                self._state = self._state.replace(config=before)
                 self.cgroup.set(before.cgroups.resources)
                 raise
-            self._save(config=config)
 
     # ---- its end
 

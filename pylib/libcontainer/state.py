@@ -14,6 +14,7 @@ from libcontainer.configs import Config
 from libcontainer.errors import ContainerError, ContainerNotFoundError
 from libcontainer.locking import holder_of, is_free, try_for
 from libcontainer.state_form import from_runc, to_runc
+from libcontainer.writing import write_whole
 from nsenter import plainjson, procfs
 from nsenter.suppress import suppress
 from nsenter.values import Value
@@ -264,9 +265,7 @@ class StateFolder:
         except FileNotFoundError:
             raise self.missing() from None
         try:
-            data = self._encoded(state)
-            while data:
-                data = data[os.write(fd, data) :]
+            write_whole(fd, self._encoded(state), f"{self.path}/{_NEW_STATE_FILE}")
             known = _identity(os.fstat(fd))
         finally:
             os.close(fd)

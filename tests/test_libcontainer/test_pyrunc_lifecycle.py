@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 
 import addresses
 import pyrunc
+import rootless
 from libcontainer.state import start_time_of
 from pyrunc import PYRUNC, Runtime, cgroup_path, make_bundle
 
@@ -163,6 +165,23 @@ def test_list_leaves_out_what_is_broken_and_says_so(runtime: Runtime, tmp_path: 
     finally:
         for name in ("no~id", *broken):
             shutil.rmtree(runtime.root / name)
+
+
+@pytest.mark.parametrize("words", [["list"], ["state", "box"], ["delete", "--force", "box"]])
+def test_a_state_that_may_not_be_read_is_named(words: list[str], tmp_path: Path) -> None:
+    """As it is for an ordinary user who gives the folder of root's containers by --root."""
+    root = Path(tempfile.mkdtemp(prefix="pyrunc-test-"))  # users cannot enter tmp_path
+    root.chmod(0o755)
+    runtime = Runtime(PYRUNC, root)
+    try:
+        runtime.good("create", "-b", make_bundle(tmp_path / "bundle"), "box", **pyrunc.NO_STREAMS)
+        done = rootless.as_user([*runtime.argv, *words])
+        assert done.returncode == (0 if words == ["list"] else 1)
+        assert f"open {root}/box/state.json: permission denied" in done.stderr
+        assert runtime.state("box")["status"] == "created"
+    finally:
+        runtime.delete_all()
+        root.rmdir()
 
 
 def test_list_of_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
@@ -637,6 +656,21 @@ def test_spec_is_a_start_and_is_not_overwritten(runtime, tmp_path) -> None:
     runtime.good("spec", "--rootless", "-b", tmp_path)
     spec = json.loads((tmp_path / "config.json").read_text())
     assert {"type": "user"} in spec["linux"]["namespaces"]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE of 0 stands for it: no file of any length can be written."""
+    folder, bundle = tmp_path / "full", make_bundle(tmp_path / "bundle")
+    folder.mkdir()
+    full = Runtime(("prlimit", "--fsize=0", *PYRUNC), tmp_path / "state")
+    for words, path in (
+        (["spec", "-b", folder], f"{folder}/config.json"),
+        (["run", "-b", bundle, "box"], f"{full.root}/box/state.json.new"),
+    ):
+        done = full(*words)
+        assert done.returncode == 1
+        assert f"write {path}: file too large" in done.stderr
+    assert [*folder.iterdir(), *full.root.iterdir()] == []
 
 
 def test_what_spec_writes_runs(runtime, tmp_path) -> None:

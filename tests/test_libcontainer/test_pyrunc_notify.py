@@ -11,6 +11,7 @@ import pytest
 
 import addresses
 import pyrunc
+from launching import wait_until
 from needs import needs
 from pyrunc import Runtime, make_bundle
 
@@ -98,3 +99,14 @@ def test_create_and_start(runtime: Runtime, manager: Manager, tmp_path: Path) ->
 def test_a_container_that_ends_first_is_not_waited_for(runtime, manager, tmp_path) -> None:
     bundle = make_bundle(tmp_path / "bundle", ["true"])
     runtime.good("run", "-d", "-b", bundle, "box", env=manager.env, **pyrunc.NO_STREAMS)
+
+
+@pytest.mark.parametrize("force", [False, True], ids=["delete", "force"])
+def test_whatever_a_container_left_beside_its_socket_goes_with_it(runtime, tmp_path, force) -> None:
+    """It can get at that directory if it may mount: it is bound in the container."""
+    bundle = make_bundle(tmp_path / "bundle", ["true"])
+    env = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "nobody")}
+    runtime.good("run", "-d", "-b", bundle, "box", env=env, **pyrunc.NO_STREAMS)
+    (runtime.root / "box" / "notify" / "inner").mkdir()
+    wait_until(lambda: runtime.state("box")["status"] == "stopped")
+    runtime.good("delete", *(["--force"] if force else []), "box")

@@ -244,3 +244,34 @@ def test_an_ordinary_user_runs_one_in_the_hosts_root(users_root: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["0", "x"]
     assert "Read-only file system" in done.stderr
+
+
+IN_A_USER_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
+
+
+def test_the_root_of_a_user_namespace_without_the_group_of_terminals_runs_one(root: Path) -> None:
+    words = [*IN_A_USER_NAMESPACE, *pyrunc.PYRUNC, "--root", root.parent / "inner", "run"]
+    done = subprocess.run(
+        [*words, "--rootfs", root, "box", "--", "id", "-u"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=pyrunc.TIMEOUT,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+@pytest.mark.parametrize("option", ["gid=5", "uid=77"])
+def test_an_owner_that_is_not_mapped_is_named(tmp_path: Path, option: str) -> None:
+    """The kernel says no more than EINVAL of some file systems."""
+
+    def change(spec: dict) -> None:
+        spec["mounts"] = [m for m in spec["mounts"] if m["destination"] != "/dev/pts"]
+        there = {"destination": "/dev/pts", "type": "devpts", "source": "devpts"}
+        spec["mounts"].append({**there, "options": ["newinstance", option]})
+
+    bundle = pyrunc.make_bundle(tmp_path / "bundle", change=change)
+    words = [*IN_A_USER_NAMESPACE, *pyrunc.PYRUNC, "--root", tmp_path / "inner", "run"]
+    done = subprocess.run(
+        [*words, "-b", bundle, "box"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=pyrunc.TIMEOUT,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"({option} is not mapped in this user namespace: map it, or" in done.stderr

@@ -7,7 +7,7 @@ import errno
 import posix
 
 from libcontainer.init.attributes import attributes_of, failed, is_late_readonly
-from nsenter import system
+from nsenter import procfs, system
 from nsenter.system import FSCONFIG_CMD_CREATE, FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, Failure
 
 TYPE_CHECKING = False
@@ -70,7 +70,8 @@ def detached(mount: Mount, fstype: str, source: str, data: str) -> int:
         system.fsconfig(context, FSCONFIG_CMD_CREATE, None, None)
         return system.fsmount(context, attributes_of(flags))
     except Failure as failure:
-        raise failed(mount, failure, hint_for(fstype, failure.errno or 0)) from None
+        hint = hint_for(fstype, failure.errno or 0) or _hint_for_ids(data)
+        raise failed(mount, failure, hint) from None
     finally:
         if context >= 0:
             posix.close(context)
@@ -101,7 +102,17 @@ def mount_here(mount: Mount, fstype: str, source: str, data: str) -> None:
     try:
         system.mount(source or fstype, ".", fstype, mount.flags, data)
     except Failure as failure:
-        raise failed(mount, failure, hint_for(fstype, failure.errno or 0)) from None
+        hint = hint_for(fstype, failure.errno or 0) or _hint_for_ids(data)
+        raise failed(mount, failure, hint) from None
+
+
+def _hint_for_ids(data: str) -> str:
+    """What to try if an option names a user or group that the container cannot have."""
+    for option in split(data):
+        kind, _, value = option.partition("=")
+        if kind in ("uid", "gid") and value.isdecimal() and not procfs.is_mapped(kind, int(value)):
+            return f"{option} is not mapped in this user namespace: map it, or leave out the option"
+    return ""
 
 
 def _options(fstype: str, data: str) -> list[tuple[str, str | None]]:

@@ -66,15 +66,7 @@ _Plain: Any = type(sys.implementation)  # types.SimpleNamespace, without importi
 
 # Mappings with keys of the user's, which stay what they are.
 _MAPPINGS = {
-    *(
-        "sysctl",
-        "unified",
-        "systemd_props",
-        "mount_fds",
-        "cgroup_paths",
-        "exec_cpu_affinity",
-        "net_devices",
-    ),
+    *("sysctl", "unified", "systemd_props", "mount_fds", "cgroup_paths", "exec_cpu_affinity"),
     *("hook_state", "net_devices"),
 }
 

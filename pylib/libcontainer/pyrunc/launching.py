@@ -15,6 +15,7 @@ from libcontainer.pyrunc import image
 from libcontainer.pyrunc.signals import Aborted, Signals
 from libcontainer.specconv import process_from_spec
 from libcontainer.words import errno_text
+from libcontainer.writing import make_file
 from nsenter.capabilities import NUMBERS
 from nsenter.descriptors import Descriptors
 from nsenter.suppress import suppress
@@ -94,7 +95,7 @@ class Launch:
         try:
             status = self._from_start_to_end(container, first=True, begin=begin, proxy=proxy)
             if not self._detach and not self._options["keep"]:
-                discard(container)
+                container.kill_and_destroy()
             self._finish()
             return status
         finally:
@@ -299,7 +300,7 @@ def launch_new(context: Context, spec: dict[str, Any], bundle: str, *, begin: bo
             return launch.first(container, begin=begin, proxy=proxy)
         except BaseException:
             reserve.close()
-            discard(container)
+            container.kill_and_destroy()
             raise
 
 
@@ -312,22 +313,7 @@ def _fill(reserve: Descriptors) -> None:
 def _keep_spec(spec: dict[str, Any], folder: str) -> None:
     from nsenter import plainjson
 
-    with open(f"{folder}/config.json", "x", encoding="ascii") as file:
-        file.write(plainjson.dumps(spec))
-
-
-def discard(container: Container) -> None:
-    """Take a container away, whatever it is doing."""
-    remove_extras(container)
-    container.kill_and_destroy()
-
-
-def remove_extras(container: Container) -> None:
-    """Take away what commands have put into the folder of its state."""
-    if os.path.exists(f"{container.root_folder}/notify"):
-        from libcontainer.pyrunc.notify import remove_folder
-
-        remove_folder(container.root_folder)
+    make_file(f"{folder}/config.json", plainjson.dumps(spec).encode())
 
 
 def start_timeout(text: str) -> float | None:
@@ -364,13 +350,8 @@ class PidFile:
         written, that never runs."""
         if not self._path:
             return
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        fd = os.open(self._temporary, flags, 0o666)
+        make_file(self._temporary, str(pid).encode())
         self._is_written = True
-        try:
-            os.write(fd, str(pid).encode())
-        finally:
-            os.close(fd)
 
     def show(self) -> None:
         """Give it its name."""

@@ -139,7 +139,7 @@ def _log(given: dict[str, Any]) -> Log:
     try:
         return Log(given["log"], form, given["debug"])
     except OSError as error:
-        raise ContainerError(f"open {given['log']}: {message(error)}") from None
+        raise ContainerError(message(error)) from None
 
 
 def _print_version() -> int:

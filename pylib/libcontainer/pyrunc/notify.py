@@ -50,15 +50,6 @@ def make_folder(container_folder: str) -> None:
     os.mkdir(f"{container_folder}/{_FOLDER}", 0o755)
 
 
-def remove_folder(container_folder: str) -> None:
-    """Take it away, where it is."""
-    folder = f"{container_folder}/{_FOLDER}"
-    if os.path.isdir(folder):
-        for name in os.listdir(folder):
-            os.unlink(f"{folder}/{name}")
-        os.rmdir(folder)
-
-
 class Proxy:
     """Our socket, bound where the container finds it.
 

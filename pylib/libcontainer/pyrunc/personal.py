@@ -7,7 +7,8 @@ import os
 
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.root import in_user_namespace
-from libcontainer.specconv.example import bound_sys, example
+from libcontainer.specconv.example import TTY_GROUP, bound_sys, example
+from nsenter.procfs import is_mapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def spec_of(options: dict[str, Any], name: str, words: list[str]) -> dict[str, A
     Raises:
         ContainerError: an option's value is wrong.
     """
-    spec = example(rootless=os.geteuid() != 0)
+    spec = example(rootless=os.geteuid() != 0, tty_group=is_mapped("gid", TTY_GROUP))
     spec["process"] |= {
         "args": words or ["sh"],
         "terminal": _wants_terminal(options),

@@ -16,11 +16,13 @@ _MASKED = (
 )  # fmt: skip
 _READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _HARDENED = ["nosuid", "noexec", "nodev"]
+TTY_GROUP = 5  # the group of terminals, on every distribution
+_OF_TTY = f"gid={TTY_GROUP}"
 _MOUNTS: tuple[tuple[str, str, str, list[str]], ...] = (
     ("/proc", "proc", "proc", []),
     ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
     ("/dev/pts", "devpts", "devpts",
-     ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+     ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", _OF_TTY]),
     ("/dev/shm", "tmpfs", "shm", [*_HARDENED, "mode=1777", "size=65536k"]),
     ("/dev/mqueue", "mqueue", "mqueue", _HARDENED),
     ("/sys", "sysfs", "sysfs", [*_HARDENED, "ro"]),
@@ -28,14 +30,21 @@ _MOUNTS: tuple[tuple[str, str, str, list[str]], ...] = (
 )  # fmt: skip
 
 
-def example(*, rootless: bool = False, cgroup_namespace: bool = True) -> dict[str, Any]:
+def example(
+    *, rootless: bool = False, cgroup_namespace: bool = True, tty_group: bool = True
+) -> dict[str, Any]:
     """OCI's config.json as plain data.
 
     Args:
-        rootless: for a caller without root: a user namespace with his ids, /sys bound.
+        rootless: whether it is for a caller without root: with a user namespace that has the ids
+            of the caller, and /sys bound.
         cgroup_namespace: whether it has one.
+        tty_group: whether terminals belong to TTY_GROUP, which must be mapped in the user namespace
+            that the container has. In that of a rootless one it is not.
     """
     mounts = [_mount(*mount) for mount in _MOUNTS]
+    if rootless or not tty_group:
+        mounts = [_without_tty_group(mount) for mount in mounts]
     namespaces = ["pid", "network", "ipc", "uts", "mount"]
     if cgroup_namespace:
         namespaces.append("cgroup")
@@ -95,8 +104,10 @@ def bound_sys() -> dict[str, Any]:
 
 
 def _rootless(mount: dict[str, Any]) -> dict[str, Any]:
-    """Without a network namespace of its own, sysfs cannot be mounted; group 5 is not mapped."""
-    if mount["type"] == "sysfs":
-        return bound_sys()
-    options = [option for option in mount.get("options", ()) if option != "gid=5"]
-    return {**mount, **({"options": options} if options else {})}
+    """Without a network namespace of its own, sysfs cannot be mounted."""
+    return bound_sys() if mount["type"] == "sysfs" else mount
+
+
+def _without_tty_group(mount: dict[str, Any]) -> dict[str, Any]:
+    options = [option for option in mount.get("options", ()) if option != _OF_TTY]
+    return {**mount, "options": options} if options else mount

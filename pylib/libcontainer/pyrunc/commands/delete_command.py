@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from libcontainer.errors import ContainerError, ContainerNotFoundError
-from libcontainer.pyrunc.launching import discard, remove_extras
 from libcontainer.salvage import take_away
 from libcontainer.state import StateFolder
 
@@ -24,11 +23,10 @@ def execute(context: Context) -> int:
     if status == "created":
         # Nothing of the user's has run yet (runtime.md has it deletable only when stopped;
         # runc takes it away as well).
-        discard(container)
+        container.kill_and_destroy()
     elif status in ("creating", "running", "paused"):
         raise ContainerError(f"cannot delete container {context.id} that is not stopped: {status}")
     else:
-        remove_extras(container)
         container.destroy()
     return 0
 
@@ -42,7 +40,7 @@ def _delete_anything(context: Context) -> None:
     except ContainerError:
         container = _take_away_broken(folder, context)
     if container:
-        discard(container)
+        container.kill_and_destroy()
 
 
 def _take_away_broken(folder: StateFolder, context: Context) -> Container | None:

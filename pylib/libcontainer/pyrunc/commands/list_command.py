@@ -9,6 +9,7 @@ from libcontainer.container import Container, list_containers
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.commands.state_command import told
 from libcontainer.pyrunc.output import show
+from libcontainer.words import message
 from nsenter import plainjson
 from nsenter.printable import printable
 
@@ -46,7 +47,7 @@ def _entry(context: Context, id: str) -> dict[str, Any] | None:
         return told(Container.load(context.root, id), owner)
     except (ContainerError, OSError) as error:
         if os.path.lexists(folder):
-            context.log.warning(f"load container {id}: {error}")
+            context.log.warning(f"load container {id}: {message(error)}")
         return None
 
 

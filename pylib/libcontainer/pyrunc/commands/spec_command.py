@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 
 from libcontainer.errors import ContainerError
+from libcontainer.writing import make_file
 from nsenter import plainjson
+from nsenter.procfs import is_mapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,15 +18,17 @@ if TYPE_CHECKING:
 def execute(context: Context) -> int:
     """Write config.json; one that is there stays."""
     from libcontainer.cgroups.layout import is_unified
-    from libcontainer.specconv.example import example
+    from libcontainer.specconv.example import TTY_GROUP, example
 
     path = os.path.join(context.options["bundle"], "config.json")
-    # As runc, by whose file others know where a process is.
-    spec = example(rootless=context.options["rootless"], cgroup_namespace=is_unified())
+    spec = example(
+        rootless=context.options["rootless"],
+        cgroup_namespace=is_unified(),  # as runc: on cgroup v1, others look up a process's cgroup
+        tty_group=is_mapped("gid", TTY_GROUP),
+    )
     document = plainjson.dumps(spec, indent=4)
     try:
-        with open(path, "x", encoding="ascii") as file:
-            file.write(f"{document}\n")
+        make_file(path, f"{document}\n".encode())
     except FileExistsError:
         raise ContainerError(f"File {path} exists. Remove it first") from None
     return 0
