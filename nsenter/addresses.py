@@ -7,6 +7,8 @@ import _socket
 import posix
 import sys
 
+from nsenter.undo import close
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
@@ -36,4 +38,4 @@ def connect_to(connection: socket, path: str) -> None:
     try:
         connection.connect(f"/proc/self/fd/{fd}")
     finally:
-        posix.close(fd)
+        close(fd)

@@ -16,6 +16,7 @@ from threading import Lock
 
 from nsenter.popen import Popen
 from nsenter.suppress import suppress
+from nsenter.undo import undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,15 +110,15 @@ async def _create(
     loop = asyncio.get_running_loop()
     try:
         process = await loop.run_in_executor(None, start)
-    except BaseException:  # cancelled, for one
-        start.abandon()
+    except BaseException as error:  # cancelled, for one
+        undo(error, start.abandon)
         raise
     protocol = subprocess.SubprocessStreamProtocol(limit=limit, loop=loop)
     connected = loop.create_future()
     try:
         transport = _Transport(loop, protocol, process, connected)
-    except BaseException:
-        _discard(process)
+    except BaseException as error:
+        undo(error, lambda: _discard(process))
         raise
     try:
         await connected

@@ -20,6 +20,7 @@ from nsenter.errors import Naming, signal_name
 from nsenter.launch import PythonInit
 from nsenter.options import Options
 from nsenter.parcel import FOR_PICKLE, pack
+from nsenter.undo import close, undo
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -255,7 +256,7 @@ class Worker:
                 default_init=True,
             )
         finally:
-            os.close(null)
+            close(null)
         os.set_blocking(self._child.channel_fd, False)
         self._poller = select.poll()
         self._poller.register(self._child.pidfd, select.POLLIN)
@@ -278,8 +279,8 @@ class Worker:
             if self._forks and answer[0] != worker.ENDED:
                 self._await_the_end(deadline)
             value, error = self._opened(*answer, deadline)
-        except BaseException:
-            self.close()
+        except BaseException as failure:
+            undo(failure, self.close)
             raise
         if error is None:
             return value

@@ -28,11 +28,14 @@ from nsenter.system import (
     receive_fds,
     send_signal,
 )
+from nsenter.undo import close, undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from nsenter.descriptors import Pipes
 
 __all__ = ["Conversation"]
 
@@ -46,15 +49,15 @@ class Conversation:
 
     Args:
         pid, pidfd: of stage 0; neither is closed here.
-        channel: our end of the init pipe.
-        status: our end of the status pipe.
+        pipes: the init pipe and the status pipe; `hold` closes our copies of the child's ends.
     """
 
-    def __init__(self, pid: int, pidfd: int, channel: int, status: int) -> None:
+    def __init__(self, pid: int, pidfd: int, pipes: Pipes) -> None:
         self._pid = pid
         self._pidfd = pidfd
-        self._channel = channel
-        self._status = status
+        self._pipes = pipes
+        self._channel = pipes.channel
+        self._status = pipes.status
         self._said_hello = False
         self._stage1_fd = -1
         self._stage2 = 0
@@ -90,19 +93,20 @@ class Conversation:
         """
         self._held = held
         try:
+            self._pipes.close_child_ends()
             self._talk(outgoing, time.monotonic() + timeout, meanwhile)
             # The status pipe may have ended before the reply was read that came first.
             self._read_last_reply()
             if self._errors or not self._ready:
                 raise self._failure()
-        except BaseException:
-            self._destroy()
+        except BaseException as error:
+            undo(error, self._learn_of_stage2, self._destroy_stage2, self._destroy_group)
             raise
         else:
             self._reap_stages()
         finally:
             if self._stage1_fd >= 0:
-                os.close(self._stage1_fd)
+                close(self._stage1_fd)
         if self._trace:
             self._trace.append(TracePoint("launcher", "spawn", spawned_ns))
             self._trace.append(TracePoint("launcher", "ready", time.time_ns()))
@@ -123,7 +127,7 @@ class Conversation:
             while go and self._read_status():
                 pass
         finally:
-            os.close(self._status)
+            close(self._status)
         return self._failure() if self._errors else None
 
     # ---- talking
@@ -222,7 +226,7 @@ class Conversation:
             return pid, fd
         if _is_reaped(pid, fd):
             return pid, fd
-        os.close(fd)
+        close(fd)
         why = f"stage 2 is said to be the pid {pid}, which is no child of this process"
         raise BootstrapError("parent", "reply", why, EPROTO)
 
@@ -280,17 +284,19 @@ class Conversation:
                     return BootstrapError.killed("child", ended.si_status)
         return None
 
-    def _destroy(self) -> None:
-        """Kill and reap whatever there is. Stage 0 leads the group: while it is a zombie its
-        number cannot mean anybody else, so the group is killed before anything is reaped."""
+    # The steps that kill and reap whatever there is.
+
+    def _learn_of_stage2(self) -> None:
         with suppress(OSError):
             self._read_last_reply()
+
+    def _destroy_group(self) -> None:
+        """Stage 0 leads the group: while it is a zombie its number cannot mean anybody else, so the
+        group is killed before any of it is reaped."""
         with suppress(ProcessLookupError, PermissionError):
             # Reaped already by somebody else, its number may be anybody's.
             send_signal(self._pidfd, self._pid, 0)
             os.killpg(self._pid, SIGKILL)
-        if self._stage2:
-            self._destroy_stage2()
         while _reap(os.P_PGID, self._pid):
             pass
         # One that was killed before it could make the group is not in it.
@@ -298,6 +304,8 @@ class Conversation:
 
     def _destroy_stage2(self) -> None:
         """By its pid where there was no room for a pidfd: it is our child and not reaped yet."""
+        if not self._stage2:
+            return
         if self._stage2_fd < 0:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(self._stage2, SIGKILL)
@@ -306,8 +314,8 @@ class Conversation:
         with suppress(ProcessLookupError, PermissionError):
             send_signal(self._stage2_fd, self._stage2, SIGKILL)
         _reap(os.P_PIDFD, self._stage2_fd)
-        os.close(self._stage2_fd)
-        self._stage2_fd = -1
+        close(self._stage2_fd)
+        self._stage2, self._stage2_fd = 0, -1
 
     def _read_last_reply(self) -> None:
         """Stage 2 leaves the group only after the reply is sent: then we must know its pid."""

@@ -9,6 +9,7 @@ from nsenter.bootstrap import BootstrapData
 from nsenter.kept import out_of_the_streams
 from nsenter.namespaces import Namespace
 from nsenter.system import socketpair
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Descriptors:
     def close(self) -> None:
         """Close them."""
         while self._owned:
-            os.close(self._owned.pop())
+            close(self._owned.pop())
 
     def __enter__(self) -> Descriptors:
         return self
@@ -120,7 +121,7 @@ class Pipes:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.close_child_ends()
+        self._child_ends.close()
         self._channel.close()
 
     def child_fds(self) -> set[int]:
@@ -134,7 +135,9 @@ class Pipes:
         }
 
     def close_child_ends(self) -> None:
-        self._child_ends.close()
+        """An error counts here: the end of a pipe is only seen once these are closed."""
+        while self._child_ends.numbers():
+            os.close(self._child_ends.release())
 
     def detach_channel(self) -> int:
         """Our end of the init pipe, the caller's from now on, for talking on with the init."""

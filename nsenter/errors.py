@@ -7,6 +7,7 @@ import errno
 import os
 
 from nsenter.error_base import NsenterError
+from nsenter.undo import notes_of
 
 __all__ = ["BlobError", "BootstrapError", "Naming", "NsenterError", "signal_name"]
 
@@ -120,6 +121,8 @@ def _named(error: OSError) -> BootstrapError:
     named = BootstrapError("launcher", operation, subject, error.errno or 0, hint="")
     named.filename = error.filename
     named.strerror = error.strerror
+    for note in notes_of(error):
+        named.add_note(note)
     return named
 
 

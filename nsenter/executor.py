@@ -13,6 +13,7 @@ from nsenter.bundle import extensions_of
 from nsenter.calling import Caller, Worker, WorkerDied
 from nsenter.error_base import NsenterError
 from nsenter.parcel import pack
+from nsenter.undo import undo
 from nsenter.unpack import call_each
 
 TYPE_CHECKING = False
@@ -190,8 +191,8 @@ class _Workers:
             self._initialize(worker)
             if self._fresh:
                 worker.fork_for_each()
-        except BaseException:
-            worker.close()
+        except BaseException as error:
+            undo(error, worker.close)
             raise
         return _Warm(worker, modules, self._caller)
 

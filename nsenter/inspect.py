@@ -15,6 +15,7 @@ from errno import EACCES, EINVAL, ENOTTY, EPERM, ESRCH
 from nsenter import procfs, system
 from nsenter.namespaces import NamespaceType, namespace_types
 from nsenter.suppress import suppress
+from nsenter.undo import close
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -210,7 +211,7 @@ class _Look:
         except _ENDED:
             pass
         finally:
-            os.close(folder)
+            close(folder)
 
     def _at_folder(self, pid: int, folder: int) -> None:
         fields = procfs.status(procfs.read("status", folder))
@@ -300,7 +301,7 @@ class _Look:
                 try:
                     self._learn(draft, fd)
                 finally:
-                    os.close(fd)
+                    close(fd)
                 return
 
     def _open(self, path: str, inode: int) -> int:
@@ -318,7 +319,7 @@ class _Look:
         except OSError:
             return -1
         finally:
-            os.close(probe)
+            close(probe)
 
     def _learn(self, draft: _Draft, fd: int) -> None:
         draft.asked = True
@@ -340,7 +341,7 @@ class _Look:
                 self._learn(draft, relative)
             return draft.inode
         finally:
-            os.close(relative)
+            close(relative)
 
 
 def _answer(fd: int, name: str, request: int, argument: int | bytearray = 0) -> int | None:
@@ -365,7 +366,7 @@ def _names(folder: int, name: str) -> list[str]:
     try:
         return os.listdir(fd)
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def _namespace_mounts(folder: int) -> Iterator[tuple[str, str]]:

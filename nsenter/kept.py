@@ -8,6 +8,7 @@ import os
 from _thread import allocate_lock
 
 from nsenter.errors import BootstrapError
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def out_of_the_streams(fd: int) -> int:
     try:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def _memfd(name: str, *, executable: bool) -> int:
@@ -102,6 +103,6 @@ def sealed_memfd(name: str, content: bytes, *, executable: bool) -> int:
             view = view[os.write(fd, view) :]
         _seal(fd)
     except BaseException:
-        os.close(fd)
+        close(fd)
         raise
     return fd

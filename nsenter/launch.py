@@ -30,6 +30,7 @@ from nsenter.settings import LaunchAttribute, Settings
 from nsenter.spawn import Spawn
 from nsenter.suppress import suppress
 from nsenter.system import pidfd_open
+from nsenter.undo import close
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -274,15 +275,14 @@ class _Job(Value):
         spawned_ns = time.time_ns()
         pid, pidfd = self.start(start)
         try:
-            pipes.close_child_ends()
-            conversation = Conversation(pid, pidfd, pipes.channel, pipes.status)
+            conversation = Conversation(pid, pidfd, pipes)
             rest = memoryview(outgoing)[sent:]
             timeout = self.settings.timeout
             return conversation.hold(
                 rest, timeout, spawned_ns, lambda: meanwhile(pipes.channel), held=self.held
             )  # fmt: skip
         finally:
-            os.close(pidfd)
+            close(pidfd)
 
 
 def _end(pidfd: int) -> None:
@@ -292,7 +292,7 @@ def _end(pidfd: int) -> None:
             pidfd_send_signal(pidfd, SIGKILL)
             os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     finally:
-        os.close(pidfd)
+        close(pidfd)
 
 
 def launch(

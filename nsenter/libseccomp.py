@@ -8,6 +8,7 @@ import os
 
 from nsenter._libseccomp import ffi
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Filter:
             _check("seccomp_export_bpf", "", self._lib.seccomp_export_bpf(self._context, fd))
             return os.pread(fd, os.fstat(fd).st_size, 0)
         finally:
-            os.close(fd)
+            close(fd)
 
 
 def _check(operation: str, subject: str, result: int) -> None:

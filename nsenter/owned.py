@@ -16,6 +16,7 @@ from nsenter import system
 from nsenter.errors import BootstrapError
 from nsenter.idmap import IDMap
 from nsenter.mounts import Bind, Tree
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _change(tree: int, bind: Bind, uids: Maps, gids: Maps) -> None:
     try:
         system.mount_setattr(tree, set=system.MOUNT_ATTR_IDMAP, userns_fd=userns)
     finally:
-        os.close(userns)
+        close(userns)
 
 
 def _exchanged(one: int, other: int) -> Maps:

@@ -24,6 +24,7 @@ from nsenter.errors import Naming
 from nsenter.launch import Program
 from nsenter.options import Options
 from nsenter.suppress import suppress
+from nsenter.undo import undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -601,11 +602,9 @@ def run(
     with Popen(args, options, **popen) as process:
         try:
             stdout, stderr = process.communicate(input, timeout)
-        except BaseException:
+        except BaseException as error:
             # It is reaped even if ^C ends the wait for it: it may not have seen the signal.
-            process.kill()
-            with suppress(subprocess.TimeoutExpired):
-                process._wait(timeout=_REAP_SECONDS)
+            undo(error, process.kill, lambda: _reap(process))
             raise
         status = process.wait()
     done = CompletedProcess(process.args, status, stdout, stderr)
@@ -613,6 +612,11 @@ def run(
     if check:
         done.check_returncode()
     return done
+
+
+def _reap(process: Popen[Any]) -> None:
+    with suppress(subprocess.TimeoutExpired):
+        process._wait(timeout=_REAP_SECONDS)
 
 
 def _take_over(popen: dict[str, Any], by: str, **streams: int) -> None:

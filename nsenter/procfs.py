@@ -15,6 +15,7 @@ import posix
 from errno import EINVAL
 
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,4 +154,4 @@ def read(path: str, folder: int | None = None) -> bytes:
             text += piece
         return text
     finally:
-        posix.close(fd)
+        close(fd)

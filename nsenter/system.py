@@ -16,6 +16,7 @@ from errno import EAGAIN, EFAULT, EINTR, EINVAL, ENOENT, ENOSYS, EPERM, ESRCH
 from nsenter import intact
 from nsenter._nsexec import ffi, lib
 from nsenter.error_base import NsenterError
+from nsenter.undo import close
 
 intact.check()
 
@@ -472,7 +473,7 @@ def _open_descriptors() -> list[int] | None:
             return None
         return [fd for fd in map(int, posix.listdir(folder)) if fd != folder and _is_open(fd)]
     finally:
-        posix.close(folder)
+        close(folder)
 
 
 def _is_open(fd: int) -> bool:
@@ -561,7 +562,7 @@ def move_above(fd: int, least: int) -> int:
     try:
         return call("fcntl", f"descriptor {fd}", lib.SYS_fcntl, fd, _F_DUPFD_CLOEXEC, least)
     finally:
-        posix.close(fd)
+        close(fd)
 
 
 def flock(fd: int, operation: int) -> None:

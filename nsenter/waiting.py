@@ -21,6 +21,7 @@ from nsenter._nsexec import lib
 from nsenter.errors import BootstrapError
 from nsenter.suppress import suppress
 from nsenter.system import Failure, move_above, receive_fds, send_fds
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ class WaitingInit:
         if self.pid < 0:
             return
         pid, *fds = self.taken()
-        for fd in fds:
-            os.close(fd)
+        close(*fds)
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, _signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -45,22 +45,56 @@ def calls(words: Sequence[str], folder: Path, begin: str) -> list[Call]:
     Args:
         folder: for the trace.
     """
+    return sorted(set(_parsed(_traced(words, folder, fails=False), begin)))
+
+
+def calls_between(
+    words: Sequence[str], folder: Path, begin: str, end: str, *, alone: bool = False
+) -> list[Call]:
+    """What a process of a program that fails calls, from a call with `begin` in its arguments to
+    the next with `end`.
+
+    Args:
+        alone: leave out those that another process makes as its `nth`, too.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    who = ""
+    found = []
+    for pid, name, arguments in filter(None, map(_split, _traced(words, folder, fails=True))):
+        counts[pid, name] += 1
+        if not who and begin in arguments:
+            who = pid
+        elif pid == who and end in arguments:
+            break
+        elif pid == who and name not in _LEFT_OUT:
+            found.append(Call(name, counts[pid, name]))
+    others: Counter[str] = Counter()
+    for (pid, name), count in counts.items():
+        if pid != who:
+            others[name] = max(others[name], count)
+    return [call for call in found if not alone or call.nth > others[call.name]]
+
+
+def _traced(words: Sequence[str], folder: Path, *, fails: bool) -> list[str]:
     trace = folder / "trace"
-    subprocess.run(
-        _strace(["-o", str(trace)], words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, timeout=SECONDS, check=True,
+    done = subprocess.run(
+        _strace(["-o", str(trace)], words), stdin=subprocess.DEVNULL, capture_output=True,
+        timeout=SECONDS, check=False,
     )  # fmt: skip
-    return sorted(set(_parsed(trace.read_text(errors="replace").splitlines(), begin)))
+    assert bool(done.returncode) == fails, done
+    return trace.read_text(errors="replace").splitlines()
+
+
+def _split(line: str) -> tuple[str, str, str] | None:
+    """The pid, the name and the arguments of a call; None: it is another kind of line."""
+    found = _LINE.match(line)
+    return (found[1], found[2], found[3]) if found else None
 
 
 def _parsed(lines: Sequence[str], begin: str) -> Iterator[Call]:
     counts: Counter[tuple[str, str]] = Counter()
     before: Counter[str] | None = None
-    for line in lines:
-        found = _LINE.match(line)
-        if not found:
-            continue
-        pid, name, arguments = found.groups()
+    for pid, name, arguments in filter(None, map(_split, lines)):
         counts[pid, name] += 1
         if before is None and begin in arguments:
             before = Counter({made: count for (who, made), count in counts.items() if who == pid})

@@ -21,7 +21,9 @@ from nsenter import plainjson
 from nsenter.bootstrap import BootstrapData, bootstrap_data, requires_root_or_mapping_tool
 from nsenter.idmap import encode
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType, supported_namespaces
+from nsenter.suppress import suppress
 from nsenter.system import Failure, send_signal, signal_handle
+from nsenter.undo import close, undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,8 +101,8 @@ class Container:
             self._check_cgroup_is_free()
             # Whoever kills us now finds what to clean up.
             self._save(cgroup_paths=self.cgroup.paths())
-        except BaseException:
-            folder.remove()
+        except BaseException as error:
+            undo(error, folder.remove)
             raise
         finally:
             folder.unlock()
@@ -207,14 +209,10 @@ class Container:
         self._folder.save(self._state)
 
     def _forget_process(self) -> None:
-        """It could not be started. That this cannot be saved either hides nothing: it is dead."""
+        """It could not be started."""
         changes = {"init_process_pid": 0, "init_process_start": 0, "namespace_paths": {}}
-        try:
+        with suppress(ContainerNotFoundError):
             self._save(**changes, is_creating=False)
-        except ContainerNotFoundError:
-            pass
-        except OSError as error:
-            self.warn(f"the state of container {self.id!r} cannot be saved: {message(error)}")
 
     def _refresh(self) -> None:
         """What others may have done since it was read.
@@ -353,7 +351,7 @@ class Container:
             try:
                 os.write(fd, b"0")
             finally:
-                os.close(fd)
+                close(fd)
         except (FileNotFoundError, BrokenPipeError):
             raise ContainerError("cannot start a container that has stopped") from None
         except OSError as error:
@@ -374,8 +372,8 @@ class Container:
             return
         try:
             self.run_hooks("poststart", RUNNING)
-        except BaseException:
-            self.kill_and_destroy()
+        except BaseException as error:
+            undo(error, self.kill_and_destroy)
             raise
 
     def signal(self, number: int) -> None:
@@ -396,7 +394,7 @@ class Container:
         try:
             send_signal(fd, self._state.init_process_pid, number)
         finally:
-            os.close(fd)
+            close(fd)
         if number == _signal.SIGKILL and self.cgroup.freezer_state() == FROZEN:
             # A frozen process of cgroup v1 dies when it is thawed.
             self.cgroup.thaw()
@@ -458,9 +456,9 @@ class Container:
             try:
                 self.cgroup.set(config.cgroups.resources)
                 self._save(config=config)
-            except OSError:
+            except OSError as error:
                 self._state = self._state.replace(config=before)
-                self.cgroup.set(before.cgroups.resources)
+                undo(error, lambda: self.cgroup.set(before.cgroups.resources))
                 raise
 
     # ---- its end
@@ -501,7 +499,7 @@ class Container:
             except (ProcessLookupError, Failure):
                 pass  # a filter refuses the call: what follows does without
             finally:
-                os.close(fd)
+                close(fd)
         self.cgroup.kill_all(self._is_alive)
 
     def _remove(self) -> None:

@@ -10,6 +10,7 @@ import os
 
 from libcontainer.errors import ConfigError
 from nsenter.system import Failure, file_system_type
+from nsenter.undo import close
 
 __all__ = ["apparmor_is_enabled", "check", "selinux_is_enabled"]
 
@@ -51,7 +52,7 @@ def selinux_is_enabled() -> bool:
     except Failure:
         return False
     finally:
-        os.close(fd)
+        close(fd)
     context = _read("/proc/self/attr/current")
     return context is not None and context.rstrip("\0\n") != _SELINUX_WITHOUT_POLICY
 

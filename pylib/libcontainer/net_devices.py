@@ -14,6 +14,7 @@ from errno import ENODEV
 from libcontainer.netlink import Route
 from nsenter.suppress import suppress
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class NetDevices:
             for old, new in self._names.items():
                 self._move(target, old, new)
         finally:
-            os.close(target)
+            close(target)
 
     def _move(self, target: int, old: str, new: str) -> None:
         try:
@@ -104,7 +105,7 @@ class NetDevices:
                     self._there.move(index, target, device.new, device.old)
                     self._settle(self._here, device.old, device.addresses, is_up=device.was_up)
         finally:
-            os.close(target)
+            close(target)
         self._moved = []
 
 

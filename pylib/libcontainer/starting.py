@@ -14,7 +14,7 @@ from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
 from libcontainer.init import sync
 from libcontainer.state import has_executed, start_time_of, state_letter_of
-from libcontainer.words import errno_text, message
+from libcontainer.words import errno_text
 from nsenter import plainjson
 from nsenter.descriptors import Descriptors
 from nsenter.errors import BootstrapError
@@ -23,6 +23,7 @@ from nsenter.limits import rlimit_name
 from nsenter.namespaces import NamespaceType
 from nsenter.suppress import suppress
 from nsenter.system import Failure, get_rlimit, prlimit, send_fds
+from nsenter.undo import close, undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _send_pidfd(path: str, pidfd: int) -> None:
     try:
         send_fds(fd, b"pidfd", (pidfd,))
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def _console(process: Process, fds: Descriptors) -> int:
@@ -163,27 +164,20 @@ def start_init(container: Container, process: Process, *, gate: bool) -> None:
             if gate:
                 orders["fifo_fd"] = fds.add(container._folder.make_fifo())
             _start(container, process, orders, fds)
-        except BaseException:
-            _take_back(container)
+        except BaseException as error:
+            undo(error, container._folder.remove_fifo, lambda: _remove_cgroup(container))
             raise
 
 
-def _take_back(container: Container) -> None:
-    """What goes wrong here does not hide why the start has failed."""
-    try:
-        if container._folder.is_gone():
-            # Who has deleted it by force has removed its cgroup as well, which may be a later
-            # container's by now: what was made since is removed if it is empty.
-            for path in {*container.cgroup.paths().values()}:
-                with suppress(OSError):
-                    os.rmdir(path)
-            return
-        container._folder.remove_fifo()
+def _remove_cgroup(container: Container) -> None:
+    if not container._folder.is_gone():
         container.cgroup.destroy()
-    except OSError as error:
-        container.warn(
-            f"not all of container {container.id!r} could be taken back: {message(error)}"
-        )
+        return
+    # Who has deleted the container by force has removed its cgroup as well, which may be a later
+    # container's by now: what was made since is removed if it is empty.
+    for path in {*container.cgroup.paths().values()}:
+        with suppress(OSError):
+            os.rmdir(path)
 
 
 def _start(
@@ -241,8 +235,9 @@ class _InitialAffinity:
             for pid in self._pids:
                 set_to(pid, self._cpus, "initial")
         except Failure as failure:
-            self.__exit__()
-            raise _with_hint("launcher", failure) from None
+            error = _with_hint("launcher", failure)
+            undo(error, self.__exit__)
+            raise error from None
 
     def __exit__(self, *exc_info: object) -> None:
         if self._cpus:
@@ -294,7 +289,7 @@ class _Talk:
     def _leave_cgroup(self) -> None:
         self._doors.close()
         if self._entry is not None:
-            os.close(self._entry)
+            close(self._entry)
             self._entry = None
 
     def _launched(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> Child:
@@ -405,12 +400,12 @@ class _Talk:
             while self._answer():
                 pass
         except BaseException as error:
-            cause = self._cause(error)
-            self._give_up()
+            cause = self._cause_of(error)
+            self._give_up(cause)
             if cause is not error:
                 raise cause from None
             raise
-        os.close(self._fd)
+        close(self._fd)
         child.channel_fd = -1
         if self._process.pidfd_socket:
             self._send_pidfd(self._process.pidfd_socket)
@@ -418,9 +413,15 @@ class _Talk:
     def _send_pidfd(self, path: str) -> None:
         try:
             _send_pidfd(path, self._child.pidfd)
-        except BaseException:
-            self._give_up()
+        except BaseException as error:
+            self._give_up(error)
             raise
+
+    def _cause_of(self, error: BaseException) -> BaseException:
+        try:
+            return self._cause(error)
+        except Exception:  # it cannot be found out
+            return error
 
     def _cause(self, error: BaseException) -> BaseException:
         """Why it failed: if the init has ended by itself, that is why, whatever we saw of it."""
@@ -456,31 +457,28 @@ class _Talk:
         try:
             while True:
                 (kind, *rest), fds = sync.receive(self._fd, deadline=0)
-                for fd in fds:
-                    os.close(fd)
+                close(*fds)
                 if kind == sync.ERROR:
                     return self._failure(rest)
         except (EOFError, OSError, ValueError):
             return None
 
-    def _give_up(self) -> None:
-        """Have the process gone, be it stopped or in a frozen cgroup."""
-        if self._devices:
-            with suppress(OSError):
-                self._devices.take_back()
-        child = self._child
-        child.kill()
-        try:
-            if not self._has_ended():
-                # A frozen process of cgroup v1 dies when it is thawed.
-                self._manager.thaw()
-                self._has_ended()
-        except OSError as error:
-            self._container.warn(f"process {child.pid} could not be killed: {message(error)}")
-        child.close()
-        self._process.child = None
+    def _give_up(self, error: BaseException) -> None:
+        """Have the process gone because of an error, and devices that it was given back."""
+        steps = [self._devices.take_back] if self._devices else []
+        steps += [self._end_child, self._child.close]
         if self._process.init:
-            self._container._forget_process()
+            steps.append(self._container._forget_process)
+        undo(error, *steps)
+        self._process.child = None
+
+    def _end_child(self) -> None:
+        """Kill it, be it stopped or in a frozen cgroup."""
+        self._child.kill()
+        if not self._has_ended():
+            # A frozen process of cgroup v1 dies when it is thawed.
+            self._manager.thaw()
+            self._has_ended()
 
     def _has_ended(self) -> bool:
         try:
@@ -509,7 +507,7 @@ class _Talk:
                     self._fd, [tree], sync.MOUNT, str(index), deadline=self._deadline()
                 )
             finally:
-                os.close(tree)
+                close(tree)
 
     def _map_ids(self, words: list[str], fds: list[int]) -> None:
         """Map the ids of a tree that the init has cloned by itself, once for each such mount."""
@@ -574,8 +572,7 @@ class _Talk:
         try:
             return self._answer_to(words, fds)
         finally:
-            for fd in fds:
-                os.close(fd)
+            close(*fds)
 
     def _answer_to(self, words: list[str], fds: list[int]) -> bool:
         kind, *rest = words

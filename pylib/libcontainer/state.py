@@ -14,9 +14,10 @@ from libcontainer.configs import Config
 from libcontainer.errors import ContainerError, ContainerNotFoundError
 from libcontainer.locking import holder_of, is_free, try_for
 from libcontainer.state_form import from_runc, to_runc
-from libcontainer.writing import write_whole
+from libcontainer.writing import close_written, write_whole
 from nsenter import plainjson, procfs
 from nsenter.suppress import suppress
+from nsenter.undo import close
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -220,7 +221,7 @@ class StateFolder:
                     f"an end for {seconds:g} s; `delete --force` does not wait for it"
                 )
         except BaseException:
-            os.close(fd)
+            close(fd)
             raise
         # Without the lock the descriptor still tells this directory from a later one of its name.
         self._fd = fd
@@ -235,8 +236,8 @@ class StateFolder:
     def unlock(self) -> None:
         """Let others at it."""
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            close(fd)
 
     def is_locked(self) -> bool:
         """Whether some command is at work on it right now."""
@@ -247,7 +248,7 @@ class StateFolder:
         try:
             return not is_free(fd)
         finally:
-            os.close(fd)
+            close(fd)
 
     def missing(self) -> ContainerNotFoundError:
         """The error of a container that is not there."""
@@ -264,11 +265,14 @@ class StateFolder:
             fd = os.open(_NEW_STATE_FILE, flags, 0o600, dir_fd=self._fd)
         except FileNotFoundError:
             raise self.missing() from None
+        path = f"{self.path}/{_NEW_STATE_FILE}"
         try:
-            write_whole(fd, self._encoded(state), f"{self.path}/{_NEW_STATE_FILE}")
+            write_whole(fd, self._encoded(state), path)
             known = _identity(os.fstat(fd))
-        finally:
-            os.close(fd)
+        except BaseException:
+            close(fd)
+            raise
+        close_written(fd, path)
         os.rename(_NEW_STATE_FILE, _STATE_FILE, src_dir_fd=self._fd, dst_dir_fd=self._fd)
         self._known = known
 
@@ -341,7 +345,7 @@ class StateFolder:
                 raise self._broken(f"it has over {_LARGEST_STATE} bytes")
             text = os.read(fd, status.st_size + 1).decode("utf-8", "surrogateescape")
         finally:
-            os.close(fd)
+            close(fd)
         self._known = _identity(status)
         return text
 
@@ -381,7 +385,11 @@ class StateFolder:
             if name != _STATE_FILE:
                 _remove(name, self._fd)
         _remove(_STATE_FILE, self._fd)
-        self._remove_directory()
+        try:
+            self._remove_directory()
+        except OSError:
+            # Once more, since without state.json nobody can tell any more whose it is.
+            self._remove_directory()
 
     def _remove_directory(self) -> None:
         try:
@@ -414,5 +422,5 @@ def _remove(name: str, folder: int) -> None:
             for inner in _names_in(fd):
                 _remove(inner, fd)
         finally:
-            os.close(fd)
+            close(fd)
         os.rmdir(name, dir_fd=folder)

@@ -13,6 +13,7 @@ from nsenter import system
 from nsenter.bootstrap import BootstrapData
 from nsenter.namespaces import NamespaceType
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def detached_trees(config: Config, pid: int) -> Iterator[tuple[int, int]]:
             if mount.idmap:
                 map_ids(tree, mount, pid)
         except BaseException:
-            os.close(tree)
+            close(tree)
             raise
         yield index, tree
 
@@ -93,7 +94,7 @@ def map_ids(tree: int, mount: Mount, pid: int) -> None:
             subject=f"the id mapping of {mount.source}",
         )  # fmt: skip
     finally:
-        os.close(userns)
+        close(userns)
 
 
 def _open_namespace(pid: int) -> int:

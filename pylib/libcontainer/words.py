@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import posix
 
+from nsenter.undo import notes_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -31,14 +33,17 @@ def _as_go_has_it(text: str) -> str:
 
 
 def message(error: BaseException, *, of_exec: bool = False) -> str:
-    """What an error says in runc's words, without the number that Python puts before it.
+    """What an error says in runc's words, without the number that Python puts before it, and what
+    was noted on it.
 
     Args:
         of_exec: whether a process was to be executed in a running container.
     """
     if not isinstance(error, OSError) or error.strerror is None:
-        return str(error)
-    return go_text(_told(error, of_exec), error.errno or 0)
+        told = str(error)
+    else:
+        told = go_text(_told(error, of_exec), error.errno or 0)
+    return ", ".join((told, *notes_of(error)))
 
 
 def go_text(text: str, number: int) -> str:

@@ -351,3 +351,20 @@ def test_the_callers_streams_stay_as_they_are(start: Start) -> None:
     for fd in (reader, writer):
         assert not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK
         os.close(fd)
+
+
+def test_an_error_waits_for_room_in_a_stream_that_does_not_block(runtime: Runtime) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    filling = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filling += os.write(writer, b"x")
+    process = subprocess.Popen([*runtime.argv, "state", "nope"], stderr=writer)
+    os.close(writer)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)  # it waits
+    with os.fdopen(reader, "rb") as file:
+        said = file.read()
+    assert process.wait(SECONDS) == 1
+    assert b"container does not exist" in said[filling:]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from nsenter.conversation import Conversation
+from nsenter.descriptors import Descriptors, Pipes
 from nsenter.errors import BootstrapError
 
 SECONDS = 5.0
@@ -54,14 +55,14 @@ def test_a_stranger_is_not_taken_for_stage_2(
         reply = b'\0{"stage1_pid":0,"stage2_pid":%d}\n' % stranger
         theirs.send(reply[:1])
         socket.send_fds(theirs, [reply[1:]], [pidfd] if with_pidfd else [])
-        talk = Conversation(*stage_0, ours.fileno(), reader)
-        with pytest.raises(BootstrapError, match=f"said to be the pid {stranger}"):
-            talk.hold(memoryview(b""), SECONDS, 0)
+        with Descriptors() as owner, Pipes(owner, [ours.detach(), reader]) as pipes:
+            talk = Conversation(*stage_0, pipes)
+            with pytest.raises(BootstrapError, match=f"said to be the pid {stranger}"):
+                talk.hold(memoryview(b""), SECONDS, 0)
         os.kill(stranger, 0)  # it lives
     finally:
-        for fd in (reader, writer, pidfd):
+        for fd in (writer, pidfd):
             os.close(fd)
-        ours.close()
         theirs.close()
 
 

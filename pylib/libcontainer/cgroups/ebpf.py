@@ -13,6 +13,7 @@ from errno import EPERM
 
 from libcontainer.cgroups.devices import effective
 from nsenter.system import Failure, address, bpf
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,11 +117,11 @@ def attach(path: str, rules: Iterable[DeviceRule]) -> None:
         try:
             _change(_PROG_ATTACH, f"attach a device program to {path}", cgroup, fd, _ALLOW_MULTI)
         finally:
-            os.close(fd)
+            close(fd)
         for old in before:
             _detach(path, cgroup, old)
     finally:
-        os.close(cgroup)
+        close(cgroup)
 
 
 def load(code: bytes) -> int:
@@ -181,4 +182,4 @@ def _detach(path: str, cgroup: int, program_id: int) -> None:
     try:
         _change(_PROG_DETACH, f"detach a device program from {path}", cgroup, fd, 0)
     finally:
-        os.close(fd)
+        close(fd)

@@ -22,6 +22,7 @@ from errno import (
 
 from libcontainer.errors import ContainerError
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def write(path: str, value: str) -> None:
         try:
             os.write(fd, value.encode())
         finally:
-            os.close(fd)
+            close(fd)
     except OSError as error:
         number = error.errno or 0
         raise Failure("write", f"{path}: {value}", number, explained(number)) from None
@@ -142,7 +143,7 @@ def read(path: str) -> str:
             raise
         return ""
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def table(path: str) -> dict[str, int]:

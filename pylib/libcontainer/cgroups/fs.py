@@ -15,6 +15,7 @@ from libcontainer.cgroups import files
 from libcontainer.cgroups.base import FROZEN, RUNNING, UNDEFINED, Manager
 from libcontainer.errors import ConfigError, ContainerError
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class LegacyManager(Manager):
                     fds.append(os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC))
         except BaseException:
             for fd in fds:
-                os.close(fd)
+                close(fd)
             raise
         return fds
 
@@ -161,9 +162,15 @@ class LegacyManager(Manager):
                 self._pass_over(failure, directory)
 
     def destroy(self) -> None:
+        failures = []
         for directory, root in self._directories().items():
-            if directory != root:
-                files.remove(directory)
+            try:
+                if directory != root:
+                    files.remove(directory)
+            except Failure as failure:  # the others go all the same
+                failures.append(failure)
+        if failures:
+            raise failures[0]
 
     # ---- limits
 

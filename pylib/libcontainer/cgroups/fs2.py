@@ -15,6 +15,7 @@ from libcontainer.cgroups import files
 from libcontainer.cgroups.base import FROZEN, RUNNING, UNDEFINED, Manager
 from libcontainer.errors import ContainerError
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ def _wait_for(path: str, words: str) -> None:
                 raise Failure("wait for", f"{path}: {words}", EBUSY, "a process does not stop")
             changes.poll(left * 1000)
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def enable_controllers(path: str) -> None:

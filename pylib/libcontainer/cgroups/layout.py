@@ -8,6 +8,7 @@ import os
 
 from nsenter import procfs
 from nsenter.system import CGROUP2_SUPER_MAGIC, Failure, file_system_type
+from nsenter.undo import close
 
 _ROOT = "/sys/fs/cgroup"
 _TYPES = ("cgroup", "cgroup2")
@@ -129,7 +130,7 @@ def is_unified() -> bool:
     try:
         return file_system_type(fd) == CGROUP2_SUPER_MAGIC
     finally:
-        os.close(fd)
+        close(fd)
 
 
 _here: Layout | None = None

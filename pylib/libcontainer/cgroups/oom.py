@@ -8,6 +8,7 @@ import select
 
 from libcontainer.cgroups.files import explained, read, write
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class OomWatch:
     def close(self) -> None:
         """No more is told."""
         while self._fds:
-            os.close(self._fds.pop())
+            close(self._fds.pop())
 
     def __enter__(self) -> Self:
         return self

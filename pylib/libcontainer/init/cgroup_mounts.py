@@ -10,6 +10,7 @@ from libcontainer.init import binds, filesystems, paths
 from libcontainer.init.attributes import ALL, TIMES, attributes_of
 from nsenter import system
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _mount_v2(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None
     try:
         mounter.mount(mount, tree)
     finally:
-        posix.close(tree)
+        close(tree)
 
 
 def _clone_v2(mount: Mount) -> int:
@@ -106,7 +107,7 @@ def _as_new(mount: Mount, tree: int) -> int:
             tree, set=to_set, clear=ALL & ~to_set | TIMES, propagation=system.MS_PRIVATE
         )
     except Failure:
-        posix.close(tree)
+        close(tree)
         return -1
     return tree
 
@@ -171,7 +172,7 @@ def _part(mount: Mount) -> int:
     try:
         binds.set_flags(mount, tree, as_locked=False)
     except BaseException:
-        posix.close(tree)
+        close(tree)
         raise
     return tree
 
@@ -182,9 +183,9 @@ def _attach(mounter: Mounter, mount: Mount, tree: int, folder: int, name: str) -
         try:
             mounter.attach(mount, tree, target)
         finally:
-            posix.close(target)
+            close(target)
     finally:
-        posix.close(tree)
+        close(tree)
 
 
 def _link_controllers(folder: int, name: str, controllers: tuple[str, ...]) -> None:

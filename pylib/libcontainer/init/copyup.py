@@ -11,6 +11,7 @@ import errno
 import posix
 
 from nsenter.system import Failure
+from nsenter.undo import close
 
 _FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 _FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
@@ -34,7 +35,7 @@ def copy_up(source: int, target: int, path: str) -> None:
             except OSError as error:
                 raise Failure("tmpcopyup", f"{path}/{name}", error.errno or 0) from None
     finally:
-        posix.close(here)
+        close(here)
 
 
 def _copy(source: int, target: int, name: str, path: str) -> None:
@@ -60,8 +61,7 @@ def _copy_folder(source: int, target: int, name: str, path: str) -> None:
     try:
         copy_up(inner, copy, path)
     finally:
-        posix.close(inner)
-        posix.close(copy)
+        close(inner, copy)
 
 
 def _copy_file(source: int, target: int, name: str) -> None:
@@ -75,5 +75,4 @@ def _copy_file(source: int, target: int, name: str) -> None:
         while posix.sendfile(writer, reader, None, _CHUNK):
             pass
     finally:
-        posix.close(reader)
-        posix.close(writer)
+        close(reader, writer)

@@ -14,6 +14,7 @@ import posix
 from libcontainer.init import paths
 from nsenter import system
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def make_nodes(root: int, devices: tuple[Device, ...], *, bind: bool) -> None:
                 _bind_node(parent, name, device)
     finally:
         for fd in folders.values():
-            posix.close(fd)
+            close(fd)
 
 
 def _make_node(parent: int, name: str, device: Device) -> bool:
@@ -88,9 +89,9 @@ def _bind_node(parent: int, name: str, device: Device) -> None:
         try:
             system.move_mount(tree, target, f"{device.path} of the host to {device.path}")
         finally:
-            posix.close(target)
+            close(target)
     finally:
-        posix.close(tree)
+        close(tree)
 
 
 def _remove_link(parent: int, name: str) -> None:
@@ -111,7 +112,7 @@ def make_links(root: int) -> None:
             _link(dev, "core", _KCORE)
         _link(dev, "ptmx", "pts/ptmx", replace=True)
     finally:
-        posix.close(dev)
+        close(dev)
 
 
 def _link(folder: int, name: str, target: str, *, replace: bool = False) -> None:

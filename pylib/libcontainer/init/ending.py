@@ -20,6 +20,7 @@ from nsenter.system import (
     personality,
     prctl,
 )
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Ending:
             if label:
                 labels.set_selinux_exec(proc, label)
         finally:
-            posix.close(proc)
+            close(proc)
 
     # ---- the filter
 

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import errno
-import posix
 
 from libcontainer.init.attributes import attributes_of, failed, is_late_readonly
 from nsenter import procfs, system
 from nsenter.system import FSCONFIG_CMD_CREATE, FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def detached(mount: Mount, fstype: str, source: str, data: str) -> int:
         raise failed(mount, failure, hint) from None
     finally:
         if context >= 0:
-            posix.close(context)
+            close(context)
 
 
 def has_mount_flags_alone(mount: Mount) -> bool:

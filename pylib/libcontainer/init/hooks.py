@@ -12,6 +12,7 @@ from libcontainer.init import sync
 from libcontainer.words import errno_text
 from nsenter.execution import Confinement, execute
 from nsenter.system import POLLIN, POLLOUT, Failure, close_range, pidfd_open, poll, socketpair
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _run(
         unable = _unable(told) if status else 0
     finally:
         pipes.close()
-        posix.close(told)
+        close(told)
     if status is None:
         return timed_out(hook)
     if unable:
@@ -158,8 +159,7 @@ class _Pipes:
 
     def close(self) -> None:
         """Close what is still open."""
-        for fd in (*self.watched,):
-            self._end(fd)
+        close(*self.watched)
 
 
 def complaint(code: int, stdout: bytes, stderr: bytes) -> str:
@@ -224,4 +224,4 @@ def _wait(pid: int, pipes: _Pipes, timeout: int | None) -> int | None:
             if ended in ready:
                 return posix.waitpid(pid, 0)[1]
     finally:
-        posix.close(ended)
+        close(ended)

@@ -14,6 +14,7 @@ from nsenter.system import (
     file_system_type,
     openat2,
 )
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class KeyLabel:
         try:
             fd = _open(proc, _KEY_CREATE)
         finally:
-            posix.close(proc)
+            close(proc)
         _write(fd, label, "set SELinux label of keys", self._label, "SELinux")
 
 
@@ -99,4 +100,4 @@ def _write(fd: int, text: str, operation: str, subject: str, module: str) -> Non
         }
         raise Failure(operation, subject, number, hints.get(number, "")) from None
     finally:
-        posix.close(fd)
+        close(fd)

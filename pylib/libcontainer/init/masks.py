@@ -9,6 +9,7 @@ from libcontainer.init import devices, paths
 from libcontainer.init.attributes import propagate
 from nsenter import system
 from nsenter.system import FSCONFIG_CMD_CREATE, FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING
+from nsenter.undo import close
 
 _CLONE = system.OPEN_TREE_CLONE | system.AT_EMPTY_PATH
 # Nothing is ever in it, should it be made writable.
@@ -32,9 +33,9 @@ def make_readonly(root: int, names: tuple[str, ...], *, is_shared: bool) -> None
                 system.mount_setattr(tree, set=system.MOUNT_ATTR_RDONLY, subject=name)
                 _put(tree, fd, f"read-only {name}", apart=is_shared)
             finally:
-                posix.close(tree)
+                close(tree)
         finally:
-            posix.close(fd)
+            close(fd)
 
 
 def hide(root: int, names: tuple[str, ...], label: str) -> None:
@@ -54,7 +55,7 @@ def hide(root: int, names: tuple[str, ...], label: str) -> None:
             try:
                 masks.cover(fd, name)
             finally:
-                posix.close(fd)
+                close(fd)
     finally:
         masks.close()
 
@@ -85,12 +86,12 @@ class _Masks:
         try:
             _put(tree, fd, f"a mask on {name}", apart=True)
         finally:
-            posix.close(tree)
+            close(tree)
 
     def close(self) -> None:
         for fd in (self._null, self._empty):
             if fd >= 0:
-                posix.close(fd)
+                close(fd)
 
     def _file(self) -> int:
         if self._null < 0:
@@ -117,4 +118,4 @@ class _Masks:
             system.fsconfig(context, FSCONFIG_CMD_CREATE, None, None)
             return system.fsmount(context, system.MOUNT_ATTR_RDONLY, "the mask of folders")
         finally:
-            posix.close(context)
+            close(context)

@@ -16,6 +16,7 @@ from libcontainer.init.attributes import failed, is_late_readonly, propagate
 from libcontainer.init.copyup import copy_up
 from nsenter import system
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,18 +105,18 @@ class Mounter:
                 self._fill(mount, fstype, fd, target, existed)
                 self.attach(mount, fd, target)
             except BaseException:
-                posix.close(fd)
+                close(fd)
                 raise
             return fd
         finally:
-            posix.close(target)
+            close(target)
 
     def release(self, mount: Mount, fd: int) -> None:
         """Have done with a mount: close it, or when all is in it, where it is to be read-only."""
         if is_late_readonly(mount):
             self._late.append((fd, mount))
         else:
-            posix.close(fd)
+            close(fd)
 
     def _target(self, mount: Mount, fstype: str) -> tuple[int, bool]:
         """The directory to mount on, and whether it was there before."""
@@ -154,7 +155,7 @@ class Mounter:
                 binds.set_recursive_flags(mount, fd)
                 _propagate(mount, fd)
             finally:
-                posix.close(fd)
+                close(fd)
 
     def _remount(self, mount: Mount) -> None:
         """Other flags and options for what is mounted there: mount(2) alone does both at once."""
@@ -165,7 +166,7 @@ class Mounter:
         except OSError as error:
             raise failed(mount, error) from None
         finally:
-            posix.close(fd)
+            close(fd)
 
     # ---- binds
 
@@ -183,10 +184,10 @@ class Mounter:
                 binds.set_flags(mount, tree, as_locked=self._in_userns and not own)
                 self.attach(mount, tree, target)
             finally:
-                posix.close(target)
+                close(target)
         finally:
             if own:
-                posix.close(tree)
+                close(tree)
 
     # ---- both
 
@@ -238,6 +239,6 @@ def _label_root(fd: int, label: str, mount: Mount) -> None:
         try:
             posix.setxattr(here, "security.selinux", label.encode() + b"\0")
         finally:
-            posix.close(here)
+            close(here)
     except OSError as error:
         raise failed(mount, error) from None

@@ -8,11 +8,11 @@ namespace that it was made in, so the parent, who has time, does it by a socket 
 
 from __future__ import annotations
 
-import posix
 import sys
 
 from libcontainer.init import sync
 from nsenter.system import SYS_socket, call, ioctl
+from nsenter.undo import close
 
 _AF_UNIX = 1
 _AF_NETLINK = 16
@@ -31,7 +31,7 @@ def ask_for_loopback(channel: int) -> None:
     try:
         sync.send_with_fds(channel, [fd], sync.LOOPBACK)
     finally:
-        posix.close(fd)
+        close(fd)
 
 
 def ask_for_devices(channel: int) -> None:
@@ -41,7 +41,7 @@ def ask_for_devices(channel: int) -> None:
     try:
         sync.send_with_fds(channel, [fd], sync.DEVICES)
     finally:
-        posix.close(fd)
+        close(fd)
 
 
 def bring_loopback_up(socket: int) -> None:

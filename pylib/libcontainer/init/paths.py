@@ -13,6 +13,7 @@ import errno
 import posix
 
 from nsenter.system import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, Failure, openat2
+from nsenter.undo import close
 
 O_PATH = 0o10000000
 _SAFELY = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
@@ -62,7 +63,7 @@ def create_in(root: int, path: str, *, folder: bool) -> int:
             if failure.errno not in (errno.ELOOP, errno.EINVAL):
                 raise
         finally:
-            posix.close(fd)
+            close(fd)
     return _Maker(root, folder).make(path)
 
 
@@ -73,7 +74,7 @@ def make_plain(root: int, path: str, *, folder: bool) -> int:
     try:
         return make_below(fd, name, path, folder=folder)
     finally:
-        posix.close(fd)
+        close(fd)
 
 
 def make_below(parent: int, name: str, path: str, *, folder: bool) -> int:
@@ -132,7 +133,7 @@ class _Maker:
             while self._names:
                 self._step(self._names.pop(0))
         except BaseException:
-            posix.close(self._here)
+            close(self._here)
             raise
         return self._here
 

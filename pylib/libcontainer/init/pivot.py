@@ -9,6 +9,7 @@ import posix
 from libcontainer.init.attributes import propagate
 from nsenter import procfs, system
 from nsenter.system import Failure
+from nsenter.undo import close
 
 _FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
 _SLAVE = system.MS_SLAVE | system.MS_REC
@@ -37,7 +38,7 @@ def pivot(root: int) -> None:
         propagate(old, _SLAVE, "the propagation of the old root")
         system.umount(".", system.MNT_DETACH)
     finally:
-        posix.close(old)
+        close(old)
 
 
 def move_root(root: int, rootfs: str) -> None:
@@ -55,7 +56,7 @@ def move_root(root: int, rootfs: str) -> None:
     try:
         system.move_mount(root, old, f"{rootfs} to /")
     finally:
-        posix.close(old)
+        close(old)
     posix.fchdir(root)
     posix.chroot(".")
 

@@ -9,6 +9,7 @@ import posix
 
 from libcontainer.words import errno_text
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _lines(path: str) -> Iterator[str]:
     except OSError:
         return
     finally:
-        posix.close(fd)
+        close(fd)
 
 
 def find(name: str, env: dict[str, str]) -> str:

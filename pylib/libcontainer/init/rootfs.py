@@ -18,6 +18,7 @@ from libcontainer.init.pivot import move_root, pivot
 from libcontainer.init.sysctl import write_sysctls
 from nsenter import system
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Rootfs:
             why = f"{failure.strerror}{_ROOT_HINTS.get(number, '')}"
             raise Failure(operation, rootfs, number, why) from None
         finally:
-            posix.close(target)
+            close(target)
 
     def _mount_all(
         self, join_cgroup: Callable[[], None], map_ids: Callable[[int, int], None]
@@ -155,11 +156,11 @@ class Rootfs:
                 try:
                     system.move_mount(tree, target, "the terminal to /dev/console")
                 finally:
-                    posix.close(tree)
+                    close(tree)
             finally:
-                posix.close(target)
+                close(target)
         finally:
-            posix.close(root)
+            close(root)
 
     def finalize(self) -> None:
         """What is read-only and hidden in the end, and the sysctls."""
@@ -177,7 +178,7 @@ class Rootfs:
                 masks.make_readonly(root, config.readonly_paths, is_shared=is_shared)
                 masks.hide(root, config.mask_paths, config.mount_label)
         finally:
-            posix.close(root)
+            close(root)
         if self._own_mounts and config.root_propagation:
             # What was set before is the propagation of the host's root. Here it is not recursive:
             # each mount has its own, and has taken it from its source or from what it is on. It
@@ -215,7 +216,7 @@ def _propagate_path(path: str, flags: int) -> None:
     try:
         propagate(fd, flags, f"the propagation of {path}")
     finally:
-        posix.close(fd)
+        close(fd)
 
 
 def _privatise_parent(rootfs: str, flags: int) -> None:

@@ -15,6 +15,7 @@ import time
 from errno import ECONNRESET, EPIPE
 
 from nsenter.system import POLLIN, POLLOUT, Failure, poll, receive_fds, send_fds
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def receive(
         body = _read(fd, size, deadline)
     except BaseException:
         for received in fds:
-            posix.close(received)
+            close(received)
         raise
     words = body.decode("utf-8", "surrogateescape").split("\0")
     return words, fds

@@ -9,6 +9,7 @@ import posix
 from libcontainer.init import paths
 from nsenter import system
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def write_sysctls(root: int, sysctls: Mapping[str, str]) -> None:
             _write(proc, name, value)
     finally:
         if proc >= 0:
-            posix.close(proc)
+            close(proc)
 
 
 def _write(proc: int, name: str, value: str) -> None:
@@ -44,7 +45,7 @@ def _write(proc: int, name: str, value: str) -> None:
         try:
             posix.write(fd, value.encode())
         finally:
-            posix.close(fd)
+            close(fd)
     except OSError as error:
         raise Failure("sysctl", f"{name}={value}", error.errno or 0) from None
 

@@ -19,6 +19,7 @@ from libcontainer.writing import make_file
 from nsenter.capabilities import NUMBERS
 from nsenter.descriptors import Descriptors
 from nsenter.suppress import suppress
+from nsenter.undo import undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,6 +107,10 @@ class Launch:
         if self._supervisor:
             self._supervisor.finish()
 
+    def _show_what_is_left(self) -> None:
+        if self._streams:
+            self._streams.show_what_is_left()
+
     def _close_streams(self) -> None:
         if self._streams:
             self._streams.close()
@@ -165,14 +170,10 @@ class Launch:
                 if terminal:
                     terminal.close()
         except BaseException as error:
-            pid_file.discard()
-            if process.pid:
-                process.signal(_SIGKILL)
-                process.wait()
-            if self._streams:
-                self._streams.show_what_is_left()
-            if isinstance(error, Aborted):
-                raise ContainerError(f"aborted by signal {error.number}") from None
+            told = _told(error)
+            undo(told, pid_file.discard, lambda: _end(process), self._show_what_is_left)
+            if told is not error:
+                raise told from None
             raise
 
     def _terminal(self) -> Terminal | None:
@@ -298,10 +299,23 @@ def launch_new(context: Context, spec: dict[str, Any], bundle: str, *, begin: bo
                 notify.make_folder(folder)
             proxy = notify.Proxy(folder) if notified and begin else None
             return launch.first(container, begin=begin, proxy=proxy)
-        except BaseException:
+        except BaseException as error:
             reserve.close()
-            container.kill_and_destroy()
+            undo(error, container.kill_and_destroy)
             raise
+
+
+def _end(process: Process) -> None:
+    if process.pid:
+        process.signal(_SIGKILL)
+        process.wait()
+
+
+def _told(error: BaseException) -> BaseException:
+    """What a user is told of a start that was given up."""
+    if isinstance(error, Aborted):
+        return ContainerError(f"aborted by signal {error.number}")
+    return error
 
 
 def _fill(reserve: Descriptors) -> None:

@@ -9,8 +9,10 @@ import time
 from nsenter import plainjson
 from nsenter.printable import printable
 from nsenter.suppress import suppress
+from nsenter.undo import close
 
 _STDERR = 2
+_PATIENCE = 5.0  # seconds
 _COLORS = {"error": 31, "warning": 33, "debug": 37}
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/@^+")
 _STARTED = time.monotonic()
@@ -72,7 +74,7 @@ class Log:
         try:
             _put(fd, self._line(level, message))
         finally:
-            os.close(fd)
+            close(fd)
 
     def _line(self, level: str, message: str) -> str:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -82,9 +84,25 @@ class Log:
 
 
 def _put(fd: int, line: str) -> None:
-    """Write what can be written: a command goes on without a log, and its status tells the rest."""
+    """Write what can be written: a command goes on without a log, and its status tells the rest.
+
+    If the stream does not block (O_NONBLOCK, which whoever shares it may have set), there may be no
+    room yet; a reader that takes nothing for some seconds is not waited for any longer.
+    """
+    data = f"{line}\n".encode("utf-8", "surrogateescape")
     with suppress(OSError):
-        os.write(fd, f"{line}\n".encode("utf-8", "surrogateescape"))
+        while data:
+            try:
+                data = data[os.write(fd, data) :]
+            except BlockingIOError:
+                if not _has_room(fd):
+                    return
+
+
+def _has_room(fd: int) -> bool:
+    from nsenter.system import POLLOUT, poll
+
+    return bool(poll({fd: POLLOUT}, _PATIENCE))
 
 
 def _colored(level: str, message: str) -> str:

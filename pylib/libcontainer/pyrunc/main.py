@@ -51,10 +51,7 @@ def main(
         from libcontainer.pyrunc.help import complete
 
         complete()
-    waiting = _waiting(init)
-    status = run(sys.argv[1:], waiting)
-    if waiting:
-        waiting.discard()
+    status = run(sys.argv[1:], _waiting(init))
     before_leaving(status)
     _leave(status)
 
@@ -80,8 +77,23 @@ def _leave(status: int) -> NoReturn:
 
 
 def run(words: list[str], waiting: WaitingInit | None = None) -> int:
-    """Do what a command line says; returns the exit status."""
+    """Do what a command line says; returns the exit status.
+
+    Args:
+        waiting: an init; it is ended if nothing uses it.
+    """
     log = Log()
+    status = _run(words, log, waiting)
+    try:
+        if waiting:
+            waiting.discard()
+    except OSError as error:
+        log.error(f"the init that waits cannot be ended: {message(error)}")
+        return status or _FAILED
+    return status
+
+
+def _run(words: list[str], log: Log, waiting: WaitingInit | None) -> int:
     command = ""
     try:
         given, rest = parse_globals(words)

@@ -15,6 +15,7 @@ from libcontainer.errors import ContainerError
 from libcontainer.words import errno_text
 from nsenter.addresses import connect_to
 from nsenter.system import pidfd_open, send_fds
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Proxy:
                 self._socket.bind(path)
                 os.chmod(path, 0o777)
             finally:
-                os.close(folder)
+                close(folder)
         except OSError as error:
             self._socket.close()
             why = errno_text(error.errno or 0)
@@ -120,7 +121,7 @@ class Proxy:
                 if self.pass_on(pid, wait=True):
                     return
         finally:
-            os.close(pidfd)
+            close(pidfd)
 
     def close(self) -> None:
         """Nobody is listened to any more."""
@@ -144,9 +145,9 @@ def _barrier(manager: _socket.socket) -> None:
         try:
             send_fds(manager.fileno(), b"BARRIER=1", (writer,))
         finally:
-            os.close(writer)
+            close(writer)
         poller = select.poll()
         poller.register(reader, 0)  # POLLHUP is told in any case
         poller.poll(_BARRIER_MS)
     finally:
-        os.close(reader)
+        close(reader)

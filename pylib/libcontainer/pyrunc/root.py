@@ -7,6 +7,7 @@ import os
 import stat
 
 from libcontainer.errors import ContainerError
+from nsenter.undo import close
 
 _ALL_IDS = 2**32 - 1
 _OTHERS_WRITE = 0o022
@@ -22,7 +23,7 @@ def in_user_namespace() -> bool:
     try:
         return os.read(fd, 4096).split() != [b"0", b"0", b"%d" % _ALL_IDS]
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def may_lack_cgroups(word: str, *, systemd: bool) -> bool:

@@ -16,8 +16,8 @@ _KEPT = {
 _ABORTING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT)
 
 
-class Aborted(BaseException):
-    """A signal has come while a process was being started.
+class Aborted(KeyboardInterrupt):
+    """A signal that asks to end has come while a process was being started.
 
     Attributes:
         number: its number.

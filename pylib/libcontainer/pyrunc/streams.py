@@ -20,6 +20,7 @@ from nsenter.idmap import host_id
 from nsenter.kept import out_of_the_streams
 from nsenter.suppress import suppress
 from nsenter.system import poll
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,8 +104,8 @@ class Streams:
 
     def close(self) -> None:
         """Close all ends that are open."""
-        for fd in (*self._open,):
-            self._close(fd)
+        while self._open:
+            close(self._open.pop())
 
     def _close(self, fd: int) -> None:
         if fd in self._open:

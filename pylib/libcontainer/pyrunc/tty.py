@@ -8,9 +8,11 @@ import fcntl
 import os
 import select
 import termios
+from errno import EIO
 
 from libcontainer.errors import ContainerError
 from nsenter.system import Failure, receive_fds
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,8 +62,8 @@ class Terminal:
         self.resize()
         if not os.isatty(_STDOUT):
             _end_lines_plainly(self._master)
-        self._saved = termios.tcgetattr(self._host)
-        termios.tcsetattr(self._host, termios.TCSANOW, _raw(self._saved))
+        self._saved = _mode_of(self._host)
+        _set_mode(self._host, termios.TCSANOW, _raw(self._saved))
 
     def resize(self) -> None:
         """Give it the size of ours."""
@@ -126,11 +128,11 @@ class Terminal:
 
     def close(self) -> None:
         """Give our terminal back as it was."""
-        if self._saved is not None:
-            termios.tcsetattr(self._host, termios.TCSADRAIN, self._saved)
-        for fd in (self._ours, self.socket, self._master, self._host):
-            if fd >= 0:
-                os.close(fd)
+        try:
+            if self._saved is not None:
+                _set_mode(self._host, termios.TCSADRAIN, self._saved)
+        finally:
+            close(*(fd for fd in (self._ours, self.socket, self._master, self._host) if fd >= 0))
 
 
 def _host_terminal() -> int:
@@ -158,9 +160,25 @@ def _raw(mode: list[Any]) -> list[Any]:
 
 def _end_lines_plainly(master: int) -> None:
     """Without carriage returns, that a file has no use for."""
-    mode = termios.tcgetattr(master)
+    mode = _mode_of(master)
     mode[_OUTPUT] &= ~termios.ONLCR
-    termios.tcsetattr(master, termios.TCSANOW, mode)
+    _set_mode(master, termios.TCSANOW, mode)
+
+
+def _mode_of(terminal: int) -> list[Any]:
+    try:
+        return termios.tcgetattr(terminal)
+    except termios.error as error:  # which is no OSError
+        raise Failure("tcgetattr", "the terminal", error.args[0]) from None
+
+
+def _set_mode(terminal: int, when: int, mode: list[Any]) -> None:
+    """One that was hung up has no mode any more."""
+    try:
+        termios.tcsetattr(terminal, when, mode)
+    except termios.error as error:
+        if error.args[0] != EIO:
+            raise Failure("tcsetattr", "the terminal", error.args[0]) from None
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -12,6 +12,8 @@ import marshal
 import os
 import stat
 
+from nsenter.undo import close
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer.configs.seccomp import Seccomp
@@ -67,7 +69,7 @@ def load(folder: str, key: bytes) -> bytes | None:
     except OSError:
         return None
     finally:
-        os.close(fd)
+        close(fd)
     code = content[len(_head(key, 0)) :]
     return code if code and content.startswith(_head(key, len(code))) else None
 
@@ -108,7 +110,7 @@ def store(folder: str, key: bytes, code: bytes) -> None:
     except OSError:
         return
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def _replace(fd: int, path: str) -> None:
