@@ -8,15 +8,11 @@ can be imported.
 
 from __future__ import annotations
 
-import sys
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import CodeType, TracebackType
 
 __all__ = ["in_words", "operation_of", "subject_of"]
-
-_HAS_FLAG_IN_ATTRIBUTES = sys.version_info >= (3, 12)  # in the lowest bit, as globals' have it
 
 
 def operation_of(error: BaseException) -> str:
@@ -47,32 +43,67 @@ def in_words(error: OSError) -> str:
 
 
 def _called(trace: TracebackType) -> str:
-    """The name of what a frame was just calling; "" if it was calling nothing that has a name.
+    """The name of what a frame was just calling; "" if it was calling nothing that has a name."""
+    frame, code = trace.tb_frame, trace.tb_frame.f_code
+    if not _learned:
+        _learned.update({kind: dict(map(_learn, samples)) for kind, samples in _SAMPLES.items()})
+    for operation, argument in _loads_of_function(code, trace.tb_lasti // 2):
+        for kind, shifts in _learned.items():
+            if operation in shifts:
+                name = _name(code, argument >> shifts[operation])
+                known = frame.f_globals.get(name, frame.f_builtins.get(name))
+                return name if kind == "attribute" or callable(known) else ""
+    return ""  # a local variable or a result: it has no name that says what it does
 
-    The compiled code tells it. Each instruction knows which part of the source it is from. A call
-    begins where the expression of its function begins (`os.open` in `os.open(path)`), and the last
-    part of that is loaded by an instruction whose argument is the number of a name.
+
+def _name(code: CodeType, index: int) -> str:
+    return code.co_names[index] if index < len(code.co_names) else ""
+
+
+def _loads_of_function(code: CodeType, call: int) -> list[tuple[int, int]]:
+    """The instructions, with their arguments, one of which loads the function that another calls.
+
+    Each instruction knows which part of the source it is from. A call begins where the expression
+    of its function begins (`os.open` in `os.open(path)`); what is loaded last of that is the
+    function. There is none if Python runs with -X no_debug_ranges.
     """
-    frame, code, call = trace.tb_frame, trace.tb_frame.f_code, trace.tb_lasti // 2
     spots = [*code.co_positions()]
     line, end_line, column, end_column = spots[call]
     if line is None or end_line is None or column is None or end_column is None:
-        return ""  # Python runs with -X no_debug_ranges
-    parts: dict[tuple[int, int], int] = {}  # arguments, by where what they load ends
+        return []
+    parts: dict[tuple[int, int], list[tuple[int, int]]] = {}  # by where what is loaded ends
     for number, (first, last, left, right) in enumerate(spots[:call]):
         if (first, left) != (line, column) or last is None or right is None:
             continue
         operation, argument = code.co_code[2 * number : 2 * number + 2]
         if operation and (last, right) < (end_line, end_column):  # 0: no instruction but its cache
-            parts.setdefault((last, right), argument)
-    if not parts:
-        return ""
-    is_attribute = len(parts) > 1
-    end = max(parts)
-    index = parts[end] >> (not is_attribute or _HAS_FLAG_IN_ATTRIBUTES)
-    name = code.co_names[index] if index < len(code.co_names) else ""
-    if is_attribute:
-        return name
-    # A name that stands alone may be a local one, whose number is another list's.
-    found = frame.f_globals.get(name, frame.f_builtins.get(name))
-    return name if callable(found) and end == (line, column + len(name)) else ""
+            parts.setdefault((last, right), []).append((operation, argument))
+    is_short = len(code.co_names) <= _MOST_NAMES
+    return parts[max(parts)] if parts and is_short else []
+
+
+_MOST_NAMES = 127  # with more, an argument may take a second instruction
+_LINE_OF_CALL, _LONGEST_SHIFT = 2, 4
+_learned: dict[str, dict[int, int]] = {}
+# What these calls are compiled to says how this Python loads a function, whatever its version: the
+# number of the operation, and how far its argument is shifted to be the number of a name. Names
+# before it make that number one that cannot be mistaken.
+_SAMPLES = {
+    "attribute": (
+        "lambda it: (it.a, it.b, it.c, it.d, it.e,\n it.wanted())",
+        "lambda it: (it.a, it.b, it.c, it.d, it.e,\n it.wanted(*it))",
+    ),
+    "global": ("lambda: (a, b, c, d, e,\n wanted())",),
+}
+
+
+def _learn(sample: str) -> tuple[int, int]:
+    """The operation of the call in a sample, and the shift of its argument."""
+    code = compile(sample, "", "eval").co_consts[0]
+    ends = [spot[3] if spot[0] == _LINE_OF_CALL else None for spot in code.co_positions()]
+    call = ends.index(max((end for end in ends if end is not None), default=None))
+    for operation, argument in _loads_of_function(code, call):
+        for shift in range(_LONGEST_SHIFT):
+            if _name(code, argument >> shift) == "wanted":
+                return operation, shift
+    return -1, 0  # no operation: nothing is named

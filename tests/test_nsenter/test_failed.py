@@ -10,13 +10,13 @@ import os
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nsenter.failed import in_words, operation_of, subject_of
+from pythons import Python, installed
 
 NONE = 999_999  # no descriptor
 ABSENT = "/absent/it"
@@ -51,6 +51,12 @@ def _of_an_object() -> None:
         made["of"].connect(ABSENT)
 
 
+def _of_a_local_module() -> None:
+    import os as local  # fmt: skip
+
+    local.read(NONE, 1)
+
+
 def _by_another_name(close: Callable[[int], None] = os.close) -> None:
     close(NONE)
 
@@ -65,6 +71,7 @@ CALLS: dict[str, tuple[Callable[[], object], str, str]] = {
     "in an argument": (_of_arguments, "fstat", ""),
     "over lines": (_over_lines, "fcntl", ""),
     "in a block": (_in_a_block, "scandir", ""),
+    "of a local module": (_of_a_local_module, "read", ""),
     "a method": (_of_an_object, "connect", ""),
     "of a library": (lambda: Path(ABSENT).rmdir(), "rmdir", ABSENT),
     "bytes": (lambda: os.stat(b"/absent/\xff"), "stat", "/absent/\udcff"),
@@ -87,15 +94,39 @@ def test_what_calls_nothing_that_has_a_name_is_named_by_its_function() -> None:
     assert in_words(OSError(5, "told")) == "system call: told"
 
 
-def test_it_needs_no_source_and_no_position() -> None:
-    script = (
-        "import sys; from nsenter.failed import operation_of\n"
-        "def reader():\n"
-        "    import os; os.read(999999, 1)\n"
-        "try: reader()\n"
-        "except OSError as error: print(operation_of(error))\n"
-    )
-    for options, said in (((), "read"), (("-X", "no_debug_ranges"), "reader")):
-        words = [sys.executable, *options, "-c", script]
+# Without a source. What is called is loaded in other ways by each Python.
+NAMES = ", ".join(f"sys.flags if sys else sys.n{number}" for number in range(200))
+SCRIPT = """
+import sys
+failed = {}
+exec(compile(open("nsenter/failed.py").read(), "failed", "exec"), failed)
+import os
+def reader():
+    import os; os.read(999999, 1)
+def opener(path):
+    with open(path): pass
+def closer(fd, other):
+    other, fd = fd, other
+    os.close(fd)
+def caller(function=os.stat):
+    function("/absent")
+def writer(module, words):
+    module.write(*words)
+def many():
+    NAMES; os.rmdir("/absent")
+CALLS = (reader,), (opener, "/absent"), (closer, 1, 999999), (caller,), (writer, os, (999999, b""))
+for call, *args in (*CALLS, (many,)):
+    try: call(*args)
+    except OSError as error: print(failed["operation_of"](error))
+""".replace("NAMES", NAMES)
+
+
+@pytest.mark.parametrize("python", installed(), ids=str)
+def test_each_python_names_what_was_called(python: Python) -> None:
+    for options, said in (
+        ((), ["read", "open", "close", "caller", "write", "many"]),
+        (("-X", "no_debug_ranges"), ["reader", "opener", "closer", "caller", "writer", "many"]),
+    ):
+        words = [python.binary, *options, "-I", "-c", SCRIPT]
         cwd = Path(__file__).parents[2]
-        assert subprocess.check_output(words, text=True, cwd=cwd).strip() == said
+        assert subprocess.check_output(words, text=True, cwd=cwd).split() == said
