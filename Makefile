@@ -10,7 +10,7 @@ PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --di
 
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
-.PHONY: run test test-packages test-all test-cases mutants test-vm test-suites bench bench-check lint fuzz check-c clean
+.PHONY: run test test-packages test-all test-cases mutants test-vm test-debian test-suites bench bench-check lint fuzz check-c clean
 
 run: $(VENV)/.built
 	$(VENV)/bin/python -m nsenter run
@@ -18,9 +18,10 @@ run: $(VENV)/.built
 test: test-packages $(VENV)/.built $(VENV)/.test-tools
 	$(PYTEST) -m 'not sweep' $(TESTS)
 
-# Everything: also the cases marked `sweep`, a sample of `make mutants`, the virtual machine, and
-# the suites of runc and crun.
-test-all: test-cases test-vm test-suites
+# Everything: also the cases marked `sweep`, a sample of `make mutants`, the virtual machine with
+# several kernels, Debian's newer suites, and the suites of runc and crun.
+test-all: test-cases test-vm test-suites test-debian
+	for kernel in trixie sid; do $(MAKE) test-vm KERNEL=$$kernel || exit; done
 	$(MAKE) mutants MUTANTS='--sample 12'
 
 test-cases: test-packages $(VENV)/.built $(VENV)/.test-tools
@@ -33,13 +34,21 @@ mutants: test-packages $(VENV)/.built $(VENV)/.test-tools
 
 # On Debian's kernel in an emulated machine: cgroup v2 alone with every controller, and every
 # capability; and in another, where systemd runs. VM_TESTS are pytest's arguments, for the first,
-# or the other with VM_SYSTEMD=1; VM_SHELL=1 gives a shell there instead.
+# or the other with VM_SYSTEMD=1; VM_SHELL=1 gives a shell there instead. KERNEL is a suite of
+# Debian or the beginning of a version: then that kernel is booted, without systemd.
 test-vm: $(VENV)/.built $(VENV)/.test-tools
 	.ci/install-packages vm
-	$(VENV)/bin/python tests/vm/run.py $(VM_TESTS)
-ifeq ($(VM_TESTS)$(VM_SYSTEMD)$(VM_SHELL),)
+	VM_KERNEL=$(KERNEL) $(VENV)/bin/python tests/vm/run.py $(VM_TESTS)
+ifeq ($(VM_TESTS)$(VM_SYSTEMD)$(VM_SHELL)$(KERNEL),)
 	VM_SYSTEMD=1 $(VENV)/bin/python tests/vm/run.py
 endif
+
+# As root: the core of the tests in roots of Debian's newer suites, with their own C libraries and
+# Pythons. SUITES are suites, DEBIAN_TESTS pytest's arguments; NSENTER_TEST_ROOTS is where the roots
+# are kept.
+test-debian:
+	.ci/install-packages roots
+	$(PYTHON) tests/debian/run.py $(SUITES) $(if $(DEBIAN_TESTS),-- $(DEBIAN_TESTS))
 
 # As root: the suites that runc and crun have, from Debian's sources, on pyrunc, and the tests that
 # CPython has of subprocess and asyncio, on ours. SUITE_TESTS are a suite, or files of one.

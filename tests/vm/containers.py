@@ -103,6 +103,7 @@ class Box:
 _CHANGING = {f"cgroup.{name}" for name in ("procs", "threads")} | {
     f"{name}.pressure" for name in ("cpu", "io", "memory", "irq")
 }
+_CHANGING |= {"memory.peak", "memory.swap.peak"}  # which can be reset, since Linux 6.12
 
 
 def resources(limits: Mapping[str, Any]) -> Edit:

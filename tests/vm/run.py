@@ -7,9 +7,10 @@ the tests' output, and the tests' exit status; this one is then the exit status 
 
 Usage: run.py [PYTEST-ARGUMENT…]
 
-Environment: VM_TIMEOUT is how many seconds the machine may take in all; with VM_SYSTEMD=1 the
-machine's PID 1 is systemd, and its own tests are the default; with VM_SHELL=1 it gives a shell on
-this terminal in place of the tests, for as long as it takes.
+Environment: VM_KERNEL is a suite of Debian (bookworm, trixie, sid) whose kernel is booted, or the
+beginning of a kernel's version that one of them has. VM_TIMEOUT is how many seconds the machine may
+take in all; with VM_SYSTEMD=1 the machine's PID 1 is systemd, and its own tests are the default;
+with VM_SHELL=1 it gives a shell on this terminal in place of the tests, for as long as it takes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import contents
 import image
@@ -78,7 +81,7 @@ def _run(scratch: Path, tests: Sequence[str]) -> int:
             f"the guest runs the programs of this machine, of x86_64, not {platform.machine()}"
         )
     qemu = contents.program("qemu-system-x86_64", "qemu-system-x86")
-    booted = kernel.find(CACHE / "kernel")
+    booted = kernel.find(CACHE / "kernel", os.environ.get("VM_KERNEL", ""))
     disks = image.root(CACHE, booted.modules), image.checkout(scratch, _command(tests))
     console, status = scratch / "console", scratch / "status"
     machine = [

@@ -167,6 +167,45 @@ def test_devices_are_what_the_rules_say(each: Runtime, folder: Path) -> None:
     assert [line.rpartition(": ")[2] for line in results] == expected
 
 
+# --- its view of the cgroups ---------------------------------------------------------------------
+
+HOST_OPTIONS = "nsdelegate,memory_recursiveprot"
+
+
+def _in_the_hosts_cgroup_namespace(config: Config) -> None:
+    namespaces = config["linux"]["namespaces"]
+    config["linux"]["namespaces"] = [ns for ns in namespaces if ns["type"] != "cgroup"]
+
+
+def _mounted_at_cgroups(mountinfo: str) -> tuple[str, str, str, str]:
+    """The root, the flags, the propagation and the type of the mount of cgroups."""
+    line = next(line for line in mountinfo.splitlines() if line.split()[4] == str(CGROUPS))
+    left, right = line.split(" - ")
+    _, _, _, root, _, flags, *propagation = left.split()
+    return root, flags, " ".join(propagation), right.split()[0]
+
+
+def _options_of_the_host() -> str:
+    mountinfo = Path("/proc/self/mountinfo").read_text().splitlines()
+    return next(line.split()[-1] for line in mountinfo if line.split()[4] == str(CGROUPS))
+
+
+def test_without_a_cgroup_namespace_it_sees_the_hosts_cgroups_as_with_runc(folder: Path) -> None:
+    """A new mount, as runc's, takes the host's options away from the hierarchy; a bind does not."""
+    seen = []
+    try:
+        for name in RUNTIMES:
+            with running(runtime(name, folder), folder, _in_the_hosts_cgroup_namespace) as box:
+                seen.append(_mounted_at_cgroups(box.exec("cat /proc/self/mountinfo")))
+                assert box.id in box.exec("ls /sys/fs/cgroup")
+                if name == "pyrunc":
+                    assert _options_of_the_host() == f"rw,{HOST_OPTIONS}"
+    finally:
+        session.run(["mount", "-o", f"remount,{HOST_OPTIONS}", str(CGROUPS)])
+    assert seen[0] == seen[1]
+    assert seen[0][0] == "/"
+
+
 # --- its processes -------------------------------------------------------------------------------
 
 
