@@ -28,6 +28,7 @@ class _Settings:
     strict = True
     object_hook = None
     object_pairs_hook = None
+    array_hook = None  # since 3.15
     parse_float = float
     parse_int = int
     parse_constant = staticmethod(_refuse_constant)

@@ -394,6 +394,16 @@ def _v2_of_the_host() -> MountLine:
     return next(mount for mount in mounts if (mount.type, mount.root) == ("cgroup2", "/"))
 
 
+def _as_in_the_initial_namespace(root: Root, before: str = "") -> None:
+    """Have it take the cgroup namespace of the tests, which may be a worker's, for the initial one."""
+    namespace = Path("/proc/self/ns/cgroup").stat().st_ino
+    top = Path(_v2_of_the_host().point).stat().st_ino
+    root.before = (
+        "from libcontainer.init import cgroup_mounts\n"
+        f"cgroup_mounts._INITIAL_NAMESPACE, cgroup_mounts._TOP = {namespace}, {top}\n{before}"
+    )
+
+
 # A new mount has the source that its configuration names; a bind has the source of the host's.
 _NAMED = "named-by-the-configuration"
 # The host's mount has other flags than the container's, and a master in another mount namespace.
@@ -421,7 +431,7 @@ def test_without_a_cgroup_namespace_the_cgroup2_of_the_host_is_bound(
 ) -> None:
     """It has the flags of a new mount, and what is mounted on the host later does not come in."""
     host = _v2_of_the_host()
-    bare.before = _OTHER_MOUNT_ON_THE_HOST.format(host=host.point)
+    _as_in_the_initial_namespace(bare, _OTHER_MOUNT_ON_THE_HOST.format(host=host.point))
     add(bare, "/cgroup", "cgroup2", *options, source=_NAMED)
     mount = at("/cgroup", bare.mountinfo())
     assert (mount.type, mount.root, mount.source) == ("cgroup2", "/", host.source)
@@ -429,11 +439,11 @@ def test_without_a_cgroup_namespace_the_cgroup2_of_the_host_is_bound(
 
 
 def _without_the_hosts(bare: Root, host: str, part: str) -> None:
-    bare.before = f"system.umount({host!r}, system.MNT_DETACH)"
+    bare.before += f"system.umount({host!r}, system.MNT_DETACH)"
 
 
 def _with_a_part_of_the_hosts(bare: Root, host: str, part: str) -> None:
-    bare.before = (
+    bare.before += (
         f"system.mount({part!r}, '/mnt', '', system.MS_BIND)\n"
         f"system.umount({host!r}, system.MNT_DETACH)\n"
         f"system.mount('/mnt', {host!r}, '', system.MS_BIND)"
@@ -463,6 +473,7 @@ def test_if_a_bind_would_show_something_else_cgroup2_is_mounted(
     host = _v2_of_the_host().point
     part = Path(host, f"part-{uuid.uuid4().hex}")
     add(bare, "/cgroup", "cgroup2", source=_NAMED)
+    _as_in_the_initial_namespace(bare)
     part.mkdir()
     try:
         change(bare, host, str(part))
