@@ -395,7 +395,7 @@ def _v2_of_the_host() -> MountLine:
 
 
 def _as_in_the_initial_namespace(root: Root, before: str = "") -> None:
-    """Have it take the cgroup namespace of the tests, which may be a worker's, for the initial one."""
+    """Have it take the cgroup namespace of the tests for the initial one: a worker has its own."""
     namespace = Path("/proc/self/ns/cgroup").stat().st_ino
     top = Path(_v2_of_the_host().point).stat().st_ino
     root.before = (
