@@ -304,6 +304,7 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "ids namespaces proc": """
             test_a_copy_of_links_is_links
+            test_a_directory_of_the_host_is_no_working_directory
             test_a_file_is_made_where_a_dangling_link_leads_in_the_root
             test_a_file_is_no_place_for_proc
             test_a_folder_that_turns_into_a_link_leads_nowhere
@@ -438,6 +439,7 @@ NEEDS: dict[str, dict[str, str]] = {
             test_an_id_map_is_shorter_than_a_page
             test_bad_time_offsets_are_refused
             test_bootstrap_data_refuses_a_bad_path_by_its_name
+            test_bytes_behind_the_end_of_the_message_are_refused
             test_captured_from_runc_is_decoded_and_encoded_to_the_byte
             test_every_truncation_of_a_message_is_refused
             test_golden

@@ -281,22 +281,37 @@ def test_wrong_moments_are_refused(container: Container) -> None:
     first.close()
 
 
+def _started_at_another_time(than: int) -> subprocess.Popen[bytes]:
+    """A process of ours whose start the kernel's clock tells from that of another."""
+    while True:
+        process = subprocess.Popen(["sleep", "100"])
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        if int(fields[19]) != than:
+            return process
+        process.kill()
+        process.wait()
+
+
 def test_reused_pid_is_not_taken_for_the_container(container: Container) -> None:
     first = started(container, "sleep", "100")
     state = container.state()
-    # Somebody else has its pid: it started at another time.
-    with container._locked():
-        container._save(init_process_start=state.init_process_start - 1)
-    assert container.status() == "stopped"
-    with pytest.raises(ContainerError):
-        container.signal(signal.SIGTERM)
-    assert first.child is not None
-    assert first.child.poll() is None, "the one who has the pid was signalled"
-    with container._locked():
-        container._save(init_process_start=state.init_process_start)
-    container.kill_and_destroy()
-    first.wait(SECONDS)
-    first.close()
+    # What a pid that is given to another process by now looks like.
+    other = _started_at_another_time(state.init_process_start)
+    try:
+        with container._locked():
+            container._save(init_process_pid=other.pid)
+        assert container.status() == "stopped"
+        with pytest.raises(ContainerError):
+            container.signal(signal.SIGTERM)
+        assert other.poll() is None, "the one who has the pid was signalled"
+    finally:
+        with container._locked():
+            container._save(init_process_pid=state.init_process_pid)
+        other.kill()
+        other.wait()
+        container.kill_and_destroy()
+        first.wait(SECONDS)
+        first.close()
 
 
 def test_half_made_container_is_listed_and_taken_away(root: Path, rootfs: Path) -> None:

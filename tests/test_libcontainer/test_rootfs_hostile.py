@@ -319,11 +319,16 @@ def test_a_proc_that_is_none_gets_no_sysctl(root: Root, inside: Path, outside: P
         root.look("")
 
 
-@pytest.mark.parametrize("name", ["net.ipv4./../kernel/hostname", "../self/oom_score_adj"])
-def test_a_sysctl_does_not_leave_proc_sys(root: Root, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["net/../../self/oom_score_adj", "/proc/self/oom_score_adj", "kernel/../../../file"]
+)
+def test_a_sysctl_does_not_leave_proc_sys(root: Root, inside: Path, name: str) -> None:
+    """Each of these names is a file that its writer can write to."""
+    (inside / "file").touch()
     root.config = {"sysctl": {name: "1"}}
-    with pytest.raises(RootError, match="sysctl"):
+    with pytest.raises(RootError, match=f"sysctl {name}=1") as caught:
         root.look("")
+    assert caught.value.errno == errno.EXDEV
 
 
 def test_a_copy_of_links_is_links(root: Root, inside: Path, outside: Path) -> None:
@@ -341,6 +346,21 @@ def test_tmpcopyup_of_a_link_is_of_what_it_leads_to_in_the_root(
     (inside / "data").symlink_to(f"{_OUT}{outside}")
     add(root, "/data", "tmpfs", "tmpcopyup", source="tmpfs")
     assert root.look(f"result = os.listdir('{outside}')") == []
+
+
+def test_a_directory_of_the_host_is_no_working_directory(root: Root) -> None:
+    """CVE-2024-21626: what is open from before the root was entered is outside of it."""
+    root.before = (
+        "from libcontainer.init import identity; host = os.open('/usr', os.O_RDONLY)\n"
+        "def arrive(path):\n"
+        "    os.chdir(path)\n"
+        "    try: identity.check_cwd()\n"
+        "    except OSError as error: return str(error)\n"
+    )
+    text = "result = [arrive(host), arrive('/'), arrive('/proc')]"
+    refusal, *fine = root.look(text)
+    assert "outside of container mount namespace root" in refusal
+    assert fine == [None, None]
 
 
 # ---- the folder itself

@@ -169,31 +169,32 @@ def test_captured_from_runc_is_decoded_and_encoded_to_the_byte(vector: dict[str,
     assert data.encode() == without_seq_and_pid(blob)
 
 
-# The attribute at fault in each; None where the fault is the message's own.
+# The attribute at fault in each, or None if the fault is the message's own; and the reason, as
+# several checks may refuse one message.
 FAULTS = {
-    "nla-len-zero": reference.OOM_SCORE_ADJ,
-    "nla-len-short": reference.OOM_SCORE_ADJ,
-    "nla-len-past-end": reference.OOM_SCORE_ADJ,
-    "string-without-nul": reference.OOM_SCORE_ADJ,
-    "string-with-inner-nul": reference.OOM_SCORE_ADJ,
-    "u32-empty": reference.CLONE_FLAGS,
-    "u32-two-bytes": reference.CLONE_FLAGS,
-    "bool-2": reference.ROOTLESS_EUID,
-    "duplicate-flags": reference.CLONE_FLAGS,
-    "unknown-attribute": 27299,
-    "trailing-bytes": None,
-    "nlmsg-len-below-header": None,
-    "nlmsg-len-2gib": None,
-    "truncated": None,
-    "wrong-type": None,
-    "error-type": None,
-    "flags-not-namespaces": reference.CLONE_FLAGS,
-    "ns-path-unknown-kind": reference.NS_PATHS,
-    "ns-path-no-colon": reference.NS_PATHS,
-    "ns-path-twice": reference.NS_PATHS,
-    "ns-joined-and-new": reference.NS_PATHS,
-    "map-without-userns": reference.UIDMAP,
-    "map-garbage": reference.UIDMAP,
+    "nla-len-zero": (reference.OOM_SCORE_ADJ, "below the header's own 4 bytes"),
+    "nla-len-short": (reference.OOM_SCORE_ADJ, "below the header's own 4 bytes"),
+    "nla-len-past-end": (reference.OOM_SCORE_ADJ, "runs past the end of the message"),
+    "string-without-nul": (reference.OOM_SCORE_ADJ, "no NUL at its end"),
+    "string-with-inner-nul": (reference.OOM_SCORE_ADJ, "a NUL inside"),
+    "u32-empty": (reference.CLONE_FLAGS, "not four bytes"),
+    "u32-two-bytes": (reference.CLONE_FLAGS, "not four bytes"),
+    "bool-2": (reference.ROOTLESS_EUID, "neither 0 nor 1"),
+    "duplicate-flags": (reference.CLONE_FLAGS, "stands twice"),
+    "unknown-attribute": (27299, "type is not known"),
+    "trailing-bytes": (None, "bytes trail"),
+    "nlmsg-len-below-header": (None, "below the header's own 16 bytes"),
+    "nlmsg-len-2gib": (None, "beyond any well-formed message"),
+    "truncated": (None, "ends before nlmsg_len says"),
+    "wrong-type": (None, "of another type"),
+    "error-type": (None, "of another type"),
+    "flags-not-namespaces": (reference.CLONE_FLAGS, "none of the CLONE_NEW"),
+    "ns-path-unknown-kind": (reference.NS_PATHS, "kind is none of"),
+    "ns-path-no-colon": (reference.NS_PATHS, "not `kind:path`"),
+    "ns-path-twice": (reference.NS_PATHS, "stands twice"),
+    "ns-joined-and-new": (reference.NS_PATHS, "both joined and new"),
+    "map-without-userns": (reference.UIDMAP, "no new user namespace"),
+    "map-garbage": (reference.UIDMAP, "not `container host size`"),
 }
 
 
@@ -202,16 +203,24 @@ def test_malformed_is_refused_with_attribute_and_offset(vector: dict[str, Any]) 
     blob = bytes.fromhex(vector["hex"])
     with pytest.raises(BlobError) as caught:
         BootstrapData.decode(blob)
-    error, fault = caught.value, FAULTS[vector["name"]]
+    error, (fault, reason) = caught.value, FAULTS[vector["name"]]
     assert error.attribute == fault
     assert 0 <= error.offset <= len(blob)
-    assert error.reason
+    assert reason in error.reason
     assert error.reason in str(error)
     assert str(error.offset) in str(error)
     if fault in reference.NAMES:
         assert f"{reference.NAMES[fault]} ({fault})" in str(error)
     elif fault is not None:
         assert str(fault) in str(error)
+
+
+@pytest.mark.parametrize("more", [b"\0", bytes(4), reference.encode_raw([])])
+def test_bytes_behind_the_end_of_the_message_are_refused(more: bytes) -> None:
+    blob = reference.encode({"clone_flags": 0})
+    with pytest.raises(BlobError, match="behind nlmsg_len") as caught:
+        BootstrapData.decode(blob + more)
+    assert (caught.value.attribute, caught.value.offset) == (None, len(blob))
 
 
 def test_the_offset_points_into_the_attribute_at_fault() -> None:
@@ -406,9 +415,9 @@ def test_a_refusal_points_inside_the_blob_and_names_its_reason(blob: bytes) -> N
 
 def test_unknown_and_double_attributes_are_refused_at_the_raw_level_too() -> None:
     flags = (reference.CLONE_FLAGS, bytes(4))
-    with pytest.raises(BlobError):
+    with pytest.raises(BlobError, match="stands twice"):
         decode_attributes(reference.encode_raw([flags, flags]))
-    with pytest.raises(BlobError):
+    with pytest.raises(BlobError, match="type is not known"):
         decode_attributes(reference.encode_raw([flags, (27299, bytes(4))]))
 
 
