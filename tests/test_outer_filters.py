@@ -192,6 +192,19 @@ def test_no_descriptor_of_the_caller_is_inherited_without_close_range(tmp_path: 
     assert (status, set(said.splitlines())) == (0, {"[b'0', b'1', b'2', b'3']"}), said
 
 
+@pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.__getitem__)
+def test_the_filter_is_in_force_without_seccomp(number: int, tmp_path: Path) -> None:
+    refusing = denying.prefix(("seccomp", number))
+    look = (
+        "import nsenter\n"
+        "for options in (nsenter.Options(), nsenter.Options(seccomp=nsenter.seccomp.strict())):\n"
+        "    nsenter.run(['grep', 'Seccomp_filters', '/proc/self/status'], options)"
+    )
+    status, said = behind(refusing, [sys.executable, "-c", look], tmp_path / "out")
+    outer, ours = (int(line.split()[1]) for line in said.splitlines())
+    assert (status, ours) == (0, outer + 1)
+
+
 def test_a_call_that_times_out_is_killed_without_pidfd_send_signal(tmp_path: Path) -> None:
     refusing = denying.prefix(("pidfd_send_signal", errno.EPERM))
     script = (

@@ -29,8 +29,8 @@ from table import MUTANTS, Mutant
 TOP = Path(__file__).resolve().parents[2]
 # An endless loop is noticed as well.
 _SECONDS = 300
-# Exit statuses of pytest; with the last two a test that is named is not there.
-_PASSED, _FAILED_TESTS, _NO_TESTS = 0, 1, (4, 5)
+# Exit statuses of pytest; with the last two a test that is named is not there. And our own.
+_PASSED, _NO_TESTS, _HANGS = 0, (4, 5), -1
 
 
 def copy_of_the_checkout(folder: Path) -> None:
@@ -58,16 +58,20 @@ def build(folder: Path) -> bool:
     return done.returncode == 0
 
 
-def run_tests(folder: Path, tests: Iterable[str], *more: str) -> tuple[int, str]:
-    """pytest's exit status, and what it printed. A run that takes too long has failed."""
+def run_tests(folder: Path, tests: Iterable[str], workers: str = "1") -> tuple[int, str]:
+    """pytest's exit status, and what it printed; `_HANGS` for a run that does not end.
+
+    A worker has namespaces and cgroups of its own (tests/places/worker.py): the processes and
+    mounts that a broken product leaves behind end with it.
+    """
     words = [".venv/bin/python", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", ""]
     try:
         done = subprocess.run(
-            [*words, *more, *tests], cwd=folder, capture_output=True, text=True, check=False,
-            timeout=_SECONDS,
+            [*words, "--numprocesses", workers, *tests], cwd=folder, capture_output=True, text=True,
+            check=False, timeout=_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return _FAILED_TESTS, "it took too long"
+        return _HANGS, ""
     return done.returncode, done.stdout + done.stderr
 
 
@@ -125,8 +129,10 @@ class Run:
             return "DOES NOT COMPILE"
         status, output = run_tests(self._folder, mutant.tests)
         last = output.strip().splitlines()[-1] if output.strip() else "nothing was printed"
-        if status == _FAILED_TESTS:
-            return f"noticed by {_first_failure(output)}"
+        if status == _HANGS:
+            return f"noticed: its tests do not end in {_SECONDS} s"
+        if status != _PASSED and (failed := _first_failure(output)):
+            return f"noticed by {failed}"
         if status in _NO_TESTS:
             return f"NO SUCH TEST: {last}"
         if status != _PASSED:
@@ -138,10 +144,11 @@ class Run:
 
 
 def _first_failure(output: str) -> str:
+    """The test that failed; "" if none did. A file that cannot be imported has tested nothing."""
     for line in output.splitlines():
-        if line.startswith(("FAILED", "ERROR")):
+        if line.startswith(("FAILED", "ERROR")) and "::" in line:
             return line.split(" - ")[0].partition(" ")[2]
-    return output.strip().splitlines()[-1] if output.strip() else "its end"
+    return ""
 
 
 def chosen(options: argparse.Namespace) -> list[Mutant]:
@@ -172,9 +179,9 @@ def main() -> int:
         copy_of_the_checkout(folder)
         subprocess.run(["make", ".venv/.built", ".venv/.test-tools"], cwd=folder, check=True)
         tests = sorted({test for mutant in rows for test in mutant.tests})
-        status, output = run_tests(folder, tests, "--numprocesses", "auto", "--dist", "worksteal")
+        status, output = run_tests(folder, tests, "auto")
         if status:
-            print(output)
+            print(output or f"the tests do not end in {_SECONDS} s")
             print("the tests fail without any break: mend them first")
             return 2
         run = Run(folder)

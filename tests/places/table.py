@@ -800,6 +800,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "namespaces proc": """
             test_a_bind_is_of_the_tree_that_the_caller_has
             test_a_file_is_bound_to_a_file_that_is_made_for_it
+            test_a_directory_of_the_callers_is_no_working_directory
             test_a_folder_becomes_the_root
             test_a_link_in_the_root_leads_a_mount_nowhere_else
             test_a_link_inside_the_root_is_followed_inside

@@ -22,6 +22,7 @@ import pythons
 import rootless
 from boxes import SYSTEM, box, mounts_of, output, told
 from launching import PYTHONPATH
+from needs import needs
 from nsenter import Bind, BootstrapError, Dev, Options, Proc, Program, Tmpfs
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
@@ -206,6 +207,39 @@ def test_a_proc_is_mounted_once() -> None:
         lines = output(given, "grep -c ' /proc proc ' /proc/mounts; ls /proc | grep -c '^[0-9]'")
         assert int(lines[0]) == before + 1
         assert int(lines[1]) < 10
+
+
+SHARED = """
+from pathlib import Path
+import nsenter, sys
+mounts = Path("/proc/self/mountinfo")
+before = mounts.read_text()
+words = ["grep", "-c", f" {sys.argv[1]} ", mounts]
+options = nsenter.Options(new="mnt", mounts=[nsenter.Tmpfs(sys.argv[1])])
+assert " shared:" in before
+assert nsenter.check_output(words, options) == b"1\\n"
+print(mounts.read_text() == before)
+"""
+
+
+@as_root
+def test_mounts_do_not_reach_a_caller_whose_tree_is_shared(tmp_path: Path) -> None:
+    unshare = needs("unshare", package="util-linux")
+    words = [unshare, "--mount", "--propagation", "shared", sys.executable, "-c", SHARED, tmp_path]
+    env = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    done = subprocess.run(words, capture_output=True, text=True, env=env, check=False)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_a_directory_of_the_callers_is_no_working_directory(root: Path) -> None:
+    """CVE-2024-21626: not even if the program gets the descriptor that leads there."""
+    host = os.open("/usr", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for way in (box(), box(root=root)):
+            with pytest.raises(BootstrapError, match="outside the root"):
+                way.replace(cwd=f"/proc/self/fd/{host}").launch(Program(["true"]), pass_fds=[host])
+    finally:
+        os.close(host)
 
 
 # --- an enemy's root ------------------------------------------------------------------------------
