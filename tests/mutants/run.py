@@ -146,7 +146,7 @@ class Run:
 def _first_failure(output: str) -> str:
     """The test that failed; "" if none did. A file that cannot be imported has tested nothing."""
     for line in output.splitlines():
-        if line.startswith(("FAILED", "ERROR")) and "::" in line:
+        if line.startswith(("FAILED ", "ERROR ")) and "::" in line:
             return line.split(" - ")[0].partition(" ")[2]
     return ""
 

@@ -416,6 +416,9 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "machine": "*",
     },
+    "test_mutants.py": {
+        "": "*",
+    },
     "test_nsenter/test_asyncio.py": {
         "ids namespaces proc": """
             test_a_command_of_the_shell
