@@ -77,6 +77,8 @@ int sync_wait_source(int fd, int *source, const char *peer, struct err *err)
 	while (n == -EINTR);
 	if (n != sizeof(got))
 		return gone(peer, err);
+	if (message.msg_flags & MSG_CTRUNC)
+		return err_set(err, "recvmsg", "the descriptor of a mount source", EMFILE);
 	if (got.kind != SYNC_SOURCE || message.msg_controllen < CMSG_LEN(sizeof(int)) ||
 	    control.align.cmsg_type != SCM_RIGHTS)
 		return err_set(err, "sync", "a message out of turn", EPROTO);

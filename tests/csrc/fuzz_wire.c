@@ -1,4 +1,4 @@
-/* libFuzzer's target: both messages, parsed from a copy without room behind it; what is parsed
+/* libFuzzer's target: each message, parsed from a copy without room behind it; what is parsed
  * is encoded and must come out as the same message. */
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +63,31 @@ static void take_apart(const struct launch *launch)
 		abort();
 }
 
+/* Each mount source ends in a NUL, as open(2) needs it. */
+static void take_sources_apart(struct span sources)
+{
+	struct span path;
+
+	while (span_ended(&sources, '\0', &path))
+		if (path.data[path.len])
+			abort();
+	if (sources.len)
+		abort();
+}
+
+static void parse_1_1(const uint8_t *data, size_t size)
+{
+	struct bootstrap boot;
+	struct wire_error err;
+
+	if (bootstrap_parse_1_1(data, size, &boot, &err)) {
+		encode_again(&bootstrap_message_1_1, data, (uint32_t)size);
+		take_sources_apart(boot.mount_sources);
+	} else if (!err.reason) {
+		abort();
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bootstrap boot;
@@ -78,6 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		encode_again(&bootstrap_message, copy, (uint32_t)size);
 	else if (!err.reason)
 		abort();
+	parse_1_1(copy, size);
 	if (launch_parse(copy, size, &launch, &err)) {
 		encode_again(&launch_message, copy, (uint32_t)size);
 		take_apart(&launch);

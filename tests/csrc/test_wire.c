@@ -1,4 +1,6 @@
 /* Whatever is encoded is parsed to the same, and nothing is read past the end. */
+#include <limits.h>
+
 #include "bootstrap.h"
 #include "launch.h"
 
@@ -205,6 +207,38 @@ static void the_launch_message_has_its_own_type(void)
 	CHECK(!bootstrap_parse(out, size, &boot, &err));
 }
 
+/* A message of runc up to 1.1 with these mount sources. */
+static bool has_sources(struct span sources, struct bootstrap *boot, struct wire_error *err)
+{
+	const struct wire_attr attrs[] = {
+		{ .type = CLONE_FLAGS_ATTR, .number = CLONE_NEWNS },
+		{ .type = TIMENSOFFSET_ATTR, .text = sources },
+	};
+	static uint8_t out[8192];
+	uint32_t size =
+		wire_encode(&bootstrap_message_1_1, attrs, COUNT(attrs), out, sizeof(out), err);
+
+	CHECK(size);
+	return bootstrap_parse_1_1(out, size, boot, err);
+}
+
+static void mount_sources_are_paths_that_end_in_a_nul(void)
+{
+	static char long_path[PATH_MAX + 1];
+	static const char two[] = "/a\0\0/b";
+	struct bootstrap boot;
+	struct wire_error err;
+
+	CHECK(has_sources((struct span){ two, sizeof(two) }, &boot, &err));
+	CHECK(boot.mount_sources.len == sizeof(two) && !boot.timens_offsets.data);
+	CHECK(!has_sources((struct span){ two, sizeof(two) - 1 }, &boot, &err));
+	CHECK(err.attr == TIMENSOFFSET_ATTR);
+	memset(long_path, 'x', PATH_MAX);
+	CHECK(!has_sources((struct span){ long_path, PATH_MAX + 1 }, &boot, &err));
+	long_path[PATH_MAX - 1] = '\0';
+	CHECK(has_sources((struct span){ long_path, PATH_MAX }, &boot, &err));
+}
+
 static bool parses(const struct wire_attr *attr, struct launch *launch, struct wire_error *err)
 {
 	/* What is parsed points into it. */
@@ -317,5 +351,6 @@ int main(void)
 	a_value_over_the_length_field_is_refused();
 	a_buffer_too_small_is_not_written_past();
 	the_launch_message_has_its_own_type();
+	mount_sources_are_paths_that_end_in_a_nul();
 	return 0;
 }
