@@ -323,6 +323,7 @@ class _Decoder:
 
     def _common(self, depth: int) -> Any:
         name, payload = self.value(depth + 1), self.value(depth + 1)
+        self._check_the_deadline()
         try:
             return plain_values.rebuild(name, payload)
         except plain_values.Unfit as error:

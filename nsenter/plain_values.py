@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["rebuild", "reduced"]
 
-# Reducing a fraction of larger numbers, or writing a larger one in decimal, takes too long.
+# Python divides, multiplies and reduces larger numbers so slowly that no deadline would be kept.
 _MOST_BITS = 1 << 16
 _MOST_DIMENSIONS = 32
 # dtype.str of numbers: kind and bytes. Native byte order is all that is sent.
@@ -57,10 +57,10 @@ def _of_time(value: Any) -> tuple[Any, ...]:
     return *numbers, value.fold, _offset(value)
 
 
-def _of_fraction(value: Any) -> tuple[int, int]:
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) > _MOST_BITS:
+def _with_small(*numbers: int) -> tuple[int, ...]:
+    if max(map(int.bit_length, numbers)) > _MOST_BITS:
         raise Unfit("it is too large")
-    return value.numerator, value.denominator
+    return numbers
 
 
 def _of_numpy(value: Any) -> tuple[Any, ...]:
@@ -101,10 +101,7 @@ def _decimal(digits: str) -> Any:
 
 
 def _fraction(numerator: int, denominator: int) -> Any:
-    for number in (numerator, denominator):
-        _check(number, int)
-        if number.bit_length() > _MOST_BITS:
-            raise Unfit("a fraction is too large")
+    _check_numbers(numerator, denominator)
     return _imported("fractions").Fraction(numerator, denominator)
 
 
@@ -122,8 +119,7 @@ def _uuid(data: bytes) -> Any:
 
 
 def _range(start: int, stop: int, step: int) -> range:
-    for number in (start, stop, step):
-        _check(number, int)
+    _check_numbers(start, stop, step)
     return range(start, stop, step)
 
 
@@ -141,9 +137,9 @@ def _array(dtype: str, shape: tuple[int, ...], data: bytearray) -> Any:
     _check(data, bytearray)
     if dtype not in _DTYPES or len(shape) > _MOST_DIMENSIONS:
         raise Unfit("an array of a kind that is not sent")
+    _check_numbers(*shape)
     count = 1
     for length in shape:
-        _check(length, int)
         if length < 0:
             raise Unfit("an array of a negative length")
         count *= length
@@ -163,6 +159,13 @@ def _check(value: object, kind: type) -> None:
         raise Unfit(f"a {type(value).__name__} is where a {kind.__name__} must be")
 
 
+def _check_numbers(*numbers: Any) -> None:
+    for number in numbers:
+        _check(number, int)
+        if number.bit_length() > _MOST_BITS:
+            raise Unfit("a number is too large")
+
+
 # The name of a type: its value as a tuple of plain data, and what makes it of that.
 _TABLE: dict[str, tuple[Callable[[Any], tuple[Any, ...]], Callable[..., Any]]] = {
     "datetime.datetime": (
@@ -180,13 +183,16 @@ _TABLE: dict[str, tuple[Callable[[Any], tuple[Any, ...]], Callable[..., Any]]] =
         lambda offset: _time(0, 0, 0, 0, 0, offset).tzinfo,
     ),
     "decimal.Decimal": (lambda value: (str(value),), _decimal),
-    "fractions.Fraction": (_of_fraction, _fraction),
+    "fractions.Fraction": (
+        lambda value: _with_small(value.numerator, value.denominator),
+        _fraction,
+    ),
     **{
         f"pathlib.{kind}": (lambda value: (str(value),), _path(kind))
         for kind in ("PosixPath", "PurePosixPath", "PureWindowsPath")
     },
     "uuid.UUID": (lambda value: (value.bytes,), _uuid),
-    "builtins.range": (lambda value: (value.start, value.stop, value.step), _range),
+    "builtins.range": (lambda value: _with_small(value.start, value.stop, value.step), _range),
     **{
         f"collections.{kind}": (lambda value: (dict(value),), _mapping(kind))
         for kind in ("Counter", "OrderedDict")

@@ -237,6 +237,36 @@ SLOW = {
 }
 
 
+def number(bits: int) -> bytes:
+    return counted(b"i", bits // 8, b"\xff" * (bits // 8 - 1) + b"\1")
+
+
+def common(name: str, *payload: bytes) -> bytes:
+    return b"x" + encode(name) + counted(b"t", len(payload), b"".join(payload))
+
+
+LARGE, HALF = number(1 << 20), number(1 << 19)
+LARGE_NUMBERS = {
+    "range": common("builtins.range", encode(0), LARGE, HALF),
+    "Fraction": common("fractions.Fraction", LARGE, HALF),
+    "shape": common(
+        "numpy.ndarray", encode("|u1"), counted(b"t", 16, HALF * 16), encode(bytearray())
+    ),
+}
+
+
+@pytest.mark.parametrize("data", LARGE_NUMBERS.values(), ids=LARGE_NUMBERS)
+def test_no_arithmetic_is_done_with_large_numbers(data: bytes) -> None:
+    """To divide numbers ten times as long takes minutes, and no deadline ends it."""
+    with pytest.raises(Malformed, match="a number is too large"):
+        decode(data)
+
+
+def test_a_range_of_large_numbers_is_not_written() -> None:
+    with pytest.raises(NotPlain, match="too large"):
+        encode(range(1 << (1 << 17)), more=True)
+
+
 @pytest.mark.parametrize("data", SLOW.values(), ids=SLOW)
 def test_decoding_ends_at_its_deadline(data: bytes) -> None:
     """In processor time, of which a busy machine takes no more than an idle one."""
