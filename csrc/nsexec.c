@@ -5,6 +5,7 @@
 #include "identity.h"
 #include "mapper.h"
 #include "mounts.h"
+#include "older.h"
 #include "pipe.h"
 #include "root.h"
 #include "settle.h"
@@ -169,7 +170,9 @@ static int enter_namespaces(struct nsexec *ns, int sync_fd, struct err *err)
 	/* Whose user has not the right to mount here has it in the user namespace that is joined,
 	 * and who makes a user namespace has it here. */
 	if (ns->boots && (joined & CLONE_NEWNS))
-		ns->place = (int)root_make_empty();
+		ns->place = (int)root_make_empty_apart();
+	if (ns->launched && (joined & CLONE_NEWNS))
+		older_prepare();
 	if (open_offsets(ns, &offsets_fd, err) < 0 || namespaces_open(&ns->boot.join, err) < 0 ||
 	    namespaces_join(&ns->boot.join, err) < 0)
 		return -1;
@@ -232,6 +235,7 @@ static int shed(struct nsexec *ns, const struct pairs *pairs, struct err *err)
 		return 0;
 	if (tail_close_others(ns->launch.keep_fds, needed, count, err) < 0)
 		return -1;
+	older_release();
 	if (!is_seen(ns))
 		return 0;
 	ns->report.stage = "init"; /* it is done for that one */

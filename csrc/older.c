@@ -3,6 +3,7 @@
 
 #include <linux/magic.h>
 #include <linux/seccomp.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 
 #include "text.h"
@@ -20,18 +21,56 @@ struct entry {
 
 /* ---- descriptors ---------------------------------------------------------------------- */
 
-/* A listing that somebody else has put there would leave descriptors out. */
+/* The listing that older_prepare() has opened; -1: there is none. */
+static int prepared = -1;
+
+/* Whether a directory of a procfs lists this process's descriptors. A container chooses what is
+ * mounted on its /proc, and may show the descriptors of another process there. So a pipe is made,
+ * which nobody else has, and looked for. */
+static bool lists_own(int folder)
+{
+	char buf[16];
+	struct text name = TEXT_IN(buf);
+	struct stat listed = { 0 }, own = { 0 };
+	int ends[2];
+	bool same;
+
+	if (SYS2(SYS_pipe2, ends, O_CLOEXEC) < 0)
+		return false;
+	text_add_number(&name, ends[0]);
+	same = SYS4(SYS_newfstatat, folder, text_end(&name), &listed, 0) == 0 &&
+	       SYS2(SYS_fstat, ends[0], &own) == 0 && listed.st_dev == own.st_dev &&
+	       listed.st_ino == own.st_ino;
+	sys_close(ends[0]);
+	sys_close(ends[1]);
+	return same;
+}
+
 static long open_listing(void)
 {
 	struct statfs fs = { 0 };
 	long fd = sys_open(FOLDER, O_RDONLY | O_DIRECTORY);
 	long ret = fd < 0 ? fd : SYS2(SYS_fstatfs, fd, &fs);
 
-	if (fd >= 0 && (ret < 0 || fs.f_type != PROC_SUPER_MAGIC)) {
+	if (fd >= 0 && (ret < 0 || fs.f_type != PROC_SUPER_MAGIC || !lists_own((int)fd))) {
 		sys_close((int)fd);
 		return -ENOENT;
 	}
 	return fd;
+}
+
+void older_prepare(void)
+{
+	/* There is no such descriptor. */
+	if (is_refused(sys_close_range(~0U, ~0U, 0)))
+		prepared = (int)open_listing();
+}
+
+void older_release(void)
+{
+	if (prepared >= 0)
+		sys_close(prepared);
+	prepared = -1;
 }
 
 static long close_listed(const char *name, unsigned first, unsigned last, unsigned flags, int own)
@@ -73,6 +112,10 @@ long older_close_range(unsigned first, unsigned last, unsigned flags)
 
 	if (!is_refused(ret))
 		return ret;
+	if (prepared >= 0) {
+		ret = SYS3(SYS_lseek, prepared, 0, SEEK_SET);
+		return ret < 0 ? ret : close_each(prepared, first, last, flags);
+	}
 	folder = open_listing();
 	if (folder < 0)
 		return ret;

@@ -16,9 +16,14 @@ static inline bool is_refused(long ret)
 	return ret == -ENOSYS || ret == -EPERM;
 }
 
-/* close_range(2). Without it, each descriptor that /proc/self/fd lists; without a proc there, the
- * call's own error: nothing that may stay open is passed over. */
+/* close_range(2). Without it, each descriptor that /proc/self/fd lists. If that does not list those
+ * of this process, the call's own error: nothing that may stay open is passed over. */
 long older_close_range(unsigned first, unsigned last, unsigned flags);
+
+/* Before a mount namespace is joined, whose /proc may not know this process: open the listing that
+ * older_close_range() will use, if it is going to need one. older_release() closes it. */
+void older_prepare(void);
+void older_release(void);
 
 /* seccomp(2) with a filter; prctl(2) takes one without flags. */
 long older_set_filter(const struct sock_fprog *program, unsigned flags);

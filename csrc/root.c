@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "root.h"
 
+#include <linux/magic.h>
 #include <linux/mount.h>
+#include <sched.h>
+#include <sys/statfs.h>
 
 #include "mountapi.h"
 #include "mounts.h"
-#include "sys.h"
+#include "older.h"
 
 #define DETACH 2 /* umount2(2)'s MNT_DETACH, which is in libc's header alone */
+
+/* A path that leads to what is mounted over the root; "/" leads to what is below. */
+#define OVER_ROOT "/.."
 
 int root_make_private(struct err *err)
 {
@@ -16,12 +22,45 @@ int root_make_private(struct err *err)
 	return ret < 0 ? err_set(err, "mount", "/ as private", ret) : 0;
 }
 
+static const char of_empty[] = "size=4096,nr_inodes=1,mode=555";
+
 long root_make_empty(void)
 {
-	static const char options[] = "size=4096,nr_inodes=1,mode=555";
-
-	return mount_new("tmpfs", (struct span){ options, sizeof(options) - 1 },
+	return mount_new("tmpfs", (struct span){ of_empty, sizeof(of_empty) - 1 },
 			 MOUNT_READ_ONLY | MOUNT_NO_SUID | MOUNT_NO_DEV | MOUNT_NO_EXEC);
+}
+
+/* Take away what was just mounted over the root; returns a descriptor of it. */
+static long take_cover(void)
+{
+	struct statfs fs = { 0 };
+	long fd = sys_open(OVER_ROOT, O_PATH | O_DIRECTORY);
+	long ret = fd < 0 ? fd : SYS2(SYS_fstatfs, fd, &fs);
+
+	if (fd < 0)
+		return fd;
+	if (ret == 0)
+		ret = fs.f_type == TMPFS_MAGIC ? SYS2(SYS_umount2, OVER_ROOT, DETACH) : -ENOTSUP;
+	if (ret < 0)
+		sys_close((int)fd);
+	return ret < 0 ? ret : fd;
+}
+
+long root_make_empty_apart(void)
+{
+	const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	long fd = root_make_empty();
+	long ret;
+	struct err err;
+
+	if (!is_refused(fd))
+		return fd;
+	ret = SYS1(SYS_unshare, CLONE_NEWNS);
+	if (ret == 0 && root_make_private(&err) < 0)
+		ret = -err.errnum;
+	if (ret == 0)
+		ret = SYS5(SYS_mount, "tmpfs", "/", "tmpfs", flags, of_empty);
+	return ret < 0 ? fd : take_cover();
 }
 
 static long set_read_only(int root, bool on)

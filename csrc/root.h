@@ -17,4 +17,9 @@ int root_enter(const struct launch *launch, struct err *err);
  */
 long root_make_empty(void);
 
+/* The same for a process that is about to join another mount namespace: if a filter refuses the
+ * calls that this takes, the directory is made by mount(2), in a mount namespace of the process's
+ * own. */
+long root_make_empty_apart(void);
+
 #endif

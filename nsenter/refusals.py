@@ -39,6 +39,7 @@ _CALLS: dict[str, tuple[str, int, tuple[object, ...], int, bool]] = {
 _STEPS: dict[str, tuple[str, ...]] = {
     "bind": ("open_tree", "mount_setattr"),
     "mount": _MOUNT[:3],
+    "fsmount": _MOUNT[:3],
     "mount the root": ("open_tree", "mount_setattr", "move_mount"),
     "mount the root tmpfs": _MOUNT,
     "open the mount point": ("openat2",),

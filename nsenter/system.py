@@ -462,18 +462,34 @@ def close_range(first: int, last: int, flags: int = 0) -> None:
 
 
 def _open_descriptors() -> list[int] | None:
-    """The descriptors of this process; None if no proc tells: a listing that somebody else has put
-    in its place could leave some out."""
+    """The descriptors of this process; None if /proc/self/fd does not list them.
+
+    A container chooses what is mounted on its /proc, and may show another process's there.
+    """
     try:
         folder = posix.open("/proc/self/fd", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except OSError:
         return None
     try:
-        if file_system_type(folder) != PROC_SUPER_MAGIC:
+        if file_system_type(folder) != PROC_SUPER_MAGIC or not _lists_own(folder):
             return None
         return [fd for fd in map(int, posix.listdir(folder)) if fd != folder and _is_open(fd)]
     finally:
         close(folder)
+
+
+def _lists_own(folder: int) -> bool:
+    """Whether a directory lists this process's descriptors: a pipe is made, which nobody else has,
+    and looked for."""
+    ends = posix.pipe2(posix.O_CLOEXEC)
+    try:
+        listed, own = posix.stat(str(ends[0]), dir_fd=folder), posix.fstat(ends[0])
+        return (listed.st_dev, listed.st_ino) == (own.st_dev, own.st_ino)
+    except FileNotFoundError:
+        return False
+    finally:
+        for end in ends:
+            posix.close(end)
 
 
 def _is_open(fd: int) -> bool:

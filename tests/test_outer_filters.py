@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import denying
+import nsenter
 import pyrunc
 from cgrouping import v2_root
 from pyrunc import Runtime
@@ -36,6 +37,7 @@ NEEDED: dict[str, set[str]] = {
     "call": {"memfd_create"},
     "call in a sandbox": MOUNT_API | {"memfd_create"},
     "join": {"pidfd_open", "memfd_create"},
+    "call into": {"pidfd_open", "memfd_create", "open_tree"},
     "pyrunc run": MOUNT_API | {"pidfd_open"},
     "pyrunc create": MOUNT_API | {"pidfd_open"},
     "pyrunc exec": {"pidfd_open"},
@@ -45,6 +47,8 @@ NEEDED: dict[str, set[str]] = {
 # What an ordinary test run keeps: the commonest filters, and each way and call once.
 KEPT = {
     *((way, "clone3", number) for way in NEEDED for number in ERRNOS),
+    ("call into", "fsopen", errno.EPERM), ("call into", "fsmount", errno.ENOSYS),
+    ("join", "close_range", errno.EPERM), ("pyrunc exec", "close_range", errno.ENOSYS),
     *(("run in a sandbox", call, errno.EPERM) for call in denying.CALLS),
     *(("pyrunc run", call, errno.ENOSYS) for call in ("close_range", "seccomp", "faccessat2")),
     ("pyrunc delete", "pidfd_open", errno.EPERM), ("pyrunc kill", "pidfd_open", errno.EPERM),
@@ -73,6 +77,7 @@ PYTHON = {
     "call": CALL.format(""),
     "call in a sandbox": CALL.format(", options=nsenter.presets.sandbox()"),
     "join": RUN.format("nsenter.Options(join={pid})"),
+    "call into": CALL.format(", options=nsenter.Options(join={pid})"),
 }
 
 runtime = pytest.fixture(pyrunc.runtimes)
@@ -124,7 +129,7 @@ def test_a_refused_call_is_done_without_or_named(
 ) -> None:
     refusing = denying.prefix((call, number))
     with contextlib.ExitStack() as stack:
-        box = way == "join" or way.split()[-1] in ("exec", "kill", "delete")
+        box = way in ("join", "call into") or way.split()[-1] in ("exec", "kill", "delete")
         pid = stack.enter_context(container(runtime, tmp_path)) if box else 0
         words = words_of(way, runtime, tmp_path, pid=pid, cgroup=str(cgroup))
         status, said = behind(refusing, words, tmp_path / "out")
@@ -214,3 +219,41 @@ def test_a_call_that_times_out_is_killed_without_pidfd_send_signal(tmp_path: Pat
     )
     status, said = behind(refusing, [sys.executable, "-c", script], tmp_path / "out")
     assert (status, said) == (0, "killed\n"), said
+
+
+@pytest.fixture
+def false_listing(tmp_path: Path) -> Iterator[int]:
+    """A process in a mount namespace whose /proc/self/fd lists the descriptors of that process."""
+    with nsenter.Popen(["sleep", "1000"], nsenter.Options(new="mnt")) as process:
+        steps = (
+            f"mount -t tmpfs false {tmp_path}",
+            f"mkdir -p {tmp_path}/self/fd",
+            f"mount --bind /proc/{process.pid}/fd {tmp_path}/self/fd",
+            f"mount --rbind {tmp_path} /proc",
+        )
+        inside = nsenter.Options(join={"mnt": f"/proc/{process.pid}/ns/mnt"})
+        nsenter.run(["sh", "-ec", "\n".join(steps)], inside, check=True)
+        yield process.pid
+        process.kill()
+
+
+CLOSE_BY_A_FALSE_LISTING = {
+    "a program": "nsenter.run(['true'], nsenter.Options(join={{'mnt': '/proc/{pid}/ns/mnt'}}))",
+    "Python": (
+        "import ctypes, os; from nsenter import system; fd = os.open('/proc/{pid}/ns/mnt', 0);"
+        "assert ctypes.CDLL(None).setns(fd, 0) == 0; system.close_range(3, 4000)"
+    ),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make these mounts")
+@pytest.mark.parametrize("who", CLOSE_BY_A_FALSE_LISTING)
+def test_the_listing_of_another_process_is_not_believed(
+    who: str, false_listing: int, tmp_path: Path
+) -> None:
+    refusing = denying.prefix(("close_range", errno.ENOSYS))
+    code = CLOSE_BY_A_FALSE_LISTING[who].format(pid=false_listing)
+    words = [*refusing, sys.executable, "-c", f"import nsenter\n{code}"]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Function not implemented" in done.stderr.splitlines()[-1], done.stderr
