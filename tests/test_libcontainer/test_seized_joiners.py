@@ -298,6 +298,28 @@ def test_who_keeps_the_callers_mounts_is_told_that_the_root_can_be_reached(place
     )
 
 
+def test_a_container_that_shares_a_pid_namespace_warns_that_the_root_can_be_reached(
+    place: Place, tmp_path: Path
+) -> None:
+    def share(spec: dict[str, Any]) -> None:
+        (kind,) = [ns for ns in spec["linux"]["namespaces"] if ns["type"] == "pid"]
+        kind["path"] = f"/proc/{place.pid}/ns/pid"
+
+    bundle = pyrunc.make_bundle(tmp_path, ["true"], change=share)
+    told = 'level=warning msg="the container joins an existing PID namespace: '
+
+    def start() -> None:
+        done = place.runtime("run", "--bundle", bundle, f"{place.name}-2")
+        assert done.returncode == 0
+        assert told in done.stderr
+
+    # So this is what the attacker tells of.
+    joiner = place.attacker.seized_by(start)
+    assert any(
+        line.startswith("root /: it leads to the root of the host") for line in joiner.places
+    )
+
+
 STEP_ROWS = re.compile(r"^\| (CAP_[A-Z_, ]+) \|", re.MULTILINE)
 
 

@@ -18,6 +18,7 @@ from libcontainer.words import errno_text
 from libcontainer.writing import make_file
 from nsenter.capabilities import NUMBERS
 from nsenter.descriptors import Descriptors
+from nsenter.namespaces import NamespaceType
 from nsenter.suppress import suppress
 from nsenter.undo import undo
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from libcontainer.pyrunc.streams import Streams
     from libcontainer.pyrunc.supervise import Supervisor
     from libcontainer.pyrunc.tty import Terminal
+    from nsenter.namespaces import Namespaces
 
 _KILLED = 128
 _SIGKILL = 9
@@ -93,6 +95,7 @@ class Launch:
             proxy: of what it tells to a service manager.
         """
         self._activate()
+        _warn_of_shared_pids(self._context, container.config.namespaces)
         try:
             status = self._from_start_to_end(container, first=True, begin=begin, proxy=proxy)
             if not self._detach and not self._options["keep"]:
@@ -406,6 +409,18 @@ def _warn_of_capabilities(context: Context, config: ProcessConfig) -> None:
     for name in capabilities.names_of(capabilities.not_raised(ambient, permitted, inheritable)):
         why = errno_text(EPERM)
         context.log.warning(f"can't raise ambient capability {name}: {why}")
+
+
+def _warn_of_shared_pids(context: Context, namespaces: Namespaces) -> None:
+    """Processes of a PID namespace that is joined see the init while it still has the host's root;
+    SECURITY.md says why. Those of another user namespace may not look into it."""
+    kinds = NamespaceType.NEWPID, NamespaceType.NEWUSER
+    if namespaces.path_of(kinds[0]) and not namespaces.contains(kinds[1]):
+        context.log.warning(
+            "the container joins an existing PID namespace: until its init has entered its root, "
+            "a process with CAP_SYS_PTRACE there can reach the host's root through it; "
+            "use a user namespace, or drop CAP_SYS_PTRACE from the containers that share it"
+        )
 
 
 def _check_preserved(count: int, first: int) -> None:
