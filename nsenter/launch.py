@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from _signal import SIGKILL, pidfd_send_signal
+from _signal import SIGKILL
 from errno import ECANCELED
 
 from nsenter.bootstrap import BootstrapData
@@ -29,7 +29,7 @@ from nsenter.namespaces import NamespaceType
 from nsenter.settings import LaunchAttribute, Settings
 from nsenter.spawn import Spawn
 from nsenter.suppress import suppress
-from nsenter.system import pidfd_open
+from nsenter.system import pidfd_open, send_signal
 from nsenter.undo import close
 from nsenter.values import Value
 
@@ -233,8 +233,8 @@ class _Job(Value):
                 why = "it has ended before it had its orders"
                 raise BootstrapError("init", "run", why, ECANCELED) from None
             finally:
-                for _, fd in unstarted:
-                    _end(fd)
+                for own in unstarted:
+                    _end(*own)
 
     def python(self, init: PythonInit) -> Child:
         """By the interpreter, with the shim going through the stages."""
@@ -285,11 +285,11 @@ class _Job(Value):
             close(pidfd)
 
 
-def _end(pidfd: int) -> None:
+def _end(pid: int, pidfd: int) -> None:
     """Kill a child that was not started, and close its descriptor."""
     try:
         with suppress(ProcessLookupError, ChildProcessError):
-            pidfd_send_signal(pidfd, SIGKILL)
+            send_signal(pidfd, pid, SIGKILL)
             os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     finally:
         close(pidfd)
