@@ -333,7 +333,8 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
     (
         ("prlimit",),
         EPERM,
-        "raising a hard limit takes CAP_SYS_RESOURCE outside of any user namespace",
+        "raising a hard limit takes CAP_SYS_RESOURCE outside of any user namespace; RLIMIT_NOFILE "
+        "cannot be above fs.nr_open",
     ),
     (("sched_setaffinity",), EINVAL, "this machine, or the cgroup, has none of these processors"),
     (

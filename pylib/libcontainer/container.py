@@ -236,10 +236,9 @@ class Container:
         manager = self.cgroup
         if manager.freezer_state() == FROZEN:
             raise ContainerError("container's cgroup unexpectedly frozen: thaw it, or use another")
-        if manager.exists() and manager.pids():
-            raise ContainerError(
-                f"container's cgroup is not empty: {len(manager.pids())} process(es) found"
-            )
+        if manager.exists() and manager.has_processes():
+            found = len(manager.pids()) or "another pid namespace's"
+            raise ContainerError(f"container's cgroup is not empty: {found} process(es) found")
 
     # ---- its namespaces
 

@@ -211,6 +211,16 @@ def test_nobody_is_killed_for_a_process_that_is_not_in_this_pid_namespace(tmp_pa
     assert [*files.pids(str(tmp_path), True)] == [12]
 
 
+def test_a_cgroup_with_such_a_process_alone_is_not_free(tmp_path: Path) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    (tmp_path / "cgroup.procs").write_text("")
+    (below / "cgroup.procs").write_text("0\n")
+    assert files.has_processes(str(tmp_path))
+    (below / "cgroup.procs").write_text("")
+    assert not files.has_processes(str(tmp_path))
+
+
 def test_a_lock_of_this_process_names_it(tmp_path: Path) -> None:
     first, second = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
     try:

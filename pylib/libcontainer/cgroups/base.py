@@ -92,6 +92,11 @@ class Manager:
         path = self._processes_path()
         return sorted(set(files.pids(path, recursive))) if path else []
 
+    def has_processes(self) -> bool:
+        """Whether anybody is in it or below it, who may have no pid here."""
+        path = self._processes_path()
+        return bool(path) and files.has_processes(path)
+
     def everyone(self) -> list[int]:
         """Who is in any directory of it: one that is just being started may not be in all yet."""
         return self.pids()

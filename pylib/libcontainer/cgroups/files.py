@@ -195,12 +195,22 @@ def enter(path: str, pid: int) -> None:
 
 def pids(path: str, recursive: bool) -> Iterator[int]:
     """Who is in it, and with `recursive` in those below."""
-    # A process that this pid namespace does not have, or that is being taken away, is a 0 here: as
-    # a pid for kill(2) that is the own process group of the caller.
-    yield from (pid for pid in map(int, read(f"{path}/{PROCS}").split()) if pid)
+    # As a pid for kill(2), 0 is the own process group of the caller.
+    yield from filter(None, _members(path, recursive))
+
+
+def has_processes(path: str) -> bool:
+    """Whether anybody is in it or below, also in a pid namespace that is not below ours."""
+    return any(True for _ in _members(path, True))
+
+
+def _members(path: str, recursive: bool) -> Iterator[int]:
+    """The pids of those in it. A process that this pid namespace does not have, or that is being
+    taken away, is a 0."""
+    yield from map(int, read(f"{path}/{PROCS}").split())
     if recursive:
         for child in _children(path):
-            yield from pids(child, True)
+            yield from _members(child, True)
 
 
 def _children(path: str) -> list[str]:
