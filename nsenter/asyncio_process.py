@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from nsenter.options import Options
     from nsenter.popen_types import Path, Stream, Surroundings
+    from nsenter.usage import Usage
 
 __all__ = ["Process", "create_subprocess_exec", "create_subprocess_shell"]
 
@@ -49,6 +50,11 @@ class Process(subprocess.Process):
     def pidfd(self) -> int:
         """Its descriptor; -1 once it has ended."""
         return self._popen.pidfd
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it has used (see `nsenter.Popen.usage`); None until it has ended."""
+        return self._popen.usage
 
 
 async def create_subprocess_exec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 import nsenter
 from launching import SECONDS
-from nsenter import Options, Program, presets
+from nsenter import Options, Program, Usage, presets
 
 MIB = 1 << 20
 BURN = "import time\nwhile time.process_time() < 0.3: pass"
@@ -88,3 +89,17 @@ def test_a_result_is_as_that_of_subprocess() -> None:
     done = nsenter.run(["echo", "hi"], capture_output=True, text=True)
     assert isinstance(done, subprocess.CompletedProcess)
     assert repr(done) == repr(subprocess.CompletedProcess(**words))  # type: ignore[arg-type]
+
+
+def test_it_is_there_under_asyncio() -> None:
+    async def run() -> tuple[Usage | None, Usage | None]:
+        process = await nsenter.create_subprocess_exec(
+            *("cat",), options=presets.sandbox(), stdin=subprocess.PIPE
+        )
+        before = process.usage
+        await asyncio.wait_for(process.communicate(b""), SECONDS)
+        return before, process.usage
+
+    before, after = asyncio.run(run())
+    assert before is None
+    assert after is not None and after.max_rss

@@ -25,8 +25,8 @@ _PYRUNC = """\
 NAME:
    pyrunc - Open Container Initiative runtime
 
-It runs containers from OCI bundles, folders with a config.json and a root file system, as runc
-does and with runc's command line; and for people, without a bundle:
+It runs containers from OCI bundles, as runc does, with runc's command line. A bundle is a directory
+with a config.json and a root file system. It also runs a command without a bundle:
 
     # pyrunc run --rootfs / box -- sh
 
@@ -36,8 +36,9 @@ USAGE:
 _MORE = {
     "run": """\
 DESCRIPTION:
-   In a bundle, process.args of its config.json is run. With --rootfs there is none: what is
-given behind the container's name is run in that folder, or in the host's own root, read-only.
+   With a bundle, it runs process.args of config.json. With --rootfs it needs no bundle: it runs the
+command after the container's name in that directory, or in the host's own root. The root is
+read-only unless you give --rw.
 
 EXAMPLES:
     # pyrunc spec && pyrunc run web
@@ -54,11 +55,12 @@ EXAMPLE:
 """,
     "update": """\
 DESCRIPTION:
-   What is not named stays as it is. The file of --resources is as linux.resources of config.json,
-and a 0 in it says nothing, but for pids.limit:
+   A limit that you do not name stays as it is. The file of --resources has the form of
+linux.resources in config.json; a 0 in it changes nothing, except in pids.limit:
 {"memory": {"limit": 0, "reservation": 0, "swap": 0},
  "cpu": {"shares": 0, "quota": 0, "period": 0, "cpus": "", "mems": ""},
- "blockIO": {"weight": 0}, "pids": {"limit": 100}}; with it, all other options are ignored.
+ "blockIO": {"weight": 0}, "pids": {"limit": 100}}
+With --resources, all other options are ignored.
 """,
 }
 

@@ -26,28 +26,28 @@ FLAG, TEXT, NUMBER, TIME = "flag", "text", "number", "time"
 MANY, NUMBERS = "many", "numbers"  # may be given again and again
 ANYWHERE, AT_ARGUMENT, NO_OPTIONS = "", "*", "-"
 
-_HELP = ("help", "h", FLAG, False, "print this")
+_HELP = ("help", "h", FLAG, False, "print this help")
 
 GLOBAL: tuple[Option, ...] = (
-    ("debug", "", FLAG, False, "log what is done"),
-    ("log", "", TEXT, "", "file that the log is appended to (default: standard error)"),
-    ("log-format", "", TEXT, "text", "form of the log: text or json"),
-    ("root", "", TEXT, "", "folder of the state of all containers (default: /run/pyrunc)"),
-    ("criu", "", TEXT, "", "accepted and not used: there is no checkpoint"),
+    ("debug", "", FLAG, False, "log each step"),
+    ("log", "", TEXT, "", "file to append the log to (default: standard error)"),
+    ("log-format", "", TEXT, "text", "format of the log: text or json"),
+    ("root", "", TEXT, "", "directory for the state of all containers (default: /run/pyrunc)"),
+    ("criu", "", TEXT, "", "accepted and ignored: checkpoints are not supported"),
     ("systemd-cgroup", "", FLAG, False,
-     "have systemd make the cgroup; cgroupsPath is slice:prefix:name"),
+     "let systemd make the cgroup; cgroupsPath is slice:prefix:name"),
     ("cgroup-manager", "", TEXT, "",
-     "as crun's: cgroupfs, systemd, or disabled: no cgroup of its own"),
-    ("rootless", "", TEXT, "auto", "pass over cgroups that are out of reach: true, false or auto"),
+     "as in crun: cgroupfs, systemd, or disabled (make no cgroup)"),
+    ("rootless", "", TEXT, "auto", "ignore cgroups that cannot be used: true, false or auto"),
     _HELP,
     ("version", "v", FLAG, False, "print the version"),
 )  # fmt: skip
 
-_BUNDLE = ("bundle", "b", TEXT, "", "folder with config.json (default: the current one)")
-_CONSOLE = ("console-socket", "", TEXT, "", "AF_UNIX socket that gets the terminal's master")
-_PIDFD = ("pidfd-socket", "", TEXT, "", "AF_UNIX socket that gets a pidfd of the process")
-_PID_FILE = ("pid-file", "", TEXT, "", "file that the pid is written to")
-_PRESERVE = ("preserve-fds", "", NUMBER, 0, "keep so many descriptors behind stdio and LISTEN_FDS")
+_BUNDLE = ("bundle", "b", TEXT, "", "directory with config.json (default: the current one)")
+_CONSOLE = ("console-socket", "", TEXT, "", "AF_UNIX socket to send the terminal's master to")
+_PIDFD = ("pidfd-socket", "", TEXT, "", "AF_UNIX socket to send a pidfd of the process to")
+_PID_FILE = ("pid-file", "", TEXT, "", "file to write the pid to")
+_PRESERVE = ("preserve-fds", "", NUMBER, 0, "pass this many descriptors after stdio and LISTEN_FDS")
 _DETACH = ("detach", "d", FLAG, False, "do not wait for the process")
 _FORMAT = ("format", "f", TEXT, "table", "table or json")
 _CREATION: tuple[Option, ...] = (
@@ -55,7 +55,7 @@ _CREATION: tuple[Option, ...] = (
     _CONSOLE,
     _PIDFD,
     _PID_FILE,
-    ("no-pivot", "", FLAG, False, "no pivot_root, for a root on a ramdisk"),
+    ("no-pivot", "", FLAG, False, "do not use pivot_root(2): for a root on a ramdisk"),
     ("no-new-keyring", "", FLAG, False, "keep the caller's session keyring"),
     _PRESERVE,
 )
@@ -67,14 +67,14 @@ COMMANDS: dict[str, Command] = {
     ),
     "create": ("create a container", f"[options] {_ID}", 1, 1, ANYWHERE, _CREATION),
     "delete": (
-        "delete what a container has", f"[options] {_ID}", 1, 1, ANYWHERE,
-        (("force", "f", FLAG, False, "kill it first where it runs"),),
+        "delete a container", f"[options] {_ID}", 1, 1, ANYWHERE,
+        (("force", "f", FLAG, False, "kill it first if it runs"),),
     ),
     "events": (
         "print what a container uses, and when memory runs out", f"[options] {_ID}", 1, 1, ANYWHERE,
         (
-            ("interval", "", TIME, 5.0, "time between two looks, such as 5s or 500ms"),
-            ("stats", "", FLAG, False, "print it once"),
+            ("interval", "", TIME, 5.0, "time between two reports, such as 5s or 500ms"),
+            ("stats", "", FLAG, False, "print one report and exit"),
         ),
     ),
     "exec": (
@@ -83,32 +83,32 @@ COMMANDS: dict[str, Command] = {
         (
             _CONSOLE,
             _PIDFD,
-            ("cwd", "", TEXT, "", "its working directory"),
-            ("env", "e", MANY, (), "NAME=value"),
-            ("tty", "t", FLAG, False, "give it a terminal"),
-            ("user", "u", TEXT, "", "UID[:GID]"),
-            ("additional-gids", "g", NUMBERS, (), "one more group"),
-            ("process", "p", TEXT, "", "file with OCI's process object, in place of a command"),
+            ("cwd", "", TEXT, "", "working directory of the process"),
+            ("env", "e", MANY, (), "set a variable of the environment: NAME=value"),
+            ("tty", "t", FLAG, False, "give the process a terminal"),
+            ("user", "u", TEXT, "", "ids of the process: UID[:GID]"),
+            ("additional-gids", "g", NUMBERS, (), "add a supplementary group"),
+            ("process", "p", TEXT, "", "file with an OCI process object, in place of a command"),
             _DETACH,
             _PID_FILE,
-            ("process-label", "", TEXT, "", "its SELinux context"),
-            ("apparmor", "", TEXT, "", "its AppArmor profile"),
-            ("no-new-privs", "", FLAG, None, "it gains no privileges by execve"),
-            ("cap", "c", MANY, (), "one more capability"),
+            ("process-label", "", TEXT, "", "SELinux label of the process"),
+            ("apparmor", "", TEXT, "", "AppArmor profile of the process"),
+            ("no-new-privs", "", FLAG, None, "set no_new_privs"),
+            ("cap", "c", MANY, (), "add a capability"),
             _PRESERVE,
             ("cgroup", "", MANY, (), "run in a cgroup below the container's: [CONTROLLER,…:]PATH"),
-            ("ignore-paused", "", FLAG, False, "also in a paused container"),
+            ("ignore-paused", "", FLAG, False, "exec in a paused container too"),
         ),
     ),
     "features": ("print what is supported, as JSON", "", 0, 0, ANYWHERE, ()),
     "kill": (
         "send a signal (SIGTERM) to a container's first process", f"[options] {_ID} [signal]",
         1, 2, ANYWHERE,
-        (("all", "a", FLAG, False, "to all of its processes"),),
+        (("all", "a", FLAG, False, "send it to all processes of the container"),),
     ),
     "list": (
         "list the containers", "[options]", 0, 0, ANYWHERE,
-        (_FORMAT, ("quiet", "q", FLAG, False, "their ids only")),
+        (_FORMAT, ("quiet", "q", FLAG, False, "print the ids only")),
     ),
     "pause": ("stop all processes of a container", _ID, 1, 1, ANYWHERE, ()),
     "ps": (
@@ -118,50 +118,50 @@ COMMANDS: dict[str, Command] = {
     "restore": (
         "restore a container (not supported)", f"[options] {_ID}", 0, None, NO_OPTIONS, (),
     ),
-    "resume": ("let a paused container go on", _ID, 1, 1, ANYWHERE, ()),
+    "resume": ("resume a paused container", _ID, 1, 1, ANYWHERE, ()),
     "run": (
         "create a container and run it", f"[options] {_ID} [-- command [args]]", 1, None, "rootfs",
         (
             *_CREATION,
             _DETACH,
-            ("keep", "", FLAG, False, "do not delete it when it has ended"),
-            ("no-subreaper", "", FLAG, False, "do not become the parent of orphans"),
-            ("rootfs", "", TEXT, "", "run without a bundle: a folder, or / for the host's root"),
-            ("rw", "", FLAG, False, "with --rootfs: the root may be written to"),
+            ("keep", "", FLAG, False, "do not delete the container when it has ended"),
+            ("no-subreaper", "", FLAG, False, "do not become the parent of orphaned processes"),
+            ("rootfs", "", TEXT, "", "run without a bundle: a directory, or / for the host's root"),
+            ("rw", "", FLAG, False, "with --rootfs: make the root writable"),
             ("network", "", TEXT, "none", "with --rootfs: none or host"),
             ("volume", "", MANY, (), "with --rootfs: SOURCE:DESTINATION[:ro]"),
             ("env", "e", MANY, (), "with --rootfs: NAME=value"),
             ("cwd", "", TEXT, "", "with --rootfs: the working directory"),
             ("user", "u", TEXT, "", "with --rootfs: UID[:GID]"),
-            ("tty", "t", FLAG, None, "with --rootfs: a terminal (default: where there is one)"),
+            ("tty", "t", FLAG, None, "with --rootfs: a terminal (default: if pyrunc has one)"),
         ),
     ),
     "spec": (
         "write a config.json to start from", "[options]", 0, 0, ANYWHERE,
-        (_BUNDLE, ("rootless", "", FLAG, False, "for a caller without root")),
+        (_BUNDLE, ("rootless", "", FLAG, False, "write it for a user who is not root")),
     ),
-    "start": ("let a created container run its program", _ID, 1, 1, ANYWHERE, ()),
+    "start": ("run the program of a created container", _ID, 1, 1, ANYWHERE, ()),
     "state": ("print the state of a container", _ID, 1, 1, ANYWHERE, ()),
     "update": (
-        "change what a container is limited to", f"[options] {_ID}", 1, 1, ANYWHERE,
+        "change the limits of a container", f"[options] {_ID}", 1, 1, ANYWHERE,
         (
-            ("resources", "r", TEXT, "", "file with OCI's resources object; - for stdin"),
+            ("resources", "r", TEXT, "", "file with an OCI resources object; - for stdin"),
             ("blkio-weight", "", NUMBER, 0, "weight of block I/O, 10 to 1000"),
             ("cpu-period", "", TEXT, "", "period of the CPU quota, microseconds"),
             ("cpu-quota", "", TEXT, "", "CPU time in a period, microseconds"),
-            ("cpu-burst", "", TEXT, "", "CPU time that may be saved up, microseconds"),
+            ("cpu-burst", "", TEXT, "", "unused CPU time that it may use later, microseconds"),
             ("cpu-share", "", TEXT, "", "weight among other containers"),
             ("cpu-rt-period", "", TEXT, "", "period of real-time scheduling, microseconds"),
             ("cpu-rt-runtime", "", TEXT, "", "real-time CPU time in a period, microseconds"),
             ("cpuset-cpus", "", TEXT, "", "CPUs to use, such as 0-2,4"),
             ("cpuset-mems", "", TEXT, "", "memory nodes to use"),
-            ("cpu-idle", "", TEXT, "", "1: run only where nobody else wants to"),
-            ("kernel-memory", "", TEXT, "", "accepted and not used: the kernel has given it up"),
-            ("kernel-memory-tcp", "", TEXT, "", "accepted and not used"),
+            ("cpu-idle", "", TEXT, "", "1: run only if no other process wants to"),
+            ("kernel-memory", "", TEXT, "", "accepted and ignored: kernels no longer have it"),
+            ("kernel-memory-tcp", "", TEXT, "", "accepted and ignored"),
             ("memory", "", TEXT, "", "bytes, also 100M or 1g; -1: unlimited"),
-            ("memory-reservation", "", TEXT, "", "memory that it is left with under pressure"),
+            ("memory-reservation", "", TEXT, "", "memory to leave to it when memory is short"),
             ("memory-swap", "", TEXT, "", "memory and swap together; -1: unlimited"),
-            ("pids-limit", "", NUMBER, None, "processes; -1: unlimited"),
+            ("pids-limit", "", NUMBER, None, "number of processes; -1: unlimited"),
             ("l3-cache-schema", "", TEXT, "", "Intel RDT, which is not supported"),
             ("mem-bw-schema", "", TEXT, "", "Intel RDT, which is not supported"),
         ),

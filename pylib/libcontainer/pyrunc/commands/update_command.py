@@ -45,7 +45,9 @@ def execute(context: Context) -> int:
         raise ContainerError("Intel RDT is not supported")
     for option in ("kernel_memory", "kernel_memory_tcp"):
         if options[option]:
-            context.log.warning(f"--{option.replace('_', '-')} is not used: the kernel has no such")
+            context.log.warning(
+                f"--{option.replace('_', '-')} is ignored: the kernel has no such limit"
+            )
     path = options["resources"]
     given = _from_file(context, path) if path else _from_options(options)
     changes = _changes(resources_from_spec(given, where="resources"))
