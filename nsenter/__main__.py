@@ -11,6 +11,7 @@ import sys
 from nsenter import intact
 from nsenter.errors import BootstrapError
 from nsenter.printable import printable
+from nsenter.undo import notes_of
 
 intact.check()
 
@@ -46,10 +47,12 @@ def _status_of(error: Exception) -> int:
 
 
 def _said(error: Exception) -> str:
-    """Without the number that OSError puts before what it says."""
-    if type(error).__str__ is not OSError.__str__ or not isinstance(error, OSError):
-        return str(error)
-    return ": ".join(str(part) for part in (error.filename, error.strerror) if part is not None)
+    """Without the number that OSError puts before what it says; with what was noted on it."""
+    said = str(error)
+    if type(error).__str__ is OSError.__str__ and isinstance(error, OSError):
+        parts = (error.filename, error.strerror)
+        said = ": ".join(str(part) for part in parts if part is not None)
+    return ", ".join((said, *notes_of(error)))
 
 
 def _run(name: str, words: list[str]) -> int:

@@ -12,6 +12,7 @@ import sys
 
 from nsenter.suppress import suppress
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Route:
 
     def close(self) -> None:
         """Close it."""
-        self._socket.close()
+        close(self._socket.detach())
 
     def link(self, name: str) -> tuple[int, bool]:
         """The index of a device, and whether it is up. Raises Failure."""

@@ -126,7 +126,7 @@ def _connected(path: str) -> int:
     try:
         connect_to(sock, path)
     except OSError as error:
-        sock.close()
+        close(sock.detach())
         raise ContainerError(f"socket {path}: {errno_text(error.errno or 0)}") from None
     return sock.detach()
 

@@ -163,3 +163,25 @@ def test_input_that_ends(runtime: Runtime, tmp_path: Path) -> None:
     finally:
         os.close(master)
         os.close(slave)
+
+
+def test_a_terminal_that_is_hung_up_ends_the_container_and_is_no_fault(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    """There is no terminal to give back as it was."""
+
+    def terminal(spec) -> None:
+        spec["process"]["terminal"] = True
+
+    script = f"trap 'exit {128 + signal.SIGHUP}' HUP; echo here; sleep 1000 & wait"
+    bundle = make_bundle(tmp_path / "bundle", ["sh", "-c", script], change=terminal)
+    log = tmp_path / "log"
+    argv = [*runtime.argv, "--log", str(log), "run", "-b", str(bundle), "box"]
+    session = Session(argv, 24, 80)
+    session.until("here")
+    os.close(session.fd)
+    _, status = os.waitpid(session.pid, 0)
+    said = log.read_text()
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP, said
+    assert not said
+    assert not list(runtime.root.glob("*"))

@@ -159,25 +159,25 @@ class Launch:
 
         process.ready = ready
         image.rest_has_time()
+        give_back = terminal.close if terminal else lambda: None
         try:
-            try:
-                if begin:
-                    container.run(process)
-                else:
-                    container.start(process)
-                if self._streams:
-                    self._streams.let_go()
-                pid_file.show()
-                return self._to_end(process, signals, terminal, proxy)
-            finally:
-                if terminal:
-                    terminal.close()
+            if begin:
+                container.run(process)
+            else:
+                container.start(process)
+            if self._streams:
+                self._streams.let_go()
+            pid_file.show()
+            status = self._to_end(process, signals, terminal, proxy)
         except BaseException as error:
             told = _told(error)
-            undo(told, pid_file.discard, lambda: _end(process), self._show_what_is_left)
+            undo(told, give_back, pid_file.discard, lambda: _end(process))
+            undo(told, self._show_what_is_left)
             if told is not error:
                 raise told from None
             raise
+        give_back()
+        return status
 
     def _terminal(self) -> Terminal | None:
         if not self._config.terminal or self._detach:

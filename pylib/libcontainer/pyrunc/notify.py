@@ -75,7 +75,7 @@ class Proxy:
             finally:
                 close(folder)
         except OSError as error:
-            self._socket.close()
+            self.close()
             why = errno_text(error.errno or 0)
             raise ContainerError(f"NOTIFY_SOCKET for the container: {why}") from None
 
@@ -104,7 +104,7 @@ class Proxy:
             if wait:
                 _barrier(manager)
         finally:
-            manager.close()
+            close(manager.detach())
         return True
 
     def wait_until_ready(self, pid: int) -> None:
@@ -125,7 +125,7 @@ class Proxy:
 
     def close(self) -> None:
         """Nobody is listened to any more."""
-        self._socket.close()
+        close(self._socket.detach())
 
 
 def _connected(address: str) -> _socket.socket:
@@ -133,7 +133,7 @@ def _connected(address: str) -> _socket.socket:
     try:
         connect_to(manager, f"\0{address[1:]}" if address.startswith("@") else address)
     except OSError as error:
-        manager.close()
+        close(manager.detach())
         raise ContainerError(f"NOTIFY_SOCKET {address}: {errno_text(error.errno or 0)}") from None
     return manager
 

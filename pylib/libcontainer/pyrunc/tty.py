@@ -128,11 +128,12 @@ class Terminal:
 
     def close(self) -> None:
         """Give our terminal back as it was."""
-        try:
-            if self._saved is not None:
-                _set_mode(self._host, termios.TCSADRAIN, self._saved)
-        finally:
-            close(*(fd for fd in (self._ours, self.socket, self._master, self._host) if fd >= 0))
+        if self._saved is not None:
+            _set_mode(self._host, termios.TCSADRAIN, self._saved)
+            self._saved = None
+        fds = self._ours, self.socket, self._master, self._host
+        self._ours = self.socket = self._master = self._host = -1
+        close(*(fd for fd in fds if fd >= 0))
 
 
 def _host_terminal() -> int:

@@ -11,6 +11,7 @@ import _socket
 
 from nsenter.addresses import connect_to
 from nsenter.system import Failure
+from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def connect(policy: Seccomp) -> int:
     try:
         connect_to(connection, policy.listener_path)
     except OSError as error:
-        connection.close()
+        close(connection.detach())
         operation = "failed to connect with seccomp agent"
         raise Failure(operation, policy.listener_path, error.errno or 0) from None
     return connection.detach()
