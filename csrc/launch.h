@@ -81,6 +81,8 @@ struct launch {
 	struct span held, bounding;
 	/* "5,6": files of cgroups of v1, by which stage 1 enters them. */
 	struct span doors;
+	/* Of a new /proc, with a NUL behind them. nsexec.c sets them; they are not sent. */
+	struct span proc_options;
 	int gate_fd; /* a byte from here lets the program be executed; -1: nothing to wait for */
 };
 

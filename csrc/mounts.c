@@ -121,7 +121,7 @@ static int place(int mount, const struct mount_record *record, int root, struct 
 
 /* ---- all of them --------------------------------------------------------------------- */
 
-static long make_mount(const struct mount_record *record, int source)
+static long make_mount(const struct launch *launch, const struct mount_record *record, int source)
 {
 	const struct span none = { "", 0 };
 
@@ -132,7 +132,8 @@ static long make_mount(const struct mount_record *record, int source)
 	case MOUNT_TMPFS:
 		return mount_new("tmpfs", record->argument, MOUNT_NO_SUID | MOUNT_NO_DEV);
 	case MOUNT_PROC:
-		return mount_new("proc", none, MOUNT_NO_SUID | MOUNT_NO_DEV | MOUNT_NO_EXEC);
+		return mount_new("proc", launch->proc_options,
+				 MOUNT_NO_SUID | MOUNT_NO_DEV | MOUNT_NO_EXEC);
 	case MOUNT_SYSFS:
 		return mount_new("sysfs", none,
 				 MOUNT_NO_SUID | MOUNT_NO_DEV | MOUNT_NO_EXEC |
@@ -177,7 +178,8 @@ static int make_file(const struct mount_record *record, int root, struct err *er
 	return ret < 0 ? err_set_span(err, "write the file", record->target, ret) : 0;
 }
 
-static int mount_one(const struct mount_record *record, int source, int root, struct err *err)
+static int mount_one(const struct launch *launch, const struct mount_record *record, int source,
+		     int root, struct err *err)
 {
 	struct devices devices;
 	bool is_dev = record->kind == MOUNT_DEV;
@@ -188,7 +190,7 @@ static int mount_one(const struct mount_record *record, int source, int root, st
 		return make_file(record, root, err);
 	if (is_dev && devices_open(&devices, err) < 0)
 		return -1;
-	fd = make_mount(record, source);
+	fd = make_mount(launch, record, source);
 	if (fd < 0)
 		return err_set_span(err, "mount", record->target, fd);
 	result = place((int)fd, record, root, err);
@@ -198,12 +200,14 @@ static int mount_one(const struct mount_record *record, int source, int root, st
 	return result;
 }
 
-int mounts_place(struct span list, const struct sources *sources, int root, struct err *err)
+int mounts_place(const struct launch *launch, const struct sources *sources, int root,
+		 struct err *err)
 {
+	struct span list = launch->mounts;
 	struct mount_record record;
 
 	for (const int *fd = sources->fds; records_next_mount(&list, &record); fd++)
-		if (mount_one(&record, *fd, root, err) < 0)
+		if (mount_one(launch, &record, *fd, root, err) < 0)
 			return -1;
 	return 0;
 }

@@ -4,6 +4,7 @@
 #define NSX_MOUNTS_H
 
 #include "err.h"
+#include "launch.h"
 #include "records.h"
 
 /* What binds have for their source, as copies that are not mounted anywhere, and the trees that the
@@ -14,8 +15,9 @@ struct sources {
 
 /* Open the sources while the caller's tree is what it was. `list`: for records_next_mount(). */
 int mounts_open(struct span list, struct sources *sources, struct err *err);
-/* Mount all below the directory `root`, in order. The sources are closed. */
-int mounts_place(struct span list, const struct sources *sources, int root, struct err *err);
+/* Mount all of a launch message below the directory `root`, in order. The sources are closed. */
+int mounts_place(const struct launch *launch, const struct sources *sources, int root,
+		 struct err *err);
 
 /* The descriptors of the trees that the launcher has made: how many there are, at most
  * `MOUNTS_MAX`. */

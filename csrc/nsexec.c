@@ -4,6 +4,7 @@
 #include "clone.h"
 #include "identity.h"
 #include "mapper.h"
+#include "mountapi.h"
 #include "mounts.h"
 #include "older.h"
 #include "pipe.h"
@@ -213,6 +214,24 @@ static bool is_seen(const struct nsexec *ns)
 	return ns->launched && (namespaces_flags(&ns->boot.join) & CLONE_NEWPID);
 }
 
+/* Whether stage 1 can mount the /proc of the PID namespace that its children are in. It names that
+ * by its own /proc, which must be the caller's. */
+static bool can_mount_proc(struct nsexec *ns)
+{
+	static const char option[] = "pidns=/proc/self/ns/pid_for_children";
+	const struct span options = { option, sizeof(option) - 1 };
+	long fd;
+
+	if (namespaces_flags(&ns->boot.join) & CLONE_NEWNS)
+		return false;
+	fd = mount_new("proc", options, 0);
+	if (fd < 0)
+		return false;
+	sys_close((int)fd);
+	ns->launch.proc_options = options;
+	return true;
+}
+
 /*
  * A container with CAP_SYS_PTRACE may do with stage 2 what it likes from its first moment on: open
  * /proc/PID/fd/N, root and cwd, from where ".." leads to the root of the host; take descriptors
@@ -220,7 +239,8 @@ static bool is_seen(const struct nsexec *ns)
  * container without that capability only (CVE-2016-9962). So it gets nothing that is not the
  * payload's: stage 1, which nobody in there can see, does all that takes more.
  *
- * A new /proc shows the PID namespace of the process that mounts it, which is stage 2 alone.
+ * Before Linux 6.17, a new /proc shows the PID namespace of the process that mounts it. If one is
+ * asked for, stage 2 then has to do all of that itself.
  */
 static int shed(struct nsexec *ns, const struct pairs *pairs, struct err *err)
 {
@@ -242,7 +262,7 @@ static int shed(struct nsexec *ns, const struct pairs *pairs, struct err *err)
 	if (settle_privileges(&ns->boot, ns->launched, err) < 0)
 		return -1;
 	ns->settled = true;
-	if (!tail_mounts_proc(&ns->launch) &&
+	if ((!tail_mounts_proc(&ns->launch) || can_mount_proc(ns)) &&
 	    (nsexec_arrive(ns, err) < 0 || identity_hold(&ns->launch, err) < 0))
 		return -1;
 	ns->report.stage = stage;

@@ -158,7 +158,7 @@ int root_enter(const struct launch *launch, struct err *err)
 	if (root < 0)
 		return err_set_span(err, "mount the root", launch->root, root);
 	mask = SYS1(SYS_umask, 0);
-	result = mounts_place(launch->mounts, &sources, (int)root, err);
+	result = mounts_place(launch, &sources, (int)root, err);
 	SYS1(SYS_umask, mask);
 	if (result == 0 && is_new)
 		result = finish_root(launch, (int)root, err);

@@ -25,13 +25,14 @@ static int set_hostname(struct span name, struct err *err)
 }
 
 /* A /proc of the new pid namespace over the one that was there, in this mount namespace only. */
-static int mount_proc(struct err *err)
+static int mount_proc(struct span options, struct err *err)
 {
 	long ret;
 
 	if (root_make_private(err) < 0)
 		return -1;
-	ret = SYS5(SYS_mount, "proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0);
+	ret = SYS5(SYS_mount, "proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		   options.data);
 	return ret < 0 ? err_set(err, "mount", "proc on /proc", ret) : 0;
 }
 
@@ -75,7 +76,7 @@ int tail_prepare(const struct launch *launch, struct err *err)
 		return -1;
 	if (set_hostname(launch->hostname, err) < 0)
 		return -1;
-	if (launch->mount_proc && mount_proc(err) < 0)
+	if (launch->mount_proc && mount_proc(launch->proc_options, err) < 0)
 		return -1;
 	return change_directory(launch->cwd, err);
 }

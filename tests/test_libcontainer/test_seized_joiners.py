@@ -28,6 +28,7 @@ from libcontainer.configs import ProcessConfig
 from libcontainer.container import Container
 from libcontainer.process import Process
 from needs import needs
+from nsenter import system
 from nsenter.capabilities import NAMES, NUMBERS
 from nsenter.joiner import STEPS
 from nsenter.launch import PythonInit
@@ -270,10 +271,11 @@ def test_nor_does_the_command(place: Place) -> None:
     assert joiner.places == []
 
 
-def test_nor_does_what_joins_all_but_the_mounts_and_has_a_root_of_its_own(place: Place) -> None:
+def _with_a_root_of_its_own(place: Place, *mounts: nsenter.mounts.Mount) -> Joiner:
+    """One that joins all but the mount namespace."""
     kinds = ("pid", "net", "ipc", "uts")
     join = {kind: f"/proc/{place.pid}/ns/{kind}" for kind in kinds}
-    options = Options(join=join, new="mnt", root="/", mounts=[nsenter.Tmpfs("/tmp")])
+    options = Options(join=join, new="mnt", root="/", mounts=mounts, capabilities=["kill"])
     # Static: a loader would open the host's libraries, which it may in a root that it was given.
     program = [needs("busybox", package="busybox-static"), "true"]
     joiner = place.attacker.seized_by(
@@ -283,6 +285,29 @@ def test_nor_does_what_joins_all_but_the_mounts_and_has_a_root_of_its_own(place:
     # Its root is the host's, as it was asked for; but it was that before it was seen. The program,
     # which may have been executed by the time that it is seized, is the host's too.
     assert {line.split(":")[0].split()[0] for line in joiner.places} <= {"root", "cwd", "exe"}
+    return joiner
+
+
+def test_nor_does_what_joins_all_but_the_mounts_and_has_a_root_of_its_own(place: Place) -> None:
+    joiner = _with_a_root_of_its_own(place, nsenter.Tmpfs("/tmp"))
+    assert joiner.capabilities[0][0] == mask("CAP_KILL")
+
+
+def test_nor_does_one_that_mounts_a_new_proc(place: Place) -> None:
+    joiner = _with_a_root_of_its_own(place, nsenter.Proc())
+    assert joiner.capabilities[0][0] == mask("CAP_KILL") or not _has_pidns_option()
+
+
+def _has_pidns_option() -> bool:
+    """Whether a /proc can be one of another PID namespace (Linux 6.17)."""
+    fs = system.fsopen("proc")
+    try:
+        system.fsconfig(fs, system.FSCONFIG_SET_STRING, "pidns", "/proc/self/ns/pid")
+    except OSError:
+        return False
+    finally:
+        os.close(fs)
+    return True
 
 
 def test_who_keeps_the_callers_mounts_is_told_that_the_root_can_be_reached(place: Place) -> None:
