@@ -19,3 +19,10 @@ def waiting(channel: int) -> int:
 
 def nothing() -> None:
     """For a call."""
+
+
+def with_numpy() -> float:
+    """A function that needs a large package with extensions."""
+    import numpy
+
+    return float(numpy.ones(100).sum())

@@ -6,6 +6,12 @@ each line it launches the no-op and prints the nanoseconds until it was executed
 
 `worker.py unified`: sees cgroup v2 alone, whatever the machine has. For each line, the words of a
 command, it runs it and prints the nanoseconds on the clock, and of the processors.
+
+`worker.py call FUNCTION`: calls a function of the payload for each line, in new namespaces and an
+interpreter of its own.
+
+`worker.py sandlock NOOP`: runs the no-op by sandlock for each line, with the files of the system.
+It starts threads of its own, which must not be in the process that measures all others.
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+import time
 from pathlib import Path
 
 from cases.launching import five_namespaces, launch_program
@@ -72,8 +79,38 @@ def _commands() -> None:
         print(*usage_of(line.split()), flush=True)
 
 
+def _calls(function: str) -> None:
+    import payload
+    from cases.calling import NEW
+
+    from nsenter import call
+    from nsenter.options import Options
+
+    options = Options(new=NEW)
+    for _ in sys.stdin:
+        started = time.perf_counter_ns()
+        call(getattr(payload, function), options=options)
+        print(time.perf_counter_ns() - started, flush=True)
+
+
+def _by_sandlock(noop: str) -> None:
+    from sandlock import Sandbox
+
+    readable = ["/usr", "/bin", "/lib", "/lib64", "/etc", "/proc", "/dev", noop]
+    for _ in sys.stdin:
+        started = time.perf_counter_ns()
+        result = Sandbox(fs_readable=readable, fs_writable=["/tmp"]).run([noop])
+        ended = time.perf_counter_ns()
+        assert result.success, result
+        print(ended - started, flush=True)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "unified":
         _commands()
+    elif sys.argv[1] == "call":
+        _calls(sys.argv[2])
+    elif sys.argv[1] == "sandlock":
+        _by_sandlock(sys.argv[2])
     else:
         _launches(int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))

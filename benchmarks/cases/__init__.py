@@ -19,6 +19,7 @@ from cases import (
     launching,
     memory,
     protocol,
+    sandboxing,
     takeover,
 )
 
@@ -35,9 +36,11 @@ CASES: dict[str, Callable[[Kit, ExitStack], Case]] = {
     "all": launching.together_case,
     "but-net": launching.without_net_case,
     "single": launching.single_case,
+    "sandbox": sandboxing.case,
     "python": takeover.case,
     "join": containers.join_case,
     "call": calling.case,
+    "call-numpy": calling.numpy_case,
     "concurrency": concurrency.case,
     "caller": growth.memory_case,
     "mounts": growth.mounts_case,

@@ -10,13 +10,13 @@ from typing import Any
 
 import payload
 from harness import Arm, Case, Ratio
-from kit import Kit, Worker
+from kit import Kit, Worker, run_program
 
 from nsenter.options import Options
 
-__all__ = ["case"]
+__all__ = ["NEW", "case", "numpy_case"]
 
-_NEW = "pid,ipc,uts,net,mnt"
+NEW = "pid,ipc,uts,net,mnt"
 _QUANTITY = ("→ result",)
 
 
@@ -35,15 +35,22 @@ def _submitted(executor: Any, stack: ExitStack) -> Callable[[], tuple[int]]:
     return _timed(lambda: executor.submit(payload.nothing).result())
 
 
-def _ours(stack: ExitStack) -> list[Arm]:
+def _without_image(kit: Kit, function: str, stack: ExitStack) -> Callable[[], list[float]]:
+    command = kit.script("worker.py", "call", function)
+    return Worker(["/usr/bin/env", "NSENTER_IMAGE=off", *command], stack).ask
+
+
+def _ours(kit: Kit, stack: ExitStack) -> list[Arm]:
     from nsenter import NamespaceExecutor, call
 
-    options = Options(new=_NEW)
+    options = Options(new=NEW)
     warm = NamespaceExecutor(1, options=options)
     fresh = NamespaceExecutor(1, options=options, fresh=True)
     return [
         Arm("nsenter, call()", _timed(lambda: call(payload.nothing, options=options)), _QUANTITY,
             note="new namespaces and an interpreter of its own for each call"),
+        Arm("nsenter, call(), no image", _without_image(kit, "nothing", stack), _QUANTITY,
+            note="the same with NSENTER_IMAGE=off: the interpreter boots"),
         Arm("nsenter, executor, fresh", _submitted(fresh, stack), _QUANTITY,
             note="a fork of a warm worker, in its namespaces"),
         Arm("nsenter, executor", _submitted(warm, stack), _QUANTITY,
@@ -54,7 +61,7 @@ def _ours(stack: ExitStack) -> list[Arm]:
 def case(kit: Kit, stack: ExitStack) -> Case:
     arms, missing = [], []
     try:
-        arms = _ours(stack)
+        arms = _ours(kit, stack)
     except ImportError as error:
         missing.append(f"nsenter: {error}")
     arms += [
@@ -66,9 +73,46 @@ def case(kit: Kit, stack: ExitStack) -> Case:
     series = {arm.name: arm.series() for arm in arms}
     pairs = [
         ("nsenter, call()", "forkserver, process"),
+        ("nsenter, call()", "nsenter, call(), no image"),
         ("nsenter, executor, fresh", "forkserver, process"),
         ("nsenter, executor", "forkserver, pool"),
     ]
     ratios = [Ratio(series[a], (series[b],)) for a, b in pairs if a in series]
     about = "A function that does nothing, warm, from the call until its result is there."
     return Case("Calling a function", about, arms, ratios, missing=missing, seconds=15)
+
+
+def _works(arm: Arm, missing: list[str]) -> bool:
+    """Whether it does once, which is its warm-up as well; else it is told among what is missing."""
+    try:
+        arm.measure()
+    except Exception as error:
+        why = str(error).partition("\n")[0] or type(error).__name__
+        missing.append(f"{arm.name}: {why}")
+        return False
+    return True
+
+
+def numpy_case(kit: Kit, stack: ExitStack) -> Case:
+    """What the imports of a large package cost a call, and who is spared them."""
+    from nsenter import NamespaceExecutor, call
+
+    options = Options(new=NEW)
+    fresh = NamespaceExecutor(1, options=options, fresh=True, modules=["numpy"])
+    plain = [kit.python, "-I", "-c", "import numpy; numpy.ones(100).sum()"]
+    stack.enter_context(fresh)
+    arms = [
+        Arm("nsenter, call()", _timed(lambda: call(payload.with_numpy, options=options)), _QUANTITY,
+            note="new namespaces, an interpreter of its own, and the import, for each call"),
+        Arm("nsenter, call(), no image", _without_image(kit, "with_numpy", stack), _QUANTITY,
+            note="the same with NSENTER_IMAGE=off: the interpreter boots"),
+        Arm("nsenter, executor, fresh", _timed(lambda: fresh.submit(payload.with_numpy).result()),
+            _QUANTITY, note="a fork of a worker that has called it before"),
+        Arm("python3 -I -c", run_program(plain), _QUANTITY, note="no namespaces: the import alone"),
+    ]  # fmt: skip
+    missing: list[str] = []
+    arms = [arm for arm in arms if _works(arm, missing)]
+    bare = arms[-1].series()
+    ratios = [Ratio(arm.series(), (bare,)) for arm in arms[:-1]]
+    about = "A function that imports numpy and adds 100 numbers, from the call until its result."
+    return Case("A call that needs numpy", about, arms, ratios, missing=missing, seconds=20)
