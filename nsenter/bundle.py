@@ -57,6 +57,8 @@ _VERSION = sys.hexversion >> 16
 # Set on functions, not on the bodies of modules and classes (inspect.CO_OPTIMIZED).
 _CO_OPTIMIZED = 1
 _IMPORT_NAME = dis.opmap["IMPORT_NAME"]
+# The second since 3.14, the third for None since 3.15.
+_LOADS_OF_CONSTANTS = ("LOAD_CONST", "LOAD_SMALL_INT", "LOAD_COMMON_CONSTANT")
 
 
 class Bundle(Value):
@@ -152,7 +154,7 @@ def _imports_of_one(code: CodeType, package: str) -> Iterator[str]:
             guarded = instruction.argval == "TYPE_CHECKING"
         if instruction.opname == "IMPORT_NAME":
             yield from _import_names(instruction.argval, loaded[-2], loaded[-1], package)
-        elif instruction.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
+        elif instruction.opname in _LOADS_OF_CONSTANTS:
             loaded.append(instruction.argval)
 
 
@@ -232,6 +234,7 @@ def _collect(
         seen.add(name)
         if isinstance(loaded, str):
             extensions[name] = loaded
+        if isinstance(loaded, str) or name in sys.builtin_module_names:
             queue += _IMPORTED_BY_C.get(name, ())
         if loaded is None or isinstance(loaded, str):
             continue
