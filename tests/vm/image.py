@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import lzma
 import shutil
+import struct
 import subprocess
 import tarfile
 import tempfile
@@ -20,6 +21,10 @@ from contents import Files
 
 GUEST = Path(__file__).resolve().parent / "guest"  # the guest's own few files
 FREE = 512 << 20  # for what the tests write
+# The kernel names disks in the order in which it comes to them, so the root is told by an id.
+ROOT_ID = "6e73656e-01"
+START = 1 << 20  # of the root's file system in the image
+_SECTOR = 512
 FOLDERS = (
     "dev proc sys run tmp mnt root home/user etc usr/bin usr/sbin usr/lib usr/lib64 var/tmp".split()
 )
@@ -63,15 +68,27 @@ def _make(files: Files, image: Path) -> None:
     with tempfile.TemporaryDirectory(dir=image.parent) as scratch:
         tree, unfinished = Path(scratch, "tree"), Path(scratch, "image")
         size = _stage(files, tree) * 5 // 4 + FREE
+        options = f"root_owner=0:0,offset={START}"
         subprocess.run(
             [
-                *(mke2fs, "-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0"),
+                *(mke2fs, "-q", "-t", "ext4", "-O", "^has_journal", "-E", options),
                 *("-d", tree, unfinished, f"{size >> 10}k"),
             ],
             stdout=subprocess.DEVNULL,
             check=True,
         )
+        with unfinished.open("r+b") as file:
+            file.truncate(START + size)
+            file.write(_partition_table(size))
         unfinished.rename(image)
+
+
+def _partition_table(size: int) -> bytes:
+    """A master boot record with one partition, so that the kernel finds it by ROOT_ID."""
+    signature = int(ROOT_ID.partition("-")[0], 16)
+    linux = 0x83
+    entry = struct.pack("<B3xB3xII", 0, linux, START // _SECTOR, size // _SECTOR)
+    return struct.pack("<440xI2x16s48xH", signature, entry, 0xAA55)
 
 
 def _stage(files: Files, tree: Path) -> int:

@@ -52,7 +52,14 @@ MEMORY = "1536M"
 CANNOT_RUN = 125
 TIMEOUT = float(os.environ.get("VM_TIMEOUT", "900"))
 KERNEL_OPTIONS = (
-    *("console=ttyS0", "quiet", "root=/dev/nvme0n1", "rw", "rootfstype=ext4", "init=/init"),
+    *(
+        "console=ttyS0",
+        "quiet",
+        f"root=PARTUUID={image.ROOT_ID}",
+        "rw",
+        "rootfstype=ext4",
+        "init=/init",
+    ),
     "panic=-1",  # ends the machine
     "mitigations=off",
     "hugepages=16",
@@ -122,7 +129,7 @@ def _cpus() -> int:
 
 
 def _disks(*files: Path) -> list[str]:
-    """Namespaces of one NVMe controller, which keep their order. The files are never written."""
+    """Namespaces of one NVMe controller, in no order. The files are never written."""
     words = ["-device", "nvme,id=disks,serial=disks"]
     for number, path in enumerate(files, 1):
         words += ["-drive", f"if=none,id=disk{number},file={path},format=raw,snapshot=on"]
