@@ -40,15 +40,14 @@ static long clone2(const struct clone_request *request)
 #endif
 }
 
-/* Whether it is a filter that refuses clone3(2): the kernel has another error for no arguments. */
+/* Whether a filter refuses clone3(2): without arguments, the kernel itself gives another error. */
 static bool is_filtered(void)
 {
 	return SYS2(SYS_clone3, 0, 0) == -EPERM;
 }
 
-/* The caller goes into the cgroup itself, so that its child is born there: a child that was put
- * there later could have children of its own by then. What makes a process for a cgroup is a stage,
- * which ends when it has. */
+/* Move the calling process into the cgroup, so that its child is born there: a child that is moved
+ * later may have children of its own by then. The calling process is a stage, which ends soon. */
 static long enter_cgroup(int cgroup_fd)
 {
 	long fd = SYS4(SYS_openat, cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC, 0);

@@ -10,7 +10,7 @@
  * child process do so, which shares the descriptors (as crun does): that leaves the program a
  * zombie, or needs wait4(2), which the filter may deny.
  *
- * Where no thread can be made (pids.max is 1), this thread does all of it under the filter.
+ * If no thread can be made (pids.max is 1), this thread does all of it under the filter.
  */
 #include "execution.h"
 
@@ -220,7 +220,7 @@ static int accompany(void *arg)
 	}
 }
 
-/* Whether it could be made. No handler of a signal runs in it. */
+/* Returns false if it cannot be made. All signals are blocked in it: no handler runs there. */
 static bool start_thread(const struct execution *execution)
 {
 	const int flags =

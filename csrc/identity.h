@@ -11,8 +11,8 @@ int identity_take_on(const struct launch *launch, struct err *err);
 /* Keep no capability but these bits, none of them inheritable. */
 int identity_keep_only(uint64_t mask, struct err *err);
 
-/* Give up what the launch message says that stage 2 has no use for. An execve(2) as root gives the
- * whole bounding set back, so that one is cut as well. */
+/* Keep the capabilities that stage 2 still needs, as the launch message lists them. The bounding
+ * set is cut too, because an execve(2) as root gives a process all that is in it. */
 int identity_hold(const struct launch *launch, struct err *err);
 
 #endif

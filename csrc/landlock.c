@@ -107,7 +107,7 @@ static int add_port(int ruleset, const struct rule *rule, struct err *err)
 	return ret < 0 ? err_set(err, "landlock_add_rule", "a TCP port", ret) : 0;
 }
 
-/* What all rules together are about; without any, paths, of which none is allowed. */
+/* What all rules together restrict; without any rule, every path. */
 static struct ruleset handled_by(struct span rules, long version)
 {
 	struct ruleset handled = { .handled_access_fs = rights_of_version(version) };
@@ -125,7 +125,7 @@ static struct ruleset handled_by(struct span rules, long version)
 	return handled;
 }
 
-/* A kernel that cannot restrict what it is asked to must not look as if it did. */
+/* Fails if the kernel cannot restrict all of that: it must not look as if it did. */
 static long create_ruleset(const struct ruleset *handled, long version, struct err *err)
 {
 	size_t size = handled->scoped		    ? sizeof(*handled)

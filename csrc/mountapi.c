@@ -49,8 +49,8 @@ static long set_options(int fs, struct span options)
 	return ret;
 }
 
-/* Whoever may write to a tmpfs can fill it: the memory that it may take, and the inodes, are the
- * machine's otherwise. What the caller says of them comes later, and holds. */
+/* Without bounds, whoever may write to a tmpfs can use up the machine's memory. Options of the
+ * caller are set after these, and replace them. */
 static long set_bounds(int fs, const char *type)
 {
 	static const char bounds[] = "size=67108864,nr_inodes=16384";

@@ -158,7 +158,7 @@ static long write_text(int fd, struct span text)
 	return ret;
 }
 
-/* A new file, in a file system that nsenter/mounts.py knows to be a new one. */
+/* Make a file with a text. nsenter/mounts.py has checked that it is in a new file system. */
 static int make_file(const struct mount_record *record, int root, struct err *err)
 {
 	const struct open_how how = {

@@ -168,8 +168,8 @@ static int enter_namespaces(struct nsexec *ns, int sync_fd, struct err *err)
 	uint32_t joined = namespaces_flags(&ns->boot.join);
 	int offsets_fd;
 
-	/* Whose user has not the right to mount here has it in the user namespace that is joined,
-	 * and who makes a user namespace has it here. */
+	/* If the caller may not mount here, the product makes its place later, with the rights that
+	 * the user namespace gives that is joined. */
 	if (ns->boots && (joined & CLONE_NEWNS))
 		ns->place = (int)root_make_empty_apart();
 	if (ns->launched && (joined & CLONE_NEWNS))
@@ -186,7 +186,8 @@ static int enter_namespaces(struct nsexec *ns, int sync_fd, struct err *err)
 	return 0;
 }
 
-/* Into cgroups of v1: who moves itself, and has one thread, waits for nobody. */
+/* Enter cgroups of v1. A process with one thread that moves itself need not wait for a grace period
+ * of the kernel, as one that moves another does. */
 static int go_through_doors(const struct nsexec *ns, struct err *err)
 {
 	struct span doors = ns->launch.doors;
@@ -258,7 +259,7 @@ static int shed(struct nsexec *ns, const struct pairs *pairs, struct err *err)
 	older_release();
 	if (!is_seen(ns))
 		return 0;
-	ns->report.stage = "init"; /* it is done for that one */
+	ns->report.stage = "init"; /* the steps are stage 2's, and so are their errors */
 	if (settle_privileges(&ns->boot, ns->launched, err) < 0)
 		return -1;
 	ns->settled = true;

@@ -26,9 +26,9 @@ struct nsexec {
 	struct launch launch;
 	struct sys_sigaction sigpipe; /* as it was before nsexec() */
 	/*
-	 * What the product has to do in the namespaces that takes privileges; NULL: tail_prepare().
-	 * Stage 1 does it if a joined PID namespace can see stage 2, which then has neither the
-	 * privileges nor anything that names a place of the host. Otherwise stage 2 does.
+	 * The product's steps in the namespaces that require privileges; NULL: tail_prepare().
+	 * Stage 1 does them if processes of a joined PID namespace can see stage 2, which then has
+	 * neither the privileges nor anything that names a place of the host. Else stage 2 does.
 	 */
 	int (*arrive)(struct nsexec *ns, struct err *err);
 	bool arrived;

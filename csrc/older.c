@@ -86,7 +86,7 @@ static long close_listed(const char *name, unsigned first, unsigned last, unsign
 	return 0;
 }
 
-/* The entries are ordered by number, and an entry that goes does not move the others. */
+/* The kernel lists descriptors by number, so closing one does not make it pass over another. */
 static long close_each(int folder, unsigned first, unsigned last, unsigned flags)
 {
 	_Alignas(struct entry) char buf[1024];

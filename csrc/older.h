@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls with an older one behind them that does the same. The filter of a container around us may
- * refuse the newer one: with ENOSYS, or with EPERM, which the older call then has to say again if
- * it was the kernel's own answer.
+ * System calls that fall back to an older one. The filter of a container around us may refuse the
+ * newer call with ENOSYS or EPERM. If EPERM was the kernel's own answer, the older call gives it
+ * again.
  */
 #ifndef NSX_OLDER_H
 #define NSX_OLDER_H

@@ -40,8 +40,8 @@ _Noreturn static void end_as(int verdict_fd, const siginfo_t *ended)
 	sys_exit(KILLED + number);
 }
 
-/* Nothing can be known of the child any more, so nothing may go on without an end: with PID 1 the
- * whole namespace ends. The status is that of an init that failed. */
+/* The status of PID 1 if it can no longer wait for the child. The whole namespace ends with it, so
+ * that nothing in there runs without an end. */
 #define LOST 255
 
 /* Wait for all that has ended, and end with the child. */
@@ -105,7 +105,7 @@ int reaper_split(const struct nsexec *ns, struct err *err)
 		if (dumpable == 1)
 			sys_prctl(PR_SET_DUMPABLE, 1);
 		sys_close(verdict_fd);
-		/* The session that there is, is PID 1's. */
+		/* PID 1 leads the session that it is in. */
 		ret = ns->launch.keep_session ? 0 : SYS0(SYS_setsid);
 		return ret < 0 ? err_set(err, "setsid", "", ret) : 0;
 	}

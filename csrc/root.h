@@ -13,7 +13,7 @@ int root_enter(const struct launch *launch, struct err *err);
 
 /*
  * A descriptor of an empty directory, in which nothing can be made and from which ".." leads
- * nowhere: the root of a file system that is mounted nowhere. -errno without the right to mount.
+ * nowhere: the root of a file system that is mounted nowhere. -errno if the process may not mount.
  */
 long root_make_empty(void);
 

@@ -6,7 +6,7 @@
 #include "sys.h"
 #include "text.h"
 
-/* As subprocess does it; the leader of a session has a group of its own already. */
+/* As subprocess. The leader of a session leads its own group already. */
 static int join_group(int group, struct err *err)
 {
 	char buf[32];

@@ -3,7 +3,7 @@
  * The interpreter's constructor. Preloaded into a Python that is about to start, it goes
  * through the stages before main: what returns from here is stage 2, and the interpreter boots
  * there, from the bundle. There is no execve behind the namespaces, so a process that joins
- * somebody's stays undumpable, and only who has CAP_SYS_PTRACE can ptrace it (CVE-2016-9962).
+ * somebody's stays undumpable: only a process with CAP_SYS_PTRACE can ptrace it (CVE-2016-9962).
  *
  * Without its own variables in the environment it does nothing.
  */

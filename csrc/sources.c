@@ -5,7 +5,8 @@
 
 #include "sync.h"
 
-/* The next number of "[-1,7]" that is a descriptor's. `wrong` where it is no such list. */
+/* Take the next descriptor's number off a list such as "[-1,7]"; sets `wrong` if that is no list.
+ */
 static bool next_place(struct span *list, int *place, bool *wrong)
 {
 	struct span word;
@@ -28,7 +29,7 @@ static bool next_place(struct span *list, int *place, bool *wrong)
 	return false;
 }
 
-/* Whether there is one, which is not empty. */
+/* Take the next source that is not empty off the list; false if there is none. */
 static bool next_source(struct span *list, struct span *path)
 {
 	while (span_ended(list, '\0', path))
@@ -121,7 +122,7 @@ int sources_send(const struct nsexec *ns, int pid1, int sync_fd, const char *pee
 	result = enter_mounts(pid1, err);
 	if (result == 0)
 		result = send_each(ns, sync_fd, peer, err);
-	/* Stage 0 opens nothing by a path from here on. */
+	/* If this fails, it does no harm: stage 0 opens nothing by a path from here on. */
 	SYS2(SYS_setns, home, CLONE_NEWNS);
 	sys_close((int)home);
 	return result;

@@ -103,9 +103,9 @@ static int lead_process_group(const struct spawn *spawn, struct err *err)
 	return 0;
 }
 
-/* Nothing may be executed for a caller that is gone. The kernel sees to it from here on; and that
- * it was not too late, its pidfd tells, in whatever pid namespace this child is, or the end of a
- * pipe that it has closed. */
+/* Nothing may be executed for a caller that has ended. From here on, the kernel kills this child
+ * when the caller ends. Whether it ended before, its pidfd tells in any PID namespace, and so does
+ * a pipe whose other end the caller held. */
 static int die_with(struct spawn *spawn)
 {
 	struct pollfd ended = { .fd = spawn->caller, .events = POLLIN };
@@ -231,8 +231,8 @@ static int spawn_on_stack(struct spawn *spawn, int *pidfd)
 	return pid;
 }
 
-/* What tells the child that this process has ended: its pidfd, or where a filter refuses that, a
- * pipe of which nobody else has the end that is written to. */
+/* Open what tells the child that this process has ended: its pidfd or, if a filter refuses that, a
+ * pipe whose other end no other process keeps. */
 static long open_caller(struct spawn *spawn)
 {
 	long ret = SYS2(SYS_pidfd_open, sys_getpid(), 0);

@@ -81,7 +81,7 @@ int tail_prepare(const struct launch *launch, struct err *err)
 	return change_directory(launch->cwd, err);
 }
 
-/* With a PID 1 that stays, that one dies with the caller, and takes all along. */
+/* If a PID 1 stays, it dies with the caller instead, and all that is in the namespace with it. */
 static bool dies_by_itself(const struct launch *launch)
 {
 	return launch->die_with_parent && launch->init_fd < 0;
@@ -114,7 +114,7 @@ int tail_confine(const struct launch *launch, struct err *err)
 	return landlock_restrict(ruleset, err);
 }
 
-/* The least descriptor from `least` on that is kept; false where there is none. */
+/* Find the least descriptor from `least` on that is kept; false if there is none. */
 static bool next_kept(struct span keep, const int *others, size_t count, unsigned least,
 		      unsigned *next)
 {

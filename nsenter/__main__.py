@@ -65,8 +65,8 @@ def _run(name: str, words: list[str]) -> int:
         print(f"pynsenter {__version__}")
         return 0
     if name not in _COMMANDS:
-        said = f"{name}: there is no such command" if name else "it takes a command"
-        raise ValueError(f"{said}: {', '.join(_COMMANDS)}")
+        said = f"{name} is not a command" if name else "a command is missing"
+        raise ValueError(f"{said}; the commands are {', '.join(_COMMANDS)}")
     module = __import__(f"nsenter.commands.{name}", fromlist=["main"])
     status: int = module.main(words)
     sys.stdout.flush()  # what cannot be written is said here, not by the end of the interpreter

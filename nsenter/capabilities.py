@@ -38,13 +38,13 @@ def encode(names: Iterable[str]) -> bytes:
         names: with or without CAP_, in any case.
 
     Raises:
-        ValueError: one is unknown.
+        ValueError: a name is unknown.
     """
     if isinstance(names, str):
-        raise TypeError(f"capabilities={names!r}: expected a sequence of names")
+        raise TypeError(f"capabilities must be a sequence of names, not {names!r}")
     found = {full_name(name): name for name in names}
     for full, name in found.items():
         if full not in NUMBERS:
-            raise ValueError(f"capabilities: {name!r} is none; see capabilities(7)")
+            raise ValueError(f"capabilities: {name!r} is not a capability; see capabilities(7)")
     numbers = sorted(NUMBERS[full] for full in found)
     return ",".join(f"{number}:{NAMES[number]}" for number in numbers).encode()

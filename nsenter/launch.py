@@ -153,10 +153,10 @@ def _checked_words(program: Program) -> tuple[bytes, list[bytes]]:
 
 
 def _check_owned(data: BootstrapData, kind: NamespaceType, what: str) -> None:
-    """What changes a namespace must not change the caller's."""
+    """Refuse what would change a namespace of the caller."""
     joined = any(ns.type == kind for ns in data.namespace_paths)
     if not joined and not data.clone_flags & kind.clone_flag:
-        raise ValueError(f"{what}: this takes a new or joined {kind.ns_name()} namespace")
+        raise ValueError(f"{what} requires a new or joined {kind.ns_name()} namespace")
 
 
 def _here(function: Callable[[], T]) -> T:

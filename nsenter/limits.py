@@ -40,7 +40,7 @@ def _one_limit(name: str, limit: Limit) -> str:
         raise ValueError(f"rlimits: {name!r} is none of {', '.join(RESOURCES)}")
     both = limit if isinstance(limit, tuple) else (limit, limit)
     if len(both) != 2:
-        raise ValueError(f"rlimits: {name}={limit!r}: expected a value, or a soft and a hard one")
+        raise ValueError(f"rlimits: {name}={limit!r}: must be a limit, or a soft and a hard one")
     soft, hard = (_value(name, value) for value in both)
     if soft > hard:
         raise ValueError(f"rlimits: {name}={limit!r}: the soft limit is above the hard one")

@@ -192,7 +192,7 @@ class File(Mount):
 
     def _record(self) -> tuple[bytes, bytes, bytes, str]:
         if not isinstance(self.text, (str, bytes)):
-            raise TypeError(f"mounts: {self!r}: text must be a text, not {self.text!r}")
+            raise TypeError(f"mounts: {self!r}: text must be str or bytes, not {self.text!r}")
         text = os.fsencode(self.text)
         if len(text) > _MOST_TEXT or b"\0" in text:
             raise ValueError(f"mounts: {self.target!r}: a text of over 4,096 bytes, or with a NUL")

@@ -177,7 +177,7 @@ class Options(Value):
         self._given_kinds()
         self._given_maps()
         if self.terminal and not self.new_session:
-            raise ValueError("terminal: this takes a new session, which it controls")
+            raise ValueError("terminal=True requires new_session=True")
         tail_of(self, mounts=self.mounts, loopback=False, init=False)
 
     def launch(
@@ -302,7 +302,7 @@ class Options(Value):
             maps = {"uid_mappings": found.uid, "gid_mappings": found.gid}
             self._check_ids(found)
         elif self.maps is not None:
-            raise ValueError(f"maps {self.maps!r}: this takes a new user namespace")
+            raise ValueError(f'maps={self.maps!r} requires a new user namespace: add "user" to new')
         return bootstrap_data(
             namespaces, **maps,
             oom_score_adj=self.oom_score_adj, time_offsets=self.time_offsets,
@@ -327,14 +327,15 @@ class Options(Value):
                     raise ValueError(f"{name} {number}: the new user namespace does not map it")
 
     def _check_needs(self, namespaces: Namespaces) -> None:
-        """What takes a namespace of its own."""
+        """Raises ValueError for an option that requires a new namespace, if there is none."""
         for asked, what, kind in (
-            (self.root is not None, f"root {self.root!r}", NamespaceType.NEWNS),
-            (self.mounts, "mounts", NamespaceType.NEWNS),
-            (self.init, "init", NamespaceType.NEWPID),
+            (self.root is not None, f"root={self.root!r}", NamespaceType.NEWNS),
+            (self.mounts, "a list of mounts", NamespaceType.NEWNS),
+            (self.init, "init=True", NamespaceType.NEWPID),
         ):
             if asked and not namespaces.is_private(kind):
-                raise ValueError(f"{what}: this takes a new {kind.ns_name()} namespace")
+                name = kind.ns_name()
+                raise ValueError(f'{what} requires a new {name} namespace: add "{name}" to new')
 
     def _mounts_more(self) -> bool:
         """Whether there is more to mount than a /proc."""

@@ -256,7 +256,7 @@ OPTIONS = (
         "root", _root, "files",
     ),
     Option(
-        ("--read-only",), "", "make the root so, with all that was mounted below it",
+        ("--read-only",), "", "mount the root read-only, with all that is mounted below it",
         "read_only", _always(True), "files",
     ),
     Option(

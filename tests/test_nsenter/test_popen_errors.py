@@ -218,8 +218,8 @@ assert 4 < refused < 12, refused
 
 NAMESPACES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "an unknown kind": ({"new": "pid,nonsense"}, ValueError, "nonsense"),
-    "a hostname of ours": ({"hostname": "x"}, ValueError, "hostname 'x': this takes a new or join"),
-    "maps of nobody": ({"maps": "root"}, ValueError, "maps 'root': this takes a new user"),
+    "a hostname of ours": ({"hostname": "x"}, ValueError, "hostname 'x' requires a new or join"),
+    "maps of nobody": ({"maps": "root"}, ValueError, "maps='root' requires a new user"),
     "joined and new": (
         {"join": {"net": "/proc/1/ns/net"}, "new": "net"}, ValueError, "this one is joined already",
     ),
