@@ -137,6 +137,13 @@ PARSER = [
         "if (n == IDMAP_LINES_MAX + 1)",
         f"{_MESSAGE}::test_an_id_map_has_at_most_340_lines",
     ),
+    _row(
+        "a message beyond any well-formed one is refused",
+        "csrc/wire.c",
+        "if (*size > wire_max_size(message))",
+        "if (*size == 0)",
+        f"{_DAMAGED}[nlmsg-len-2gib]",
+    ),
 ]
 
 STAGES = [
@@ -394,6 +401,13 @@ CONFINEMENT = [
         "(void)net_right;",
         f"{CORE}/test_landlock.py::test_no_port_at_all",
     ),
+    _row(
+        "limits of resources are set",
+        "csrc/resources.c",
+        "long ret = SYS4(SYS_prlimit64, 0, limit.resource, &both, 0);",
+        "long ret = both.soft == 1;",
+        _OPTIONS,
+    ),
 ]
 
 PYTHON = [
@@ -543,6 +557,13 @@ PYTHON = [
         "if text.isprintable():",
         "if text:",
         f"{CONTAINERS}/test_pyrunc_printing.py::test_an_error_on_a_terminal",
+    ),
+    _row(
+        "a joiner holds the capabilities of its own steps alone",
+        "nsenter/joiner.py",
+        "needed = {name for step in steps for name in STEPS[step]}",
+        "needed = {name for some in STEPS.values() for name in some}",
+        f"{CONTAINERS}/test_seized_joiners.py::test_exec_gives_nothing_of_the_host_away",
     ),
 ]
 
@@ -729,6 +750,22 @@ RUNTIME = [
         "return stat.S_IFMT(status.st_mode) == kind and status.st_rdev == number",
         "return status.st_mode > 0",
         f"{_ROOTFS}::test_what_is_in_the_place_of_a_node_is_not_taken_for_it",
+    ),
+    _row(
+        "no_new_privs of config.json is set",
+        "pylib/libcontainer/init/ending.py",
+        "            identity.set_no_new_privileges()",
+        "            identity.__doc__",
+        f"{CONTAINERS}/test_pyrunc_confinement.py::"
+        "test_what_the_filter_needs_the_program_does_not_get",
+    ),
+    _row(
+        "the filter of config.json is in force",
+        "pylib/libcontainer/init/ending.py",
+        'code, flags = orders.seccomp or (b"", 0)',
+        'code, flags = b"", 0',
+        f"{CONTAINERS}/test_pyrunc_confinement.py::"
+        "test_what_the_filter_needs_the_program_does_not_get",
     ),
 ]
 
