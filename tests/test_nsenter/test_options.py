@@ -160,9 +160,10 @@ sys.stdin.read()
 
 @pytest.mark.parametrize("starter", ["main", "thread"])
 @pytest.mark.parametrize(
-    "fields", ["{}", "{'new': 'user,pid'}", "{'new': 'user,pid', 'init': True}"],
-    ids=["direct", "namespaces", "init"],
-)  # fmt: skip
+    "fields",
+    ["{}", "{'new': 'user,pid'}", "{'cwd': '/'}", "{'new': 'user,pid', 'init': True}"],
+    ids=["direct", "namespaces", "stages", "init"],
+)
 def test_it_dies_with_the_process_that_started_it(fields: str, starter: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", CALLER, fields, starter], stdin=-1, stdout=-1, text=True
