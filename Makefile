@@ -10,7 +10,7 @@ PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --di
 
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
-.PHONY: run test test-packages test-all test-cases mutants test-vm test-debian test-suites bench bench-check lint fuzz check-c clean
+.PHONY: run test test-packages test-all test-cases mutants test-vm test-debian test-suites bench bench-vm bench-check lint fuzz check-c clean
 
 run: $(VENV)/.built
 	$(VENV)/bin/python -m nsenter run
@@ -59,6 +59,11 @@ test-suites: $(VENV)/.built
 # As root. Writes benchmarks/results and what benchmarks/README.md says of them.
 bench: $(VENV)/.built $(VENV)/.bench-tools
 	$(VENV)/bin/python benchmarks/run.py
+
+# In the virtual machine: pyrunc beside runc and crun, each with a cgroup, on cgroup v2.
+bench-vm: $(VENV)/.built $(VENV)/.bench-tools
+	.ci/install-packages vm
+	VM_SCRIPT=benchmarks/vm.py VM_KERNEL=$(KERNEL) $(VENV)/bin/python tests/vm/run.py
 
 # What does not depend on the machine's mood, compared with benchmarks/baseline.json.
 bench-check: $(VENV)/.built $(VENV)/.bench-tools

@@ -21,6 +21,7 @@ from nsenter.options import Options
 
 __all__ = [
     "bundle_of",
+    "containers_with_cgroups",
     "crun_alone",
     "join_case",
     "run_case",
@@ -113,8 +114,18 @@ def run_in_a_row_case(kit: Kit, stack: ExitStack) -> Case:
     return _run_case(kit, "bundle-in-a-row", "Containers in a row", about, seconds=30)
 
 
+def containers_with_cgroups(kit: Kit, bundle: Path, *, seconds: float) -> Case:
+    """Each runtime, crun too, with a cgroup and a cgroup namespace, where cgroup v2 is all."""
+    about = "`run` of a no-op, with a cgroup and a cgroup namespace, by each runtime."
+    title = "A container with a cgroup, cgroup v2"
+    return _case_of(kit, bundle, title, about, seconds=seconds)
+
+
 def _run_case(kit: Kit, folder: str, title: str, about: str, *, seconds: float) -> Case:
-    bundle = bundle_of(kit, folder, "noop")
+    return _case_of(kit, bundle_of(kit, folder, "noop"), title, about, seconds=seconds)
+
+
+def _case_of(kit: Kit, bundle: Path, title: str, about: str, *, seconds: float) -> Case:
     arms, missing = [], []
     for name, path in runtimes(kit).items():
         argv = run_command(kit, name, path, bundle, *_CGROUPS[name])

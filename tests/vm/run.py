@@ -8,9 +8,10 @@ the tests' output, and the tests' exit status; this one is then the exit status 
 Usage: run.py [PYTEST-ARGUMENT…]
 
 Environment: VM_KERNEL is a suite of Debian (bookworm, trixie, sid) whose kernel is booted, or the
-beginning of a kernel's version that one of them has. VM_TIMEOUT is how many seconds the machine may
-take in all; with VM_SYSTEMD=1 the machine's PID 1 is systemd, and its own tests are the default;
-with VM_SHELL=1 it gives a shell on this terminal in place of the tests, for as long as it takes.
+beginning of a kernel's version that one of them has. VM_SCRIPT is a file of the checkout that
+Python runs in place of the tests. VM_TIMEOUT is how many seconds the machine may take in all; with
+VM_SYSTEMD=1 the machine's PID 1 is systemd, and its own tests are the default; with VM_SHELL=1 it
+gives a shell on this terminal in place of the tests, for as long as it takes.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from contents import ROOT, Missing
 
 CACHE = ROOT / "build" / "vm"
 SYSTEMD, SHELL = (bool(os.environ.get(name)) for name in ("VM_SYSTEMD", "VM_SHELL"))
+SCRIPT = os.environ.get("VM_SCRIPT", "")
 # Of what is tested everywhere, what another kernel and its cgroups may do otherwise. The machine is
 # younger than the clocks of "clocks-behind" would be.
 ELSEWHERE = (
@@ -105,6 +107,9 @@ def _run(scratch: Path, tests: Sequence[str]) -> int:
 
 
 def _command(tests: Sequence[str]) -> str:
+    if SCRIPT:
+        script = [f"{sys.prefix}/bin/python", SCRIPT, *sys.argv[1:]]
+        return f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(script)}"
     colour = "yes" if sys.stdout.isatty() else "no"
     pytest = [f"{sys.prefix}/bin/python", "-m", "pytest", "-p", "no:cacheprovider"]
     pytest += [f"--color={colour}", *tests]

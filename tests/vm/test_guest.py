@@ -21,6 +21,7 @@ from launching import SECONDS, message, reporting
 from nsenter.errors import BootstrapError
 from nsenter.launch import Program, launch
 
+# Newer kernels have more.
 CONTROLLERS = set("cpu cpuset hugetlb io memory misc pids rdma".split())
 TARGETS = ("program", "python")
 LOWEST_SCORE = -1000
@@ -37,7 +38,7 @@ def test_cgroup_v2_is_all_there_is() -> None:
 
 @pytest.mark.parametrize("folder", [CGROUPS, DELEGATED])
 def test_every_controller_is_passed_on(folder: Path) -> None:
-    assert set((folder / "cgroup.subtree_control").read_text().split()) == CONTROLLERS
+    assert set((folder / "cgroup.subtree_control").read_text().split()) >= CONTROLLERS
 
 
 def test_root_has_every_capability() -> None:
