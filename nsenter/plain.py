@@ -253,10 +253,13 @@ class _Decoder:
             raise Malformed(f"nested deeper than {MAX_DEPTH}")
         self._check_the_clock()
         value = read(self, depth)
-        self._used += sys.getsizeof(value)
+        self._charge(sys.getsizeof(value))
+        return value
+
+    def _charge(self, size: int) -> None:
+        self._used += size
         if self._memory is not None and self._used > self._memory:
             raise TooLarge(f"it takes more than {self._memory} bytes of memory")
-        return value
 
     def _check_the_clock(self) -> None:
         self._values += 1
@@ -324,6 +327,7 @@ class _Decoder:
     def _common(self, depth: int) -> Any:
         name, payload = self.value(depth + 1), self.value(depth + 1)
         self._check_the_deadline()
+        self._charge(plain_values.memory_of(name, payload))
         try:
             return plain_values.rebuild(name, payload)
         except plain_values.Unfit as error:

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["rebuild", "reduced"]
+__all__ = ["Unfit", "memory_of", "rebuild", "reduced"]
 
 # Python divides, multiplies and reduces larger numbers so slowly that no deadline would be kept.
 _MOST_BITS = 1 << 16
+# pathlib keeps each name of a path, at so many bytes for a character. Windows' are longest.
+_MOST_PATH, _BYTES_OF_PATH = 32767, 24
 _MOST_DIMENSIONS = 32
 # dtype.str of numbers: kind and bytes. Native byte order is all that is sent.
 _DTYPES = frozenset(
@@ -61,6 +63,13 @@ def _with_small(*numbers: int) -> tuple[int, ...]:
     if max(map(int.bit_length, numbers)) > _MOST_BITS:
         raise Unfit("it is too large")
     return numbers
+
+
+def _of_path(value: Any) -> tuple[str]:
+    path = str(value)
+    if len(path) > _MOST_PATH:
+        raise Unfit("it is too long")
+    return (path,)
 
 
 def _of_numpy(value: Any) -> tuple[Any, ...]:
@@ -108,6 +117,8 @@ def _fraction(numerator: int, denominator: int) -> Any:
 def _path(kind: str) -> Callable[[str], Any]:
     def build(path: str) -> Any:
         _check(path, str)
+        if len(path) > _MOST_PATH:
+            raise Unfit("a path is too long")
         return getattr(_imported("pathlib"), kind)(path)
 
     return build
@@ -188,7 +199,7 @@ _TABLE: dict[str, tuple[Callable[[Any], tuple[Any, ...]], Callable[..., Any]]] =
         _fraction,
     ),
     **{
-        f"pathlib.{kind}": (lambda value: (str(value),), _path(kind))
+        f"pathlib.{kind}": (_of_path, _path(kind))
         for kind in ("PosixPath", "PurePosixPath", "PureWindowsPath")
     },
     "uuid.UUID": (lambda value: (value.bytes,), _uuid),
@@ -219,6 +230,13 @@ def reduced(value: object) -> tuple[str, tuple[Any, ...]] | None:
     name = _name_of(value)
     found = _TABLE.get(name)
     return (name, found[0](value)) if found else None
+
+
+def memory_of(name: object, payload: object) -> int:
+    """Bytes, at most, that a value takes besides its payload and what `sys.getsizeof` tells."""
+    if type(name) is not str or not name.startswith("pathlib.") or type(payload) is not tuple:
+        return 0
+    return sum(_BYTES_OF_PATH * len(path) for path in payload if type(path) is str)
 
 
 def rebuild(name: object, payload: object) -> Any:

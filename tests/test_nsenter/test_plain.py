@@ -11,6 +11,7 @@ import struct
 import sys
 import time
 from collections import OrderedDict, namedtuple
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import given
@@ -262,9 +263,22 @@ def test_no_arithmetic_is_done_with_large_numbers(data: bytes) -> None:
         decode(data)
 
 
-def test_a_range_of_large_numbers_is_not_written() -> None:
-    with pytest.raises(NotPlain, match="too large"):
-        encode(range(1 << (1 << 17)), more=True)
+@pytest.mark.parametrize("value", [range(1 << (1 << 17)), PurePosixPath("x/" * 20_000)], ids=type)
+def test_what_would_not_be_read_is_not_written(value: object) -> None:
+    with pytest.raises(NotPlain, match=r"too (large|long)"):
+        encode(value, more=True)
+
+
+@pytest.mark.parametrize("kind", ["PosixPath", "PurePosixPath", "PureWindowsPath"])
+def test_paths_of_many_names_are_refused(kind: str) -> None:
+    """In memory they take twenty times as much as the answer that they came in."""
+    longest = "x/" * (32766 // 2) + "x"
+    assert str(decode(common(f"pathlib.{kind}", encode(longest)))).replace("\\", "/") == longest
+    with pytest.raises(Malformed, match="a path is too long"):
+        decode(common(f"pathlib.{kind}", encode(f"{longest}x")))
+    many = counted(b"l", 30, common(f"pathlib.{kind}", encode(longest)) * 30)
+    with pytest.raises(Malformed, match="bytes of memory"):
+        decode(many, memory=8 << 20)
 
 
 @pytest.mark.parametrize("data", SLOW.values(), ids=SLOW)
