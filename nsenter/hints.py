@@ -258,7 +258,7 @@ FACTS = {
         "boot Linux 5.11 or newer",
     ),
     "covered proc": Fact(
-        "a new /proc is only for who sees all of one already, which a container around us prevents",
+        "only who sees all of a /proc may mount a new one, which a container around us prevents",
         "podman run --security-opt unmask=ALL, docker run --security-opt systempaths=unconfined; "
         "or do without: `--no-proc`, Options(proc=False)",
         _covered_proc,
@@ -299,16 +299,16 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
     (
         ("mount",),
         EPERM,
-        "it takes a new mnt namespace, and for /proc a new pid namespace",
+        "it requires a new mnt namespace, and for /proc a new pid namespace",
         "covered proc",
         "apparmor userns",
     ),
-    (("sethostname",), EPERM, "it takes a new uts namespace", "hostname filter"),
+    (("sethostname",), EPERM, "it requires a new uts namespace", "hostname filter"),
     (
         ("setns",),
         EPERM,
-        "it takes CAP_SYS_ADMIN in the user namespace that owns the target: join that one as "
-        "well, or run as root",
+        "it requires CAP_SYS_ADMIN in the user namespace that owns the target: join that one "
+        "too, or run as root",
     ),
     (
         ("setns",),
@@ -319,59 +319,63 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
     (("setns",), ESRCH, "the process of the pidfd has ended"),
     (("open",), ENOENT, "the process has ended, or the path is wrong"),
     (("open",), EACCES, "it belongs to another user: run as that user or as root"),
-    (("write",), EACCES, "it is another user's, or lowering it takes CAP_SYS_RESOURCE"),
+    (("write",), EACCES, "it belongs to another user, or lowering it requires CAP_SYS_RESOURCE"),
     (("write",), EINVAL, "the value is out of the kernel's range"),
     (("wait for",), ETIMEDOUT, "the tool hung and was killed: does the user database answer?"),
     (("setresuid", "setresgid"), EINVAL, "the user namespace does not map this id"),
     (
         ("prctl PR_CAPBSET_DROP", "capset", "setgroups", "setresuid", "setresgid"),
         EPERM,
-        "it takes that capability, or CAP_SETPCAP, CAP_SETUID or CAP_SETGID to give others up: "
+        "it requires that capability, or CAP_SETPCAP, CAP_SETUID or CAP_SETGID to give others up: "
         'without root, create a user namespace too (`new="user"`)',
     ),
     (("setgroups",), EINVAL, "the user namespace does not map one of them"),
     (
         ("prlimit",),
         EPERM,
-        "raising a hard limit takes CAP_SYS_RESOURCE outside of any user namespace; RLIMIT_NOFILE "
-        "cannot be above fs.nr_open",
+        "raising a hard limit requires CAP_SYS_RESOURCE outside of any user namespace; "
+        "RLIMIT_NOFILE cannot be above fs.nr_open",
     ),
     (("sched_setaffinity",), EINVAL, "this machine, or the cgroup, has none of these processors"),
     (
         ("seccomp",),
         EACCES,
-        "without CAP_SYS_ADMIN in its user namespace, a filter takes no_new_privs",
+        "without CAP_SYS_ADMIN in its user namespace, a filter requires no_new_privs",
     ),
-    (("seccomp",), EINVAL, "it is no program that seccomp(2) takes, or the flags are unknown"),
+    (("seccomp",), EINVAL, "the kernel does not accept the program, or does not know the flags"),
     (("landlock_create_ruleset",), ENOSYS, "", "landlock"),
     (
         ("landlock_create_ruleset",),
         EOPNOTSUPP,
-        "TCP ports require Linux 6.7, scopes Linux 6.12; all of it, landlock in the list of lsm=",
+        "TCP ports require Linux 6.7, scopes Linux 6.12, and both landlock in the list of lsm=",
     ),
     (
         ("open for landlock",),
         ENOENT,
-        "the rules are about the paths in the process's root, where this one is not",
+        "rules are for paths in the root of the process, and this path is not there",
     ),
     (("bind",), ENOENT, "there is no such path in the caller's tree"),
-    (("bind",), EACCES, "the user that the process is outside may not go there"),
+    (("bind",), EACCES, "outside, the process is a user who may not search that path"),
     (
         ("open the mount point",),
         ENOENT,
-        "it is missing, and made only in a `root`, a Tmpfs, or what is bound to be written",
+        "it is missing, and is made only in a `root`, a Tmpfs or a writable Bind",
     ),
     (
         ("open the mount point",),
         EROFS,
-        "it is missing, and what it would be made in is read-only",
+        "it is missing, and cannot be made in a read-only directory",
     ),
     (
         ("open the mount point",),
         EACCES,
-        "it is missing, and the user that the process is outside may not make it there",
+        "it is missing, and outside, the process is a user who may not make it there",
     ),
-    (("move_mount",), EINVAL, "a file goes onto a file, and a folder onto a folder"),
+    (
+        ("move_mount",),
+        EINVAL,
+        "a file goes only on a file, and a directory only on a directory",
+    ),
     (("mount the root",), ENOENT, "there is no such folder in the caller's tree"),
     (
         ("pivot_root",),
@@ -389,15 +393,15 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
     (
         ("execve",),
         ENOENT,
-        "it, or the interpreter that its first line names, is not in the root that is looked in",
+        "it, or the interpreter that its first line names, is not in the root of the process",
     ),
     (
         ("execve",),
         EACCES,
-        "it is not executable by this user there; with `landlock`, a rule has to let it be, its "
+        "this user may not execute it there; with `landlock`, rules must allow to execute it, its "
         "libraries and its interpreter",
     ),
-    (("execve",), ENOEXEC, "it is no program of this machine's kind, or a script without #!"),
+    (("execve",), ENOEXEC, "it is a program for another kind of machine, or a script without #!"),
     (
         ("import",),
         ENOENT,

@@ -50,7 +50,7 @@ class Options(Value):
     """How a process is isolated. A value: made once, used for any number of processes.
 
     `Options(new="user,pid,mnt", init=True)`, `Options(join=container)`; `nsenter.presets` has some
-    for what people reach for. Namespaces alone hide no files: that takes a `root`.
+    for what people reach for. Namespaces alone hide no files: hiding them requires a `root`.
 
     What is given up for good (from `rlimits` on) is given up last, in the order of csrc/tail.c:
     limits, ids, capabilities, no_new_privs, landlock, seccomp. The code of a PythonInit has
@@ -79,7 +79,7 @@ class Options(Value):
         root: the root of the process: the absolute path of a folder, or "tmpfs": an empty one in
             memory, of 64 MiB and 16,384 files and folders at most; `Tmpfs("/", …)` sets others. A
             folder is bound with all that is mounted below it, nosuid and nodev, and pivoted
-            into (pivot_root(2)); the caller's tree is gone then. It takes a new mount namespace,
+            into (pivot_root(2)); the caller's tree is gone then. It requires a new mount namespace,
             as `mounts` does. "/" itself can be one, to be read-only or to have other mounts.
         read_only: whether `root` is, with all that was mounted below it.
         mounts: what is mounted, in this order: `Bind`, `Tmpfs`, `Proc`, `Dev` of
@@ -124,10 +124,10 @@ class Options(Value):
             version of Landlock does not know is not restricted. Neither are TCP and signals: the
             next three are about those. One that the kernel does not have is an error.
         landlock_bind, landlock_connect: the TCP ports that may be bound, and connected to, and no
-            others; (): none; None: any. They take Linux 6.7.
+            others; (): none; None: any. They require Linux 6.7.
         landlock_scope: what may not leave the process and those that it starts:
             "abstract_unix_socket": it connects to no socket of others that has a name but no file
-            (unix(7)); "signal": it sends none to others. It takes Linux 6.12.
+            (unix(7)); "signal": it sends none to others. It requires Linux 6.12.
         seccomp: a filter of system calls (seccomp(2)): bytes of struct sock_filter, or anything
             with `code`, as `nsenter.seccomp.Filter`. It is put on last, but has to allow execve(2);
             for a PythonInit whatever Python needs.

@@ -78,7 +78,7 @@ def test_what_is_not_executable(options: Options) -> None:
     for path in ("/etc/passwd", "/etc"):
         error = failed([path], options)
         assert isinstance(error, PermissionError) and error.filename == path
-        assert f"execve {path}: Permission denied (it is not executable by this" in str(error)
+        assert f"execve {path}: Permission denied (this user may not execute it" in str(error)
 
 
 @each_way
@@ -89,7 +89,7 @@ def test_what_is_no_program(options: Options, tmp_path: Path) -> None:
     error = failed([script], options)
     assert str(error) == (
         f"init: execve {script}: Exec format error "
-        "(it is no program of this machine's kind, or a script without #!)"
+        "(it is a program for another kind of machine, or a script without #!)"
     )
 
 

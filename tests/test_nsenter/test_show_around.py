@@ -61,7 +61,7 @@ def test_a_hostname_that_is_refused_is_left_out() -> None:
     said = tour(refused(eperm=["sethostname"]))
     first, *_ = said.splitlines()
     assert first.startswith("Without a hostname of its own: init: sethostname nsenter: ")
-    assert "it takes a new uts namespace" not in first and "a seccomp filter" in first
+    assert "it requires a new uts namespace" not in first and "a seccomp filter" in first
     assert "Python is PID 1 on host" in said and HEADING not in said
 
 
