@@ -119,7 +119,7 @@ class Container:
         state = folder.load()
         if state is None:
             raise ContainerError(
-                f"container {id!r} was left half made; `delete --force` takes it away"
+                f"container {id!r} was not made completely; `delete --force` removes it"
             )
         return cls(folder, state)
 
@@ -559,7 +559,9 @@ class _Locked:
         if not self._by_force:
             folder.lock()
         elif holder := folder.lock(by_force=True):
-            container.warn(f"container {container.id!r} is deleted while {holder} is at work on it")
+            container.warn(
+                f"container {container.id!r} is deleted although {holder} is changing it"
+            )
         try:
             container._refresh()
         except BaseException:

@@ -36,8 +36,8 @@ def take_away(folder: StateFolder, warn: Callable[[str], None]) -> None:
         _kill(known)
         if not _remove_cgroup(folder.id, known):
             warn(
-                f"the state of container {folder.id!r} does not tell its cgroup: if there is one, "
-                "it and processes in it may be left"
+                f"the state of container {folder.id!r} does not name its cgroup: the cgroup, "
+                "and processes in it, may be left"
             )
     folder.remove()
 

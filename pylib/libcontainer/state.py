@@ -217,8 +217,8 @@ class StateFolder:
             holder = "" if taken else holder_of(fd)
             if holder and not by_force:
                 raise ContainerError(
-                    f"container {self.id!r} is being changed by {holder}, which has not come to "
-                    f"an end for {seconds:g} s; `delete --force` does not wait for it"
+                    f"container {self.id!r} is being changed by {holder}, which has not "
+                    f"finished for {seconds:g} s; `delete --force` does not wait for it"
                 )
         except BaseException:
             close(fd)
@@ -321,7 +321,7 @@ class StateFolder:
 
     def _broken(self, why: str) -> ContainerError:
         return ContainerError(
-            f"{self.path}/{_STATE_FILE}: {why}; `delete --force` takes away what can be made out"
+            f"{self.path}/{_STATE_FILE}: {why}; `delete --force` removes what can be identified"
         )
 
     def _read(self) -> str | None:

@@ -319,7 +319,7 @@ def test_half_made_container_is_listed_and_taken_away(root: Path, rootfs: Path) 
     folder.make()
     folder.unlock()
     assert list_containers(str(root)) == ["half"]
-    with pytest.raises(ContainerError, match="half made"):
+    with pytest.raises(ContainerError, match="was not made completely"):
         Container.load(str(root), "half")
     folder.lock()
     folder.remove()

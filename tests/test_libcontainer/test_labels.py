@@ -58,7 +58,7 @@ def test_a_label_that_is_not_taken_is_named(setter, module: str, without: bool, 
 def test_what_is_no_procfs_is_not_written_to(
     setter, module: str, without: bool, enemy: int, tmp_path: Path
 ) -> None:
-    with pytest.raises(Failure, match="/proc is no procfs") as caught:
+    with pytest.raises(Failure, match="/proc is not a procfs") as caught:
         setter(enemy, "of_2093")
     assert caught.value.errno == errno.EXDEV
     assert not any(file.read_text() for file in tmp_path.rglob("*") if file.is_file())

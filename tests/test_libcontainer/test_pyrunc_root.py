@@ -70,7 +70,7 @@ def test_what_another_may_have_made_is_not_believed(user, how: str) -> None:
         place.mkdir()
         os.chown(place, 2 if how == "of another user" else 1, 1)
         place.chmod(0o777 if how == "writable" else 0o700)
-    with pytest.raises(ContainerError, match="not this user's alone"):
+    with pytest.raises(ContainerError, match="can be changed by another user"):
         root.state_root("")
 
 

@@ -273,7 +273,7 @@ def test_a_broken_state_is_named_passed_over_and_taken_away(
         wait_until(lambda: not any(path.exists() for path in cgroups))
         assert done.stderr == ""
     else:
-        assert "does not tell its cgroup" in done.stderr
+        assert "does not name its cgroup" in done.stderr
         _clear(pid, cgroups)
     assert runtime.state("ok")["status"] == "running"
 

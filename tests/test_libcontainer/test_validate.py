@@ -106,7 +106,7 @@ REFUSALS: dict[str, tuple[Config, str, str]] = {
         config("user", gid_mappings=()), "linux.gidMappings", "enabled, but no gid mappings found"
     ),
     "no root in the mappings": (
-        config("user", uid_mappings=(IDMap(1, 0, 5),)), "linux.uidMappings", "no line has 0"
+        config("user", uid_mappings=(IDMap(1, 0, 5),)), "linux.uidMappings", "id 0, the root of the"
     ),
     "mappings that overlap": (
         config("user", gid_mappings=(IDMap(0, 0, 5), IDMap(4, 9, 1))),
@@ -119,12 +119,12 @@ REFUSALS: dict[str, tuple[Config, str, str]] = {
     "offsets of a joined time namespace": (
         joined("time", f"{OURS}/time", time_offsets=(TimeOffset("boottime", 1),)),
         "linux.timeOffsets",
-        "the time namespace is joined",
+        "a time namespace that is joined",
     ),
     "a clock twice": (
         config("time", time_offsets=(TimeOffset("boottime", 1), TimeOffset("boottime", 2))),
         "linux.timeOffsets",
-        "a clock is there twice",
+        "a clock is given twice",
     ),
     "too many nanoseconds": (
         config("time", time_offsets=(TimeOffset("boottime", 1, 10**9),)),
@@ -144,7 +144,7 @@ REFUSALS: dict[str, tuple[Config, str, str]] = {
     ),
     "a relative bind": (mounted(source="x"), "mounts[0].source", "'x' is not absolute"),
     "options for no file system": (
-        mounted(data="size=1m"), "mounts[0].options", "'size=1m' is for a file system"
+        mounted(data="size=1m"), "mounts[0].options", "'size=1m' is an option of a file system"
     ),
     "an id mapping for an attribute": (
         mounted(rec_attr_set=0x100000), "mounts[0].options", "use idmap"
@@ -153,7 +153,7 @@ REFUSALS: dict[str, tuple[Config, str, str]] = {
         mounted(flags=0, device="tmpfs", idmap=True), "mounts[0]", "add the option bind"
     ),
     "an id mapping without root": (
-        mounted("user", idmap=True, rootless=True), "mounts[0]", "takes root"
+        mounted("user", idmap=True, rootless=True), "mounts[0]", "requires root"
     ),
     "an id mapping of one kind": (
         mounted(idmap=True, uid_mappings=MAPS), "mounts[0].gidMappings", "go together"
@@ -171,7 +171,7 @@ REFUSALS: dict[str, tuple[Config, str, str]] = {
     ),
     # without root
     "no user namespace without root": (
-        config(rootless_euid=True), "linux.namespaces", "without root a container needs a user"
+        config(rootless_euid=True), "linux.namespaces", "rootless container requires user"
     ),
     "a uid that is not mapped": (
         mounted("user", rootless=True, flags=0, device="tmpfs", data="size=1m,uid=70000"),
@@ -226,13 +226,13 @@ REFUSALS: dict[str, tuple[Config, str, str]] = {
     "a priority without real time": (
         config(scheduler=Scheduler(BATCH, priority=1)),
         "process.scheduler.priority",
-        "for SCHED_FIFO and SCHED_RR alone",
+        "requires SCHED_FIFO or SCHED_RR",
     ),
     **{
         f"a {name} without deadline": (
             config(scheduler=Scheduler(FIFO, priority=1, **{name: 1})),
             f"process.scheduler.{name}",
-            "for SCHED_DEADLINE alone",
+            "requires SCHED_DEADLINE",
         )
         for name in ("runtime", "deadline", "period")
     },

@@ -33,7 +33,7 @@ def check_sysctls(config: Config) -> None:
         where = f"linux.sysctl[{name!r}]"
         # With slashes in it, those stand for the dots in a name, such as eth0.1 (sysctl.d(5)).
         if not all(part.strip("/") for part in name.split(".")):
-            raise ConfigError(where, "it is no name of a kernel parameter")
+            raise ConfigError(where, "it is not a name of a kernel parameter")
         kind = _namespace_of(where, name)
         if not config.namespaces.contains(kind):
             raise ConfigError(

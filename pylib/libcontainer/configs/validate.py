@@ -146,7 +146,9 @@ def _check_new_map(where: str, maps: tuple[IDMap, ...]) -> None:
         raise ConfigError(where, why)
     _check_map(where, maps)
     if idmap.host_id(maps, 0) is None:
-        raise ConfigError(where, "no line has 0, the container's root: add one")
+        raise ConfigError(
+            where, "id 0, the root of the container, is not mapped: add a line for it"
+        )
 
 
 def _check_map(where: str, maps: tuple[IDMap, ...]) -> None:
@@ -177,9 +179,11 @@ def _time(config: Config) -> None:
     words = "time namespace offsets specified, but time namespace isn't enabled in the config"
     _needs(config, kind, where, offsets, words)
     if offsets and config.namespaces.path_of(kind):
-        raise ConfigError(where, "given, but the time namespace is joined: leave one of them out")
+        raise ConfigError(
+            where, "it cannot be set in a time namespace that is joined: leave one of them out"
+        )
     if len({offset.clock for offset in offsets}) < len(offsets):
-        raise ConfigError(where, "a clock is there twice")
+        raise ConfigError(where, "a clock is given twice")
     for offset in offsets:
         if not 0 <= offset.nsecs < 10**9:
             raise ConfigError(f"{where}.{offset.clock}.nanosecs", f"{offset.nsecs}: not a second's")
@@ -198,7 +202,7 @@ def _check_mount(config: Config, where: str, mount: Mount) -> None:
     if mount.is_bind and mount.data:
         raise ConfigError(
             f"{where}.options",
-            f"{mount.data!r} is for a file system, and a bind mount makes none: leave it out",
+            f"{mount.data!r} is an option of a file system, not of a bind mount: leave it out",
         )
     if (mount.rec_attr_set | mount.rec_attr_clr) & MOUNT_ATTR_IDMAP:
         raise ConfigError(f"{where}.options", "an id mapping is no attribute: use idmap")
@@ -210,7 +214,7 @@ def _check_mapped_mount(config: Config, where: str, mount: Mount) -> None:
     if not mount.is_bind:
         raise ConfigError(where, "id mappings are for bind mounts: add the option bind")
     if config.rootless_euid:
-        raise ConfigError(where, "an id-mapped mount takes root")
+        raise ConfigError(where, "an id-mapped mount requires root")
     for name, own, other in (
         ("uidMappings", mount.uid_mappings, mount.gid_mappings),
         ("gidMappings", mount.gid_mappings, mount.uid_mappings),
@@ -233,7 +237,7 @@ def _rootless(config: Config) -> None:
     if not config.namespaces.contains(NamespaceType.NEWUSER):
         raise ConfigError(
             "linux.namespaces",
-            'without root a container needs a user namespace: add {"type": "user"}, and mappings',
+            'rootless container requires user namespaces: add {"type": "user"}, and mappings',
         )
     for i, mount in enumerate(config.mounts):
         for option in mount.data.split(","):
@@ -262,13 +266,13 @@ def _scheduler(config: Config | ProcessConfig) -> None:
     if not -20 <= scheduler.nice <= 19:
         raise ConfigError(f"{where}.nice", f"{scheduler.nice} is not in -20..19")
     if scheduler.priority and policy not in (_FIFO, _RR):
-        raise ConfigError(f"{where}.priority", "it is for SCHED_FIFO and SCHED_RR alone")
+        raise ConfigError(f"{where}.priority", "it requires SCHED_FIFO or SCHED_RR")
     if policy in (_FIFO, _RR) and scheduler.priority not in _RT_PRIORITIES:
         why = f"{scheduler.priority} is not in 1..99, which SCHED_FIFO and SCHED_RR require"
         raise ConfigError(f"{where}.priority", why)
     for name in ("runtime", "deadline", "period"):
         if getattr(scheduler, name) and policy != _DEADLINE:
-            raise ConfigError(f"{where}.{name}", "it is for SCHED_DEADLINE alone")
+            raise ConfigError(f"{where}.{name}", "it requires SCHED_DEADLINE")
     if policy == _DEADLINE:
         _check_deadline(where, scheduler)
 
@@ -304,7 +308,7 @@ def _hooks(config: Config) -> None:
         if not hook.path.startswith("/"):
             raise ConfigError(f"{where}.path", f"{hook.path!r} is not an absolute path")
         if hook.timeout is not None and hook.timeout <= 0:
-            raise ConfigError(f"{where}.timeout", f"{hook.timeout} s: it has to be more than 0")
+            raise ConfigError(f"{where}.timeout", f"{hook.timeout} s: it must be more than 0")
 
 
 def _every_hook(config: Config) -> Iterator[tuple[str, Hook]]:
@@ -326,7 +330,7 @@ def _resources(config: Config) -> None:
             f"{swap} is memory and swap together: less than memory alone, {memory}",
         )
     if swap > 0 and memory <= 0 and _is_unified():
-        raise ConfigError(f"{where}.memory.swap", "given without memory.limit: add that")
+        raise ConfigError(f"{where}.memory.swap", "it requires memory.limit: add that")
     if limits.unified and not _is_unified():
         raise ConfigError(
             f"{where}.unified",
@@ -336,13 +340,11 @@ def _resources(config: Config) -> None:
 
 def _without_cgroup(config: Config) -> None:
     if config.cgroups.resources.limits_anything():
-        raise ConfigError(
-            "linux.resources", "without a cgroup there are no limits, but for devices: leave it out"
-        )
+        raise ConfigError("linux.resources", "a limit requires a cgroup: leave it out")
     if not config.namespaces.is_private(NamespaceType.NEWPID):
         raise ConfigError(
             "linux.namespaces",
-            'without a cgroup only a pid namespace tells the processes: add {"type": "pid"}',
+            'a container without a cgroup requires a pid namespace: add {"type": "pid"}',
         )
 
 

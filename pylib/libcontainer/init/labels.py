@@ -84,7 +84,7 @@ def _open(proc_fd: int, path: str) -> int:
     fd = openat2(proc_fd, path, posix.O_WRONLY, resolve=_RESOLVE)
     if file_system_type(fd) != PROC_SUPER_MAGIC:
         posix.close(fd)
-        raise Failure("open", f"/proc/{path}", errno.EXDEV, "/proc is no procfs")
+        raise Failure("open", f"/proc/{path}", errno.EXDEV, "/proc is not a procfs")
     return fd
 
 

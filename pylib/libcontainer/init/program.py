@@ -35,7 +35,7 @@ def environment(lines: tuple[str, ...], uid: int) -> dict[str, str]:
 
 
 def named(lines: tuple[str, ...]) -> dict[str, str]:
-    """Names and values; of a name that is there twice, the last."""
+    """Names and values; of a name that is given twice, the last."""
     found = {}
     for line in lines:
         name, equals, value = line.partition("=")

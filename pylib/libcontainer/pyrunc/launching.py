@@ -278,7 +278,7 @@ def launch_new(context: Context, spec: dict[str, Any], bundle: str, *, begin: bo
         begin: whether the process is to run at once, not to wait for `start`.
     """
     if not isinstance(spec.get("process"), dict):
-        raise ContainerError("config.json has no process to run: `process` is missing")
+        raise ContainerError("process property must not be empty: config.json has no `process`")
     folder = f"{context.root}/{context.id}"
     notified = bool(os.environ.get(_MANAGER))
     if notified:

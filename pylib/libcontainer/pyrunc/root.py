@@ -104,4 +104,6 @@ def _check(root: str) -> None:
         return
     ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
     if not ours or status.st_mode & _OTHERS_WRITE:
-        raise ContainerError(f"{root} is not this user's alone: give another folder by --root")
+        raise ContainerError(
+            f"{root} can be changed by another user: give another directory with --root"
+        )

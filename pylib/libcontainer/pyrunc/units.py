@@ -17,7 +17,7 @@ def seconds(text: str) -> float:
         return 0.0
     pieces = _TIME.findall(text)
     if not text or "".join(number + unit for number, unit in pieces) != text:
-        raise ValueError(f"{text!r} is no time such as 5s or 500ms")
+        raise ValueError(f"{text!r} is not a time such as 5s or 500ms")
     return sum(float(number) * _TIME_UNITS[unit] for number, unit in pieces)
 
 

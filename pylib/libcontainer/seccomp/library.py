@@ -21,7 +21,7 @@ def _open() -> Any:
         return libseccomp.load()
     except OSError as error:
         raise ContainerError(
-            f"linux.seccomp needs libseccomp, and it cannot be loaded ({error}); "
+            f"linux.seccomp requires libseccomp, which cannot be loaded ({error}); "
             "install it (on Debian: apt-get install libseccomp2), or remove linux.seccomp"
         ) from None
 
@@ -44,7 +44,7 @@ def architecture(name: str, where: str) -> int:
     if short != name and short == short.upper():
         token = _open().seccomp_arch_resolve_name(short.lower().encode())
     if not token:
-        raise ConfigError(where, f"{name!r} is no architecture that libseccomp knows")
+        raise ConfigError(where, f"{name!r} is not an architecture that libseccomp knows")
     return token
 
 

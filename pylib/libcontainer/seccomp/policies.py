@@ -136,7 +136,7 @@ def rules(policy: Seccomp) -> Iterator[tuple[str, int, list[list[Condition]]]]:
 
 def _check_name(rule: SyscallRule, name: str, where: str) -> None:
     if not name:
-        raise ConfigError(f"{where}.names", "an empty string is no system call")
+        raise ConfigError(f"{where}.names", "an empty string does not name a system call")
     if rule.action == _NOTIFY and name == "write":
         # As in runc, whose init could not go on; a policy is to mean the same here.
         raise ConfigError(f"{where}.action", f"{_NOTIFY} cannot be used for write")
@@ -157,5 +157,7 @@ def _condition(argument: SyscallArgument, where: str) -> Condition:
         raise ConfigError(f"{where}.index", f"{argument.index} is not between 0 and 5")
     for value in (argument.value, argument.value_two):
         if not 0 <= value <= _MOST_VALUE:
-            raise ConfigError(f"{where}.value", f"{value} does not fit 64 bits without a sign")
+            raise ConfigError(
+                f"{where}.value", f"{value} does not fit an unsigned number of 64 bits"
+            )
     return argument.index, operator, argument.value, argument.value_two

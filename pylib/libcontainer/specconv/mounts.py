@@ -165,7 +165,7 @@ def _what(spec: Reader, options: _Options, bundle: str) -> tuple[str, str]:
             raise ConfigError(spec.at("type"), "it is missing, and no option says bind or rbind")
         return device, source
     if not source:
-        raise ConfigError(spec.at("source"), "it is missing: what is to be bound?")
+        raise ConfigError(spec.at("source"), "it is missing: a bind mount requires a source")
     if not source.startswith("/"):
         source = os.path.normpath(f"{bundle}/{source}")
     return "bind", source

@@ -19,12 +19,12 @@ _NANOSECONDS = 10**9
 
 
 def namespaces_from_spec(linux: Reader) -> Namespaces:
-    """The list, in its order; none is there twice."""
+    """The list, in its order; none is given twice."""
     found: dict[str, Namespace] = {}
     for item in linux.objects("namespaces"):
         kind = item.choice("type", KINDS)
         if kind in found:
-            raise ConfigError(item.at("type"), f"{kind.oci_name!r} is there twice")
+            raise ConfigError(item.at("type"), f"{kind.oci_name!r} is given twice")
         try:
             found[kind] = Namespace(kind, item.text("path"))
         except ConfigError:
@@ -41,6 +41,6 @@ def time_offsets_from_spec(linux: Reader) -> tuple[TimeOffset, ...]:
 
 def _offset(clock: str, item: Reader) -> TimeOffset:
     if clock not in _CLOCKS:
-        raise ConfigError(item.where, f"there is no such clock: {' and '.join(_CLOCKS)} have one")
+        raise ConfigError(item.where, f"unknown clock: {' and '.join(_CLOCKS)} have one")
     nanoseconds = item.number("nanosecs", most=_NANOSECONDS - 1)
     return TimeOffset(clock, item.number("secs", least=-INT64 - 1), nanoseconds)

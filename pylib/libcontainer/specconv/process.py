@@ -43,7 +43,7 @@ def process_from_spec(process: Any, *, where: str = "process") -> ProcessConfig:
     spec = Reader(process, where)
     args = spec.texts("args")
     if not args:
-        raise ConfigError(spec.at("args"), "it is missing or empty: what is to be executed?")
+        raise ConfigError(spec.at("args"), "it is missing or empty: it must name a program")
     user = spec.object("user") or Reader({}, spec.at("user"))
     console = spec.object("consoleSize") or Reader({}, spec.at("consoleSize"))
     return ProcessConfig(
@@ -97,7 +97,7 @@ def _rlimits(spec: Reader) -> tuple[Rlimit, ...] | None:
     for item in spec.objects("rlimits"):
         number = item.choice("type", RLIMITS)
         if number in found:
-            raise ConfigError(item.at("type"), f"{item.value['type']} is there twice")
+            raise ConfigError(item.at("type"), f"{item.value['type']} is given twice")
         hard, soft = item.number("hard", most=UINT64), item.number("soft", most=UINT64)
         if soft > hard:
             raise ConfigError(item.at("soft"), f"{soft} is more than hard, {hard}")
@@ -146,5 +146,5 @@ def _cpus(item: Reader, name: str) -> str:
         if not all(n.isascii() and n.isdigit() and len(n) < 5 for n in numbers) or not (
             int(numbers[0]) <= int(numbers[1]) <= _LAST_CPU
         ):
-            raise ConfigError(item.at(name), f"{part!r} is no CPU and no range of CPUs")
+            raise ConfigError(item.at(name), f"{part!r} is not a CPU or a range of CPUs")
     return cpus

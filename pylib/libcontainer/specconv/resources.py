@@ -142,7 +142,7 @@ def _hugepages(item: Reader) -> HugepageLimit:
     size = item.needed_text("pageSize")
     number = size.removesuffix("B").rstrip("KMG")
     if not (number.isascii() and number.isdigit()) or size[len(number) :] not in _PAGE_UNITS:
-        raise ConfigError(item.at("pageSize"), f"{size!r} is no size, such as 2MB or 1GB")
+        raise ConfigError(item.at("pageSize"), f"{size!r} is not a size such as 2MB or 1GB")
     return HugepageLimit(size, item.number("limit", most=UINT64))
 
 
@@ -156,6 +156,6 @@ def _unified(spec: Reader) -> dict[str, str]:
     for file in unified:
         if "/" in file or file.find(".") < 1:
             raise ConfigError(
-                spec.at("unified"), f"{file!r} is no file of a controller, such as memory.high"
+                spec.at("unified"), f"{file!r} is not a file of a controller such as memory.high"
             )
     return unified

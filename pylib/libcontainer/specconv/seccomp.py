@@ -56,7 +56,7 @@ def _check_listener(spec: Reader, policy: Seccomp) -> None:
     if policy.default_action == _NOTIFY:
         raise ConfigError(spec.at("defaultAction"), f"{_NOTIFY} is for single system calls")
     if policy.listener_metadata and not policy.listener_path:
-        raise ConfigError(spec.at("listenerMetadata"), "it says nothing without listenerPath")
+        raise ConfigError(spec.at("listenerMetadata"), "it requires listenerPath")
     for i, rule in enumerate(policy.syscalls):
         if rule.action != _NOTIFY:
             continue

@@ -121,7 +121,7 @@ def _refuse_unsupported(spec: Reader, linux: Reader) -> None:
             raise ConfigError(linux.at(name), "this runtime does not support it: leave it out")
     for name in _PLATFORMS:
         if spec.value.get(name):
-            raise ConfigError(name, "this runtime is for Linux containers alone: leave it out")
+            raise ConfigError(name, "this runtime supports Linux containers only: leave it out")
 
 
 def _version(spec: Reader) -> str:

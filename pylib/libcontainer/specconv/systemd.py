@@ -30,7 +30,7 @@ def check_unit(where: str, path: str) -> None:
         raise ConfigError(where, f"{path!r} has a slash, which no unit's name has")
     slice = parts[0]
     if slice and (not slice.endswith(".slice") or _is_malformed(slice.removesuffix(".slice"))):
-        raise ConfigError(where, f"{slice!r} is no slice, such as system.slice")
+        raise ConfigError(where, f"{slice!r} is not a slice such as system.slice")
 
 
 def _is_malformed(name: str) -> bool:
@@ -68,5 +68,5 @@ def _microseconds(where: str, value: str) -> str:
             int(float(number) * _MICROSECONDS) if "." in number else int(number) * _MICROSECONDS
         )
     except (ValueError, OverflowError):
-        raise ConfigError(where, f"{value!r} is no number of seconds") from None
+        raise ConfigError(where, f"{value!r} is not a number of seconds") from None
     return f"uint64 {amount}"

@@ -51,7 +51,9 @@ def _take_away_broken(folder: StateFolder, context: Context) -> Container | None
         return None
     try:
         if holder:
-            context.log.warning(f"container {context.id!r} is deleted while {holder} is at it")
+            context.log.warning(
+                f"container {context.id!r} is deleted although {holder} is changing it"
+            )
         return context.container()
     except ContainerNotFoundError:
         return None

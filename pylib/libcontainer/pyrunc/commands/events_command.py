@@ -46,7 +46,7 @@ def _tell_of_oom(context: Context, container: Container) -> None:
             _print("oom", container.id)
     except OSError as error:
         if container.status() != "stopped":
-            context.log.warning(f"no news of memory running out: {message(error)}")
+            context.log.warning(f"out-of-memory events cannot be watched: {message(error)}")
 
 
 def _tell_of_use(container: Container) -> bool:

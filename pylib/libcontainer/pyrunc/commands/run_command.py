@@ -20,7 +20,7 @@ def execute(context: Context) -> int:
         from libcontainer.pyrunc.personal import spec_of
 
         if options["bundle"]:
-            raise UsageError("--rootfs is for running without a --bundle", "run")
+            raise UsageError("--rootfs and --bundle cannot be used together", "run")
         return launch_new(context, spec_of(options, context.id, context.words), "", begin=True)
     if context.words:
         # A command is for --rootfs; in a bundle it is process.args of config.json.
