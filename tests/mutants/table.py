@@ -211,6 +211,7 @@ STAGES = [
         "return ret < 0 ? ret : older_close_range(next, ~0U, flags);",
         "return ret;",
         f"{CORE}/test_launch.py::test_the_descriptors_passed_and_no_others_are_inherited",
+        f"{CONTAINERS}/test_seized_joiners.py::test_exec_gives_nothing_of_the_host_away",
     ),
     _row(
         "only descriptors on an allow list reach a payload that is started directly",

@@ -285,21 +285,26 @@ def test_pid_1_starts_processes_with_the_hosts_proc() -> None:
 
 
 STRANGER = """
-Path("/proc/sys/kernel/ns_last_pid").write_text("{last}")  # stage 0 is the next, stage 2 follows
+Path("/proc/sys/kernel/ns_last_pid").write_text("{last}")
 try:
-    launch(message(["user"]), SLEEP).__exit__()
+    launch(message(["user"]), SLEEP, trace={trace}).__exit__()
 except BootstrapError:
     pass
 """
 
 
 @as_root
-def test_a_stranger_with_the_same_number_in_the_hosts_proc_is_given_no_maps() -> None:
+@pytest.mark.parametrize(("trace", "before"), [(False, 1), (True, 2)], ids=["direct", "stages"])
+def test_a_stranger_with_the_same_number_in_the_hosts_proc_is_given_no_maps(
+    trace: bool, before: int
+) -> None:
     """Where /proc is of another pid namespace, /proc/PID is not the process that was started."""
     unshare = needs("unshare", package="util-linux")
     unmapped = BootstrapData(clone_flags=NamespaceType.NEWUSER.clone_flag)
     with launch(unmapped, launching.SLEEP) as stranger:
-        run(STRANGER.format(last=stranger.pid - 2), unshare, "--pid", "--fork")
+        # Started directly it has the next number, by the stages that behind stage 0's.
+        script = STRANGER.format(last=stranger.pid - before, trace=trace)
+        run(script, unshare, "--pid", "--fork")
         assert Path(f"/proc/{stranger.pid}/uid_map").read_text() == ""
 
 
