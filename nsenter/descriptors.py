@@ -55,6 +55,11 @@ class Descriptors:
         while self._owned:
             close(self._owned.pop())
 
+    def let_go(self) -> None:
+        """Close them where somebody waits for the end of a pipe: then an error counts."""
+        while self._owned:
+            os.close(self._owned.pop())
+
     def __enter__(self) -> Descriptors:
         return self
 
@@ -135,9 +140,7 @@ class Pipes:
         }
 
     def close_child_ends(self) -> None:
-        """An error counts here: the end of a pipe is only seen once these are closed."""
-        while self._child_ends.numbers():
-            os.close(self._child_ends.release())
+        self._child_ends.let_go()
 
     def detach_channel(self) -> int:
         """Our end of the init pipe, the caller's from now on, for talking on with the init."""

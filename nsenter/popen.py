@@ -146,6 +146,10 @@ class _Streams:
     def __enter__(self) -> _Streams:
         return self
 
+    def let_go(self) -> None:
+        """Close the ends of the process, which has them now."""
+        self._theirs.let_go()
+
     def __exit__(self, *exc_info: object) -> None:
         self._theirs.close()
 
@@ -298,6 +302,11 @@ class Popen(subprocess.Popen[AnyStr]):
     def _execute_child(self, *_: object) -> None:
         stdin, stdout, stderr = self._streams.numbers
         self._child = self._launch(stdin=stdin, stdout=stdout, stderr=stderr)
+        try:
+            self._streams.let_go()
+        except BaseException as error:
+            undo(error, self._child.__exit__)
+            raise
         self.pid = self._child.pid
         self._child_created = True
         self._take_the_terminal()

@@ -20,8 +20,6 @@ KNOWN = {
     ("spec.bats", "spec validator"): "it clones a repository",
     ("test_devices.py", "owner-device"):
         "in a user namespace the host's node is bound, and it has none; as with runc",
-    ("test_exec.py", "exec-root-netns-with-userns"):
-        "the root of a user namespace cannot join the host's network; runc's cannot either",
     ("test_exec.py", "exec_add_no_new_privileges"):
         "a process has the container's noNewPrivileges, as with runc",
     ("test_mounts.py", "mount-idmapped-mounts"): "options of crun's own",

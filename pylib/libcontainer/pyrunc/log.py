@@ -8,11 +8,11 @@ import time
 
 from nsenter import plainjson
 from nsenter.printable import printable
-from nsenter.suppress import suppress
 from nsenter.undo import close
 
 _STDERR = 2
 _PATIENCE = 5.0  # seconds
+_ATTEMPTS = 2
 _COLORS = {"error": 31, "warning": 33, "debug": 37}
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/@^+")
 _STARTED = time.monotonic()
@@ -87,22 +87,27 @@ def _put(fd: int, line: str) -> None:
     """Write what can be written: a command goes on without a log, and its status tells the rest.
 
     If the stream does not block (O_NONBLOCK, which whoever shares it may have set), there may be no
-    room yet; a reader that takes nothing for some seconds is not waited for any longer.
+    room yet; a reader that takes nothing for some seconds is not waited for any longer. What else
+    may be over by then is tried once more.
     """
     data = f"{line}\n".encode("utf-8", "surrogateescape")
-    with suppress(OSError):
-        while data:
-            try:
-                data = data[os.write(fd, data) :]
-            except BlockingIOError:
-                if not _has_room(fd):
-                    return
+    failures = 0
+    while data and failures < _ATTEMPTS:
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:
+            failures += 0 if _has_room(fd) else _ATTEMPTS
+        except OSError:
+            failures += 1
 
 
 def _has_room(fd: int) -> bool:
     from nsenter.system import POLLOUT, poll
 
-    return bool(poll({fd: POLLOUT}, _PATIENCE))
+    try:
+        return bool(poll({fd: POLLOUT}, _PATIENCE))
+    except OSError:
+        return False
 
 
 def _colored(level: str, message: str) -> str:
