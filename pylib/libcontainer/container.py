@@ -197,8 +197,9 @@ class Container:
         return {**self.cgroup.stats(), "network_interfaces": None}
 
     def _is_alive(self) -> bool:
-        pid = self._state.init_process_pid
-        return pid > 0 and start_time_of(pid) == self._state.init_process_start
+        pid, started = self._state.init_process_pid, self._state.init_process_start
+        # It had no start time if it was dead already when it was to be saved.
+        return pid > 0 and started > 0 and start_time_of(pid) == started
 
     def _namespace_paths(self, pid: int) -> dict[str, str]:
         """As runc records them: every kind that the kernel has."""

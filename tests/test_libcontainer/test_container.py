@@ -314,6 +314,16 @@ def test_reused_pid_is_not_taken_for_the_container(container: Container) -> None
         first.close()
 
 
+def test_a_process_that_was_dead_when_it_was_saved_is_not_waited_for(container: Container) -> None:
+    """It has no start time then, as whatever is gone has none."""
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    with container._locked():
+        container._save(init_process_pid=dead.pid, init_process_start=start_time_of(dead.pid))
+    assert container.status() == "stopped"
+    container.destroy()
+
+
 def test_half_made_container_is_listed_and_taken_away(root: Path, rootfs: Path) -> None:
     folder = StateFolder(str(root), "half")
     folder.make()
