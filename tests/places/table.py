@@ -850,12 +850,15 @@ NEEDS: dict[str, dict[str, str]] = {
             test_keys_that_are_made_to_collide_are_refused_at_once
             test_little_that_becomes_much_is_refused
             test_more_than_is_allowed_is_not_written
+            test_no_arithmetic_is_done_with_large_numbers
             test_other_formats_are_refused
+            test_paths_of_many_names_are_refused
             test_the_ends_of_the_ranges_come_back
             test_what_encode_does_not_write_is_refused
             test_what_is_in_itself_is_refused
             test_what_is_not_plain_is_named_with_its_place
             test_what_is_plain_comes_back
+            test_what_would_not_be_read_is_not_written
         """,
         "namespaces proc": "*",
     },
