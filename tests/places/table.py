@@ -139,8 +139,10 @@ NEEDS: dict[str, dict[str, str]] = {
         "ids namespaces proc": """
             test_a_limit_that_the_caller_may_not_raise_is_named
             test_a_listener_of_a_filter_that_allows_little
+            test_a_small_limit_is_the_programs_alone
             test_a_small_limit_of_a_further_process
             test_all_limits_at_once_and_a_program_that_is_none
+            test_as_few_descriptors_as_a_limit_leaves_are_no_limit_for_mounts
             test_no_memory_for_the_init_is_told_as_such
             test_what_the_filter_needs_the_program_does_not_get
             test_why_a_program_was_not_executed_is_told_behind_any_filter
@@ -202,10 +204,6 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_libcontainer/test_pyrunc_notify.py": {
-        "machine": """
-            test_run_detached_waits_for_it
-            test_run_in_the_foreground
-        """,
         "ids namespaces proc": "*",
     },
     "test_libcontainer/test_pyrunc_options.py": {
@@ -592,13 +590,16 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "ids namespaces proc": """
             test_a_file_is_joined_and_what_bwrap_spells_is_new_beside_a_target
+            test_a_network_is_joined_by_the_name_that_ip_netns_knows
             test_a_signal_is_passed_on_and_a_second_request_kills
             test_a_target_is_joined_whole_or_the_kinds_that_are_named
             test_all_namespaces_of_a_process_are_joined
+            test_an_option_is_read_back_from_inside
             test_each_kind_is_new_in_each_spelling
             test_the_commands_own_options_are_its_own
             test_the_exit_status_is_the_commands
             test_what_holds_a_terminal_open_does_not_hold_the_command
+            test_what_is_given_and_denied_is_read_back_from_inside
         """,
         "machine": "*",
     },
@@ -619,7 +620,7 @@ NEEDS: dict[str, dict[str, str]] = {
             test_roots_program_cannot_tell_which_way_it_came
             test_the_caller_does_not_become_dumpable_or_stop_being_it
             test_the_snapshot_sees_what_a_launch_does
-            test_threads_signals_and_800_direct_launches_do_not_disturb_each_other
+            test_threads_signals_and_many_direct_launches_do_not_disturb_each_other
         """,
         "ids namespaces proc": """
             test_a_users_program_cannot_tell_which_way_it_came
@@ -870,7 +871,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "namespaces proc": "*",
     },
     "test_nsenter/test_popen_errors.py": {
-        "machine": """
+        "ids namespaces proc": """
             test_what_a_user_may_not_do_is_a_permission_error
         """,
         "namespaces proc": "*",
@@ -903,7 +904,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_nsenter/test_procfs.py": {
-        "machine": "*",
+        "ids namespaces proc": "*",
     },
     "test_nsenter/test_run.py": {
         "namespaces proc": "*",
@@ -950,7 +951,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_nsenter/test_threads.py": {
-        "machine": """
+        "ids namespaces proc": """
             test_one_is_started_inside_another_five_deep
         """,
         "namespaces proc": "*",

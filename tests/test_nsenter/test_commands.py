@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import select
@@ -21,6 +22,7 @@ import pytest
 
 from launching import wait_until
 from needs import needs
+from nsenter import __main__
 from nsenter.commands import run
 from nsenter.commands.run_options import OPTIONS
 from nsenter.launch import Program
@@ -288,7 +290,8 @@ def test_a_network_is_joined_by_the_name_that_ip_netns_knows() -> None:
     )
     needs("ip", package="iproute2")
     result = subprocess.run(
-        [needs("unshare", package="util-linux"), "--mount", "sh", "-e", "-c", script],
+        # ip(8) goes back to the network that it came from, which has to be one of our own.
+        [needs("unshare", package="util-linux"), "--mount", "--net", "sh", "-e", "-c", script],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (result.returncode, result.stdout) == (125, "blue\n"), result.stderr
@@ -301,10 +304,10 @@ def test_a_network_is_joined_by_the_name_that_ip_netns_knows() -> None:
         (["--map-root-user"], "id -u; cat /proc/self/uid_map", "0 0 0 1"),
         (["-r"], "id -u", "0"),
         (["--map-current-user"], "id -u", "0"),
-        (["--map-users=0:0:1000", "--map-groups=0:0:500"],
-         "cat /proc/self/uid_map /proc/self/gid_map", "0 0 1000 0 0 500"),
-        (["--map-users", "0:0:10", "--map-users", "10:5000:10", "--map-groups", "0:0:1"],
-         "cat /proc/self/uid_map", "0 0 10 10 5000 10"),
+        (["--map-users=0:1:1000", "--map-groups=0:1:500"],
+         "cat /proc/self/uid_map /proc/self/gid_map", "0 1 1000 0 1 500"),
+        (["--map-users", "0:1:10", "--map-users", "10:5000:10", "--map-groups", "0:1:1"],
+         "cat /proc/self/uid_map", "0 1 10 10 5000 10"),
         (["--uts", "--hostname", "box"], "hostname", "box"),
         (["--wd", "/usr"], "pwd", "/usr"),
         (["--chdir=/usr"], "pwd", "/usr"),
@@ -352,7 +355,7 @@ STATUS = "grep -E '^({})' /proc/self/status | cut -f2-"
         (["--caps", "chown,CAP_KILL"], STATUS.format("CapEff|CapBnd"), "0000000000000021 " * 2),
         (["--caps="], STATUS.format("CapEff|CapBnd"), "0000000000000000 " * 2),
         (["-U", "--keep-caps"], STATUS.format("CapEff") + " | tr -d 0", "1ffffffffff"),
-        (["-U", "--map-users=0:0:10", "--map-groups=0:0:10", "-S7", "--keep-caps"],
+        (["-U", "--map-users=0:1:10", "--map-groups=0:1:10", "-S7", "--keep-caps"],
          STATUS.format("CapAmb") + " | tr -d 0", "1ffffffffff"),
         (["--no-new-privs"], STATUS.format("NoNewPrivs"), "1"),
         (["--seccomp", "strict"], STATUS.format("Seccomp:"), "2"),
@@ -518,12 +521,13 @@ def test_the_commands_own_options_are_its_own() -> None:
     ],
 )
 def test_what_is_wrong_with_the_words_is_said_before_anything_runs(
-    words: list[str], said: str
+    words: list[str], said: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    result = nsenter("run", *words, "--", "echo", "it ran")
-    assert (result.returncode, result.stdout) == (125, "")
-    assert result.stderr.startswith("nsenter: ") and said in result.stderr
-    assert "Traceback" not in result.stderr and "[Errno" not in result.stderr
+    status = __main__.main(["run", *words, "--", "echo", "it ran"])
+    out, errors = capfd.readouterr()
+    assert (status, out) == (125, "")
+    assert errors.startswith("nsenter: ") and said in errors
+    assert "[Errno" not in errors
 
 
 def test_a_value_that_is_missing_is_said() -> None:
@@ -640,10 +644,16 @@ def test_decode_explains_each_attribute() -> None:
     json.loads((VECTORS / "malformed.json").read_text())["messages"],
     ids=lambda vector: vector["name"],
 )
-def test_decode_says_what_is_wrong_with_a_bad_message(vector: dict[str, str]) -> None:
-    result = nsenter("decode", stdin=vector["hex"].encode())
-    assert result.returncode == 1
-    assert result.stderr.startswith("refused: ") and "at offset" in result.stderr
+def test_decode_says_what_is_wrong_with_a_bad_message(
+    vector: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(vector["hex"].encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert __main__.main(["decode"]) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("refused: ") and "at offset" in errors
 
 
 @pytest.mark.parametrize(
