@@ -243,13 +243,16 @@ def say_many(head: bytes, part: bytes, count: int) -> None:
     time.sleep(30)
 
 
-def speak_later(data: bytes, seconds: float) -> None:
-    """When another call may be waiting for its answer."""
+def speak_later(data: bytes, folder: str) -> int:
+    """A process that writes to the caller once there is such a folder, and ends; its pid."""
     channel = _channel()
-    if os.fork() == 0:
-        time.sleep(seconds)
+    pid = os.fork()
+    if pid == 0:
+        while not os.access(folder, os.F_OK):
+            time.sleep(0.01)
         os.write(channel, data)
         os._exit(0)
+    return pid
 
 
 def stream(part: bytes) -> None:
@@ -327,13 +330,13 @@ def kill_me(number: int) -> None:
     time.sleep(10)
 
 
-def make_folder_by_an_orphan(path: str, after: float) -> None:
+def hold_by_an_orphan(pipe: str) -> None:
+    """Have a process that has left the group write to a named pipe, and keep it open."""
     if os.fork() == 0:
         os.setsid()
-        time.sleep(after)
-        posix.mkdir(path)
-        os._exit(0)
-    time.sleep(60)
+        os.write(os.open(pipe, os.O_WRONLY), b"x")
+        time.sleep(1000)
+    time.sleep(1000)
 
 
 class OfTwo(IndexError, RuntimeError):

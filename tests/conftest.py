@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -24,8 +23,8 @@ from places import plugin
 subprocess._USE_POSIX_SPAWN = False  # type: ignore[attr-defined]
 
 # A busy machine is no fault.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+settings.register_profile("all", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=40)
 
 _SIGNALS = range(1, 65)
 _SIGACTION_BYTES, _SIGSET_BYTES = 32, 8
@@ -33,7 +32,15 @@ _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("quick" if config.option.markexpr == "not sweep" else "all")
     plugin.configure(config)
+    gc.disable()  # while thousands of tests are made, none of which is garbage
+
+
+def pytest_collection_finish() -> None:
+    """From here on the collector leaves alone what has been made, which stays until the end."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -87,22 +94,28 @@ def _sigaction(number: int, new: bytes | None, old: bytearray | None) -> None:
     system.call("rt_sigaction", number, lib.SYS_rt_sigaction, number, new, old, _SIGSET_BYTES)
 
 
+# Twice for each of thousands of tests: pathlib would take as long as the rest of most.
+# ruff: noqa: PTH115, PTH123, PTH208
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
 def _children() -> set[int]:
-    pid = os.getpid()
-    found = set()
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # a thread that ends just now
-            found |= {int(child) for child in (task / "children").read_text().split()}
+    found: set[int] = set()
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends just now
+            found.update(map(int, _text(f"/proc/self/task/{task}/children").split()))
     return found
 
 
 def _descriptors() -> dict[int, str]:
     found = {}
-    for fd in Path("/proc/self/fd").iterdir():
-        try:
-            found[int(fd.name)] = str(fd.readlink())
-        except FileNotFoundError:
-            continue  # the folder's own
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the folder's own
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
     return found
 
 

@@ -237,7 +237,6 @@ class Case:
         target, args, modules, extensions: of the PythonInit.
         env: of the process.
         look: whether the target is `look`, and /proc shows it meanwhile.
-        seconds: that it may take to end.
     """
 
     name: str
@@ -250,7 +249,6 @@ class Case:
     extensions: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     look: bool = True
-    seconds: float = SECONDS
 
 
 def command(python: Python, stage: Stage, cases: Iterable[Case]) -> list[str]:
@@ -335,13 +333,13 @@ def _launch(case: Case, root: roots.Root | None, unprivileged: bool) -> Facts:
     ):
         channel = child.channel
         assert channel is not None
-        channel.settimeout(case.seconds)
+        channel.settimeout(SECONDS)
         with channel.makefile("rb") as said:
             seen = ast.literal_eval(said.readline().decode() or "None")
         outside = _outside(child.pid) if case.look else None
         with contextlib.suppress(BrokenPipeError):
             channel.send(b".")
-        status = child.wait(case.seconds)
+        status = child.wait(SECONDS)
         stderr.seek(0)
         return {
             "pid": child.pid,

@@ -18,9 +18,11 @@ SECONDS = 600
 # A joiner that was seized so late that there was little to see of it is no evidence. A program is
 # executed after some 20 stops, an interpreter has made more than 100 by then.
 OF_A_PROGRAM, OF_AN_INTERPRETER = 8, 100
-_TRIES = 20
+_TRIES = 80
 _PATIENCE = 20.0  # until it begins
-_A_LOOK = 2.0  # a joiner takes less than that
+_A_LOOK = (
+    0.4  # seconds for what the attacker says of a joiner that has ended; else another is tried
+)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,15 @@ def test_a_script_prints_what_its_page_shows(run: Run) -> None:
     check(run, python(*run.arguments))
 
 
-@pytest.mark.parametrize("run", [r for r in RUNS if r.script not in ROOT_ONLY], ids=named)
+def for_a_user() -> Iterator[object]:
+    """The quick run of root has tried the slowest as root."""
+    for run in RUNS:
+        if run.script not in ROOT_ONLY:
+            is_sweep = AS_ROOT and run.script in ("test_network.py", "sandbox_many.py")
+            yield pytest.param(run, marks=[pytest.mark.sweep] if is_sweep else [])
+
+
+@pytest.mark.parametrize("run", [*for_a_user()], ids=named)
 def test_a_script_prints_the_same_for_a_user(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # the folder is root's

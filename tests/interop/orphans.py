@@ -20,7 +20,7 @@ from typing import Any
 from nsenter import system
 
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
-_SECONDS = 5.0  # for what is ending by itself: a conmon, a shim
+_SECONDS = 20.0  # for what is ending by itself: a conmon, a shim
 
 
 @contextlib.contextmanager

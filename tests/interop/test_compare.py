@@ -44,7 +44,15 @@ _SWEEP = re.compile(
     r"exit-(1|125|126|127|255)|signal-(1|2|11|34)|root-propagation-(r.*|shared|and-.*)|"
     r"mount-bind-((nodir|rel|strict)atime|slave|unbindable|r(private|shared|slave|unbindable)|"
     r"r(nosuid|noexec|nodev))|resources-(pids|memory)-unlimited|(masked|readonly)Paths-twice|"
-    r"hook-fails-(createRuntime|createContainer|poststart)|seccomp-(old|status)-.*"
+    r"hook-fails-(createRuntime|createContainer|poststart)|seccomp-(old|status)-.*|"
+    r"capabilities-(none-of-a-user|inheritable-(of-a-user|some)|ambient-not-permitted|bounding-alone)|"
+    r"env-(without-home|empty)|cwd-(relative|missing-in-a-read-only-root)|rlimits-none|oom-score-0|"
+    r"signal-15|missing-in-path|not-executable-in-path|(ipc|uts)-of-the-host|(ipc|uts)-joined|"
+    r"sysctl-of-(ipc|the-host's-network)|user-namespace-(of-root|without-network)|version-not-given|"
+    r"mount-tmpfs-(ro|of-an-owner|on-a-folder)|mount-bind-(none|by-its-type-alone|noatime|private)|"
+    r"mount-no-(dev|sys)|device-(fifo|in-a-user-namespace|rules-none)|resources-(pids|cpuset|network)|"
+    r"seccomp-(errno-default|kill-process|log|by-masked-argument)|hooks-without-env|"
+    r"rootless-(umask|ids-and-groups|exit|sysctl|network)|root-propagation-private"
 )
 
 

@@ -175,7 +175,7 @@ CONTAINERS = {
     ),
     "a hook that takes too long": Words(
         "error running createRuntime hook #0: .*hook ran past specified timeout of 1.0s",
-        spec=hooks("createRuntime", "sleep 10", timeout=1),
+        spec=hooks("createRuntime", "exec sleep 1000", timeout=1),
         in_runc="error running hook #0: hook ran past specified timeout of 1.0s",
     ),
     "a hook that is not there": Words(

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from cgrouping import cgroups_of, sleeper, unused_path, v2_layout
+from launching import SECONDS
 from libcontainer.cgroups import files, new_manager, systemd, systemd_bus
 from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.cgroups.systemd import SystemdManager, expand_slice, unit_name
@@ -307,7 +308,7 @@ def test_a_scope_is_made_around_a_process_and_stopped(
             assert manager.pids() == [child.pid]
             manager.set(QUIET)
             manager.kill(signal.SIGKILL)
-            assert child.wait(5) == -signal.SIGKILL
+            assert child.wait(SECONDS) == -signal.SIGKILL
         finally:
             manager.kill(signal.SIGKILL)
             manager.destroy()

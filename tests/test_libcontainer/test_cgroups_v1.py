@@ -24,6 +24,7 @@ from cgrouping import (
     v1_manager,
     value,
 )
+from launching import SECONDS, wait_until
 from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED, Layout, layout
 from libcontainer.cgroups.fs import LegacyManager
 from libcontainer.configs import BlockIODevice, Cgroup, DeviceRule, HugepageLimit, Resources
@@ -316,9 +317,7 @@ def test_memory_below_its_usage_says_so() -> None:
         manager.create()
         tasks = f"{manager.paths()['memory']}/tasks"
         with sleeper("sh", "-c", f"echo 0 > {tasks}; exec sleep 1000"):
-            deadline = time.monotonic() + 5
-            while value(manager, "memory", "memory.usage_in_bytes") == "0":
-                assert time.monotonic() < deadline
+            wait_until(lambda: value(manager, "memory", "memory.usage_in_bytes") != "0")
             with pytest.raises(Failure, match=r"bytes are in use, and memory\.checkBeforeUpdate"):
                 manager.set(NOTHING.replace(memory=1, memory_check_before_update=True))
             assert int(value(manager, "memory", "memory.limit_in_bytes")) > MIB
@@ -421,7 +420,7 @@ def test_what_is_frozen_is_killed() -> None:
         manager.add(child.pid)
         manager.freeze()
         manager.kill(signal.SIGKILL)
-        assert child.wait(5) == -signal.SIGKILL
+        assert child.wait(SECONDS) == -signal.SIGKILL
         assert manager.freezer_state() == RUNNING
 
 
@@ -433,7 +432,7 @@ def test_another_signal_leaves_it_frozen() -> None:
         manager.kill(signal.SIGTERM)
         assert manager.freezer_state() == FROZEN
         manager.thaw()
-        assert child.wait(5) == -signal.SIGTERM
+        assert child.wait(SECONDS) == -signal.SIGTERM
 
 
 def test_none_gets_away_by_forking() -> None:
@@ -443,11 +442,8 @@ def test_none_gets_away_by_forking() -> None:
         with inside(manager, script) as child:
             time.sleep(0.05)
             manager.kill(signal.SIGTERM)
-            child.wait(5)
-            deadline = time.monotonic() + 5
-            while manager.pids() and time.monotonic() < deadline:
-                time.sleep(0.005)
-            assert manager.pids() == []
+            child.wait(SECONDS)
+            wait_until(lambda: manager.pids() == [])
 
 
 # ---- without privileges
@@ -508,13 +504,13 @@ def test_not_enough_memory_is_told() -> None:
             child = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", f"open('{tasks}', 'w').write('0'); {eat}"]
             )
-            assert watch.wait(10)
-            assert child.wait(10) == -signal.SIGKILL
+            assert watch.wait(SECONDS)
+            assert child.wait(SECONDS) == -signal.SIGKILL
             assert not watch.gone
             while watch.wait(0):
                 pass  # told more than once of the same
             manager.destroy()
-            assert not watch.wait(10)
+            assert not watch.wait(SECONDS)
             assert watch.gone
 
 
@@ -535,7 +531,7 @@ def test_what_it_uses_is_told() -> None:
         manager.create()
         manager.set(NOTHING.replace(pids_limit=9, memory=64 * MIB, cpu_quota=50000))
         with inside(manager, "while :; do :; done"):
-            time.sleep(0.05)
+            wait_until(lambda: manager.stats()["cpu"]["usage"].get("total"))
             stats = manager.stats()
     assert stats["pids"] == {"current": 1, "limit": 9}
     assert stats["cpu"]["usage"]["total"] > 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -100,9 +102,15 @@ def _own_mounts(script: str, propagation: str = "private") -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("covered", [False, True])
-@pytest.mark.parametrize("name", _NAMES)
-@pytest.mark.parametrize("rootfs", ["/", "a folder"])
+def _places() -> Iterator[object]:
+    """(rootfs, name, covered); the quick run has each name once, and the rest with the first."""
+    for rootfs, name, covered in itertools.product(("/", "a folder"), _NAMES, (False, True)):
+        is_quick = (rootfs == "/" and not covered) or name == _NAMES[0]
+        marks = [] if is_quick else [pytest.mark.sweep]
+        yield pytest.param(rootfs, name, covered, marks=marks)
+
+
+@pytest.mark.parametrize(("rootfs", "name", "covered"), [*_places()])
 def test_no_mount_in_a_read_only_root_is_writable(
     root: Path, tmp_path: Path, rootfs: str, name: str, covered: bool
 ) -> None:

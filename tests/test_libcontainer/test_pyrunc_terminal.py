@@ -22,6 +22,10 @@ from pyrunc import Runtime, make_bundle
 runtime = pytest.fixture(pyrunc.runtimes)
 
 
+def _resize(fd: int, rows: int, columns: int) -> None:
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
 class Session:
     """A command on a terminal of its own."""
 
@@ -29,17 +33,16 @@ class Session:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.environ["PS1"] = "> "
-            time.sleep(0.05)  # until the terminal has its size
+            _resize(0, rows, columns)
             os.execv(argv[0], argv)
-        self.resize(rows, columns)
 
     def resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        _resize(self.fd, rows, columns)
 
     def type(self, text: bytes) -> None:
         os.write(self.fd, text)
 
-    def until(self, what: str, seconds: float = 10) -> str:
+    def until(self, what: str, seconds: float = 20) -> str:
         """What is written, up to what matches."""
         said = b""
         deadline = time.monotonic() + seconds
@@ -109,9 +112,8 @@ def test_lines_in_a_file_end_as_in_any_file(runtime: Runtime, tmp_path: Path) ->
 
 
 def test_keys_that_signal_are_the_containers(session: Session) -> None:
-    session.type(b"echo up; sleep 100\n")
+    session.type(b"sh -c 'echo up; exec sleep 100'\n")
     session.until("up\r\n")
-    time.sleep(0.2)  # until it sleeps
     session.type(b"\x03")
     session.type(b"echo st$?\n")
     session.until("st130")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bpf
@@ -252,7 +252,6 @@ def says(policy: Seccomp, token: int, nr: int, args: tuple[int, ...]) -> int:
     return action(policy.default_action)
 
 
-@settings(max_examples=80, deadline=None)
 @given(policies(), st.data())
 def test_a_program_does_what_its_policy_says(policy: Seccomp, data: st.DataObject) -> None:
     code = compile(policy).code

@@ -71,7 +71,7 @@ def _taken(spec: Any, **options: Any) -> Config | None:
 _EVERY_PLACE = _places(FULL)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=6 * settings.default.max_examples)
 @given(st.sampled_from(_EVERY_PLACE), _anything, st.booleans(), st.booleans())
 def test_any_value_at_any_place_is_taken_or_refused(
     path: tuple[Step, ...], value: Any, away: bool, systemd: bool
@@ -83,7 +83,7 @@ def test_any_value_at_any_place_is_taken_or_refused(
         assert Config.from_plain(config.to_plain()) == config
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(_anything)
 def test_any_file_is_taken_or_refused(value: Any) -> None:
     _taken(value)
@@ -94,7 +94,7 @@ def test_any_file_is_taken_or_refused(value: Any) -> None:
             str(refused)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(st.sampled_from(_EVERY_PLACE), _anything, st.booleans())
 def test_whatever_is_taken_is_valid_or_refused(
     path: tuple[Step, ...], value: Any, rootless: bool

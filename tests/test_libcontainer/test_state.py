@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import pyrunc
@@ -123,7 +123,6 @@ def test_any_value_at_any_place_is_read_or_refused_by_a_sentence(value: Json) ->
             to_runc(state.config.to_plain())
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(PLACES), st.recursive(st.sampled_from(VALUES), st.lists, max_leaves=4))
 def test_any_nested_value_at_any_place_is_read_or_refused(at: tuple[Any, ...], value: Json) -> None:
     try:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from launching import wait_until
 from mounted import mounted
 from needs import needs
 
 PYRUNC = Path(sys.executable).with_name("pyrunc")
-KILLS = 50
 SEED = 20261124
 PROGRAM = ["sleep", str(1_000_000 + os.getpid())]  # nobody else's
 
@@ -59,10 +59,7 @@ class Machine:
         }
 
     def check(self) -> None:
-        deadline = time.monotonic() + 5
-        while self.look() != self.before and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert self.look() == self.before
+        wait_until(lambda: self.look() == self.before)
 
 
 def _words(entry: Path) -> list[str]:
@@ -84,7 +81,7 @@ def pyrunc(root: Path, *words: str, **more: object) -> subprocess.CompletedProce
     return done
 
 
-@pytest.mark.parametrize("cycles", [40, pytest.param(200, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("cycles", [12, pytest.param(200, marks=pytest.mark.sweep)])
 def test_many_lives_leave_nothing(bundle: Path, tmp_path: Path, cycles: int) -> None:
     root = tmp_path / "state"
     machine = Machine(bundle)
@@ -111,13 +108,14 @@ def _killed_after(root: Path, bundle: Path, id: str, seconds: float) -> None:
         command.wait()
 
 
+@pytest.mark.parametrize("kills", [20, pytest.param(100, marks=pytest.mark.sweep)])
 def test_sudden_death_at_any_moment_leaves_nothing_behind_delete(
-    bundle: Path, tmp_path: Path
+    bundle: Path, tmp_path: Path, kills: int
 ) -> None:
     root = tmp_path / "state"
     machine = Machine(bundle)
     moments = random.Random(SEED)
-    for number in range(KILLS):
+    for number in range(kills):
         id = f"k{number}"
         _killed_after(root, bundle, id, moments.uniform(0, 0.06))
         listed = pyrunc(root, "list", "--quiet")

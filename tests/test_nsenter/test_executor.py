@@ -254,14 +254,16 @@ def test_a_worker_that_dies_fails_its_call_alone() -> None:
         assert futures[2].result() == 2
 
 
-def test_a_free_worker_that_died_or_spoke_is_not_used() -> None:
+def test_a_free_worker_that_died_or_spoke_is_not_used(tmp_path: Path) -> None:
     with NamespaceExecutor(1, SHARED) as executor:
         pid = executor.submit(os.getpid).result()
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not runs(pid))
         assert executor.submit(call_targets.add, 1).result() == 1
-        executor.submit(call_targets.speak_later, b"v" + bytes(8), 0.1).result()
-        time.sleep(1)
+        told = tmp_path / "told"
+        speaker = executor.submit(call_targets.speak_later, b"v" + bytes(8), str(told)).result()
+        told.mkdir()
+        wait_until(lambda: not runs(speaker))
         assert executor.submit(call_targets.add, 2).result() == 2
 
 
@@ -286,18 +288,22 @@ def test_a_worker_that_cannot_start_fails_each_call() -> None:
 
 def test_what_was_cancelled_does_not_run(tmp_path: Path) -> None:
     executor = NamespaceExecutor(1)
-    running = executor.submit(call_targets.sleep, 2.0)
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    running = executor.submit(call_targets.meet, str(meeting), "running", 2)
     pending = [
         executor.submit(call_targets.make_folder_after, str(tmp_path / str(n)), 0) for n in range(3)
     ]
-    time.sleep(0.1)
+    wait_until((meeting / "running").exists)
     assert pending[0].cancel()
-    executor.shutdown(cancel_futures=True)
-    assert running.result() == 2.0
+    executor.shutdown(wait=False, cancel_futures=True)
+    (meeting / "end").mkdir()
+    assert running.result()
+    executor.shutdown()
     for future in pending:
         with pytest.raises(CancelledError):
             future.result()
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [meeting]
     with pytest.raises(RuntimeError, match="after shutdown"):
         executor.submit(call_targets.add, 1)
 

@@ -15,7 +15,7 @@ from nsenter.conversation import Conversation
 from nsenter.descriptors import Descriptors, Pipes
 from nsenter.errors import BootstrapError
 
-SECONDS = 5.0
+SECONDS = 20.0
 
 
 @pytest.fixture

@@ -727,7 +727,7 @@ def test_a_start_that_hangs_is_ended_at_its_time(
     with pytest.raises(BootstrapError) as caught:
         launch(joined("net", str(fifo))(), target, timeout=0.3)
     assert caught.value.errno == errno.ETIMEDOUT
-    assert 0.25 < time.monotonic() - began < 20
+    assert time.monotonic() - began < SECONDS
 
 
 def test_the_callers_own_maps_are_made_by_name() -> None:

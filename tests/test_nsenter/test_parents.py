@@ -101,22 +101,22 @@ asyncio.run(main())
 with nothing_left():
     pass
 """,
-    "one GiB": """
-memory = bytearray(1 << 30)
+    "much memory": """
+memory = bytearray(1 << 28)
 memory[:: 4096] = bytes([1]) * len(memory[:: 4096])
-assert int(Path("/proc/self/statm").read_text().split()[1]) * 4096 > 1 << 30
+assert int(Path("/proc/self/statm").read_text().split()[1]) * 4096 > 1 << 28
 with nothing_left():
     go()
 del memory
 """,
-    "32 at once": """
-gate = threading.Barrier(32)
+    "16 at once": """
+gate = threading.Barrier(16)
 def one(_):
     gate.wait()
     go()
 with nothing_left():
-    with ThreadPoolExecutor(32) as pool:
-        list(pool.map(one, range(32)))
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(one, range(16)))
 """,
     "forks": """
 go()
@@ -227,9 +227,9 @@ assert ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) == 0  # PR_SET_DUMPABLE
 with nothing_left():
     go()
 """,
-    "started 500 times": """
+    "started 200 times": """
 with nothing_left():
-    for i in range(500):
+    for i in range(200):
         with launch(message(["user"]), Program(["true"])) as child:
             assert child.wait(20) == 0
 """,

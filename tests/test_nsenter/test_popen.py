@@ -6,6 +6,7 @@ import grp
 import io
 import os
 import pwd
+import resource
 import select
 import selectors
 import signal
@@ -381,22 +382,35 @@ def test_the_end_of_stdin_is_seen_when_it_is_closed() -> None:
 
 
 def test_communicate_goes_on_after_its_time_is_over() -> None:
-    script = "echo first; sleep 0.4; echo last"
-    with Popen(script, DIRECT, shell=True, stdout=PIPE, text=True) as process:
-        with pytest.raises(subprocess.TimeoutExpired) as caught:
-            process.communicate(timeout=0.2)
-        assert caught.value.output == b"first\n"
+    script = "echo first; read line; echo last"
+    go, writer = os.pipe()
+    with Popen(script, DIRECT, shell=True, stdin=go, stdout=PIPE, text=True) as process:
+        until = time.monotonic() + SECONDS
+        output = None
+        while output != b"first\n" and time.monotonic() < until:
+            with pytest.raises(subprocess.TimeoutExpired) as caught:
+                process.communicate(timeout=0.1)
+            output = caught.value.output
+        assert output == b"first\n"
+        os.write(writer, b"\n")
         assert process.communicate() == ("first\nlast\n", None)
         assert process.returncode == 0
+    os.close(go)
+    os.close(writer)
 
 
 def test_input_that_took_too_long_is_sent_to_its_end() -> None:
     """subprocess forgets what is left of it, and the program waits for ever."""
     data = os.urandom(MEGABYTES)
-    with Popen("sleep 0.3; cat", DIRECT, shell=True, stdin=PIPE, stdout=PIPE) as process:
+    go, writer = os.pipe()
+    pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": go}
+    with Popen("read line <&2; cat", DIRECT, shell=True, **pipes) as process:
         with pytest.raises(subprocess.TimeoutExpired):
             process.communicate(data, timeout=0.05)
+        os.write(writer, b"\n")
         assert process.communicate() == (data, None)
+    os.close(go)
+    os.close(writer)
 
 
 # ---- text
@@ -434,21 +448,24 @@ def test_wait_gives_up_after_its_time(options: Options) -> None:
         started = time.monotonic()
         with pytest.raises(subprocess.TimeoutExpired) as caught:
             process.wait(0.05)
-        assert 0.05 <= time.monotonic() - started < 5
+        assert time.monotonic() - started < SECONDS
         assert (caught.value.cmd, caught.value.timeout) == (["sleep", "1000"], 0.05)
         assert str(caught.value) == "Command '['sleep', '1000']' timed out after 0.05 seconds"
         process.kill()
 
 
 def test_wait_returns_when_it_ends_and_not_a_poll_later() -> None:
-    """subprocess looks every 50 ms."""
-    late = [1.0]
-    while min(late) > 0.02 and len(late) < 30:
-        with Popen(["sleep", "0.22"], DIRECT) as process:
-            started = time.monotonic()
+    """subprocess looks again and again, every 50 ms in the end: here this thread sleeps once.
+
+    It may have to wait for another thread of the tests once or twice more.
+    """
+    times = []
+    while min(times, default=9) > 3 and len(times) < 10:
+        with Popen(["sleep", "0.4"], DIRECT) as process:
+            before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
             process.wait(SECONDS)
-            late.append(time.monotonic() - started - 0.22)
-    assert min(late) < 0.02, late
+            times.append(resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before)
+    assert min(times) <= 3, times
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 0.0001])

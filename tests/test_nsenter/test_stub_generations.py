@@ -61,11 +61,9 @@ def test_nor_does_one_that_writes_at_once_and_says_nothing() -> None:
         check_the_rest(parent)
 
 
-def test_one_that_waits_gets_its_byte_and_soon() -> None:
+def test_one_that_waits_gets_its_byte() -> None:
     with stub("/bin/true") as parent:
-        began = time.monotonic()
         parent.await_hello()
-        assert time.monotonic() - began < 2
         parent.send(message(0, None))
         check_the_rest(parent)
 

@@ -36,7 +36,27 @@ WHO = ("root", "user") if AS_ROOT else ("user",)
 HIDDEN = re.compile(r"/[0-9a-f]{32}/")  # where nobody can have put anything
 
 each_python = pytest.mark.parametrize("python", PYTHONS, ids=str)
-each_caller = pytest.mark.parametrize("who", WHO)
+# The quick run has the running Python and the newest where the cases differ little by version.
+some_pythons = pytest.mark.parametrize(
+    "python",
+    [
+        pytest.param(python, marks=[pytest.mark.sweep] if 0 < n < len(PYTHONS) - 1 else [])
+        for n, python in enumerate(PYTHONS)
+    ],
+    ids=str,
+)
+# The quick run of root has a user for the running Python alone.
+each_python_and_caller = pytest.mark.parametrize(
+    ("python", "who"),
+    [
+        pytest.param(python, who, marks=[pytest.mark.sweep] if python != PYTHONS[0] else [])
+        if (AS_ROOT and who == "user")
+        else (python, who)
+        for python in PYTHONS
+        for who in WHO
+    ],
+    ids=str,
+)
 as_root = pytest.mark.skipif(not AS_ROOT, reason="what it shows, only root can see or do")
 
 
@@ -94,8 +114,7 @@ def test_the_running_python_and_debians_are_tried() -> None:
     assert not re.fullmatch(r"python3\.1[1-9]", debian.name) or str(debian) in binaries
 
 
-@each_python
-@each_caller
+@each_python_and_caller
 @pytest.mark.parametrize("root", roots.KINDS)
 def test_the_init_runs_in_a_root(python: Python, stage: Stage, who: str, root: str) -> None:
     facts = checked(looked(python, stage, who)[root])
@@ -112,22 +131,20 @@ def test_the_init_runs_in_a_root(python: Python, stage: Stage, who: str, root: s
         assert "poisoned" in seen["root"]
 
 
-@each_python
-@each_caller
+@each_python_and_caller
 @pytest.mark.parametrize("root", roots.KINDS)
 def test_extensions_work_in_a_root(python: Python, stage: Stage, who: str, root: str) -> None:
     imported = checked(looked(python, stage, who)[root])["seen"]["extensions"]
     assert imported == {name: name for name in extensions_of(python)}
 
 
-@each_python
-@each_caller
+@each_python_and_caller
 def test_nothing_of_a_poisoned_root_runs(python: Python, stage: Stage, who: str) -> None:
     assert checked(looked(python, stage, who)[roots.POISON])["marks"] == []
 
 
 @as_root
-@each_python
+@some_pythons
 def test_the_poison_works(python: Python, stage: Stage) -> None:
     """A plain interpreter that is started there runs it."""
     chroot = needs("chroot", package="coreutils")
@@ -147,8 +164,7 @@ def test_the_poison_works(python: Python, stage: Stage) -> None:
     assert any("lib-dynload/_json" in mark for mark in marks[binary])
 
 
-@each_python
-@each_caller
+@each_python_and_caller
 def test_an_init_that_cannot_read_the_interpreters_folder_runs(
     python: Python, stage: Stage, who: str
 ) -> None:
@@ -168,7 +184,7 @@ def test_an_init_that_cannot_read_the_interpreters_folder_runs(
 
 
 @as_root
-@each_python
+@some_pythons
 def test_an_empty_root_can_be_joined_by_a_new_user_namespace(python: Python, stage: Stage) -> None:
     new = ("pid", "net", "ipc", "uts", "cgroup")
     case = Case(name="it", root=roots.EMPTY, mapped=True, new=new)
@@ -181,8 +197,7 @@ def test_an_empty_root_can_be_joined_by_a_new_user_namespace(python: Python, sta
 # --- nothing of the boot is left ----------------------------------------------------------------
 
 
-@each_python
-@each_caller
+@each_python_and_caller
 @pytest.mark.parametrize("root", roots.KINDS)
 def test_the_init_has_the_environment_that_it_was_given_alone(
     python: Python, stage: Stage, who: str, root: str
@@ -210,8 +225,7 @@ def test_nothing_of_the_boot_is_to_be_seen_from_outside(
     assert channel[0].startswith("socket:")
 
 
-@each_python
-@each_caller
+@each_python_and_caller
 def test_the_words_are_the_targets(python: Python, stage: Stage, who: str) -> None:
     seen = checked(looked(python, stage, who)[roots.EMPTY])["seen"]
     assert seen["argv"][0] == "takeover_targets:look"
@@ -219,15 +233,14 @@ def test_the_words_are_the_targets(python: Python, stage: Stage, who: str) -> No
     assert seen["executable"] == ""
 
 
-@each_python
-@each_caller
+@each_python_and_caller
 def test_modules_come_from_memory_alone(python: Python, stage: Stage, who: str) -> None:
     seen = checked(looked(python, stage, who)[roots.POISON])["seen"]
     assert (seen["path"], seen["hooks"]) == ([], 0)
     assert "PathFinder" not in seen["finders"]
 
 
-@each_python
+@some_pythons
 def test_a_module_that_did_not_travel_is_missed_by_name(python: Python, stage: Stage) -> None:
     absent = checked(looked(python, stage, WHO[0])[roots.EMPTY])["seen"]["absent"]
     assert absent.startswith("ModuleNotFoundError")
@@ -252,7 +265,7 @@ def test_no_name_service_of_the_root_is_loaded(
     assert facts["status"] == takeover_targets.STATUS
 
 
-@each_python
+@some_pythons
 def test_a_thread_that_is_cut_off_loads_no_unwinder_of_the_root(
     python: Python, stage: Stage
 ) -> None:
@@ -268,9 +281,7 @@ def test_a_traceback_opens_no_file_of_the_root(
     python: Python, stage: Stage, target: str, status: int
 ) -> None:
     """Where the sources were, the root has pipes: who opens one for its lines never ends."""
-    case = Case(
-        name="it", root=roots.TRAP, target=f"takeover_targets:{target}", look=False, seconds=3
-    )
+    case = Case(name="it", root=roots.TRAP, target=f"takeover_targets:{target}", look=False)
     facts = checked(pythons.drive(python, stage, [case])["it"])
     assert facts["status"] == status
     assert "RuntimeError: the target's own" in facts["stderr"]
@@ -333,7 +344,7 @@ def test_no_path_of_the_new_root_is_opened_before_the_inits_first_line(
 
 
 @as_root
-@each_python
+@some_pythons
 def test_importing_an_extension_opens_no_file(python: Python, stage: Stage, tmp_path: Path) -> None:
     case = in_poison("import_extension", args=("_cffi_backend",), extensions=("_cffi_backend",))
     facts, (_, init) = traced(python, stage, case, tmp_path)
@@ -395,7 +406,7 @@ def test_an_extension_that_cannot_be_loaded_is_refused_by_name(
         launch(in_a_user_namespace(), PythonInit("takeover_targets:echo", extensions=["broken"]))
 
 
-@each_python
+@some_pythons
 def test_an_extension_that_is_built_in_can_be_asked_for(python: Python, stage: Stage) -> None:
     """Which those are differs from one Python to the next: `_socket` is on Debian's."""
     case = Case(name="it", root=roots.EMPTY, extensions=("_imp",), args=(("_imp",),))
