@@ -4,6 +4,9 @@
 """
 
 NEEDS: dict[str, dict[str, str]] = {
+    "places/test_needed.py": {
+        "": "*",
+    },
     "places/test_packages.py": {
         "machine": "*",
     },

@@ -223,7 +223,7 @@ def test_one_is_started_inside_another_five_deep(tmp_path: Path) -> None:
 
 
 def test_a_user_starts_processes() -> None:
-    for caller in ("32 threads at once", "numpy"):
+    for caller in ("16 threads at once", "numpy"):
         words = ["env", f"PYTHONPATH={launching.PYTHONPATH}", sys.executable, "-W", "error", "-c"]
         script = PRELUDE + CALLERS[caller] + "\nnothing_left()\n"
         done = rootless.as_user([*words, script])
