@@ -206,7 +206,9 @@ def test_a_namespace_can_be_the_hosts(podman: Podman, kind: str) -> None:
     assert said.strip() == str(Path(f"/proc/self/ns/{kind}").readlink())
 
 
-@pytest.mark.parametrize("kind", ["net", "pid", "ipc"])
+@pytest.mark.parametrize(
+    "kind", ["net", *(pytest.param(k, marks=pytest.mark.sweep) for k in ("pid", "ipc"))]
+)
 def test_a_namespace_can_be_another_containers(podman: Podman, sleeper: str, kind: str) -> None:
     option = "--network" if kind == "net" else f"--{kind}"
     where = f"/proc/self/ns/{kind}"

@@ -70,6 +70,12 @@ EACH_TARGET = [
     for target in TARGETS
     if path not in ("direct", "mapped") or target == "program"
 ]
+EVERY_STAGE = [(each, target) for each in EACH_STAGE for target in TARGETS]
+
+
+def _of_many(path: str, which: int, target: str) -> list[pytest.MarkDecorator]:
+    """The quick run kills an interpreter's stages where there are most of them."""
+    return [pytest.mark.sweep] if target == "python" and path != "three-stages" else []
 
 
 def _name(value: object) -> str | None:
@@ -91,7 +97,10 @@ def what_is_made_once() -> None:
     ("path", "which", "target"),
     [
         *((path, 0, "program") for path in DIRECT),
-        *((*each, target) for each in EACH_STAGE for target in TARGETS),
+        *(
+            pytest.param(*each, target, marks=_of_many(*each, target))
+            for each, target in EVERY_STAGE
+        ),
     ],
     ids=_name,
 )
@@ -527,7 +536,13 @@ def test_500_direct_launches_leave_no_descriptor_zombie_memory_or_namespace() ->
     faults.counted(lambda: _launch_often(500, direct, python=False))
 
 
-@pytest.mark.parametrize("path", [*DIRECT, "one-clone"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(pytest.param(path, marks=[pytest.mark.sweep][: path == "mapped"]) for path in DIRECT),
+        "one-clone",
+    ],
+)
 def test_500_failures_leave_no_descriptor_zombie_memory_or_namespace(path: str) -> None:
     def fail_often() -> list[str]:
         make = PATHS[path][0]
