@@ -27,7 +27,11 @@ sys.exit(done.stderr) if done.returncode else print("inside", *done.stdout.split
 
 # The child writes its maps itself if it is cloned straight into its namespaces; a working directory
 # or a PID 1 that stays takes the stages, of which stage 0 writes them.
-_WAYS = {"directly": "{}", "by-stage-0": "{'cwd': '/'}", "below-an-init": "{'init': True}"}
+_WAYS = {
+    "directly": "{'init': False}",
+    "by-stage-0": "{'cwd': '/'}",
+    "below-an-init": "{'init': True}",
+}
 
 
 @pytest.mark.parametrize("way", _WAYS)
