@@ -416,7 +416,7 @@ got += [type(socket.socket(family)).__name__ for family in (1, 2, 10)]
         code="""
 def reached(family, address):
     with socket.socket(family) as ours:
-        ours.settimeout(5)
+        ours.settimeout(20)
         return tried(ours.connect, address)
 got = [reached(socket.AF_INET, ("127.0.0.1", host["port"])),
        reached(socket.AF_UNIX, "\\0" + host["abstract"]), reached(socket.AF_UNIX, host["socket"])]

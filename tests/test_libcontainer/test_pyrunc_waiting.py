@@ -38,7 +38,7 @@ def inits() -> set[int]:
 
 
 def wait_until_gone(before: set[int]) -> None:
-    wait_until(lambda: inits() <= before, 5)
+    wait_until(lambda: inits() <= before)
 
 
 def test_there_is_one_while_a_command_runs(runtime: Runtime, tmp_path: Path) -> None:
