@@ -272,7 +272,9 @@ def test_one_that_does_not_freeze_in_time_is_let_go_on(monkeypatch: pytest.Monke
             # being made when all of a cgroup are killed.
             wait_until(lambda: len(manager.pids()) == 21)
             with pytest.raises(Failure, match=r"cgroup\.events: frozen 1: a process does not stop"):
-                manager.freeze()
+                for _ in range(1000):  # where there is a processor for each, they may all have
+                    manager.freeze()
+                    manager.thaw()
             assert manager.freezer_state() == RUNNING
             monkeypatch.undo()
 
