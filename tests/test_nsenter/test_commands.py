@@ -504,7 +504,7 @@ def test_the_commands_own_options_are_its_own() -> None:
         (["--umask", "7777"], "umask"),
         (["--caps", "fly"], "capabilities: 'fly' is not a capability"),
         (["--landlock", "/usr"], "--landlock /usr: expected PATH:LETTERS, of r, w and x"),
-        (["--landlock", "/no/such:r"], "/no/such: No such file or directory (the rules are about"),
+        (["--landlock", "/no/such:r"], "/no/such: No such file or directory (rules are for paths"),
         (["--seccomp", "/no/such"], "/no/such: No such file or directory"),
         (["--seccomp", "/etc/hostname"], "no program of 1 … 4096 instructions"),
         (["--rlimit", "nofile"], "--rlimit nofile: expected NAME=SOFT or NAME=SOFT:HARD"),
