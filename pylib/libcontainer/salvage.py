@@ -15,6 +15,7 @@ from libcontainer.configs import Cgroup
 from libcontainer.errors import ConfigError
 from libcontainer.state import StateFolder, fragments_of, start_time_of
 from nsenter.suppress import suppress
+from nsenter.system import send_signal, signal_handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,9 +46,16 @@ def take_away(folder: StateFolder, warn: Callable[[str], None]) -> None:
 def _kill(known: dict[str, Any]) -> None:
     """Its first process, if it is known for sure."""
     pid, started = known.get("init_process_pid", 0), known.get("init_process_start", 0)
-    if type(pid) is int and 0 < pid < 1 << 31 and started and start_time_of(pid) == started:
-        with suppress(ProcessLookupError):
-            os.kill(pid, _signal.SIGKILL)
+    if type(pid) is not int or not 0 < pid < 1 << 31 or not started:
+        return
+    with suppress(ProcessLookupError):
+        fd = signal_handle(pid)
+        try:
+            # Only now: if the pid had been reused before it was opened, the start would differ.
+            if start_time_of(pid) == started:
+                send_signal(fd, pid, _signal.SIGKILL)
+        finally:
+            os.close(fd)
 
 
 def _remove_cgroup(id: str, known: dict[str, Any]) -> bool:
