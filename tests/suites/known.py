@@ -26,6 +26,8 @@ KNOWN = {
     ("test_preserve_fds.py", "preserve-fds-some"): "a descriptor has to be open, as with runc",
     ("test_start.py", "start"): "it reads a file of crun's state",
     ("test_start.py", "listen_pid_env"): "LISTEN_FDS is of another process there, as with runc",
+    ("test_tty.py", "test-detach-tty"):
+        "a terminal of a process in the background needs a console socket, as with runc",
     ("test_uid_gid.py", "keep-groups"): "an annotation of crun's own",
     **{
         ("test.test_subprocess", f"POSIXProcessTestCase.{test}"): "there is no preexec_fn"

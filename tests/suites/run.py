@@ -33,6 +33,7 @@ _WITH_OWN_PIDS = (
     *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"),
     'echo 20000 > /proc/sys/kernel/ns_last_pid; python3 "$0"; exit $?',
 )
+_ON_A_TERMINAL = ("test_tty.py",)
 _RESULT = re.compile(r"^(not )?ok \d+ -? ?(.*?)( # ?skip.*| #SKIP)?$", re.MULTILINE)
 
 
@@ -96,7 +97,10 @@ def _crun(files: Sequence[str]) -> Iterator[tuple[str, str]]:
     }
     for path in sorted(tests.glob("test_*.py")):
         if (path.name in files or not files) and path.name not in LEFT_OUT:
-            done = _run([*_WITH_OWN_PIDS, path.name], tests, PYRUNC=str(PYRUNC), **more)
+            words = [*_WITH_OWN_PIDS, path.name]
+            if path.name in _ON_A_TERMINAL:
+                words = ["script", "-qec", shlex.join(words), "/dev/null"]
+            done = _run(words, tests, PYRUNC=str(PYRUNC), **more)
             yield path.name, done.stdout
 
 
