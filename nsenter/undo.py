@@ -5,7 +5,7 @@ being undone."""
 from __future__ import annotations
 
 import posix
-from errno import EBADF
+from errno import EBADF, EBUSY, ETIMEDOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["close", "notes_of", "undo"]
 
 _ATTEMPTS = 2
+_WAITED = (EBUSY, ETIMEDOUT)
 
 
 def undo(error: BaseException, *steps: Callable[[], object]) -> None:
-    """Take each step, whatever the others do, and tell of what cannot be undone in a note on the
-    error, which the caller raises afterwards.
+    """Take each step, whatever the others do, and tell of what fails in a note on the error, which
+    the caller raises afterwards.
 
-    A step that fails is taken once more: a signal, or a lack of memory, may be over by then. An
-    exception that ends the program (KeyboardInterrupt) is raised when all steps are taken.
+    A step that fails is taken once more, as a lack of memory may be over by then, unless it has
+    waited for something that did not come about. An exception that ends the program
+    (KeyboardInterrupt) is raised when all steps are taken.
 
     Args:
         error: why all this is undone.
@@ -34,8 +36,11 @@ def undo(error: BaseException, *steps: Callable[[], object]) -> None:
                 step()
                 break
             except Exception as another:
-                if attempt:
-                    error.add_note(f"and this could not be undone: {_in_words(another)}")
+                has_waited = getattr(another, "errno", 0) in _WAITED
+                if attempt or has_waited:
+                    error.add_note(f"and while this was undone: {_in_words(another)}")
+                if has_waited:
+                    break
             except BaseException as another:
                 interrupt = another
     if interrupt is not None:

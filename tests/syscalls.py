@@ -102,11 +102,18 @@ def _parsed(lines: Sequence[str], begin: str) -> Iterator[Call]:
             yield Call(name, counts[pid, name])
 
 
-def inject(call: Call, error: str, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run the program with an error at that call, of each process that comes so far."""
+def inject(
+    call: Call, error: str, words: Sequence[str], path: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run the program with an error at that call, of each process that comes so far.
+
+    Args:
+        path: count only the calls that are about this file.
+    """
     options = [
         *("-o", "/dev/null", "-e", f"trace={call.name}"),
         *("-e", f"inject={call.name}:error={error}:when={call.nth}"),
+        *(("-P", path) if path else ()),
     ]
     return subprocess.run(
         _strace(options, words), stdin=subprocess.DEVNULL, capture_output=True, text=True,

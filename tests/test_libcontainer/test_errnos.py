@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import random
 import re
@@ -176,6 +177,19 @@ def test_a_broken_pipe_that_is_not_its_output_is_told(runtime: Runtime, tmp_path
     assert done.returncode == 1
     assert re.search(r"write \S+: broken pipe", done.stderr)
     assert not list(runtime.root.glob("*"))
+
+
+@pytest.mark.parametrize("module", ["_json", "_nsexec"])
+def test_a_module_that_cannot_be_loaded_is_told_in_a_line(runtime: Runtime, module: str) -> None:
+    source = str(
+        importlib.import_module(f"nsenter.{module}" if module == "_nsexec" else module).__file__
+    )
+    words = [*runtime.argv, "run", "c"]
+    done = inject(Call("openat", 1), "EMFILE", words, path=source)
+    assert done.returncode == 1
+    said = f"pyrunc: the modules in .* cannot be loaded: .*{module}.*: Too many open files"
+    assert re.search(said, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -29,13 +30,21 @@ def test_every_step_is_taken_and_the_failures_are_noted() -> None:
     steps = Step(), Step(always, always), Step()
     undo(why, *steps)
     assert [step.taken for step in steps] == [1, 2, 1]
-    assert notes_of(why) == ["and this could not be undone: call: Input/output error"]
+    assert notes_of(why) == ["and while this was undone: call: Input/output error"]
 
 
 def test_a_step_that_fails_once_is_taken_again() -> None:
     why = ValueError("why")
     undo(why, Step(OSError(12, "Cannot allocate memory")))
     assert notes_of(why) == []
+
+
+def test_a_step_that_has_waited_is_not_taken_again() -> None:
+    why = ValueError("why")
+    step = Step(OSError(errno.EBUSY, "Device or resource busy"))
+    undo(why, step)
+    assert step.taken == 1
+    assert notes_of(why) == ["and while this was undone: call: Device or resource busy"]
 
 
 def test_an_interrupt_is_raised_when_all_steps_are_taken() -> None:
@@ -52,7 +61,7 @@ def test_the_notes_come_along_when_an_error_is_named() -> None:
         except OSError as error:
             undo(error, Step(ValueError("one"), ValueError("two")))
             raise
-    assert notes_of(caught.value) == ["and this could not be undone: two"]
+    assert notes_of(caught.value) == ["and while this was undone: two"]
 
 
 def test_only_the_owner_of_a_descriptor_that_was_not_open_hears_of_it() -> None:

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_FAILED = 1
 _INIT_VARIABLE = b"_PYRUNC_INIT"
 _IMAGE = "libcontainer.pyrunc.image"
 # What is made while modules are imported stays: looking through it again and again takes as long
@@ -34,6 +35,15 @@ def main(here: str) -> None:
         here: the directory that the package is in.
     """
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTED)
+    try:
+        _become_what_is_asked(here)
+    except (ImportError, OSError, MemoryError) as error:  # once they are loaded, nothing is raised
+        why = str(error) or type(error).__name__
+        sys.stderr.write(f"pyrunc: the modules in {here} cannot be loaded: {why}\n")
+        sys.exit(_FAILED)
+
+
+def _become_what_is_asked(here: str) -> None:
     image = _load_image(here)
     numbers = [int(number) for number in environ.pop(_INIT_VARIABLE, b"").split(b",") if number]
     if sys.argv[1:] == [image.INIT] and numbers:
