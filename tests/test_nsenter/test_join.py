@@ -106,7 +106,7 @@ def test_a_user_is_told_to_join_the_user_namespace_as_well(
     error = users[case.name]["error"]
     assert (error["stage"], error["operation"], error["errno"]) == ("child", "setns", errno.EPERM)
     assert error["subject"].startswith(f"{case.joined[0]}:/proc/")
-    assert "join that one as well" in error["text"]
+    assert "join that one too" in error["text"]
 
 
 @as_root
