@@ -8,9 +8,11 @@
  * Without its own variables in the environment it does nothing.
  */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bundle.h"
@@ -234,9 +236,76 @@ static void boot(int argc, char **argv)
 	nsexec_restore_signals(&stage);
 }
 
+#ifdef __GLIBC__
+/*
+ * From 3.15 on CPython warns on stderr, on every start, if the directory of its standard library
+ * or the one of its extensions in it is not there; no option turns that off. Here they never are:
+ * the modules are in memory, and PYTHONHOME is a name that nobody can know. So the looks that the
+ * warnings are about find directories. All later ones, such as an import's, ask the kernel.
+ */
+static bool warns_of_library;
+static bool warns_of_extensions;
+
+/* What comes behind HOME/lib/python3.MINOR; NULL for another path. */
+static const char *in_library(const char *path)
+{
+	static const char NAME[] = "/python3.";
+	const char *home = getenv("PYTHONHOME");
+	size_t length = home ? strlen(home) : 0;
+	const char *name;
+
+	if (!length || strncmp(path, home, length) != 0 || path[length] != '/')
+		return NULL;
+	name = strstr(path + length, NAME);
+	if (!name)
+		return NULL;
+	name += strlen(NAME);
+	return name + strspn(name, "0123456789");
+}
+
+static bool is_warned_of(const char *path)
+{
+	const char *rest = in_library(path);
+	bool *expected;
+
+	if (!rest)
+		return false;
+	expected = *rest ? &warns_of_extensions : &warns_of_library;
+	if (!*expected || (*rest && strcmp(rest, "/lib-dynload") != 0))
+		return false;
+	*expected = false;
+	return true;
+}
+
+__attribute__((visibility("default"))) int stat64(const char *restrict path,
+						  struct stat64 *restrict status)
+{
+	if ((warns_of_library || warns_of_extensions) && is_warned_of(path)) {
+		memset(status, 0, sizeof(*status));
+		status->st_mode = S_IFDIR | 0555;
+		return 0;
+	}
+	return fstatat64(AT_FDCWD, path, status, 0);
+}
+
+static void expect_warning(void)
+{
+	const unsigned long *version = dlsym(RTLD_DEFAULT, "Py_Version");
+
+	warns_of_library = version && *version >= 0x030f0000;
+	warns_of_extensions = warns_of_library;
+}
+#else
+static void expect_warning(void)
+{
+}
+#endif
+
 __attribute__((constructor)) static void shim(int argc, char **argv, char **envp)
 {
 	(void)envp;
-	if (getenv(BUNDLE))
+	if (getenv(BUNDLE)) {
 		boot(argc, argv);
+		expect_warning();
+	}
 }
