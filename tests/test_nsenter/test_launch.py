@@ -563,7 +563,7 @@ FAILURES = [
     ),
     Failure(
         "not-executable", new("user"), ("init", "execve", "/etc/passwd", errno.EACCES),
-        "not executable", Program(["/etc/passwd"]),
+        "may not execute it", Program(["/etc/passwd"]),
     ),
     Failure(
         "bad-cwd", new("user"), ("init", "chdir", "/no/such", errno.ENOENT),
@@ -674,7 +674,7 @@ REFUSED_TO_A_USER = [
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("oom-lowered", "parent: write /proc/self/oom_score_adj: Permission denied (it is another"),
+        ("oom-lowered", "parent: write /proc/self/oom_score_adj: Permission denied (it belongs to another"),
         ("foreign-ids", "parent: run /usr/bin/newuidmap: exit status 1: newuidmap: uid range"),
     ],
 )
