@@ -674,7 +674,10 @@ REFUSED_TO_A_USER = [
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("oom-lowered", "parent: write /proc/self/oom_score_adj: Permission denied (it belongs to another"),
+        (
+            "oom-lowered",
+            "parent: write /proc/self/oom_score_adj: Permission denied (it belongs to another",
+        ),
         ("foreign-ids", "parent: run /usr/bin/newuidmap: exit status 1: newuidmap: uid range"),
     ],
 )
