@@ -443,6 +443,7 @@ NEEDS: dict[str, dict[str, str]] = {
             test_an_id_map_is_shorter_than_a_page
             test_bad_time_offsets_are_refused
             test_bootstrap_data_refuses_a_bad_path_by_its_name
+            test_a_path_of_a_namespace_in_a_message_is_absolute
             test_bytes_behind_the_end_of_the_message_are_refused
             test_captured_from_runc_is_decoded_and_encoded_to_the_byte
             test_every_truncation_of_a_message_is_refused

@@ -292,6 +292,13 @@ def test_a_path_that_cannot_be_sent_is_refused_by_its_name(path: str) -> None:
         assert path in str(caught.value) or repr(path) in str(caught.value)
 
 
+def test_a_path_of_a_namespace_in_a_message_is_absolute() -> None:
+    blob = reference.encode_raw([(reference.NS_PATHS, b"net:relative/net\0")])
+    with pytest.raises(BlobError, match="absolute") as caught:
+        BootstrapData.decode(blob)
+    assert caught.value.attribute == reference.NS_PATHS
+
+
 @pytest.mark.parametrize("tool", ["newuidmap", "", "/usr/bin/new\0uidmap"])
 def test_a_mapping_tool_is_an_absolute_path(tool: str) -> None:
     with pytest.raises(ValueError):
