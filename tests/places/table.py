@@ -960,6 +960,9 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
+    "test_nsenter/test_undo.py": {
+        "": "*",
+    },
     "test_nsenter/test_values.py": {
         "": "*",
     },
