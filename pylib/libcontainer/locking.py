@@ -11,10 +11,13 @@ import time
 from errno import EAGAIN
 
 from nsenter import procfs
+from nsenter.suppress import suppress
 from nsenter.system import LOCK_EX, LOCK_NB, Failure, flock
+from nsenter.undo import close
 
-__all__ = ["holder_of", "is_free", "try_for"]
+__all__ = ["holder_of", "is_free", "let_go", "try_for"]
 
+_LOCK_UN = 8
 _LONGEST_COMMAND = 4096
 _FIRST_NAP, _LONGEST_NAP = 0.0005, 0.02
 
@@ -40,6 +43,13 @@ def try_for(fd: int, seconds: float) -> bool:
         time.sleep(nap)
         nap = min(nap * 2, _LONGEST_NAP)
     return True
+
+
+def let_go(fd: int) -> None:
+    """Give the lock back, and close the file. Not by that alone: its error is passed over."""
+    with suppress(OSError):
+        flock(fd, _LOCK_UN)
+    close(fd)
 
 
 def holder_of(fd: int) -> str:

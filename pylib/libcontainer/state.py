@@ -12,12 +12,12 @@ from errno import EBUSY, EEXIST, ELOOP, ENOTDIR, ENOTEMPTY, ENXIO
 
 from libcontainer.configs import Config
 from libcontainer.errors import ContainerError, ContainerNotFoundError
-from libcontainer.locking import holder_of, is_free, try_for
+from libcontainer.locking import holder_of, is_free, let_go, try_for
 from libcontainer.state_form import from_runc, to_runc
 from libcontainer.writing import close_written, write_whole
 from nsenter import plainjson, procfs
 from nsenter.suppress import suppress
-from nsenter.undo import close
+from nsenter.undo import close, undo
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -177,10 +177,11 @@ class StateFolder:
             raise ContainerError(f"container with given ID already exists: {self.id}") from None
         try:
             self.lock()
-        except OSError:
-            os.rmdir(self.path)
+            is_anothers = self._has(_STATE_FILE)
+        except OSError as error:
+            undo(error, lambda: os.rmdir(self.path), self.unlock)
             raise
-        if self._has(_STATE_FILE):
+        if is_anothers:
             # Ours was deleted by force before it was locked, and another made in its place.
             self.unlock()
             raise self.missing()
@@ -237,7 +238,7 @@ class StateFolder:
         """Let others at it."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            close(fd)
+            let_go(fd)
 
     def is_locked(self) -> bool:
         """Whether some command is at work on it right now."""

@@ -145,14 +145,20 @@ def test_no_error_of_the_clean_up_hides_why_a_start_failed(
     check_clean_up(runtime, tmp_path)
 
 
-def test_an_error_of_the_last_close_leaves_no_container(runtime: Runtime, tmp_path: Path) -> None:
-    """The container is made by then: who has made it does not hear of it, if that is an error."""
+def test_an_error_while_a_container_is_made_leaves_nothing(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    """From its directory to the last close: if that is an error, nobody hears of it."""
     bundle = make_bundle(tmp_path / "bundle", ["/no-such-program"])
     words = [*runtime.argv, "run", "-b", str(bundle), "c"]
-    made = calls_between(words, tmp_path, "state.json.new", "LOCK_EX")
-    closes = [call for call in made if call.name == "close"]
-    assert len(closes) > 1
-    for call in closes:
+    warm_up(words)
+    folder = f'"{runtime.root}/c", 0711'
+    made = calls_between(words, tmp_path, folder, "state.json.new")
+    made += calls_between(words, tmp_path, "state.json.new", "LOCK_EX")
+    picked = [call for call in made if call.name in ("close", "flock", "renameat")]
+    picked += [call for call in made if call.name == "newfstatat"][:3]
+    assert len(picked) > 5
+    for call in picked:
         inject(call, "ENOSPC", words)
         assert not list(runtime.root.glob("*")), call
         assert not cgroups_of(bundle, "c"), call
