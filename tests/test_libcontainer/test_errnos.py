@@ -119,6 +119,8 @@ def check_clean_up(runtime: Runtime, tmp_path: Path, sample: int = 0) -> None:
     warm_up(words)
     killed = ", SIGKILL, NULL, 0"  # how the clean-up begins
     found = calls_between(words, tmp_path, killed, '"time=', alone=True)
+    # How often it waits before, differs from run to run.
+    found = [call for call in found if call.name != "ppoll"]
     assert found
     picked = random.Random(20261130).sample(found, sample) if sample else found
     problems = []
