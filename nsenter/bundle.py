@@ -16,7 +16,13 @@ import struct
 import sys
 import threading
 from functools import cache
-from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    ExtensionFileLoader,
+    ModuleSpec,
+    PathFinder,
+    SourceFileLoader,
+)
 from types import CodeType
 
 from nsenter.kept import KeptDescriptor, sealed_memfd
@@ -31,7 +37,9 @@ __all__ = [
     "bundle_for",
     "extensions_of",
     "imported_by",
+    "is_extension",
     "module_code",
+    "module_place",
     "travels",
     "without_source",
 ]
@@ -292,6 +300,21 @@ def module_code(name: str) -> tuple[bytes, bool]:
         raise ModuleNotFoundError(f"no module named {name!r}", name=name)
     code, is_package = loaded
     return without_source(code), is_package
+
+
+def is_extension(path: str) -> bool:
+    """Whether this is the file of a C extension."""
+    return path.endswith(tuple(EXTENSION_SUFFIXES))
+
+
+def module_place(name: str) -> tuple[bool, str, list[str]] | None:
+    """Whether a module is a package, its file, and where its submodules are; None if it has none
+    that Python could load it from by itself. None of it is executed."""
+    spec = None if _is_there_already(name) else _find_spec(name)
+    if spec is None or not isinstance(spec.loader, (SourceFileLoader, ExtensionFileLoader)):
+        return None
+    folders = spec.submodule_search_locations
+    return folders is not None, os.path.abspath(spec.origin or ""), [*map(os.path.abspath, folders or ())]
 
 
 def without_source(code: CodeType) -> bytes:

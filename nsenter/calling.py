@@ -14,7 +14,7 @@ import sys
 import time
 
 from nsenter import plain, worker
-from nsenter.bundle import extensions_of, module_code
+from nsenter.bundle import extensions_of, is_extension, module_code, module_place
 from nsenter.error_base import NsenterError
 from nsenter.errors import Naming, signal_name
 from nsenter.launch import PythonInit
@@ -43,6 +43,7 @@ _SMALL = 1 << 14  # most answers are, and room for a large one takes a while to 
 # How long reading an answer may take if the call has no timeout of its own.
 _DECODE_SECONDS = 30.0
 _DEATH_SECONDS = 1.0
+_START_SECONDS = 30.0  # as `launch` has it
 _LONGEST_POLL = 86400.0  # poll(2) takes an int of milliseconds
 # What one call may have sent to it: names of modules, how many, and of how much code.
 _MOST_NAME = 1024
@@ -154,6 +155,11 @@ class Caller(Value):
         max_answer: bytes that an answer may have, as it comes and in memory.
         imports: whether a module that is imported there, and was not sent along, is looked for
             here and its code sent. (Of C extensions there is no code: see `extensions`.)
+        files: whether modules are imported from this Python's own files if the root has them; this
+            takes `imports`, too. Then everything works as in `python3` there: data files, C
+            extensions, threads. The root has them if it is the caller's own, or an empty one into
+            which they are bound read-only, as `nsenter.presets.sandbox` does. In any other root,
+            and with False, no file is opened, and the next two say what comes along in memory.
         modules: modules to send along, besides the function's own and what they import.
         extensions: C extension modules that can be imported there; None: those that the modules
             sent along import, of Python's own, of the packages of `modules`, and of those that
@@ -169,6 +175,7 @@ class Caller(Value):
     trusted: bool = False
     max_answer: int = 64 * _MiB
     imports: bool = True
+    files: bool = True
     modules: Iterable[str] = ()
     extensions: Iterable[str] | None = None
     env: Environment | None = None
@@ -236,6 +243,7 @@ class Worker:
     def __init__(self, caller: Caller, modules: Iterable[str] = ()) -> None:
         self._caller = caller
         self._forks = False
+        self.has_files = False
         self._buffer = bytearray()
         self._modules_sent = 0
         self._code_sent = 0
@@ -243,7 +251,15 @@ class Worker:
             self._start(caller, modules)
 
     def _start(self, caller: Caller, modules: Iterable[str]) -> None:
-        init = _init(caller, modules)
+        """From files, if the root has them; else from memory."""
+        files = _files(caller)
+        if files is not None:
+            self._launch(caller, _init(caller, (), files))
+            self.has_files = self._opened_files()
+        if not self.has_files:
+            self._launch(caller, _init(caller, modules))
+
+    def _launch(self, caller: Caller, init: PythonInit) -> None:
         self.extensions = frozenset(init.bundle().extensions)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -260,6 +276,19 @@ class Worker:
         os.set_blocking(self._child.channel_fd, False)
         self._poller = select.poll()
         self._poller.register(self._child.pidfd, select.POLLIN)
+
+    def _opened_files(self) -> bool:
+        """What a new process says, before anything of the caller's runs in it."""
+        try:
+            kind, why = self._receive(_MOST_TEXT, time.monotonic() + _START_SECONDS)
+            if kind != worker.FILES:
+                raise BadAnswer(f"an answer of the unknown kind {kind!r} to a start")
+        except BaseException:
+            self.close()
+            raise
+        if why:
+            self.close()
+        return not why
 
     def fork_for_each(self) -> None:
         """From now on each call has a fork of the process, which ends with the call."""
@@ -410,11 +439,25 @@ class Worker:
             if not self._caller.imports:
                 advice = "name it in modules=, or send modules that are imported (imports=True)"
                 raise ModuleNotFoundError(f"{wanted!r} is not along: {advice}")
-            code, is_package = module_code(wanted)
+            found = self._found(wanted)
         except Exception as error:  # finders and compilers raise what they like
             return worker.NO_MODULE, plain.encode(f"{error}"[:_MOST_NAME])
-        self._code_sent += len(code)
-        return worker.MODULE, plain.encode((is_package, code))
+        if found is None:
+            return worker.NO_MODULE, plain.encode("")
+        self._code_sent += len(found[1])
+        return worker.MODULE, plain.encode(found)
+
+    def _found(self, name: str) -> tuple[Any, ...] | None:
+        """A module: see `_Worker._ask` of nsenter/worker.py. None if there is none."""
+        place = module_place(name) if self.has_files else None
+        if place is not None:
+            is_package, path, folders = place
+            at = os.stat(path)
+            where = path, at.st_dev, at.st_ino
+            code = b"" if is_extension(path) else module_code(name)[0]
+            return is_package, code, where, folders
+        code, is_package = module_code(name)
+        return is_package, code, None, []
 
     def _decoded(self, body: bytes, deadline: float | None) -> Any:
         latest = time.monotonic() + _DECODE_SECONDS if deadline is None else deadline
@@ -496,11 +539,30 @@ def _options(caller: Caller) -> Options:
     return options if options.die_with_parent else options.replace(die_with_parent=True)
 
 
-def _init(caller: Caller, modules: Iterable[str]) -> PythonInit:
+def _files(caller: Caller) -> dict[str, Any] | None:
+    """What is said of this Python's files to a process that can have them."""
+    if not caller.files or not caller.imports:
+        return None
+    from nsenter import installed
+
+    return installed.orders(_options(caller), _from_files(None).bundle())
+
+
+def _from_files(settings: object) -> PythonInit:
+    """A process that needs no more modules than those by which it opens files."""
+    return PythonInit("nsenter.worker:main", (settings,), ("nsenter.files",))
+
+
+def _init(
+    caller: Caller, modules: Iterable[str], files: dict[str, Any] | None = None
+) -> PythonInit:
     settings = {
         "trusted": caller.trusted,
         "most": caller.max_answer,
+        "files": files,
     }
+    if files is not None:
+        return _from_files(settings)
     extensions = caller.extensions
     if extensions is not None:  # the worker's own are no matter of the caller's
         extensions = sorted({*extensions, *extensions_of(FOR_PICKLE)})

@@ -242,7 +242,7 @@ class _Warm:
 
     def has(self, modules: frozenset[str]) -> bool:
         """Whether it can import these. Their code can come later, C extensions cannot."""
-        if modules <= self._modules:
+        if self.worker.has_files or modules <= self._modules:
             return True
         if not self._imports:
             return False

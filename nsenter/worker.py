@@ -33,6 +33,8 @@ _CHUNK = 1 << 20
 # From the caller, besides the kinds of nsenter/unpack.py.
 MODULE, NO_MODULE = b"m", b"n"
 FORK = b"f"  # from now on, for each call; with a byte, if there is a PID 1 that stays
+# To the caller, first, if it has named files: b"" if they are open, or why not.
+FILES = b"o"
 # To the caller: an answer as plain data, or as a pickle …
 VALUE, ERROR, PICKLED_VALUE, PICKLED_ERROR = b"v", b"e", b"V", b"E"
 # … the name of a module to send; how the process of a call has ended.
@@ -52,6 +54,7 @@ def frame(kind: bytes, body: bytes) -> bytes:
 def main(channel: int, settings: Mapping[str, Any]) -> NoReturn:
     """Serve the caller until it is gone."""
     worker = _Worker(channel, **settings)
+    sys.argv[:] = sys.orig_argv[:] = [""]
     while True:
         worker.serve()
 
@@ -62,9 +65,12 @@ class _Worker:
     Args:
         trusted: answers are pickled.
         most: bytes that an answer may have.
+        files: what nsenter.files is told; None: nothing is imported from files.
     """
 
-    def __init__(self, channel: int, *, trusted: bool, most: int) -> None:
+    def __init__(
+        self, channel: int, *, trusted: bool, most: int, files: Mapping[str, Any] | None
+    ) -> None:
         self._channel = channel
         self._trusted = trusted
         self._forks = False
@@ -72,7 +78,22 @@ class _Worker:
         self._most = most
         self._lock = _thread.allocate_lock()
         self._called_in = 0  # the process that is answering
-        sys.meta_path[-1] = _CallersModules(sys.meta_path[-1], self._ask)
+        if files is None:
+            sys.meta_path[-1] = _CallersModules(self._ask, archived=sys.meta_path[-1])
+        else:
+            sys.meta_path.append(_CallersModules(self._ask, files=self._open_files(files)))
+
+    def _open_files(self, orders: Mapping[str, Any]) -> Any:
+        """Says whether it could; the caller starts another from memory if not."""
+        from nsenter import files
+
+        try:
+            source = files.open_files(orders)
+        except files.NotOurs as error:
+            self._send(FILES, f"{error}"[:_MOST_TEXT].encode("utf-8", "replace"))
+            posix._exit(0)
+        self._send(FILES, b"")
+        return source
 
     def serve(self) -> None:
         """Do what one frame says."""
@@ -141,8 +162,9 @@ class _Worker:
 
     # ---- the channel
 
-    def _ask(self, name: str) -> tuple[bool, Any] | str:
-        """Whether a module is a package, and its code; or why the caller does not send it."""
+    def _ask(self, name: str) -> tuple[Any, ...] | str:
+        """Whether a module is a package, its marshalled code, where its file is, and where its
+        submodules are; or why the caller does not send it."""
         with self._lock:
             if self._called_in != posix.getpid():
                 return "modules come only while a call runs, and only into its own process"
@@ -152,7 +174,7 @@ class _Worker:
             except BaseException:  # of a signal's handler: the rest would be read as a call
                 posix._exit(_INTERRUPTED)
         answer = plain.decode(body)
-        return (answer[0], marshal.loads(answer[1])) if kind == MODULE else str(answer)
+        return tuple(answer) if kind == MODULE else str(answer)
 
     def _receive(self) -> tuple[bytes, bytes]:
         header = self._read(HEADER_BYTES)
@@ -205,23 +227,49 @@ def _reap_orphans() -> None:
 
 
 class _CallersModules:
-    """The last on sys.meta_path: what the bundle has not, the caller is asked for."""
+    """The last on sys.meta_path: what is not found here, the caller is asked for.
 
-    def __init__(self, bundle: Any, ask: Callable[[str], tuple[bool, Any] | str]) -> None:
-        self._bundle = bundle
+    Args:
+        ask: what the caller sends for a name; "" if it has no such module, or why it sends none.
+        archived: the finder of what came along.
+        files: what can be opened in this root: a module of the caller's is loaded from its file if
+            that is there.
+    """
+
+    def __init__(
+        self, ask: Callable[[str], tuple[Any, ...] | str], archived: Any = None, files: Any = None
+    ) -> None:
         self._ask = ask
+        self._archived = archived
+        self._files = files
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None
-    ) -> ModuleSpec:
+    ) -> ModuleSpec | None:
         with suppress(ModuleNotFoundError):
-            found: ModuleSpec = self._bundle.find_spec(name, path, target)
-            return found
+            found: ModuleSpec | None
+            found = self._archived and self._archived.find_spec(name, path, target)
+            if found is not None:
+                return found
         answer = self._ask(name)
+        if not answer:
+            return None
         if isinstance(answer, str):
             raise ModuleNotFoundError(answer, name=name)
-        is_package, code = answer
-        loader: Any = _Loader(code)
+        return self._spec(name, *answer)
+
+    def _spec(
+        self, name: str, is_package: bool, code: bytes, place: Any, folders: list[str]
+    ) -> ModuleSpec | None:
+        if self._files is not None and place is not None and self._files.has(place):
+            from _frozen_importlib_external import spec_from_file_location
+
+            locations = folders if is_package else None
+            return spec_from_file_location(name, place[0], submodule_search_locations=locations)
+        if not code and place is not None:
+            why = f"{name!r}, a C extension, is not in this root"
+            raise ModuleNotFoundError(why, name=name)
+        loader: Any = _Loader(marshal.loads(code))
         return ModuleSpec(name, loader, is_package=is_package)
 
 
