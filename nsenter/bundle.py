@@ -314,7 +314,8 @@ def module_place(name: str) -> tuple[bool, str, list[str]] | None:
     if spec is None or not isinstance(spec.loader, (SourceFileLoader, ExtensionFileLoader)):
         return None
     folders = spec.submodule_search_locations
-    return folders is not None, os.path.abspath(spec.origin or ""), [*map(os.path.abspath, folders or ())]
+    paths = [*map(os.path.abspath, folders or ())]
+    return folders is not None, os.path.abspath(spec.origin or ""), paths
 
 
 def without_source(code: CodeType) -> bytes:

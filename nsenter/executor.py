@@ -95,7 +95,7 @@ class NamespaceExecutor(Executor):
             RuntimeError: after `shutdown`.
         """
         self._workers.check()
-        parcel = pack(fn, args, kwargs, plainly=self._plainly)
+        parcel = pack(fn, args, kwargs, plainly=self._plainly, keeps=True)
         future: Future[T] = self._threads.submit(self._workers.run, parcel)
         self._workers.expect(future)
         return future

@@ -21,7 +21,7 @@ from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import ModuleType
     from typing import Any
 
@@ -88,7 +88,7 @@ def open_files(orders: Mapping[str, Any]) -> SourceOfFiles:
             raise NotOurs(why)
     sys.path[:] = [place[0] for place in orders["path"] if source.has(place)]
     _be_the_callers_python(orders, source)
-    hooks = external.FileFinder.path_hook(*external._get_supported_file_loaders())
+    hooks = external.FileFinder.path_hook(*external._get_supported_file_loaders())  # type: ignore[attr-defined]
     import zipimport
 
     sys.path_hooks[:] = [zipimport.zipimporter, hooks]
@@ -132,10 +132,10 @@ def _give_files_to_loaded_modules(orders: Mapping[str, Any], source: SourceOfFil
     submodules, its data and its source are found."""
     for name, module in sorted(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
-        if not isinstance(spec, ModuleSpec) or spec.loader is not FrozenImporter:
+        if not isinstance(spec, ModuleSpec) or spec.loader is not FrozenImporter:  # type: ignore[comparison-overlap]
             continue
         place = orders["packages"].get(name.partition(".")[0])
-        path: Iterable[str] | None = None
+        path: Sequence[str] | None = None
         if place is not None:  # it is not on sys.path, as an editable install
             path = [place[0].rpartition("/")[0]] if source.has(place) else []
         if "." in name:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nsenter.files import Place
     from nsenter.mounts import Mount
 
-__all__ = ["folders", "own_folders", "orders"]
+__all__ = ["folders", "orders", "own_folders"]
 
 _VALUES = (
     *("prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "pycache_prefix"),
@@ -58,6 +58,37 @@ def own_folders() -> list[str]:
     """Everything else on sys.path."""
     installed = set(folders())
     return [path for path in _search_path() if path not in installed]
+
+
+def user_folders() -> list[str]:
+    """What may hold secrets: the other folders on sys.path, the working directory, and the sources
+    of editable installs."""
+    found = [*own_folders(), *_working_folder()]
+    for finder in sys.meta_path:
+        module = sys.modules.get(getattr(finder, "__module__", None) or "")
+        sources = getattr(module, "MAPPING", None)  # of setuptools' finders of editable installs
+        if isinstance(sources, dict):
+            found += [path for path in sources.values() if isinstance(path, str)]
+    return [path for path in dict.fromkeys(map(os.path.abspath, found)) if os.path.isdir(path)]
+
+
+def _working_folder() -> list[str]:
+    try:
+        return [os.getcwd()]
+    except OSError:  # it was removed
+        return []
+
+
+def needed_to_start() -> Iterator[str]:
+    """What this interpreter needs besides the system's files: what it was installed with, and of a
+    virtual environment its programs, its settings and what is installed in it, and no more: its
+    folder may be a project's."""
+    yield sys.base_prefix
+    if sys.prefix != sys.base_prefix:
+        for name in ("pyvenv.cfg", os.path.basename(os.path.dirname(sys.executable)) or "bin"):
+            if os.path.exists(path := os.path.join(sys.prefix, name)):
+                yield path
+    yield from folders()
 
 
 def _search_path() -> list[str]:

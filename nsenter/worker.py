@@ -92,6 +92,7 @@ class _Worker:
         except files.NotOurs as error:
             self._send(FILES, f"{error}"[:_MOST_TEXT].encode("utf-8", "replace"))
             posix._exit(0)
+        unpack.has_sources = True
         self._send(FILES, b"")
         return source
 
@@ -135,9 +136,9 @@ class _Worker:
 
     def _value(self, value: object) -> tuple[bytes, bytes]:
         if self._trusted:
-            import _pickle
+            from nsenter import trusted
 
-            return PICKLED_VALUE, _pickle.dumps(value, -1)
+            return PICKLED_VALUE, trusted.dumps(value)
         try:
             return VALUE, plain.encode(value, self._most, more=True)
         except plain.NotPlain as error:
@@ -151,9 +152,9 @@ class _Worker:
             told = _told(error)
             if self._trusted:
                 with suppress(Exception):  # its class cannot be found, or an argument not travel
-                    import _pickle
+                    from nsenter import trusted
 
-                    return PICKLED_ERROR, _pickle.dumps((error, told), -1)
+                    return PICKLED_ERROR, trusted.dumps((error, told))
             return ERROR, plain.encode(told, self._most)
         except BaseException as another:  # no memory, a __str__ that fails, a small max_answer
             names = (type(error).__module__, type(error).__qualname__)
