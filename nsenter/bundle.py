@@ -38,6 +38,7 @@ __all__ = [
     "extensions_of",
     "imported_by",
     "is_extension",
+    "is_found",
     "module_code",
     "module_place",
     "travels",
@@ -300,6 +301,11 @@ def module_code(name: str) -> tuple[bytes, bool]:
         raise ModuleNotFoundError(f"no module named {name!r}", name=name)
     code, is_package = loaded
     return without_source(code), is_package
+
+
+def is_found(name: str) -> bool:
+    """Whether there is a module of this name here."""
+    return _is_there_already(name) or _find_spec(name) is not None
 
 
 def is_extension(path: str) -> bool:

@@ -14,7 +14,7 @@ import sys
 import time
 
 from nsenter import plain, worker
-from nsenter.bundle import extensions_of, is_extension, module_code, module_place
+from nsenter.bundle import extensions_of, is_extension, is_found, module_code, module_place
 from nsenter.error_base import NsenterError
 from nsenter.errors import Naming, signal_name
 from nsenter.launch import PythonInit
@@ -456,6 +456,8 @@ class Worker:
             where = path, at.st_dev, at.st_ino
             code = b"" if is_extension(path) else module_code(name)[0]
             return is_package, code, where, folders
+        if not is_found(name):
+            return None
         code, is_package = module_code(name)
         return is_package, code, None, []
 

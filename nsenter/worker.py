@@ -253,8 +253,8 @@ class _CallersModules:
             if found is not None:
                 return found
         answer = self._ask(name)
-        if not answer:
-            return None
+        if not answer or (isinstance(answer, str) and sys.meta_path[-1] is not self):
+            return None  # what has put itself behind this, as six.moves, may know it
         if isinstance(answer, str):
             raise ModuleNotFoundError(answer, name=name)
         return self._spec(name, *answer)

@@ -192,7 +192,7 @@ class Local:
     [
         (lambda: LOCK, (), r"the function, global 'LOCK': a _thread\.lock cannot be sent"),
         (call_targets.echo, ([1, LOCK],), r"argument 1, item 1: a _thread\.lock cannot"),
-        (call_targets.echo, ({"x": Local()},), r"value of 'x', its class, attribute 'lock': .*lock"),
+        (call_targets.echo, ({"x": Local()},), r"'x', its class, attribute 'lock': .*lock"),
         (counter(LOCK), (), r"variable 'step' of a function around it, variable 'start'.*lock"),
         (functools.partial(call_targets.echo, LOCK), (), r"of a partial, item 1, item 0: .*lock"),
         (Local, (), "the function, attribute 'lock': a _thread.lock cannot be sent"),
