@@ -124,9 +124,17 @@ class _ByName(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         if names.has_a_name(value):
             self._modules.add(value.__module__)
-        elif isinstance(value, (FunctionType, ModuleType, type)) and value not in _SINGULAR:
+        elif _looks_named(value):
             raise _HasNoName
         return NotImplemented
+
+
+def _looks_named(value: Any) -> bool:
+    """Whether pickle may write a value by a name, as it does a function with a cache."""
+    if isinstance(value, (FunctionType, ModuleType, type)):
+        return value not in _SINGULAR
+    name, module = getattr(value, "__qualname__", None), getattr(value, "__module__", None)
+    return isinstance(name, str) and isinstance(module, str) and not isinstance(value, MethodType)
 
 
 # Types that pickle knows without a name.

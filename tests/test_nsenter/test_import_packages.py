@@ -39,7 +39,7 @@ LARGE = {
     "click": "click.style('x', bold=True)",
     "dask.bag": "dask.bag.from_sequence([1, 2]).sum().compute(scheduler='threads')",
     "django": "django.VERSION[0] > 1",
-    "duckdb": "duckdb.sql('select 1 + 1').fetchone()",
+    "duckdb": "duckdb.connect().execute('select 1 + 1').fetchone()",
     "fastapi": "fastapi.FastAPI().title",
     "flask": "flask.Flask('x').name",
     "gevent": "gevent.spawn(lambda: 3).get()",
