@@ -14,9 +14,17 @@ import sys
 import time
 
 from nsenter import plain, worker
-from nsenter.bundle import extensions_of, is_extension, is_found, module_code, module_place
+from nsenter.bundle import (
+    extensions_of,
+    is_extension,
+    is_found,
+    leave_out,
+    module_code,
+    module_place,
+    pythons_own,
+)
 from nsenter.error_base import NsenterError
-from nsenter.errors import Naming, signal_name
+from nsenter.errors import BootstrapError, Naming, signal_name
 from nsenter.launch import PythonInit
 from nsenter.options import Options
 from nsenter.parcel import FOR_PICKLE, pack
@@ -257,7 +265,21 @@ class Worker:
             self._launch(caller, _init(caller, (), files))
             self.has_files = self._opened_files()
         if not self.has_files:
-            self._launch(caller, _init(caller, modules))
+            self._launch_from_memory(caller, modules)
+
+    def _launch_from_memory(self, caller: Caller, modules: Iterable[str]) -> None:
+        """Without the C extensions that cannot be loaded, if nobody has named them."""
+        while True:
+            init = _init(caller, modules)
+            try:
+                self._launch(caller, init)
+            except BootstrapError as error:
+                bad = _not_loaded(error, init)
+                if caller.extensions is not None or not bad:
+                    raise
+                leave_out(*bad)
+            else:
+                return
 
     def _launch(self, caller: Caller, init: PythonInit) -> None:
         self.extensions = frozenset(init.bundle().extensions)
@@ -555,6 +577,17 @@ def _from_files(settings: object) -> PythonInit:
     return PythonInit("nsenter.worker:main", (settings,), ("nsenter.files",))
 
 
+def _not_loaded(error: BootstrapError, init: PythonInit) -> tuple[str, str] | None:
+    """The C extension that a start has failed for, and why."""
+    if not error.operation.startswith("dlopen"):
+        return None
+    for name, path in init.bundle().extensions.items():
+        if path in error.subject:
+            rest = error.subject.replace(path, "").strip(" :")
+            return name, " ".join((error.operation.partition(": ")[2].strip(":"), rest)).strip()
+    return None
+
+
 def _init(
     caller: Caller, modules: Iterable[str], files: dict[str, Any] | None = None
 ) -> PythonInit:
@@ -568,10 +601,11 @@ def _init(
     extensions = caller.extensions
     if extensions is not None:  # the worker's own are no matter of the caller's
         extensions = sorted({*extensions, *extensions_of(FOR_PICKLE)})
+    wanted = {*caller.modules, *modules, *(pythons_own() if extensions is None else ())}
     return PythonInit(
         "nsenter.worker:main",
         (settings,),
-        modules=sorted({*caller.modules, *modules} - {*(extensions or ())}),
+        modules=sorted(wanted - {*(extensions or ())}),
         extensions=extensions,
     )
 

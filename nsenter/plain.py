@@ -434,7 +434,7 @@ class _Decoder:
             raise Malformed("the lengths of a block are none")
         self._charge(count * (sys.getsizeof(sequence()) + 8) + 8 * len(flat))
         parts = plain_bulk.slices(flat, lengths, self._check_the_deadline)
-        return [*parts] if sequence is list else [*map(sequence, parts)]
+        return parts if sequence is list else [*map(sequence, parts)]
 
     def _in_time(self, made: Iterable[Any]) -> list[Any]:
         found = []

@@ -8,11 +8,11 @@ count before anything is made of them; and what a block takes in memory is known
 from __future__ import annotations
 
 import sys
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 __all__ = ["LEAST", "Ragged", "columns", "kind_of", "pack", "unpack"]
@@ -107,23 +107,24 @@ def unpack(
         except UnicodeDecodeError as error:
             raise Ragged(f"a str is no UTF-8: {error.reason}") from None
     room(sys.getsizeof(whole) * 2)
-    return [*slices(whole, _numbers("q", first, pause), pause)]
+    return slices(whole, _numbers("q", first, pause), pause)
 
 
-def slices(whole: Any, lengths: list[int], pause: Callable[[], None]) -> Iterator[Any]:
+def slices(whole: Any, lengths: list[int], pause: Callable[[], None]) -> list[Any]:
     """The parts of a sequence that have these lengths, and are all of it.
 
     Raises:
         Ragged: they are not.
     """
-    if any(length < 0 for length in lengths) or sum(lengths) != len(whole):
+    if min(lengths, default=0) < 0 or sum(lengths) != len(whole):
         raise Ragged("its lengths are not those of what follows")
-    start = 0
-    for number, end in enumerate(accumulate(lengths)):
-        if not number % _AT_ONCE:
-            pause()
-        yield whole[start:end]
-        start = end
+    ends = [0, *accumulate(lengths)]
+    found: list[Any] = []
+    for first in range(0, len(lengths), _AT_ONCE):
+        pause()
+        here = ends[first : first + _AT_ONCE + 1]
+        found += [whole[start:end] for start, end in pairwise(here)]
+    return found
 
 
 def columns(values: Sequence[Any]) -> tuple[Any, list[list[Any]]] | None:
