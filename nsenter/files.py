@@ -31,6 +31,7 @@ __all__ = ["SourceOfFiles", "open_files"]
 
 _ST_RDONLY = 1  # of statvfs(3)
 _R_OK, _X_OK = 4, 1
+_S_IFMT, _S_IFDIR = 0o170000, 0o040000
 _INTERPRETER = ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "pycache_prefix")
 
 
@@ -56,16 +57,23 @@ class SourceOfFiles:
         except OSError as error:
             return f"{path}: {error.strerror}"
         try:
-            found = posix.fstat(fd)
-            flags = posix.fstatvfs(fd).f_flag
+            return self._why_not(fd, path, device, inode)
         finally:
             posix.close(fd)
+
+    def _why_not(self, fd: int, path: str, device: int, inode: int) -> str:
+        found = posix.fstat(fd)
         if (found.st_dev, found.st_ino) != (device, inode):
             return f"{path}: another one is there"
-        if self._read_only and not flags & _ST_RDONLY:
+        if self._read_only and not posix.fstatvfs(fd).f_flag & _ST_RDONLY:
             return f"{path}: it can be written to"
-        if not posix.access(path, _R_OK):
-            return f"{path}: it cannot be read"
+        try:
+            if found.st_mode & _S_IFMT == _S_IFDIR:  # Landlock is asked as well
+                posix.close(posix.open(".", posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=fd))
+            elif not posix.access(path, _R_OK):
+                return f"{path}: it cannot be read"
+        except OSError as error:
+            return f"{path}: it cannot be read: {error.strerror}"
         return ""
 
     def has(self, place: Place) -> bool:

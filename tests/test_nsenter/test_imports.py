@@ -362,6 +362,12 @@ def test_a_place_is_known_by_its_device_and_inode(tmp_path: Path) -> None:
     assert "can be written to" in SourceOfFiles(read_only=True).why_not((path, device, inode))
 
 
+def test_files_that_may_not_be_read_are_left_alone() -> None:
+    options = Options(new="user,pid", landlock={"/tmp": "rw"})
+    assert call(use_a_module, options=options)[:2] == ("colorsys", False)
+    assert call(has_files, options=options.replace(landlock={"/": "rx"}))
+
+
 def rights() -> dict[str, str]:
     """Of the process when its first module is imported from a file."""
     import rights_at_import
