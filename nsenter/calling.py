@@ -408,7 +408,7 @@ class Worker:
     def _read(self, most: int, deadline: float | None) -> tuple[bytes, bytes]:
         header = self._take(worker.HEADER_BYTES, deadline)
         kind, size = header[:1], int.from_bytes(header[1:], sys.byteorder)
-        if kind == worker.IMPORT:
+        if kind in (worker.IMPORT, worker.DATA):
             most = _MOST_NAME
         if size > most:
             raise BadAnswer(f"an answer of {size} bytes: {most} are allowed (max_answer)")
@@ -434,9 +434,9 @@ class Worker:
     def _answer(self, deadline: float | None) -> tuple[bytes, bytes]:
         while True:
             kind, body = self._receive(self._caller.max_answer, deadline)
-            if kind != worker.IMPORT:
+            if kind not in (worker.IMPORT, worker.DATA):
                 return kind, body
-            self._send(*self._module(body), deadline)
+            self._send(*self._module(kind, body), deadline)
 
     def _await_the_end(self, deadline: float | None) -> None:
         """The fork that has answered is gone before the next is made."""
@@ -451,8 +451,9 @@ class Worker:
             raise BadAnswer("a status that is no number")
         return WorkerDied(status)
 
-    def _module(self, name: bytes) -> tuple[bytes, bytes]:
-        """The answer to a request for a module: a name that anybody may have chosen."""
+    def _module(self, kind: bytes, name: bytes) -> tuple[bytes, bytes]:
+        """The answer to a request for a module or the data of one: a name that anybody may have
+        chosen."""
         self._modules_sent += 1
         if self._modules_sent > _MOST_MODULES or self._code_sent > _MOST_CODE:
             raise BadAnswer("the function asks for more modules than there can be")
@@ -461,13 +462,19 @@ class Worker:
             if not self._caller.imports:
                 advice = "name it in modules=, or send modules that are imported (imports=True)"
                 raise ModuleNotFoundError(f"{wanted!r} is not along: {advice}")
-            found = self._found(wanted)
+            found: Any = self._found(wanted) if kind == worker.IMPORT else self._data(wanted)
         except Exception as error:  # finders and compilers raise what they like
             return worker.NO_MODULE, plain.encode(f"{error}"[:_MOST_NAME])
         if found is None:
             return worker.NO_MODULE, plain.encode("")
-        self._code_sent += len(found[1])
+        self._code_sent += len(found) if kind == worker.DATA else len(found[1])
         return worker.MODULE, plain.encode(found)
+
+    def _data(self, wanted: str) -> bytes | list[str]:
+        from nsenter import installed
+
+        package, _, path = wanted.partition("\0")
+        return installed.data_of(package, path)
 
     def _found(self, name: str) -> tuple[Any, ...] | None:
         """A module: see `_Worker._ask` of nsenter/worker.py. None if there is none."""

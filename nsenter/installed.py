@@ -12,7 +12,7 @@ import os
 import site
 import sys
 
-from nsenter.bundle import Bundle
+from nsenter.bundle import Bundle, module_place
 from nsenter.mounts import Bind
 from nsenter.namespaces import Namespace, NamespaceType
 from nsenter.options import Options
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nsenter.files import Place
     from nsenter.mounts import Mount
 
-__all__ = ["folders", "orders", "own_folders"]
+__all__ = ["data_of", "folders", "orders", "own_folders"]
 
 _VALUES = (
     *("prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "pycache_prefix"),
@@ -33,6 +33,7 @@ _VALUES = (
 )
 
 
+_MOST_DATA = 64 << 20  # bytes of one data file that is sent
 _HARMLESS = frozenset(NamespaceType) - {
     *(NamespaceType.NEWNS, NamespaceType.NEWPID, NamespaceType.NEWUSER)
 }
@@ -89,6 +90,31 @@ def needed_to_start() -> Iterator[str]:
             if os.path.exists(path := os.path.join(sys.prefix, name)):
                 yield path
     yield from folders()
+
+
+def data_of(package: str, path: str) -> bytes | list[str]:
+    """A data file of a package that is installed, or the names in one of its folders.
+
+    Args:
+        path: in the package's folder; "" for that one.
+
+    Raises:
+        FileNotFoundError: there is none, or the package is none that is installed.
+    """
+    found = module_place(package)
+    folder = os.path.realpath(found[2][0]) if found and found[2] else ""
+    places = [os.path.realpath(place) for place in folders()]
+    if not any(folder.startswith(f"{place}/") for place in places):
+        raise FileNotFoundError(f"{package!r} is no package that is installed")
+    target = os.path.realpath(os.path.join(folder, path))
+    if target != folder and not target.startswith(f"{folder}/"):
+        raise FileNotFoundError(f"{path!r} is not in the package {package!r}")
+    if os.path.isdir(target):
+        return sorted(os.listdir(target))
+    if not os.path.isfile(target) or os.path.getsize(target) > _MOST_DATA:
+        raise FileNotFoundError(f"no data file {path!r} in the package {package!r}")
+    with open(target, "rb") as file:
+        return file.read()
 
 
 def _search_path() -> list[str]:

@@ -143,7 +143,7 @@ def _system() -> list[str]:
     return [path for path in _SYSTEM if os.path.exists(path)]
 
 
-def _interpreter(imports: str) -> Iterator[Mount]:
+def _interpreter(imports: str = "installed") -> Iterator[Mount]:
     """The running Python and what is installed for it, where those are not the system's; and what
     hides the user's own folders among the system's."""
     bound = _system()

@@ -15,7 +15,7 @@ import posix
 import sys
 from _frozen_importlib import ModuleSpec
 
-from nsenter import plain, unpack
+from nsenter import plain, resources, unpack
 from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
@@ -39,6 +39,7 @@ FILES = b"o"
 VALUE, ERROR, PICKLED_VALUE, PICKLED_ERROR = b"v", b"e", b"V", b"E"
 # … the name of a module to send; how the process of a call has ended.
 IMPORT, ENDED = b"i", b"d"
+DATA = b"r"  # the name of a package, a NUL, and the path of a file or a folder in it
 
 _SIGKILL = 9
 _INTERRUPTED = 70  # EX_SOFTWARE of sysexits.h
@@ -79,9 +80,11 @@ class _Worker:
         self._lock = _thread.allocate_lock()
         self._called_in = 0  # the process that is answering
         if files is None:
-            sys.meta_path[-1] = _CallersModules(self._ask, archived=sys.meta_path[-1])
+            archived = _CallersModules(self._ask, self._fetch, archived=sys.meta_path[-1])
+            sys.meta_path[1:] = [resources.ArchivedPackages(self._fetch), archived]
         else:
-            sys.meta_path.append(_CallersModules(self._ask, files=self._open_files(files)))
+            source = self._open_files(files)
+            sys.meta_path.append(_CallersModules(self._ask, self._fetch, files=source))
 
     def _open_files(self, orders: Mapping[str, Any]) -> Any:
         """Says whether it could; the caller starts another from memory if not."""
@@ -166,16 +169,29 @@ class _Worker:
     def _ask(self, name: str) -> tuple[Any, ...] | str:
         """Whether a module is a package, its marshalled code, where its file is, and where its
         submodules are; or why the caller does not send it."""
+        kind, answer = self._request(IMPORT, name)
+        return tuple(answer) if kind == MODULE else str(answer)
+
+    def _fetch(self, package: str, path: str) -> bytes | list[str]:
+        """A data file of a package, or the names in one of its folders."""
+        kind, answer = self._request(DATA, f"{package}\0{path}")
+        if kind != MODULE:
+            raise FileNotFoundError(2, str(answer), path)
+        found: bytes | list[str] = answer
+        return found
+
+    def _request(self, kind: bytes, what: str) -> tuple[bytes, Any]:
+        """What the caller sends."""
         with self._lock:
             if self._called_in != posix.getpid():
-                return "modules come only while a call runs, and only into its own process"
+                why = "modules come only while a call runs, and only into its own process"
+                return NO_MODULE, why
             try:
-                self._send(IMPORT, name.encode("utf-8", "surrogatepass"))
+                self._send(kind, what.encode("utf-8", "surrogatepass"))
                 kind, body = self._receive()
             except BaseException:  # of a signal's handler: the rest would be read as a call
                 posix._exit(_INTERRUPTED)
-        answer = plain.decode(body)
-        return tuple(answer) if kind == MODULE else str(answer)
+        return kind, plain.decode(body)
 
     def _receive(self) -> tuple[bytes, bytes]:
         header = self._read(HEADER_BYTES)
@@ -232,15 +248,21 @@ class _CallersModules:
 
     Args:
         ask: what the caller sends for a name; "" if it has no such module, or why it sends none.
+        fetch: what the caller sends of a package's data.
         archived: the finder of what came along.
         files: what can be opened in this root: a module of the caller's is loaded from its file if
             that is there.
     """
 
     def __init__(
-        self, ask: Callable[[str], tuple[Any, ...] | str], archived: Any = None, files: Any = None
+        self,
+        ask: Callable[[str], tuple[Any, ...] | str],
+        fetch: Callable[[str, str], bytes | list[str]],
+        archived: Any = None,
+        files: Any = None,
     ) -> None:
         self._ask = ask
+        self._fetch = fetch
         self._archived = archived
         self._files = files
 
@@ -270,12 +292,13 @@ class _CallersModules:
         if not code and place is not None:
             why = f"{name!r}, a C extension, is not in this root"
             raise ModuleNotFoundError(why, name=name)
-        loader: Any = _Loader(marshal.loads(code))
+        loader: Any = _Loader(name, self._fetch, marshal.loads(code))
         return ModuleSpec(name, loader, is_package=is_package)
 
 
-class _Loader:
-    def __init__(self, code: Any) -> None:
+class _Loader(resources.Data):
+    def __init__(self, name: str, fetch: Any, code: Any) -> None:
+        super().__init__(name, fetch)
         self._code = code
 
     def create_module(self, spec: ModuleSpec) -> None:

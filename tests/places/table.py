@@ -708,6 +708,9 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "ids namespaces proc": "*",
     },
+    "test_nsenter/test_extensions.py": {
+        "namespaces proc": "*",
+    },
     "test_nsenter/test_import_packages.py": {
         "namespaces proc": "*",
     },
