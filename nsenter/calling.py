@@ -147,7 +147,8 @@ class Caller(Value):
     its nearest builtin class too. Each has its traceback, as text, for its cause.
 
     **What goes in is disclosed**: the function, its arguments, and with `imports` the code of every
-    module that this process can import, with the constants in it. Its source lines, and what
+    module that this process can import, with the constants in it, the data files of packages that
+    are installed, and where this Python's folders are. Its source lines, and what
     is in the memory of this process, are not.
 
     Args:

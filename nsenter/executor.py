@@ -44,8 +44,9 @@ class NamespaceExecutor(Executor):
     A worker is started when there is a call and none is free, and takes one call after another.
     One that dies, or whose call takes too long, fails that call alone: the next has a new one.
 
-    What a call leaves in its worker, the next one finds: modules, globals of modules, threads,
-    files; and a hostile function may answer in the place of those that its worker runs after it.
+    What a call leaves in its worker, the next one finds: modules, globals of modules and of a
+    script's functions (unless the caller has changed them meanwhile), threads, files; and
+    a hostile function may answer in the place of those that its worker runs after it.
     Give a hostile one a worker to itself by ``max_tasks_per_child=1``. ``fresh`` keeps apart what
     is not hostile, by a fork of the warm worker for each call.
 
