@@ -10,7 +10,7 @@ PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --di
 
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
-.PHONY: run test test-packages test-all test-cases mutants test-vm test-debian test-suites bench bench-vm bench-check lint fuzz check-c clean
+.PHONY: run test test-packages test-all test-cases mutants test-vm test-debian test-suites test-imports bench bench-vm bench-check lint fuzz check-c clean
 
 run: $(VENV)/.built
 	$(VENV)/bin/python -m nsenter run
@@ -24,7 +24,7 @@ test-all: test-cases test-vm test-suites test-debian
 	for kernel in trixie sid; do $(MAKE) test-vm KERNEL=$$kernel || exit; done
 	$(MAKE) mutants MUTANTS='--sample 12'
 
-test-cases: test-packages $(VENV)/.built $(VENV)/.test-tools
+test-cases: test-packages $(VENV)/.built $(VENV)/.test-tools $(VENV)/.imports-tools
 	$(PYTEST) $(TESTS)
 
 # Break security-relevant lines one by one, and see that a test notices each. MUTANTS are words of a
@@ -55,6 +55,10 @@ test-debian:
 test-suites: $(VENV)/.built
 	.ci/install-packages suites
 	$(VENV)/bin/python tests/suites/run.py $(SUITE_TESTS)
+
+# Half a hundred packages of PyPI, each in a call.
+test-imports: $(VENV)/.built $(VENV)/.imports-tools
+	$(PYTEST) -m sweep tests/test_nsenter/test_import_packages.py
 
 # As root. Writes benchmarks/results and what benchmarks/README.md says of them.
 bench: $(VENV)/.built $(VENV)/.bench-tools
@@ -98,6 +102,11 @@ test-packages:
 
 $(VENV)/.test-tools: $(VENV)/.built | test-packages
 	$(PIP) install --editable '.[test]'
+	@touch $@
+
+# About a gigabyte.
+$(VENV)/.imports-tools: $(VENV)/.test-tools
+	$(PIP) install --editable '.[imports]'
 	@touch $@
 
 $(VENV)/.bench-tools: $(VENV)/.built

@@ -2,6 +2,7 @@
 #include "bundle.h"
 
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,7 +16,7 @@ struct header {
 	uint32_t modules;
 	uint32_t extensions;
 	uint32_t version; /* of the Python whose code it is: 0x030b for 3.11 */
-	uint32_t reserved;
+	uint32_t late;	  /* how many of the extensions, the last ones, Python must run for */
 };
 
 struct module {
@@ -157,8 +158,14 @@ static int load_extension(const char *path, struct err *err)
 
 	if (!dlopen(path, RTLD_NOW)) {
 		const char *why = dlerror();
+		char subject[ERR_SUBJECT_MAX];
 
-		return err_set(err, "dlopen", why ? why : path, ELIBACC);
+		why = why ? why : "";
+		/* It may name a library that is missing, and not who needs it. */
+		if (strncmp(why, path, strlen(path)) == 0)
+			return err_set(err, "dlopen", why, ELIBACC);
+		snprintf(subject, sizeof(subject), "%s: %s", path, why);
+		return err_set(err, "dlopen", subject, ELIBACC);
 	}
 	if (count_threads() != before)
 		return err_set(err,
@@ -167,9 +174,9 @@ static int load_extension(const char *path, struct err *err)
 	return 0;
 }
 
-static int load_extensions(const struct bundle *bundle, struct err *err)
+static int load_extensions(const struct bundle *bundle, uint32_t from, uint32_t to, struct err *err)
 {
-	for (uint32_t i = 0; i < bundle->header->extensions; i++) {
+	for (uint32_t i = from; i < to; i++) {
 		const char *path = string_at(bundle, bundle->extensions[i]);
 
 		if (!path)
@@ -180,13 +187,35 @@ static int load_extensions(const struct bundle *bundle, struct err *err)
 	return 0;
 }
 
+/* It stays mapped: the interpreter has its modules from it. */
+static struct bundle installed;
+
+static uint32_t early(const struct header *header)
+{
+	return header->extensions - header->late;
+}
+
 int bundle_install(int fd, struct err *err)
 {
-	struct bundle bundle = { 0 };
-	int mapped = bundle_map(fd, &bundle, err);
+	int mapped = bundle_map(fd, &installed, err);
 
 	sys_close(fd);
-	if (mapped < 0 || find_tables(&bundle, err) < 0 || install_modules(&bundle, err) < 0)
+	if (mapped < 0 || find_tables(&installed, err) < 0)
 		return -1;
-	return load_extensions(&bundle, err);
+	if (installed.header->late > installed.header->extensions)
+		return refuse(err, "it has more late extensions than extensions");
+	if (install_modules(&installed, err) < 0)
+		return -1;
+	return load_extensions(&installed, 0, early(installed.header), err);
+}
+
+bool bundle_is_late(void)
+{
+	return installed.header->late > 0;
+}
+
+int bundle_load_late(struct err *err)
+{
+	return load_extensions(&installed, early(installed.header), installed.header->extensions,
+			       err);
 }

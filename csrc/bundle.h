@@ -3,7 +3,8 @@
  * The bundle: the modules that an interpreter boots from, in one sealed memfd that the parent
  * has made (nsenter/bundle.py writes it). In native byte order:
  *
- *   header      magic, the sizes of the tables, which layout the interpreter's table has
+ *   header      magic, the sizes of the tables, which layout the interpreter's table has, how many
+ *               extensions are late
  *   modules     one record each: name, marshalled code, whether it is a package
  *   extensions  the offset of one path each
  *   strings and code, wherever the records point
@@ -11,10 +12,18 @@
 #ifndef NSX_BUNDLE_H
 #define NSX_BUNDLE_H
 
+#include <stdbool.h>
+
 #include "err.h"
 
 /* Map the bundle, make its modules the interpreter's frozen ones, and load its extension
  * modules while their files can be reached. The descriptor is closed. */
 int bundle_install(int fd, struct err *err);
+
+/* Whether there are extensions that only a Python that runs can load: their constructors call it.
+ */
+bool bundle_is_late(void);
+/* Load them, in a Python that runs. */
+int bundle_load_late(struct err *err);
 
 #endif

@@ -139,22 +139,25 @@ static int hide_root(const struct nsexec *ns, int root, struct err *err)
 
 /*
  * What is given up for good is given up when the code is there and about to be called, which the
- * interpreter says by two audit events: the only way to us that needs nothing of its headers, and
+ * interpreter says by audit events: the only way to us that needs nothing of its headers, and
  * that it has before it runs (PySys_AddAuditHook).
  */
 static struct nsexec stage;
+
+static int run_late_stages(const struct launch *launch, struct err *err);
 
 /* Each once, in this order: later, who says them is the payload. */
 static const struct {
 	const char *event;
 	int (*carry_out)(const struct launch *launch, struct err *err);
 } steps[] = {
+	{ "nsenter.stages", run_late_stages },
 	{ "nsenter.confine", tail_confine },
 	{ "nsenter.filter", filter_install },
 };
 static size_t steps_done;
 
-static int confine_on_event(const char *event, void *args, void *data)
+static int do_on_event(const char *event, void *args, void *data)
 {
 	struct err err;
 
@@ -168,14 +171,12 @@ static int confine_on_event(const char *event, void *args, void *data)
 	return 0;
 }
 
-static int confine_later(struct err *err)
+static int do_later(struct err *err)
 {
 	int (*add)(int (*)(const char *, void *, void *), void *);
 
-	if (!tail_confines(&stage.launch))
-		return 0;
 	*(void **)&add = dlsym(RTLD_DEFAULT, "PySys_AddAuditHook");
-	if (!add || add(confine_on_event, NULL) != 0)
+	if (!add || add(do_on_event, NULL) != 0)
 		return err_set(err, "dlsym", "PySys_AddAuditHook: not a CPython?", ENOEXEC);
 	return 0;
 }
@@ -197,12 +198,35 @@ static int arrive(struct nsexec *ns, struct err *err)
 	return is_joined || is_made ? hide_root(ns, root, err) : 0;
 }
 
+/* The same for an interpreter that has booted, and looks for no file any more. */
+static int arrive_late(struct nsexec *ns, struct err *err)
+{
+	return tail_prepare(&ns->launch, err) < 0 || reaper_split(ns, err) < 0 ? -1 : 0;
+}
+
 /* In stage 2: the descriptors are those that stage 1 has left, or are cut now. */
 static int take_over(struct nsexec *ns, struct err *err)
 {
 	if (nsexec_cut(ns, err) < 0 || nsexec_arrive(ns, err) < 0)
 		return -1;
-	return confine_later(err);
+	report_trace(&ns->report, "boot");
+	nsexec_restore_signals(ns);
+	return 0;
+}
+
+/*
+ * There are extension modules whose constructors call Python, and crash one that does not run yet.
+ * If there are any, the interpreter boots in the caller's namespaces and loads them there; then it
+ * goes through the stages. It has one thread, and runs nothing but nsenter/boot.py meanwhile.
+ */
+static int run_late_stages(const struct launch *launch, struct err *err)
+{
+	(void)launch;
+	if (bundle_load_late(err) < 0)
+		return -1;
+	stage.arrive = arrive_late;
+	nsexec(&stage);
+	return take_over(&stage, err);
 }
 
 static int prepare(struct nsexec *ns, int argc, char **argv, struct err *err)
@@ -227,13 +251,17 @@ static void boot(int argc, char **argv)
 	if (!nsexec_from_environment(&stage, environ, &err) ||
 	    prepare(&stage, argc, argv, &err) < 0)
 		nsexec_fail(&stage, &err);
+	if (bundle_is_late()) {
+		if (do_later(&err) < 0)
+			nsexec_fail(&stage, &err);
+		return;
+	}
+	steps_done = 1;
 	stage.arrive = arrive;
 	stage.boots = true;
 	nsexec(&stage);
-	if (take_over(&stage, &err) < 0)
+	if (take_over(&stage, &err) < 0 || (tail_confines(&stage.launch) && do_later(&err) < 0))
 		nsexec_fail(&stage, &err);
-	report_trace(&stage.report, "boot");
-	nsexec_restore_signals(&stage);
 }
 
 #ifdef __GLIBC__

@@ -175,6 +175,9 @@ def _run_module_as_main(*_: object) -> None:
     channel, status = map(int, posix.environ[FDS_VARIABLE].split(b","))
     posix.set_inheritable(channel, False)
     posix.set_inheritable(status, False)
+    close_the_file_system({})
+    # Heard by the shim, if it has waited for Python with the stages: see csrc/shim.c.
+    sys.audit("nsenter.stages")
     orders = receive(channel)
     close_the_file_system(orders["extensions"])
     _enter_root()

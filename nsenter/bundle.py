@@ -16,7 +16,13 @@ import struct
 import sys
 import threading
 from functools import cache
-from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    ExtensionFileLoader,
+    ModuleSpec,
+    PathFinder,
+    SourceFileLoader,
+)
 from types import CodeType
 
 from nsenter.kept import KeptDescriptor, sealed_memfd
@@ -31,7 +37,12 @@ __all__ = [
     "bundle_for",
     "extensions_of",
     "imported_by",
+    "is_extension",
+    "is_found",
+    "leave_out",
     "module_code",
+    "module_place",
+    "pythons_own",
     "travels",
     "without_source",
 ]
@@ -93,7 +104,8 @@ def _search_path(package: str) -> Sequence[str] | None:
 
 def _find_spec(name: str) -> ModuleSpec | None:
     """As importlib.util.find_spec, which would import the packages that the module is in."""
-    if not all(part.isidentifier() for part in name.split(".")):
+    # A file's name may have "-" in it, as that of sysconfig's data has.
+    if not all(part.replace("-", "_").isidentifier() for part in name.split(".")):
         return None
     package = name.rpartition(".")[0]
     path = _search_path(package) if package else None
@@ -187,13 +199,53 @@ def _load(name: str) -> tuple[CodeType, bool] | str | None:
     return code and (code, spec.submodule_search_locations is not None)
 
 
+# Of those that are part of Python: they test it, or take libraries that programs rarely have.
+_RARELY_USED = ("_test", "_xx", "xx", "_ctypes_test", "_tkinter", "nis", "ossaudiodev")
+# C extensions that could not be loaded, by their paths, and why.
+_unloadable: dict[str, str] = {}
+
+
+def leave_out(extension: str, why: str) -> None:
+    """Put a C extension into no bundle any more that does not name it."""
+    _unloadable[extension] = why
+
+
+@cache
+def pythons_own() -> frozenset[str]:
+    """The C extensions that are part of Python and not built into it."""
+    folder = os.path.join(os.path.dirname(os.__file__), "lib-dynload")
+    try:
+        files = os.listdir(folder)
+    except OSError:
+        return frozenset()
+    names = {file.partition(".")[0] for file in files if is_extension(file)}
+    named = names - set(sys.builtin_module_names)
+    return frozenset(name for name in named if not name.startswith(_RARELY_USED))
+
+
 def _is_loadable(extension: str, wanted: Iterable[str]) -> bool:
     """Whether to load what may not be needed: Python's own, what this process has loaded, and
     what is in a package that is wanted. More might not load, or start threads."""
+    if extension in _unloadable:
+        return False
     if extension in sys.stdlib_module_names or extension in sys.modules:
         return True
     package = extension.partition(".")[0]
     return any(name.partition(".")[0] == package for name in wanted)
+
+
+def _imported_by_extensions(extensions: Iterable[str]) -> dict[str, str]:
+    """Those that C code of others' packages may import, as far as this process has them: those of
+    the same packages, and those that are in none. No code tells of them."""
+    packages = {name.partition(".")[0] for name in extensions} - sys.stdlib_module_names
+    found = {}
+    for name, module in [*sys.modules.items()] if packages else ():
+        spec: ModuleSpec | None = getattr(module, "__spec__", None)
+        if spec is None or not isinstance(spec.loader, ExtensionFileLoader) or not spec.origin:
+            continue
+        if "." not in name or name.partition(".")[0] in packages:
+            found[name] = os.path.abspath(spec.origin)
+    return found
 
 
 def _to_load(extensions: dict[str, str], wanted: Iterable[str]) -> dict[str, str]:
@@ -277,6 +329,14 @@ def imported_by(code: CodeType, package: str) -> set[str]:
     return set(_imports(code, package, functions=True))
 
 
+def _why_not_along(extension: str) -> str:
+    if extension in _unloadable:
+        return f"cannot be loaded in a root without files: {_unloadable[extension]}"
+    before = "" if extension in sys.modules else "import it before the call, or "
+    advice = "name its package in modules= or it in extensions="
+    return f"is not along: {before}{advice}"
+
+
 def module_code(name: str) -> tuple[bytes, bool]:
     """The marshalled code of a module, and whether it is a package. None of it is executed.
 
@@ -286,12 +346,32 @@ def module_code(name: str) -> tuple[bytes, bool]:
     """
     loaded = _load(name)
     if isinstance(loaded, str):
-        advice = "import it before the call, or name its package in modules= or it in extensions="
-        raise ModuleNotFoundError(f"{name!r}, a C extension, is not along: {advice}", name=name)
+        raise ModuleNotFoundError(f"{name!r}, a C extension, {_why_not_along(name)}", name=name)
     if loaded is None:
         raise ModuleNotFoundError(f"no module named {name!r}", name=name)
     code, is_package = loaded
     return without_source(code), is_package
+
+
+def is_found(name: str) -> bool:
+    """Whether there is a module of this name here."""
+    return _is_there_already(name) or _find_spec(name) is not None
+
+
+def is_extension(path: str) -> bool:
+    """Whether this is the file of a C extension."""
+    return path.endswith(tuple(EXTENSION_SUFFIXES))
+
+
+def module_place(name: str) -> tuple[bool, str, list[str]] | None:
+    """Whether a module is a package, its file, and where its submodules are; None if it has none
+    that Python could load it from by itself. None of it is executed."""
+    spec = None if _is_there_already(name) else _find_spec(name)
+    if spec is None or not isinstance(spec.loader, (SourceFileLoader, ExtensionFileLoader)):
+        return None
+    folders = spec.submodule_search_locations
+    paths = [*map(os.path.abspath, folders or ())]
+    return folders is not None, os.path.abspath(spec.origin or ""), paths
 
 
 def without_source(code: CodeType) -> bytes:
@@ -301,8 +381,16 @@ def without_source(code: CodeType) -> bytes:
     return marshal.dumps(copy)
 
 
-def _pack(modules: dict[str, tuple[CodeType, bool]], extensions: Iterable[str]) -> bytes:
-    extensions = list(extensions)
+def _pack(
+    modules: dict[str, tuple[CodeType, bool]], early: Iterable[str], late: Iterable[str] = ()
+) -> bytes:
+    """A bundle's bytes.
+
+    Args:
+        early, late: paths of extensions, to be loaded before Python runs, and when it does.
+    """
+    early, late = list(early), list(late)
+    extensions = [*early, *late]
     tables = _HEADER.size + len(modules) * _MODULE.size + len(extensions) * _EXTENSION.size
     pool = bytearray()
 
@@ -317,16 +405,28 @@ def _pack(modules: dict[str, tuple[CodeType, bool]], extensions: Iterable[str]) 
 
     records = b"".join(record(name, *entry) for name, entry in modules.items())
     paths = b"".join(_EXTENSION.pack(place(os.fsencode(path) + b"\0")) for path in extensions)
-    header = _HEADER.pack(_MAGIC, len(modules), len(extensions), _VERSION, 0)
+    header = _HEADER.pack(_MAGIC, len(modules), len(extensions), _VERSION, len(late))
     return header + records + paths + bytes(pool)
+
+
+def _is_early(extension: str) -> bool:
+    """Whether an extension can be loaded before Python runs, as far as is known: Python's own,
+    and those of this package."""
+    package = extension.partition(".")[0]
+    return extension in sys.stdlib_module_names or package in ("nsenter", "_cffi_backend")
 
 
 def _build(modules: frozenset[str], extensions: tuple[str, ...] | None) -> Bundle:
     wanted = (*_BOOT_MODULES, "nsenter.boot", *modules)
     code, imported = _collect(wanted, late_extensions=extensions is None)
-    found = {} if extensions is not None else _to_load(imported, modules)
+    found = {}
+    if extensions is None:
+        imported |= _imported_by_extensions(imported)
+        found = _to_load(imported, modules)
     there = code.keys() | found
-    missing = sorted(n for n in modules if n not in there and not _is_there_already(n))
+    left_out = modules & (_unloadable.keys() | pythons_own())
+    wanted_still = modules - left_out
+    missing = sorted(n for n in wanted_still if n not in there and not _is_there_already(n))
     if missing:
         raise ModuleNotFoundError(
             f"{missing[0]!r} cannot go into the bundle: no Python module of this name is found"
@@ -336,11 +436,17 @@ def _build(modules: frozenset[str], extensions: tuple[str, ...] | None) -> Bundl
     # One that is built into this interpreter is there already.
     named = (name for name in extensions or () if name not in sys.builtin_module_names)
     paths = found | {name: _extension_path(name) for name in named}
-    content = _pack({**code, "runpy": code["nsenter.boot"]}, paths.values())
+    late = [name for name in found if not _is_early(name)]
+    early = [name for name in paths if name not in late]
+    content = _pack(
+        {**code, "runpy": code["nsenter.boot"]},
+        (paths[name] for name in early),
+        (paths[name] for name in late),
+    )
     memory = KeptDescriptor(lambda: sealed_memfd("nsenter-bundle", content, executable=False))
     memory.get()
-    left_out = imported.keys() - found.keys() if extensions is None else ()
-    return Bundle(memory, paths, frozenset(code), frozenset(left_out))
+    others = imported.keys() - found.keys() - _unloadable.keys() if extensions is None else ()
+    return Bundle(memory, paths, frozenset(code), frozenset(others))
 
 
 _cache: dict[tuple[frozenset[str], tuple[str, ...] | None], Bundle] = {}
@@ -362,7 +468,12 @@ def bundle_for(modules: Iterable[str], extensions: Iterable[str] | None = ()) ->
     """
     key = frozenset(modules), None if extensions is None else tuple(extensions)
     with _lock:
-        # What was left out may have been loaded since.
-        if key not in _cache or not _cache[key].left_out.isdisjoint(sys.modules):
+        # What was left out may have been loaded since, and what was not have turned out badly.
+        found = _cache.get(key)
+        if (
+            found is None
+            or not found.left_out.isdisjoint(sys.modules)
+            or (key[1] is None and not _unloadable.keys().isdisjoint(found.extensions))
+        ):
             _cache[key] = _build(*key)
         return _cache[key]

@@ -14,9 +14,17 @@ import sys
 import time
 
 from nsenter import plain, worker
-from nsenter.bundle import extensions_of, module_code
+from nsenter.bundle import (
+    extensions_of,
+    is_extension,
+    is_found,
+    leave_out,
+    module_code,
+    module_place,
+    pythons_own,
+)
 from nsenter.error_base import NsenterError
-from nsenter.errors import Naming, signal_name
+from nsenter.errors import BootstrapError, Naming, signal_name
 from nsenter.launch import PythonInit
 from nsenter.options import Options
 from nsenter.parcel import FOR_PICKLE, pack
@@ -43,6 +51,7 @@ _SMALL = 1 << 14  # most answers are, and room for a large one takes a while to 
 # How long reading an answer may take if the call has no timeout of its own.
 _DECODE_SECONDS = 30.0
 _DEATH_SECONDS = 1.0
+_START_SECONDS = 30.0  # as `launch` has it
 _LONGEST_POLL = 86400.0  # poll(2) takes an int of milliseconds
 # What one call may have sent to it: names of modules, how many, and of how much code.
 _MOST_NAME = 1024
@@ -138,7 +147,8 @@ class Caller(Value):
     its nearest builtin class too. Each has its traceback, as text, for its cause.
 
     **What goes in is disclosed**: the function, its arguments, and with `imports` the code of every
-    module that this process can import, with the constants in it. Its source lines, and what
+    module that this process can import, with the constants in it, the data files of packages that
+    are installed, and where this Python's folders are. Its source lines, and what
     is in the memory of this process, are not.
 
     Args:
@@ -154,6 +164,11 @@ class Caller(Value):
         max_answer: bytes that an answer may have, as it comes and in memory.
         imports: whether a module that is imported there, and was not sent along, is looked for
             here and its code sent. (Of C extensions there is no code: see `extensions`.)
+        files: whether modules are imported from this Python's own files if the root has them; this
+            takes `imports`, too. Then everything works as in `python3` there: data files, C
+            extensions, threads. The root has them if it is the caller's own, or an empty one into
+            which they are bound read-only, as `nsenter.presets.sandbox` does. In any other root,
+            and with False, no file is opened, and the next two say what comes along in memory.
         modules: modules to send along, besides the function's own and what they import.
         extensions: C extension modules that can be imported there; None: those that the modules
             sent along import, of Python's own, of the packages of `modules`, and of those that
@@ -169,6 +184,7 @@ class Caller(Value):
     trusted: bool = False
     max_answer: int = 64 * _MiB
     imports: bool = True
+    files: bool = True
     modules: Iterable[str] = ()
     extensions: Iterable[str] | None = None
     env: Environment | None = None
@@ -236,6 +252,7 @@ class Worker:
     def __init__(self, caller: Caller, modules: Iterable[str] = ()) -> None:
         self._caller = caller
         self._forks = False
+        self.has_files = False
         self._buffer = bytearray()
         self._modules_sent = 0
         self._code_sent = 0
@@ -243,7 +260,29 @@ class Worker:
             self._start(caller, modules)
 
     def _start(self, caller: Caller, modules: Iterable[str]) -> None:
-        init = _init(caller, modules)
+        """From files, if the root has them; else from memory."""
+        files = _files(caller)
+        if files is not None:
+            self._launch(caller, _init(caller, (), files))
+            self.has_files = self._opened_files()
+        if not self.has_files:
+            self._launch_from_memory(caller, modules)
+
+    def _launch_from_memory(self, caller: Caller, modules: Iterable[str]) -> None:
+        """Without the C extensions that cannot be loaded, if nobody has named them."""
+        while True:
+            init = _init(caller, modules)
+            try:
+                self._launch(caller, init)
+            except BootstrapError as error:
+                bad = _not_loaded(error, init)
+                if caller.extensions is not None or not bad:
+                    raise
+                leave_out(*bad)
+            else:
+                return
+
+    def _launch(self, caller: Caller, init: PythonInit) -> None:
         self.extensions = frozenset(init.bundle().extensions)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -260,6 +299,19 @@ class Worker:
         os.set_blocking(self._child.channel_fd, False)
         self._poller = select.poll()
         self._poller.register(self._child.pidfd, select.POLLIN)
+
+    def _opened_files(self) -> bool:
+        """What a new process says, before anything of the caller's runs in it."""
+        try:
+            kind, why = self._receive(_MOST_TEXT, time.monotonic() + _START_SECONDS)
+            if kind != worker.FILES:
+                raise BadAnswer(f"an answer of the unknown kind {kind!r} to a start")
+        except BaseException:
+            self.close()
+            raise
+        if why:
+            self.close()
+        return not why
 
     def fork_for_each(self) -> None:
         """From now on each call has a fork of the process, which ends with the call."""
@@ -357,7 +409,7 @@ class Worker:
     def _read(self, most: int, deadline: float | None) -> tuple[bytes, bytes]:
         header = self._take(worker.HEADER_BYTES, deadline)
         kind, size = header[:1], int.from_bytes(header[1:], sys.byteorder)
-        if kind == worker.IMPORT:
+        if kind in (worker.IMPORT, worker.DATA):
             most = _MOST_NAME
         if size > most:
             raise BadAnswer(f"an answer of {size} bytes: {most} are allowed (max_answer)")
@@ -383,9 +435,9 @@ class Worker:
     def _answer(self, deadline: float | None) -> tuple[bytes, bytes]:
         while True:
             kind, body = self._receive(self._caller.max_answer, deadline)
-            if kind != worker.IMPORT:
+            if kind not in (worker.IMPORT, worker.DATA):
                 return kind, body
-            self._send(*self._module(body), deadline)
+            self._send(*self._module(kind, body), deadline)
 
     def _await_the_end(self, deadline: float | None) -> None:
         """The fork that has answered is gone before the next is made."""
@@ -400,8 +452,9 @@ class Worker:
             raise BadAnswer("a status that is no number")
         return WorkerDied(status)
 
-    def _module(self, name: bytes) -> tuple[bytes, bytes]:
-        """The answer to a request for a module: a name that anybody may have chosen."""
+    def _module(self, kind: bytes, name: bytes) -> tuple[bytes, bytes]:
+        """The answer to a request for a module or the data of one: a name that anybody may have
+        chosen."""
         self._modules_sent += 1
         if self._modules_sent > _MOST_MODULES or self._code_sent > _MOST_CODE:
             raise BadAnswer("the function asks for more modules than there can be")
@@ -410,11 +463,33 @@ class Worker:
             if not self._caller.imports:
                 advice = "name it in modules=, or send modules that are imported (imports=True)"
                 raise ModuleNotFoundError(f"{wanted!r} is not along: {advice}")
-            code, is_package = module_code(wanted)
+            found: Any = self._found(wanted) if kind == worker.IMPORT else self._data(wanted)
         except Exception as error:  # finders and compilers raise what they like
             return worker.NO_MODULE, plain.encode(f"{error}"[:_MOST_NAME])
-        self._code_sent += len(code)
-        return worker.MODULE, plain.encode((is_package, code))
+        if found is None:
+            return worker.NO_MODULE, plain.encode("")
+        self._code_sent += len(found) if kind == worker.DATA else len(found[1])
+        return worker.MODULE, plain.encode(found)
+
+    def _data(self, wanted: str) -> bytes | list[str]:
+        from nsenter import installed
+
+        package, _, path = wanted.partition("\0")
+        return installed.data_of(package, path)
+
+    def _found(self, name: str) -> tuple[Any, ...] | None:
+        """A module: see `_Worker._ask` of nsenter/worker.py. None if there is none."""
+        place = module_place(name) if self.has_files else None
+        if place is not None:
+            is_package, path, folders = place
+            at = os.stat(path)
+            where = path, at.st_dev, at.st_ino
+            code = b"" if is_extension(path) else module_code(name)[0]
+            return is_package, code, where, folders
+        if not is_found(name):
+            return None
+        code, is_package = module_code(name)
+        return is_package, code, None, []
 
     def _decoded(self, body: bytes, deadline: float | None) -> Any:
         latest = time.monotonic() + _DECODE_SECONDS if deadline is None else deadline
@@ -496,18 +571,49 @@ def _options(caller: Caller) -> Options:
     return options if options.die_with_parent else options.replace(die_with_parent=True)
 
 
-def _init(caller: Caller, modules: Iterable[str]) -> PythonInit:
+def _files(caller: Caller) -> dict[str, Any] | None:
+    """What is said of this Python's files to a process that can have them."""
+    if not caller.files or not caller.imports:
+        return None
+    from nsenter import installed
+
+    return installed.orders(_options(caller), _from_files(None).bundle())
+
+
+def _from_files(settings: object) -> PythonInit:
+    """A process that needs no more modules than those by which it opens files."""
+    return PythonInit("nsenter.worker:main", (settings,), ("nsenter.files",))
+
+
+def _not_loaded(error: BootstrapError, init: PythonInit) -> tuple[str, str] | None:
+    """The C extension that a start has failed for, and why."""
+    if not error.operation.startswith("dlopen"):
+        return None
+    for name, path in init.bundle().extensions.items():
+        if path in error.subject:
+            rest = error.subject.replace(path, "").strip(" :")
+            return name, " ".join((error.operation.partition(": ")[2].strip(":"), rest)).strip()
+    return None
+
+
+def _init(
+    caller: Caller, modules: Iterable[str], files: dict[str, Any] | None = None
+) -> PythonInit:
     settings = {
         "trusted": caller.trusted,
         "most": caller.max_answer,
+        "files": files,
     }
+    if files is not None:
+        return _from_files(settings)
     extensions = caller.extensions
     if extensions is not None:  # the worker's own are no matter of the caller's
         extensions = sorted({*extensions, *extensions_of(FOR_PICKLE)})
+    wanted = {*caller.modules, *modules, *(pythons_own() if extensions is None else ())}
     return PythonInit(
         "nsenter.worker:main",
         (settings,),
-        modules=sorted({*caller.modules, *modules} - {*(extensions or ())}),
+        modules=sorted(wanted - {*(extensions or ())}),
         extensions=extensions,
     )
 

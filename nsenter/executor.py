@@ -44,8 +44,9 @@ class NamespaceExecutor(Executor):
     A worker is started when there is a call and none is free, and takes one call after another.
     One that dies, or whose call takes too long, fails that call alone: the next has a new one.
 
-    What a call leaves in its worker, the next one finds: modules, globals of modules, threads,
-    files; and a hostile function may answer in the place of those that its worker runs after it.
+    What a call leaves in its worker, the next one finds: modules, globals of modules and of a
+    script's functions (unless the caller has changed them meanwhile), threads, files; and
+    a hostile function may answer in the place of those that its worker runs after it.
     Give a hostile one a worker to itself by ``max_tasks_per_child=1``. ``fresh`` keeps apart what
     is not hostile, by a fork of the warm worker for each call.
 
@@ -95,7 +96,7 @@ class NamespaceExecutor(Executor):
             RuntimeError: after `shutdown`.
         """
         self._workers.check()
-        parcel = pack(fn, args, kwargs, plainly=self._plainly)
+        parcel = pack(fn, args, kwargs, plainly=self._plainly, keeps=True)
         future: Future[T] = self._threads.submit(self._workers.run, parcel)
         self._workers.expect(future)
         return future
@@ -242,7 +243,7 @@ class _Warm:
 
     def has(self, modules: frozenset[str]) -> bool:
         """Whether it can import these. Their code can come later, C extensions cannot."""
-        if modules <= self._modules:
+        if self.worker.has_files or modules <= self._modules:
             return True
         if not self._imports:
             return False

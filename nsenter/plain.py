@@ -7,7 +7,9 @@ dict, set and frozenset, each as exactly that type, and the values of `nsenter.p
 
 A value is a byte that says its type and then, in native byte order as both sides run on one
 machine: nothing; 8 bytes a float, 16 a complex; or 4 bytes of length and what they count: bytes,
-or values. Inside the namespaces only what is built into the interpreter can be imported.
+or values. Many values of one type are a block (nsenter/plain_bulk.py): b"u", the type of the
+sequence, that of the values, and what that one takes. Inside the namespaces only what is built into
+the interpreter can be imported.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import sys
 from time import monotonic
 
-from nsenter import plain_values
+from nsenter import plain_bulk, plain_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ class _Encoder:
         self.out = bytearray()
         self._most = most
         self._more = more
+        self._blocks = True
 
     def put(self, value: Any, depth: int) -> None:
         kind = type(value)
@@ -141,12 +144,60 @@ class _Encoder:
         self._bytes(value, depth, b"a")
 
     def _sequence(self, value: Any, depth: int) -> None:
+        if len(value) >= plain_bulk.LEAST and self._block(value, depth):
+            return
         self._counted(_SEQUENCE_TAGS[type(value)], len(value))
         for index, item in enumerate(value):
             try:
                 self.put(item, depth + 1)
             except NotPlain as error:
                 raise error.inside(f"[{index}]") from None
+
+    def _block(self, value: Any, depth: int) -> bool:
+        """Write a sequence as a block, if it is one."""
+        kind = plain_bulk.kind_of(value) if self._blocks else b""
+        if not kind:
+            return False
+        before = len(self.out)
+        try:
+            written = self._block_of(kind, value, depth)
+        except (NotPlain, OverflowError, plain_bulk.Ragged):
+            # What is not plain is named by its place, which blocks do not know. They are not tried
+            # again: what is in itself would be tried at each level.
+            written = self._blocks = False
+        if not written:
+            del self.out[before:]
+        return written
+
+    def _block_of(self, kind: bytes, value: Any, depth: int) -> bool:
+        if kind in (b"l", b"t", b"D"):
+            return self._rows(kind, value, depth)
+        self._counted(b"u" + _SEQUENCE_TAGS[type(value)] + kind, len(value))
+        if 8 * len(value) > self._most and kind != b"?":
+            raise ValueError(f"more than {self._most} bytes")
+        first, *rest = plain_bulk.pack(kind, value)
+        self.out += first
+        for piece in rest:
+            self._bytes(piece, depth)
+        return True
+
+    def _rows(self, kind: bytes, value: Any, depth: int) -> bool:
+        """Dicts or sequences, by their columns; or sequences of any lengths, one behind the
+        other."""
+        found = plain_bulk.columns(value)
+        if found is None and kind == b"D":
+            return False
+        form = kind if found else kind.upper()
+        self._counted(b"u" + _SEQUENCE_TAGS[type(value)] + form, len(value))
+        if found is None:
+            for part in plain_bulk.flat(value):
+                self.put(part, depth + 1)
+            return True
+        keys, columns = found
+        self.put(keys, depth + 1)
+        for column in columns:
+            self.put(column, depth + 1)
+        return True
 
     def _set(self, value: Any, depth: int) -> None:
         self._counted(_SET_TAGS[type(value)], len(value))
@@ -257,6 +308,7 @@ class _Decoder:
         return value
 
     def _charge(self, size: int) -> None:
+        """Raises TooLarge before so much memory is taken."""
         self._used += size
         if self._memory is not None and self._used > self._memory:
             raise TooLarge(f"it takes more than {self._memory} bytes of memory")
@@ -324,6 +376,77 @@ class _Decoder:
     def _tuple(self, depth: int) -> tuple[Any, ...]:
         return tuple(self._list(depth))
 
+    def _block(self, depth: int) -> Any:
+        """A list or a tuple of many values of one type."""
+        sequence, kind = self._SEQUENCES.get(self._take(1)), self._take(1)
+        if sequence is None:
+            raise Malformed(f"a block that is no sequence at offset {self._at - 2}")
+        count = self._length()
+        try:
+            if kind in (b"q", b"d", b"s", b"b", b"?"):
+                found = self._values_of(kind, count, depth)
+            elif kind in (b"l", b"t", b"D"):
+                found = self._rows(kind, count, depth)
+            elif kind in (b"L", b"T"):
+                found = self._ragged(self._SEQUENCES[kind.lower()], count, depth)
+            else:
+                raise Malformed(f"a block of an unknown type {kind!r} at offset {self._at}")
+        except plain_bulk.Ragged as error:
+            raise Malformed(f"{error}") from None
+        return sequence(found)
+
+    def _values_of(self, kind: bytes, count: int, depth: int) -> list[Any]:
+        first = self._take(count if kind == b"?" else 8 * count)
+        rest = b""
+        if kind in (b"s", b"b"):
+            self._expect(b"b")
+            rest = self._counted_bytes()
+        return plain_bulk.unpack(kind, first, rest, self._charge, self._check_the_deadline)
+
+    def _rows(self, kind: bytes, count: int, depth: int) -> list[Any]:
+        keys = self.value(depth + 1)
+        if kind == b"D":
+            if type(keys) is not tuple or not keys or set(map(type, keys)) != {str}:
+                raise Malformed("the keys of a block of dicts are none")
+            self._keys([*keys])
+            width, row = len(keys), dict.fromkeys(keys)
+        else:
+            width, row = keys, self._SEQUENCES[kind]((None,))
+        if type(width) is not int or not 0 < width <= self.left():
+            raise Malformed("the width of a block is none")
+        self._charge(count * (sys.getsizeof(row) + 8 + 8 * width))
+        columns = [self._column(count, depth) for _ in range(width)]
+        rows = zip(*columns, strict=True)
+        made: Any = (dict(zip(keys, r, strict=True)) for r in rows) if kind == b"D" else rows
+        return self._in_time(made if kind != b"l" else map(list, rows))
+
+    def _column(self, count: int, depth: int) -> list[Any]:
+        column = self.value(depth + 1)
+        if type(column) is not list or len(column) != count:
+            raise Malformed("a column of a block is as long as the others")
+        return column
+
+    def _ragged(self, sequence: Any, count: int, depth: int) -> list[Any]:
+        lengths, flat = self.value(depth + 1), self.value(depth + 1)
+        if type(lengths) is not list or len(lengths) != count or type(flat) is not list:
+            raise Malformed("a block of sequences is none")
+        if set(map(type, lengths)) != {int}:
+            raise Malformed("the lengths of a block are none")
+        self._charge(count * (sys.getsizeof(sequence()) + 8) + 8 * len(flat))
+        parts = plain_bulk.slices(flat, lengths, self._check_the_deadline)
+        return parts if sequence is list else [*map(sequence, parts)]
+
+    def _in_time(self, made: Iterable[Any]) -> list[Any]:
+        found = []
+        for item in made:
+            found.append(item)
+            self._check_the_clock()
+        return found
+
+    def _expect(self, tag: bytes) -> None:
+        if self._take(1) != tag:
+            raise Malformed(f"no {tag!r} at offset {self._at - 1}")
+
     def _common(self, depth: int) -> Any:
         name, payload = self.value(depth + 1), self.value(depth + 1)
         self._check_the_deadline()
@@ -357,7 +480,9 @@ class _Decoder:
             raise Malformed("a key is there twice")
         return items
 
+    _SEQUENCES: ClassVar[dict[bytes, Any]] = {b"l": list, b"t": tuple}
     _READERS: ClassVar[dict[bytes, Callable[[_Decoder, int], Any]]] = {
+        b"u": _block,
         b"N": _none,
         b"T": _true,
         b"F": _false,

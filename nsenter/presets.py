@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from nsenter import idmap, seccomp
+from nsenter import idmap, installed, seccomp
 from nsenter.hints import has_admin, status_field
 from nsenter.idmap import IDMap, IDMappings
 from nsenter.mounts import Bind, Dev, File, Proc, Tmpfs
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from nsenter.mounts import Path
+    from nsenter.mounts import Mount, Path
 
 __all__ = ["offline", "rootless_root", "sandbox"]
 
@@ -30,6 +30,12 @@ _SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"),
     *("/etc/ld.so.cache", "/etc/alternatives"),
 )
+# In /usr and /usr/local: what programs need. Elsewhere below them may be a project.
+_SYSTEM_FOLDERS = (
+    *("bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "share", "include", "games"),
+    "etc",
+)
+_HOLD_ANYTHING = ("/usr", "/usr/local")
 
 
 def sandbox(
@@ -37,6 +43,7 @@ def sandbox(
     read: Iterable[Path] = (),
     write: Iterable[Path] = (),
     tmp_size: int | str | None = None,
+    imports: str = "installed",
     **fields: Any,
 ) -> Options:
     """For code that is not trusted: the strictest that still runs `python3 -c …`.
@@ -65,6 +72,11 @@ def sandbox(
         tmp_size: bytes, also as "64M", that its /tmp can hold, and its /dev with /dev/shm; None:
             64 MiB each. Each can hold 16,384 files, folders and links. What it may change at
             `write` is not bounded.
+        imports: what a Python in it can import from files: "installed": the standard library and
+            what is in site-packages; "all": also what is in the other folders of sys.path, in the
+            working directory and in the sources of editable installs. These are bound read-only,
+            with all that is in them, and so may show a secret; else modules from there come to a
+            call in memory.
         fields: of `Options`; `mounts` come after those that are made here. `proc=False` leaves out
             /proc, which a container around us may not let anybody mount: `mounts=[Bind("/proc")]`
             shows the caller's then.
@@ -74,6 +86,8 @@ def sandbox(
             raise TypeError(f"{name}={paths!r}: expected a sequence of paths")
     if tmp_size is not None and in_bytes(tmp_size) is None:
         raise TypeError(f'tmp_size must be a number of bytes, also as "64M", not {tmp_size!r}')
+    if imports not in ("installed", "all"):
+        raise ValueError(f'imports must be "installed" or "all", not {imports!r}')
     as_owner = _is_root_and_nobody()
     written = (Bind(path, writable=True, as_owner=as_owner) for path in write)
     given = (*map(Bind, read), *written)
@@ -88,7 +102,7 @@ def sandbox(
             *proc,
             Dev(size=tmp_size),
             Tmpfs("/tmp", size=tmp_size, mode=0o1777),
-            *_interpreter(),
+            *_interpreter(imports),
             *_users(fields, given),
             *given,
             *more,
@@ -129,13 +143,33 @@ def _system() -> list[str]:
     return [path for path in _SYSTEM if os.path.exists(path)]
 
 
-def _interpreter() -> Iterator[Bind]:
-    """The running Python's folders, where they are not the system's."""
+def _interpreter(imports: str = "installed") -> Iterator[Mount]:
+    """The running Python and what is installed for it, where those are not the system's; and what
+    hides the user's own folders among the system's."""
     bound = _system()
-    for prefix in (sys.base_prefix, sys.prefix):
-        if not any(f"{prefix}/".startswith(f"{folder}/") for folder in bound):
-            bound.append(prefix)
-            yield Bind(prefix)
+    for path in installed.needed_to_start():
+        if not any(_is_or_holds(folder, path) for folder in bound):
+            bound.append(path)
+            yield Bind(path)
+    for path in installed.user_folders():
+        is_bound = any(_is_or_holds(folder, path) for folder in bound)
+        if imports == "all" and not is_bound and path != "/":
+            bound.append(path)
+            yield Bind(path)
+        elif imports != "all" and is_bound and not _is_the_systems(path):
+            yield Tmpfs(path, size=4096, inodes=2)
+
+
+def _is_the_systems(path: str) -> bool:
+    """Whether a user's folder is one of the system's or of this Python's, or holds one, so that it
+    cannot be hidden."""
+    path = os.path.realpath(path)
+    whole = [f"{start}/{name}" for start in _HOLD_ANYTHING for name in _SYSTEM_FOLDERS]
+    whole += installed.folders()
+    held = [*whole, *_system(), *installed.needed_to_start(), os.path.dirname(sys.executable)]
+    return any(_is_or_holds(folder, path) for folder in map(os.path.realpath, whole)) or any(
+        _is_or_holds(path, folder) for folder in map(os.path.realpath, held)
+    )
 
 
 def _users(fields: dict[str, Any], given: Iterable[Bind]) -> Iterator[File]:

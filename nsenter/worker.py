@@ -15,7 +15,7 @@ import posix
 import sys
 from _frozen_importlib import ModuleSpec
 
-from nsenter import plain, unpack
+from nsenter import plain, resources, unpack
 from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
@@ -33,10 +33,13 @@ _CHUNK = 1 << 20
 # From the caller, besides the kinds of nsenter/unpack.py.
 MODULE, NO_MODULE = b"m", b"n"
 FORK = b"f"  # from now on, for each call; with a byte, if there is a PID 1 that stays
+# To the caller, first, if it has named files: b"" if they are open, or why not.
+FILES = b"o"
 # To the caller: an answer as plain data, or as a pickle …
 VALUE, ERROR, PICKLED_VALUE, PICKLED_ERROR = b"v", b"e", b"V", b"E"
 # … the name of a module to send; how the process of a call has ended.
 IMPORT, ENDED = b"i", b"d"
+DATA = b"r"  # the name of a package, a NUL, and the path of a file or a folder in it
 
 _SIGKILL = 9
 _INTERRUPTED = 70  # EX_SOFTWARE of sysexits.h
@@ -52,6 +55,7 @@ def frame(kind: bytes, body: bytes) -> bytes:
 def main(channel: int, settings: Mapping[str, Any]) -> NoReturn:
     """Serve the caller until it is gone."""
     worker = _Worker(channel, **settings)
+    sys.argv[:] = sys.orig_argv[:] = [""]
     while True:
         worker.serve()
 
@@ -62,9 +66,12 @@ class _Worker:
     Args:
         trusted: answers are pickled.
         most: bytes that an answer may have.
+        files: what nsenter.files is told; None: nothing is imported from files.
     """
 
-    def __init__(self, channel: int, *, trusted: bool, most: int) -> None:
+    def __init__(
+        self, channel: int, *, trusted: bool, most: int, files: Mapping[str, Any] | None
+    ) -> None:
         self._channel = channel
         self._trusted = trusted
         self._forks = False
@@ -72,7 +79,25 @@ class _Worker:
         self._most = most
         self._lock = _thread.allocate_lock()
         self._called_in = 0  # the process that is answering
-        sys.meta_path[-1] = _CallersModules(sys.meta_path[-1], self._ask)
+        if files is None:
+            archived = _CallersModules(self._ask, self._fetch, archived=sys.meta_path[-1])
+            sys.meta_path[1:] = [resources.ArchivedPackages(self._fetch), archived]
+        else:
+            source = self._open_files(files)
+            sys.meta_path.append(_CallersModules(self._ask, self._fetch, files=source))
+
+    def _open_files(self, orders: Mapping[str, Any]) -> Any:
+        """Says whether it could; the caller starts another from memory if not."""
+        from nsenter import files
+
+        try:
+            source = files.open_files(orders)
+        except files.NotOurs as error:
+            self._send(FILES, f"{error}"[:_MOST_TEXT].encode("utf-8", "replace"))
+            posix._exit(0)
+        unpack.has_sources = True
+        self._send(FILES, b"")
+        return source
 
     def serve(self) -> None:
         """Do what one frame says."""
@@ -114,9 +139,9 @@ class _Worker:
 
     def _value(self, value: object) -> tuple[bytes, bytes]:
         if self._trusted:
-            import _pickle
+            from nsenter import trusted
 
-            return PICKLED_VALUE, _pickle.dumps(value, -1)
+            return PICKLED_VALUE, trusted.dumps(value)
         try:
             return VALUE, plain.encode(value, self._most, more=True)
         except plain.NotPlain as error:
@@ -130,9 +155,9 @@ class _Worker:
             told = _told(error)
             if self._trusted:
                 with suppress(Exception):  # its class cannot be found, or an argument not travel
-                    import _pickle
+                    from nsenter import trusted
 
-                    return PICKLED_ERROR, _pickle.dumps((error, told), -1)
+                    return PICKLED_ERROR, trusted.dumps((error, told))
             return ERROR, plain.encode(told, self._most)
         except BaseException as another:  # no memory, a __str__ that fails, a small max_answer
             names = (type(error).__module__, type(error).__qualname__)
@@ -141,18 +166,32 @@ class _Worker:
 
     # ---- the channel
 
-    def _ask(self, name: str) -> tuple[bool, Any] | str:
-        """Whether a module is a package, and its code; or why the caller does not send it."""
+    def _ask(self, name: str) -> tuple[Any, ...] | str:
+        """Whether a module is a package, its marshalled code, where its file is, and where its
+        submodules are; or why the caller does not send it."""
+        kind, answer = self._request(IMPORT, name)
+        return tuple(answer) if kind == MODULE else str(answer)
+
+    def _fetch(self, package: str, path: str) -> bytes | list[str]:
+        """A data file of a package, or the names in one of its folders."""
+        kind, answer = self._request(DATA, f"{package}\0{path}")
+        if kind != MODULE:
+            raise FileNotFoundError(2, str(answer), path)
+        found: bytes | list[str] = answer
+        return found
+
+    def _request(self, kind: bytes, what: str) -> tuple[bytes, Any]:
+        """What the caller sends."""
         with self._lock:
             if self._called_in != posix.getpid():
-                return "modules come only while a call runs, and only into its own process"
+                why = "modules come only while a call runs, and only into its own process"
+                return NO_MODULE, why
             try:
-                self._send(IMPORT, name.encode("utf-8", "surrogatepass"))
+                self._send(kind, what.encode("utf-8", "surrogatepass"))
                 kind, body = self._receive()
             except BaseException:  # of a signal's handler: the rest would be read as a call
                 posix._exit(_INTERRUPTED)
-        answer = plain.decode(body)
-        return (answer[0], marshal.loads(answer[1])) if kind == MODULE else str(answer)
+        return kind, plain.decode(body)
 
     def _receive(self) -> tuple[bytes, bytes]:
         header = self._read(HEADER_BYTES)
@@ -205,28 +244,61 @@ def _reap_orphans() -> None:
 
 
 class _CallersModules:
-    """The last on sys.meta_path: what the bundle has not, the caller is asked for."""
+    """The last on sys.meta_path: what is not found here, the caller is asked for.
 
-    def __init__(self, bundle: Any, ask: Callable[[str], tuple[bool, Any] | str]) -> None:
-        self._bundle = bundle
+    Args:
+        ask: what the caller sends for a name; "" if it has no such module, or why it sends none.
+        fetch: what the caller sends of a package's data.
+        archived: the finder of what came along.
+        files: what can be opened in this root: a module of the caller's is loaded from its file if
+            that is there.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[str], tuple[Any, ...] | str],
+        fetch: Callable[[str, str], bytes | list[str]],
+        archived: Any = None,
+        files: Any = None,
+    ) -> None:
         self._ask = ask
+        self._fetch = fetch
+        self._archived = archived
+        self._files = files
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None
-    ) -> ModuleSpec:
+    ) -> ModuleSpec | None:
         with suppress(ModuleNotFoundError):
-            found: ModuleSpec = self._bundle.find_spec(name, path, target)
-            return found
+            found: ModuleSpec | None
+            found = self._archived and self._archived.find_spec(name, path, target)
+            if found is not None:
+                return found
         answer = self._ask(name)
+        if not answer or (isinstance(answer, str) and sys.meta_path[-1] is not self):
+            return None  # what has put itself behind this, as six.moves, may know it
         if isinstance(answer, str):
             raise ModuleNotFoundError(answer, name=name)
-        is_package, code = answer
-        loader: Any = _Loader(code)
+        return self._spec(name, *answer)
+
+    def _spec(
+        self, name: str, is_package: bool, code: bytes, place: Any, folders: list[str]
+    ) -> ModuleSpec | None:
+        if self._files is not None and place is not None and self._files.has(place):
+            from _frozen_importlib_external import spec_from_file_location
+
+            locations = folders if is_package else None
+            return spec_from_file_location(name, place[0], submodule_search_locations=locations)
+        if not code and place is not None:
+            why = f"{name!r}, a C extension, is not in this root"
+            raise ModuleNotFoundError(why, name=name)
+        loader: Any = _Loader(name, self._fetch, marshal.loads(code))
         return ModuleSpec(name, loader, is_package=is_package)
 
 
-class _Loader:
-    def __init__(self, code: Any) -> None:
+class _Loader(resources.Data):
+    def __init__(self, name: str, fetch: Any, code: Any) -> None:
+        super().__init__(name, fetch)
         self._code = code
 
     def create_module(self, spec: ModuleSpec) -> None:

@@ -496,6 +496,9 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
+    "test_nsenter/test_by_value.py": {
+        "namespaces proc": "*",
+    },
     "test_nsenter/test_call.py": {
         "namespaces proc": """
             test_a_bomb_explodes_for_who_trusts_it
@@ -503,6 +506,7 @@ NEEDS: dict[str, dict[str, str]] = {
             test_a_call_that_takes_too_long_is_killed
             test_a_child_that_keeps_the_channel_hides_no_end
             test_a_fork_inside_gets_no_modules
+            test_a_fork_inside_imports_from_files
             test_a_function_travels
             test_a_package_comes_that_this_process_has_not_imported
             test_a_scripts_own_functions_travel
@@ -704,6 +708,23 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "ids namespaces proc": "*",
     },
+    "test_nsenter/test_extensions.py": {
+        "namespaces proc": "*",
+    },
+    "test_nsenter/test_import_packages.py": {
+        "namespaces proc": "*",
+    },
+    "test_nsenter/test_imports.py": {
+        "": """
+            test_a_bad_word_is_refused
+            test_a_place_is_known_by_its_device_and_inode
+        """,
+        "machine": """
+            test_a_root_that_is_joined_is_somebody_elses
+            test_nor_where_it_lies_among_the_systems_files
+        """,
+        "namespaces proc": "*",
+    },
     "test_nsenter/test_join.py": {
         "namespaces proc": """
             test_a_descriptor_that_is_not_open_is_named
@@ -866,6 +887,12 @@ NEEDS: dict[str, dict[str, str]] = {
             test_what_would_not_be_read_is_not_written
         """,
         "namespaces proc": "*",
+    },
+    "test_nsenter/test_plain_bulk.py": {
+        "namespaces": """
+            test_a_million_numbers_come_back
+        """,
+        "": "*",
     },
     "test_nsenter/test_popen.py": {
         "ids namespaces proc": """

@@ -3,9 +3,11 @@
 
     cpython.py test.test_subprocess
     cpython.py test.test_asyncio.test_subprocess
+    cpython.py test.test_concurrent_futures
 
 Where the tests say subprocess.Popen, run, check_call, check_output or asyncio.create_subprocess_*,
-they get nsenter's, without options. `call` is the one of subprocess, on our Popen.
+they get nsenter's, without options. `call` is the one of subprocess, on our Popen. The tests that
+every executor of concurrent.futures passes get a NamespaceExecutor that trusts its functions.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import asyncio.subprocess
 import importlib
 import subprocess
 import sys
+import types
 import unittest
 import warnings
+from typing import Any
 
 import nsenter
 
@@ -67,6 +71,39 @@ def _put_ours_in_place() -> None:
             setattr(module, name, getattr(nsenter, name))
 
 
+class _Executor(nsenter.NamespaceExecutor):
+    """With the arguments of a ProcessPoolExecutor."""
+
+    def __init__(self, max_workers: int | None = None, mp_context: object = None) -> None:
+        super().__init__(max_workers, trusted=True)
+
+
+EXECUTORS = "test.test_concurrent_futures"
+# The cases, and since Python 3.12 the modules in which they are.
+_EXECUTOR_CASES = {
+    "WaitTests": "test_wait",
+    "AsCompletedTests": "test_as_completed",
+    "ExecutorTest": "executor",
+}
+
+
+def _tests_of_executors(module: types.ModuleType) -> types.ModuleType:
+    """A module with the cases for our executor alone."""
+
+    def found(name: str, home: str) -> Any:
+        if hasattr(module, name):
+            return getattr(module, name)
+        return getattr(importlib.import_module(f"{EXECUTORS}.{home}"), name)
+
+    importlib.import_module("test.support").verbose = False  # they print, amid our lines
+    made = types.ModuleType("executors")
+    mixin = type("Mixin", (found("ExecutorMixin", "util"),), {"executor_type": _Executor})
+    for name, home in _EXECUTOR_CASES.items():
+        bases = (mixin, found(name, home), found("BaseTestCase", "util"))
+        setattr(made, name, type(f"Namespace{name}", bases, {}))
+    return made
+
+
 def main(name: str) -> None:
     """Run it."""
     _put_ours_in_place()
@@ -75,6 +112,8 @@ def main(name: str) -> None:
         module = importlib.import_module(name)
     except ModuleNotFoundError:
         sys.exit(MISSING.format(name=name))
+    if name == EXECUTORS:
+        module = _tests_of_executors(module)
     unittest.defaultTestLoader.loadTestsFromModule(module).run(_Tap())
 
 

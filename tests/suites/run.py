@@ -26,7 +26,9 @@ HERE = Path(__file__).resolve().parent
 BUILD = HERE.parents[1] / "build" / "suites"
 PYRUNC = Path(sys.prefix, "bin", "pyrunc")
 SECONDS = 300  # that a file of tests may take
-CPYTHON = ("test.test_subprocess", "test.test_asyncio.test_subprocess")
+CPYTHON = (
+    "test.test_subprocess", "test.test_asyncio.test_subprocess", "test.test_concurrent_futures",
+)  # fmt: skip
 _CGROUPS, _PARENT = Path("/sys/fs/cgroup"), "runc-cgroups-integration-test"
 # Some tests of crun join a namespace of process 1, and one looks for a pid of five digits.
 _WITH_OWN_PIDS = (

@@ -832,7 +832,7 @@ def patched(content: bytes, offset: int, *numbers: int) -> bytes:
     return content[:offset] + data + content[offset + len(data) :]
 
 
-MODULES_AT, EXTENSIONS_AT, VERSION_AT = 8, 12, 16
+MODULES_AT, EXTENSIONS_AT, VERSION_AT, LATE_AT = 8, 12, 16, 20
 NAME_AT, CODE_AT, SIZE_AT = (bundles.HEADER.size + 4 * i for i in range(3))
 
 Make = Callable[[Contents], bytes | int]
@@ -893,6 +893,10 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "both counts at their highest": (
         lambda c: patched(bundles.write(c), MODULES_AT, 0xFFFFFFFF, 0xFFFFFFFF),
         TABLES,
+    ),
+    "more late extensions than extensions": (
+        lambda c: patched(bundles.write(c), LATE_AT, 0xFFFFFFFF),
+        "more late extensions than extensions",
     ),
     "a name past the end": (
         lambda c: patched(bundles.write(c), NAME_AT, len(bundles.write(c))),

@@ -98,7 +98,8 @@ def exceptions_of(package: ModuleType) -> set[type[BaseException]]:
 
 # What no caller of the packages sees.
 INNER = {
-    "NotPlain", "Malformed", "TooLarge", "TooSlow", "Unfit",  # of calling's codec
+    "NotPlain", "Malformed", "TooLarge", "TooSlow", "Unfit", "Ragged",  # of calling's codec
+    "NotOurs", "_HasNoName",  # of nsenter's own way to itself
     "Usage", "UsageError", "OutputClosed", "Aborted",  # of the commands
     "PeerGoneError",  # between a container's init and its parent
     "Failure",  # of system calls; its callers name it

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,11 +33,16 @@ def root() -> Iterator[subprocess.Popen[str]]:
             daemon.kill()
 
 
+# Of the second, extensions are loaded by a Python that runs, which then goes through the stages.
+INITS = {"early": {}, "late": {"modules": ("numpy",), "extensions": None}}
+
+
+@pytest.mark.parametrize("settings", INITS.values(), ids=INITS)
 def test_no_name_is_looked_up_in_a_joined_root_before_the_init_asks(
-    root: subprocess.Popen[str],
+    root: subprocess.Popen[str], settings: dict[str, Any]
 ) -> None:
     data = bootstrap_data(Namespaces([Namespace.from_pid("mnt", root.pid)]))
-    target = PythonInit("takeover_targets:ask_for", (f"/{ASKED_FOR}",))
+    target = PythonInit("takeover_targets:ask_for", (f"/{ASKED_FOR}",), **settings)
     with launch(data, target, timeout=10) as child:
         assert child.channel is not None
         assert child.channel.recv(100) == b"not there, in /"

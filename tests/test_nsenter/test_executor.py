@@ -223,7 +223,7 @@ def test_orphans_do_not_pile_up_in_a_worker() -> None:
 
 
 def test_a_worker_without_an_extension_is_replaced_by_one_that_has_it() -> None:
-    with NamespaceExecutor(1) as executor:
+    with NamespaceExecutor(1, files=False) as executor:
         assert executor.submit(call_targets.keep).result() == 1
         names = ("_struct", "_cffi_backend")
 
