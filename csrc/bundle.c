@@ -52,6 +52,11 @@ static int refuse(struct err *err, const char *reason)
 	return err_set(err, "read the bundle:", reason, EBADMSG);
 }
 
+static bool is_possible(uint64_t size)
+{
+	return size >= sizeof(struct header) && size <= UINT32_MAX;
+}
+
 static int bundle_map(int fd, struct bundle *bundle, struct err *err)
 {
 	struct stat st;
@@ -59,7 +64,7 @@ static int bundle_map(int fd, struct bundle *bundle, struct err *err)
 
 	if (fstat(fd, &st) < 0)
 		return err_set(err, "fstat", "the bundle", errno);
-	if (st.st_size < (off_t)sizeof(struct header) || st.st_size > UINT32_MAX)
+	if (!is_possible((uint64_t)st.st_size))
 		return refuse(err, "its size is impossible");
 	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (data == MAP_FAILED)
@@ -189,4 +194,13 @@ int bundle_install(int fd, struct err *err)
 	if (mapped < 0 || find_tables(&bundle, err) < 0 || install_modules(&bundle, err) < 0)
 		return -1;
 	return load_extensions(&bundle, err);
+}
+
+int bundle_install_modules(const void *data, size_t size, struct err *err)
+{
+	struct bundle bundle = { .data = data, .size = size };
+
+	if (!is_possible(size))
+		return refuse(err, "its size is impossible");
+	return find_tables(&bundle, err) < 0 ? -1 : install_modules(&bundle, err);
 }

@@ -8,6 +8,7 @@
  */
 #include "exec.h"
 #include "filter.h"
+#include "from_image.h"
 #include "nsexec.h"
 #include "reaper.h"
 #include "sources.h"
@@ -71,10 +72,11 @@ int nsinit_main(int argc, char **argv, char **envp);
 
 int nsinit_main(int argc, char **argv, char **envp)
 {
-	struct nsexec ns;
+	static struct nsexec ns;
+	const char *image = from_image_path(envp);
 	struct err err;
 
-	if (argc < 2) {
+	if (argc < 2 && !image) {
 		sys_write(2, usage, sizeof(usage) - 1);
 		return 2;
 	}
@@ -82,6 +84,8 @@ int nsinit_main(int argc, char **argv, char **envp)
 		sys_write(2, usage, sizeof(usage) - 1);
 		nsexec_fail(&ns, &err);
 	}
+	if (ns.launched && image)
+		from_image(&ns, image, argc, argv, envp);
 	nsexec(&ns);
 	if (ns.launched)
 		drop_variables(envp);

@@ -28,6 +28,7 @@ FDS_VARIABLE = b"_NSENTER_FDS"
 ROOT_VARIABLE = b"_NSENTER_ROOT"
 
 _LENGTH_BYTES = 8
+_STDERR = 2
 _CHUNK = 1 << 20
 
 
@@ -169,6 +170,64 @@ def tell_ready(status: int) -> None:
         posix.write(status, b'{"type":"ready"}\n')
     except BrokenPipeError:  # the launcher is gone: nobody waits for this init
         posix._exit(1)
+
+
+# ---- from a memory image (csrc/dump.c)
+
+
+def prepare_image(orders_fd: int) -> None:
+    """In the interpreter that an image is made of: import what it is to hold, and leave nothing of
+    this process behind."""
+    orders = receive(orders_fd)
+    posix.close(orders_fd)
+    close_the_file_system(orders["extensions"])
+    for name in orders["modules"]:
+        __import__(name)
+    sys.argv[:] = sys.orig_argv[:] = []
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, name, None)
+        setattr(sys, f"__{name}__", None)
+    set_environment({})
+    import gc
+
+    gc.collect()
+    gc.freeze()
+
+
+def resume_image(channel: int, status: int) -> None:
+    """What runs first in a process that has resumed an image."""
+    posix.set_inheritable(channel, False)
+    posix.set_inheritable(status, False)
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _open_stream(fd, name)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    orders = receive(channel)
+    close_the_file_system(orders["extensions"])
+    set_environment(orders["environment"])
+    sys.exit(_run(orders, channel, status))
+
+
+def _open_stream(fd: int, name: str) -> Any:
+    """As the interpreter does when it boots, in UTF-8 mode."""
+    import _io
+
+    mode = "w" if fd else "r"
+    try:
+        posix.fstat(fd)
+        buffer = _io.open(fd, f"{mode}b", closefd=False)
+    except OSError:  # closed, or a directory
+        return None
+    buffer.raw.name = f"<{name}>"
+    stream = _io.TextIOWrapper(
+        buffer,
+        encoding="utf-8",
+        errors="backslashreplace" if fd == _STDERR else "surrogateescape",
+        newline="\n",
+        line_buffering=fd == _STDERR or buffer.raw.isatty(),
+    )
+    stream.mode = mode  # type: ignore[misc]
+    return stream
 
 
 def _run_module_as_main(*_: object) -> None:

@@ -17,10 +17,11 @@ from nsenter.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from nsenter.bundle import Bundle
     from nsenter.descriptors import Descriptors
+    from nsenter.launch import PythonInit
 
 __all__ = [
     "BootFds",
@@ -29,6 +30,7 @@ __all__ = [
     "interpreter_path",
     "open_interpreter",
     "orders",
+    "time_zone",
 ]
 
 _SHIM = os.path.join(os.path.dirname(__file__), "_shim.so")
@@ -134,18 +136,17 @@ def boot_environment(fds: BootFds, environment: Mapping[bytes, bytes]) -> dict[b
         # No locale archive.
         b"LC_ALL": b"C",
         b"PYTHONCOERCECLOCALE": b"0",
-        # Its file is read before the root is another; libc keeps the zone while TZ is the same.
-        b"TZ": environment.get(b"TZ", b":/etc/localtime"),
+        b"TZ": time_zone(environment),
     }
 
 
-def orders(
-    target: str,
-    argv: Sequence[str],
-    args: Sequence[object],
-    environment: Mapping[bytes, bytes],
-    bundle: Bundle,
-) -> bytes:
+def time_zone(environment: Mapping[bytes, bytes]) -> bytes:
+    """TZ while the interpreter boots. Its file is read before the root is another; libc keeps the
+    zone while TZ is the same."""
+    return environment.get(b"TZ", b":/etc/localtime")
+
+
+def orders(init: PythonInit, environment: Mapping[bytes, bytes], bundle: Bundle) -> bytes:
     """What nsenter/boot.py reads from the init pipe.
 
     Raises:
@@ -153,9 +154,9 @@ def orders(
     """
     return pack(
         {
-            "target": target,
-            "argv": list(argv),
-            "args": tuple(args),
+            "target": init.target,
+            "argv": [init.target, *map(str, init.args)],
+            "args": tuple(init.args),
             "environment": dict(environment),
             "extensions": bundle.extensions,
         }

@@ -54,7 +54,7 @@ _NSINIT = os.path.join(os.path.dirname(__file__), "nsinit")
 # What csrc/environment.c and csrc/shim.c read.
 _OWN_VARIABLES = (
     *(b"_LIBCONTAINER_INITPIPE", b"_LIBCONTAINER_LOGPIPE", b"_LIBCONTAINER_LOGLEVEL"),
-    *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE"),
+    *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE", b"_NSENTER_IMAGE"),
 )
 
 
@@ -84,6 +84,7 @@ class PythonInit(Value):
             `target` and `modules` import, as far as `bundle_for` says.
         waiting: an init that was started before and has imported what it needs; `target` is its
             own then. None: an interpreter boots in the namespaces.
+        image: which memory image it may start from, where there is one.
     """
 
     target: str
@@ -91,6 +92,7 @@ class PythonInit(Value):
     modules: Sequence[str] = ()
     extensions: Sequence[str] | None = ()
     waiting: WaitingInit | None = None
+    image: str = "payload"
 
     def bundle(self) -> Bundle:
         """Raises ModuleNotFoundError or ValueError where a module cannot travel."""
@@ -237,10 +239,52 @@ class _Job(Value):
                     _end(*own)
 
     def python(self, init: PythonInit) -> Child:
+        """By an interpreter: from a memory image of one, or else one that boots."""
+        from nsenter import image
+
+        bundle = init.bundle()
+        try:
+            path = image.find(init.image, self.environment, bundle)
+        except image.Unusable as reason:
+            image.note(str(reason))
+            return self._booted(init, bundle)
+        try:
+            return self.from_image(init, bundle, path)
+        except BootstrapError as error:
+            if error.stage != "image":
+                raise
+            image.refuse(path)
+            image.note(str(error))
+            return self._booted(init, bundle)
+
+    def from_image(self, init: PythonInit, bundle: Bundle, path: str) -> Child:
+        """By nsinit and its stages, which becomes the interpreter.
+
+        Raises:
+            BootstrapError: also, with the stage "image", if the image cannot be used.
+        """
+        from nsenter import interpreter
+
+        with Descriptors() as owner, Pipes(owner) as pipes:
+            environment = {
+                b"_NSENTER_IMAGE": os.fsencode(path),
+                b"_NSENTER_BUNDLE": b"%d" % bundle.fd,
+                **pipes.environment(),
+            }
+            kept = self.kept | pipes.child_fds()
+            spawn = Spawn(
+                [b"nsenter-init"], environment, self.stdio, kept | self.lent | {bundle.fd},
+                _nsinit.get(),
+            )  # fmt: skip
+            body = interpreter.orders(init, self.environment, bundle)
+            child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
+            child.channel_fd = pipes.detach_channel()
+            return child
+
+    def _booted(self, init: PythonInit, bundle: Bundle) -> Child:
         """By the interpreter, with the shim going through the stages."""
         from nsenter import interpreter
 
-        bundle = init.bundle()
         with Descriptors() as owner, Pipes(owner) as pipes:
             shim = owner.add(interpreter.open_shim())
             fds = interpreter.BootFds(pipes.child_channel, pipes.child_status, bundle.fd, shim)
@@ -252,8 +296,7 @@ class _Job(Value):
             keep = kept | self.lent | set(fds.__dict__.values())
             executable = interpreter.open_interpreter(owner)
             spawn = Spawn(interpreter.boot_argv(), environment, self.stdio, keep, executable)
-            words = [init.target, *map(str, init.args)]
-            body = interpreter.orders(init.target, words, init.args, self.environment, bundle)
+            body = interpreter.orders(init, self.environment, bundle)
             child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
             child.channel_fd = pipes.detach_channel()
             return child

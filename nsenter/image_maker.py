@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making a memory image of the interpreter: see nsenter/image.py for what becomes of it.
+
+An interpreter boots for it, with csrc/dump.c preloaded and a clean environment: what this process
+has in its own, or has open, is in no image.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import subprocess
+import sys
+
+from nsenter import bundle, image, interpreter
+from nsenter.boot import pack
+from nsenter.error_base import NsenterError
+from nsenter.kept import sealed_memfd
+from nsenter.suppress import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+__all__ = ["ImageError", "make"]
+
+_DUMP = os.path.join(os.path.dirname(__file__), "_dump.so")
+_COUNT = struct.Struct("=Q")
+_FILE = struct.Struct("=QQQqqIIII")  # struct image_file of csrc/image.h
+_SECONDS = 30.0
+
+
+class ImageError(NsenterError, OSError):
+    """An image could not be made; says why."""
+
+
+def make(kind: str, environment: Mapping[bytes, bytes] | None = None) -> str:
+    """Make an image, in place of the one that there is; returns its path.
+
+    Args:
+        kind: as in `nsenter.image.find`.
+        environment: of the processes that will be started from it; only TZ matters. None: this
+            process's.
+
+    Raises:
+        ImageError: it cannot be made here; nothing is left of it.
+    """
+    if reason := image.reason_against():
+        raise ImageError(reason)
+    environment = os.environb if environment is None else environment
+    directory = _make_directory()
+    path = f"{directory}/{image.name_of(kind, environment)}"
+    temporary = f"{path}.{os.getpid()}"
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)
+    out = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        _dump(out, environment)
+        _try(temporary)
+        os.rename(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    finally:
+        os.close(out)
+    return path
+
+
+def _make_directory() -> str:
+    for directory in image.directories():
+        with suppress(OSError):
+            os.mkdir(directory, 0o700)
+        if image.is_private(directory) and os.access(directory, os.W_OK | os.X_OK):
+            return directory
+    tried = ", ".join(image.directories())
+    raise ImageError(f"there is no directory that only this user has access to: tried {tried}")
+
+
+# ---- what it depends on
+
+
+def _sources(names: Iterable[str]) -> Iterator[str]:
+    """The files that the code of modules is from."""
+    for name in names:
+        spec = bundle._find_spec(name)
+        if spec is not None and spec.has_location and spec.origin:
+            yield spec.origin
+
+
+def _zone_file(environment: Mapping[bytes, bytes]) -> str:
+    """The file that libc reads the time zone from."""
+    zone = os.fsdecode(interpreter.time_zone(environment)).removeprefix(":")
+    return os.path.join("/usr/share/zoneinfo", zone)
+
+
+def _identities(paths: Iterable[str]) -> bytes:
+    """As csrc/dump.c reads them."""
+    found = {path: os.stat(path) for path in sorted({*paths})}
+    strings = bytearray()
+    first = _COUNT.size + _FILE.size * len(found)
+    records = []
+    for path, status in found.items():
+        changed, modified = divmod(status.st_ctime_ns, 10**9), divmod(status.st_mtime_ns, 10**9)
+        place = first + len(strings)
+        strings += os.fsencode(path) + b"\0"
+        records.append(
+            _FILE.pack(
+                *(status.st_dev, status.st_ino, status.st_size, changed[0], modified[0]),
+                *(changed[1], modified[1], place, 0),
+            )
+        )
+    return _COUNT.pack(len(found)) + b"".join(records) + bytes(strings)
+
+
+def _archive(environment: Mapping[bytes, bytes]) -> tuple[bundle.Bundle, bytes]:
+    """The modules, and the identities of their files from before they were read."""
+    modules = frozenset(name for name in image.MODULES if bundle.travels(name))
+    modules -= {*sys.builtin_module_names}
+    extensions = tuple(
+        name
+        for name in image.EXTENSIONS
+        if name not in sys.builtin_module_names and bundle._find_spec(name) is not None
+    )
+    first = bundle._build(modules, extensions)
+    paths = {*_sources(first.modules), _zone_file(environment)}
+    identities = _identities(path for path in paths if os.path.exists(path))
+    second = bundle._build(modules, extensions)
+    if second.modules != first.modules or second.extensions != first.extensions:
+        raise ImageError("modules have changed while they were read")
+    return second, identities
+
+
+# ---- making it
+
+
+def _dump(out: int, environment: Mapping[bytes, bytes]) -> None:
+    archive, identities = _archive(environment)
+    names = [*image.MODULES, *archive.extensions]
+    orders = pack({"modules": names, "extensions": archive.extensions})
+    fds = [archive.fd]
+    try:
+        fds += [sealed_memfd("orders", orders, executable=False)]
+        fds += [sealed_memfd("files", identities, executable=False)]
+        os.lseek(fds[1], 0, os.SEEK_SET)
+        _run((*fds, out), environment)
+    finally:
+        for fd in fds[1:]:
+            os.close(fd)
+
+
+def _run(fds: tuple[int, ...], environment: Mapping[bytes, bytes]) -> None:
+    boot = interpreter.boot_environment(interpreter.BootFds(0, 0, 0, 0), environment)
+    ours = {
+        **{name: boot[name] for name in (b"LC_ALL", b"PYTHONCOERCECLOCALE", b"TZ", b"PYTHONHOME")},
+        b"PATH": b"/usr/bin:/bin",
+        b"LD_PRELOAD": os.fsencode(_DUMP),
+        b"_NSENTER_DUMP": b",".join(b"%d" % fd for fd in fds),
+    }
+    try:
+        done = subprocess.run(
+            interpreter.boot_argv(),
+            executable=interpreter.interpreter_path(),
+            env=ours,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=fds,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ImageError(f"the interpreter has not made it within {_SECONDS} s") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="backslashreplace").strip()
+        raise ImageError(said or f"the interpreter has ended with {done.returncode}")
+
+
+def _try(path: str) -> None:
+    """Start from it once."""
+    from nsenter.bootstrap import BootstrapData
+    from nsenter.errors import BootstrapError
+    from nsenter.launch import PythonInit, launch
+
+    init = PythonInit("nsenter.worker:probe", image=path)  # (a path has a slash)
+    try:
+        with launch(BootstrapData(), init, env={}) as child:
+            status = child.wait(_SECONDS)
+    except BootstrapError as error:
+        raise ImageError(str(error)) from None
+    if status != 0:
+        raise ImageError(f"an interpreter that was started from it has ended with {status}")
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise ImageError(f"{path} is no regular file")
