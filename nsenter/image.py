@@ -38,7 +38,10 @@ MODULES = (
 )
 # C extensions that are in an image where Python has them as files. All are known to be inert: they
 # start no thread, keep no descriptor, and have no random numbers.
-EXTENSIONS = ("_pickle", "_struct", "math")
+EXTENSIONS = (
+    *("_pickle", "_struct", "_typing", "math", "unicodedata", "_bisect", "_heapq", "_json"),
+    *("_datetime", "_random", "_contextvars", "_opcode", "_statistics", "binascii", "select"),
+)
 
 # In these the loader would have libraries in every process that nobody knows of, or malloc(3) work
 # in another way than in the image.
