@@ -34,6 +34,7 @@
 #define ZEROES_LEAST  16 /* pages: fewer are not worth a mapping of their own */
 #define CONFIG_ROOM   8192
 #define THREAD_BYTES  0x900 /* of glibc's struct pthread, at the thread pointer */
+#define FRAMES_SIZE   (16 * 1024) /* of CPython's first _stack_chunk */
 #define RSEQ_BYTES    32
 #define SIGNALS	      64
 #define NO_BREAK      ((void *)-4096L)
@@ -568,6 +569,33 @@ static bool is_between(uint64_t value, uint64_t start, uint64_t end)
 	return value >= start && value < end;
 }
 
+static bool is_saved(uint64_t at)
+{
+	for (uint32_t i = 0; i < t->header.regions.count; i++)
+		if (is_between(at, t->regions[i].start, t->regions[i].end))
+			return t->regions[i].kind == REGION_SAVED;
+	return false;
+}
+
+/*
+ * Whether it lies in CPython's stack of frames (struct _stack_chunk), where those of functions that
+ * have returned still point to the C stack. At the top level of C every frame there is one of those.
+ */
+static bool is_in_frames(uint64_t at)
+{
+	const uint64_t page = at / IMAGE_PAGE * IMAGE_PAGE;
+
+	for (uint64_t chunk = page; page - chunk < FRAMES_SIZE; chunk -= IMAGE_PAGE) {
+		const uint64_t *words = (const uint64_t *)chunk; /* previous, size, top */
+
+		if (!is_saved(chunk))
+			return false;
+		if (words[0] == 0 && words[1] == FRAMES_SIZE && words[2] < FRAMES_SIZE)
+			return true;
+	}
+	return false;
+}
+
 static enum word_kind kind_in_stack(uint64_t at, uint64_t value)
 {
 	const struct {
@@ -590,8 +618,8 @@ static enum word_kind kind_in_stack(uint64_t at, uint64_t value)
 		return WORD_ARG0; /* program_invocation_short_name points to a part of it */
 	/* What is left of the environment's strings, which nobody has any more; and libc's record of
 	 * the frame that called main, which resume() makes anew. */
-	if (value > (uintptr_t)arg0 || is_between(at, t->header.fs_base,
-						  t->header.fs_base + THREAD_BYTES))
+	if (value > (uintptr_t)arg0 || is_in_frames(at) ||
+	    is_between(at, t->header.fs_base, t->header.fs_base + THREAD_BYTES))
 		return WORD_NOTHING;
 	return 0;
 }
@@ -620,10 +648,14 @@ static void look_at_word(uint64_t at, uint64_t value)
 		return;
 	kind = kind_in_stack(at, value);
 	if (!kind) {
-		char where[64];
+		Dl_info info = { 0 };
+		char where[256];
 
-		snprintf(where, sizeof(where), "%#llx at %#llx", (unsigned long long)value,
-			 (unsigned long long)at);
+		dladdr((const void *)at, &info);
+		snprintf(where, sizeof(where), "%#llx at %#llx (%s in %s)",
+			 (unsigned long long)value, (unsigned long long)at,
+			 info.dli_sname ? info.dli_sname : "no symbol",
+			 info.dli_fname ? info.dli_fname : "no library");
 		refuse("a word points into the stack, and is not known", where);
 	}
 	add_word(at, kind, 0);

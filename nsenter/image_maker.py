@@ -175,6 +175,7 @@ def _run(fds: tuple[int, ...], environment: Mapping[bytes, bytes]) -> None:
         raise ImageError(f"the interpreter has not made it within {_SECONDS} s") from None
     if done.returncode:
         said = done.stderr.decode(errors="backslashreplace").strip()
+        if os.environ.get("DBG"): print(open("/proc/self/maps").read())
         raise ImageError(said or f"the interpreter has ended with {done.returncode}")
 
 
