@@ -196,11 +196,13 @@ int bundle_install(int fd, struct err *err)
 	return load_extensions(&bundle, err);
 }
 
-int bundle_install_modules(const void *data, size_t size, struct err *err)
+int bundle_install_mapped(const void *data, size_t size, bool loads, struct err *err)
 {
 	struct bundle bundle = { .data = data, .size = size };
 
 	if (!is_possible(size))
 		return refuse(err, "its size is impossible");
-	return find_tables(&bundle, err) < 0 ? -1 : install_modules(&bundle, err);
+	if (find_tables(&bundle, err) < 0 || install_modules(&bundle, err) < 0)
+		return -1;
+	return loads ? load_extensions(&bundle, err) : 0;
 }

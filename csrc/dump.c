@@ -197,11 +197,18 @@ _Noreturn static void end_by_exception(void)
 
 static void run(const struct image_handover *handover)
 {
+	static char *no_environment[1];
+	const bool is_early = handover->stages != NULL;
 	struct err err;
 
-	python.after_fork();
-	if (bundle_install_modules(handover->bundle, handover->bundle_size, &err) < 0)
+	/* The variables are for libraries that are loaded now. */
+	environ = is_early ? handover->process->envp : no_environment;
+	if (bundle_install_mapped(handover->bundle, handover->bundle_size, is_early, &err) < 0)
 		handover->fail(&err);
+	environ = no_environment;
+	if (is_early)
+		handover->stages();
+	python.after_fork();
 	if (handover->confine && python.add_hook(confine_on_event, NULL) != 0) {
 		err_set(&err, "call", "PySys_AddAuditHook", ENOMEM);
 		handover->fail(&err);
@@ -214,13 +221,10 @@ static void run(const struct image_handover *handover)
 
 static void resume(const struct image_handover *handover)
 {
-	static char *no_environment[1];
-
 	resumed = handover;
 	/* The heap lies where the kernel knows of no break. A break that brk(2) cannot reach has
 	 * sbrk(3) fail, and malloc(3) use mmap(2) instead, as it is documented to. */
 	*current_break = NO_BREAK;
-	environ = no_environment;
 	pthread_cleanup_push(end_thread, NULL);
 	run(handover);
 	pthread_cleanup_pop(0);
@@ -639,8 +643,7 @@ static void look_at_word(uint64_t at, uint64_t value)
 {
 	enum word_kind kind;
 
-	/* The end of the vdso is one of its addresses, too. */
-	if (value >= t->vdso.start && value <= t->vdso.end) {
+	if (is_between(value, t->vdso.start, t->vdso.end)) {
 		add_word(at, WORD_VDSO, value - t->vdso.start);
 		return;
 	}

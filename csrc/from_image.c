@@ -3,6 +3,9 @@
  * All that takes the host's files, the image and what it was made of, is mapped before the first
  * stage. Nothing of it has been written to by then, so that the stages cost what they cost nsinit.
  * The interpreter is resumed in stage 2, where no file is opened for it any more.
+ *
+ * Only if libraries have to be loaded besides, it is resumed in stage 0: loading takes libc, and the
+ * host's files.
  */
 #include "from_image.h"
 
@@ -17,6 +20,7 @@
 
 #define IMAGE	    "_NSENTER_IMAGE"
 #define BUNDLE	    "_NSENTER_BUNDLE"
+#define LOADS	    "_NSENTER_LOADS" /* the bundle has extensions that the image has not */
 #define BUNDLE_HINT 0x100000000UL /* an image may have memory wherever the kernel would put it */
 
 const char *from_image_path(char *const *envp)
@@ -85,28 +89,45 @@ static void wipe(char **envp)
 	*envp = NULL;
 }
 
+static struct image_process process;
+static struct image_handover handover = { .process = &process, .fail = fail };
+
+/* Returns in the namespaces. */
+static void go_through_stages(void)
+{
+	struct err err;
+
+	wipe(process.envp);
+	nsexec(stage);
+	if (nsexec_cut(stage, &err) < 0 || nsexec_arrive(stage, &err) < 0 ||
+	    reaper_split(stage, &err) < 0)
+		nsexec_fail(stage, &err);
+	if (tail_confines(&stage->launch)) {
+		handover.confine = confine;
+		handover.filter = filter;
+	}
+	report_trace(&stage->report, "boot");
+	nsexec_restore_signals(stage);
+}
+
 _Noreturn void from_image(struct nsexec *ns, const char *path, int argc, char **argv, char **envp)
 {
-	const struct image_process process = { argc, argv, envp, find_auxv(envp) };
-	struct image_handover handover = { .process = &process, .fail = fail };
+	const bool loads = environment_get(envp, LOADS) != NULL;
 	struct image image;
 	struct err err;
 
 	stage = ns;
+	process = (struct image_process){ argc, argv, envp, find_auxv(envp) };
 	ns->report.stage = "image";
 	if (restore_map(path, &process, &image, &err) < 0 || map_bundle(envp, &handover, &err) < 0)
 		nsexec_fail(ns, &err);
 	handover.channel_fd = ns->init_fd;
 	handover.status_fd = ns->report.status_fd;
-	wipe(envp);
-	nsexec(ns);
-	if (nsexec_cut(ns, &err) < 0 || nsexec_arrive(ns, &err) < 0 || reaper_split(ns, &err) < 0)
-		nsexec_fail(ns, &err);
-	if (tail_confines(&ns->launch)) {
-		handover.confine = confine;
-		handover.filter = filter;
+	if (loads) {
+		ns->thread_id = (int *)image.header->tid_address; /* the stages have libc then */
+		handover.stages = go_through_stages;
+	} else {
+		go_through_stages();
 	}
-	report_trace(&ns->report, "boot");
-	nsexec_restore_signals(ns);
 	restore_enter(&image, &handover);
 }

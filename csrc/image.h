@@ -142,6 +142,10 @@ struct image_handover {
 	size_t bundle_size;
 	int channel_fd;
 	int status_fd;
+	/* Called when extensions of the bundle are loaded that the image has not, which takes the
+	 * host's files: goes through the stages, and returns in the namespaces. NULL: it has been
+	 * gone through them before. */
+	void (*stages)(void);
 	/* What is given up for good, each called once, in this order; NULL: nothing. */
 	void (*confine)(void);
 	void (*filter)(void);

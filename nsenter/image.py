@@ -42,6 +42,7 @@ EXTENSIONS = (
     *("_pickle", "_struct", "_typing", "math", "unicodedata", "_bisect", "_heapq", "_json"),
     *("_datetime", "_random", "_contextvars", "_opcode", "_statistics", "binascii", "select"),
 )
+_HELD_EXTENSIONS = frozenset(EXTENSIONS)
 
 # In these the loader would have libraries in every process that nobody knows of, or malloc(3) work
 # in another way than in the image.
@@ -146,7 +147,7 @@ def find(kind: str, environment: Mapping[bytes, bytes], bundle: Bundle) -> str:
     Raises:
         Unusable: there is none, or it must not be used; says why.
     """
-    if reason := reason_against() or _reason_against_bundle(bundle):
+    if reason := reason_against():
         raise Unusable(reason)
     if kind.startswith("/"):
         return kind
@@ -172,20 +173,6 @@ def refuse(path: str) -> None:
         _refused[path] = status.st_ino, status.st_mtime_ns
 
 
-_judged: dict[int, tuple[Bundle, tuple[str, ...], str]] = {}
-
-
-def _reason_against_bundle(bundle: Bundle) -> str:
-    """Bundles are kept for as long as this process lives, so this is found out once."""
-    judged = _judged.get(id(bundle))
-    if judged is None or judged[0] is not bundle:
-        judged = bundle, (), _judge(bundle)
-        _judged[id(bundle)] = judged
-    return judged[2]
-
-
-def _judge(bundle: Bundle) -> str:
-    for name in bundle.extensions:
-        if name not in EXTENSIONS:
-            return f"the C extension {name!r} is in no image"
-    return ""
+def lacks(bundle: Bundle) -> bool:
+    """Whether the bundle has C extensions that no image holds."""
+    return not bundle.extensions.keys() <= _HELD_EXTENSIONS

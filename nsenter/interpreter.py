@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nsenter.launch import PythonInit
 
 __all__ = [
+    "ONE_THREAD",
     "BootFds",
     "boot_argv",
     "boot_environment",
@@ -95,7 +96,7 @@ def boot_argv() -> list[bytes]:
 
 # Extension modules that start threads when they are loaded, unless they are told not to: those
 # would not come along through clone. (numpy's OpenBLAS; BLIS; what is built with OpenMP.)
-_ONE_THREAD = dict.fromkeys(
+ONE_THREAD = dict.fromkeys(
     (b"OPENBLAS_NUM_THREADS", b"BLIS_NUM_THREADS", b"MKL_NUM_THREADS", b"OMP_NUM_THREADS"), b"1"
 )
 
@@ -132,7 +133,7 @@ def boot_environment(fds: BootFds, environment: Mapping[bytes, bytes]) -> dict[b
         b"_NSENTER_BUNDLE": b"%d" % fds.bundle,
         FDS_VARIABLE: b"%d,%d" % (fds.channel, fds.status),
         b"PYTHONHOME": _hiding_place().encode(),
-        **_ONE_THREAD,
+        **ONE_THREAD,
         # No locale archive.
         b"LC_ALL": b"C",
         b"PYTHONCOERCECLOCALE": b"0",

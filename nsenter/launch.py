@@ -263,7 +263,7 @@ class _Job(Value):
         Raises:
             BootstrapError: also, with the stage "image", if the image cannot be used.
         """
-        from nsenter import interpreter
+        from nsenter import image, interpreter
 
         with Descriptors() as owner, Pipes(owner) as pipes:
             environment = {
@@ -271,6 +271,8 @@ class _Job(Value):
                 b"_NSENTER_BUNDLE": b"%d" % bundle.fd,
                 **pipes.environment(),
             }
+            if image.lacks(bundle):
+                environment |= {b"_NSENTER_LOADS": b"1", **interpreter.ONE_THREAD}
             kept = self.kept | pipes.child_fds()
             spawn = Spawn(
                 [b"nsenter-init"], environment, self.stdio, kept | self.lent | {bundle.fd},
