@@ -159,7 +159,7 @@ DUMP = Product(
 )
 NSINIT = Product(
     "nsenter.nsinit",
-    sources(*STAGES, "image", "restore", "from_image", "nsinit", "start"),
+    sources(*STAGES, "image", "restore", "from_image", "detach", "nsinit", "start"),
     include_dirs=["csrc"],
     depends=HEADERS,
     extra_compile_args=[*COMPILE, *(LOADER if RAW_SYSCALLS else ["-static"])],

@@ -87,8 +87,7 @@ static struct {
 	int (*error_matches)(void *kind);
 	void (*before_fork)(void);
 	void (*after_fork)(void);
-	int (*finalize)(void);
-	void (*exit)(int status) __attribute__((noreturn));
+	long (*as_long)(void *number);
 	int (*add_hook)(int (*hook)(const char *, void *, void *), void *data);
 	void **interrupt;
 } python;
@@ -107,8 +106,7 @@ static const struct {
 	{ "PyErr_ExceptionMatches", &python.error_matches },
 	{ "PyOS_BeforeFork", &python.before_fork },
 	{ "PyOS_AfterFork_Child", &python.after_fork },
-	{ "Py_FinalizeEx", &python.finalize },
-	{ "Py_Exit", &python.exit },
+	{ "PyLong_AsLong", &python.as_long },
 	{ "PySys_AddAuditHook", &python.add_hook },
 	{ "PyExc_KeyboardInterrupt", &python.interrupt },
 };
@@ -182,17 +180,25 @@ static void end_thread(void *unused)
 		SYS1(SYS_exit, 0);
 }
 
+/* As Py_RunMain() ends, with nsenter/boot.py's end_image() in place of Py_FinalizeEx(). */
+_Noreturn static void end(bool is_interrupt, int status)
+{
+	if (!python.call(boot_module, "end_image", NULL))
+		python.print_error();
+	if (is_interrupt) {
+		signal(SIGINT, SIG_DFL);
+		kill(getpid(), SIGINT);
+		status = 128 + SIGINT;
+	}
+	exit(status);
+}
+
 _Noreturn static void end_by_exception(void)
 {
 	bool is_interrupt = python.error_matches(*python.interrupt);
 
-	python.print_error(); /* a SystemExit ends here */
-	if (!is_interrupt)
-		python.exit(1);
-	python.finalize();
-	signal(SIGINT, SIG_DFL);
-	kill(getpid(), SIGINT);
-	_exit(128 + SIGINT);
+	python.print_error();
+	end(is_interrupt, 1);
 }
 
 static void run(const struct image_handover *handover)
@@ -200,6 +206,7 @@ static void run(const struct image_handover *handover)
 	static char *no_environment[1];
 	const bool is_early = handover->stages != NULL;
 	struct err err;
+	void *status;
 
 	/* The variables are for libraries that are loaded now. */
 	environ = is_early ? handover->process->envp : no_environment;
@@ -213,10 +220,11 @@ static void run(const struct image_handover *handover)
 		err_set(&err, "call", "PySys_AddAuditHook", ENOMEM);
 		handover->fail(&err);
 	}
-	if (!python.call(boot_module, "resume_image", "ii", handover->channel_fd,
-			 handover->status_fd))
+	status = python.call(boot_module, "resume_image", "ii", handover->channel_fd,
+			     handover->status_fd);
+	if (!status)
 		end_by_exception();
-	python.exit(0);
+	end(false, (int)python.as_long(status));
 }
 
 static void resume(const struct image_handover *handover)

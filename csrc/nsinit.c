@@ -6,6 +6,7 @@
  * container could get at through /proc/self/exe cannot be written); any parent that speaks
  * runc's protocol may start it in the place of `runc init`.
  */
+#include "detach.h"
 #include "exec.h"
 #include "filter.h"
 #include "from_image.h"
@@ -76,6 +77,8 @@ int nsinit_main(int argc, char **argv, char **envp)
 	const char *image = from_image_path(envp);
 	struct err err;
 
+	if (argc > 0 && detach_is_asked(envp))
+		detach(argv);
 	if (argc < 2 && !image) {
 		sys_write(2, usage, sizeof(usage) - 1);
 		return 2;

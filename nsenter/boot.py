@@ -188,14 +188,19 @@ def prepare_image(orders_fd: int) -> None:
         setattr(sys, name, None)
         setattr(sys, f"__{name}__", None)
     set_environment({})
+    _held.update(sys.modules)
     import gc
 
     gc.collect()
     gc.freeze()
 
 
-def resume_image(channel: int, status: int) -> None:
-    """What runs first in a process that has resumed an image."""
+# The names of the modules that are in the image.
+_held: set[str] = set()
+
+
+def resume_image(channel: int, status: int) -> int:
+    """What runs first in a process that has resumed an image; returns its exit status."""
     posix.set_inheritable(channel, False)
     posix.set_inheritable(status, False)
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
@@ -205,7 +210,50 @@ def resume_image(channel: int, status: int) -> None:
     orders = receive(channel)
     close_the_file_system(orders["extensions"])
     set_environment(orders["environment"])
-    sys.exit(_run(orders, channel, status))
+    try:
+        return _status_of(_run(orders, channel, status))
+    except SystemExit as ending:
+        return _status_of(ending.code)
+
+
+def _status_of(code: object) -> int:
+    """As sys.exit has it."""
+    if code is None or isinstance(code, int):
+        return (code or 0) & 0xFF
+    if sys.stderr is not None:
+        sys.stderr.write(f"{code}\n")
+    return 1
+
+
+def end_image() -> None:
+    """End as an interpreter does, but for what is in the image: freeing that would have every page
+    of it copied first, which takes longer than the start.
+
+    Threads are waited for, atexit functions called, streams flushed, and the modules and objects
+    freed that have come since.
+    """
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._shutdown()
+    import atexit
+
+    atexit._run_exitfuncs()
+    _flush()
+    for name in sys.modules.keys() - _held:
+        del sys.modules[name]
+    sys.modules["__main__"].__dict__.clear()
+    import gc
+
+    gc.collect()
+    _flush()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:  # noqa: SIM105 - contextlib would have to travel
+            stream.flush()
+        except (AttributeError, OSError, ValueError):  # none, or closed
+            pass
 
 
 def _open_stream(fd: int, name: str) -> Any:

@@ -14,6 +14,7 @@ import _imp
 import os
 import stat
 import sys
+import time
 
 from nsenter.interpreter import interpreter_path, time_zone
 from nsenter.suppress import suppress
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
 
     from nsenter.bundle import Bundle
 
-__all__ = ["EXTENSIONS", "MODULES", "Unusable", "directories", "find", "note", "reason_against"]
+__all__ = [
+    *("EXTENSIONS", "MODULES", "PAYLOAD", "Unusable", "directories", "failure", "find", "lacks"),
+    *("is_private", "make_later", "name_of", "note", "reason_against", "reason_against_making"),
+    "refuse",
+]
 
 VARIABLE = "NSENTER_IMAGE"
 OFF, USE = "off", "use"
+PAYLOAD = "payload"
 
 # What is imported in an image: what carries out calls, and what they import most. Nothing that
 # keeps the time, the environment, a pid, a descriptor or random numbers from when it was imported.
@@ -122,8 +128,9 @@ def name_of(kind: str, environment: Mapping[bytes, bytes]) -> str:
     if key not in _names:
         from nsenter import __version__
 
+        place = os.path.realpath(__file__)
         parts = (
-            *(interpreter_path(), sys.version, __version__, __file__, os.fsdecode(zone)),
+            *(interpreter_path(), sys.version, __version__, place, os.fsdecode(zone)),
             str(os.path.exists("/etc/localtime")),
         )
         digest = _imp.source_hash(0, "\0".join(parts).encode("utf-8", "surrogateescape"))
@@ -176,3 +183,83 @@ def refuse(path: str) -> None:
 def lacks(bundle: Bundle) -> bool:
     """Whether the bundle has C extensions that no image holds."""
     return not bundle.extensions.keys() <= _HELD_EXTENSIONS
+
+
+# ---- who makes one
+
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO, the same on every machine
+_RETRY_SECONDS = 3600
+_asked: set[str] = set()
+
+
+def reason_against_making() -> str:
+    """Why no image is made without being asked for; "" if one is."""
+    if os.environ.get(VARIABLE) == USE:
+        return f"{VARIABLE} is {USE}"
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    if namespace != _FIRST_PID_NAMESPACE:
+        return "this process is in a container's pid namespace"
+    return ""
+
+
+def failure(kind: str, environment: Mapping[bytes, bytes]) -> str:
+    """Why an image could not be made lately; "" if none was tried to be made."""
+    name = name_of(kind, environment)
+    for directory in directories():
+        path = f"{directory}/{name}.failed"
+        if is_private(directory):
+            with suppress(OSError), open(path, encoding="utf-8") as file:
+                if time.time() - os.fstat(file.fileno()).st_mtime < _RETRY_SECONDS:
+                    return file.read(1000)
+    return ""
+
+
+def make_later(kind: str, environment: Mapping[bytes, bytes]) -> None:
+    """Have an image made that the next start can use, by a process that is not this one's child,
+    has nothing of this one, and ends within two seconds.
+
+    It is called when there is no image, or one that cannot be used, and at most once for each.
+    """
+    if kind != PAYLOAD or reason_against() or (name := name_of(kind, environment)) in _asked:
+        return
+    _asked.add(name)
+    if reason := reason_against_making() or failure(kind, environment):
+        note(f"none is made: {reason}")
+        return
+    with suppress(OSError):
+        _start_maker(kind, environment)
+
+
+_CODE = "import sys; sys.path += sys.argv[4:]; import nsenter.image_maker as m; m.detached()"
+
+
+def _start_maker(kind: str, environment: Mapping[bytes, bytes]) -> None:
+    from nsenter.launch import nsinit_fd
+    from nsenter.spawn import Spawn
+
+    modules = "nsenter", "_cffi_backend"
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in modules)
+    places = [os.path.dirname(os.path.abspath(file)) for file in files if file]
+    places[0] = os.path.dirname(places[0])  # a package is a folder
+    words = [kind, time_zone(environment), os.environ.get("XDG_RUNTIME_DIR", ""), *places]
+    path = interpreter_path()
+    argv = [path, "-I", "-S", "-c", _CODE, *words]
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        spawn = Spawn(
+            [os.fsencode(word) for word in argv],
+            {b"_NSENTER_DETACH": b"1"},
+            (null, null, null),
+            (),
+            nsinit_fd(),
+        )
+        _, pidfd = spawn.run()
+    finally:
+        os.close(null)
+    try:
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    finally:
+        os.close(pidfd)

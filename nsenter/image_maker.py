@@ -7,11 +7,13 @@ has in its own, or has open, is in no image.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import struct
 import subprocess
 import sys
+import time
 
 from nsenter import bundle, image, interpreter
 from nsenter.boot import pack
@@ -23,12 +25,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["ImageError", "make"]
+__all__ = ["ImageError", "detached", "make", "remove"]
 
 _DUMP = os.path.join(os.path.dirname(__file__), "_dump.so")
 _COUNT = struct.Struct("=Q")
 _FILE = struct.Struct("=QQQqqIIII")  # struct image_file of csrc/image.h
 _SECONDS = 30.0
+_FRESH_SECONDS = 10.0  # younger than that, an image was made by another process just now
 
 
 class ImageError(NsenterError, OSError):
@@ -59,6 +62,8 @@ def make(kind: str, environment: Mapping[bytes, bytes] | None = None) -> str:
         _dump(out, environment)
         _try(temporary)
         os.rename(temporary, path)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{path}.failed")
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -66,6 +71,47 @@ def make(kind: str, environment: Mapping[bytes, bytes] | None = None) -> str:
     finally:
         os.close(out)
     return path
+
+
+def remove(kind: str, environment: Mapping[bytes, bytes] | None = None) -> list[str]:
+    """Remove the images of this kind that this interpreter would use; returns their paths."""
+    name = image.name_of(kind, os.environb if environment is None else environment)
+    removed = []
+    for directory in filter(image.is_private, image.directories()):
+        with suppress(FileNotFoundError):
+            os.unlink(f"{directory}/{name}.failed")
+        with suppress(FileNotFoundError):
+            os.unlink(f"{directory}/{name}")
+            removed.append(f"{directory}/{name}")
+    return removed
+
+
+def detached() -> None:
+    """What `nsenter.image.make_later` starts: make an image, if nobody else does so now. If that
+    fails, leave word of it, so that not every process tries it."""
+    kind, zone, runtime = sys.argv[1:4]
+    if runtime:
+        os.environ["XDG_RUNTIME_DIR"] = runtime
+    environment = {b"TZ": os.fsencode(zone)}
+    try:
+        directory = _make_directory()
+    except ImageError:
+        return
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    path = f"{directory}/{image.name_of(kind, environment)}"
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.exists(path) and time.time() - os.stat(path).st_mtime < _FRESH_SECONDS:
+            return
+        make(kind, environment)
+    except BlockingIOError:
+        pass
+    except (OSError, ValueError, ImportError) as error:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(f"{path}.failed", flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(str(error))
+    finally:
+        os.close(lock)
 
 
 def _make_directory() -> str:
@@ -175,7 +221,6 @@ def _run(fds: tuple[int, ...], environment: Mapping[bytes, bytes]) -> None:
         raise ImageError(f"the interpreter has not made it within {_SECONDS} s") from None
     if done.returncode:
         said = done.stderr.decode(errors="backslashreplace").strip()
-        if os.environ.get("DBG"): print(open("/proc/self/maps").read())
         raise ImageError(said or f"the interpreter has ended with {done.returncode}")
 
 

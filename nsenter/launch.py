@@ -123,6 +123,11 @@ _nsinit = KeptDescriptor(
 )
 
 
+def nsinit_fd() -> int:
+    """A descriptor of a sealed copy of nsinit, which stays open."""
+    return _nsinit.get()
+
+
 def _encode_environment(env: Environment | None) -> dict[bytes, bytes]:
     if env is None:
         # Its own dict: item by item through its methods takes a tenth of a launch.
@@ -245,17 +250,17 @@ class _Job(Value):
         bundle = init.bundle()
         try:
             path = image.find(init.image, self.environment, bundle)
+            return self.from_image(init, bundle, path)
         except image.Unusable as reason:
             image.note(str(reason))
-            return self._booted(init, bundle)
-        try:
-            return self.from_image(init, bundle, path)
         except BootstrapError as error:
             if error.stage != "image":
                 raise
             image.refuse(path)
             image.note(str(error))
-            return self._booted(init, bundle)
+        child = self._booted(init, bundle)
+        image.make_later(init.image, self.environment)
+        return child
 
     def from_image(self, init: PythonInit, bundle: Bundle, path: str) -> Child:
         """By nsinit and its stages, which becomes the interpreter.
