@@ -17,7 +17,8 @@
  * modules while their files can be reached. The descriptor is closed. */
 int bundle_install(int fd, struct err *err);
 
-/* As bundle_install(), of a bundle that is mapped already. Extensions are loaded if `loads` says so.
+/* As bundle_install(), of a bundle that is mapped already. Extensions are loaded if `loads` says
+ * so.
  */
 int bundle_install_mapped(const void *data, size_t size, bool loads, struct err *err);
 

@@ -19,8 +19,9 @@ int detach_is_asked(char *const *envp)
 	return environment_get(envp, VARIABLE) != NULL;
 }
 
-/* Once the parent is gone, somebody else collects this process: the init does that for a living, and
- * so does systemd. Any other has asked for the processes of its own, and must not get this one. */
+/* Once the parent is gone, somebody else collects this process: the init does that for a living,
+ * and so does systemd. Any other has asked for the processes of its own, and must not get this one.
+ */
 static bool is_init(int pid)
 {
 	char buf[64];
@@ -70,8 +71,8 @@ _Noreturn void detach(char **argv)
 	pid = SYS5(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 	if (pid != 0)
 		sys_exit(pid < 0);
-	if (!is_collected_by_init(parent) || SYS0(SYS_setsid) < 0 || use_no_descriptor() < 0 || SYS1(SYS_chdir, "/") < 0 ||
-	    SYS3(SYS_setitimer, 0 /* ITIMER_REAL */, &timer, 0) < 0)
+	if (!is_collected_by_init(parent) || SYS0(SYS_setsid) < 0 || use_no_descriptor() < 0 ||
+	    SYS1(SYS_chdir, "/") < 0 || SYS3(SYS_setitimer, 0 /* ITIMER_REAL */, &timer, 0) < 0)
 		sys_exit(1);
 	exec_program(argv[0], argv, environment);
 	sys_exit(1);

@@ -25,19 +25,20 @@
 #include "image.h"
 #include "libc.h"
 
-#define VARIABLE      "_NSENTER_DUMP"
-#define TABLES_MAX    (IMAGE_HEADER_MAX)
-#define MAPS_MAX      (4U << 20)
-#define REGIONS_MAX   8192
-#define WORDS_MAX     4096
-#define FILES_MAX     1024
-#define ZEROES_LEAST  16 /* pages: fewer are not worth a mapping of their own */
-#define CONFIG_ROOM   8192
-#define THREAD_BYTES  0x900 /* of glibc's struct pthread, at the thread pointer */
-#define FRAMES_SIZE   (16 * 1024) /* of CPython's first _stack_chunk */
-#define RSEQ_BYTES    32
-#define SIGNALS	      64
-#define NO_BREAK      ((void *)-4096L)
+#define VARIABLE     "_NSENTER_DUMP"
+#define TABLES_MAX   (IMAGE_HEADER_MAX)
+#define MAPS_MAX     (4U << 20)
+#define REGIONS_MAX  8192
+#define WORDS_MAX    4096
+#define FILES_MAX    1024
+#define HOT_ROOM     512 /* ranges: at least a page of them */
+#define ZEROES_LEAST 16	 /* pages: fewer are not worth a mapping of their own */
+#define CONFIG_ROOM  8192
+#define THREAD_BYTES 0x900	 /* of glibc's struct pthread, at the thread pointer */
+#define FRAMES_SIZE  (16 * 1024) /* of CPython's first _stack_chunk */
+#define RSEQ_BYTES   32
+#define SIGNALS	     64
+#define NO_BREAK     ((void *)-4096L)
 
 extern char **environ;
 
@@ -265,7 +266,7 @@ static struct tables {
 		uint64_t end;
 	} stack, vdso;
 	uint8_t compared[1 << 16];
-} *t;
+} * t;
 
 static void read_maps(void)
 {
@@ -591,7 +592,8 @@ static bool is_saved(uint64_t at)
 
 /*
  * Whether it lies in CPython's stack of frames (struct _stack_chunk), where those of functions that
- * have returned still point to the C stack. At the top level of C every frame there is one of those.
+ * have returned still point to the C stack. At the top level of C every frame there is one of
+ * those.
  */
 static bool is_in_frames(uint64_t at)
 {
@@ -628,8 +630,8 @@ static enum word_kind kind_in_stack(uint64_t at, uint64_t value)
 			return known[i].kind;
 	if (is_between(value, (uintptr_t)arg0, (uintptr_t)arg0 + strlen(arg0)))
 		return WORD_ARG0; /* program_invocation_short_name points to a part of it */
-	/* What is left of the environment's strings, which nobody has any more; and libc's record of
-	 * the frame that called main, which resume() makes anew. */
+	/* What is left of the environment's strings, which nobody has any more; and libc's record
+	 * of the frame that called main, which resume() makes anew. */
 	if (value > (uintptr_t)arg0 || is_in_frames(at) ||
 	    is_between(at, t->header.fs_base, t->header.fs_base + THREAD_BYTES))
 		return WORD_NOTHING;
@@ -782,6 +784,7 @@ static void lay_out(void)
 	place(&h->words, sizeof(t->words[0]), &at);
 	place(&h->signals, sizeof(t->signals[0]), &at);
 	h->hot.offset = (uint32_t)at;
+	at += HOT_ROOM * sizeof(struct image_range);
 	for (uint32_t i = 0; i < h->files.count; i++)
 		t->files[i].path += (uint32_t)at;
 	at += t->strings_size;
@@ -797,14 +800,16 @@ static void lay_out(void)
 static void write_image(void)
 {
 	const struct image_header *h = &t->header;
-	static const uint8_t padding[IMAGE_PAGE];
-	uint64_t used = h->hot.offset + t->strings_size;
+	static const uint8_t padding[HOT_ROOM * sizeof(struct image_range)];
+	const uint64_t hot_room = HOT_ROOM * sizeof(struct image_range);
+	uint64_t used = h->hot.offset + hot_room + t->strings_size;
 
 	write_all(h, sizeof(*h));
 	write_all(t->regions, h->regions.count * sizeof(t->regions[0]));
 	write_all(t->files, h->files.count * sizeof(t->files[0]));
 	write_all(t->words, h->words.count * sizeof(t->words[0]));
 	write_all(t->signals, h->signals.count * sizeof(t->signals[0]));
+	write_all(padding, hot_room); /* nsenter/image_maker.py fills it in */
 	write_all(t->strings, t->strings_size);
 	write_all(padding, h->header_size - used);
 	for (uint32_t i = 0; i < h->regions.count; i++)

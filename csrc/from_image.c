@@ -4,8 +4,8 @@
  * stage. Nothing of it has been written to by then, so that the stages cost what they cost nsinit.
  * The interpreter is resumed in stage 2, where no file is opened for it any more.
  *
- * Only if libraries have to be loaded besides, it is resumed in stage 0: loading takes libc, and the
- * host's files.
+ * Only if libraries have to be loaded besides, it is resumed in stage 0: loading takes libc, and
+ * the host's files.
  */
 #include "from_image.h"
 
@@ -21,7 +21,7 @@
 #define IMAGE	    "_NSENTER_IMAGE"
 #define BUNDLE	    "_NSENTER_BUNDLE"
 #define LOADS	    "_NSENTER_LOADS" /* the bundle has extensions that the image has not */
-#define BUNDLE_HINT 0x100000000UL /* an image may have memory wherever the kernel would put it */
+#define BUNDLE_HINT 0x100000000UL    /* an image may have memory wherever the kernel would put it */
 
 const char *from_image_path(char *const *envp)
 {

@@ -152,9 +152,9 @@ static const char *check_region(const struct image *image, const struct image_re
 		return "a region is to be writable and executable";
 	if (r->kind < REGION_FILE || r->kind > REGION_DROPPABLE || r->flags & ~REGION_WIPE_ON_FORK)
 		return "a region is of an unknown kind";
-	if (r->kind == REGION_FILE && ((r->prot & PROT_WRITE) || r->file >= h->files.count ||
-				       !image->files[r->file].is_mapped ||
-				       r->offset >= image->files[r->file].size))
+	if (r->kind == REGION_FILE &&
+	    ((r->prot & PROT_WRITE) || r->file >= h->files.count ||
+	     !image->files[r->file].is_mapped || r->offset >= image->files[r->file].size))
 		return "a region is of a file that cannot have it";
 	if (r->kind != REGION_FILE && (r->prot & PROT_EXEC))
 		return "a region of no file is to be executable";
@@ -238,8 +238,7 @@ static bool is_writable(const struct image *image, uint64_t at, uint64_t size)
 {
 	uint32_t region = 0;
 
-	return at % 4 == 0 &&
-	       lies_in(image, at, size, ANYWHERE, PROT_READ | PROT_WRITE, &region);
+	return at % 4 == 0 && lies_in(image, at, size, ANYWHERE, PROT_READ | PROT_WRITE, &region);
 }
 
 #define ROBUST_SIZE 24
@@ -282,8 +281,7 @@ static bool has_magic(const uint8_t *data)
 	return true;
 }
 
-const char *image_parse(const uint8_t *data, uint64_t size, uint64_t file_size,
-			struct image *image)
+const char *image_parse(const uint8_t *data, uint64_t size, uint64_t file_size, struct image *image)
 {
 	const struct image_header *header = (const void *)data;
 	const char *wrong;

@@ -11,14 +11,14 @@
 #include <limits.h>
 #include <sys/stat.h>
 
-#define ARCH_SET_FS	      0x1002
-#define CANARY		      0x28 /* in the thread's control block: tcbhead_t.stack_guard */
-#define CANARY_MASK	      (~0xffULL)
-#define RSEQ_SIGNATURE	      0x53053053
-#define RSEQ_CPU_ID	      4
-#define RSEQ_UNREGISTERED     (-1)
-#define RSEQ_FAILED	      (-2)
-#define HEADER_HINT	      0x78000000UL
+#define ARCH_SET_FS	  0x1002
+#define CANARY		  0x28 /* in the thread's control block: tcbhead_t.stack_guard */
+#define CANARY_MASK	  (~0xffULL)
+#define RSEQ_SIGNATURE	  0x53053053
+#define RSEQ_CPU_ID	  4
+#define RSEQ_UNREGISTERED (-1)
+#define RSEQ_FAILED	  (-2)
+#define HEADER_HINT	  0x78000000UL
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -118,8 +118,8 @@ static int read_header(const char *path, int fd, struct image *image, struct err
 	if (ret != (long)sizeof(header) || header.header_size < sizeof(header) ||
 	    header.header_size > IMAGE_HEADER_MAX || header.header_size > (uint64_t)st.st_size)
 		return refuse(err, path, "it is no image");
-	ret = SYS6(SYS_mmap, HEADER_HINT, header.header_size, PROT_READ,
-		   MAP_PRIVATE | MAP_POPULATE, fd, 0);
+	ret = SYS6(SYS_mmap, HEADER_HINT, header.header_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE,
+		   fd, 0);
 	if (is_failed(ret))
 		return err_set(err, "mmap", path, ret);
 	wrong = image_parse((const uint8_t *)ret, header.header_size, (uint64_t)st.st_size, image);

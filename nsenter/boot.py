@@ -263,7 +263,7 @@ def _open_stream(fd: int, name: str) -> Any:
     mode = "w" if fd else "r"
     try:
         posix.fstat(fd)
-        buffer = _io.open(fd, f"{mode}b", closefd=False)
+        buffer: Any = _io.open(fd, f"{mode}b", closefd=False)
     except OSError:  # closed, or a directory
         return None
     buffer.raw.name = f"<{name}>"

@@ -32,6 +32,7 @@ __all__ = [
     "extensions_of",
     "imported_by",
     "module_code",
+    "origin_of",
     "travels",
     "without_source",
 ]
@@ -270,6 +271,14 @@ def extensions_of(modules: Iterable[str]) -> frozenset[str]:
     """The C extensions that come along with these modules where none are named."""
     modules = frozenset(modules)
     return frozenset(_to_load(_collect(modules, late_extensions=True)[1], modules))
+
+
+def origin_of(name: str) -> str | None:
+    """The file that a module would be imported from here; None if from none."""
+    if _is_there_already(name):
+        return None
+    spec = _find_spec(name)
+    return spec.origin if spec is not None and spec.has_location else None
 
 
 def imported_by(code: CodeType, package: str) -> set[str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nsenter.bundle import Bundle
 
 __all__ = [
-    *("EXTENSIONS", "MODULES", "PAYLOAD", "Unusable", "directories", "failure", "find", "lacks"),
+    *("EXTENSIONS", "MODULES", "PAYLOAD", "directories", "failure", "find", "lacks"),
     *("is_private", "make_later", "name_of", "note", "reason_against", "reason_against_making"),
     "refuse",
 ]
@@ -49,15 +49,18 @@ EXTENSIONS = (
     *("_datetime", "_random", "_contextvars", "_opcode", "_statistics", "binascii", "select"),
 )
 _HELD_EXTENSIONS = frozenset(EXTENSIONS)
+# Every module outside of packages, and every package, that an image can come to hold.
+HELD = (
+    *("nsenter", "__future__", "_compat_pickle", "_weakrefset", "collections", "contextlib"),
+    *("copyreg", "encodings", "enum", "functools", "keyword", "operator", "re", "reprlib"),
+    *("types", "typing", "warnings", "weakref"),
+    *EXTENSIONS,
+)
 
 # In these the loader would have libraries in every process that nobody knows of, or malloc(3) work
 # in another way than in the image.
 _LOADERS = ("LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH", "GLIBC_TUNABLES")
 _NEWEST = (3, 13)  # of which restoring has been tested
-
-
-class Unusable(Exception):
-    """No image can be used; says why."""
 
 
 def note(reason: str) -> None:
@@ -84,13 +87,41 @@ def _reason_against_python() -> str:
     if sys.implementation.name != "cpython" or os.uname().machine != "x86_64":
         return "images are made of CPython on x86_64"
     if sys.version_info[:2] > _NEWEST:
-        return f"images have not been tested with Python {sys.version_info[0]}.{sys.version_info[1]}"
+        return (
+            f"images have not been tested with Python {sys.version_info[0]}.{sys.version_info[1]}"
+        )
     if "t" in sys.abiflags:
         return "images are not made of free-threaded builds"
     return ""
 
 
 _REASON = _reason_against_python()
+
+
+_seen: dict[tuple[object, ...], str] = {}
+
+
+def _shadowed() -> str:
+    """Which of the modules in an image would be another one here: a file that lies before the
+    standard library in sys.path, or what some finder makes of the name. "" if none."""
+    key = *sys.path, *map(id, sys.meta_path)
+    if key not in _seen:
+        _seen.clear()
+        _seen[key] = _look_for_shadows()
+    return _seen[key]
+
+
+def _look_for_shadows() -> str:
+    from nsenter.bundle import origin_of
+
+    own = os.path.dirname(os.path.realpath(__file__))
+    library = os.path.dirname(os.path.realpath(os.__file__))
+    for name in HELD:
+        origin = origin_of(name)
+        place = own if name == "nsenter" else library
+        if origin is not None and not os.path.realpath(origin).startswith(f"{place}/"):
+            return f"{name!r} is another module here: {origin}"
+    return ""
 
 
 # ---- where
@@ -143,21 +174,17 @@ def name_of(kind: str, environment: Mapping[bytes, bytes]) -> str:
 _refused: dict[str, tuple[int, int]] = {}
 
 
-def find(kind: str, environment: Mapping[bytes, bytes], bundle: Bundle) -> str:
-    """The path of an image to try.
+def find(kind: str, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
+    """The path of an image to try; or "", and why there is none.
 
     Args:
         kind: "payload", for what may be hostile; "runtime", for what is not; or the path of one.
         environment: of the process.
-        bundle: the modules that it is to have besides.
-
-    Raises:
-        Unusable: there is none, or it must not be used; says why.
     """
-    if reason := reason_against():
-        raise Unusable(reason)
     if kind.startswith("/"):
-        return kind
+        return kind, ""
+    if reason := reason_against() or _shadowed():
+        return "", reason
     name = name_of(kind, environment)
     for directory in directories():
         path = f"{directory}/{name}"
@@ -168,9 +195,9 @@ def find(kind: str, environment: Mapping[bytes, bytes], bundle: Bundle) -> str:
         if not is_private(directory):
             continue
         if _refused.get(path) == (status.st_ino, status.st_mtime_ns):
-            raise Unusable(f"{path} has been refused before")
-        return path
-    raise Unusable("there is none")
+            return "", f"{path} has been refused before"
+        return path, ""
+    return "", "there is none"
 
 
 def refuse(path: str) -> None:

@@ -17,11 +17,10 @@ from nsenter.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from nsenter.bundle import Bundle
     from nsenter.descriptors import Descriptors
-    from nsenter.launch import PythonInit
 
 __all__ = [
     "ONE_THREAD",
@@ -147,7 +146,13 @@ def time_zone(environment: Mapping[bytes, bytes]) -> bytes:
     return environment.get(b"TZ", b":/etc/localtime")
 
 
-def orders(init: PythonInit, environment: Mapping[bytes, bytes], bundle: Bundle) -> bytes:
+def orders(
+    target: str,
+    argv: Sequence[str],
+    args: Sequence[object],
+    environment: Mapping[bytes, bytes],
+    bundle: Bundle,
+) -> bytes:
     """What nsenter/boot.py reads from the init pipe.
 
     Raises:
@@ -155,9 +160,9 @@ def orders(init: PythonInit, environment: Mapping[bytes, bytes], bundle: Bundle)
     """
     return pack(
         {
-            "target": init.target,
-            "argv": [init.target, *map(str, init.args)],
-            "args": tuple(init.args),
+            "target": target,
+            "argv": list(argv),
+            "args": tuple(args),
             "environment": dict(environment),
             "extensions": bundle.extensions,
         }

@@ -248,16 +248,16 @@ class _Job(Value):
         from nsenter import image
 
         bundle = init.bundle()
-        try:
-            path = image.find(init.image, self.environment, bundle)
-            return self.from_image(init, bundle, path)
-        except image.Unusable as reason:
-            image.note(str(reason))
-        except BootstrapError as error:
-            if error.stage != "image":
-                raise
-            image.refuse(path)
-            image.note(str(error))
+        path, reason = image.find(init.image, self.environment)
+        if path:
+            try:
+                return self.from_image(init, bundle, path)
+            except BootstrapError as error:
+                if error.stage != "image":
+                    raise
+                image.refuse(path)
+                reason = str(error)
+        image.note(reason)
         child = self._booted(init, bundle)
         image.make_later(init.image, self.environment)
         return child
@@ -283,7 +283,7 @@ class _Job(Value):
                 [b"nsenter-init"], environment, self.stdio, kept | self.lent | {bundle.fd},
                 _nsinit.get(),
             )  # fmt: skip
-            body = interpreter.orders(init, self.environment, bundle)
+            body = self._orders(init, bundle)
             child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
             child.channel_fd = pipes.detach_channel()
             return child
@@ -303,10 +303,16 @@ class _Job(Value):
             keep = kept | self.lent | set(fds.__dict__.values())
             executable = interpreter.open_interpreter(owner)
             spawn = Spawn(interpreter.boot_argv(), environment, self.stdio, keep, executable)
-            body = interpreter.orders(init, self.environment, bundle)
+            body = self._orders(init, bundle)
             child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
             child.channel_fd = pipes.detach_channel()
             return child
+
+    def _orders(self, init: PythonInit, bundle: Bundle) -> bytes:
+        from nsenter.interpreter import orders
+
+        words = [init.target, *map(str, init.args)]
+        return orders(init.target, words, init.args, self.environment, bundle)
 
     def _converse(
         self,

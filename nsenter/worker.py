@@ -56,12 +56,6 @@ def main(channel: int, settings: Mapping[str, Any]) -> NoReturn:
         worker.serve()
 
 
-def probe(channel: int) -> int:
-    """What is called once in an image that was made: import, allocate, and end."""
-    posix.close(channel)
-    return 0 if __import__("nsenter.boot") and len(bytearray(_CHUNK)) == _CHUNK else 1
-
-
 class _Worker:
     """This side of the channel.
 

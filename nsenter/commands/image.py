@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make the memory image that Python code in namespaces is started from.
 
-It is a copy of an interpreter that has booted, in memory that is gone with this boot of the machine.
-With it, nsenter.call and nsenter.PythonInit need not boot one each time. The first start makes it
-by itself, but not in a container and not with NSENTER_IMAGE=use in the environment. With
-NSENTER_IMAGE=off no image is used.
+It is a copy of the memory of an interpreter that has booted, and is valid until the machine boots
+again. With it, nsenter.call and nsenter.PythonInit need not boot one each time. The first start
+makes it by itself, but not in a container and not with NSENTER_IMAGE=use in the environment. With
+NSENTER_IMAGE=off no image is used or made.
 
 example: python -m nsenter image
 """

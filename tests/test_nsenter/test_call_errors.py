@@ -99,7 +99,7 @@ def exceptions_of(package: ModuleType) -> set[type[BaseException]]:
 # What no caller of the packages sees.
 INNER = {
     "NotPlain", "Malformed", "TooLarge", "TooSlow", "Unfit",  # of calling's codec
-    "Usage", "UsageError", "OutputClosed", "Aborted",  # of the commands
+    "Usage", "UsageError", "OutputClosed", "Aborted", "ImageError",  # of the commands
     "PeerGoneError",  # between a container's init and its parent
     "Failure",  # of system calls; its callers name it
 }  # fmt: skip
