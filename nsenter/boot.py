@@ -238,18 +238,25 @@ def end_image() -> None:
     import atexit
 
     atexit._run_exitfuncs()
-    _flush()
-    for name in sys.modules.keys() - _held:
-        del sys.modules[name]
-    sys.modules["__main__"].__dict__.clear()
+    _flush(sys.stdout, sys.stderr)
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+        sys.__dict__.pop(name, None)
+    import _io
     import gc
 
+    # What is freed in a cycle is freed in any order: a file could lose what it has not written yet.
+    written = _io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom
+    for value in gc.get_objects():
+        if type(value) in written:
+            _flush(value)
+    for name in sys.modules.keys() - _held | {"__main__"}:
+        del sys.modules[name]
     gc.collect()
-    _flush()
+    _flush(sys.stdout, sys.stderr)
 
 
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
+def _flush(*streams: Any) -> None:
+    for stream in streams:
         try:  # noqa: SIM105 - contextlib would have to travel
             stream.flush()
         except (AttributeError, OSError, ValueError):  # none, or closed

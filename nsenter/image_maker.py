@@ -168,7 +168,7 @@ def _archive(environment: Mapping[bytes, bytes]) -> tuple[bundle.Bundle, bytes]:
     )
     first = bundle._build(modules, extensions)
     paths = {*_sources(first.modules), _zone_file(environment)}
-    identities = _identities(path for path in paths if os.path.exists(path))
+    identities = _identities(path for path in paths if os.path.isfile(path))
     second = bundle._build(modules, extensions)
     if second.modules != first.modules or second.extensions != first.extensions:
         raise ImageError("modules have changed while they were read")
