@@ -44,7 +44,7 @@ FREESTANDING = [
 RAW_SYSCALLS = platform.machine() in ("x86_64", "aarch64") and sys.maxsize > 2**32
 
 
-# What restores a memory image must not be where an interpreter that is no PIE has its own code, or its
+# What restores a memory image must not be where an interpreter that is no PIE has its code or its
 # heap, up to 1 GiB above that.
 LOADER = [*FREESTANDING, "-Wl,-Ttext-segment=0x70000000"]
 

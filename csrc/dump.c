@@ -12,11 +12,13 @@
  */
 #include <dlfcn.h>
 #include <elf.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -25,20 +27,21 @@
 #include "image.h"
 #include "libc.h"
 
-#define VARIABLE     "_NSENTER_DUMP"
-#define TABLES_MAX   (IMAGE_HEADER_MAX)
-#define MAPS_MAX     (4U << 20)
-#define REGIONS_MAX  8192
-#define WORDS_MAX    4096
-#define FILES_MAX    1024
-#define HOT_ROOM     512 /* ranges: at least a page of them */
-#define ZEROES_LEAST 16	 /* pages: fewer are not worth a mapping of their own */
-#define CONFIG_ROOM  8192
-#define THREAD_BYTES 0x900	 /* of glibc's struct pthread, at the thread pointer */
-#define FRAMES_SIZE  (16 * 1024) /* of CPython's first _stack_chunk */
-#define RSEQ_BYTES   32
-#define SIGNALS	     64
-#define NO_BREAK     ((void *)-4096L)
+#define VARIABLE	  "_NSENTER_DUMP"
+#define TABLES_MAX	  (IMAGE_HEADER_MAX)
+#define MAPS_MAX	  (4U << 20)
+#define REGIONS_MAX	  8192
+#define WORDS_MAX	  4096
+#define FILES_MAX	  1024
+#define HOT_ROOM	  512 /* ranges: at least a page of them */
+#define ZEROES_LEAST	  16  /* pages: fewer are not worth a mapping of their own */
+#define CONFIG_ROOM	  8192
+#define THREAD_BYTES	  0x900	      /* of glibc's struct pthread, at the thread pointer */
+#define FRAMES_SIZE	  (16 * 1024) /* of CPython's first _stack_chunk */
+#define RSEQ_BYTES	  32
+#define SIGNALS		  64
+#define STACK_OF_ANY_SIZE (2U << 20) /* what glibc has for threads where there is no limit */
+#define NO_BREAK	  ((void *)-4096L)
 
 extern char **environ;
 
@@ -202,7 +205,8 @@ _Noreturn static void end_by_exception(void)
 	end(is_interrupt, 1);
 }
 
-static void run(const struct image_handover *handover)
+/* Not inlined: its variables would live across the setjmp(3) in pthread_cleanup_push(3). */
+__attribute__((noinline)) static void run(const struct image_handover *handover)
 {
 	static char *no_environment[1];
 	const bool is_early = handover->stages != NULL;
@@ -228,15 +232,44 @@ static void run(const struct image_handover *handover)
 	end(false, (int)python.as_long(status));
 }
 
+static struct rlimit stack_limit; /* of the process that the image was made of */
+
+/* libc has taken the size of threads' stacks from the limit when it started. */
+static void set_stack_size(void)
+{
+	pthread_attr_t attributes;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_STACK, &limit) < 0 || limit.rlim_cur == stack_limit.rlim_cur ||
+	    pthread_attr_init(&attributes) != 0)
+		return;
+	if (limit.rlim_cur == RLIM_INFINITY)
+		limit.rlim_cur = STACK_OF_ANY_SIZE;
+	if (limit.rlim_cur < (rlim_t)PTHREAD_STACK_MIN)
+		limit.rlim_cur = PTHREAD_STACK_MIN;
+	limit.rlim_cur = (limit.rlim_cur + IMAGE_PAGE - 1) / IMAGE_PAGE * IMAGE_PAGE;
+	if (pthread_attr_setstacksize(&attributes, limit.rlim_cur) == 0)
+		pthread_setattr_default_np(&attributes);
+	pthread_attr_destroy(&attributes);
+}
+
+/* With end_thread() for the end of main that libc has for pthread_exit(3). Not inlined, as run().
+ */
+__attribute__((noinline)) static void run_guarded(const struct image_handover *handover)
+{
+	pthread_cleanup_push(end_thread, NULL);
+	run(handover);
+	pthread_cleanup_pop(0);
+}
+
 static void resume(const struct image_handover *handover)
 {
 	resumed = handover;
 	/* The heap lies where the kernel knows of no break. A break that brk(2) cannot reach has
 	 * sbrk(3) fail, and malloc(3) use mmap(2) instead, as it is documented to. */
 	*current_break = NO_BREAK;
-	pthread_cleanup_push(end_thread, NULL);
-	run(handover);
-	pthread_cleanup_pop(0);
+	set_stack_size();
+	run_guarded(handover);
 }
 
 /* ---- the memory map */
@@ -847,6 +880,7 @@ static void dump(void)
 	long shared;
 
 	check_threads();
+	getrlimit(RLIMIT_STACK, &stack_limit);
 	python.before_fork();
 	clearenv();
 	shared = SYS6(SYS_mmap, 0, sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
@@ -878,6 +912,17 @@ static bool read_fds(const char *value)
 	return sscanf(value, "%d,%d,%d,%d", &fds.bundle, &fds.orders, &fds.files, &fds.out) == 4;
 }
 
+/* Whatever whoever makes an image ignores or blocks: a shell's background job ignores SIGINT. */
+static void reset_signals(void)
+{
+	const struct sys_sigaction by_default = { .handler = SIG_DFL };
+	const uint64_t no_signals = 0;
+
+	for (int number = 1; number <= SIGNALS; number++)
+		sys_sigaction(number, &by_default, NULL);
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof(no_signals));
+}
+
 static int dump_main(int argc, char **argv, char **envp)
 {
 	struct err err;
@@ -886,6 +931,7 @@ static int dump_main(int argc, char **argv, char **envp)
 	while (*envp)
 		envp++;
 	process.auxv = (const uint64_t *)(envp + 1);
+	reset_signals();
 	find_functions();
 	if (bundle_install(fds.bundle, &err) < 0)
 		give_up(&err);

@@ -20,6 +20,12 @@
 #define RSEQ_FAILED	  (-2)
 #define HEADER_HINT	  0x78000000UL
 
+#if defined(__x86_64__)
+#define NSX_RESTORES 1
+#else
+#define NSX_RESTORES 0
+#endif
+
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -268,9 +274,13 @@ static int map_files(const struct image *image, struct err *err)
 int restore_map(const char *path, const struct image_process *process, struct image *image,
 		struct err *err)
 {
-	long fd = open_place(path, err);
+	long fd;
 	int ret;
 
+	/* Elsewhere the thread pointer is set in other ways. */
+	if (!NSX_RESTORES)
+		return refuse(err, path, "images are made on x86_64 alone");
+	fd = open_place(path, err);
 	if (fd < 0)
 		return -1;
 	ret = read_header(path, (int)fd, image, err);

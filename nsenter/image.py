@@ -63,8 +63,13 @@ _LOADERS = ("LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH", "GLIBC_TUNABLES")
 _NEWEST = (3, 13)  # of which restoring has been tested
 
 
+noted = ""
+
+
 def note(reason: str) -> None:
     """A line for whoever has debug messages shown, who has imported logging for it."""
+    global noted
+    noted = reason
     logging = sys.modules.get("logging")
     if logging is not None:
         logging.getLogger("nsenter").debug("no memory image: %s", reason)

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import random
+import resource
 import shutil
 import signal
 import stat
@@ -302,6 +303,53 @@ def test_nothing_of_the_makers_environment_is_in_an_image(
     monkeypatch.setenv("TOKEN", secret)
     content = Path(image_maker.make(image.PAYLOAD)).read_bytes()
     assert secret.encode() not in content
+
+
+def test_what_the_maker_ignores_is_not_ignored_in_an_image(place: Path) -> None:
+    def caught() -> tuple[str, str]:
+        import signal
+
+        return str(signal.getsignal(signal.SIGINT)), str(signal.getsignal(signal.SIGUSR1))
+
+    with contextlib.ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGUSR1):
+            stack.callback(signal.signal, number, signal.signal(number, signal.SIG_IGN))
+        image_maker.make(image.PAYLOAD)
+    sigint, sigusr1 = nsenter.Caller(modules=["signal"]).call(caught)
+    assert "default_int_handler" in sigint
+    assert "SIG_DFL" in sigusr1
+
+
+@pytest.mark.parametrize("size", [1 << 20, resource.RLIM_INFINITY])
+def test_threads_have_stacks_as_this_process_has_its_limit(size: int, file: Path) -> None:
+    def mapped() -> int:
+        """The size of the mapping that a new thread's stack is in."""
+        import re
+        import threading
+
+        sizes = []
+
+        def look() -> None:
+            top = threading.get_ident()
+            with open("/proc/self/maps") as maps:  # noqa: PTH123
+                for line in maps:
+                    start, end = (int(word, 16) for word in re.split("[- ]", line)[:2])
+                    if start <= top < end:
+                        sizes.append(end - start)
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        return sizes[0]
+
+    before = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (size, before[1]))
+    try:
+        found = nsenter.Caller(modules=["threading", "re"]).call(mapped)
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, before)
+    expected = 2 << 20 if size == resource.RLIM_INFINITY else size
+    assert expected <= found < expected + (1 << 18)
 
 
 def held() -> list[str]:
@@ -704,6 +752,22 @@ def test_the_command_says_why_it_cannot() -> None:
     done = command(NSENTER_IMAGE="off")
     assert done.returncode == 1
     assert "NSENTER_IMAGE is off" in done.stderr
+
+
+def test_the_doctor_says_whether_it_works(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nsenter import doctor
+
+    (found,) = doctor._image({})
+    assert (found.state, str(file) in found.seen) == (doctor.OK, True)
+    patched(BOOT_ID_AT, b"00000000")(file)
+    (found,) = doctor._image({})
+    assert (found.state, "another boot" in found.seen) == (doctor.LIMITED, True)
+    file.unlink()
+    (found,) = doctor._image({})
+    assert found.seen == "there is none (this process is in a container's pid namespace)"
+    monkeypatch.setenv(image.VARIABLE, image.OFF)
+    (found,) = doctor._image({})
+    assert "NSENTER_IMAGE is off" in found.seen
 
 
 # ---- many times
