@@ -220,7 +220,7 @@ def lacks(bundle: Bundle) -> bool:
 # ---- who makes one
 
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO, the same on every machine
-_RETRY_SECONDS = 3600
+_RETRY_SECONDS = 600
 _asked: set[str] = set()
 
 

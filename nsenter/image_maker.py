@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from nsenter.suppress import suppress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import NoReturn
 
 __all__ = ["ImageError", "detached", "make", "remove"]
 
@@ -55,8 +57,7 @@ def make(kind: str, environment: Mapping[bytes, bytes] | None = None) -> str:
     directory = _make_directory()
     path = f"{directory}/{image.name_of(kind, environment)}"
     temporary = f"{path}.{os.getpid()}"
-    with suppress(FileNotFoundError):
-        os.unlink(temporary)
+    _remove_leftovers(path)
     out = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         _dump(out, environment)
@@ -73,6 +74,20 @@ def make(kind: str, environment: Mapping[bytes, bytes] | None = None) -> str:
     return path
 
 
+def _remove_leftovers(path: str) -> None:
+    """Of makers that were killed, and this one's own."""
+    directory, name = os.path.split(path)
+    for entry in os.scandir(directory):
+        suffix = entry.name.removeprefix(f"{name}.")
+        if suffix.isdecimal() and suffix != entry.name:
+            with suppress(FileNotFoundError):
+                if (
+                    suffix == str(os.getpid())
+                    or time.time() - entry.stat(follow_symlinks=False).st_mtime > _SECONDS * 2
+                ):
+                    os.unlink(entry.path)
+
+
 def remove(kind: str, environment: Mapping[bytes, bytes] | None = None) -> list[str]:
     """Remove the images of this kind that this interpreter would use; returns their paths."""
     name = image.name_of(kind, os.environb if environment is None else environment)
@@ -86,9 +101,14 @@ def remove(kind: str, environment: Mapping[bytes, bytes] | None = None) -> list[
     return removed
 
 
+def _too_late(*_: object) -> NoReturn:
+    raise ImageError("it was not made within two seconds")  # csrc/detach.c sets the alarm
+
+
 def detached() -> None:
     """What `nsenter.image.make_later` starts: make an image, if nobody else does so now. If that
     fails, leave word of it, so that not every process tries it."""
+    signal.signal(signal.SIGALRM, _too_late)
     kind, zone, runtime = sys.argv[1:4]
     if runtime:
         os.environ["XDG_RUNTIME_DIR"] = runtime
