@@ -206,7 +206,7 @@ static int map_region(const struct image *image, const struct image_region *regi
 	static const char *const words[] = { "code", "saved memory", "memory", "droppable memory" };
 	uint64_t size = region->end - region->start;
 	int prot = is_written ? PROT_READ | PROT_WRITE : region->prot;
-	int flags = MAP_FIXED_NOREPLACE | MAP_NORESERVE;
+	int flags = MAP_FIXED_NOREPLACE;
 	long ret;
 
 	if (region->kind == REGION_FILE || region->kind == REGION_SAVED)
