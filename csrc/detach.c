@@ -14,9 +14,11 @@
 #define VARIABLE "_NSENTER_DETACH"
 #define SECONDS	 2 /* an alarm stays set through execve(2) */
 
+/* Where there are stages to go through, the environment is the payload's as well, and may come from
+ * anywhere. */
 int detach_is_asked(char *const *envp)
 {
-	return environment_get(envp, VARIABLE) != NULL;
+	return environment_get(envp, VARIABLE) && !environment_get(envp, "_LIBCONTAINER_INITPIPE");
 }
 
 /* Once the parent is gone, somebody else collects this process: the init does that for a living,

@@ -72,7 +72,7 @@ def other_users_can_read_what_tests_make() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def interpreters_boot_or_are_from_an_image() -> None:
-    """The same for all tests, but test_image.py: `make test-images` has them start from an image."""
+    """The same in all tests but those of test_image.py: `make test-images` wants an image."""
     if os.environ.get("NSENTER_TEST_IMAGES") != "on":
         os.environ["NSENTER_IMAGE"] = "off"
         return

@@ -13,6 +13,7 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import stat
 import struct
 import subprocess
@@ -27,6 +28,7 @@ import pytest
 
 import nsenter
 from nsenter import bundle, image, image_maker
+from nsenter import launch as nsenter_launch
 from nsenter.bootstrap import BootstrapData
 from nsenter.launch import PythonInit, launch
 
@@ -752,6 +754,50 @@ def test_what_cannot_be_dumped_is_said(place: Path, monkeypatch: pytest.MonkeyPa
 def test_the_runtime_never_uses_the_payloads_image(file: Path) -> None:
     path, reason = image.find("runtime", os.environb)
     assert (path, reason) == ("", "there is none")
+
+
+@pytest.mark.parametrize("name", ["_NSENTER_DETACH", "_NSENTER_IMAGE", "_NSENTER_LOADS"])
+def test_a_variable_of_nsinit_in_a_programs_environment_does_nothing(name: str) -> None:
+    options = nsenter.Options(new=("user", "pid", "mnt"))
+    env = {"PATH": os.environ["PATH"], name: "1"}
+    done = nsenter.run(["sh", "-c", "echo $$; env"], options=options, env=env, capture_output=True)
+    pid, *variables = done.stdout.decode().split("\n")
+    assert int(pid) < 10
+    assert not [variable for variable in variables if variable.startswith("_NSENTER")]
+
+
+def test_a_stage_never_detaches() -> None:
+    """nsinit alone, as a parent other than ours may start it."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        env = {"_NSENTER_DETACH": "1", "_LIBCONTAINER_INITPIPE": str(theirs.fileno())}
+        process = subprocess.Popen(
+            ["/bin/echo", "detached"],
+            executable=nsenter_launch.nsinit_path(),
+            env=env,
+            stdout=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        assert ours.recv(1) == b"\0"  # it waits for the message
+        ours.close()
+        said, _ = process.communicate(timeout=SECONDS)
+    assert said == b""
+    assert process.returncode == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the places of root are looked for")
+def test_a_sandbox_does_not_show_the_images() -> None:
+    def shown(places: list[str]) -> list[str]:
+        return [place for place in places if os.access(place, os.F_OK)]
+
+    places = [*image.directories()]
+    for place in places:
+        Path(place).mkdir(mode=0o700, exist_ok=True)
+    assert nsenter.call(shown, places, options=nsenter.presets.sandbox()) == []
+    for place in places:
+        with contextlib.suppress(OSError):
+            Path(place).rmdir()
 
 
 # ---- the command, and the doctor
