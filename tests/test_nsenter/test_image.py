@@ -65,6 +65,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     place = tmp_path_factory.mktemp("images")
     place.chmod(0o700)
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(image.VARIABLE, raising=False)
         patch.setattr(image, "directories", lambda: iter([str(place)]))
         return Path(image_maker.make(image.PAYLOAD)).read_bytes()
 
@@ -602,14 +603,6 @@ def test_without_a_place_no_image_is_made(tmp_path: Path, monkeypatch: pytest.Mo
 # ---- who makes it
 
 
-@pytest.fixture
-def may_make(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if this pid namespace were the machine's first."""
-    monkeypatch.undo()
-    monkeypatch.setattr(image, "_asked", set())
-    monkeypatch.setattr(image, "_FIRST_PID_NAMESPACE", str(Path("/proc/self/ns/pid").readlink()))
-
-
 def wait_for(condition: Callable[[], Any]) -> None:
     deadline = time.monotonic() + SECONDS
     while not condition():
@@ -686,10 +679,8 @@ def test_no_image_is_made_in_a_containers_pid_namespace(
     assert "in a container's pid namespace" in reasons()
 
 
-def test_a_maker_that_fails_leaves_word_of_it(
-    place: Path, may_make: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(image, "directories", lambda: iter([str(place)]))
+def test_a_maker_that_fails_leaves_word_of_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "reason_against_making", lambda: "")
     monkeypatch.setattr(sys, "argv", ["-c", image.PAYLOAD, ":/etc/localtime", ""])
     monkeypatch.setenv("LD_PRELOAD", "")
     monkeypatch.setattr(signal, "signal", lambda *_: None)
