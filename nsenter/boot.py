@@ -188,9 +188,11 @@ def prepare_image(orders_fd: int) -> None:
         setattr(sys, name, None)
         setattr(sys, f"__{name}__", None)
     set_environment({})
-    _held.update(sys.modules)
+    import _io  # noqa: F401
+    import atexit  # noqa: F401 - for end_image()
     import gc
 
+    _held.update(sys.modules)
     gc.collect()
     gc.freeze()
 

@@ -42,11 +42,12 @@ MODULES = (
     *("abc", "codecs", "collections", "copyreg", "functools", "io", "keyword", "operator"),
     *("reprlib", "types", "_compat_pickle", "os", "stat", "re", "enum", "contextlib"),
 )
-# C extensions that are in an image where Python has them as files. All are known to be inert: they
-# start no thread, keep no descriptor, and have no random numbers.
+# C extensions that are in an image where Python has them as files: those that most calls need, as
+# each costs every start some mappings. All are known to be inert: they start no thread, keep no
+# descriptor, and have no random numbers.
 EXTENSIONS = (
     *("_pickle", "_struct", "_typing", "math", "unicodedata", "_bisect", "_heapq", "_json"),
-    *("_datetime", "_random", "_contextvars", "_opcode", "_statistics", "binascii", "select"),
+    *("_datetime", "_random"),
 )
 _HELD_EXTENSIONS = frozenset(EXTENSIONS)
 # Every module outside of packages, and every package, that an image can come to hold.
