@@ -465,13 +465,14 @@ def another_file(is_mapped: int) -> Break:
 
 
 def a_collision(file: Path) -> None:
-    """The first region is to be where nsinit is."""
+    """Some constants of a library are to be where nsinit is."""
     content = bytearray(file.read_bytes())
-    at, region = tables(file)[0], image_maker._REGION
-    fields = list(region.unpack_from(content, at))
-    size = fields[1] - fields[0]
-    fields[0], fields[1] = 0x70000000, 0x70000000 + size
-    region.pack_into(content, at, *fields)
+    (at, count), record = tables(file)[:2], image_maker._REGION
+    size = count * record.size
+    regions = [list(region) for region in record.iter_unpack(content[at : at + size])]
+    constants = next(region for region in regions if region[4:6] == [1, 1])  # REGION_FILE, r--
+    constants[:2] = 0x70000000, 0x70000000 + constants[1] - constants[0]
+    content[at : at + size] = b"".join(record.pack(*region) for region in sorted(regions))
     file.write_bytes(content)
 
 
