@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 
 import nsenter
+import pythons
 from nsenter import bundle, image, image_maker
 from nsenter import launch as nsenter_launch
 from nsenter.bootstrap import BootstrapData
@@ -294,6 +295,58 @@ def test_the_main_thread_may_end_before_the_others(
         launch(BootstrapData(), init, stdout=out.fileno()) as child,
     ):
         assert child.wait(SECONDS) == 0
+
+
+IN_EACH_PYTHON = """
+import hashlib, os, sys, threading
+from nsenter import Caller, image, image_maker
+image.directories = lambda: iter([sys.argv[1]])
+image_maker.make(image.PAYLOAD)
+os.environ[image.VARIABLE] = image.USE
+
+def plain():
+    return "nsinit" in os.readlink("/proc/self/exe"), sys.version_info[:3]
+
+def more():
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(True))
+    thread.start()
+    thread.join()
+    return *plain(), ended, hashlib.sha256(b"x").hexdigest()[:8]
+
+version = sys.version_info[:3]
+for _ in range(5):
+    assert Caller().call(plain) == (True, version)
+    answer = Caller(modules=["hashlib", "threading"]).call(more)
+    assert answer == (True, version, [True], "2d711642"), answer
+print("as it should be")
+"""
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[pythons.Stage]:
+    with pythons.staged() as stage:
+        yield stage
+
+
+@pytest.mark.parametrize(
+    "python", [python for python in pythons.installed() if python.version[:2] <= image._NEWEST],
+    ids=str,
+)  # fmt: skip
+def test_each_python_can_be_dumped_and_restored(
+    python: pythons.Python, stage: pythons.Stage, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o700)
+    environment = stage.environment(python)
+    environment.pop(image.VARIABLE, None)
+    done = subprocess.run(
+        [python.binary, "-c", IN_EACH_PYTHON, tmp_path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=2 * SECONDS,
+    )
+    assert (done.stdout, done.stderr) == ("as it should be\n", "")
 
 
 # ---- what is in an image
