@@ -27,21 +27,23 @@
 #include "image.h"
 #include "libc.h"
 
-#define VARIABLE	  "_NSENTER_DUMP"
-#define TABLES_MAX	  (IMAGE_HEADER_MAX)
-#define MAPS_MAX	  (4U << 20)
-#define REGIONS_MAX	  8192
-#define WORDS_MAX	  4096
-#define FILES_MAX	  1024
-#define HOT_ROOM	  512 /* ranges: at least a page of them */
-#define ZEROES_LEAST	  16  /* pages: fewer are not worth a mapping of their own */
-#define CONFIG_ROOM	  8192
-#define THREAD_BYTES	  0x900	      /* of glibc's struct pthread, at the thread pointer */
-#define FRAMES_SIZE	  (16 * 1024) /* of CPython's first _stack_chunk */
-#define RSEQ_BYTES	  32
-#define SIGNALS		  64
-#define STACK_OF_ANY_SIZE (2U << 20) /* what glibc has for threads where there is no limit */
-#define NO_BREAK	  ((void *)-4096L)
+#define VARIABLE	   "_NSENTER_DUMP"
+#define TABLES_MAX	   (IMAGE_HEADER_MAX)
+#define MAPS_MAX	   (4U << 20)
+#define REGIONS_MAX	   8192
+#define WORDS_MAX	   4096
+#define FILES_MAX	   1024
+#define HOT_ROOM	   512 /* ranges: at least a page of them */
+#define ZEROES_LEAST	   16  /* pages: fewer are not worth a mapping of their own */
+#define CONFIG_ROOM	   8192
+#define THREAD_BYTES	   0x900       /* of glibc's struct pthread, at the thread pointer */
+#define THREAD_STATE_BYTES 2048	       /* of CPython, from its start */
+#define FRAMES_SIZE	   (16 * 1024) /* of CPython's first _stack_chunk */
+#define RSEQ_BYTES	   32
+#define SIGNALS		   64
+#define STACK_OF_ANY_SIZE  (2U << 20) /* what glibc has for threads where there is no limit */
+#define NO_BREAK	   ((void *)-4096L)
+#define STACK_NOWHERE	   0x10000000UL
 
 extern char **environ;
 
@@ -115,6 +117,45 @@ static const struct {
 	{ "PyExc_KeyboardInterrupt", &python.interrupt },
 };
 
+/* Since CPython 3.14, which keeps the bounds of the C stack: they are another stack's in each
+ * process that resumes the image. */
+static struct {
+	void *(*thread)(void);
+	int (*set)(void *thread, void *start, size_t size);
+	void (*reset)(void *thread);
+} stack_bounds;
+
+#define STACK_BOUNDS_SINCE 0x030eUL
+
+static void find_stack_bounds(void)
+{
+	const unsigned long *version = dlsym(RTLD_DEFAULT, "Py_Version");
+
+	if (!version || *version >> 16 < STACK_BOUNDS_SINCE)
+		return;
+	*(void **)&stack_bounds.thread = dlsym(RTLD_DEFAULT, "PyThreadState_Get");
+	*(void **)&stack_bounds.set =
+		dlsym(RTLD_DEFAULT, "PyUnstable_ThreadState_SetStackProtection");
+	*(void **)&stack_bounds.reset =
+		dlsym(RTLD_DEFAULT, "PyUnstable_ThreadState_ResetStackProtection");
+	if (!stack_bounds.thread || !stack_bounds.set || !stack_bounds.reset)
+		refuse("this CPython cannot be told where the stack is", "");
+}
+
+/* Have the interpreter know nothing of this process's stack. No Python can run from here on. */
+static void forget_stack(void)
+{
+	if (stack_bounds.set &&
+	    stack_bounds.set(stack_bounds.thread(), (void *)STACK_NOWHERE, STACK_OF_ANY_SIZE) != 0)
+		refuse("this CPython cannot be told to forget where the stack is", "");
+}
+
+static void learn_stack(void)
+{
+	if (stack_bounds.reset)
+		stack_bounds.reset(stack_bounds.thread());
+}
+
 static void **current_break;
 
 static void find_functions(void)
@@ -124,6 +165,7 @@ static void find_functions(void)
 		if (!*(void **)functions[i].place)
 			refuse("this is no CPython that is known: it lacks", functions[i].name);
 	}
+	find_stack_bounds();
 	current_break = dlsym(RTLD_DEFAULT, "__curbrk");
 	if (!current_break)
 		refuse("this is no glibc that is known: it lacks", "__curbrk");
@@ -220,6 +262,7 @@ __attribute__((noinline)) static void run(const struct image_handover *handover)
 	environ = no_environment;
 	if (is_early)
 		handover->stages();
+	learn_stack();
 	python.after_fork();
 	if (handover->confine && python.add_hook(confine_on_event, NULL) != 0) {
 		err_set(&err, "call", "PySys_AddAuditHook", ENOMEM);
@@ -643,6 +686,15 @@ static bool is_in_frames(uint64_t at)
 	return false;
 }
 
+/* Whether it lies in CPython's own record of where the stack was at first (c_stack_init_top of
+ * _PyThreadStateImpl): without that, learn_stack() has it look again. */
+static bool is_in_bounds(uint64_t at)
+{
+	const uint64_t thread = stack_bounds.thread ? (uintptr_t)stack_bounds.thread() : 0;
+
+	return thread && is_between(at, thread, thread + THREAD_STATE_BYTES);
+}
+
 static enum word_kind kind_in_stack(uint64_t at, uint64_t value)
 {
 	const struct {
@@ -665,7 +717,7 @@ static enum word_kind kind_in_stack(uint64_t at, uint64_t value)
 		return WORD_ARG0; /* program_invocation_short_name points to a part of it */
 	/* What is left of the environment's strings, which nobody has any more; and libc's record
 	 * of the frame that called main, which resume() makes anew. */
-	if (value > (uintptr_t)arg0 || is_in_frames(at) ||
+	if (value > (uintptr_t)arg0 || is_in_frames(at) || is_in_bounds(at) ||
 	    is_between(at, t->header.fs_base, t->header.fs_base + THREAD_BYTES))
 		return WORD_NOTHING;
 	return 0;
@@ -882,6 +934,7 @@ static void dump(void)
 	check_threads();
 	getrlimit(RLIMIT_STACK, &stack_limit);
 	python.before_fork();
+	forget_stack();
 	clearenv();
 	shared = SYS6(SYS_mmap, 0, sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		      -1, 0);

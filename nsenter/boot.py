@@ -237,6 +237,7 @@ def end_image() -> None:
     threading = sys.modules.get("threading")
     if threading is not None:
         threading._shutdown()
+    _let_threads_go()
     import atexit
 
     atexit._run_exitfuncs()
@@ -253,8 +254,20 @@ def end_image() -> None:
             _flush(value)
     for name in sys.modules.keys() - _held | {"__main__"}:
         del sys.modules[name]
-    gc.collect()
+    while gc.collect():  # what one finds may have held what the next does
+        pass
     _flush(sys.stdout, sys.stderr)
+
+
+def _let_threads_go() -> None:
+    """One that has been waited for may still hold what it ran. A daemon stays."""
+    import _thread
+    import time
+
+    for _ in range(20):
+        if not _thread._count():
+            break
+        time.sleep(0.0005)
 
 
 def _flush(*streams: Any) -> None:

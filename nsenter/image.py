@@ -15,6 +15,7 @@ import os
 import stat
 import sys
 import time
+from errno import EAGAIN, EEXIST, EMFILE, ENFILE, ENOMEM
 
 from nsenter.interpreter import interpreter_path, time_zone
 from nsenter.suppress import suppress
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from nsenter.bundle import Bundle
 
 __all__ = [
-    *("EXTENSIONS", "MODULES", "PAYLOAD", "directories", "failure", "find", "lacks"),
+    *("ABSENT", "EXTENSIONS", "MODULES", "PAYLOAD", "directories", "failure", "find", "lacks"),
     *("is_private", "make_later", "name_of", "note", "reason_against", "reason_against_making"),
     "refuse",
 ]
@@ -61,7 +62,7 @@ HELD = (
 # In these the loader would have libraries in every process that nobody knows of, or malloc(3) work
 # in another way than in the image.
 _LOADERS = ("LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH", "GLIBC_TUNABLES")
-_NEWEST = (3, 13)  # of which restoring has been tested
+_NEWEST = (3, 15)  # of which restoring has been tested
 
 
 noted = ""
@@ -177,7 +178,11 @@ def name_of(kind: str, environment: Mapping[bytes, bytes]) -> str:
 
 # ---- which
 
+ABSENT = "there is none"
 _refused: dict[str, tuple[int, int]] = {}
+# What the next start may not meet: no descriptor or memory left, or something that is by chance
+# where the image has memory.
+_PASSING = (EMFILE, ENFILE, ENOMEM, EAGAIN, EEXIST)
 
 
 def find(kind: str, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
@@ -203,14 +208,17 @@ def find(kind: str, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
         if _refused.get(path) == (status.st_ino, status.st_mtime_ns):
             return "", f"{path} has been refused before"
         return path, ""
-    return "", "there is none"
+    return "", ABSENT
 
 
-def refuse(path: str) -> None:
-    """Do not try this file again."""
+def refuse(path: str, number: int) -> bool:
+    """Do not try this file again, if the error with this errno will come again; returns whether."""
+    if number in _PASSING:
+        return False
     with suppress(OSError):
         status = os.lstat(path)
         _refused[path] = status.st_ino, status.st_mtime_ns
+    return True
 
 
 def lacks(bundle: Bundle) -> bool:

@@ -250,17 +250,19 @@ class _Job(Value):
 
         bundle = init.bundle()
         path, reason = image.find(init.image, self.environment)
+        is_missed = reason == image.ABSENT
         if path:
             try:
                 return self.from_image(init, bundle, path)
             except BootstrapError as error:
                 if error.stage != "image":
                     raise
-                image.refuse(path)
+                is_missed = image.refuse(path, error.errno or 0)
                 reason = str(error)
         image.note(reason)
         child = self._booted(init, bundle)
-        image.make_later(init.image, self.environment)
+        if is_missed:
+            image.make_later(init.image, self.environment)
         return child
 
     def from_image(self, init: PythonInit, bundle: Bundle, path: str) -> Child:

@@ -596,6 +596,15 @@ def test_a_refused_image_is_tried_once(file: Path, reasons: Callable[[], str]) -
     assert "has been refused before" in reasons()
 
 
+def test_an_image_that_something_was_in_the_way_of_is_tried_again(
+    file: Path, reasons: Callable[[], str]
+) -> None:
+    a_collision(file)
+    assert nsenter.call(how) == "boot"
+    assert "File exists" in reasons()
+    assert image.find(image.PAYLOAD, os.environb) == (str(file), "")
+
+
 @pytest.mark.parametrize(
     "variable",
     ["LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX"],
