@@ -718,12 +718,18 @@ def makers() -> Iterator[int]:
 def test_the_first_start_has_an_image_made_by_nobodys_child(
     own_place: Path, tmp_path: Path
 ) -> None:
-    said = first_start(tmp_path)
-    name = said[0].split()[1]
-    assert said[1] == "no child"
-    wait_for(lambda: not [*makers()] and own_place.exists())
-    # On a machine that is too slow, its two seconds are over before it is done.
-    assert {*names(own_place)} in ({name}, {f"{name}.failed"})
+    left: set[str] = set()
+    for _ in range(20):  # on a machine that is too slow just now, its two seconds are over before
+        said = first_start(tmp_path)
+        name = said[0].split()[1]
+        assert said[1] == "no child"
+        wait_for(lambda: not [*makers()])
+        left = {*names(own_place)} if own_place.exists() else set()
+        if left == {name}:
+            break
+        assert left <= {f"{name}.failed"}
+        shutil.rmtree(own_place, ignore_errors=True)
+    assert left == {name}
 
 
 @pytest.mark.parametrize("value", [image.OFF, image.USE])
