@@ -8,11 +8,16 @@ PIP    := $(VENV)/bin/pip --disable-pip-version-check --quiet
 # A worker per processor, each in namespaces of its own: tests/places/worker.py.
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
+IMAGE_TESTS := $(foreach name,call call_ends call_errors call_values callers enemy_root executor \
+	faults held image join launch netns options options_init options_root owned parents sandbox \
+	takeover waterfall,tests/test_nsenter/test_$(name).py) tests/test_outer_filters.py
+
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
-.PHONY: run test test-packages test-all test-cases mutants test-vm test-debian test-suites test-imports bench bench-vm bench-check lint fuzz check-c clean
+.PHONY: run test test-packages test-all test-images test-cases mutants test-vm test-debian test-suites test-imports bench bench-vm bench-check lint fuzz check-c clean
 
 run: $(VENV)/.built
+	@$(VENV)/bin/python -m nsenter image >/dev/null 2>&1 || true  # without one, Python boots each time
 	$(VENV)/bin/python -m nsenter run
 
 test: test-packages $(VENV)/.built $(VENV)/.test-tools
@@ -20,9 +25,13 @@ test: test-packages $(VENV)/.built $(VENV)/.test-tools
 
 # Everything: also the cases marked `sweep`, a sample of `make mutants`, the virtual machine with
 # several kernels, Debian's newer suites, and the suites of runc and crun.
-test-all: test-cases test-vm test-suites test-debian
+test-all: test-cases test-images test-vm test-suites test-debian
 	for kernel in trixie sid; do $(MAKE) test-vm KERNEL=$$kernel || exit; done
 	$(MAKE) mutants MUTANTS='--sample 12'
+
+# The tests of starting Python in namespaces again, with the interpreter from a memory image.
+test-images: test-packages $(VENV)/.built $(VENV)/.test-tools
+	NSENTER_TEST_IMAGES=on $(PYTEST) -m 'not sweep' $(or $(TESTS),$(IMAGE_TESTS))
 
 test-cases: test-packages $(VENV)/.built $(VENV)/.test-tools $(VENV)/.imports-tools
 	$(PYTEST) $(TESTS)

@@ -44,6 +44,11 @@ FREESTANDING = [
 RAW_SYSCALLS = platform.machine() in ("x86_64", "aarch64") and sys.maxsize > 2**32
 
 
+# What restores a memory image must not be where an interpreter that is no PIE has its code or its
+# heap, up to 1 GiB above that.
+LOADER = [*FREESTANDING, "-Wl,-Ttext-segment=0x70000000"]
+
+
 def sources(*names: str) -> list[str]:
     return [f"csrc/{name}.c" for name in names]
 
@@ -53,7 +58,7 @@ class Product(Extension):
 
 
 # The file of each product, by its name as an extension.
-PRODUCTS = {"_shim": "_shim.so", "nsinit": "nsinit"}
+PRODUCTS = {"_shim": "_shim.so", "_dump": "_dump.so", "nsinit": "nsinit"}
 
 
 class BuildProducts(build_ext):
@@ -144,12 +149,20 @@ SHIM = Product(
     extra_compile_args=[*COMPILE, *HARDEN, "-fPIC", "-shared"],
     extra_link_args=["-ldl"],
 )
-NSINIT = Product(
-    "nsenter.nsinit",
-    sources(*STAGES, "nsinit", "start"),
+DUMP = Product(
+    "nsenter._dump",
+    sources("text", "err", "image", "bundle", "libc", "dump"),
     include_dirs=["csrc"],
     depends=HEADERS,
-    extra_compile_args=[*COMPILE, *(FREESTANDING if RAW_SYSCALLS else ["-static"])],
+    extra_compile_args=[*COMPILE, *HARDEN, "-fPIC", "-shared"],
+    extra_link_args=["-ldl"],
+)
+NSINIT = Product(
+    "nsenter.nsinit",
+    sources(*STAGES, "image", "restore", "from_image", "detach", "nsinit", "start"),
+    include_dirs=["csrc"],
+    depends=HEADERS,
+    extra_compile_args=[*COMPILE, *(LOADER if RAW_SYSCALLS else ["-static"])],
 )
 
 setup(
@@ -159,7 +172,7 @@ setup(
     package_dir={"nsenter": "nsenter", "": "pylib"},
     package_data={"nsenter": ["py.typed", "*.pyi"]},
     cffi_modules=["csrc/build_binding.py:ffi", "csrc/build_libseccomp.py:ffi"],
-    ext_modules=[SHIM, NSINIT],
+    ext_modules=[SHIM, DUMP, NSINIT],
     # The binding keeps to the stable ABI, and the other two products to none.
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
     cmdclass={"build_ext": BuildProducts, "install_scripts": InstallPrograms},

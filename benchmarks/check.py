@@ -34,7 +34,13 @@ _WAYS = ("direct", "stages", "python")
 _FEW, _MANY = 4, 24
 _FEW_MESSAGES, _MANY_MESSAGES = 100, 600
 # The same everywhere: each variable is encoded once more for each launch.
-_ENVIRONMENT = {"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "PYTHONHASHSEED": "0"}
+_ENVIRONMENT = {
+    "PATH": os.defpath,
+    "HOME": "/",
+    "LC_ALL": "C",
+    "PYTHONHASHSEED": "0",
+    "NSENTER_IMAGE": "off",  # whether there is one depends on what has run before
+}
 
 
 @dataclass(frozen=True)

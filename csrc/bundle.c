@@ -53,6 +53,11 @@ static int refuse(struct err *err, const char *reason)
 	return err_set(err, "read the bundle:", reason, EBADMSG);
 }
 
+static bool is_possible(uint64_t size)
+{
+	return size >= sizeof(struct header) && size <= UINT32_MAX;
+}
+
 static int bundle_map(int fd, struct bundle *bundle, struct err *err)
 {
 	struct stat st;
@@ -60,7 +65,7 @@ static int bundle_map(int fd, struct bundle *bundle, struct err *err)
 
 	if (fstat(fd, &st) < 0)
 		return err_set(err, "fstat", "the bundle", errno);
-	if (st.st_size < (off_t)sizeof(struct header) || st.st_size > UINT32_MAX)
+	if (!is_possible((uint64_t)st.st_size))
 		return refuse(err, "its size is impossible");
 	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (data == MAP_FAILED)
@@ -218,4 +223,17 @@ int bundle_load_late(struct err *err)
 {
 	return load_extensions(&installed, early(installed.header), installed.header->extensions,
 			       err);
+}
+
+int bundle_install_mapped(const void *data, size_t size, bool loads, struct err *err)
+{
+	struct bundle bundle = { .data = data, .size = size };
+
+	if (!is_possible(size))
+		return refuse(err, "its size is impossible");
+	if (find_tables(&bundle, err) < 0 || install_modules(&bundle, err) < 0)
+		return -1;
+	if (bundle.header->late)
+		return refuse(err, "it has late extensions, which an image cannot load");
+	return loads ? load_extensions(&bundle, 0, bundle.header->extensions, err) : 0;
 }

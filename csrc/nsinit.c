@@ -6,8 +6,10 @@
  * container could get at through /proc/self/exe cannot be written); any parent that speaks
  * runc's protocol may start it in the place of `runc init`.
  */
+#include "detach.h"
 #include "exec.h"
 #include "filter.h"
+#include "from_image.h"
 #include "nsexec.h"
 #include "reaper.h"
 #include "sources.h"
@@ -71,10 +73,13 @@ int nsinit_main(int argc, char **argv, char **envp);
 
 int nsinit_main(int argc, char **argv, char **envp)
 {
-	struct nsexec ns;
+	static struct nsexec ns;
+	const char *image = from_image_path(envp);
 	struct err err;
 
-	if (argc < 2) {
+	if (argc > 0 && detach_is_asked(envp))
+		detach(argv);
+	if (argc < 2 && !image) {
 		sys_write(2, usage, sizeof(usage) - 1);
 		return 2;
 	}
@@ -82,6 +87,8 @@ int nsinit_main(int argc, char **argv, char **envp)
 		sys_write(2, usage, sizeof(usage) - 1);
 		nsexec_fail(&ns, &err);
 	}
+	if (ns.launched && image)
+		from_image(&ns, image, argc, argv, envp);
 	nsexec(&ns);
 	if (ns.launched)
 		drop_variables(envp);

@@ -20,6 +20,7 @@ _COMMANDS = {
     "run": "run a command in new and joined namespaces",
     "ls": "list the namespaces: who is in them, who owns them, what keeps them",
     "doctor": "why namespaces do or do not work here, and what to do",
+    "image": "make the memory image that Python in namespaces is started from",
     "types": "list the namespace types and what this kernel supports",
     "encode": "make a bootstrap message from JSON",
     "decode": "explain a bootstrap message, attribute by attribute",

@@ -28,6 +28,7 @@ FDS_VARIABLE = b"_NSENTER_FDS"
 ROOT_VARIABLE = b"_NSENTER_ROOT"
 
 _LENGTH_BYTES = 8
+_STDERR = 2
 _CHUNK = 1 << 20
 
 
@@ -169,6 +170,134 @@ def tell_ready(status: int) -> None:
         posix.write(status, b'{"type":"ready"}\n')
     except BrokenPipeError:  # the launcher is gone: nobody waits for this init
         posix._exit(1)
+
+
+# ---- from a memory image (csrc/dump.c)
+
+
+def prepare_image(orders_fd: int) -> None:
+    """In the interpreter that an image is made of: import what it is to hold, and leave nothing of
+    this process behind."""
+    orders = receive(orders_fd)
+    posix.close(orders_fd)
+    close_the_file_system(orders["extensions"])
+    for name in orders["modules"]:
+        __import__(name)
+    sys.argv[:] = sys.orig_argv[:] = []
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, name, None)
+        setattr(sys, f"__{name}__", None)
+    set_environment({})
+    import _io  # noqa: F401
+    import atexit  # noqa: F401 - for end_image()
+    import gc
+
+    _held.update(sys.modules)
+    gc.collect()
+    gc.freeze()
+
+
+# The names of the modules that are in the image.
+_held: set[str] = set()
+
+
+def resume_image(channel: int, status: int) -> int:
+    """What runs first in a process that has resumed an image; returns its exit status."""
+    posix.set_inheritable(channel, False)
+    posix.set_inheritable(status, False)
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _open_stream(fd, name)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    orders = receive(channel)
+    close_the_file_system(orders["extensions"])
+    set_environment(orders["environment"])
+    try:
+        return _status_of(_run(orders, channel, status))
+    except SystemExit as ending:
+        return _status_of(ending.code)
+
+
+def _status_of(code: object) -> int:
+    """As sys.exit has it."""
+    if code is None or isinstance(code, int):
+        return (code or 0) & 0xFF
+    if sys.stderr is not None:
+        sys.stderr.write(f"{code}\n")
+    return 1
+
+
+def end_image() -> None:
+    """End as an interpreter does, but for what is in the image: freeing that would have every page
+    of it copied first, which takes longer than the start.
+
+    Threads are waited for, atexit functions called, streams flushed, and the modules and objects
+    freed that have come since.
+    """
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._shutdown()
+    _let_threads_go()
+    import atexit
+
+    atexit._run_exitfuncs()
+    _flush(sys.stdout, sys.stderr)
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+        sys.__dict__.pop(name, None)
+    import _io
+    import gc
+
+    # What is freed in a cycle is freed in any order: a file could lose what it has not written yet.
+    written = _io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom
+    for value in gc.get_objects():
+        if type(value) in written:
+            _flush(value)
+    for name in sys.modules.keys() - _held | {"__main__"}:
+        del sys.modules[name]
+    while gc.collect():  # what one finds may have held what the next does
+        pass
+    _flush(sys.stdout, sys.stderr)
+
+
+def _let_threads_go() -> None:
+    """One that has been waited for may still hold what it ran. A daemon stays."""
+    import _thread
+    import time
+
+    for _ in range(20):
+        if not _thread._count():
+            break
+        time.sleep(0.0005)
+
+
+def _flush(*streams: Any) -> None:
+    for stream in streams:
+        try:  # noqa: SIM105 - contextlib would have to travel
+            stream.flush()
+        except (AttributeError, OSError, ValueError):  # none, or closed
+            pass
+
+
+def _open_stream(fd: int, name: str) -> Any:
+    """As the interpreter does when it boots, in UTF-8 mode."""
+    import _io
+
+    mode = "w" if fd else "r"
+    try:
+        posix.fstat(fd)
+        buffer: Any = _io.open(fd, f"{mode}b", closefd=False)
+    except OSError:  # closed, or a directory
+        return None
+    buffer.raw.name = f"<{name}>"
+    stream = _io.TextIOWrapper(
+        buffer,
+        encoding="utf-8",
+        errors="backslashreplace" if fd == _STDERR else "surrogateescape",
+        newline="\n",
+        line_buffering=fd == _STDERR or buffer.raw.isatty(),
+    )
+    stream.mode = mode  # type: ignore[misc]
+    return stream
 
 
 def _run_module_as_main(*_: object) -> None:

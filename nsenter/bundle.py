@@ -42,6 +42,7 @@ __all__ = [
     "leave_out",
     "module_code",
     "module_place",
+    "origin_of",
     "pythons_own",
     "travels",
     "without_source",
@@ -80,12 +81,14 @@ class Bundle(Value):
         extensions: C extension modules by name, and the path each is loaded from.
         modules: the names of those whose code is in it.
         left_out: C extensions that they import, and that are not known to be loadable.
+        is_late: whether some of the extensions can be loaded only when Python runs.
     """
 
     memory: KeptDescriptor
     extensions: dict[str, str]
     modules: frozenset[str]
     left_out: frozenset[str] = frozenset()
+    is_late: bool = False
 
     @property
     def fd(self) -> int:
@@ -324,6 +327,14 @@ def extensions_of(modules: Iterable[str]) -> frozenset[str]:
     return frozenset(_to_load(_collect(modules, late_extensions=True)[1], modules))
 
 
+def origin_of(name: str) -> str | None:
+    """The file that a module would be imported from here; None if from none."""
+    if _is_there_already(name):
+        return None
+    spec = _find_spec(name)
+    return spec.origin if spec is not None and spec.has_location else None
+
+
 def imported_by(code: CodeType, package: str) -> set[str]:
     """The modules that a function's code may import."""
     return set(_imports(code, package, functions=True))
@@ -446,7 +457,7 @@ def _build(modules: frozenset[str], extensions: tuple[str, ...] | None) -> Bundl
     memory = KeptDescriptor(lambda: sealed_memfd("nsenter-bundle", content, executable=False))
     memory.get()
     others = imported.keys() - found.keys() - _unloadable.keys() if extensions is None else ()
-    return Bundle(memory, paths, frozenset(code), frozenset(others))
+    return Bundle(memory, paths, frozenset(code), frozenset(others), bool(late))
 
 
 _cache: dict[tuple[frozenset[str], tuple[str, ...] | None], Bundle] = {}

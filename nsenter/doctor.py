@@ -15,11 +15,12 @@ import subprocess
 import sys
 import time
 
-from nsenter import plainjson, procfs
+from nsenter import image, plainjson, procfs
+from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError
 from nsenter.hints import ASK_THE_DOCTOR, FACTS, has_admin, read_line
 from nsenter.idmap import map_auto, parse
-from nsenter.launch import Program, PythonInit
+from nsenter.launch import Program, PythonInit, launch
 from nsenter.namespaces import is_namespace_supported, namespace_types, supported_namespaces
 from nsenter.options import Options
 from nsenter.probe import CALLS, refused
@@ -346,6 +347,32 @@ def _tries(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
     yield _try("Python as init", Options(new=tuple(kinds), proc=False), init)
 
 
+def _image(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    """Start from it, if it is there. None is made."""
+    name = "memory image"
+    path, reason = image.find(image.PAYLOAD, os.environb)
+    if path:
+        image.noted = ""
+        with (
+            suppress(OSError),
+            launch(BootstrapData(), PythonInit("posix:close", image=path)) as child,
+        ):
+            child.wait(_PROBE_SECONDS)
+        reason = image.noted
+    if path and not reason:
+        yield Finding(name, OK, f"Python in namespaces is started from {path}")
+        return
+    why = image.failure(image.PAYLOAD, os.environb) or image.reason_against_making()
+    seen = f"{reason} ({why})" if why and not path else reason
+    yield Finding(
+        name,
+        LIMITED,
+        seen,
+        "nsenter.call and PythonInit boot an interpreter each time, which takes longer",
+        "python -m nsenter image",
+    )
+
+
 def _try(name: str, options: Options, target: Program | PythonInit, state: str = BROKEN) -> Finding:
     start = time.monotonic()
     try:
@@ -380,5 +407,5 @@ def _probe() -> dict[str, Outcome]:
 
 _LOOKS: tuple[Callable[[Mapping[str, Outcome]], Iterator[Finding]], ...] = (
     *(_kernel, _settings, _limits, _identity, _nesting, _calls, _processes),
-    *(_ids, _tools, _cgroups, _features, _tries),
+    *(_ids, _tools, _cgroups, _features, _image, _tries),
 )

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from nsenter.descriptors import Descriptors
 
 __all__ = [
+    "ONE_THREAD",
     "BootFds",
     "boot_argv",
     "boot_environment",
     "interpreter_path",
     "open_interpreter",
     "orders",
+    "time_zone",
 ]
 
 _SHIM = os.path.join(os.path.dirname(__file__), "_shim.so")
@@ -93,7 +95,7 @@ def boot_argv() -> list[bytes]:
 
 # Extension modules that start threads when they are loaded, unless they are told not to: those
 # would not come along through clone. (numpy's OpenBLAS; BLIS; what is built with OpenMP.)
-_ONE_THREAD = dict.fromkeys(
+ONE_THREAD = dict.fromkeys(
     (b"OPENBLAS_NUM_THREADS", b"BLIS_NUM_THREADS", b"MKL_NUM_THREADS", b"OMP_NUM_THREADS"), b"1"
 )
 
@@ -130,13 +132,18 @@ def boot_environment(fds: BootFds, environment: Mapping[bytes, bytes]) -> dict[b
         b"_NSENTER_BUNDLE": b"%d" % fds.bundle,
         FDS_VARIABLE: b"%d,%d" % (fds.channel, fds.status),
         b"PYTHONHOME": _hiding_place().encode(),
-        **_ONE_THREAD,
+        **ONE_THREAD,
         # No locale archive.
         b"LC_ALL": b"C",
         b"PYTHONCOERCECLOCALE": b"0",
-        # Its file is read before the root is another; libc keeps the zone while TZ is the same.
-        b"TZ": environment.get(b"TZ", b":/etc/localtime"),
+        b"TZ": time_zone(environment),
     }
+
+
+def time_zone(environment: Mapping[bytes, bytes]) -> bytes:
+    """TZ while the interpreter boots. Its file is read before the root is another; libc keeps the
+    zone while TZ is the same."""
+    return environment.get(b"TZ", b":/etc/localtime")
 
 
 def orders(

@@ -51,10 +51,11 @@ __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_pat
 
 
 _NSINIT = os.path.join(os.path.dirname(__file__), "nsinit")
-# What csrc/environment.c and csrc/shim.c read.
+# What csrc/environment.c, shim.c, from_image.c and detach.c read.
 _OWN_VARIABLES = (
     *(b"_LIBCONTAINER_INITPIPE", b"_LIBCONTAINER_LOGPIPE", b"_LIBCONTAINER_LOGLEVEL"),
-    *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE"),
+    *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE", b"_NSENTER_IMAGE"),
+    *(b"_NSENTER_LOADS", b"_NSENTER_DETACH"),
 )
 
 
@@ -84,6 +85,7 @@ class PythonInit(Value):
             `target` and `modules` import, as far as `bundle_for` says.
         waiting: an init that was started before and has imported what it needs; `target` is its
             own then. None: an interpreter boots in the namespaces.
+        image: which memory image it may start from, where there is one.
     """
 
     target: str
@@ -91,6 +93,7 @@ class PythonInit(Value):
     modules: Sequence[str] = ()
     extensions: Sequence[str] | None = ()
     waiting: WaitingInit | None = None
+    image: str = "payload"
 
     def bundle(self) -> Bundle:
         """Raises ModuleNotFoundError or ValueError where a module cannot travel."""
@@ -119,6 +122,11 @@ def _nsinit_bytes() -> bytes:
 _nsinit = KeptDescriptor(
     lambda: sealed_memfd("nsinit", _nsinit_bytes(), executable=True),
 )
+
+
+def nsinit_fd() -> int:
+    """A descriptor of a sealed copy of nsinit, which stays open."""
+    return _nsinit.get()
 
 
 def _encode_environment(env: Environment | None) -> dict[bytes, bytes]:
@@ -237,10 +245,58 @@ class _Job(Value):
                     _end(*own)
 
     def python(self, init: PythonInit) -> Child:
+        """By an interpreter: from a memory image of one, or else one that boots."""
+        from nsenter import image
+
+        bundle = init.bundle()
+        path, reason = "", "there are C extensions that can be loaded only when Python has booted"
+        if not bundle.is_late:
+            path, reason = image.find(init.image, self.environment)
+        is_missed = reason == image.ABSENT
+        if path:
+            try:
+                return self.from_image(init, bundle, path)
+            except BootstrapError as error:
+                if error.stage != "image":
+                    raise
+                is_missed = image.refuse(path, error.errno or 0)
+                reason = str(error)
+        image.note(reason)
+        child = self._booted(init, bundle)
+        if is_missed:
+            image.make_later(init.image, self.environment)
+        return child
+
+    def from_image(self, init: PythonInit, bundle: Bundle, path: str) -> Child:
+        """By nsinit and its stages, which becomes the interpreter.
+
+        Raises:
+            BootstrapError: also, with the stage "image", if the image cannot be used.
+        """
+        from nsenter import image, interpreter
+
+        with Descriptors() as owner, Pipes(owner) as pipes:
+            environment = {
+                b"_NSENTER_IMAGE": os.fsencode(path),
+                b"_NSENTER_BUNDLE": b"%d" % bundle.fd,
+                **pipes.environment(),
+            }
+            if image.lacks(bundle):
+                environment |= {b"_NSENTER_LOADS": b"1", **interpreter.ONE_THREAD}
+            kept = self.kept | pipes.child_fds()
+            spawn = Spawn(
+                [b"nsenter-init"], environment, self.stdio, kept | self.lent | {bundle.fd},
+                _nsinit.get(),
+            )  # fmt: skip
+            body = self._orders(init, bundle)
+            child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
+            child.channel_fd = pipes.detach_channel()
+            return child
+
+    def _booted(self, init: PythonInit, bundle: Bundle) -> Child:
         """By the interpreter, with the shim going through the stages."""
         from nsenter import interpreter
 
-        bundle = init.bundle()
         with Descriptors() as owner, Pipes(owner) as pipes:
             shim = owner.add(interpreter.open_shim())
             fds = interpreter.BootFds(pipes.child_channel, pipes.child_status, bundle.fd, shim)
@@ -252,11 +308,16 @@ class _Job(Value):
             keep = kept | self.lent | set(fds.__dict__.values())
             executable = interpreter.open_interpreter(owner)
             spawn = Spawn(interpreter.boot_argv(), environment, self.stdio, keep, executable)
-            words = [init.target, *map(str, init.args)]
-            body = interpreter.orders(init.target, words, init.args, self.environment, bundle)
+            body = self._orders(init, bundle)
             child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
             child.channel_fd = pipes.detach_channel()
             return child
+
+    def _orders(self, init: PythonInit, bundle: Bundle) -> bytes:
+        from nsenter.interpreter import orders
+
+        words = [init.target, *map(str, init.args)]
+        return orders(init.target, words, init.args, self.environment, bundle)
 
     def _converse(
         self,

@@ -115,7 +115,9 @@ def start(target: str, extensions: Iterable[str] = ()) -> WaitingInit:
     with Descriptors() as owner, Pipes(owner) as pipes:
         ends = pipes.child_channel, pipes.child_status
         module = target.partition(":")[0]
-        init = PythonInit(f"{__name__}:main", (target, *ends), [module], tuple(extensions))
+        init = PythonInit(
+            f"{__name__}:main", (target, *ends), [module], tuple(extensions), image="runtime"
+        )
         child = launch(BootstrapData(), init, env={}, pass_fds=ends)
         child.close()
         return WaitingInit(child.pid, pipes.detach_channel(), owner.release())

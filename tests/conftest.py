@@ -71,6 +71,19 @@ def other_users_can_read_what_tests_make() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def interpreters_boot_or_are_from_an_image() -> None:
+    """The same in all tests but those of test_image.py: `make test-images` wants an image."""
+    if os.environ.get("NSENTER_TEST_IMAGES") != "on":
+        os.environ["NSENTER_IMAGE"] = "off"
+        return
+    from nsenter import image, image_maker
+
+    os.environ.pop(image.VARIABLE, None)
+    image_maker.make(image.PAYLOAD)
+    os.environ[image.VARIABLE] = image.USE
+
+
+@pytest.fixture(autouse=True, scope="session")
 def no_signal_is_ignored() -> None:
     """Whoever runs the tests may ignore some, as nohup(1) and a shell's `&` have it, and not every
     runtime passes that on to a container. Also 32 and 33, at which Python's own module does

@@ -312,7 +312,9 @@ class _Talk:
         stdin, stdout, stderr = process.stdio
         if process.waiting:
             process.waiting.meanwhile = self._let_go_early
-        init = PythonInit(_TARGET, (orders,), extensions=_EXTENSIONS, waiting=process.waiting)
+        init = PythonInit(
+            _TARGET, (orders,), extensions=_EXTENSIONS, waiting=process.waiting, image="runtime"
+        )
         with _InitialAffinity(process):
             return launch(
                 data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},

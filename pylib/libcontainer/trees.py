@@ -111,5 +111,5 @@ def _user_namespace(mount: Mount) -> int:
         gid_mappings=mount.gid_mappings,
         setgroup=True,
     )
-    with launch(data, PythonInit("libcontainer.init.idle:main")) as child:
+    with launch(data, PythonInit("libcontainer.init.idle:main", image="runtime")) as child:
         return _open_namespace(child.pid)

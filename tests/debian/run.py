@@ -29,8 +29,8 @@ CORE = (
         f"tests/test_nsenter/test_{name}.py"
         for name in """
             asyncio bootstrap bundle call call_ends call_errors call_values callers direct doctor
-            executor failed join landlock launch leaks options options_init options_root package
-            plain popen popen_errors presets run sandbox takeover threads waiting
+            executor failed image join landlock launch leaks options options_init options_root
+            package plain popen popen_errors presets run sandbox takeover threads waiting
         """.split()
     ),
     *(

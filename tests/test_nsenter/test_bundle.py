@@ -975,7 +975,8 @@ def refusal(fd: int) -> BootstrapError:
     return caught.value
 
 
-def test_the_caller_of_launch_is_told(contents: Contents) -> None:
+def test_the_caller_of_launch_is_told(contents: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NSENTER_IMAGE", "off")  # from an image, it is stage 2 that opens it
     fd = memfd(patched(bundles.write(contents), NAME_AT, 0xFFFFFFFF))
     try:
         error = refusal(fd)

@@ -100,7 +100,7 @@ def exceptions_of(package: ModuleType) -> set[type[BaseException]]:
 INNER = {
     "NotPlain", "Malformed", "TooLarge", "TooSlow", "Unfit", "Ragged",  # of calling's codec
     "NotOurs", "_HasNoName",  # of nsenter's own way to itself
-    "Usage", "UsageError", "OutputClosed", "Aborted",  # of the commands
+    "Usage", "UsageError", "OutputClosed", "Aborted", "ImageError",  # of the commands
     "PeerGoneError",  # between a container's init and its parent
     "Failure",  # of system calls; its callers name it
 }  # fmt: skip

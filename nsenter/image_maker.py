@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making a memory image of the interpreter: see nsenter/image.py for what becomes of it.
+
+An interpreter boots for it, with csrc/dump.c preloaded and a clean environment: what this process
+has in its own, or has open, is in no image.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+from nsenter import bundle, image, interpreter
+from nsenter.boot import pack
+from nsenter.error_base import NsenterError
+from nsenter.kept import sealed_memfd
+from nsenter.suppress import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import NoReturn
+
+__all__ = ["ImageError", "detached", "make", "remove"]
+
+_DUMP = os.path.join(os.path.dirname(__file__), "_dump.so")
+_COUNT = struct.Struct("=Q")
+_FILE = struct.Struct("=QQQqqIIII")  # struct image_file of csrc/image.h
+_SECONDS = 30.0
+_FRESH_SECONDS = 10.0  # younger than that, an image was made by another process just now
+
+
+class ImageError(NsenterError, OSError):
+    """An image could not be made; says why."""
+
+
+def make(kind: str, environment: Mapping[bytes, bytes] | None = None) -> str:
+    """Make an image, in place of the one that there is; returns its path.
+
+    Args:
+        kind: as in `nsenter.image.find`.
+        environment: of the processes that will be started from it; only TZ matters. None: this
+            process's.
+
+    Raises:
+        ImageError: it cannot be made here; nothing is left of it.
+    """
+    if reason := image.reason_against():
+        raise ImageError(reason)
+    environment = os.environb if environment is None else environment
+    directory = _make_directory()
+    path = f"{directory}/{image.name_of(kind, environment)}"
+    temporary = f"{path}.{os.getpid()}"
+    _remove_leftovers(path)
+    out = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        _dump(out, environment)
+        _try(temporary, out)
+        os.rename(temporary, path)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{path}.failed")
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    finally:
+        os.close(out)
+    return path
+
+
+def _remove_leftovers(path: str) -> None:
+    """Of makers that were killed, and this one's own."""
+    directory, name = os.path.split(path)
+    for entry in os.scandir(directory):
+        suffix = entry.name.removeprefix(f"{name}.")
+        if suffix.isdecimal() and suffix != entry.name:
+            with suppress(FileNotFoundError):
+                if (
+                    suffix == str(os.getpid())
+                    or time.time() - entry.stat(follow_symlinks=False).st_mtime > _SECONDS * 2
+                ):
+                    os.unlink(entry.path)
+
+
+def remove(kind: str, environment: Mapping[bytes, bytes] | None = None) -> list[str]:
+    """Remove the images of this kind that this interpreter would use; returns their paths."""
+    name = image.name_of(kind, os.environb if environment is None else environment)
+    removed = []
+    for directory in filter(image.is_private, image.directories()):
+        with suppress(FileNotFoundError):
+            os.unlink(f"{directory}/{name}.failed")
+        with suppress(FileNotFoundError):
+            os.unlink(f"{directory}/{name}")
+            removed.append(f"{directory}/{name}")
+    return removed
+
+
+def _too_late(*_: object) -> NoReturn:
+    raise ImageError("it was not made within two seconds")  # csrc/detach.c sets the alarm
+
+
+def detached() -> None:
+    """What `nsenter.image.make_later` starts: make an image, if nobody else does so now. If that
+    fails, leave word of it, so that not every process tries it."""
+    signal.signal(signal.SIGALRM, _too_late)
+    kind, zone, runtime = sys.argv[1:4]
+    if runtime:
+        os.environ["XDG_RUNTIME_DIR"] = runtime
+    environment = {b"TZ": os.fsencode(zone)}
+    try:
+        directory = _make_directory()
+    except ImageError:
+        return
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    path = f"{directory}/{image.name_of(kind, environment)}"
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.exists(path) and time.time() - os.stat(path).st_mtime < _FRESH_SECONDS:
+            return
+        make(kind, environment)
+    except BlockingIOError:
+        pass
+    except (OSError, ValueError, ImportError) as error:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(f"{path}.failed", flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(str(error))
+    finally:
+        os.close(lock)
+
+
+def _make_directory() -> str:
+    for directory in image.directories():
+        with suppress(OSError):
+            os.mkdir(directory, 0o700)
+        if image.is_private(directory) and os.access(directory, os.W_OK | os.X_OK):
+            return directory
+    tried = ", ".join(image.directories())
+    raise ImageError(f"there is no directory that only this user has access to: tried {tried}")
+
+
+# ---- what it depends on
+
+
+def _sources(names: Iterable[str]) -> Iterator[str]:
+    """The files that the code of modules is from."""
+    return filter(None, map(bundle.origin_of, names))
+
+
+def _zone_file(environment: Mapping[bytes, bytes]) -> str:
+    """The file that libc reads the time zone from."""
+    zone = os.fsdecode(interpreter.time_zone(environment)).removeprefix(":")
+    return os.path.join("/usr/share/zoneinfo", zone)
+
+
+def _identities(paths: Iterable[str]) -> bytes:
+    """As csrc/dump.c reads them."""
+    found = {path: os.stat(path) for path in sorted({*paths})}
+    strings = bytearray()
+    first = _COUNT.size + _FILE.size * len(found)
+    records = []
+    for path, status in found.items():
+        changed, modified = divmod(status.st_ctime_ns, 10**9), divmod(status.st_mtime_ns, 10**9)
+        place = first + len(strings)
+        strings += os.fsencode(path) + b"\0"
+        records.append(
+            _FILE.pack(
+                *(status.st_dev, status.st_ino, status.st_size, changed[0], modified[0]),
+                *(changed[1], modified[1], place, 0),
+            )
+        )
+    return _COUNT.pack(len(found)) + b"".join(records) + bytes(strings)
+
+
+def _archive(environment: Mapping[bytes, bytes]) -> tuple[bundle.Bundle, bytes]:
+    """The modules, and the identities of their files from before they were read."""
+    modules = frozenset(name for name in image.MODULES if bundle.travels(name))
+    modules -= {*sys.builtin_module_names}
+    extensions = tuple(
+        name
+        for name in image.EXTENSIONS
+        if name not in sys.builtin_module_names and bundle.origin_of(name)
+    )
+    first = bundle._build(modules, extensions)
+    paths = {*_sources(first.modules), _zone_file(environment)}
+    identities = _identities(path for path in paths if os.path.isfile(path))
+    second = bundle._build(modules, extensions)
+    if second.modules != first.modules or second.extensions != first.extensions:
+        raise ImageError("modules have changed while they were read")
+    return second, identities
+
+
+# ---- making it
+
+
+def _dump(out: int, environment: Mapping[bytes, bytes]) -> None:
+    archive, identities = _archive(environment)
+    names = [*image.MODULES, *archive.extensions]
+    orders = pack({"modules": names, "extensions": archive.extensions})
+    fds = [archive.fd]
+    try:
+        fds += [sealed_memfd("orders", orders, executable=False)]
+        fds += [sealed_memfd("files", identities, executable=False)]
+        os.lseek(fds[1], 0, os.SEEK_SET)
+        _run((*fds, out), environment)
+    finally:
+        for fd in fds[1:]:
+            os.close(fd)
+
+
+def _run(fds: tuple[int, ...], environment: Mapping[bytes, bytes]) -> None:
+    boot = interpreter.boot_environment(interpreter.BootFds(0, 0, 0, 0), environment)
+    ours = {
+        **{name: boot[name] for name in (b"LC_ALL", b"PYTHONCOERCECLOCALE", b"TZ", b"PYTHONHOME")},
+        b"PATH": b"/usr/bin:/bin",
+        b"LD_PRELOAD": os.fsencode(_DUMP),
+        b"_NSENTER_DUMP": b",".join(b"%d" % fd for fd in fds),
+    }
+    try:
+        done = subprocess.run(
+            interpreter.boot_argv(),
+            executable=interpreter.interpreter_path(),
+            env=ours,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=fds,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ImageError(f"the interpreter has not made it within {_SECONDS} s") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="backslashreplace").strip()
+        raise ImageError(said or f"the interpreter has ended with {done.returncode}")
+
+
+def _try(path: str, out: int) -> None:
+    """Start from it once, as a call does, and note in it which pages that has written to: every
+    start has them copied at once then, which is faster than one after the other."""
+    from nsenter.bootstrap import BootstrapData
+    from nsenter.errors import BootstrapError
+    from nsenter.launch import PythonInit, launch
+
+    settings = {"trusted": False, "most": 1, "files": None}
+    init = PythonInit("nsenter.worker:main", (settings,), image=path)  # a path has a slash
+    try:
+        with launch(BootstrapData(), init, env={}) as child:
+            _write_hot_ranges(out, child.pid)
+            os.close(child.channel_fd)
+            child.channel_fd = -1
+            status = child.wait(_SECONDS)
+    except BootstrapError as error:
+        raise ImageError(str(error)) from None
+    if status != 0:
+        raise ImageError(f"an interpreter that was started from it has ended with {status}")
+
+
+# struct image_header, image_region and image_range of csrc/image.h.
+_TABLES = struct.Struct("=10I")
+_TABLES_AT = 8 + 8 + 8 + 8 + 40 + 32 + 4 * 8 + 7 * 8
+_REGION = struct.Struct("=QQQIHHII")
+_RANGE = struct.Struct("=QQ")
+_HOT_ROOM = 512
+_PAGE = 4096
+_PRESENT, _OF_A_FILE = 1 << 63, 1 << 61  # bits of /proc/PID/pagemap
+
+
+def _write_hot_ranges(out: int, pid: int) -> None:
+    tables = _TABLES.unpack(os.pread(out, _TABLES.size, _TABLES_AT))
+    regions = os.pread(out, tables[1] * _REGION.size, tables[0])
+    fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        ranges = [
+            hot
+            for start, end, _, _, _, prot, *_ in _REGION.iter_unpack(regions)
+            if prot & mmap.PROT_WRITE
+            for hot in _written(fd, start, end)
+        ]
+    finally:
+        os.close(fd)
+    ranges = sorted(sorted(ranges, key=lambda range: range[0] - range[1])[:_HOT_ROOM])
+    os.pwrite(out, b"".join(_RANGE.pack(*hot) for hot in ranges), tables[8])
+    os.pwrite(out, _TABLES.pack(*tables[:9], len(ranges)), _TABLES_AT)
+
+
+def _written(pagemap: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The ranges in it of pages that are the process's own."""
+    entries = os.pread(pagemap, (end - start) // _PAGE * 8, start // _PAGE * 8)
+    first = None
+    for number, (entry,) in enumerate(struct.iter_unpack("=Q", entries)):
+        own = entry & _PRESENT and not entry & _OF_A_FILE
+        if own and first is None:
+            first = number
+        if not own and first is not None:
+            yield start + first * _PAGE, start + number * _PAGE
+            first = None
+    if first is not None:
+        yield start + first * _PAGE, end
