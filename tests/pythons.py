@@ -173,10 +173,13 @@ def staged() -> Iterator[Stage]:
 
 def _stage_package(folder: Path) -> None:
     # Not `nsenter` itself: under pytest that can be the folder of its tests.
+    import cloudpickle
+
     import nsenter.launch
 
     ignored = shutil.ignore_patterns("__pycache__", "*.c")
-    shutil.copytree(Path(nsenter.launch.__file__).parent, folder / "nsenter", ignore=ignored)
+    for name, module in (("nsenter", nsenter.launch), ("cloudpickle", cloudpickle)):
+        shutil.copytree(Path(module.__file__).parent, folder / name, ignore=ignored)
     for name in _HELPERS:
         shutil.copy(_TESTS / name, folder / name)
 
