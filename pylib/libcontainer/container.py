@@ -51,8 +51,10 @@ def list_containers(root: str) -> list[str]:
 
 
 def _now() -> str:
+    """In the form in which Go writes a time: a fraction of a second does not end with a zero."""
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"
+    fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}{fraction}Z"
 
 
 class Container:

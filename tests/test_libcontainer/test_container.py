@@ -18,6 +18,7 @@ from typing import NoReturn
 import pytest
 
 from launching import wait_until
+from libcontainer import container as container_module
 from libcontainer.configs import (
     Cgroup,
     Config,
@@ -527,3 +528,20 @@ def test_threads_and_many_containers_at_once(root: Path, rootfs: Path) -> None:
         thread.join()
     assert problems == []
     assert list_containers(str(root)) == []
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "created"),
+    [
+        (1_700_000_000_081_615_590, "2023-11-14T22:13:20.08161559Z"),
+        (1_700_000_000_500_000_000, "2023-11-14T22:13:20.5Z"),
+        (1_700_000_000_000_000_000, "2023-11-14T22:13:20Z"),
+        (1_700_000_000_000_000_001, "2023-11-14T22:13:20.000000001Z"),
+    ],
+)
+def test_the_time_of_its_creation_is_written_as_by_go(
+    monkeypatch: pytest.MonkeyPatch, nanoseconds: int, created: str
+) -> None:
+    """runc reads the time and writes it again, and an engine may compare the two."""
+    monkeypatch.setattr(time, "time_ns", lambda: nanoseconds)
+    assert container_module._now() == created
