@@ -168,7 +168,10 @@ def tell_ready(status: int) -> None:
     """Say that the target is about to be called."""
     try:
         posix.write(status, b'{"type":"ready"}\n')
-    except BrokenPipeError:  # the launcher is gone: nobody waits for this init
+    except (
+        BrokenPipeError,
+        ConnectionResetError,
+    ):  # the launcher is gone: nobody waits for this init
         posix._exit(1)
 
 

@@ -201,7 +201,10 @@ class _Worker:
     def _read(self, size: int) -> bytes:
         parts = []
         while size:
-            part = posix.read(self._channel, min(size, _CHUNK))
+            try:
+                part = posix.read(self._channel, min(size, _CHUNK))
+            except ConnectionResetError:  # the caller has ended and had not read everything
+                posix._exit(0)
             if not part:  # nobody is left who could want an answer
                 posix._exit(0)
             parts.append(part)
@@ -213,7 +216,7 @@ class _Worker:
         try:
             while rest:
                 rest = rest[posix.write(self._channel, rest) :]
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             posix._exit(0)
 
 

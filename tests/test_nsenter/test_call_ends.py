@@ -13,8 +13,18 @@ import pytest
 
 import call_targets
 from launching import SECONDS
-from nsenter import Caller, NamespaceExecutor, Options, call
+from nsenter import (
+    BootstrapData,
+    Caller,
+    NamespaceExecutor,
+    Options,
+    PythonInit,
+    call,
+    parcel,
+    worker,
+)
 from nsenter.calling import WorkerDied
+from nsenter.launch import launch
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -68,6 +78,22 @@ def test_nothing_is_left_when_the_caller_is_killed_at_any_moment(caller: str) ->
     words = [sys.executable, "-c", KILLER, caller, str(SECONDS), *map(str, MOMENTS)]
     done = subprocess.run(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_worker_ends_without_a_word_if_its_caller_has_not_read_all(tmp_path: Path) -> None:
+    """The kernel then says ECONNRESET to the worker, not that there is no more to read."""
+    settings = {"trusted": False, "most": 1 << 20, "files": None}
+    init = PythonInit("nsenter.worker:main", (settings,), modules=parcel.FOR_PICKLE)
+    sent = parcel.pack(os.getpid, (), {}, plainly=True)
+    with (tmp_path / "stderr").open("wb") as stderr:
+        child = launch(BootstrapData(), init, stderr=stderr.fileno())
+    with child:
+        os.write(child.channel_fd, worker.frame(sent.kind, sent.body))
+        assert select.select([child.channel_fd], [], [], SECONDS)[0]
+        os.close(child.channel_fd)
+        child.channel_fd = -1
+        assert child.wait(SECONDS) == 0
+    assert (tmp_path / "stderr").read_bytes() == b""
 
 
 def test_everything_that_a_function_has_started_ends_with_its_timeout(tmp_path: Path) -> None:
