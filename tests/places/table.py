@@ -889,7 +889,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "namespaces proc": "*",
     },
     "test_nsenter/test_plain_bulk.py": {
-        "namespaces": """
+        "namespaces proc": """
             test_a_million_numbers_come_back
         """,
         "": "*",
