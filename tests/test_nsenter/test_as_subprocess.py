@@ -152,7 +152,7 @@ AT_A_TERMINAL = """
 import signal, sys, MODULE
 print("ready", flush=True)
 try:
-    MODULE.run(["sh", "-c", "trap 'echo cleaned; exit 0' INT; echo up; sleep 100 & wait"])
+    MODULE.run(["sh", "-c", "sleep 100 & trap 'kill $!; echo cleaned; exit 0' INT; echo up; wait"])
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
