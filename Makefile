@@ -5,8 +5,10 @@ PYTHON ?= python3
 VENV   := .venv
 PIP    := $(VENV)/bin/pip --disable-pip-version-check --quiet
 
-# A worker per processor, each in namespaces of its own: tests/places/worker.py.
-PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+# Workers, each in namespaces of its own: tests/places/worker.py. Tests often wait, so there is half a
+# worker more for each processor.
+WORKERS := $(shell n=$$(nproc); n=$$((n + (n + 1) / 2)); echo $$((n < 8 ? n : 8)))
+PYTEST  := $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 IMAGE_TESTS := $(foreach name,call call_ends call_errors call_values callers enemy_root executor \
 	faults held image join launch netns options options_init options_root owned parents sandbox \
