@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -81,6 +83,17 @@ def interpreters_boot_or_are_from_an_image() -> None:
     os.environ.pop(image.VARIABLE, None)
     image_maker.make(image.PAYLOAD)
     os.environ[image.VARIABLE] = image.USE
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tests_of_tests_have_a_folder_of_their_own() -> Iterator[None]:
+    """A pytest that starts closes the folder that its user's runs share, and others' tests of
+    users have no way to their files then."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o1777)
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = folder
+        yield
+        del os.environ["PYTEST_DEBUG_TEMPROOT"]
 
 
 @pytest.fixture(autouse=True, scope="session")
