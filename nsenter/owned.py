@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Maps = tuple[IDMap, ...]
 
-__all__ = ["with_trees"]
+__all__ = ["user_namespace", "with_trees"]
 
 _LAST_ID = 2**32 - 2
 # What says that the kernel, the file system or the caller's rights do not go so far.
@@ -80,7 +80,7 @@ def _change(tree: int, bind: Bind, uids: Maps, gids: Maps) -> None:
     flags |= 0 if bind.devices else system.MOUNT_ATTR_NODEV
     flags |= 0 if bind.writable else system.MOUNT_ATTR_RDONLY
     system.mount_setattr(tree, set=flags, propagation=system.MS_PRIVATE, recursive=True)
-    userns = _user_namespace(uids, gids)
+    userns = user_namespace(uids, gids)
     try:
         system.mount_setattr(tree, set=system.MOUNT_ATTR_IDMAP, userns_fd=userns)
     finally:
@@ -102,8 +102,13 @@ def _exchanged(one: int, other: int) -> Maps:
     return tuple(IDMap(*row) for row in rows if row[2] > 0)
 
 
-def _user_namespace(uids: Maps, gids: Maps) -> int:
-    """A user namespace with these maps. A process makes it, and is killed before it executes."""
+def user_namespace(uids: Maps, gids: Maps) -> int:
+    """A descriptor of a user namespace with these maps. A process makes it, and is killed before
+    it executes a program.
+
+    Raises:
+        BootstrapError: it cannot be made, or cannot have these maps.
+    """
     from nsenter.bootstrap import BootstrapData
     from nsenter.launch import Program, launch
     from nsenter.namespaces import NamespaceType

@@ -10,7 +10,6 @@ from errno import ENOENT, EPERM
 
 from libcontainer.init.attributes import failed
 from nsenter import system
-from nsenter.bootstrap import BootstrapData
 from nsenter.namespaces import NamespaceType
 from nsenter.system import Failure
 from nsenter.undo import close
@@ -87,7 +86,7 @@ def map_ids(tree: int, mount: Mount, pid: int) -> None:
     Raises:
         Failure: names the mount's source.
     """
-    userns = _user_namespace(mount) if mount.uid_mappings else _open_namespace(pid)
+    userns = _user_namespace(mount, pid)
     try:
         system.mount_setattr(
             tree, set=system.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=mount.idmap_recursive,
@@ -97,19 +96,9 @@ def map_ids(tree: int, mount: Mount, pid: int) -> None:
         close(userns)
 
 
-def _open_namespace(pid: int) -> int:
-    return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+def _user_namespace(mount: Mount, pid: int) -> int:
+    if not mount.uid_mappings:
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    from nsenter.owned import user_namespace
 
-
-def _user_namespace(mount: Mount) -> int:
-    """A user namespace with the mount's mappings; a process makes it and ends."""
-    from nsenter.launch import PythonInit, launch
-
-    data = BootstrapData(
-        clone_flags=NamespaceType.NEWUSER.clone_flag,
-        uid_mappings=mount.uid_mappings,
-        gid_mappings=mount.gid_mappings,
-        setgroup=True,
-    )
-    with launch(data, PythonInit("libcontainer.init.idle:main", image="runtime")) as child:
-        return _open_namespace(child.pid)
+    return user_namespace(mount.uid_mappings, mount.gid_mappings)
