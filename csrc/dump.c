@@ -32,14 +32,12 @@
 #define MAPS_MAX	   (4U << 20)
 #define REGIONS_MAX	   8192
 #define WORDS_MAX	   4096
-#define FILES_MAX	   1024
 #define HOT_ROOM	   512 /* ranges: at least a page of them */
 #define ZEROES_LEAST	   16  /* pages: fewer are not worth a mapping of their own */
 #define CONFIG_ROOM	   8192
 #define THREAD_BYTES	   0x900       /* of glibc's struct pthread, at the thread pointer */
 #define THREAD_STATE_BYTES 2048	       /* of CPython, from its start */
 #define FRAMES_SIZE	   (16 * 1024) /* of CPython's first _stack_chunk */
-#define RSEQ_BYTES	   32
 #define SIGNALS		   64
 #define STACK_OF_ANY_SIZE  (2U << 20) /* what glibc has for threads where there is no limit */
 #define NO_BREAK	   ((void *)-4096L)
@@ -331,7 +329,7 @@ static struct tables {
 	char maps[MAPS_MAX];
 	struct image_header header;
 	struct image_region regions[REGIONS_MAX];
-	struct image_file files[FILES_MAX];
+	struct image_file files[IMAGE_FILES_MAX];
 	struct image_word words[WORDS_MAX];
 	struct image_signal signals[SIGNALS];
 	char strings[1 << 20];
@@ -527,7 +525,7 @@ static uint32_t add_file(const char *path, const struct stat *st)
 	for (uint32_t i = 0; i < t->header.files.count; i++)
 		if (t->files[i].is_mapped && strcmp(t->strings + t->files[i].path, path) == 0)
 			return i;
-	if (t->header.files.count == FILES_MAX)
+	if (t->header.files.count == IMAGE_FILES_MAX)
 		refuse("there are too many files", "");
 	file = &t->files[t->header.files.count];
 	*file = (struct image_file){
@@ -787,10 +785,10 @@ static void describe_thread(void)
 	h->tid_address = (uintptr_t)libc_thread_id();
 	SYS3(SYS_get_robust_list, 0, &h->robust_list, &h->robust_size);
 	if (rseq_offset && rseq_size && *rseq_size) {
-		if (*rseq_size > RSEQ_BYTES)
+		if (*rseq_size > IMAGE_RSEQ_SIZE)
 			refuse("the thread's rseq area is larger than is known", "");
 		h->rseq = h->fs_base + (uint64_t)*rseq_offset;
-		h->rseq_size = RSEQ_BYTES;
+		h->rseq_size = IMAGE_RSEQ_SIZE;
 	}
 	h->resume = (uintptr_t)resume;
 }
@@ -821,7 +819,7 @@ static void add_other_files(void)
 	data = (const uint8_t *)SYS6(SYS_mmap, 0, st.st_size, PROT_READ, MAP_PRIVATE, fds.files, 0);
 	count = *(const uint64_t *)(const void *)data;
 	records = (const void *)(data + sizeof(count));
-	if (count > FILES_MAX - t->header.files.count ||
+	if (count > IMAGE_FILES_MAX - t->header.files.count ||
 	    count * sizeof(*records) > (uint64_t)st.st_size - sizeof(count))
 		refuse("there are too many files", "");
 	for (uint64_t i = 0; i < count; i++) {

@@ -242,20 +242,18 @@ static bool is_writable(const struct image *image, uint64_t at, uint64_t size)
 }
 
 #define ROBUST_SIZE 24
-#define RSEQ_SIZE   32
-#define CANARY	    0x28
 
 static const char *check_thread(const struct image *image)
 {
 	const struct image_header *h = image->header;
 	uint32_t region = 0;
 
-	if (!is_writable(image, h->fs_base, CANARY + sizeof(uint64_t)) ||
+	if (!is_writable(image, h->fs_base, IMAGE_CANARY + sizeof(uint64_t)) ||
 	    !is_writable(image, h->tid_address, sizeof(uint32_t)) ||
 	    !is_writable(image, h->robust_list, ROBUST_SIZE) || h->robust_size != ROBUST_SIZE)
 		return "the thread's data are not in it";
-	if (h->rseq_size && (h->rseq_size != RSEQ_SIZE || h->rseq % RSEQ_SIZE != 0 ||
-			     !is_writable(image, h->rseq, RSEQ_SIZE)))
+	if (h->rseq_size && (h->rseq_size != IMAGE_RSEQ_SIZE || h->rseq % IMAGE_RSEQ_SIZE != 0 ||
+			     !is_writable(image, h->rseq, IMAGE_RSEQ_SIZE)))
 		return "the thread's rseq area is not in it";
 	if (!lies_in(image, h->resume, 1, 1U << REGION_FILE, PROT_EXEC, &region))
 		return "the function to resume it is not in it";

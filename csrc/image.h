@@ -21,6 +21,9 @@
 #define IMAGE_HEADER_MAX (4U << 20)
 #define IMAGE_BUILD_ID	 32
 #define IMAGE_BOOT_ID	 40 /* /proc/sys/kernel/random/boot_id, without its newline */
+#define IMAGE_FILES_MAX	 1024
+#define IMAGE_RSEQ_SIZE	 32   /* what every glibc registers: the kernel's first struct rseq */
+#define IMAGE_CANARY	 0x28 /* from the thread pointer on: tcbhead_t.stack_guard */
 
 enum region_kind {
 	REGION_FILE = 1, /* of a file that is not the image: code and constants of a library */

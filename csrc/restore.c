@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 
 #define ARCH_SET_FS	  0x1002
-#define CANARY		  0x28 /* in the thread's control block: tcbhead_t.stack_guard */
 #define CANARY_MASK	  (~0xffULL)
 #define RSEQ_SIGNATURE	  0x53053053
 #define RSEQ_CPU_ID	  4
@@ -231,8 +230,6 @@ static int map_region(const struct image *image, const struct image_region *regi
 	return 0;
 }
 
-#define FILES_MAX 1024
-
 static int map_regions(const struct image *image, const int *fds, struct err *err)
 {
 	uint32_t word = 0;
@@ -250,12 +247,12 @@ static int map_regions(const struct image *image, const int *fds, struct err *er
 
 static int map_files(const struct image *image, struct err *err)
 {
-	static int fds[FILES_MAX];
+	static int fds[IMAGE_FILES_MAX];
 	uint32_t count = image->header->files.count;
 	uint32_t opened = 0;
 	int ret = 0;
 
-	if (count > FILES_MAX)
+	if (count > IMAGE_FILES_MAX)
 		return refuse(err, "the image", "it was made of too many files");
 	for (; opened < count && ret == 0; opened++) {
 		long fd = open_file(image, &image->files[opened], err);
@@ -368,7 +365,7 @@ static void become_thread(const struct image_header *header, const struct image_
 {
 	const uint64_t *random = (const uint64_t *)image_auxiliary(process->auxv, AT_RANDOM);
 
-	*(uint64_t *)(header->fs_base + CANARY) = random[0] & CANARY_MASK;
+	*(uint64_t *)(header->fs_base + IMAGE_CANARY) = random[0] & CANARY_MASK;
 #if defined(__x86_64__)
 	if (SYS2(SYS_arch_prctl, ARCH_SET_FS, header->fs_base) < 0)
 		sys_exit(1);
