@@ -39,7 +39,7 @@ test-cases: test-packages $(VENV)/.built $(VENV)/.test-tools $(VENV)/.imports-to
 	$(PYTEST) $(TESTS)
 
 # Break security-relevant lines one by one, and see that a test notices each. MUTANTS are words of a
-# file's name or a promise, or --sample N.  All take about 20 minutes.
+# file's name or a promise, or --sample N. All take about 20 minutes.
 mutants: test-packages $(VENV)/.built $(VENV)/.test-tools
 	$(VENV)/bin/python tests/mutants/run.py $(MUTANTS)
 

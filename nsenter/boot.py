@@ -168,11 +168,8 @@ def tell_ready(status: int) -> None:
     """Say that the target is about to be called."""
     try:
         posix.write(status, b'{"type":"ready"}\n')
-    except (
-        BrokenPipeError,
-        ConnectionResetError,
-    ):  # the launcher is gone: nobody waits for this init
-        posix._exit(1)
+    except (BrokenPipeError, ConnectionResetError):
+        posix._exit(1)  # the launcher has ended, and nobody waits for this init
 
 
 # ---- from a memory image (csrc/dump.c)

@@ -204,7 +204,7 @@ def _load(name: str) -> tuple[CodeType, bool] | str | None:
 
 # Of those that are part of Python: they test it, or take libraries that programs rarely have.
 _RARELY_USED = ("_test", "_xx", "xx", "_ctypes_test", "_tkinter", "nis", "ossaudiodev")
-# C extensions that could not be loaded, by their paths, and why.
+# Why a C extension could not be loaded, by its name.
 _unloadable: dict[str, str] = {}
 
 

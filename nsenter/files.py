@@ -32,7 +32,6 @@ __all__ = ["SourceOfFiles", "open_files"]
 _ST_RDONLY = 1  # of statvfs(3)
 _R_OK, _X_OK = 4, 1
 _S_IFMT, _S_IFDIR = 0o170000, 0o040000
-_INTERPRETER = ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "pycache_prefix")
 
 
 class NotOurs(Exception):
@@ -110,14 +109,12 @@ def open_files(orders: Mapping[str, Any]) -> SourceOfFiles:
 
 def _be_the_callers_python(orders: Mapping[str, Any], source: SourceOfFiles) -> None:
     """What the sys module says of the interpreter's files."""
-    for name in _INTERPRETER:
-        setattr(sys, name, orders["sys"][name])
-    sys._stdlib_dir = orders["stdlib"]  # type: ignore[attr-defined]
-    sys.dont_write_bytecode = orders["sys"]["dont_write_bytecode"]
+    for name, value in orders["sys"].items():
+        setattr(sys, name, value)
     executable = orders["executable"]
     if executable and source.has(executable) and posix.access(executable[0], _X_OK):
         sys.executable = executable[0]
-        sys._base_executable = orders["sys"]["_base_executable"]  # type: ignore[attr-defined]
+        sys._base_executable = orders["base_executable"]  # type: ignore[attr-defined]
 
 
 class _FrozenBut:
@@ -142,7 +139,7 @@ def _give_files_to_loaded_modules(orders: Mapping[str, Any], source: SourceOfFil
         spec = getattr(module, "__spec__", None)
         if not isinstance(spec, ModuleSpec) or spec.loader is not FrozenImporter:  # type: ignore[comparison-overlap]
             continue
-        place = orders["packages"].get(name.partition(".")[0])
+        place = orders["package"] if name.partition(".")[0] == "nsenter" else None
         path: Sequence[str] | None = None
         if place is not None:  # it is not on sys.path, as an editable install
             path = [place[0].rpartition("/")[0]] if source.has(place) else []

@@ -27,12 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["data_of", "folders", "orders", "own_folders"]
 
+# What the sys module says of the interpreter's files, wherever it runs.
 _VALUES = (
     *("prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "pycache_prefix"),
-    *("dont_write_bytecode", "_base_executable"),
+    "dont_write_bytecode",
 )
-
-
 _MOST_DATA = 64 << 20  # bytes of one data file that is sent
 _HARMLESS = frozenset(NamespaceType) - {
     *(NamespaceType.NEWNS, NamespaceType.NEWPID, NamespaceType.NEWUSER)
@@ -154,18 +153,16 @@ def orders(options: Options, archived: Bundle) -> dict[str, Any] | None:
         return None
     if not is_own and not _may_show(options, installed):
         return None
-    names = ("nsenter",)
-    origins = {name: getattr(sys.modules[name], "__path__", [""])[0] for name in names}
-    executable = [*_places([sys.executable] if sys.executable else [])]
+    package = os.path.dirname(os.path.abspath(__file__))
     return {
         "read_only": not is_own,
         "needed": [*_places(installed)],
         "path": [*_places(_search_path())],
-        "packages": {name: place for name, path in origins.items() for place in _places([path])},
+        "package": next(_places([package]), None),
         "archived": sorted({*archived.modules, "runpy"}),
-        "executable": executable[0] if executable else None,
-        "stdlib": _stdlib(),
-        "sys": {name: getattr(sys, name) for name in _VALUES},
+        "executable": next(_places([sys.executable] if sys.executable else []), None),
+        "base_executable": sys._base_executable,  # type: ignore[attr-defined]
+        "sys": {**{name: getattr(sys, name) for name in _VALUES}, "_stdlib_dir": _stdlib()},
     }
 
 

@@ -244,9 +244,9 @@ def _config(folder: Path, hooks: Hooks) -> Config:
     )
 
 
-def _started(tmp_path: Path, hooks: Hooks, *, timeout: float | None) -> Container:
-    root = str(tmp_path / "state")
-    container = Container.create(root, "c", _config(tmp_path / "rootfs", hooks))
+def _run(tmp_path: Path, config: Config, *, timeout: float | None) -> Container:
+    """Run a program in a container until both have ended."""
+    container = Container.create(str(tmp_path / "state"), "c", config)
     first = Process(ProcessConfig(args=("true",)), timeout=timeout)
     try:
         container.run(first)
@@ -255,6 +255,10 @@ def _started(tmp_path: Path, hooks: Hooks, *, timeout: float | None) -> Containe
     finally:
         container.kill_and_destroy()
     return container
+
+
+def _started(tmp_path: Path, hooks: Hooks, *, timeout: float | None) -> Container:
+    return _run(tmp_path, _config(tmp_path / "rootfs", hooks), timeout=timeout)
 
 
 def test_an_init_that_is_stopped_is_a_named_timeout(tmp_path: Path) -> None:
@@ -279,14 +283,7 @@ def _with_large_state(tmp_path: Path, hook: Hook) -> None:
     """A hook whose state is more than a pipe holds."""
     config = _config(tmp_path / "rootfs", Hooks(create_container=(hook,)))
     labels = (f"large={'x' * (1 << 18)}",)
-    container = Container.create(str(tmp_path / "state"), "c", config.replace(labels=labels))
-    first = Process(ProcessConfig(args=("true",)), timeout=20.0)
-    try:
-        container.run(first)
-        first.wait(pyrunc.TIMEOUT)
-        first.close()
-    finally:
-        container.kill_and_destroy()
+    _run(tmp_path, config.replace(labels=labels), timeout=20.0)
 
 
 def test_a_hook_that_does_not_read_the_state_ends_in_its_time(tmp_path: Path) -> None:
