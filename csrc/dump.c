@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Makes a memory image of an interpreter. Preloaded into a Python that is about to start, it takes
- * the place of main: the interpreter boots from the module archive, imports what it is told to, and
+ * the place of main: the interpreter boots from the module archive, imports the given modules, and
  * its memory is written to a file. What resumes the image calls resume(), which is in here too.
  *
  * Libraries are mapped from their own files again, so only their data are saved. No stack is: where
@@ -39,7 +39,7 @@
 #define THREAD_STATE_BYTES 2048	       /* of CPython, from its start */
 #define FRAMES_SIZE	   (16 * 1024) /* of CPython's first _stack_chunk */
 #define SIGNALS		   64
-#define STACK_OF_ANY_SIZE  (2U << 20) /* what glibc has for threads where there is no limit */
+#define STACK_OF_ANY_SIZE  (2U << 20) /* glibc's stack of a thread if there is no limit */
 #define NO_BREAK	   ((void *)-4096L)
 #define STACK_NOWHERE	   0x10000000UL
 
@@ -224,7 +224,7 @@ static void end_thread(void *unused)
 		SYS1(SYS_exit, 0);
 }
 
-/* As Py_RunMain() ends, with nsenter/boot.py's end_image() in place of Py_FinalizeEx(). */
+/* End as Py_RunMain() does, but call end_image() of nsenter/boot.py instead of Py_FinalizeEx(). */
 _Noreturn static void end(bool is_interrupt, int status)
 {
 	if (!python.call(boot_module, "end_image", NULL))
@@ -563,7 +563,7 @@ static bool equals_file(const struct mapping *m, int fd, uint64_t file_size)
 	return true;
 }
 
-/* As a mapping of its own file; false where it cannot be that. */
+/* Add a mapping of a file; returns false if the memory is not what the file has there. */
 static bool add_from_file(const struct mapping *m)
 {
 	struct stat st;
@@ -805,8 +805,8 @@ static void describe_signals(void)
 	}
 }
 
-/* What else the image was made of, as nsenter/image.py has found it before anything was read:
- * a count, the records, strings. */
+/* Add the source files, which nsenter/image_maker.py looked at before it read them: a count, the
+ * records, strings. */
 static void add_other_files(void)
 {
 	struct stat st;
@@ -963,7 +963,7 @@ static bool read_fds(const char *value)
 	return sscanf(value, "%d,%d,%d,%d", &fds.bundle, &fds.orders, &fds.files, &fds.out) == 4;
 }
 
-/* Whatever whoever makes an image ignores or blocks: a shell's background job ignores SIGINT. */
+/* The caller may ignore or block signals: a background job of a shell ignores SIGINT. */
 static void reset_signals(void)
 {
 	const struct sys_sigaction by_default = { .handler = SIG_DFL };

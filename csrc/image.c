@@ -21,7 +21,7 @@ static uint32_t padded(uint32_t n)
 	return (n + 3) & ~3U;
 }
 
-/* The build id among the notes; false where there is none. */
+/* Find the build id among the notes; returns false if there is none. */
 static bool find_build_id(const uint8_t *notes, uint64_t size, uint8_t *id)
 {
 	const Elf64_Nhdr *note;
@@ -94,7 +94,7 @@ bool image_host_is(const uint64_t *auxv, struct image_host *host)
 
 /* ---- the tables */
 
-/* The table's first record, or NULL where it does not lie in the header. */
+/* Returns the first record of the table, or NULL if the table is not in the header. */
 static const void *table(const struct image *image, struct image_table where, size_t record)
 {
 	uint64_t size = image->header->header_size;

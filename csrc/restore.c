@@ -346,7 +346,8 @@ static void populate(const struct image *image)
 	}
 }
 
-/* As if the kernel had never seen the area; what registers is glibc, which has done so already. */
+/* Clear the area and register it. In the image glibc has registered it already, so nobody else does
+ * it in this process. */
 static void register_rseq(const struct image_header *header)
 {
 	volatile uint32_t *area = (volatile uint32_t *)header->rseq;
@@ -360,7 +361,7 @@ static void register_rseq(const struct image_header *header)
 		area[RSEQ_CPU_ID / sizeof(*area)] = (uint32_t)RSEQ_FAILED;
 }
 
-/* What the kernel knows of a thread, and what libc keeps of that. */
+/* Tell the kernel what it must know of the thread, and libc the id of the thread. */
 static void become_thread(const struct image_header *header, const struct image_process *process)
 {
 	const uint64_t *random = (const uint64_t *)image_auxiliary(process->auxv, AT_RANDOM);
