@@ -21,7 +21,7 @@ Hosts = tuple["nsenter.Popen[Any]", "nsenter.Popen[Any]"]
 def two_hosts() -> Iterator[Hosts]:
     """Two network namespaces, left 10.0.0.1 and right 10.0.0.2, with a veth between them."""
     idle = ["sleep", "infinity"]
-    # A user may own networks only in a user namespace, and a veth has both ends in one of those.
+    # A user can own network namespaces only in a user namespace; one must own both ends of a veth.
     first = nsenter.Options(new="user,net", die_with_parent=True)
     with nsenter.Popen(idle, first) as left:
         second = nsenter.Options(join={"user": left}, new="net", die_with_parent=True)
@@ -37,14 +37,14 @@ def two_hosts() -> Iterator[Hosts]:
 
 # --- wire
 def connect(right: int) -> None:
-    """Runs in the left one: lays the wire."""
+    """Create the veth. Runs in the left host."""
     with IPRoute() as ip:
         ip.link("add", ifname="wire", kind="veth", peer={"ifname": "wire", "net_ns_pid": right})
     address("10.0.0.1")
 
 
 def address(own: str) -> None:
-    """Runs in either: gives its end of the wire an address."""
+    """Give this end of the veth an address. Runs in both hosts."""
     with IPRoute() as ip:
         (index,) = ip.link_lookup(ifname="wire")
         ip.addr("add", index=index, address=own, prefixlen=24)
@@ -53,7 +53,7 @@ def address(own: str) -> None:
 
 # --- slow
 def slow_down(bits_per_second: int) -> None:
-    """Runs in either: what it sends takes its time."""
+    """Limit the rate at which this host sends. Runs in either host."""
     with IPRoute() as ip:
         (index,) = ip.link_lookup(ifname="wire")
         ip.tc("add", "tbf", index=index, rate=bits_per_second // 8, burst=5000, latency=1_000_000)
@@ -71,7 +71,7 @@ with socket.create_server(("10.0.0.1", 80)) as server:
 
 
 def fetch(address: str) -> bytes:
-    """Runs in the right one."""
+    """Read from the server. Runs in the right host."""
     import socket
 
     with socket.create_connection((address, 80), timeout=5) as server:

@@ -22,7 +22,7 @@ from libcontainer.specconv.example import example
 
 # --- inside
 def survey() -> dict[str, object]:
-    """Runs in the container: what a shell there would be asked, if it had one."""
+    """Return what you would ask a shell in the container, if it had one. Runs in the container."""
     import platform
     import shutil
 
@@ -36,7 +36,7 @@ def survey() -> dict[str, object]:
 
 
 def size_of(folder: str) -> int:
-    """Runs in the container: bytes in the files below."""
+    """Return the size in bytes of all files below a directory. Runs in the container."""
     paths = (os.path.join(top, name) for top, _, names in os.walk(folder) for name in names)
     return sum(os.lstat(path).st_size for path in paths)
 
@@ -52,12 +52,12 @@ def look_into(container: int | Container) -> None:
 # --- container
 @contextmanager
 def running(rootfs: Path, state: Path) -> Iterator[Container]:
-    """A container with busybox and nothing else; takes root."""
+    """A container with busybox and nothing else. Requires root."""
     for folder in ("bin", "proc", "dev", "sys"):
         (rootfs / folder).mkdir(parents=True)
     shutil.copy(shutil.which("busybox") or "/bin/busybox", rootfs / "bin/busybox")
     spec = example() | {"root": {"path": str(rootfs)}, "hostname": "box"}
-    name = f"box-{os.getpid()}"  # of its cgroup too
+    name = f"box-{os.getpid()}"  # the cgroup has this name too
     spec["process"] |= {"terminal": False, "args": ["/bin/busybox", "sleep", "60"]}
     container = Container.create(str(state), name, config_from_spec(spec, id=name, bundle="/"))
     container.run(Process(process_from_spec(spec["process"])))

@@ -12,7 +12,7 @@ import nsenter
 
 # --- root
 def root_inside() -> None:
-    """One id is mapped: the user's own, to root. It takes no privilege at all."""
+    """Map the user's own id to root, and no other id. This requires no privilege."""
     options = nsenter.Options(new="user,mnt,pid,net,uts", hostname="box", maps="root")
     print(
         nsenter.check_output(["sh", "-c", "id -u; hostname; echo $$"], options, text=True).split()
@@ -21,14 +21,14 @@ def root_inside() -> None:
 
 # --- current
 def same_user_inside() -> None:
-    """Or to itself: the process has its user's name, and all capabilities in its namespaces."""
+    """Map it to itself: the process keeps its user, and has all capabilities in its namespaces."""
     options = nsenter.Options(new="user,net", maps="current")
     print(nsenter.check_output(["id", "-u"], options, text=True).strip() == str(os.geteuid()))
 
 
 # --- auto
 def other_users_inside() -> None:
-    """With ranges in /etc/subuid and /etc/subgid, and newuidmap(1): other users too."""
+    """Map other users too. Requires ranges in /etc/subuid and /etc/subgid, and newuidmap(1)."""
     maps = nsenter.idmap.map_auto()
     print([(row.container_id, row.size) for row in maps.uid])
     options = nsenter.Options(new="user,mnt", maps=maps)
@@ -40,7 +40,7 @@ def other_users_inside() -> None:
 
 # --- preset
 def as_a_build_does() -> None:
-    """What there is: with ranges root and 65536 others or so, without them root alone."""
+    """Map root and the ranges of the user if there are any, otherwise root alone."""
     words = ["sh", "-c", "id -u; wc -l < /proc/self/uid_map"]
     print(nsenter.check_output(words, nsenter.presets.rootless_root(), text=True).split())
 

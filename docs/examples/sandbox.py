@@ -15,12 +15,12 @@ import nsenter
 
 # --- limits
 MiB = 1 << 20
-SECONDS = 2.0  # of the clock on the wall
+SECONDS = 2.0  # elapsed time
 LARGEST_OUTPUT = MiB // 16
 LIMITS = {
-    "as": 512 * MiB,  # memory of each process
-    "cpu": 10,  # seconds of a processor, of each process
-    "fsize": MiB,  # of each file that it writes, its output too
+    "as": 512 * MiB,  # bytes of address space, for each process
+    "cpu": 10,  # seconds of processor time, for each process
+    "fsize": MiB,  # bytes in each file that it writes, its output included
     "nproc": 32,  # processes and threads
     "nofile": 64,
     "core": 0,
@@ -30,7 +30,7 @@ LIMITS = {
 # --- run
 @dataclass
 class Result:
-    """What a snippet has done."""
+    """What a snippet did."""
 
     ending: str
     output: str
@@ -38,11 +38,11 @@ class Result:
 
 
 def run_snippet(code: str, files: dict[str, bytes] | None = None) -> Result:
-    """Run Python code in a sandbox, in a folder with `files`; gives back the files it leaves."""
+    """Run Python code in a sandbox, in a directory that holds `files`; return what it leaves."""
     with tempfile.TemporaryDirectory() as parent, tempfile.TemporaryFile() as output:
         work = Path(parent, "work")
         work.mkdir()
-        work.chmod(0o777)  # the sandbox of root runs as nobody
+        work.chmod(0o777)  # if the caller is root, the sandbox runs as nobody
         for name, content in (files or {}).items():
             (work / name).write_bytes(content)
             (work / name).chmod(0o666)
@@ -59,7 +59,7 @@ def run_snippet(code: str, files: dict[str, bytes] | None = None) -> Result:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={"PATH": "/usr/bin:/bin"},  # not ours: there may be keys in it
+                env={"PATH": "/usr/bin:/bin"},  # not the caller's, which may hold keys
                 timeout=SECONDS,
             )
             ending = f"exit status {done.returncode}"
@@ -72,7 +72,7 @@ def run_snippet(code: str, files: dict[str, bytes] | None = None) -> Result:
 
 # --- files
 def read_back(folder: Path) -> dict[str, bytes]:
-    """The regular files in a folder that an enemy has written to: no links, no pipes."""
+    """Read the regular files of a directory that hostile code wrote to: no links, no pipes."""
     found = {}
     for name in sorted(os.listdir(folder))[:100]:
         try:

@@ -12,7 +12,7 @@ from typing import Any
 import nsenter
 
 # --- options
-# A PID 1 reaps and passes signals on; when it ends, the kernel ends all else in the namespace.
+# PID 1 reaps and forwards signals; when it ends, the kernel kills the rest of the namespace.
 SERVICE = nsenter.Options(
     new="pid,mnt,ipc" if os.geteuid() == 0 else "user,pid,mnt,ipc",
     init=True,
@@ -22,7 +22,7 @@ SERVICE = nsenter.Options(
 
 # --- timeout
 def a_timeout_ends_everything() -> None:
-    """Also what has left its process group, its session and its parent."""
+    """A process that left its process group, its session and its parent is killed as well."""
     script = "setsid sleep 1000 & sleep 1000"
     try:
         nsenter.run(["sh", "-c", script], SERVICE, timeout=0.2)
@@ -32,14 +32,14 @@ def a_timeout_ends_everything() -> None:
 
 # --- statuses
 def how_it_ended() -> None:
-    """The program's own end, though it is the child of another process: minus the signal."""
+    """Show the statuses of the program itself, which is the child of the init."""
     for script in ("exit 7", "kill -9 $$", "kill -TERM $$"):
         print(f"{script:14} {nsenter.run(['sh', '-c', script], SERVICE).returncode}")
 
 
 # --- stop
 def stop(process: nsenter.Popen[Any], grace: float) -> int:
-    """Ask it to end, then end it."""
+    """Ask the service to end, and kill it if it has not ended after `grace` seconds."""
     process.terminate()
     try:
         return process.wait(grace)
@@ -52,13 +52,13 @@ def polite_and_stubborn() -> None:
     for script in ("trap 'exit 3' TERM; echo; sleep 1000 & wait", "trap '' TERM; echo; sleep 1000"):
         with nsenter.Popen(["sh", "-c", script], SERVICE, stdout=subprocess.PIPE) as process:
             assert process.stdout
-            process.stdout.readline()  # it is ready
+            process.stdout.readline()  # the service is ready
             print("stopped:", stop(process, grace=0.5))
 
 
 # --- asyncio
 async def supervise(name: str, script: str, restarts: int) -> None:
-    """Restart it when it fails; what it says is said with its name before it."""
+    """Restart a service if it fails; print its output with its name in front."""
     for attempt in range(1 + restarts):
         process = await nsenter.create_subprocess_exec(
             "sh", "-c", script, options=SERVICE, stdout=PIPE, env=os.environ | {"TRY": str(attempt)}
@@ -69,7 +69,7 @@ async def supervise(name: str, script: str, restarts: int) -> None:
                 print(f"{name}: {line.decode().strip()}")
             if await process.wait() == 0:
                 return
-        finally:  # also where the task is cancelled
+        finally:  # also if the task is cancelled
             if process.returncode is None:
                 process.kill()
                 await process.wait()
@@ -88,7 +88,7 @@ async def services() -> None:
 
 # --- terminal
 def in_a_terminal() -> None:
-    """Some programs want one: its other side is a raw file here."""
+    """Run a program that requires a terminal; `process.terminal` is the other side, a raw file."""
     script = "test -t 0 && echo yes, $(tty)"
     with nsenter.Popen(["sh", "-c", script], SERVICE.replace(terminal=True)) as process:
         assert process.terminal
@@ -96,7 +96,7 @@ def in_a_terminal() -> None:
         try:
             while part := process.terminal.read(4096):
                 said += part
-        except OSError:  # all who had it open are gone
+        except OSError:  # no process has the terminal open any more
             pass
         print("a terminal:", said.decode().strip())
 

@@ -22,7 +22,7 @@ def hosts() -> Iterator[Hosts]:
 
 # --- test
 def serve(size: int) -> None:
-    """Runs in the left one."""
+    """Send bytes to the first client. Runs in the left host."""
     with socket.create_server(("10.0.0.1", 80)) as server:
         client, _ = server.accept()
         with client:
@@ -30,7 +30,7 @@ def serve(size: int) -> None:
 
 
 def receive() -> tuple[int, float]:
-    """Runs in the right one: how many bytes, in how many seconds."""
+    """Return how many bytes arrive, and in how many seconds. Runs in the right host."""
     for _ in range(200):
         with socket.socket() as client:
             if client.connect_ex(("10.0.0.1", 80)) == 0:
