@@ -83,14 +83,19 @@ class Attacker:
             time.sleep(0.02)
         return True
 
-    def seized_by(self, join: Callable[[], object], least: int = OF_AN_INTERPRETER) -> Joiner:
-        """Have something join until it was seized early enough."""
+    def seized_by(
+        self,
+        join: Callable[[], object],
+        least: int = OF_AN_INTERPRETER,
+        sees: Callable[[Joiner], bool] = lambda _: True,
+    ) -> Joiner:
+        """Have something join until it was seized early enough, and `sees` is true of it."""
         for _ in range(_TRIES):
             known = len(self._seized())
             join()
             self._wait_for(lambda: len(self._seized()) > known, _A_LOOK)  # noqa: B023
             for joiner in self._seized()[known:]:
-                if joiner.looks >= least:
+                if joiner.looks >= least and sees(joiner):
                     return joiner
         raise AssertionError(f"nothing was seized early enough: {self._lines()[-20:]}")
 
