@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a process is to be given and denied: one value for Popen, run, call and the command."""
+"""Options: how a process is isolated. Popen, run, call and the command line all take this value."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Options"]
 
 ALL = "all"
-# How the ids of a new user namespace are said in a word.
+# The words for the id mappings of a new user namespace.
 _MAPS = {"root": idmap.map_root, "current": idmap.map_current, "auto": idmap.map_auto}
 
 
@@ -47,93 +47,99 @@ def _host_id(id: int | None, rows: Iterable[IDMap] | None, ours: int) -> int:
 
 
 class Options(Value):
-    """How a process is isolated. A value: made once, used for any number of processes.
+    """How a process is isolated: an immutable value that can be used for any number of processes.
 
-    `Options(new="user,pid,mnt", init=True)`, `Options(join=container)`; `nsenter.presets` has some
-    for what people reach for. Namespaces alone hide no files: hiding them requires a `root`.
+    Namespaces alone hide no files: to hide them, give a `root`. `nsenter.presets` has ready-made
+    options for common cases.
 
-    What is given up for good (from `rlimits` on) is given up last, in the order of csrc/tail.c:
-    limits, ids, capabilities, no_new_privs, landlock, seccomp. The code of a PythonInit has
-    then been loaded already.
+    The process gives up rights last, in the order of csrc/tail.c: limits, ids, capabilities,
+    no_new_privs, landlock, seccomp. The code of a PythonInit has been loaded by then.
 
     Args:
-        new: the kinds of namespace to create, in any spelling of `NamespaceType.parse`; "all":
-            all that this kernel has and that are not joined.
-        join: whose namespaces to join: a pid, or anything with a pidfd (`nsenter.Popen`,
-            `Child`): all that it does not share with us; anything with `namespace_paths`, as a
-            running Container; a `Namespace`; a mapping of kinds to one of those, to a path, or,
-            for the network, to a name of ip-netns(8); or a sequence of them. With a network that
-            has such a name, with a new mount namespace, and without a `root` and a user namespace,
-            the process has the /sys of that network, and the files of /etc/netns/NAME over those
-            of /etc, as with `ip netns exec`; but not where one of `mounts` is.
-        maps: the ids of a new user namespace: "root" (the caller is root there, and alone),
-            "current" (the caller is itself), "auto" (root, and the caller's subordinate ids), or
-            `IDMappings`. None: "root".
-        hostname: of a new UTS namespace.
-        proc: whether to mount a new /proc; None: where the pid and the mount namespace are new.
-        cwd: the working directory, in the root of the process.
-        oom_score_adj: -1000 … 1000 (proc_pid_oom_score_adj(5)).
-        time_offsets: for the clocks of a new time namespace.
-        cgroup: a cgroup v2 directory to start in, by its path or a descriptor.
-        loopback: whether the loopback device of a new network namespace is up (netdevice(7)).
-        root: the root of the process: the absolute path of a folder, or "tmpfs": an empty one in
-            memory, of 64 MiB and 16,384 files and folders at most; `Tmpfs("/", …)` sets others. A
-            folder is bound with all that is mounted below it, nosuid and nodev, and pivoted
-            into (pivot_root(2)); the caller's tree is gone then. It requires a new mount namespace,
-            as `mounts` does. "/" itself can be one, to be read-only or to have other mounts.
-        read_only: whether `root` is, with all that was mounted below it.
-        mounts: what is mounted, in this order: `Bind`, `Tmpfs`, `Proc`, `Dev` of
-            `nsenter.mounts`. Targets are resolved below the root of the process, whatever links
-            lead out of it; a mount point that is missing is made in a `root`, a `Tmpfs`, or what
-            is bound to be written. Without a `root` they go over the caller's tree, in the
-            process's mount namespace only.
-        new_session: whether the process leads a session of its own (setsid(2)). Else it is in the
-            caller's session and process group; it then can signal that group as far as its user
-            may, and put words into the caller's terminal where the kernel still has TIOCSTI.
-        terminal: whether a new pty (pty(7)) is its controlling terminal and its three streams,
-            in place of those that are given; `Child.terminal_fd` is the other side.
-        init: whether a small PID 1 stays in a new pid namespace, with the process as its child:
-            it reaps orphans, passes signals on, and reports how the process ended, also by which
-            signal. It ends when the process does, and everything else in the namespace with it.
-            Without one the process itself is PID 1: the kernel then ignores every signal that
-            it has no handler for, SIGTERM too, unless it is SIGKILL from outside, and abort(3)
-            in it looks like SIGSEGV (pid_namespaces(7)). None: True for `nsenter.Popen`, `run`,
-            asyncio and calls if the pid namespace is new, as bubblewrap does it; False for
-            `launch`, which starts the init itself.
-        die_with_parent: whether it is killed when this process ends, however it ends; not when
-            only the thread ends that started it. A program that executes a setuid one, or
-            that takes PR_SET_PDEATHSIG back, escapes, unless there is an `init`, which ends
-            with all that is in the namespace. Calls always have it.
-        rlimits: limits by their names as in prlimit(1), "nofile", or getrlimit(2),
-            "RLIMIT_NOFILE": a value for both, or (soft, hard); None, -1 or "unlimited": none.
-        umask: of new files (umask(2)).
-        cpus: the numbers of the processors that it may run on (sched_setaffinity(2)).
-        uid, gid: its ids, as they are inside (credentials(7)). None: as they come, 0 in a user
-            namespace that has it.
-        groups: its supplementary groups; None: none where `uid` or `gid` is given, else as they
-            come.
-        capabilities: the names of those that it keeps, with or without CAP_; (): none; None: as
-            they come. They are its permitted, effective and bounding ones; for another uid than
-            0 its ambient and inheritable ones as well, as execve(2) would take them otherwise.
-            For uid 0 both are empty.
-        no_new_privs: whether execve(2) can give no privileges any more (PR_SET_NO_NEW_PRIVS);
-            None: where landlock or seccomp is given, which need it.
-        landlock: a mapping of paths, in the process's root, to letters of "rwx": what may be
-            read (and listed), written (made, changed, removed), and executed there and below;
-            anywhere else nothing may, whatever the ids allow (landlock(7)). What the kernel's
-            version of Landlock does not know is not restricted. Neither are TCP and signals: the
-            next three are about those. One that the kernel does not have is an error.
-        landlock_bind, landlock_connect: the TCP ports that may be bound, and connected to, and no
-            others; (): none; None: any. They require Linux 6.7.
-        landlock_scope: what may not leave the process and those that it starts:
-            "abstract_unix_socket": it connects to no socket of others that has a name but no file
-            (unix(7)); "signal": it sends none to others. It requires Linux 6.12.
-        seccomp: a filter of system calls (seccomp(2)): bytes of struct sock_filter, or anything
-            with `code`, as `nsenter.seccomp.Filter`. It is put on last, but has to allow execve(2);
-            for a PythonInit whatever Python needs.
+        new: the types of namespaces to create, in any spelling that `NamespaceType.parse` accepts;
+            "all" means every type that the kernel supports and that is not joined.
+        join: the namespaces to join. A pid, or an object with a pidfd (`nsenter.Popen`, `Child`),
+            means every namespace of that process that differs from the caller's. An object with
+            `namespace_paths`, such as a running Container, means those. It can also be a
+            `Namespace`, a mapping of types to one of these or to a path (or, for the network, to a
+            name of ip-netns(8)), or a sequence of all these. If a named network namespace is joined
+            together with a new mount namespace, without `root` and without a user namespace, the
+            process sees the /sys of that network, and the files of /etc/netns/NAME in place of
+            those in /etc, as with `ip netns exec`; `mounts` with the same target take precedence.
+        maps: the id mappings of a new user namespace. "root" maps the caller to root, "current"
+            maps the caller to itself, "auto" maps the caller to root and adds the caller's
+            subordinate ids; an `IDMappings` gives the mappings themselves. None means "root".
+        hostname: the hostname in a new UTS namespace.
+        proc: mount a new /proc. None means: if the PID and the mount namespace are new.
+        cwd: the working directory, a path in the root of the process.
+        oom_score_adj: from -1000 to 1000 (proc_pid_oom_score_adj(5)).
+        time_offsets: the clock offsets of a new time namespace.
+        cgroup: the cgroup v2 directory in which the process starts: a path or a descriptor.
+        loopback: bring up the loopback device of a new network namespace (netdevice(7)).
+        root: the root of the process: the absolute path of a directory, or "tmpfs" for an empty
+            file system in memory, which holds at most 64 MiB and 16,384 files and directories;
+            `Tmpfs("/", ...)` sets other limits. A directory is bound together with everything that
+            is mounted below it, nosuid and nodev. The process pivots into it (pivot_root(2)) and
+            cannot reach the caller's tree any more. Requires a new mount namespace. "/" is allowed:
+            it can then be read-only, or have other mounts.
+        read_only: make `root` read-only, together with everything that is mounted below it.
+        mounts: what to mount, in this order: `Bind`, `Tmpfs`, `Proc` and `Dev` of `nsenter.mounts`.
+            A target is resolved below the root of the process, and no symbolic link leads out of
+            it. A missing mount point is created in `root`, in a `Tmpfs`, or in a writable bind.
+            Without `root`, the mounts cover the caller's tree, but only for this process. Requires
+            a new mount namespace.
+        new_session: start the process in a new session (setsid(2)). Otherwise it is in the caller's
+            session and process group: it can signal that group as far as its user may, and it can
+            insert input into the caller's terminal if the kernel still allows TIOCSTI.
+        terminal: create a pty (pty(7)), and make it the controlling terminal and the three standard
+            streams of the process, in place of those that are given. `Child.terminal_fd` is the
+            other side.
+        init: keep a small PID 1 in a new PID namespace, with the process as its child. It reaps
+            orphans, forwards signals, and reports the exit status or the signal of the process.
+            When the process ends, the init ends, and with it every other process in the namespace.
+            Without an init the process itself is PID 1. The kernel then ignores every signal that
+            the process has no handler for, SIGTERM included, except SIGKILL from outside, and
+            abort(3) looks like SIGSEGV (pid_namespaces(7)). None means: True for `nsenter.Popen`,
+            `run`, asyncio and calls if the PID namespace is new, as in bubblewrap; False for
+            `launch`.
+        die_with_parent: kill the process when the calling process ends, for whatever reason. The
+            end of the thread that started it does not count. Without an `init`, a program that
+            executes a setuid program or clears PR_SET_PDEATHSIG escapes this; with one, it cannot.
+            Calls always have it.
+        rlimits: resource limits by their names in prlimit(1) ("nofile") or getrlimit(2)
+            ("RLIMIT_NOFILE"). A value sets the soft and the hard limit; a pair is (soft, hard).
+            None, -1 and "unlimited" mean no limit.
+        umask: the file mode creation mask (umask(2)).
+        cpus: the numbers of the processors on which the process may run (sched_setaffinity(2)).
+        uid, gid: the user and the group id, as they are inside (credentials(7)). None leaves them
+            unchanged; in a user namespace that maps 0, they are 0.
+        groups: the supplementary groups. None means: no groups if `uid` or `gid` is given,
+            otherwise unchanged.
+        capabilities: the names of the capabilities that the process keeps, with or without "CAP_".
+            () keeps none; None leaves them unchanged. They become the permitted, the effective and
+            the bounding set. For a uid other than 0 they also become the ambient and the
+            inheritable set, because execve(2) would otherwise drop them; for uid 0 these two sets
+            are empty.
+        no_new_privs: set PR_SET_NO_NEW_PRIVS: execve(2) can no longer give privileges. None means:
+            if `landlock` or `seccomp` is given, because they require it.
+        landlock: a mapping of paths, in the root of the process, to letters of "rwx" (landlock(7)).
+            "r" allows to read files and to list directories, "w" to change, make and remove them,
+            and "x" to execute them, at this path and below. Everything else is denied, whatever the
+            ids allow. Operations that the kernel's version of Landlock does not know are not
+            restricted. Neither are TCP and signals: use the next three for those, which fail if the
+            kernel does not support them.
+        landlock_bind, landlock_connect: the only TCP ports that may be bound, or connected to.
+            () allows none; None allows any. Requires Linux 6.7.
+        landlock_scope: what the process and its descendants cannot do to processes outside:
+            "abstract_unix_socket" forbids to connect to their abstract sockets (unix(7)), "signal"
+            forbids to send them signals. Requires Linux 6.12.
+        seccomp: a system call filter (seccomp(2)): the bytes of an array of struct sock_filter, or
+            an object with `code`, such as `nsenter.seccomp.Filter`. It is loaded last. It must
+            allow execve(2), and, for a PythonInit, what Python requires.
 
     Raises:
-        ValueError: a word is unknown, or a field needs a namespace that is neither new nor joined.
+        ValueError: a word is unknown, or a field requires a namespace that is neither new nor
+            joined.
     """
 
     new: str | Iterable[NamespaceType | str] = ()
@@ -168,7 +174,7 @@ class Options(Value):
     seccomp: object = None
 
     def __post_init__(self) -> None:
-        # A value is used more than once, and an iterator could be so only once.
+        # The options can be used several times, and an iterator only once.
         for name in ("new", "mounts", "cpus", "groups", "capabilities", "time_offsets"):
             given = self.__dict__[name]
             if given is not None and not isinstance(given, (str, tuple)):
@@ -201,10 +207,10 @@ class Options(Value):
         The other arguments, the result and the errors are those of `nsenter.launch.launch`.
 
         Args:
-            default_init: what `init` means if it is None and the pid namespace is new.
-            process_group: the process group to join, as setpgid(2) takes it: 0 for one of its own.
-                Only one of its own is possible in a new session.
-            held: whether a Program waits in its namespaces until `Child.go`.
+            default_init: the value of `init` if it is None and the PID namespace is new.
+            process_group: the process group to join, as for setpgid(2): 0 means a new one. In a new
+                session only 0 is possible.
+            held: make a Program wait in its namespaces until `Child.go` is called.
         """
         with Descriptors() as owner:
             namespaces = self._namespaces(owner)
@@ -248,7 +254,7 @@ class Options(Value):
     def _with_trees(
         self, mounts: tuple[Mount, ...], namespaces: Namespaces, owner: Descriptors
     ) -> tuple[tuple[Mount, ...], set[int]]:
-        """The mounts as the launcher sends them, and the descriptors that go with them."""
+        """Return the mounts as the launcher sends them, and the descriptors that they refer to."""
         from nsenter.mounts import Tree
         from nsenter.owned import with_trees
 
@@ -259,8 +265,10 @@ class Options(Value):
         return made, {mount.fd for mount in made if isinstance(mount, Tree)}
 
     def _host_ids(self, namespaces: Namespaces) -> tuple[int, int]:
-        """Of the process, as the caller has them. One that is not given is 0 in a new user
-        namespace that has it, else the caller's."""
+        """Return the uid and gid of the process as the caller sees them.
+
+        An id that is not given is 0 in a new user namespace that maps 0, otherwise the caller's.
+        """
         maps = self._found_maps(namespaces)
         uids, gids = (maps.uid, maps.gid) if maps else (None, None)
         return _host_id(self.uid, uids, os.geteuid()), _host_id(self.gid, gids, os.getegid())
@@ -279,14 +287,14 @@ class Options(Value):
         return self._given_kinds()
 
     def _given_kinds(self) -> list[NamespaceType]:
-        """Raises ValueError for a word that is none."""
+        """Raise ValueError if a word is unknown."""
         if self.new == ALL:
             return []
         words = self.new.split(",") if isinstance(self.new, str) else self.new
         return [NamespaceType.parse(word) for word in words if word]
 
     def _given_maps(self) -> str | IDMappings:
-        """Raises ValueError or TypeError for what is none."""
+        """Raise ValueError or TypeError if `maps` is not valid."""
         given = "root" if self.maps is None else self.maps
         if isinstance(given, str) and given not in _MAPS:
             words = ", ".join(f'"{word}"' for word in _MAPS)
@@ -309,14 +317,14 @@ class Options(Value):
         )  # fmt: skip
 
     def _found_maps(self, namespaces: Namespaces) -> IDMappings | None:
-        """Those of a new user namespace."""
+        """Return the id mappings of a new user namespace."""
         if not namespaces.is_private(NamespaceType.NEWUSER):
             return None
         given = self._given_maps()
         return _MAPS[given]() if isinstance(given, str) else given
 
     def _check_ids(self, maps: IDMappings) -> None:
-        """No process can have an id that does not exist in its user namespace."""
+        """Raise ValueError for an id that does not exist in the new user namespace."""
         for name, ids, rows in (
             ("uid", (self.uid,), maps.uid),
             ("gid", (self.gid,), maps.gid),
@@ -327,7 +335,7 @@ class Options(Value):
                     raise ValueError(f"{name} {number}: the new user namespace does not map it")
 
     def _check_needs(self, namespaces: Namespaces) -> None:
-        """Raises ValueError for an option that requires a new namespace, if there is none."""
+        """Raise ValueError if an option requires a new namespace that is not asked for."""
         for asked, what, kind in (
             (self.root is not None, f"root={self.root!r}", NamespaceType.NEWNS),
             (self.mounts, "a list of mounts", NamespaceType.NEWNS),
@@ -338,11 +346,11 @@ class Options(Value):
                 raise ValueError(f'{what} requires a new {name} namespace: add "{name}" to new')
 
     def _mounts_more(self) -> bool:
-        """Whether there is more to mount than a /proc."""
+        """Return whether there is more to mount than /proc."""
         return self.root is not None or bool(self.mounts)
 
     def _all_mounts(self, proc: bool) -> tuple[Mount, ...]:
-        """With /proc, unless it is given; the others may go over it."""
+        """Return the mounts with /proc in front, unless they include it."""
         mounts = tuple(self.mounts)
         if not proc or not self._mounts_more():
             return mounts
@@ -353,8 +361,11 @@ class Options(Value):
         return (Proc(), *mounts)
 
     def _of_named_network(self, namespaces: Namespaces) -> tuple[Mount, ...]:
-        """Of one that is joined, over the caller's tree in a new mount namespace. Only the user
-        namespace that the network belongs to has the right to mount its /sys."""
+        """Return the mounts that belong to a joined named network namespace.
+
+        They cover the caller's tree in a new mount namespace. Only the user namespace that owns the
+        network may mount its /sys.
+        """
         path = namespaces.path_of(NamespaceType.NEWNET)
         if not path or self.root is not None or namespaces.contains(NamespaceType.NEWUSER):
             return ()

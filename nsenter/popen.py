@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """subprocess for namespaces: Popen, run, check_call and check_output.
 
-`Popen` is a subprocess.Popen, with its pipes and its `communicate`. How the process is started,
-waited for and signalled is ours: by a spawn that never forks the caller, and by a pidfd.
+`Popen` is a subclass of subprocess.Popen, and uses its pipes and its `communicate`. It starts the
+process without forking the caller, and waits for it and signals it through a pidfd.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _REAP_SECONDS = 5.0
 _PID_MAX = 2**31 - 1
 _SIGNALS = tuple(range(1, 65))
 _LONGEST_POLL = 1e6  # seconds; poll(2) takes an int of milliseconds
-# What subprocess has arguments of its own for, and the fields of Options that they set.
+# The arguments of subprocess.Popen that set a field of Options, and those fields.
 _FIELDS = {
     "cwd": "cwd",
     "user": "uid",
@@ -64,11 +64,11 @@ _FIELDS = {
 }
 _IDS = ("user", "group", "extra_groups")
 _ID_MAX = 2**32 - 2
-# What a subprocess is without options: no more isolated than subprocess's own.
+# Without options the process is isolated no more than a process of subprocess.
 _AS_SUBPROCESS = Options(new_session=False)
-# Which Python ignores for itself; restore_signals gives them back.
+# Signals that Python ignores in its own process; restore_signals restores their default.
 _PYTHONS = frozenset((signal.SIGPIPE, signal.SIGXFSZ))
-# What subprocess has and a process in namespaces cannot have: its default, and why.
+# Arguments of subprocess.Popen that cannot be supported: their default, and the reason.
 _REFUSED = {
     "preexec_fn": (
         None,
@@ -82,11 +82,12 @@ _REFUSED = {
 
 
 class _Streams:
-    """The streams of a process: which descriptors it has, and our ends of its pipes.
+    """The standard streams of a process, and the caller's ends of its pipes.
 
     Args:
-        given: for 0, 1 and 2: None (ours), PIPE, DEVNULL, a descriptor, or a file; for 2 STDOUT.
-        pipesize: bytes that a pipe holds; -1: as it comes.
+        given: for descriptors 0, 1 and 2: None (the caller's), PIPE, DEVNULL, a descriptor, or a
+            file object; STDOUT for 2.
+        pipesize: the capacity of a pipe in bytes; -1 means the kernel's default.
     """
 
     def __init__(self, given: tuple[Stream, Stream, Stream], pipesize: int) -> None:
@@ -97,7 +98,7 @@ class _Streams:
         self.numbers: list[int] = []
 
     def open(self) -> tuple[int, ...]:
-        """Make the pipes; returns both ends of each, as subprocess wants them, who owns ours."""
+        """Make the pipes. Return both ends of each for subprocess, which then owns the caller's."""
         ends: list[int] = []
         try:
             for number, given in enumerate(self._given):
@@ -125,7 +126,8 @@ class _Streams:
         return given, -1
 
     def _inherited(self, number: int) -> int:
-        """Our own; where that is closed, a file of the program's would take its place."""
+        """Return the caller's stream. If it is closed, return /dev/null: otherwise the first file
+        that the program opens would take its number."""
         try:
             os.fstat(number)
         except OSError:
@@ -147,7 +149,7 @@ class _Streams:
         return self
 
     def let_go(self) -> None:
-        """Close the ends of the process, which has them now."""
+        """Close the ends of the process, which has its own copies now."""
         self._theirs.let_go()
 
     def __exit__(self, *exc_info: object) -> None:
@@ -155,49 +157,52 @@ class _Streams:
 
 
 class CompletedProcess(subprocess.CompletedProcess[AnyStr]):
-    """As subprocess has it.
+    """The result of `run`, as in subprocess.
 
     Attributes:
-        usage: what the process has used, as `Popen.usage` says it.
+        usage: the resources that the process used: see `Popen.usage`.
     """
 
     usage: Usage | None = None
 
 
 class Popen(subprocess.Popen[AnyStr]):
-    """A process in namespaces; in all else a subprocess.Popen.
+    """A process in namespaces. Everything that is not described here is as in subprocess.Popen.
 
     Args:
-        args: the program and its arguments; with `shell` a command of the shell.
-        options: how it is isolated; None: not at all, as subprocess's own. (`Options()` gives it
-            a session of its own.)
-        stdin, stdout, stderr: as for subprocess; one that is None and closed here is /dev/null.
-        executable: the program where args[0] is another name for it; with `shell`, the shell.
-        env: its environment; None: ours.
-        pass_fds: the only descriptors that it has besides its streams.
-        cwd, user, group, extra_groups, umask, start_new_session: as for subprocess; they take
-            the place of the fields of `options`, and are ids and paths inside. None leaves what
-            `options` say; False and a umask of -1 are what they are for subprocess.
-        close_fds: if it is false, the process has each inheritable descriptor of ours.
-        restore_signals: if it is true, SIGPIPE and SIGXFSZ have their default disposition. Other
-            signals that are ignored here stay so without `options`; with them, every signal has
-            its default disposition, unless this is false.
-        held: whether the program waits in its namespaces until `go` is called: meanwhile others can
-            set them up by `program_pid`, as slirp4netns(1) does with the network.
-        The others are subprocess's own. There is no preexec_fn.
+        args: the program and its arguments; if `shell` is true, a shell command.
+        options: how the process is isolated. None means not at all, as in subprocess. (`Options()`
+            starts it in a new session.)
+        stdin, stdout, stderr: as in subprocess. If a stream is None and the caller's is closed, the
+            process gets /dev/null.
+        executable: the program to execute if args[0] is another name for it; if `shell` is true,
+            the shell.
+        env: the environment; None means the caller's.
+        pass_fds: the only descriptors that the process gets besides its standard streams.
+        cwd, user, group, extra_groups, umask, start_new_session: as in subprocess. They replace the
+            corresponding fields of `options`; paths and ids are those inside. None leaves the field
+            of `options` unchanged. False and a umask of -1 mean what they mean in subprocess.
+        close_fds: if false, the process gets every inheritable descriptor of the caller.
+        restore_signals: if true, SIGPIPE and SIGXFSZ get their default disposition. Without
+            `options`, other signals that the caller ignores stay ignored. With `options`, every
+            signal gets its default disposition, unless this is false.
+        held: make the program wait in its namespaces until `go` is called. Meanwhile other programs
+            can set up the namespaces through `program_pid`, as slirp4netns(1) does.
+        **others: every other argument of subprocess.Popen, except preexec_fn.
 
     Attributes:
-        pid: as seen from here.
-        pidfd: its descriptor, for poll(2) and as a namespace to join; -1 once it was waited for.
-        returncode: its exit status, minus the signal that killed it; None while it may run.
-        terminal: our side of its terminal, a raw file; None where it was not given one.
-        The others are subprocess's own.
+        pid: the pid of the process in the caller's PID namespace.
+        pidfd: a descriptor of the process, for poll(2) and for `Options.join`; -1 after the process
+            was waited for.
+        returncode: the exit status, or the negative number of the signal that killed the process;
+            None as long as the process may be running.
+        terminal: the caller's side of the terminal, a raw file; None without `Options.terminal`.
 
     Raises:
-        BootstrapError: it could not be started: a FileNotFoundError, PermissionError …, as its
-            errno says.
-        ValueError, TypeError: an argument is bad; nothing was started.
-        ChildProcessError: (`wait` and its kin) the status is lost: see `Child.wait`.
+        BootstrapError: the process could not be started. It is also a FileNotFoundError,
+            PermissionError, and so on, according to its errno.
+        ValueError, TypeError: an argument is not valid; nothing was started.
+        ChildProcessError: `wait` and `poll` cannot get the status: see `Child.wait`.
     """
 
     terminal: FileIO | None = None
@@ -291,10 +296,10 @@ class Popen(subprocess.Popen[AnyStr]):
 
     @property
     def usage(self) -> Usage | None:
-        """What it has used; None until it was waited for, and if somebody else did that."""
+        """The resources that the process used; None until this object has waited for it."""
         return self._child.usage
 
-    # ---- what subprocess.Popen calls: the same since Python 3.11
+    # ---- the methods that subprocess.Popen calls, unchanged since Python 3.11
 
     def _get_handles(self, *_: object) -> tuple[int, ...]:
         return self._streams.open()
@@ -312,7 +317,7 @@ class Popen(subprocess.Popen[AnyStr]):
         self._take_the_terminal()
 
     def _take_the_terminal(self) -> None:
-        # Ours to close, not the child's: what it last said is read after its end.
+        # This object closes it, because the last output is read after the end of the child.
         if self._child.terminal_fd >= 0:
             self.terminal = FileIO(self._child.terminal_fd, "r+")
             self._child.terminal_fd = -1
@@ -322,7 +327,7 @@ class Popen(subprocess.Popen[AnyStr]):
             return super().communicate(input, timeout)
 
     def _communicate(self, input: Any, endtime: float | None, orig_timeout: float | None) -> Any:
-        # subprocess forgets what is left of the input when its time was over once.
+        # subprocess loses the rest of the input if an earlier call timed out.
         if self._communication_started and self.stdin and not self.stdin.closed:
             input = self._input
         return super()._communicate(input, endtime, orig_timeout)  # type: ignore[misc]
@@ -338,7 +343,7 @@ class Popen(subprocess.Popen[AnyStr]):
         return self.returncode
 
     def _internal_poll(self, _deadstate: int | None = None, **_: object) -> int | None:
-        """Called by `__del__` too."""
+        """Poll; `__del__` calls this as well."""
         try:
             self._ended_within(0)
         except ChildProcessError:
@@ -349,10 +354,12 @@ class Popen(subprocess.Popen[AnyStr]):
         return self.returncode
 
     def _ended_within(self, timeout: float | None) -> bool:
-        """Whether it ends in about that time; then its status is known, and its pidfd closed.
+        """Return whether the process ends within about `timeout` seconds.
+
+        If it does, its status is stored and its pidfd is closed.
 
         Raises:
-            ChildProcessError: its status is lost.
+            ChildProcessError: the status is lost.
         """
         with self._lock:
             if self.returncode is not None:
@@ -365,19 +372,19 @@ class Popen(subprocess.Popen[AnyStr]):
         finally:
             with self._lock:
                 self._waiting -= 1
-                # A number that is closed may be anything's: not while another call waits by it.
+                # Another call may still use the pidfd, and a closed number can be reused.
                 if self.returncode is not None and not self._waiting:
                     self._child.close()
         return self.returncode is not None
 
     def __exit__(self, *exc_info: Any) -> None:
-        if self._child.gate_fd >= 0:  # nobody will let it go: it would be waited for without end
+        if self._child.gate_fd >= 0:  # nobody can call go() any more: the wait would never end
             self.kill()
         if self.terminal:
             self.terminal.close()
         super().__exit__(*exc_info)
 
-    # ---- by its pidfd
+    # ---- the pidfd
 
     @property
     def pidfd(self) -> int:
@@ -385,21 +392,24 @@ class Popen(subprocess.Popen[AnyStr]):
 
     @property
     def program_pid(self) -> int:
-        """The pid of the program itself, as seen from here: another than `pid` if a PID 1 stays.
+        """The pid of the program itself, in the caller's PID namespace.
 
-        Tools that join namespaces by a pid, such as slirp4netns(1) and nsenter(1), need this one if
-        they are not root's: they may not look into that PID 1. Once it has ended, it is `pid`.
+        It differs from `pid` if there is an init.
+
+        Tools that join namespaces by a pid, such as slirp4netns(1) and nsenter(1), require this pid
+        if they do not run as root, because they may not access the init. After the program has
+        ended, this is `pid`.
         """
         from nsenter.targets import program_of
 
         return program_of(self.pid) or self.pid
 
     def go(self) -> None:
-        """Have a program that is `held` executed.
+        """Execute a program that is `held`.
 
         Raises:
-            BootstrapError: it could not be; it is gone then.
-            ValueError: it is not held, or not any more.
+            BootstrapError: the program could not be executed; the process has ended.
+            ValueError: the program is not held.
         """
         try:
             self._child.go()
@@ -409,13 +419,17 @@ class Popen(subprocess.Popen[AnyStr]):
             raise
 
     def fileno(self) -> int:
-        """The pidfd: readable when it has ended. Raises ValueError once it was waited for."""
+        """Return the pidfd, which is readable when the process has ended.
+
+        Raises:
+            ValueError: the process was waited for already.
+        """
         if self.pidfd < 0:
             raise ValueError(f"process {self.pid} was waited for: its pidfd is closed")
         return self.pidfd
 
     def send_signal(self, sig: int) -> None:
-        """Send it a signal; nothing happens if it has ended."""
+        """Send a signal to the process; do nothing if it has ended."""
         with suppress(ChildProcessError):  # its status is lost
             self.poll()
         if self.returncode is None:
@@ -423,7 +437,7 @@ class Popen(subprocess.Popen[AnyStr]):
 
 
 def _check_text(encoding: str | None, errors: str | None) -> None:
-    """Before there are pipes, which subprocess would leave open."""
+    """Raise LookupError before there are pipes, which subprocess would leave open."""
     if encoding is not None:
         codecs.lookup(encoding)
     if errors is not None:
@@ -442,7 +456,7 @@ def _program(args: Command, executable: Path | None, shell: bool) -> Program:
 
 
 def _with(options: Options | None, arguments: dict[str, Any]) -> Options:
-    """The options, with what subprocess has arguments of its own for."""
+    """Return the options, changed by the arguments of subprocess."""
     if options is None:
         options = _AS_SUBPROCESS
     elif not isinstance(options, Options):
@@ -457,14 +471,14 @@ def _with(options: Options | None, arguments: dict[str, Any]) -> Options:
             raise TypeError(f"{name}: this is a field of options: nsenter.Options({name}=…)")
         elif name not in _FIELDS:
             raise TypeError(f"Popen has no argument {name}")
-        # None says nothing: handed on as a default, it must not take the user of a sandbox away.
+        # None changes nothing: wrappers pass it as a default, and a sandbox must keep its user.
         elif value is not None:
             changes[_FIELDS[name]] = _converted(name, value)
     return options.replace(**changes) if changes else options
 
 
 def _converted(name: str, value: Any) -> Any:
-    """An argument of subprocess as the field of Options."""
+    """Return the value of the field of Options for an argument of subprocess."""
     if name == "extra_groups":
         if isinstance(value, (str, bytes)):
             raise TypeError(f"extra_groups={value!r}: expected a sequence of groups")
@@ -477,7 +491,8 @@ def _converted(name: str, value: Any) -> Any:
 
 
 def _id(name: str, value: Any) -> int:
-    """Of a number, or of a name of our user database. Errors are subprocess's."""
+    """Return the id for a number or a name of the caller's user database. The types of errors are
+    those of subprocess."""
     if isinstance(value, str):
         import grp
         import pwd
@@ -495,7 +510,7 @@ def _id(name: str, value: Any) -> int:
 
 
 def _group(number: int | None) -> int | None:
-    """What setpgid(2) takes; subprocess has -1 for no group as well."""
+    """Return the argument for setpgid(2). In subprocess, -1 means no group as well."""
     if number is None or number == -1:
         return None
     if not isinstance(number, int):
@@ -507,7 +522,7 @@ def _group(number: int | None) -> int | None:
 
 
 def _passed(pass_fds: tuple[int, ...], close_fds: bool) -> tuple[int, ...]:
-    """The descriptors that the process has besides its streams."""
+    """Return the descriptors that the process gets besides its streams."""
     if close_fds:
         return pass_fds
     if pass_fds:
@@ -524,7 +539,7 @@ def _is_inheritable(fd: int) -> bool:
 
 
 def _ignored(restore_signals: bool, has_options: bool) -> tuple[int, ...]:
-    """Signals that the process ignores if this one does."""
+    """Return the signals that the process ignores if the caller does."""
     if not restore_signals:
         return _SIGNALS
     return () if has_options else tuple(n for n in _SIGNALS if n not in _PYTHONS)
@@ -591,18 +606,22 @@ def run(
     check: bool = False,
     **popen: Any,
 ) -> CompletedProcess[Any]:
-    """Run a program in namespaces to its end.
+    """Run a program in namespaces and wait until it ends.
 
     Args:
-        input: what it reads from stdin.
-        capture_output: keep its stdout and its stderr.
-        timeout: seconds, after which it is killed; in a new pid namespace, with all in it.
-        check: that its exit status is 0.
-        The others are those of `Popen`.
+        input: the data that the program reads from stdin.
+        capture_output: capture stdout and stderr.
+        timeout: seconds after which the process is killed; in a new PID namespace, every process
+            in it is killed.
+        check: raise CalledProcessError if the exit status is not 0.
+        **popen: every other argument of `Popen`.
+
+    Returns:
+        The result, with the arguments, the exit status and the captured output.
 
     Raises:
-        subprocess.TimeoutExpired, subprocess.CalledProcessError: as subprocess.run does.
-        BootstrapError: it could not be started.
+        subprocess.TimeoutExpired, subprocess.CalledProcessError: as in subprocess.run.
+        BootstrapError: the process could not be started.
     """
     if input is not None:
         _take_over(popen, "input", stdin=subprocess.PIPE)
@@ -612,7 +631,7 @@ def run(
         try:
             stdout, stderr = process.communicate(input, timeout)
         except BaseException as error:
-            # It is reaped even if ^C ends the wait for it: it may not have seen the signal.
+            # Reap it even if ^C ends the wait: the process may not have got that signal.
             undo(error, process.kill, lambda: _reap(process))
             raise
         status = process.wait()
@@ -642,7 +661,7 @@ def check_call(
     timeout: float | None = None,
     **popen: Unpack[TextArguments],
 ) -> int:
-    """Run a program in namespaces; returns 0. Arguments and errors are those of `run`."""
+    """Run a program in namespaces and return 0. Arguments and errors are those of `run`."""
     return run(args, options, timeout=timeout, check=True, **popen).returncode
 
 
@@ -697,7 +716,7 @@ def check_output(
     timeout: float | None = None,
     **popen: Any,
 ) -> Any:
-    """Run a program in namespaces; returns its stdout. The rest is as for `run`."""
+    """Run a program in namespaces and return its stdout. The rest is as for `run`."""
     for name in ("stdout", "check", "capture_output"):
         if name in popen:
             what = f"{name} argument not allowed, it will be overridden"  # subprocess's words

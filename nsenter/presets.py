@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options for what people reach for. Each is a function that gives a new `Options`; its further
-arguments are fields of it, in place of those that are set here.
+"""Ready-made options for common cases.
+
+Each preset is a function that returns a new `Options`. Its additional arguments are fields of
+`Options`, and replace those that the preset sets.
 """
 
 from __future__ import annotations
@@ -25,12 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["offline", "rootless_root", "sandbox"]
 
 _NOBODY = 65534
-# What a dynamically linked program needs to start, where a system has it.
+# What a dynamically linked program requires to start; not every system has all of it.
 _SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"),
     *("/etc/ld.so.cache", "/etc/alternatives"),
 )
-# In /usr and /usr/local: what programs need. Elsewhere below them may be a project.
+# What programs require in /usr and /usr/local. Other directories there may be somebody's project.
 _SYSTEM_FOLDERS = (
     *("bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "share", "include", "games"),
     "etc",
@@ -46,40 +48,43 @@ def sandbox(
     imports: str = "installed",
     **fields: Any,
 ) -> Options:
-    """For code that is not trusted: the strictest that still runs `python3 -c …`.
+    """Return options for untrusted code: the strictest ones that still run `python3 -c ...`.
 
-    Every namespace is new, so there is no network, no other process, nothing shared. The root is
-    empty and read-only, but for the system's programs and libraries and this interpreter's,
-    read-only as well, a /tmp of its own, /proc and a minimal /dev. The process is nobody where the
-    caller is root, else the caller's user; it has no capabilities and gets none, and its system
-    calls are those of `nsenter.seccomp.strict`. /etc/passwd and /etc/group know it, root and
-    nobody; their home is /tmp. It is the child of a PID 1, and ends with the
-    caller. What it may use of memory and processors is not limited: see `cgroup` and `rlimits`. Its
-    streams and its environment are those that it is started with; by default, the caller's.
+    Every namespace is new: there is no network and no other process, and nothing is shared. The
+    root is empty and read-only, except for the programs and libraries of the system and of this
+    interpreter, which are read-only, a new /tmp, /proc and a minimal /dev. If the caller is root,
+    the process is nobody, otherwise the caller's user. It has no capabilities and cannot get any,
+    and can make only the system calls of `nsenter.seccomp.strict`. /etc/passwd and /etc/group list
+    this user, root and nobody, with /tmp as their home. The process is the child of an init, and
+    ends with the caller. Memory and processor time are not limited: see `cgroup` and `rlimits`.
 
-    What it is given, it has: the environment, with what is secret in it, unless there is an `env`;
-    and its streams. One that is a file or a terminal it can open anew by /proc/self/fd, in whatever
-    way its user may; a pipe is a pipe. Sockets at `read` can be connected to.
+    The process has what it is started with. It can read the environment, with every secret in it,
+    unless `env` is given. If a stream is a file or a terminal, the process can open it again
+    through /proc/self/fd with the rights of its user; it cannot do so with a pipe. It can connect
+    to sockets below the paths in `read`.
 
-    HOME and USER are the caller's if they are in its environment: pass `env` with HOME=/tmp and
-    USER=nobody to a program that writes to its home or asks who it is.
+    HOME and USER come from the environment: pass `env` with HOME=/tmp and USER=nobody to a program
+    that writes to its home or asks who it is.
 
     Args:
-        read: paths that it sees as well, read-only, at the same places.
-        write: paths that it may also change, as far as their owner may: where the caller is root,
-            the process stands in for the owner (`Bind`'s as_owner), and what it makes there belongs
-            to the owner; else as far as its user may.
-        tmp_size: bytes, also as "64M", that its /tmp can hold, and its /dev with /dev/shm; None:
-            64 MiB each. Each can hold 16,384 files, folders and links. What it may change at
-            `write` is not bounded.
-        imports: what a Python in it can import from files: "installed": the standard library and
-            what is in site-packages; "all": also what is in the other folders of sys.path, in the
-            working directory and in the sources of editable installs. These are bound read-only,
-            with all that is in them, and so may show a secret; else modules from there come to a
-            call in memory.
-        fields: of `Options`; `mounts` come after those that are made here. `proc=False` leaves out
-            /proc, which a container around us may not let anybody mount: `mounts=[Bind("/proc")]`
-            shows the caller's then.
+        read: paths that the process also sees, read-only, at the same place.
+        write: paths that the process may also change. If the caller is root, the process acts as
+            the owner of the path (see as_owner of `Bind`), and what it makes there belongs to the
+            owner; otherwise it may do what the caller's user may. The size is not limited.
+        tmp_size: how many bytes /tmp can hold, and how many /dev together with /dev/shm: a number
+            or a string such as "64M". None means 64 MiB each. Each can hold 16,384 files,
+            directories and links.
+        imports: what a Python in the sandbox can import from files. "installed" means the standard
+            library and site-packages. "all" adds the other directories of sys.path, the working
+            directory and the sources of editable installs. They are bound read-only with
+            everything in them, which may include secrets. Without "all", modules from there are
+            sent to a call in memory.
+        fields: fields of `Options`. `mounts` are mounted after those of the preset. `proc=False`
+            leaves out /proc, if a surrounding container forbids to mount it;
+            `mounts=[Bind("/proc")]` then shows the caller's.
+
+    Raises:
+        TypeError, ValueError: an argument is not valid.
     """
     for name, paths in (("read", read), ("write", write)):
         if isinstance(paths, (str, bytes)):
@@ -120,10 +125,14 @@ def sandbox(
 
 
 def offline(**fields: Any) -> Options:
-    """As the caller, in all but the network: there is nothing but a loopback device.
+    """Return options for a process without a network, except for a loopback device.
 
-    It takes a new user namespace if the caller has no CAP_SYS_ADMIN; the process then has all
-    capabilities in it and in its network, and its user's rights outside.
+    Everything else is the caller's. If the caller lacks CAP_SYS_ADMIN, the process is also in a new
+    user namespace. It then has all capabilities in that namespace and over its network, and its
+    user's rights outside.
+
+    Args:
+        fields: fields of `Options`.
     """
     settings: dict[str, Any] = (
         {"new": "net"} if has_admin() else {"new": "user,net", "maps": "current"}
@@ -132,8 +141,13 @@ def offline(**fields: Any) -> Options:
 
 
 def rootless_root(**fields: Any) -> Options:
-    """Root, in namespaces of its own, of a user who is not: to install into a folder, to build an
-    image. With ranges in /etc/subuid and /etc/subgid, and newuidmap(1), there are other users too.
+    """Return options that make an ordinary user root in new namespaces.
+
+    Use them to install into a directory or to build an OCI image. If the user has ranges in
+    /etc/subuid and /etc/subgid, and newuidmap(1) is installed, other users are mapped as well.
+
+    Args:
+        fields: fields of `Options`.
     """
     settings = {"new": "user,mnt,pid,ipc,uts,cgroup", "maps": _widest_maps()}
     return Options(**{**settings, **fields})
@@ -144,8 +158,8 @@ def _system() -> list[str]:
 
 
 def _interpreter(imports: str = "installed") -> Iterator[Mount]:
-    """The running Python and what is installed for it, where those are not the system's; and what
-    hides the user's own folders among the system's."""
+    """Yield mounts of the running Python and its packages, if they are not in the system's
+    directories, and mounts that hide the user's own directories among the system's."""
     bound = _system()
     for path in installed.needed_to_start():
         if not any(_is_or_holds(folder, path) for folder in bound):
@@ -161,8 +175,8 @@ def _interpreter(imports: str = "installed") -> Iterator[Mount]:
 
 
 def _is_the_systems(path: str) -> bool:
-    """Whether a user's folder is one of the system's or of this Python's, or holds one, so that it
-    cannot be hidden."""
+    """Return whether a user's directory cannot be hidden, because it is, or contains, a directory
+    of the system or of this Python."""
     path = os.path.realpath(path)
     whole = [f"{start}/{name}" for start in _HOLD_ANYTHING for name in _SYSTEM_FOLDERS]
     whole += installed.folders()
@@ -173,7 +187,7 @@ def _is_the_systems(path: str) -> bool:
 
 
 def _users(fields: dict[str, Any], given: Iterable[Bind]) -> Iterator[File]:
-    """What getpwuid(3) and the like find: root, nobody, and who the process is, at home in /tmp."""
+    """Yield the files for getpwuid(3) and getgrgid(3): root, nobody and the user of the process."""
     if fields.get("root", "tmpfs") != "tmpfs":
         return
     uid, gid = (_own_id(fields, *which) for which in (("uid", os.geteuid), ("gid", os.getegid)))
@@ -195,20 +209,22 @@ def _is_or_holds(place: str | bytes, path: str) -> bool:
 
 
 def _own_id(fields: dict[str, Any], name: str, ours: Callable[[], int]) -> int:
-    """The id of the process, inside."""
+    """Return the id of the process inside."""
     given = {**_identity(), **fields}.get(name)
     return ours() if given is None else given
 
 
 def _hostname() -> dict[str, str]:
-    """A container's filter of system calls commonly refuses sethostname(2), in whatever namespace,
-    to those who started without CAP_SYS_ADMIN. There the hostname stays the container's."""
+    """Return the hostname, unless a container's filter is likely to refuse sethostname(2).
+
+    Such filters refuse it to processes that started without CAP_SYS_ADMIN, in any namespace.
+    """
     is_filtered = status_field("Seccomp") == "2" and not has_admin()
     return {} if is_filtered else {"hostname": "sandbox"}
 
 
 def _identity() -> dict[str, Any]:
-    """Root sets everything up, and then is nobody: outside as well, where there is one."""
+    """Return the ids: root sets everything up, then becomes nobody, inside and outside."""
     if not _is_root_and_nobody():
         return {"maps": "current"}
     rows = (IDMap(0, 0, 1), IDMap(_NOBODY, _NOBODY, 1))
@@ -220,7 +236,7 @@ def _is_root_and_nobody() -> bool:
 
 
 def _has_nobody(name: str) -> bool:
-    """Whether the caller's user namespace has that id: a container may have few."""
+    """Return whether the caller's user namespace maps nobody: a container may map few ids."""
     with open(f"/proc/self/{name}", encoding="ascii") as file:
         ranges = [line.split() for line in file]
     return any(int(first) <= _NOBODY < int(first) + int(size) for first, _, size in ranges)
