@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """asyncio.subprocess for namespaces.
 
-A process is started in a thread of the loop's executor, so that the loop goes on meanwhile: a
-start takes a millisecond, and with a mapping tool or a slow disk any number of them. Its end is
-seen by its pidfd: no child watcher, no SIGCHLD, and any thread's loop will do.
+A process is started in a thread of the loop's executor, so that the loop is not blocked: a start
+takes a millisecond, or longer with a mapping tool or a slow disk. The pidfd tells when the process
+has ended. This requires no child watcher and no SIGCHLD handler, and works with the loop of any
+thread.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Process", "create_subprocess_exec", "create_subprocess_shell"]
 
 _LIMIT = 1 << 16
-# asyncio's status of a process whose own is lost.
+# The status that asyncio reports if the real one is lost.
 _UNKNOWN = 255
 _BYTES_ONLY = ("text", "universal_newlines", "encoding", "errors", "bufsize")
 
@@ -48,12 +49,12 @@ class Process(subprocess.Process):
 
     @property
     def pidfd(self) -> int:
-        """Its descriptor; -1 once it has ended."""
+        """The pidfd; -1 after the process has ended."""
         return self._popen.pidfd
 
     @property
     def usage(self) -> Usage | None:
-        """What it has used (see `nsenter.Popen.usage`); None until it has ended."""
+        """The resources that the process used, as `nsenter.Popen.usage`; None until it has ended."""
         return self._popen.usage
 
 
@@ -67,18 +68,21 @@ async def create_subprocess_exec(
     limit: int = _LIMIT,
     **popen: Unpack[Surroundings],
 ) -> Process:
-    """Start a program in namespaces, as asyncio.create_subprocess_exec does without.
+    """Start a program in namespaces, like asyncio.create_subprocess_exec.
 
     Args:
-        program, args: its words.
-        options: how it is isolated; None: not at all.
-        stdin, stdout, stderr: as there: a pipe is a StreamWriter or a StreamReader.
-        limit: bytes that a StreamReader buffers.
-        The others are those of `nsenter.Popen`; text is for the caller to decode.
+        program, args: the program and its arguments.
+        options: how the process is isolated; None means not at all.
+        stdin, stdout, stderr: as in asyncio: a pipe is a StreamWriter or a StreamReader.
+        limit: how many bytes a StreamReader buffers.
+        **popen: other arguments of `nsenter.Popen`, except those for text: the streams are bytes.
+
+    Returns:
+        The process, an asyncio.subprocess.Process.
 
     Raises:
-        BootstrapError: it could not be started.
-        ValueError, TypeError: an argument is bad; nothing was started.
+        BootstrapError: the process could not be started.
+        ValueError, TypeError: an argument is not valid; nothing was started.
     """
     return await _create((program, *args), options, (stdin, stdout, stderr), limit, popen)
 
@@ -93,7 +97,7 @@ async def create_subprocess_shell(
     limit: int = _LIMIT,
     **popen: Unpack[Surroundings],
 ) -> Process:
-    """Start a command of the shell in namespaces; the rest is as for `create_subprocess_exec`."""
+    """Start a shell command in namespaces. The rest is as for `create_subprocess_exec`."""
     if not isinstance(cmd, (str, bytes)):
         raise TypeError(f"cmd {cmd!r}: expected a string, which is the shell's to split")
     return await _create(cmd, options, (stdin, stdout, stderr), limit, {**popen, "shell": True})
@@ -116,7 +120,7 @@ async def _create(
     loop = asyncio.get_running_loop()
     try:
         process = await loop.run_in_executor(None, start)
-    except BaseException as error:  # cancelled, for one
+    except BaseException as error:  # for example, the task was cancelled
         undo(error, start.abandon)
         raise
     protocol = subprocess.SubprocessStreamProtocol(limit=limit, loop=loop)
@@ -136,7 +140,7 @@ async def _create(
 
 
 class _Start:
-    """A start in a thread. It cannot be interrupted: who gives up waiting abandons it."""
+    """A start in a thread. It cannot be interrupted: a caller that stops waiting abandons it."""
 
     def __init__(self, popen: partial[Popen[bytes]]) -> None:
         self._popen = popen
@@ -153,7 +157,7 @@ class _Start:
         return process
 
     def abandon(self) -> None:
-        """Nobody will have the process."""
+        """Kill the process, now or when it has started: no caller will have it."""
         with self._lock:
             self._abandoned = True
             if self._process is not None:
@@ -166,10 +170,10 @@ def _discard(process: Popen[bytes]) -> None:
 
 
 class _Transport(base_subprocess.BaseSubprocessTransport):
-    """asyncio's, for a process that runs already.
+    """asyncio's transport, for a process that is running already.
 
     Args:
-        connected: is told when the pipes are.
+        connected: a future that is done when the pipes are connected.
     """
 
     def __init__(
@@ -189,7 +193,7 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
         loop.add_reader(self._watched, self._ended)
 
     def _start(self, *_: Any, **__: Any) -> None:
-        # A descriptor of our own: the process's is closed by whoever takes its status.
+        # This needs its own descriptor: the call that takes the status closes the process's.
         self._watched = os.dup(self.popen.pidfd)
         self._proc = self.popen
 
@@ -206,7 +210,7 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
             self._watched = -1
 
     def send_signal(self, signal: int) -> None:
-        """By the pidfd."""
+        """Send a signal through the pidfd."""
         self._check_proc()
         self.popen.send_signal(signal)
 
@@ -221,8 +225,8 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
         self.popen.kill()
 
     def __del__(self) -> None:
-        if self._watched >= 0:  # its loop is gone, and nobody will see its end
+        if self._watched >= 0:  # the loop is closed, and nobody would see the process end
             self._stop_watching()
             self.popen.kill()
-        with suppress(RuntimeError):  # closing the pipes takes the loop too
+        with suppress(RuntimeError):  # closing the pipes requires the loop
             super().__del__()

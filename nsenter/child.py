@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Child", "TracePoint"]
 
-_KILLED = 128  # plus the signal's number, as a shell and a PID 1 tell it
-# struct pidfd_info of linux/pidfd.h, as it first was: u64 mask … s32 exit_code.
+_KILLED = 128  # plus the signal's number: the exit status of a shell or an init
+# The first version of struct pidfd_info (linux/pidfd.h): u64 mask, ..., s32 exit_code.
 _PIDFD_GET_INFO = 0xC040FF0B
 _PIDFD_INFO_SIZE = 64
 _PIDFD_INFO_EXIT = 1 << 3
 
 
 class TracePoint(Value):
-    """A stage has come to a point.
+    """The time at which a stage reached a point.
 
     Args:
         stage: "launcher", "parent", "child" or "init".
-        point: what it has come to.
-        ns: when, in nanoseconds of CLOCK_REALTIME.
+        point: the name of the point.
+        ns: the time in nanoseconds of CLOCK_REALTIME.
     """
 
     stage: str
@@ -47,21 +47,23 @@ class TracePoint(Value):
 
 
 class Child:
-    """A running process, known by its pidfd: no reuse of its pid can make it another.
+    """A process that was started. Its pidfd identifies it even if its pid is reused.
 
-    As a context manager it is killed, waited for and closed at the end of the block.
+    At the end of a `with` block, the process is killed and waited for, and its descriptors are
+    closed.
 
     Attributes:
-        pid: its pid, as the caller sees it.
-        pidfd: a descriptor of it (pidfd_open(2)), open until `close`.
-        channel_fd: the rest of the init pipe, to a PythonInit; -1 for a Program, and when it was
-            taken over by `channel`.
-        terminal_fd: our side of its terminal, a pty's master; -1 where it was not given one.
-        verdict_fd: where its PID 1 tells how the program ended; -1 without one.
-        gate_fd: the end of a pipe that holds the program back until `go`; -1 if nothing does.
-        trace: when the stages came where, if that was asked for.
-        returncode: its exit status, minus the signal that killed it; None while it runs.
-        usage: what it has used; None until it was waited for, and if somebody else did.
+        pid: the pid of the process in the caller's PID namespace.
+        pidfd: a descriptor of the process (pidfd_open(2)), open until `close`.
+        channel_fd: the caller's end of the init pipe to a PythonInit; -1 for a Program, and after
+            `channel` has taken it over.
+        terminal_fd: the caller's side of the terminal, the master of a pty; -1 if there is none.
+        verdict_fd: a descriptor on which the init reports how the program ended; -1 without init.
+        gate_fd: a descriptor that holds the program back until `go`; -1 if it is not held.
+        trace: the times at which the stages reached their points, if `trace` was given.
+        returncode: the exit status, or the negative number of the signal that killed the process;
+            None as long as the process may be running.
+        usage: the resources that the process used; None until this object has waited for it.
         has_own_peak: whether `usage.max_rss` is known.
     """
 
@@ -86,9 +88,9 @@ class Child:
 
     @property
     def channel(self) -> socket.socket | None:
-        """The rest of the init pipe as a stream socket to a PythonInit; None for a Program."""
+        """The init pipe as a stream socket to a PythonInit; None for a Program."""
         if self.channel_fd >= 0:
-            import socket  # 3 ms to import, for who wants more than the descriptor
+            import socket  # its import takes 3 ms, which callers that use channel_fd do not spend
 
             self._channel = socket.socket(
                 socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=self.channel_fd
@@ -97,22 +99,22 @@ class Child:
         return self._channel
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it has ended; returns its returncode.
+        """Wait until the process has ended and return its returncode.
 
         Args:
-            timeout: seconds; None: for ever.
+            timeout: seconds; None means without a limit.
 
         Raises:
-            TimeoutError: it still runs.
-            ChildProcessError: somebody else has waited for it, or SIGCHLD is ignored, and the
-                kernel does not keep its status (before Linux 6.15).
+            TimeoutError: the process is still running.
+            ChildProcessError: other code has waited for the process, or SIGCHLD is ignored, and
+                the kernel does not keep the status (before Linux 6.15).
         """
         if self.returncode is None and not self._has_ended(timeout):
             raise TimeoutError(f"process {self.pid} still runs after {timeout} s")
         return self._reap()
 
     def poll(self) -> int | None:
-        """Its returncode if it has ended, else None."""
+        """Return the returncode if the process has ended, otherwise None."""
         return self.wait() if self.returncode is not None or self._has_ended(0) else None
 
     def _has_ended(self, timeout: float | None) -> bool:
@@ -133,11 +135,11 @@ class Child:
         return self._told(status) if code == os.CLD_EXITED else -status
 
     def _told(self, status: int) -> int:
-        """What an exit status means: that of a PID 1 that stayed is its program's end."""
+        """Return the returncode for an exit status. That of an init says how its program ended."""
         return status if self.verdict_fd < 0 else _verdict(self.verdict_fd, status)
 
     def _kept_status(self) -> int:
-        """What is left where somebody else has taken the status: ioctl_pidfd(2)."""
+        """Return the status that the kernel keeps after other code has waited: ioctl_pidfd(2)."""
         info = bytearray(_PIDFD_INFO_SIZE)
         info[0] = _PIDFD_INFO_EXIT
         with suppress(OSError):
@@ -150,26 +152,26 @@ class Child:
         raise ChildProcessError(errno.ECHILD, f"process {self.pid}: {why}")
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal; nothing happens where it has ended."""
+        """Send a signal to the process; do nothing if it has ended."""
         with self._lock:
             if self.returncode is None:
                 with suppress(ProcessLookupError), Naming():
                     send_signal(self.pidfd, self.pid, number)
 
     def terminate(self) -> None:
-        """Send SIGTERM. The init of a pid namespace ignores it unless it has a handler."""
+        """Send SIGTERM. The init of a PID namespace ignores it unless it has a handler."""
         self.send_signal(SIGTERM)
 
     def kill(self) -> None:
-        """Send SIGKILL; the init of a pid namespace takes all in it along."""
+        """Send SIGKILL. If the process is the init of a PID namespace, every process in it ends."""
         self.send_signal(SIGKILL)
 
     def go(self) -> None:
-        """Have a program that was held executed; returns when it is.
+        """Let a held program be executed, and return when it has been.
 
         Raises:
-            BootstrapError: it could not be.
-            ValueError: it is not held, or not any more.
+            BootstrapError: the program could not be executed.
+            ValueError: the program is not held.
         """
         if self.gate_fd < 0:
             raise ValueError(f"process {self.pid} is not held")
@@ -182,7 +184,7 @@ class Child:
             raise failure
 
     def close(self) -> None:
-        """Close the descriptors. The process is left as it is, but one that is held ends."""
+        """Close the descriptors. The process continues, unless it is held: then it ends."""
         if self.gate_fd >= 0:
             self.rest(False)
         if self._channel is not None:
@@ -191,7 +193,7 @@ class Child:
             fd = getattr(self, name)
             if fd >= 0:
                 setattr(self, name, -1)
-                # It is closed, whatever close(2) says of it.
+                # close(2) closes the descriptor even if it fails.
                 with suppress(OSError):
                     os.close(fd)
 
@@ -203,21 +205,23 @@ class Child:
             self.kill()
             self.wait()
         except ChildProcessError:
-            pass  # reaped by somebody else: it has ended, which is what matters here
+            pass  # other code has reaped it: the process has ended, which is enough here
         finally:
             self.close()
 
 
 def _verdict(fd: int, status: int) -> int:
-    """The returncode of the program of a PID 1, which cannot end by a signal itself.
+    """Return the returncode of the program that an init has run.
+
+    The init itself cannot end by the signal that killed the program.
 
     Args:
-        fd: where the PID 1 tells the number of the signal that has killed the program, one byte.
-        status: its own exit status: the program's, or 128 and that number.
+        fd: the descriptor on which the init writes the number of that signal, as one byte.
+        status: the exit status of the init: the program's, or 128 plus that number.
     """
     try:
         told = os.read(fd, 1)
     except BlockingIOError:
         told = b""
-    # What does not agree with its own end is not believed.
+    # A number that contradicts the exit status is ignored.
     return -told[0] if told and _KILLED + told[0] == status else status

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong, said so that a person knows what to do next."""
+"""The errors, with what a person needs to know to continue."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["BlobError", "BootstrapError", "Naming", "NsenterError", "signal_name
 
 
 class BlobError(NsenterError, ValueError):
-    """A bootstrap message that is refused.
+    """A bootstrap message is not valid.
 
     Attributes:
-        attribute: the type of the attribute at fault; None for the header.
-        offset: bytes from the start of the message; None where the message does not exist
-            because it cannot be made.
-        reason: what is wrong with it.
+        attribute: the type of the attribute that is wrong; None for the header.
+        offset: the offset in bytes from the start of the message; None if the message could not be
+            encoded.
+        reason: what is wrong.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class BlobError(NsenterError, ValueError):
         self.reason = reason
 
 
-# What these are done to is a file in the process's root.
+# The subject of these operations is a file in the root of the process.
 _ON_FILES = ("chdir", "execve")
 _kinds: dict[type[OSError], type[BootstrapError]] = {}
 
@@ -41,17 +41,17 @@ _kinds: dict[type[OSError], type[BootstrapError]] = {}
 class BootstrapError(NsenterError, OSError):
     """A process could not be started in its namespaces.
 
-    It is of the class that Python has for its errno too: who catches the FileNotFoundError of
-    subprocess for a program that is not there catches this one.
+    The error is also an instance of the builtin class for its errno: code that catches the
+    FileNotFoundError of subprocess for a missing program also catches this one.
 
     Attributes:
-        stage: where it failed: "launcher" (this process), "parent", "child", "init".
-        operation: the system call or step.
-        subject: what it was done to: a path, a value, a pid.
-        errno: as for any OSError.
-        filename: the subject where that is a file's path, else None.
-        hint: what to try, or "". It names the settings of this machine that are at fault, as
-            they were when it failed.
+        stage: the stage that failed: "launcher" (the calling process), "parent", "child" or "init".
+        operation: the system call or step that failed.
+        subject: the path, value or pid that the operation was applied to.
+        errno: the error number, as for every OSError.
+        filename: the subject if it is the path of a file, otherwise None.
+        hint: what to try, or "". It names the settings of this machine that cause the error, as
+            they were when it occurred.
     """
 
     def __new__(
@@ -71,13 +71,13 @@ class BootstrapError(NsenterError, OSError):
 
     @classmethod
     def killed(cls, stage: str, number: int) -> BootstrapError:
-        """A stage was killed by signal `number` before it had done its part."""
+        """Return the error for a stage that signal `number` killed before it was done."""
         name = signal_name(number) or f"signal {number}"
         return cls(stage, "run", f"killed by {name}", errno.ECANCELED)
 
     def __reduce__(self) -> tuple[type[BootstrapError], tuple[str, str, str, int, str], object]:
         where = self.stage, self.operation, self.subject
-        # Which may be better words than the kernel's.
+        # It may be more precise than the kernel's text.
         state = {"strerror": self.strerror}
         return BootstrapError, (*where, self.errno or 0, self.hint), state
 
@@ -88,8 +88,8 @@ class BootstrapError(NsenterError, OSError):
 
 
 class Naming:
-    """A block in which Python's bare OSErrors, such as "Too many open files", become
-    BootstrapErrors of the launcher, of the same builtin class, that say what failed."""
+    """A context manager that turns a bare OSError, such as "Too many open files", into a
+    BootstrapError of the launcher that says what failed. The builtin class stays the same."""
 
     def __enter__(self) -> None:
         pass
@@ -102,7 +102,7 @@ class Naming:
 
 
 def _is_bare(error: OSError) -> bool:
-    """Whether it says no more than the kernel did."""
+    """Return whether the error says no more than its errno."""
     is_pythons = type(error).__module__ == "builtins"
     return is_pythons and error.errno is not None and error.strerror == os.strerror(error.errno)
 
@@ -112,7 +112,7 @@ def _named(error: OSError) -> BootstrapError:
         from nsenter import failed
 
         operation, subject = failed.operation_of(error), failed.subject_of(error)
-    except (OSError, ImportError):  # there is no descriptor or memory left to import it with
+    except (OSError, ImportError):  # no descriptor or memory is left to import the module
         trace = error.__traceback__
         while trace and trace.tb_next:
             trace = trace.tb_next
@@ -127,8 +127,8 @@ def _named(error: OSError) -> BootstrapError:
 
 
 def signal_name(number: int) -> str:
-    """As "SIGKILL"; "" for a real-time signal."""
-    import signal  # for errors alone
+    """Return the name, such as "SIGKILL"; "" for a real-time signal."""
+    import signal  # only errors need it
 
     try:
         return signal.Signals(number).name
@@ -138,15 +138,15 @@ def signal_name(number: int) -> str:
 
 def _hint_for(operation: str, number: int, subject: str) -> str:
     try:
-        from nsenter.hints import hint_for  # which nobody needs as long as all is well
+        from nsenter.hints import hint_for  # only errors need it
 
         return hint_for(operation, number, subject)
-    except (OSError, ImportError):  # out of descriptors, or of memory: the error itself counts
+    except (OSError, ImportError):  # no descriptor or memory is left: there is no hint
         return ""
 
 
 def _kind_for(number: int) -> type[BootstrapError]:
-    """BootstrapError, and what else Python says for this errno."""
+    """Return a class that is BootstrapError and the builtin class for this errno."""
     builtin = type(OSError(number, ""))
     if builtin is OSError:
         return BootstrapError

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is mounted for a process, in its own mount namespace: the words of `Options.mounts`.
+"""The mounts of a process in its own mount namespace, for `Options.mounts`.
 
-They travel as records of four strings (csrc/records.h); csrc/mounts.c mounts them.
+The launcher sends each as a record of four strings (csrc/records.h); csrc/mounts.c mounts them.
 """
 
 from __future__ import annotations
@@ -25,29 +25,30 @@ _MOST_TEXT = 4096
 
 
 class Mount(Value):
-    """One of those below; they are mounted in the order in which they are given."""
+    """The base class of the mounts below. They are mounted in the given order."""
 
     def _record(self) -> tuple[bytes, bytes, bytes, str]:
-        """Kind, target, argument, flags."""
+        """Return kind, target, argument and flags."""
         raise NotImplementedError
 
 
 class Bind(Mount):
-    """A file or folder of the caller's tree, with all that is mounted below it (mount(8), --rbind).
+    """A file or directory of the caller, with everything that is mounted below it.
 
-    It is looked up before the root is entered and before anything else is mounted, and has nosuid
-    and nodev, as bubblewrap's. What a writable one can take is not bounded.
+    This is `mount --rbind` (mount(8)). The source is opened before the root is entered and before
+    anything else is mounted. The mount is nosuid and nodev, as with bubblewrap. The amount of data
+    that the process can write to a writable bind is not limited.
 
     Args:
         source: an absolute path in the caller's mount namespace; symbolic links are followed.
-        target: where, an absolute path below the root of the process; None: as `source`.
-        writable: else it is read-only, with all below it.
-        devices: whether device files in it can be opened.
-        as_owner: whether the process has the rights of the owner of `source` there: what belongs to
-            that user and group is the process's own, and what the process makes belongs to them.
-            What is mounted below `source` is as it is without this. It requires a caller with
-            CAP_SYS_ADMIN, and a file system that has id-mapped mounts (mount_setattr(2)); without
-            them the start fails, unless everybody may write to `source`.
+        target: an absolute path below the root of the process; None means the same as `source`.
+        writable: make the mount writable. Otherwise it is read-only, with everything below it.
+        devices: allow to open device files in it.
+        as_owner: give the process the rights of the owner of `source`. What belongs to that user
+            and group belongs to the process inside, and what the process makes belongs to them.
+            File systems that are mounted below `source` are not affected. Requires CAP_SYS_ADMIN in
+            the caller, and a file system that supports id-mapped mounts (mount_setattr(2)).
+            Otherwise the start fails, unless everybody may write to `source`.
     """
 
     source: Path
@@ -68,12 +69,12 @@ class Bind(Mount):
 
 
 class Tree(Mount):
-    """A detached mount of the launcher's; nsenter/owned.py makes it of a `Bind`.
+    """A detached mount that the launcher holds; nsenter/owned.py makes it from a `Bind`.
 
     Args:
-        target: where.
-        fd: its descriptor, which the stages must have under the same number.
-        writable: whether missing mount points may be made in it.
+        target: the mount point.
+        fd: the descriptor of the mount, which must have the same number in the stages.
+        writable: allow to create missing mount points in it.
     """
 
     target: Path
@@ -86,13 +87,13 @@ class Tree(Mount):
 
 
 class Tmpfs(Mount):
-    """A new empty file system in memory (tmpfs(5)), with nosuid and nodev.
+    """A new empty file system in memory (tmpfs(5)), nosuid and nodev.
 
     Args:
-        target: where.
-        size: in bytes, or as "64M", at most; None: 64 MiB.
-        mode: of its top folder.
-        inodes: how many files, folders and links, at most; None: 16,384.
+        target: the mount point.
+        size: the largest size in bytes: a number or a string such as "64M". None means 64 MiB.
+        mode: the mode of its top directory.
+        inodes: the largest number of files, directories and links. None means 16,384.
     """
 
     target: Path
@@ -101,7 +102,7 @@ class Tmpfs(Mount):
     inodes: int | str | None = None
 
     def options(self) -> bytes:
-        """Those of the file system, as tmpfs(5) has them.
+        """Return the mount options, in the form of tmpfs(5).
 
         Raises:
             ValueError: a field is out of its range.
@@ -115,10 +116,10 @@ class Tmpfs(Mount):
 
 
 class Proc(Mount):
-    """The /proc of the process's pid namespace (proc(5)), with nosuid, nodev and noexec.
+    """The /proc of the process's PID namespace (proc(5)), nosuid, nodev and noexec.
 
-    A user may mount it only in a new pid namespace, and where nothing of the caller's own /proc is
-    covered.
+    In a user namespace it can be mounted only if the PID namespace is new and the caller's own
+    /proc is not masked.
     """
 
     target: Path = "/proc"
@@ -128,11 +129,11 @@ class Proc(Mount):
 
 
 class Sysfs(Mount):
-    """The /sys of the process's network namespace (sysfs(5)), with nosuid, nodev and noexec.
+    """The /sys of the process's network namespace (sysfs(5)), nosuid, nodev and noexec.
 
     Args:
-        target: where.
-        writable: else it is read-only.
+        target: the mount point.
+        writable: make it writable. Otherwise it is read-only.
     """
 
     target: Path
@@ -143,15 +144,16 @@ class Sysfs(Mount):
 
 
 class Dev(Mount):
-    """A minimal /dev: null, zero, full, random, urandom and tty of the host; new pts, shm, and the
-    links fd, stdin, stdout, stderr and ptmx.
+    """A minimal /dev.
 
-    With `Options.terminal`, console is the new terminal.
+    It has null, zero, full, random, urandom and tty of the host, a new pts and shm, and the links
+    fd, stdin, stdout, stderr and ptmx. With `Options.terminal`, console is the new terminal.
 
     Args:
-        target: where.
-        size: in bytes, at most, of what can be written in it, shm above all; None: 64 MiB.
-        inodes: how many files, folders and links, at most; None: 16,384.
+        target: the mount point.
+        size: how many bytes can be written in it, mostly in shm: a number or a string such as
+            "64M". None means 64 MiB.
+        inodes: the largest number of files, directories and links. None means 16,384.
     """
 
     target: Path = "/dev"
@@ -164,7 +166,7 @@ class Dev(Mount):
 
 
 def _bounds(mount: Mount, size: int | str | None, inodes: int | str | None) -> bytes:
-    """The options of a tmpfs that is to hold so much; csrc/mountapi.c has what None means."""
+    """Return the mount options that limit a tmpfs; csrc/mountapi.c has the defaults for None."""
     options = b""
     for name, option, number in (("size", b"size", size), ("inodes", b"nr_inodes", inodes)):
         if number is None:
@@ -178,13 +180,13 @@ def _bounds(mount: Mount, size: int | str | None, inodes: int | str | None) -> b
 
 
 class File(Mount):
-    """A new file with a text, in a root of "tmpfs" or in a `Tmpfs` that came before.
+    """A new file, in a root of "tmpfs" or in an earlier `Tmpfs`.
 
-    It is root's, and its mode is 0644.
+    It belongs to root, and its mode is 0644.
 
     Args:
-        target: where.
-        text: what is in it, 4,096 bytes at most, without NUL.
+        target: its path.
+        text: its content, at most 4,096 bytes without a NUL.
     """
 
     target: Path
@@ -200,18 +202,18 @@ class File(Mount):
 
 
 def encode(mounts: Iterable[Mount], *, root_is_ours: bool, root_is_new: bool = False) -> bytes:
-    """The records.
+    """Return the records of some mounts.
 
     Args:
-        root_is_ours: whether mount points that are missing may be made in the root. They are in
-            each Tmpfs, Dev and writable Bind that came before; nowhere else.
-        root_is_new: whether the root is one in memory, where a File can be made.
+        root_is_ours: allow to create missing mount points in the root. They are always created in
+            an earlier Tmpfs, Dev or writable Bind, and nowhere else.
+        root_is_new: the root is a new file system in memory, in which a File can be made.
 
     Raises:
-        ValueError, TypeError: a mount is bad; it is in the message.
+        ValueError, TypeError: a mount is not valid; the message has it.
     """
     fields: list[bytes] = []
-    # What is mounted, whether it is ours to write, and whether it is new.
+    # Each mount point, whether mount points may be created in it, and whether it is new.
     places = [(b"/", root_is_ours, root_is_new)]
     for mount in mounts:
         if not isinstance(mount, Mount):

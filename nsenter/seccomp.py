@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs of seccomp(2) for a process: made elsewhere, of a policy by libseccomp, or `strict`.
+"""System call filters (seccomp(2)) for a process.
 
-That one needs no library. It is for the native architecture; a system call of another one (32 bits,
-x32) is answered with ENOSYS, as whatever a program can do without: C libraries then fall back to
-what is looked into.
+A filter can be a program that was made elsewhere, one that libseccomp makes from a `policy`, or the
+one that `strict` makes without a library. `strict` is for the native architecture: a system call of
+another architecture (32 bits, x32) fails with ENOSYS, as does every call that a program can do
+without. C libraries then fall back to a call that the filter can examine.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _X32_BIT = 0x40000000
 
 # linux/filter.h.
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-# linux/seccomp.h: struct seccomp_data, and what a program returns.
+# linux/seccomp.h: the offsets in struct seccomp_data, and the values that a program returns.
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _ACTIONS = {
@@ -41,7 +42,7 @@ _ACTIONS = {
     "enosys": _ERRNO | ENOSYS,
 }
 
-# Their numbers on x86_64 and on aarch64; "-": there is none.
+# The numbers on x86_64 and on aarch64; "-" means that the architecture has no such call.
 _TABLE = """
 mounts and roots
     mount 165 40, umount2 166 39, pivot_root 155 41, chroot 161 51, open_tree 428 428,
@@ -77,7 +78,7 @@ terminals
 protocols
     socket 41 198
 """
-# Denied by what they are asked for; see `strict`.
+# Whether these are denied depends on their arguments; see `strict`.
 _BY_ARGUMENT = (
     "clone",
     "ioctl",
@@ -88,34 +89,34 @@ _BY_ARGUMENT = (
     "fchmodat",
     "fchmodat2",
 )
-# The argument that is a mode. open(2) and mknod(2) take modes too, but make empty files: whatever
-# gives these a content takes the two bits away.
+# Which argument is a mode. open(2) and mknod(2) take modes too, but they create empty files, and
+# every write to a file clears the two bits.
 _MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}
 _SETUID_SETGID = 0o6000
-# As if the kernel were older; a program that gets EPERM from them would give up.
+# These fail with ENOSYS, as on an older kernel: a program that gets EPERM would give up.
 _MISSING = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
-# The youngest system call that somebody has looked at for the table (Linux 6.7): of what came later
-# nothing is known here. The numbers are the same on every architecture.
+# The newest system call that was considered for the table (Linux 6.7). Newer ones are not known
+# here. Their numbers are the same on every architecture.
 _YOUNGEST = 456  # futex_requeue(2)
-# Of personality(2): to ask, and what setarch(8) makes of a program. Others make exploits easier, as
-# those without a randomised layout of memory.
+# Allowed arguments of personality(2): the query, and those that setarch(8) uses. Others make
+# exploits easier, for example by turning off address space layout randomisation.
 _PERSONALITIES = (0xFFFFFFFF, 0, 0x8, 0x20000, 0x20008)
 
 # CLONE_NEW* of clone(2), which has no room for CLONE_NEWTIME.
 _NAMESPACES = 0x7E020000
-# Words put into a terminal as if they were typed (CVE-2017-5226), and what a console pastes.
+# These insert input into a terminal as if it were typed (CVE-2017-5226).
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
-# AF_UNIX, INET, INET6, NETLINK: what programs need, and what network namespaces separate. Others
-# they do not, as AF_VSOCK, by which a virtual machine's host is reached.
+# AF_UNIX, INET, INET6, NETLINK: programs need these, and network namespaces isolate them. They do
+# not isolate others: AF_VSOCK reaches the host of a virtual machine.
 _FAMILIES = (1, 2, 10, 16)
 
 
 class Filter(Value):
-    """A program for `Options.seccomp`.
+    """A filter for `Options.seccomp`.
 
     Args:
-        code: struct sock_filter, one behind another.
-        flags: SECCOMP_FILTER_FLAG_*.
+        code: the bytes of an array of struct sock_filter.
+        flags: SECCOMP_FILTER_FLAG_* of seccomp(2).
     """
 
     code: bytes
@@ -123,10 +124,13 @@ class Filter(Value):
 
 
 def encode(program: Any) -> tuple[bytes, int]:
-    """The instructions and flags of a program: bytes, or anything with `code` (and `flags`).
+    """Return the instructions and flags of a filter.
+
+    Args:
+        program: bytes, or an object with `code` and perhaps `flags`.
 
     Raises:
-        ValueError, TypeError: it is none, or one that needs an agent.
+        ValueError, TypeError: it is not a filter, or it requires a seccomp agent.
     """
     code, flags = getattr(program, "code", program), getattr(program, "flags", 0)
     if not isinstance(code, bytes):
@@ -141,16 +145,20 @@ def encode(program: Any) -> tuple[bytes, int]:
 
 
 def policy(default: str, rules: Mapping[str, str | Iterable[str]]) -> Filter:
-    """A program by libseccomp, of names: `policy("allow", {"eperm": ["mount", "ptrace"]})`.
+    """Return a filter that libseccomp makes from the names of system calls.
 
     Args:
-        default: what is done about a system call that no rule names: "allow", "log" (and allow),
-            "eperm" or "enosys" (it fails so), "trap" (SIGSYS) or "kill" (the process).
-        rules: one of those words to the names of system calls.
+        default: the action for a system call that no rule names: "allow", "log" (allow it and log
+            it), "eperm" or "enosys" (fail with that error), "trap" (send SIGSYS) or "kill" (kill
+            the process).
+        rules: a mapping of these actions to names of system calls: a sequence, or a string with
+            blanks between them.
 
     Raises:
-        ValueError: a word or a name is unknown to us or to libseccomp, or stands twice.
+        ValueError: an action or a name is unknown, or a name is given twice.
         OSError: libseccomp is not installed.
+
+    Example: `policy("allow", {"eperm": ["mount", "ptrace"]})`
     """
     from nsenter.libseccomp import Filter as Compiled
     from nsenter.libseccomp import is_known
@@ -175,17 +183,22 @@ def _action(word: str) -> int:
 
 
 def strict() -> Filter:
-    """What an ordinary program never does is denied.
+    """Return a filter that denies system calls that ordinary programs do not make.
 
-    EPERM for mounts, tracing, keyrings, bpf, userfaultfd, making and joining namespaces, what
-    changes the machine, where memory is, other personalities, putting words into a terminal, and
-    making a file setuid or setgid (another user of the host may run it where it lies);
-    ENOSYS for clone3(2), the flags of which no filter can see, for io_uring, for system calls of
-    other architectures, and for those that are younger than this list: a C library then does
-    without; EAFNOSUPPORT for sockets of other families than unix(7), ip(7), ipv6(7) and netlink(7).
+    These fail with EPERM: mounting, tracing, keyrings, bpf, userfaultfd, creating and joining
+    namespaces, changing the machine's settings, choosing where memory is, other personalities,
+    inserting input into a terminal, and making a file setuid or setgid, because another user of
+    the host could execute it.
+
+    These fail with ENOSYS, so that a C library falls back to another call: clone3(2), whose flags
+    a filter cannot examine, io_uring, system calls of other architectures, and those that are newer
+    than the list.
+
+    Sockets fail with EAFNOSUPPORT, unless their family is that of unix(7), ip(7), ipv6(7) or
+    netlink(7).
 
     Raises:
-        NotImplementedError: this machine's numbers are not in the table.
+        NotImplementedError: there is no table for this architecture.
     """
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
@@ -197,7 +210,7 @@ def strict() -> Filter:
         if name not in _BY_ARGUMENT:
             code += _if_equal(number, _error(ENOSYS if name in _MISSING else EPERM))
     code += _step(_AT_LEAST, _YOUNGEST + 1, no=1) + _error(ENOSYS)
-    # From here on, what is loaded may be an argument.
+    # From here on, the accumulator may hold an argument instead of the number.
     denied = _error(EPERM)
     code += _if_equal(
         numbers["clone"],
@@ -233,7 +246,7 @@ def _numbers(column: int) -> dict[str, int]:
 
 
 def _of_architecture(token: int, *, has_x32: bool) -> bytes:
-    """What begins a program: the number is loaded where it is the native architecture's."""
+    """Return the first instructions: check the architecture, then load the number of the call."""
     missing = _error(ENOSYS)
     code = _step(_LOAD, _ARCHITECTURE_AT) + _step(_EQUAL, token, yes=1) + missing
     code += _step(_LOAD, _NUMBER_AT)
@@ -245,7 +258,7 @@ def _if_equal(value: int, then: bytes) -> bytes:
 
 
 def _load_argument(index: int) -> bytes:
-    """The lower half, which is all that the kernel looks at of an int; little endian."""
+    """Load the lower half of an argument: the kernel uses no more of an int. Little endian."""
     return _step(_LOAD, _ARGUMENTS_AT + 8 * index)
 
 
@@ -254,5 +267,5 @@ def _error(number: int) -> bytes:
 
 
 def _step(code: int, operand: int, yes: int = 0, no: int = 0) -> bytes:
-    """struct sock_filter; `yes` and `no` are how many to skip."""
+    """Return a struct sock_filter; `yes` and `no` are the numbers of instructions to skip."""
     return code.to_bytes(2, "little") + bytes((yes, no)) + operand.to_bytes(4, "little")

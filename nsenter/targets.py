@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be joined: a process, a running container, a descriptor, a path, a named netns."""
+"""What can be joined: a process, a running container, a descriptor, a path, a named network."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 
 __all__ = ["joined", "program_of"]
 
-_STAYING_INIT = "nsinit"  # what csrc/reaper.c calls itself
-# Where ip-netns(8) keeps the network namespaces that have a name.
+_STAYING_INIT = "nsinit"  # the name that csrc/reaper.c gives itself
+# Where ip-netns(8) keeps named network namespaces.
 _NETNS_FOLDER = "/run/netns"
 
 
 def joined(target: Any, owner: Descriptors) -> list[Namespace]:
-    """The namespaces that `Options.join` names, in no order.
+    """Return the namespaces that `Options.join` names, in no particular order.
 
     Args:
         target: see `nsenter.options.Options`.
-        owner: owns what is opened here; it has to stay open until the process has started.
+        owner: owns the descriptors that are opened here; they must stay open until the process has
+            started.
 
     Raises:
-        TypeError: it is nothing that can be joined.
-        ValueError: a kind stands twice, or a word is none.
+        TypeError: the target cannot be joined.
+        ValueError: a type is given twice, or a word is unknown.
         OSError: the process has ended.
     """
     if target is None:
@@ -46,7 +47,7 @@ def joined(target: Any, owner: Descriptors) -> list[Namespace]:
         return [found for item in target for found in joined(item, owner)]
     paths = _namespace_paths(target)
     if paths is not None:
-        # One's own are not joined: the kernel refuses one's own user namespace.
+        # The caller's own are left out: the kernel refuses to join one's own user namespace.
         found = (Namespace(kind, path) for kind, path in paths.items())
         return [ns for ns in found if not _is_ours(ns.path, ns.type)]
     return _of_process(_pidfd(target, owner), owner)
@@ -57,7 +58,7 @@ def _is_mapping(target: Any) -> bool:
 
 
 def _namespace_paths(target: Any) -> Mapping[str, str] | None:
-    """Of a running Container, its State, or anything that has them."""
+    """Return the paths of a running Container, of its State, or of any object that has them."""
     if not hasattr(target, "namespace_paths") and callable(getattr(target, "state", None)):
         target = target.state()
     paths = getattr(target, "namespace_paths", None)
@@ -79,11 +80,11 @@ def _one(kind: NamespaceType, where: object, owner: Descriptors) -> Namespace:
 
 
 def _pidfd(target: Any, owner: Descriptors) -> int:
-    """A pid's, or what has a descriptor: nsenter.Popen and Child have a pidfd."""
+    """Return a pidfd for a pid, or the descriptor of an object such as nsenter.Popen or Child."""
     if isinstance(target, int) and not isinstance(target, bool):
         try:
             return owner.add(pidfd_open(target))
-        except Failure as failure:  # a filter refuses the call
+        except Failure as failure:  # a filter refuses pidfd_open(2)
             where = f"join={target}"
             raise BootstrapError("launcher", failure.operation, where, failure.errno or 0) from None
         except OSError as error:
@@ -102,17 +103,18 @@ def _pidfd(target: Any, owner: Descriptors) -> int:
 
 
 def _of_process(pidfd: int, owner: Descriptors) -> list[Namespace]:
-    """Every namespace of a process that is not ours already."""
+    """Return every namespace of a process that differs from the caller's."""
     pidfd = _open_to_us(pidfd, owner)
     pid = _pid_of(pidfd)
     kinds = supported_namespaces()
     found = [kind for kind in kinds if not _is_ours(f"/proc/{pid}/ns/{kind.ns_name()}", kind)]
-    _pid_of(pidfd)  # else its number was another's meanwhile, whose namespaces may be ours
+    _pid_of(pidfd)  # Raises if the process has ended, because its pid could have been reused.
     return [Namespace.from_fd(kind, pidfd) for kind in found]
 
 
 def _open_to_us(pidfd: int, owner: Descriptors) -> int:
-    """The process, or the program that it is the PID 1 of if we may not look into that."""
+    """Return a pidfd of the process, or of its program if it is an init that the caller may not
+    access."""
     pid = _pid_of(pidfd)
     if os.access(f"/proc/{pid}/ns/user", os.R_OK):
         return pidfd
@@ -121,10 +123,10 @@ def _open_to_us(pidfd: int, owner: Descriptors) -> int:
 
 
 def program_of(pid: int) -> int:
-    """The program whose PID 1 that stays this process is, as we see it; 0 if it is none of those.
+    """Return the pid of the program if `pid` is the init that nsenter keeps, otherwise 0.
 
-    That PID 1 (csrc/reaper.c) cannot be looked into, so an ordinary user joins the namespaces of
-    the program. It is the first child that PID 1 had, and PID 1 ends with it.
+    An ordinary user may not access that init (csrc/reaper.c), and joins the namespaces of its
+    program instead. The program is the first child of the init, which ends with it.
     """
     if read_line(f"/proc/{pid}/comm") != _STAYING_INIT:
         return 0
@@ -133,7 +135,11 @@ def program_of(pid: int) -> int:
 
 
 def _pid_of(pidfd: int) -> int:
-    """The number that its process has in this /proc. Raises ProcessLookupError."""
+    """Return the pid of a pidfd in the caller's /proc.
+
+    Raises:
+        ProcessLookupError: the process has ended, or is not visible here.
+    """
     with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as file:
         numbers = [line.split()[1] for line in file if line.startswith("Pid:")]
     if not numbers:
