@@ -54,7 +54,7 @@ class Process(subprocess.Process):
 
     @property
     def usage(self) -> Usage | None:
-        """The resources that the process used, as `nsenter.Popen.usage`; None until it has ended."""
+        """The resources that it used, as in `nsenter.Popen.usage`; None until it has ended."""
         return self._popen.usage
 
 
