@@ -214,16 +214,21 @@ def leave_out(extension: str, why: str) -> None:
 
 
 @cache
-def pythons_own() -> frozenset[str]:
-    """The C extensions that are part of Python and not built into it."""
-    folder = os.path.join(os.path.dirname(os.__file__), "lib-dynload")
+def _pythons_own() -> dict[str, str]:
+    folder = os.path.abspath(os.path.join(os.path.dirname(os.__file__), "lib-dynload"))
     try:
-        files = os.listdir(folder)
+        files = sorted(filter(is_extension, os.listdir(folder)))
     except OSError:
-        return frozenset()
-    names = {file.partition(".")[0] for file in files if is_extension(file)}
-    named = names - set(sys.builtin_module_names)
-    return frozenset(name for name in named if not name.startswith(_RARELY_USED))
+        return {}
+    found = {file.partition(".")[0]: f"{folder}/{file}" for file in files}
+    unwanted = {*sys.builtin_module_names, *filter(lambda n: n.startswith(_RARELY_USED), found)}
+    return {name: path for name, path in found.items() if name not in unwanted}
+
+
+def pythons_own() -> dict[str, str]:
+    """The C extensions that are part of Python and not built into it, each with its file, without
+    those that cannot be loaded."""
+    return {name: path for name, path in _pythons_own().items() if name not in _unloadable}
 
 
 def _is_loadable(extension: str, wanted: Iterable[str]) -> bool:
@@ -435,7 +440,7 @@ def _build(modules: frozenset[str], extensions: tuple[str, ...] | None) -> Bundl
         imported |= _imported_by_extensions(imported)
         found = _to_load(imported, modules)
     there = code.keys() | found
-    left_out = modules & (_unloadable.keys() | pythons_own())
+    left_out = modules & (_unloadable.keys() | _pythons_own().keys())
     wanted_still = modules - left_out
     missing = sorted(n for n in wanted_still if n not in there and not _is_there_already(n))
     if missing:

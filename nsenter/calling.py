@@ -25,6 +25,7 @@ from nsenter.bundle import (
 )
 from nsenter.error_base import NsenterError
 from nsenter.errors import BootstrapError, Naming, signal_name
+from nsenter.image import MEMORY, PAYLOAD
 from nsenter.launch import PythonInit
 from nsenter.options import Options
 from nsenter.parcel import FOR_PICKLE, pack
@@ -615,6 +616,7 @@ def _init(
         (settings,),
         modules=sorted(wanted - {*(extensions or ())}),
         extensions=extensions,
+        image=PAYLOAD if extensions is not None else MEMORY,
     )
 
 

@@ -27,14 +27,17 @@ if TYPE_CHECKING:
     from nsenter.bundle import Bundle
 
 __all__ = [
-    *("ABSENT", "EXTENSIONS", "MODULES", "PAYLOAD", "directories", "failure", "find", "lacks"),
-    *("is_private", "make_later", "name_of", "note", "reason_against", "reason_against_making"),
-    "refuse",
+    *("ABSENT", "EXTENSIONS", "MEMORY", "MODULES", "PAYLOAD", "directories", "failure", "find"),
+    *("is_private", "lacks", "make_later", "more_extensions", "name_of", "note"),
+    *("reason_against", "reason_against_making", "refuse", "usable"),
 ]
 
 VARIABLE = "NSENTER_IMAGE"
 OFF, USE = "off", "use"
 PAYLOAD = "payload"
+# For a payload in whose root no file is opened: with every C extension of Python's own loaded, but
+# not imported. Loading those takes longer than all else that such a start does.
+MEMORY = "memory"
 
 # What is imported in an image: what carries out calls, and what they import most. Nothing that
 # keeps the time, the environment, a pid, a descriptor or random numbers from when it was imported.
@@ -156,13 +159,28 @@ def is_private(directory: str) -> bool:
     return stat.S_ISDIR(mode) and status.st_uid == os.geteuid() and not mode & 0o077
 
 
-_names: dict[tuple[str, bytes], str] = {}
+def usable(kind: str) -> tuple[str, ...]:
+    """The kinds of images that do for this one, the best first."""
+    return (MEMORY, PAYLOAD) if kind == MEMORY else (kind,)
+
+
+def more_extensions(kind: str) -> dict[str, str]:
+    """The C extensions that an image of this kind holds besides EXTENSIONS, each with its file."""
+    if kind != MEMORY:
+        return {}
+    from nsenter.bundle import pythons_own
+
+    return pythons_own()
+
+
+_names: dict[tuple[object, ...], str] = {}
 
 
 def name_of(kind: str, environment: Mapping[bytes, bytes]) -> str:
     """The file's name: one for each thing that the loader does not check."""
     zone = time_zone(environment)
-    key = kind, zone
+    more = more_extensions(kind)
+    key = kind, zone, *more
     if key not in _names:
         from nsenter import __version__
 
@@ -170,6 +188,7 @@ def name_of(kind: str, environment: Mapping[bytes, bytes]) -> str:
         parts = (
             *(interpreter_path(), sys.version, __version__, place, os.fsdecode(zone)),
             str(os.path.exists("/etc/localtime")),
+            *map(str, more.items()),
         )
         digest = _imp.source_hash(0, "\0".join(parts).encode("utf-8", "surrogateescape"))
         _names[key] = f"{kind}-{digest.hex()}.image"
@@ -189,7 +208,8 @@ def find(kind: str, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
     """The path of an image to try; or "", and why there is none.
 
     Args:
-        kind: "payload", for what may be hostile; "runtime", for what is not; or the path of one.
+        kind: PAYLOAD or MEMORY, for what may be hostile; "runtime", for what is not; or the path
+            of one.
         environment: of the process.
     """
     if kind.startswith("/"):
@@ -221,9 +241,13 @@ def refuse(path: str, number: int) -> bool:
     return True
 
 
-def lacks(bundle: Bundle) -> bool:
-    """Whether the bundle has C extensions that no image holds."""
-    return not bundle.extensions.keys() <= _HELD_EXTENSIONS
+def lacks(bundle: Bundle, kind: str) -> bool:
+    """Whether the bundle has C extensions that no image of this kind holds."""
+    more = more_extensions(kind)
+    return any(
+        name not in _HELD_EXTENSIONS and more.get(name) != path
+        for name, path in bundle.extensions.items()
+    )
 
 
 # ---- who makes one
@@ -264,7 +288,10 @@ def make_later(kind: str, environment: Mapping[bytes, bytes]) -> None:
 
     It is called when there is no image, or one that cannot be used, and at most once for each.
     """
-    if kind != PAYLOAD or reason_against() or (name := name_of(kind, environment)) in _asked:
+    if kind not in (PAYLOAD, MEMORY) or reason_against():
+        return
+    name = name_of(kind, environment)
+    if name in _asked:
         return
     _asked.add(name)
     if reason := reason_against_making() or failure(kind, environment):

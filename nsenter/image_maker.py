@@ -54,13 +54,31 @@ def make(kind: str, environment: Mapping[bytes, bytes] | None = None) -> str:
     if reason := image.reason_against():
         raise ImageError(reason)
     environment = os.environb if environment is None else environment
+    while True:
+        try:
+            return _made(kind, environment)
+        except ImageError as error:
+            if not _leave_out(kind, str(error)):
+                raise
+
+
+def _leave_out(kind: str, why: str) -> bool:
+    """Leave the C extension out that could not be loaded; returns whether one is named."""
+    for name, path in image.more_extensions(kind).items():
+        if path in why:
+            bundle.leave_out(name, why)
+            return True
+    return False
+
+
+def _made(kind: str, environment: Mapping[bytes, bytes]) -> str:
     directory = _make_directory()
     path = f"{directory}/{image.name_of(kind, environment)}"
     temporary = f"{path}.{os.getpid()}"
     _remove_leftovers(path)
     out = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        _dump(out, environment)
+        _dump(kind, out, environment)
         _try(temporary, out)
         os.rename(temporary, path)
         with suppress(FileNotFoundError):
@@ -177,15 +195,16 @@ def _identities(paths: Iterable[str]) -> bytes:
     return _COUNT.pack(len(found)) + b"".join(records) + bytes(strings)
 
 
-def _archive(environment: Mapping[bytes, bytes]) -> tuple[bundle.Bundle, bytes]:
+def _imported_extensions() -> list[str]:
+    builtin = sys.builtin_module_names
+    return [name for name in image.EXTENSIONS if name not in builtin and bundle.origin_of(name)]
+
+
+def _archive(kind: str, environment: Mapping[bytes, bytes]) -> tuple[bundle.Bundle, bytes]:
     """The modules, and the identities of their files from before they were read."""
     modules = frozenset(name for name in image.MODULES if bundle.travels(name))
     modules -= {*sys.builtin_module_names}
-    extensions = tuple(
-        name
-        for name in image.EXTENSIONS
-        if name not in sys.builtin_module_names and bundle.origin_of(name)
-    )
+    extensions = tuple(dict.fromkeys((*_imported_extensions(), *image.more_extensions(kind))))
     first = bundle._build(modules, extensions)
     paths = {*_sources(first.modules), _zone_file(environment)}
     identities = _identities(path for path in paths if os.path.isfile(path))
@@ -198,9 +217,9 @@ def _archive(environment: Mapping[bytes, bytes]) -> tuple[bundle.Bundle, bytes]:
 # ---- making it
 
 
-def _dump(out: int, environment: Mapping[bytes, bytes]) -> None:
-    archive, identities = _archive(environment)
-    names = [*image.MODULES, *archive.extensions]
+def _dump(kind: str, out: int, environment: Mapping[bytes, bytes]) -> None:
+    archive, identities = _archive(kind, environment)
+    names = [*image.MODULES, *_imported_extensions()]
     orders = pack({"modules": names, "extensions": archive.extensions})
     fds = [archive.fd]
     try:

@@ -249,26 +249,35 @@ class _Job(Value):
         from nsenter import image
 
         bundle = init.bundle()
-        path, reason = "", "there are C extensions that can be loaded only when Python has booted"
-        if not bundle.is_late:
-            path, reason = image.find(init.image, self.environment)
-        is_missed = reason == image.ABSENT
-        if path:
-            try:
-                return self.from_image(init, bundle, path)
-            except BootstrapError as error:
-                if error.stage != "image":
-                    raise
-                is_missed = image.refuse(path, error.errno or 0)
-                reason = str(error)
-        image.note(reason)
-        child = self._booted(init, bundle)
-        if is_missed:
-            image.make_later(init.image, self.environment)
+        missed = []
+        child = None
+        if bundle.is_late:
+            image.note("there are C extensions that can be loaded only when Python has booted")
+        for kind in () if bundle.is_late else image.usable(init.image):
+            path, reason = image.find(kind, self.environment)
+            is_missed = reason == image.ABSENT
+            if path:
+                try:
+                    child = self.from_image(init, bundle, kind, path)
+                    break
+                except BootstrapError as error:
+                    if error.stage != "image":
+                        raise
+                    is_missed = image.refuse(path, error.errno or 0)
+                    reason = str(error)
+            if is_missed:
+                missed.append(kind)
+            image.note(reason)
+        child = child or self._booted(init, bundle)
+        if missed:
+            image.make_later(missed[0], self.environment)
         return child
 
-    def from_image(self, init: PythonInit, bundle: Bundle, path: str) -> Child:
+    def from_image(self, init: PythonInit, bundle: Bundle, kind: str, path: str) -> Child:
         """By nsinit and its stages, which becomes the interpreter.
+
+        Args:
+            kind: of the image at `path`.
 
         Raises:
             BootstrapError: also, with the stage "image", if the image cannot be used.
@@ -281,7 +290,7 @@ class _Job(Value):
                 b"_NSENTER_BUNDLE": b"%d" % bundle.fd,
                 **pipes.environment(),
             }
-            if image.lacks(bundle):
+            if image.lacks(bundle, kind):
                 environment |= {b"_NSENTER_LOADS": b"1", **interpreter.ONE_THREAD}
             kept = self.kept | pipes.child_fds()
             spawn = Spawn(

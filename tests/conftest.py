@@ -81,7 +81,8 @@ def interpreters_boot_or_are_from_an_image() -> None:
     from nsenter import image, image_maker
 
     os.environ.pop(image.VARIABLE, None)
-    image_maker.make(image.PAYLOAD)
+    for kind in (image.PAYLOAD, image.MEMORY):
+        image_maker.make(kind)
     os.environ[image.VARIABLE] = image.USE
 
 

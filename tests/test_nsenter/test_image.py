@@ -63,12 +63,22 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """What is in an image."""
+    return new_image(image.PAYLOAD, tmp_path_factory)
+
+
+def new_image(kind: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     place = tmp_path_factory.mktemp("images")
     place.chmod(0o700)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(image.VARIABLE, raising=False)
         patch.setattr(image, "directories", lambda: iter([str(place)]))
-        return Path(image_maker.make(image.PAYLOAD)).read_bytes()
+        return Path(image_maker.make(kind)).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def memory_made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The same for roots in which no file is opened."""
+    return new_image(image.MEMORY, tmp_path_factory)
 
 
 @pytest.fixture
@@ -233,9 +243,79 @@ def with_libraries() -> tuple[str, str, int]:
 
 
 def test_extensions_that_are_in_no_image_are_loaded(file: Path) -> None:
-    assert image.lacks(bundle.bundle_for(["hashlib", "ctypes"], None))
-    caller = nsenter.Caller(modules=["hashlib", "ctypes"])
+    names = ["_hashlib", "_ctypes"]
+    assert image.lacks(bundle.bundle_for(["hashlib", "ctypes"], names), image.PAYLOAD)
+    caller = nsenter.Caller(modules=["hashlib", "ctypes"], extensions=names, files=False)
     assert caller.call(with_libraries) == ("image", "2d711642", 0)
+
+
+# ---- the one for roots without files
+
+
+@pytest.fixture
+def memory_file(place: Path, memory_made: bytes) -> Path:
+    """The only image there is."""
+    file = place / image.name_of(image.MEMORY, os.environb)
+    file.touch(mode=0o600)
+    file.write_bytes(memory_made)
+    return file
+
+
+FROM_MEMORY = nsenter.Caller(files=False)
+
+
+def import_all(names: list[str]) -> tuple[str, list[str]]:
+    """By code that nobody could have looked into before."""
+    bad = []
+    for name in names:
+        try:
+            exec(f"import {name}")
+        except ImportError as error:
+            bad.append(str(error))
+    return how(), bad
+
+
+def test_an_image_has_all_of_pythons_own_extensions_loaded(memory_file: Path) -> None:
+    own = bundle.pythons_own()
+    assert not image.lacks(bundle.bundle_for(own, None), image.MEMORY)
+    assert FROM_MEMORY.call(import_all, sorted(own)) == ("image", [])
+
+
+def test_an_extension_from_another_file_is_loaded(memory_file: Path, tmp_path: Path) -> None:
+    """The interpreter would open the file in the foreign root else."""
+    path = Path(bundle.pythons_own()["_decimal"])
+    shutil.copy(path, tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        found = bundle._build(frozenset(["_decimal"]), None)
+    assert found.extensions["_decimal"] == str(tmp_path / path.name)
+    assert image.lacks(found, image.MEMORY)
+
+
+def test_the_image_for_files_does_for_a_root_without(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[str]()
+    monkeypatch.setattr(image, "make_later", lambda kind, _: asked.append(kind))
+    assert FROM_MEMORY.call(import_all, ["_ctypes", "_decimal"]) == ("image", [])
+    assert asked == [image.MEMORY]
+
+
+def test_what_cannot_be_loaded_is_in_no_image(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "_broken.so"
+    broken.write_text("no library")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = {**bundle.pythons_own(), "_broken": str(broken)}
+    monkeypatch.setattr(bundle, "_pythons_own", lambda: own)
+    monkeypatch.setattr(bundle, "_unloadable", {})
+    before = image.name_of(image.MEMORY, os.environb)
+    made = Path(image_maker.make(image.MEMORY))
+    assert names(place) == [made.name]
+    assert made.name == image.name_of(image.MEMORY, os.environb) != before
+    assert "_broken.so" in bundle._unloadable["_broken"]
+    assert FROM_MEMORY.call(how) == "image"
 
 
 def raises(kind: str) -> None:
@@ -876,7 +956,8 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
 def test_the_command_makes_and_removes_it(own_place: Path) -> None:
     made = command()
     assert made.returncode == 0, made.stderr
-    assert Path(made.stdout.strip()).parent == own_place
+    assert {Path(line).parent for line in made.stdout.splitlines()} == {own_place}
+    assert len(made.stdout.splitlines()) == 2
     assert command("--remove").stdout == made.stdout
     assert command("--remove").stdout == "there was none\n"
 
