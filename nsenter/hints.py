@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be in the way of namespaces, and what to do about it. Each fact stands here once: the
-doctor tells them all, and the hint of an error those that fit.
+"""What can prevent namespaces from working, and what to do about it.
 
-An error's hint looks at the machine: where a setting is at fault that can be read, it is named.
-This is imported on every path that may fail, so it imports nothing but built-in modules.
+Each fact is listed here once: `doctor` reports all of them, and the hint of an error those that
+apply. A hint names a setting of the machine if reading it shows that it is the cause. Every path
+that may fail imports this module, so it imports only built-in modules.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _CAP_SYS_ADMIN = 21
 _KINDS = ("user", "ipc", "uts", "net", "pid", "mnt", "cgroup", "time")
 
 
-# ---- what can be read of the machine, fast and without a right to anything
+# ---- what can be read quickly and without privileges
 
 
 def read_line(path: str) -> str:
-    """The first line of a file; "" where it cannot be read."""
+    """Return the first line of a file, or "" if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.readline().strip()
@@ -56,8 +56,8 @@ def read_line(path: str) -> str:
 
 
 def status_field(name: str) -> str:
-    """A field of /proc/self/status (proc_pid_status(5)); "" where there is none."""
-    from nsenter import procfs  # when there is an error, not before
+    """Return a field of /proc/self/status (proc_pid_status(5)), or "" if there is none."""
+    from nsenter import procfs  # only errors need it
 
     try:
         return procfs.status(procfs.read("/proc/self/status")).get(name, "").strip()
@@ -66,7 +66,7 @@ def status_field(name: str) -> str:
 
 
 def _sysctl(name: str, *faulty: str) -> Callable[[str], str]:
-    """Seen where a sysctl has one of these values."""
+    """Return a check whether a sysctl has one of these values."""
 
     def seen(kinds: str) -> str:
         value = read_line(f"/proc/sys/{name.replace('.', '/')}")
@@ -76,12 +76,12 @@ def _sysctl(name: str, *faulty: str) -> Callable[[str], str]:
 
 
 def _where_asked(kind: str, seen: Callable[[str], str]) -> Callable[[str], str]:
-    """What matters for one kind of namespace alone."""
+    """Return a check that applies to one type of namespace only."""
     return lambda kinds: "" if kinds and kind not in kinds.split(",") else seen(kinds)
 
 
 def has_admin() -> bool:
-    """Whether this process has CAP_SYS_ADMIN in its user namespace."""
+    """Return whether this process has CAP_SYS_ADMIN in its user namespace."""
     return bool(int(status_field("CapEff") or "0", 16) >> _CAP_SYS_ADMIN & 1)
 
 
@@ -92,7 +92,7 @@ def _no_admin(kinds: str) -> str:
 
 
 def _for_users(seen: Callable[[str], str]) -> Callable[[str], str]:
-    """What root is exempt from."""
+    """Return a check that does not apply to root."""
     return lambda kinds: "" if has_admin() else seen(kinds)
 
 
@@ -101,16 +101,19 @@ def _filtered(kinds: str) -> str:
 
 
 def _chroot(kinds: str) -> str:
-    """The mount at the root is among those that are seen, unless the root is below it; where the
-    root of a chroot is a mount point, init's root may tell."""
+    """Say so if this process is in a chroot.
+
+    /proc/self/mountinfo lists the mount at the root unless the root is below it. If the root of the
+    chroot is a mount point itself, it can be compared with the root of PID 1.
+    """
     points = _mount_points()
     if not points or ("/" in points and not _differs_from_init()):
         return ""
-    return "the root of this process is a folder of its mount namespace: a chroot"
+    return "the root of this process is a directory of its mount namespace: a chroot"
 
 
 def _mount_points() -> list[str]:
-    """Those that are seen; none if they cannot be read."""
+    """Return the visible mount points; none if they cannot be read."""
     from nsenter import procfs
 
     try:
@@ -126,7 +129,7 @@ def _differs_from_init() -> bool:
 
     try:
         return same("ns/mnt") and not same("root")
-    except OSError:  # it is not ours to know
+    except OSError:  # this user may not read it
         return False
 
 
@@ -135,26 +138,27 @@ def _no_new_privs(kinds: str) -> str:
 
 
 def _covered_proc(kinds: str) -> str:
-    """What is mounted below /proc, which no longer shows itself whole then."""
+    """Say what is mounted below /proc: a part of /proc is hidden then."""
     covered = [p for p in _mount_points() if p.startswith("/proc/") and p != _BINFMT]
     more = f" (and {len(covered) - 1} more)" if len(covered) > 1 else ""
     return f"{covered[0]}{more} is mounted over" if covered else ""
 
 
-_BINFMT = "/proc/sys/fs/binfmt_misc"  # over an empty folder that is made for it
+_BINFMT = "/proc/sys/fs/binfmt_misc"  # is mounted on an empty directory, and hides nothing
 
 
 # ---- the facts
 
 
 class Fact:
-    """One thing that can be in the way.
+    """Something that can prevent namespaces from working.
 
     Args:
-        means: what it means, a sentence's worth.
-        do: what to do, with the exact command where there is one.
-        seen: looks whether it is so here, for the kinds of namespace that were asked for
-            ("user,net", "" for any); says what it saw, or "". None: that cannot be read.
+        means: what it means, in one clause.
+        do: what to do, with the exact command if there is one.
+        seen: a function that checks whether this is the case here, for the types of namespace that
+            were asked for ("user,net"; "" means any). It returns what it found, or "". None means
+            that it cannot be checked.
     """
 
     __slots__ = ("do", "means", "seen")
@@ -163,13 +167,13 @@ class Fact:
         self.means, self.do, self.seen = means, do, seen
 
     def is_seen(self, kinds: str = "") -> str:
-        """What was seen that is at fault; "" where nothing was."""
+        """Return what was found to be the cause, or ""."""
         return self.seen(kinds) if self.seen else ""
 
 
 FACTS = {
     "no admin": Fact(
-        "without root, all other namespaces take a new user namespace",
+        "without root, every other namespace requires a new user namespace",
         "create a user namespace too: `--user --map-root-user`, Options(new=(\"user\", …))",
         _no_admin,
     ),
@@ -185,82 +189,83 @@ FACTS = {
         _for_users(_sysctl("kernel.apparmor_restrict_unprivileged_userns", "1")),
     ),
     "seccomp": Fact(
-        "a container around us may refuse the system calls that namespaces take",
-        "if it is a container's, start that with `--security-opt seccomp=unconfined`, or with a "
-        "profile that allows clone, clone3, unshare, setns and mount",
+        "the filter of a surrounding container may refuse the system calls that namespaces require",
+        "start that container with `--security-opt seccomp=unconfined`, or with a profile that "
+        "allows clone, clone3, unshare, setns and mount",
         _filtered,
     ),
     "hostname filter": Fact(
-        "a container's filter may refuse sethostname(2), also in a new uts namespace, to all who "
-        "started without CAP_SYS_ADMIN",
-        "do without a hostname, or start the container with `--security-opt seccomp=unconfined`",
+        "a container's filter may refuse sethostname(2), even in a new uts namespace, if the "
+        "container was started without CAP_SYS_ADMIN",
+        "leave out the hostname, or start the container with `--security-opt seccomp=unconfined`",
         _filtered,
     ),
     "chroot": Fact(
-        "in a chroot the kernel lets nobody create a user namespace",
+        "in a chroot, the kernel does not allow to create a user namespace",
         "enter the root with pivot_root(2) instead: `--root DIR`, Options(root=…)",
         _where_asked("user", _chroot),
     ),
     **{
         f"limit {kind}": Fact(
-            f"no {kind} namespace can be created in this user namespace and those below it",
+            f"no {kind} namespace can be created in this user namespace or below it",
             f"sysctl -w user.max_{kind}_namespaces=10000",
             _where_asked(kind, _sysctl(f"user.max_{kind}_namespaces", "0")),
         )
         for kind in _KINDS
     },
     "nesting": Fact(
-        "user namespaces nest at most 32 deep",
-        "start it from a user namespace further out",
+        "user namespaces can be nested at most 32 levels deep",
+        "start the process from an outer user namespace",
     ),
     "processes": Fact(
         "a limit on processes is reached",
         "raise pids.max of the cgroup, or RLIMIT_NPROC: `ulimit -u`",
     ),
     "kinds": Fact(
-        "the kernel lacks a kind of namespace",
-        "`python -m nsenter types` lists those that it has; ask for those alone",
+        "the kernel does not support every type of namespace",
+        "`python -m nsenter types` lists the supported ones; ask only for those",
     ),
     "cgroup": Fact(
-        "the cgroup is not this user's to start processes in",
-        "have it delegated: systemd-run --user --scope --property=Delegate=yes COMMAND",
+        "this user may not start processes in the cgroup",
+        "ask systemd to delegate one: systemd-run --user --scope --property=Delegate=yes COMMAND",
     ),
     "subordinate ids": Fact(
-        "without root, one may map one's own id alone; more takes newuidmap and newgidmap on PATH "
-        "and ranges in /etc/subuid and /etc/subgid",
-        "add what is missing of these",
+        "without root, a user can map only their own id; more ids require newuidmap and newgidmap "
+        "on PATH and ranges in /etc/subuid and /etc/subgid",
+        "add what is missing",
     ),
     "mapping tools": Fact(
-        "newuidmap and newgidmap write the maps of an ordinary user, and are setuid root for that",
-        "apt-get install uidmap, or dnf install shadow-utils; for one that has lost its bit: "
+        "newuidmap and newgidmap write the maps of an ordinary user, and must be setuid root",
+        "apt-get install uidmap, or dnf install shadow-utils; if one has lost its setuid bit: "
         "chmod u+s $(command -v newuidmap newgidmap)",
     ),
     "no new privs": Fact(
-        "execve(2) gives no privileges any more: newuidmap and newgidmap cannot do their work",
-        "start this process without it, or do without `--map-auto`",
+        "execve(2) no longer gives privileges, so newuidmap and newgidmap do not work",
+        "start this process without no_new_privs, or leave out `--map-auto`",
         _no_new_privs,
     ),
     "memfd exec": Fact(
-        "nsinit is executed from sealed memory, which that forbids",
+        "nsinit is executed from sealed memory, which this setting forbids",
         "sysctl -w vm.memfd_noexec=1",
         _sysctl("vm.memfd_noexec", "2"),
     ),
     "landlock": Fact(
-        "without Landlock, paths cannot be allowed one by one: Options(landlock=…)",
+        "Options(landlock=…) requires Landlock",
         "boot Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK, and landlock in the list of lsm=",
     ),
     "overlay": Fact(
-        "an overlay takes root here, or a program such as fuse-overlayfs",
+        "here an overlay requires root, or a program such as fuse-overlayfs",
         "modprobe overlay; or boot Linux 5.11 or newer",
     ),
     "old kernel": Fact(
-        "it lacks system calls that every start makes",
+        "this kernel lacks system calls that every start requires",
         "boot Linux 5.11 or newer",
     ),
     "covered proc": Fact(
-        "only who sees all of a /proc may mount a new one, which a container around us prevents",
+        "a new /proc can be mounted only if no part of the current one is hidden, and the "
+        "surrounding container hides parts of it",
         "podman run --security-opt unmask=ALL, docker run --security-opt systempaths=unconfined; "
-        "or do without: `--no-proc`, Options(proc=False)",
+        "or leave it out: `--no-proc`, Options(proc=False)",
         _covered_proc,
     ),
 }  # fmt: skip
@@ -270,18 +275,18 @@ FACTS = {
 
 _CREATE = ("clone", "clone3", "unshare")
 _REFUSED = ("no admin", "userns clone", "apparmor userns", "seccomp", "chroot")
-ASK_THE_DOCTOR = "`python -m nsenter doctor` tells more"
-_SOMEBODY = f"a security module refuses it, or a chroot; {ASK_THE_DOCTOR}"
+ASK_THE_DOCTOR = "`python -m nsenter doctor` says more"
+_SOMEBODY = f"a security module or a chroot forbids it; {ASK_THE_DOCTOR}"
 
-# (operations, errno, what to try where none of the facts is seen to be the cause, the facts); ""
-# says what the facts say.
+# (operations, errno, the hint if none of the facts is found to be the cause, the facts). "" means
+# the texts of the facts.
 _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
     (_CREATE, EPERM, _SOMEBODY, *_REFUSED),
     (
         _CREATE,
         ENOSPC,
-        "a limit in /proc/sys/user/max_*_namespaces is reached, here or in a user namespace around "
-        "us, or user namespaces are nested over 32 deep",
+        "a limit in /proc/sys/user/max_*_namespaces is reached, here or in an outer user "
+        "namespace, or user namespaces are nested more than 32 levels deep",
         *(f"limit {kind}" for kind in _KINDS),
     ),
     (_CREATE, EAGAIN, "", "processes"),
@@ -313,34 +318,38 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
     (
         ("setns",),
         EINVAL,
-        "it is a namespace of another kind, or the user namespace we are in, or a pid namespace "
-        "that is not below ours",
+        "it is a namespace of another type, or the caller's own user namespace, or a pid namespace "
+        "that is not below the caller's",
     ),
     (("setns",), ESRCH, "the process of the pidfd has ended"),
     (("open",), ENOENT, "the process has ended, or the path is wrong"),
     (("open",), EACCES, "it belongs to another user: run as that user or as root"),
     (("write",), EACCES, "it belongs to another user, or lowering it requires CAP_SYS_RESOURCE"),
     (("write",), EINVAL, "the value is out of the kernel's range"),
-    (("wait for",), ETIMEDOUT, "the tool hung and was killed: does the user database answer?"),
+    (
+        ("wait for",),
+        ETIMEDOUT,
+        "the tool hung and was killed: check that the user database answers",
+    ),
     (("setresuid", "setresgid"), EINVAL, "the user namespace does not map this id"),
     (
         ("prctl PR_CAPBSET_DROP", "capset", "setgroups", "setresuid", "setresgid"),
         EPERM,
-        "it requires that capability, or CAP_SETPCAP, CAP_SETUID or CAP_SETGID to give others up: "
+        "it requires that capability, and CAP_SETPCAP, CAP_SETUID or CAP_SETGID to give up others: "
         'without root, create a user namespace too (`new="user"`)',
     ),
-    (("setgroups",), EINVAL, "the user namespace does not map one of them"),
+    (("setgroups",), EINVAL, "the user namespace does not map one of the groups"),
     (
         ("prlimit",),
         EPERM,
         "raising a hard limit requires CAP_SYS_RESOURCE outside of any user namespace; "
         "RLIMIT_NOFILE cannot be above fs.nr_open",
     ),
-    (("sched_setaffinity",), EINVAL, "this machine, or the cgroup, has none of these processors"),
+    (("sched_setaffinity",), EINVAL, "the machine, or the cgroup, has none of these processors"),
     (
         ("seccomp",),
         EACCES,
-        "without CAP_SYS_ADMIN in its user namespace, a filter requires no_new_privs",
+        "a filter requires no_new_privs, or CAP_SYS_ADMIN in the user namespace of the process",
     ),
     (("seccomp",), EINVAL, "the kernel does not accept the program, or does not know the flags"),
     (("landlock_create_ruleset",), ENOSYS, "", "landlock"),
@@ -352,60 +361,60 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
     (
         ("open for landlock",),
         ENOENT,
-        "rules are for paths in the root of the process, and this path is not there",
+        "the path of a rule must exist in the root of the process",
     ),
-    (("bind",), ENOENT, "there is no such path in the caller's tree"),
-    (("bind",), EACCES, "outside, the process is a user who may not search that path"),
+    (("bind",), ENOENT, "the path does not exist in the caller's mount namespace"),
+    (("bind",), EACCES, "the user that the process has outside may not search that path"),
     (
         ("open the mount point",),
         ENOENT,
-        "it is missing, and is made only in a `root`, a Tmpfs or a writable Bind",
+        "it is missing, and is created only in a `root`, a Tmpfs or a writable Bind",
     ),
     (
         ("open the mount point",),
         EROFS,
-        "it is missing, and cannot be made in a read-only directory",
+        "it is missing, and cannot be created in a read-only directory",
     ),
     (
         ("open the mount point",),
         EACCES,
-        "it is missing, and outside, the process is a user who may not make it there",
+        "it is missing, and the user that the process has outside may not create it there",
     ),
     (
         ("move_mount",),
         EINVAL,
-        "a file goes only on a file, and a directory only on a directory",
+        "a file can only be mounted on a file, and a directory only on a directory",
     ),
-    (("mount the root",), ENOENT, "there is no such folder in the caller's tree"),
+    (("mount the root",), ENOENT, "the directory does not exist in the caller's mount namespace"),
     (
         ("pivot_root",),
         EINVAL,
-        "the caller's own root is no mount: it is an initramfs, or the caller was put there by "
-        "chroot(2)",
+        "the root of the caller is not a mount point: it is an initramfs, or a chroot(2)",
     ),
-    (("ioctl TIOCSCTTY",), EPERM, "it is the terminal of another session already"),
+    (("ioctl TIOCSCTTY",), EPERM, "it already is the terminal of another session"),
     (
         ("start",),
         ECANCELED,
-        "an interpreter with file capabilities, or a caller whose real and effective ids differ, "
-        "does not load the shim",
+        "an interpreter with file capabilities does not load the shim, nor does one that "
+        "is started by a process whose real and effective ids differ",
     ),
     (
         ("execve",),
         ENOENT,
-        "it, or the interpreter that its first line names, is not in the root of the process",
+        "the program, or the interpreter that its first line names, is not in the root of the "
+        "process",
     ),
     (
         ("execve",),
         EACCES,
-        "this user may not execute it there; with `landlock`, rules must allow to execute it, its "
-        "libraries and its interpreter",
+        "this user may not execute it; with `landlock`, rules must allow to execute the program, "
+        "its libraries and its interpreter",
     ),
-    (("execve",), ENOEXEC, "it is a program for another kind of machine, or a script without #!"),
+    (("execve",), ENOEXEC, "it is a program for another architecture, or a script without #!"),
     (
         ("import",),
         ENOENT,
-        "the init imports only what travels with it: name a module in PythonInit(modules=…), a "
+        "the init can import only what is sent with it: name a module in PythonInit(modules=…), a "
         "C extension in PythonInit(extensions=…)",
     ),
 )

@@ -167,7 +167,7 @@ def test_the_end_of_nesting_is_found() -> None:
     assert findings["nesting"]["state"] == LIMITED
     assert findings["nesting"]["seen"] == "0 more user namespaces fit into each other"
     assert findings["try: new user"]["state"] == BROKEN
-    assert "nested over 32 deep" in findings["try: new user"]["do"]
+    assert "nested more than 32 levels deep" in findings["try: new user"]["do"]
 
 
 def test_no_new_privs_is_found_for_who_needs_a_mapping_tool() -> None:

@@ -595,11 +595,11 @@ FAILURES = [
     ),
     Failure(
         "another-kind", joined("net", "/proc/self/ns/ipc"),
-        ("child", "setns", "net:/proc/self/ns/ipc", errno.EINVAL), "another kind",
+        ("child", "setns", "net:/proc/self/ns/ipc", errno.EINVAL), "another type",
     ),
     Failure(
         "own-user-namespace", joined("user", "/proc/self/ns/user"),
-        ("child", "setns", "user:/proc/self/ns/user", errno.EINVAL), "user namespace we are in",
+        ("child", "setns", "user:/proc/self/ns/user", errno.EINVAL), "own user namespace",
     ),
     Failure(
         "no-such-function", new("user"),

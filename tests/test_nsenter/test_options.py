@@ -321,13 +321,13 @@ def test_options_are_used_more_than_once_though_they_were_given_iterators() -> N
 FAILING: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "cpus": ({"cpus": [8000]}, "sched_setaffinity", "", "processors"),
     "filter": ({"seccomp": b"\xff" * 8}, "seccomp", "", "program"),
-    "rule": ({"landlock": {"/no/such": "r"}}, "open for landlock", "/no/such", "paths in the root"),
+    "rule": ({"landlock": {"/no/such": "r"}}, "open for landlock", "/no/such", "must exist"),
     "bind": ({"new": "user,mnt", "mounts": [Bind("/no/such")]}, "bind", "/no/such", "caller's"),
     "point": (
         {"new": "user,mnt", "mounts": [Tmpfs("/no/such")]},
         "open the mount point", "/no/such", "`root`",
     ),
-    "root": ({"new": "user,mnt", "root": "/no/such"}, "mount the root", "/no/such", "folder"),
+    "root": ({"new": "user,mnt", "root": "/no/such"}, "mount the root", "/no/such", "directory"),
     "cwd": ({"new": "user,mnt", "root": "tmpfs", "cwd": "/tmp"}, "chdir", "/tmp", ""),
     "program": (
         {"new": "user,mnt", "root": "tmpfs"}, "execve", "/bin/true", "in the root of the process",

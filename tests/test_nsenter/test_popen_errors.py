@@ -28,7 +28,9 @@ from nsenter.popen import Popen, run
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 
-NO_PROGRAM = r"execve {}: No such file or directory \(it, or the interpreter that its first line"
+NO_PROGRAM = (
+    r"execve {}: No such file or directory \(the program, or the interpreter that its first line"
+)
 
 
 def failed(args: Any, options: Options | None = None, **popen: Any) -> BootstrapError:
@@ -89,7 +91,7 @@ def test_what_is_no_program(options: Options, tmp_path: Path) -> None:
     error = failed([script], options)
     assert str(error) == (
         f"init: execve {script}: Exec format error "
-        "(it is a program for another kind of machine, or a script without #!)"
+        "(it is a program for another architecture, or a script without #!)"
     )
 
 
@@ -233,7 +235,7 @@ NAMESPACES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         {"join": {"uts": "/etc/passwd"}}, BootstrapError, r"/etc/passwd: Invalid argument \(it is",
     ),
     "another kind": (
-        {"join": {"uts": "/proc/self/ns/ipc"}}, BootstrapError, "namespace of another kind",
+        {"join": {"uts": "/proc/self/ns/ipc"}}, BootstrapError, "namespace of another type",
     ),
     "a cgroup that is none": (
         {"cgroup": "/sys/fs/cgroup/no-such"}, FileNotFoundError, "no-such",

@@ -481,7 +481,7 @@ def test_what_a_container_refuses_is_told_with_what_helps() -> None:
     assert "/proc/bus is mounted over" in told
     assert "Options(proc=False)" in told  # which the test above does
     told = in_a_container("nsenter.Options(new='user,uts', hostname='x')")
-    assert "a seccomp filter is on this process: do without a hostname" in told
+    assert "a seccomp filter is on this process: leave out the hostname" in told
 
 
 def test_the_sandbox_has_its_hostname_where_nothing_refuses_it() -> None:
