@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maps of user and group ids between a user namespace and its parent.
+"""Mappings of user and group ids between a user namespace and its parent.
 
-What a map may be is user_namespaces(7) and the kernel's map_write (kernel/user_namespace.c);
-the text is what runc's encodeIDMapping (libcontainer/container_linux.go) writes. Who may use
-which ids is subuid(5) and subgid(5).
+user_namespaces(7) and the kernel's map_write (kernel/user_namespace.c) say which are valid. The
+text form is that of runc's encodeIDMapping (libcontainer/container_linux.go). subuid(5) and
+subgid(5) say who may use which ids.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ __all__ = [
 ]
 
 MAX_LINES = 340
-"""The most lines a map may have: UID_GID_MAP_MAX_EXTENTS, since Linux 4.15."""
+"""The largest number of lines in a map: UID_GID_MAP_MAX_EXTENTS, since Linux 4.15."""
 
 MAX_BYTES = 4095
-"""The longest map's length: map_write refuses a page, and the smallest page is 4096 bytes."""
+"""The longest map in bytes: map_write refuses a whole page, and no page is below 4096 bytes."""
 
-# (uid_t)-1: an id that nobody has, because system calls take it for "leave unchanged".
+# (uid_t)-1 is not an id: system calls take it for "leave unchanged".
 _NO_ID = 2**32 - 1
 
 # The longest decimal number below 2**32 has this many digits.
 _MAX_DIGITS = 10
 
-# What useradd(8) hands out by default (login.defs(5), SUB_UID_MIN and SUB_UID_COUNT).
+# What useradd(8) allocates by default (login.defs(5), SUB_UID_MIN and SUB_UID_COUNT).
 _SUBID_MIN = 100_000
 _SUBID_COUNT = 65_536
 
 
 class IDMap(Value):
-    """One line of a map: `size` ids, from `container_id` inside and from `host_id` outside.
+    """One line of a map: it maps `size` ids, from `container_id` inside and `host_id` outside on.
 
     Args:
         container_id: the first id in the new user namespace.
         host_id: the first id in its parent.
-        size: how many ids, at least 1.
+        size: the number of ids, at least 1.
 
     Raises:
-        ValueError: a field is no integer, or the ids run past 2**32 - 2, the last one there is;
-            names the field.
+        ValueError: a field is not an integer, or an id is above 2**32 - 2, the largest one; the
+            message names the field.
     """
 
     container_id: int
@@ -74,17 +74,17 @@ class IDMap(Value):
 
 
 class IDMappings(Value):
-    """The two maps of a user namespace, ready for `encode`."""
+    """The two maps of a user namespace."""
 
     uid: tuple[IDMap, ...]
     gid: tuple[IDMap, ...]
 
 
 class SubIDRange(Value):
-    """`count` subordinate ids from `start`, of a line of subuid(5) or subgid(5).
+    """A line of subuid(5) or subgid(5): `count` subordinate ids from `start` on.
 
     Raises:
-        ValueError: as `IDMap` does.
+        ValueError: see `IDMap`.
     """
 
     start: int
@@ -95,7 +95,7 @@ class SubIDRange(Value):
 
 
 def host_id(maps: Iterable[IDMap], id: int) -> int | None:
-    """An id of the user namespace as its parent has it; None where no line maps it."""
+    """Return the id outside for an id inside; None if no line maps it."""
     for line in maps:
         if line.container_id <= id < line.container_id + line.size:
             return line.host_id + id - line.container_id
@@ -104,7 +104,7 @@ def host_id(maps: Iterable[IDMap], id: int) -> int | None:
 
 def _check_range(first_name: str, first: int, size_name: str, size: int) -> None:
     if type(first) is type(size) is int and 0 <= first < first + size <= _NO_ID:
-        return  # the rest says what is wrong
+        return  # the code below says what is wrong
     _check_integer(first_name, first)
     _check_integer(f"{first_name} {first}: {size_name}", size)
     if not 0 <= first < _NO_ID:
@@ -123,29 +123,30 @@ def _check_integer(name: str, value: object) -> None:
 
 
 def encode(maps: Iterable[IDMap]) -> bytes:
-    r"""The text of a map: ``b"container host size\n"`` for each line.
+    r"""Return the text of a map: ``b"container host size\n"`` for each line.
 
-    It is what goes into /proc/PID/uid_map, and, with a NUL behind it, into the bootstrap message.
-    What the kernel demands of the lines together is `check`'s business.
+    This text is written to /proc/PID/uid_map and, with a NUL at the end, to the bootstrap message.
+    `check` says whether the kernel accepts the lines together.
     """
     return text(maps).encode("ascii")
 
 
 def text(maps: Iterable[IDMap]) -> str:
-    """What `encode` encodes."""
-    # A list and an f-string: the fastest of the ways, and every launch has maps.
+    """Return the text of a map as a str: see `encode`."""
+    # A list and an f-string are the fastest way, and every launch has maps.
     return "".join([f"{m.container_id} {m.host_id} {m.size}\n" for m in maps])
 
 
 def parse(text: bytes | str) -> tuple[IDMap, ...]:
-    """The lines of a map: the inverse of `encode`.
+    """Return the lines of a map: the inverse of `encode`.
 
     Args:
-        text: a map's text; the padded columns of /proc/PID/uid_map are fine. The newline at the
-            end may be missing.
+        text: the text of a map. The columns may be padded, as in /proc/PID/uid_map, and the last
+            newline may be missing.
 
     Raises:
-        ValueError: a line is not three decimal numbers that make an `IDMap`; names the line.
+        ValueError: a line is not three decimal numbers that are valid in an `IDMap`; the message
+            names the line.
     """
     raw = text if isinstance(text, bytes) else text.encode("ascii", "backslashreplace")
     lines = raw.removesuffix(b"\n").split(b"\n") if raw else []
@@ -165,16 +166,16 @@ def _parse_line(number: int, line: bytes) -> IDMap:
 
 
 def check(maps: Sequence[IDMap]) -> None:
-    """Refuse what the kernel would refuse, while there is still a way to say why.
+    """Refuse a map that the kernel would refuse, with a message that says why.
 
-    A map without lines passes: it is one that is not written.
+    An empty map is valid: it is not written.
 
     Args:
         maps: the lines, in any order.
 
     Raises:
-        ValueError: there are more than `MAX_LINES`, their text is longer than `MAX_BYTES`, or
-            two lines share an id, inside or outside; names both.
+        ValueError: there are more than `MAX_LINES` lines, their text is longer than `MAX_BYTES`,
+            or two lines overlap, inside or outside; the message names both.
     """
     if len(maps) > MAX_LINES:
         raise ValueError(f"id map has {len(maps)} lines: the kernel takes at most {MAX_LINES}")
@@ -186,7 +187,7 @@ def check(maps: Sequence[IDMap]) -> None:
 
 
 def _refuse_overlap(maps: Sequence[IDMap], side: str, first: Callable[[IDMap], int]) -> None:
-    # Of ranges sorted by their start, if any two overlap then some two neighbours do.
+    # If any two of the sorted ranges overlap, then two neighbours overlap.
     ordered = sorted(maps, key=first)
     for low, high in pairwise(ordered):
         if first(high) < first(low) + low.size:
@@ -202,14 +203,14 @@ def _describe(line: IDMap, side: str, first: int) -> str:
 
 
 def parse_subid(text: str, name: str | None, uid: int) -> tuple[SubIDRange, ...]:
-    """The ranges that subuid(5) or subgid(5) gives to a user, in the file's order.
+    """Return the ranges that a file of subuid(5) or subgid(5) gives to a user, in its order.
 
     Args:
-        text: the file: lines of ``owner:start:count``. Those that are anything else (comments,
-            blanks, garbage, numbers that are no ids) are skipped, as shadow's lib/subordinateio.c
-            does.
-        name: the user's login name, None if there is none.
-        uid: the user's uid. An owner is a login name or a uid, in subgid(5) too.
+        text: the content of the file: lines of ``owner:start:count``. All other lines (comments,
+            blanks, garbage, numbers that are not ids) are skipped, as in shadow's
+            lib/subordinateio.c.
+        name: the login name of the user; None if there is none.
+        uid: the uid of the user. The owner is a login name or a uid, also in subgid(5).
     """
     owners = {name, str(uid)}
     return tuple(found for owner, found in _subid_lines(text) if owner in owners)
@@ -234,17 +235,17 @@ def _is_number(text: str) -> bool:
 def subordinate_ranges(
     path: str | os.PathLike[str] = "/etc/subuid", *, uid: int | None = None
 ) -> tuple[SubIDRange, ...]:
-    """The subordinate ids of a user, in the file's order.
+    """Return the subordinate ids of a user, in the order of the file.
 
-    The file alone is asked: a libsubid plugin of nsswitch.conf(5) is not.
+    Only the file is read; a libsubid plugin of nsswitch.conf(5) is not used.
 
     Args:
-        path: the file, ``/etc/subuid`` or ``/etc/subgid``. If it is missing, nobody has any.
-        uid: the user, by default the calling one (the effective uid). Its login name comes from
-            passwd(5), or wherever nsswitch.conf(5) has users.
+        path: the file, ``/etc/subuid`` or ``/etc/subgid``. If it is missing, there are no ranges.
+        uid: the user; None means the effective uid. The login name is looked up in the databases
+            that nsswitch.conf(5) names.
 
     Raises:
-        OSError: the file is there but cannot be read.
+        OSError: the file exists but cannot be read.
     """
     uid = os.geteuid() if uid is None else uid
     return parse_subid(_read(path) or "", _login_name(uid), uid)
@@ -259,7 +260,7 @@ def _read(path: str | os.PathLike[str]) -> str | None:
 
 
 def _login_name(uid: int) -> str | None:
-    import pwd  # a file of its own on most machines, and seldom needed
+    import pwd  # an extension in its own file on most machines, and rarely needed
 
     try:
         return pwd.getpwuid(uid).pw_name
@@ -268,14 +269,14 @@ def _login_name(uid: int) -> str | None:
 
 
 def map_root(*, uid: int | None = None, gid: int | None = None) -> IDMappings:
-    """Maps in which the caller is root, and nobody else is anybody.
+    """Return maps that map the caller to root, and no other id.
 
-    They need no privilege and no subordinate ids, but setgroups(2) must be denied before the
+    They require no privilege and no subordinate ids, but setgroups(2) must be denied before the
     gid map is written (user_namespaces(7)).
 
     Args:
-        uid: the host's uid, by default the effective one.
-        gid: the host's gid, by default the effective one.
+        uid: the uid outside; None means the effective uid.
+        gid: the gid outside; None means the effective gid.
 
     Raises:
         ValueError: an argument is not an id.
@@ -285,9 +286,9 @@ def map_root(*, uid: int | None = None, gid: int | None = None) -> IDMappings:
 
 
 def map_current(*, uid: int | None = None, gid: int | None = None) -> IDMappings:
-    """Maps in which the caller is who it is, and nobody else is anybody.
+    """Return maps that map the caller to itself, and no other id.
 
-    Arguments, errors and the need to deny setgroups(2) are those of `map_root`.
+    Everything else is as for `map_root`.
     """
     uid, gid = _effective(uid, gid)
     return IDMappings((IDMap(uid, uid, 1),), (IDMap(gid, gid, 1),))
@@ -304,26 +305,26 @@ def map_auto(
     subuid_path: str | os.PathLike[str] = "/etc/subuid",
     subgid_path: str | os.PathLike[str] = "/etc/subgid",
 ) -> IDMappings:
-    """Maps in which the caller is root, and its subordinate ids are 1 and up.
+    """Return maps that map the caller to root, and its subordinate ids to 1 and up.
 
-    The ranges are laid end to end, the lowest first, as containers/storage does; those that
-    overlap (a user may be listed by name and again by uid) are taken as one. Writing such maps
-    takes newuidmap(1) and newgidmap(1), or CAP_SETUID and CAP_SETGID.
+    The ranges follow each other, the lowest first, as in containers/storage. Ranges that overlap
+    are merged, because a user may be listed by name and again by uid. To write such maps requires
+    newuidmap(1) and newgidmap(1), or CAP_SETUID and CAP_SETGID.
 
-    uid 0 may do without a line in the files: root is then mapped to itself alone. Its ranges,
-    if it has any, come after that, as for everyone.
+    uid 0 requires no line in the files: root is then only mapped to itself. If it has ranges, they
+    follow, as for other users.
 
     Args:
-        uid: the user, by default the effective uid.
-        gid: the host's gid for group 0, by default the effective one.
+        uid: the user; None means the effective uid.
+        gid: the gid outside for group 0; None means the effective gid.
         subuid_path: the file of subordinate uids.
         subgid_path: the file of subordinate gids.
 
     Raises:
-        LookupError: the user has no subordinate uids, or no gids. Says which file lacks the
-            line and the command that adds it; `map_root` would do without.
-        ValueError: the maps would not pass `check`.
-        OSError: a file is there but cannot be read.
+        LookupError: the user has no subordinate uids or gids. The message says which file lacks a
+            line, and which command adds it. `map_root` requires none.
+        ValueError: the maps are not valid: see `check`.
+        OSError: a file exists but cannot be read.
     """
     uid, gid = _effective(uid, gid)
     name = _login_name(uid)
@@ -369,7 +370,7 @@ def _load(option: str, path: str | os.PathLike[str], name: str | None, uid: int)
 
 
 def _free_start(files: Iterable[_SubIDFile]) -> int:
-    # Two users with the same subordinate ids own each other's files, so never advise that.
+    # Two users with the same subordinate ids own each other's files: never suggest that.
     taken = sorted(
         (found.start, found.start + found.count)
         for file in files
@@ -391,6 +392,6 @@ def _advice(lacking: Sequence[_SubIDFile], name: str | None, uid: int, start: in
         return f"{problem}uid {uid}, which has no login name; add the line {line}"
     ids = f"{start}-{start + _SUBID_COUNT - 1}"
     options = " ".join(f"--add-{file.option} {ids}" for file in lacking)
-    # usermod refuses the options while the file is missing.
+    # usermod refuses the options if the file is missing.
     touch = "".join(f"touch {file.path} && " for file in lacking if file.text is None)
     return f"{problem}user {name} (uid {uid}); add it with: {touch}usermod {options} {name}"

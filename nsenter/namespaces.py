@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of namespace, one namespace of a container, and the list of them.
+"""Types of namespaces, one namespace of a process, and the list of them.
 
-The names and the order are runc's (libcontainer/configs/namespaces_linux.go); what a namespace
-is and what joining one takes is namespaces(7) and setns(2).
+The names and the order are those of runc (libcontainer/configs/namespaces_linux.go); namespaces(7)
+and setns(2) describe namespaces and what joining one requires.
 
-Everything that starts a process imports this module, so it imports almost nothing itself.
+Every start of a process imports this module, so it imports almost nothing itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class _Kinds(type):
-    """Iterates over the kinds, as an enum's class does."""
+    """Makes the class iterable like an enum."""
 
     def __iter__(cls) -> Iterator[NamespaceType]:
         return iter(_TYPES)
@@ -42,14 +42,14 @@ class _Kinds(type):
 
 
 class NamespaceType(str, metaclass=_Kinds):
-    """A kind of namespace. The value is runc's word for it: ``NEWNET``.
+    """A type of namespace. The value is the word that runc uses, for example ``NEWNET``.
 
-    The kinds stand in the order in which namespaces are joined, see `namespace_types`. It is used
-    like an enum.StrEnum, which it is not because `import enum` takes as long as a launch.
+    The types are in the order in which namespaces are joined: see `namespace_types`. The class is
+    used like an enum.StrEnum, but is not one, because `import enum` takes as long as a launch.
 
     Attributes:
-        clone_flag: the ``CLONE_NEW*`` bit (linux/sched.h), for clone3(2), unshare(2), setns(2).
-        oci_name: the word of the OCI runtime specification (config-linux.md, "Namespaces").
+        clone_flag: the ``CLONE_NEW*`` flag (linux/sched.h) for clone3(2), unshare(2) and setns(2).
+        oci_name: the word in the OCI runtime specification (config-linux.md, "Namespaces").
     """
 
     NEWUSER: ClassVar[NamespaceType]
@@ -67,7 +67,11 @@ class NamespaceType(str, metaclass=_Kinds):
     _ns_name: str
 
     def __new__(cls, word: str) -> NamespaceType:
-        """The kind of runc's word. Raises ValueError where it is none; `parse` takes more."""
+        """Return the type for runc's word; `parse` accepts other spellings as well.
+
+        Raises:
+            ValueError: the word is unknown.
+        """
         for kind in _TYPES:
             if kind == word:
                 return kind
@@ -75,7 +79,7 @@ class NamespaceType(str, metaclass=_Kinds):
 
     @property
     def value(self) -> str:
-        """runc's word, a plain string."""
+        """runc's word, as a plain string."""
         return str(self)
 
     name = value
@@ -93,19 +97,19 @@ class NamespaceType(str, metaclass=_Kinds):
         return self
 
     def ns_name(self) -> str:
-        """The file's name in ``/proc/PID/ns`` (namespaces(7)), which is also the wire's word."""
+        """Return the name of the file in ``/proc/PID/ns`` (namespaces(7)), as used in messages."""
         return self._ns_name
 
     @classmethod
     def parse(cls, name: str) -> NamespaceType:
-        """The type that `name` means, in any of its spellings and in any case.
+        """Return the type for any of its spellings, in upper or lower case.
 
         Args:
-            name: runc's word (``NEWNS``), the C constant (``CLONE_NEWNS``), the file's name in
-                ``/proc/PID/ns`` (``mnt``), or the OCI specification's word (``mount``).
+            name: runc's word (``NEWNS``), the C constant (``CLONE_NEWNS``), the name of the file in
+                ``/proc/PID/ns`` (``mnt``), or the word of the OCI specification (``mount``).
 
         Raises:
-            ValueError: `name` is none of them; the message lists those that are.
+            ValueError: `name` is unknown; the message lists the words that are accepted.
         """
         found = _SPELLINGS.get(str(name).lower())
         if found is None:
@@ -124,7 +128,7 @@ def _kind(word: str, clone_flag: int, ns_name: str, oci_name: str) -> NamespaceT
     return kind
 
 
-# The user namespace is first: it is the one that gives the privileges for the others.
+# The user namespace is first, because it gives the privileges for the others.
 _TYPES = (
     _kind("NEWUSER", 0x1000_0000, "user", "user"),
     _kind("NEWIPC", 0x0800_0000, "ipc", "ipc"),
@@ -144,32 +148,33 @@ def _accepted() -> str:
 
 
 def namespace_types() -> tuple[NamespaceType, ...]:
-    """Every type, in the order in which namespaces are joined: user first.
+    """Return every type, in the order in which namespaces are joined: user first.
 
-    setns(2) asks for CAP_SYS_ADMIN in the user namespace that owns the one being joined, and
-    joining a user namespace is what gives it to an unprivileged caller. The order is that of
-    runc's NamespaceTypes.
+    setns(2) requires CAP_SYS_ADMIN in the user namespace that owns the namespace to join, and an
+    unprivileged caller gets it by joining that user namespace. The order is that of runc's
+    NamespaceTypes.
     """
     return _TYPES
 
 
-# Filled without a lock: two threads that race write the same answer.
+# Filled without a lock: two threads that race write the same value.
 _supported: dict[NamespaceType, bool] = {}
 
 
 def supported_namespaces() -> list[NamespaceType]:
-    """Those of `namespace_types` that `is_namespace_supported` says yes to."""
+    """Return the types that the running kernel supports, in the order of `namespace_types`."""
     return [kind for kind in namespace_types() if is_namespace_supported(kind)]
 
 
 def is_namespace_supported(type: str) -> bool:
-    """Whether the running kernel has this type of namespace.
+    """Return whether the running kernel supports this type of namespace.
 
-    The answer is cached, unless it is a "no" that may only mean that /proc is not mounted (or is
-    somebody else's). Thread-safe. As runc's IsNamespaceSupported.
+    The answer is cached, unless it is False and /proc may not be mounted. This function is
+    thread-safe. It corresponds to runc's IsNamespaceSupported.
 
     Args:
-        type: any spelling that `NamespaceType.parse` takes; any other word is False.
+        type: any spelling that `NamespaceType.parse` accepts. For every other word the answer is
+            False.
     """
     kind = _SPELLINGS.get(type.lower())
     if kind is None:
@@ -193,16 +198,17 @@ def _exists(path: str) -> bool:
 class Namespace(Value):
     """One namespace of a process: a new one, or one to join by its path.
 
-    As runc's configs.Namespace.
+    This corresponds to runc's configs.Namespace.
 
     Args:
-        type: the kind; a string is taken in any spelling that `NamespaceType.parse` takes.
-        path: what to join: the absolute path of an nsfs file, or of a descriptor
+        type: the type, in any spelling that `NamespaceType.parse` accepts.
+        path: the namespace to join: the absolute path of an nsfs file, or of a descriptor
             (``/proc/self/fd/N``, see `from_fd`). Empty for a new namespace.
 
     Raises:
-        ValueError: the type is unknown, or the path cannot travel in a bootstrap message, where
-            paths are ``type:path,type:path`` and a NUL: it is relative, or has a comma or a NUL.
+        ValueError: the type is unknown, or a bootstrap message cannot hold the path, because it is
+            relative or has a comma or a NUL. (In a message, paths are ``type:path,type:path`` and
+            a NUL.)
         TypeError: the path is neither a str nor an os.PathLike[str].
     """
 
@@ -215,12 +221,12 @@ class Namespace(Value):
 
     @classmethod
     def from_fd(cls, type: NamespaceType | str, fd: int) -> Namespace:
-        """The namespace that an open descriptor of the caller refers to.
+        """Return the namespace that an open descriptor of the caller refers to.
 
         Args:
-            fd: an nsfs descriptor, or a pidfd: setns(2) takes either. The bootstrap knows the
-                path made here and hands setns the descriptor itself; it opens nothing. So the
-                descriptor must stay open until the process has started.
+            fd: an nsfs descriptor or a pidfd: setns(2) accepts both. A start recognises the path
+                ``/proc/self/fd/N`` and gives the descriptor itself to setns, without opening it
+                again. So it must stay open until the process has started.
 
         Raises:
             ValueError: `fd` is not an integer >= 0.
@@ -229,9 +235,9 @@ class Namespace(Value):
 
     @classmethod
     def from_pid(cls, type: NamespaceType | str, pid: int) -> Namespace:
-        """The namespace that process `pid` is in now.
+        """Return the namespace that process `pid` is in at the moment.
 
-        A pid can be reused before the path is opened; where that matters, open a pidfd and use
+        The pid can be reused before the path is opened. If that matters, open a pidfd and use
         `from_fd`.
 
         Raises:
@@ -241,11 +247,11 @@ class Namespace(Value):
 
     @property
     def is_new(self) -> bool:
-        """Whether the namespace is to be created rather than joined."""
+        """Whether the namespace is created, not joined."""
         return not self.path
 
     def get_path(self, pid: int) -> str:
-        """The path given, or, of a new namespace, where process `pid` shows it.
+        """Return the path; for a new namespace, the path in /proc of process `pid`.
 
         Raises:
             ValueError: `pid` is not an integer > 0.
@@ -254,27 +260,28 @@ class Namespace(Value):
         return self.path or shown
 
     def to_json(self) -> dict[str, str]:
-        """As runc writes it in state.json: ``{"type": "NEWNET", "path": ""}``, ready for json."""
+        """Return what runc writes to state.json: ``{"type": "NEWNET", "path": ""}``."""
         return {"type": self.type.value, "path": self.path}
 
     def to_oci(self) -> dict[str, str]:
-        """As config.json has it: ``{"type": "network"}``, and ``path`` only when there is one."""
+        """Return the form of config.json: ``{"type": "network"}``, and ``path`` if it has one."""
         path = {"path": self.path} if self.path else {}
         return {"type": self.type.oci_name, **path}
 
     @classmethod
     def from_json(cls, value: object, *, where: str = "namespace") -> Namespace:
-        """Read what `to_json` or `to_oci` wrote, or runc, or an OCI config.json has.
+        """Return the namespace for an object of state.json or config.json.
 
-        Keys other than ``type`` and ``path`` are ignored, as the OCI specification demands
+        Keys other than ``type`` and ``path`` are ignored, as the OCI specification requires
         (config.md, "Extensibility").
 
         Args:
-            value: what json.loads gave.
-            where: what to call the value in an error.
+            value: the result of json.loads.
+            where: the name of the value in an error.
 
         Raises:
-            ValueError: it is no object, a key is missing, or a value is bad; names the key.
+            ValueError: the value is not an object, a key is missing, or a value is not valid; the
+                message names the key.
         """
         if not isinstance(value, dict):
             raise ValueError(f"{where}: expected an object, got {value!r}")
@@ -303,7 +310,7 @@ def _checked_path(kind: NamespaceType, path: str | os.PathLike[str]) -> str:
 
 
 def _checked_number(what: str, number: int, *, least: int) -> int:
-    # True would name pid 1.
+    # True would mean pid 1.
     if not isinstance(number, int) or isinstance(number, bool) or number < least:
         raise ValueError(f"{what} {number!r}: must be an integer >= {least}")
     return number
@@ -320,17 +327,18 @@ def _string(value: dict[object, object], key: str, where: str) -> str:
 
 
 class Namespaces:
-    """The namespaces of a process, at most one of each type, in the order they were added.
+    """The namespaces of a process, at most one of each type, in the order of their addition.
 
-    As runc's configs.Namespaces. It has a length, is iterated, indexed by position and compared
-    like a list, but is no `collections.abc.Sequence`: `index` is runc's, which answers -1 rather
-    than raise. Mutable, hence not hashable, and not to be changed while another thread reads it.
+    This corresponds to runc's configs.Namespaces. It has a length and can be iterated, indexed by
+    position and compared like a list. It is not a `collections.abc.Sequence`, because `index`
+    returns -1 like runc's, and does not raise. It is mutable and so not hashable; do not change it
+    while another thread reads it.
 
     Args:
         items: the namespaces.
 
     Raises:
-        ValueError: a type is there twice.
+        ValueError: two namespaces have the same type.
     """
 
     __slots__ = ("_items",)
@@ -344,10 +352,10 @@ class Namespaces:
                 raise ValueError(f"{item.type} is there twice, at [{first}] and [{i}]")
 
     def add(self, type: NamespaceType, path: str | os.PathLike[str] = "") -> None:
-        """Add a namespace; if the type is there, give it this path where it stands.
+        """Add a namespace. If there is one of this type already, replace its path.
 
         Raises:
-            ValueError, TypeError: as `Namespace` does; nothing is changed then.
+            ValueError, TypeError: see `Namespace`; nothing was changed.
         """
         item = Namespace(type, path)
         i = self.index(item.type)
@@ -357,7 +365,7 @@ class Namespaces:
             self._items[i] = item
 
     def remove(self, type: NamespaceType) -> bool:
-        """Take the namespace of this type out. Returns whether there was one."""
+        """Remove the namespace of this type and return whether there was one."""
         i = self.index(type)
         if i == -1:
             return False
@@ -365,31 +373,32 @@ class Namespaces:
         return True
 
     def index(self, type: NamespaceType) -> int:
-        """The position of the namespace of this type, or -1."""
+        """Return the position of the namespace of this type, or -1."""
         for i, item in enumerate(self._items):
             if item.type == type:
                 return i
         return -1
 
     def contains(self, type: NamespaceType) -> bool:
-        """Whether there is a namespace of this type, new or joined."""
+        """Return whether there is a namespace of this type, new or joined."""
         return self.index(type) != -1
 
     def path_of(self, type: NamespaceType) -> str:
-        """The path of the namespace of this type; empty if it is new or not there."""
+        """Return the path of the namespace of this type; "" if it is new or if there is none."""
         i = self.index(type)
         return "" if i == -1 else self._items[i].path
 
     def is_private(self, type: NamespaceType) -> bool:
-        """Whether the namespace of this type is new.
+        """Return whether the namespace of this type is new.
 
-        One that is joined is shared with its owner, one that is not there with the parent.
+        A namespace that is joined is shared with its processes. If there is none of this type, the
+        caller's is shared.
         """
         i = self.index(type)
         return i != -1 and self._items[i].is_new
 
     def clone_flags(self) -> int:
-        """The ``CLONE_NEW*`` flags of the new namespaces together; those joined add nothing."""
+        """Return the ``CLONE_NEW*`` flags of all new namespaces."""
         flags = 0
         for item in self._items:
             if item.is_new:
@@ -397,28 +406,29 @@ class Namespaces:
         return flags
 
     def copy(self) -> Namespaces:
-        """A list of its own with the same namespaces."""
+        """Return a copy of the list."""
         return Namespaces(self._items)
 
     def to_json(self) -> list[dict[str, str]]:
-        """As runc writes it in state.json, see `Namespace.to_json`."""
+        """Return what runc writes to state.json: see `Namespace.to_json`."""
         return [item.to_json() for item in self._items]
 
     def to_oci(self) -> list[dict[str, str]]:
-        """As config.json has it under ``linux.namespaces``, see `Namespace.to_oci`."""
+        """Return ``linux.namespaces`` of config.json: see `Namespace.to_oci`."""
         return [item.to_oci() for item in self._items]
 
     @classmethod
     def from_json(cls, value: object, *, where: str = "namespaces") -> Namespaces:
-        """Read a list of what `Namespace.from_json` reads.
+        """Return the namespaces for a list of state.json or config.json.
 
         Args:
-            value: what json.loads gave; None (how Go writes a nil list) is an empty list.
-            where: what to call the list in an error.
+            value: the result of json.loads. None means an empty list, because Go writes a nil list
+                as null.
+            where: the name of the list in an error.
 
         Raises:
-            ValueError: it is no list, an element is bad, or a type is there twice; names the
-                index and the key.
+            ValueError: the value is not a list, an element is not valid, or two elements have the
+                same type; the message names the index and the key.
         """
         if value is None:
             return cls()
@@ -440,7 +450,7 @@ class Namespaces:
         return self._items[index]
 
     def __contains__(self, item: object) -> bool:
-        """Whether this very namespace is there (a Namespace), or one of this type."""
+        """Return whether this Namespace, or a namespace of this type, is in the list."""
         if isinstance(item, Namespace):
             return item in self._items
         return any(own.type == item for own in self._items)

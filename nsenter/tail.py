@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to a process between "in the namespaces" and its payload, as attributes of the
-second message. csrc/tail.c carries it out, in its own order.
+"""The confinement of a process, as attributes of the second message.
+
+It is carried out after the process has got its namespaces and before its payload runs. csrc/tail.c
+does it, in the order that stands there.
 """
 
 from __future__ import annotations
@@ -27,14 +29,14 @@ TMPFS = "tmpfs"
 
 
 class Tail(Value):
-    """For `nsenter.launch.launch`.
+    """The confinement, for `nsenter.launch.launch`.
 
     Args:
-        attributes: what is asked for; types and values.
-        die_with_parent: the process is started so that it ends with this one, not with a thread.
-        init: it is the child of a PID 1 that stays.
-        terminal: its streams are a new pty.
-        console: where that one is mounted as well; None: nowhere.
+        attributes: types and values of the attributes.
+        die_with_parent: the process ends with this process, not with the thread that started it.
+        init: the process is the child of an init.
+        terminal: the standard streams of the process are a new pty.
+        console: where the pty is also mounted; None means nowhere.
         held: the program waits for `Child.go` before it is executed.
     """
 
@@ -46,7 +48,7 @@ class Tail(Value):
     held: bool = False
 
     def with_console(self, terminal: str) -> tuple[Attribute, ...]:
-        """The attributes, with a mount more: of the terminal with this path."""
+        """Return the attributes with one more mount: the terminal with this path."""
         if self.console is None:
             return self.attributes
         from nsenter.mounts import Bind, encode
@@ -69,17 +71,17 @@ def tail_of(
     process_group: int | None = None,
     held: bool = False,
 ) -> Tail | None:
-    """The tail of a process with these options; None where it has none.
+    """Return the confinement of a process with these options; None if there is none.
 
     Args:
-        mounts: all that is mounted.
-        loopback: whether there is a new network, the loopback of which is to be up.
-        init: whether there is a PID 1 that stays.
-        process_group: which one it joins; None: none.
-        held: whether the program waits before it is executed.
+        mounts: everything that is mounted.
+        loopback: bring up the loopback device of a new network namespace.
+        init: keep an init in the PID namespace.
+        process_group: the process group to join; None means none.
+        held: make the program wait before it is executed.
 
     Raises:
-        ValueError, TypeError: an option is bad; it is in the message.
+        ValueError, TypeError: an option is not valid; the message names it.
     """
     attributes = list(_attributes(options, mounts))
     if loopback:
@@ -94,7 +96,7 @@ def tail_of(
 
 
 def _console(mounts: Iterable[Mount]) -> bytes | None:
-    """In the last /dev that is made."""
+    """Return the path of the console in the last /dev that is mounted."""
     from nsenter.mounts import Dev
 
     devs = [mount for mount in mounts if isinstance(mount, Dev)]
@@ -120,7 +122,7 @@ def _root(options: Options, mounts: Iterable[Mount]) -> Iterator[Attribute]:
         if options.read_only:
             yield LaunchAttribute.READ_ONLY, 1
     elif options.read_only:
-        raise ValueError("read_only: this takes a `root`")
+        raise ValueError("read_only=True requires a root")
     if mounts:
         from nsenter.mounts import encode
 
