@@ -12,15 +12,14 @@ import os
 from errno import ENODEV
 
 from libcontainer.netlink import Route
-from nsenter.suppress import suppress
 from nsenter.system import Failure
 from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from libcontainer.netlink import Address
+    from libcontainer.netlink import Address, Link
 
 __all__ = ["NetDevices"]
 
@@ -62,20 +61,22 @@ class NetDevices:
 
     def _move(self, target: int, old: str, new: str) -> None:
         try:
-            index, was_up = self._here.link(old)
+            link = self._here.link(old)
         except Failure as failure:
             what = f"link not found for interface {old} on runtime namespace"
             raise Failure(what, "", failure.errno or 0, failure.strerror or "") from None
-        addresses = self._here.addresses(index, old)
+        if new == old:  # which may be an alternative name of it
+            new = link.name
+        addresses = self._here.addresses(link.index, old)
         try:
-            self._here.move(index, target, old, new)
+            self._here.move(link.index, target, old, new)
         except Failure as failure:
             if self._has_gone(old):  # if the new name is taken, the kernel has moved it already
-                self._moved.append(_Device(old, old, addresses, was_up=was_up))
+                self._moved.append(_Device(link, link.name, addresses))
             what = f"fail to move network device {old} to network namespace"
             raise _failed(what, failure) from None
-        self._moved.append(_Device(old, new, addresses, was_up=was_up))
-        self._settle(self._there, new, [a for a in addresses if a.is_lasting], is_up=True)
+        self._moved.append(_Device(link, new, addresses))
+        self._settle(new, [a for a in addresses if a.is_lasting])
 
     def _has_gone(self, name: str) -> bool:
         try:
@@ -84,37 +85,77 @@ class NetDevices:
             return failure.errno == ENODEV
         return False
 
-    def _settle(self, route: Route, name: str, addresses: list[Address], *, is_up: bool) -> None:
+    def _settle(self, name: str, addresses: list[Address]) -> None:
+        route = self._there
         try:
-            index, _ = route.link(name)
+            index = route.link(name).index
             for address in addresses:
                 route.add_address(index, name, address)
-            if is_up:
-                route.set_up(index, name)
+            route.set_up(index, name)
         except Failure as failure:
             raise _failed(f"fail to set up interface {name}", failure) from None
 
     def take_back(self) -> None:
-        """Have those that are there already back as they were: the container does not start. What
-        cannot be brought back stays there."""
+        """Have those that are there already back as they were: the container does not start.
+
+        It may be called again after a failure, and goes on with what is left.
+
+        Raises:
+            Failure: one cannot be brought back, or lacks something. All others are back.
+        """
         target = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        failures: list[Failure] = []
         try:
             for device in reversed(self._moved):
-                with suppress(OSError):
-                    index, _ = self._there.link(device.new)
-                    self._there.move(index, target, device.new, device.old)
-                    self._settle(self._here, device.old, device.addresses, is_up=device.was_up)
+                device.failures = []
+                self._take_back(device, target)
+                failures += device.failures
         finally:
             close(target)
-        self._moved = []
+        self._moved = [device for device in self._moved if device.failures]
+        if failures:
+            raise failures[0]
+
+    def _take_back(self, device: _Device, target: int) -> None:
+        name = device.link.name
+        try:
+            if not device.is_back:
+                index = self._there.link(device.new).index
+                self._there.move(index, target, device.new, name)
+                device.is_back = True
+            index = self._here.link(name).index
+        except Failure as failure:
+            if failure.errno != ENODEV:  # somebody has removed it
+                device.failures.append(_failed(f"fail to bring back {name}", failure))
+            return
+        for address in device.addresses:
+            device.attempt(self._here.add_address, index, name, address, True)
+        if device.link.is_up:
+            device.attempt(self._here.set_up, index, name)
 
 
 class _Device:
-    def __init__(self, old: str, new: str, addresses: list[Address], *, was_up: bool) -> None:
-        self.old = old
+    """One that has been moved.
+
+    Args:
+        link: what it was here.
+        new: its name there.
+        addresses: all that it had here.
+    """
+
+    def __init__(self, link: Link, new: str, addresses: list[Address]) -> None:
+        self.link = link
         self.new = new
         self.addresses = addresses
-        self.was_up = was_up
+        self.is_back = False
+        self.failures: list[Failure] = []
+
+    def attempt(self, step: Callable[..., None], *arguments: object) -> None:
+        """Give it back something that it had; what cannot be is noted, and hinders nothing else."""
+        try:
+            step(*arguments)
+        except Failure as failure:
+            self.failures.append(_failed(f"fail to restore {self.link.name}", failure))
 
 
 def _failed(what: str, failure: Failure) -> Failure:

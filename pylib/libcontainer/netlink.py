@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The few messages of rtnetlink(7) that it takes to move a network device.
+"""The few messages of rtnetlink(7) that are needed to move a network device.
 
-A socket is of the network namespace that it was made in, whoever uses it.
+A socket belongs to the network namespace that it was made in, whichever process uses it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Address", "Route"]
+__all__ = ["Address", "Link", "Route"]
 
 _AF_NETLINK = 16
 _SOL_NETLINK = 270
@@ -32,16 +32,38 @@ _NLM_F_DUMP_INTR = 0x10
 _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x100, 0x200
 _RTM_NEWLINK, _RTM_GETLINK, _RTM_NEWADDR, _RTM_GETADDR = 16, 18, 20, 22
 _IFLA_IFNAME, _IFLA_NET_NS_FD = 3, 28
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 4, 6, 8
-_CARRIED = (_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST)
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST = 1, 2, 3, 4
+_IFA_CACHEINFO, _IFA_FLAGS, _IFA_RT_PRIORITY = 6, 8, 9
+_CARRIED = (_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_RT_PRIORITY)
+# The kernel's list has those of other protocols, too, which are made by their own programs.
+_FAMILIES = (_socket.AF_INET, _socket.AF_INET6)
 _NLMSGERR_ATTR_MSG = 1
 _IFF_UP = 1
 _IFA_F_PERMANENT = 0x80
 _IFA_F_NOPREFIXROUTE = 0x200
 _RT_SCOPE_UNIVERSE = 0
-_HEADER, _LINK, _ADDRESS, _ATTRIBUTE = 16, 16, 8, 4
+_HEADER, _LINK, _ADDRESS, _ATTRIBUTE, _ERRNO = 16, 16, 8, 4, 4
 _ROOM = 1 << 16
 _MOST_DUMPS = 10
+
+
+class _InterruptedError(Exception):
+    """The list changed while the kernel told it: it may have gaps."""
+
+
+class Link:
+    """A network device.
+
+    Attributes:
+        index: its number in its network namespace.
+        name: its own name, if it was looked up by an alternative one, too.
+        is_up: whether it is up.
+    """
+
+    def __init__(self, index: int, name: str, *, is_up: bool) -> None:
+        self.index = index
+        self.name = name
+        self.is_up = is_up
 
 
 class Address:
@@ -61,10 +83,13 @@ class Address:
             self._attributes[_IFA_CACHEINFO] = attributes[_IFA_CACHEINFO]  # how long it is lent
         if flags & _IFA_F_NOPREFIXROUTE:
             self._attributes[_IFA_FLAGS] = _u32(_IFA_F_NOPREFIXROUTE)
+        self._label = {k: v for k, v in attributes.items() if k == _IFA_LABEL}
 
-    def body(self, index: int) -> bytes:
-        """struct ifaddrmsg, and its attributes."""
-        return self._head + _u32(index) + _attributes(self._attributes)
+    def body(self, index: int, *, with_label: bool = False) -> bytes:
+        """struct ifaddrmsg, and its attributes. The label begins with the name of the device, and
+        so belongs to a device of that name alone."""
+        label = self._label if with_label else {}
+        return self._head + _u32(index) + _attributes(self._attributes | label)
 
     def __str__(self) -> str:
         raw = self._attributes.get(_IFA_LOCAL) or self._attributes.get(_IFA_ADDRESS, b"")
@@ -96,12 +121,16 @@ class Route:
         """Close it."""
         close(self._socket.detach())
 
-    def link(self, name: str) -> tuple[int, bool]:
-        """The index of a device, and whether it is up. Raises Failure."""
+    def link(self, name: str) -> Link:
+        """A device by its name, or by an alternative name. Raises Failure."""
         body = _link() + _attributes({_IFLA_IFNAME: _text(name)})
         for kind, data in self._ask("RTM_GETLINK", name, _RTM_GETLINK, 0, body):
             if kind == _RTM_NEWLINK and len(data) >= _LINK:
-                return _number(data[4:8]), bool(_number(data[8:12]) & _IFF_UP)
+                own = dict(_parts(data[_LINK:])).get(_IFLA_IFNAME, b"").partition(b"\0")[0]
+                is_up = bool(_number(data[8:12]) & _IFF_UP)
+                return Link(
+                    _number(data[4:8]), own.decode("utf-8", "surrogateescape") or name, is_up=is_up
+                )
         raise Failure("RTM_GETLINK", name, errno.ENODEV)
 
     def set_up(self, index: int, name: str) -> None:
@@ -124,29 +153,28 @@ class Route:
     def addresses(self, index: int, name: str) -> list[Address]:
         """Those of a device. Raises Failure."""
         for _ in range(_MOST_DUMPS):
-            found = self._addresses(index, name)
-            if found is not None:
-                return found
-        raise Failure("RTM_GETADDR", name, errno.EAGAIN)
+            with suppress(_InterruptedError):
+                return self._addresses(index, name)
+        raise Failure("RTM_GETADDR", name, errno.EAGAIN, "its addresses change all the time")
 
-    def _addresses(self, index: int, name: str) -> list[Address] | None:
-        """None: they changed meanwhile."""
+    def _addresses(self, index: int, name: str) -> list[Address]:
         found = []
         body = bytes(_ADDRESS)
         for kind, data in self._ask("RTM_GETADDR", name, _RTM_GETADDR, _NLM_F_DUMP, body):
-            if kind == _NLM_F_DUMP_INTR:
-                return None
             if kind == _RTM_NEWADDR and len(data) >= _ADDRESS and _number(data[4:8]) == index:
                 family, prefix, _, scope = data[:4]
-                found.append(Address(family, prefix, scope, dict(_parts(data[_ADDRESS:]))))
+                if family in _FAMILIES:
+                    found.append(Address(family, prefix, scope, dict(_parts(data[_ADDRESS:]))))
         return found
 
-    def add_address(self, index: int, name: str, address: Address) -> None:
+    def add_address(
+        self, index: int, name: str, address: Address, with_label: bool = False
+    ) -> None:
         """Give a device an address. Raises Failure; not if it has it already."""
         try:
             self._do(
                 "RTM_NEWADDR", f"{address} of {name}", _RTM_NEWADDR,
-                address.body(index), _NLM_F_CREATE | _NLM_F_EXCL,
+                address.body(index, with_label=with_label), _NLM_F_CREATE | _NLM_F_EXCL,
             )  # fmt: skip
         except Failure as failure:
             if failure.errno != errno.EEXIST:
@@ -155,22 +183,22 @@ class Route:
     # ---- messages
 
     def _do(self, what: str, subject: str, kind: int, body: bytes, flags: int = 0) -> None:
-        for _ in self._ask(what, subject, kind, flags | _NLM_F_ACK, body):
-            pass
+        self._ask(what, subject, kind, flags | _NLM_F_ACK, body)
 
     def _ask(
         self, what: str, subject: str, kind: int, flags: int, body: bytes
-    ) -> Iterator[tuple[int, bytes]]:
+    ) -> list[tuple[int, bytes]]:
         """The answers to a message: the type of each, and what is behind its header.
 
         Raises:
             Failure: the kernel refuses it, in its own words where it has some.
+            _InterruptedError: of a dump, which is to be asked for again.
         """
         self._number += 1
         header = _u32(_HEADER + len(body)) + _u16(kind) + _u16(flags | _NLM_F_REQUEST)
         try:
             self._socket.sendto(header + _u32(self._number) + _u32(0) + body, (0, 0))
-            yield from self._answers(what, subject, is_dump=flags & _NLM_F_DUMP == _NLM_F_DUMP)
+            return self._answers(what, subject, is_dump=flags & _NLM_F_DUMP == _NLM_F_DUMP)
         except TimeoutError:
             raise Failure(what, subject, errno.ETIMEDOUT) from None
         except OSError as error:
@@ -178,37 +206,59 @@ class Route:
                 raise
             raise Failure(what, subject, error.errno or 0) from None
 
-    def _answers(self, what: str, subject: str, *, is_dump: bool) -> Iterator[tuple[int, bytes]]:
+    def _answers(self, what: str, subject: str, *, is_dump: bool) -> list[tuple[int, bytes]]:
+        """All of them: while a dump is not read to its end, the kernel refuses another one."""
+        found: list[tuple[int, bytes]] = []
+        is_whole = True
         while True:
-            data, sender = self._socket.recvfrom(_ROOM)
-            if sender[0]:  # not the kernel's
-                continue
-            for kind, flags, number, body in _messages(data):
-                if number != self._number:
-                    continue
+            for kind, flags, body in self._datagram(what, subject):
+                is_whole = is_whole and not flags & _NLM_F_DUMP_INTR
                 if kind == _NLMSG_ERROR:
-                    self._check(what, subject, flags, body)
-                    return
+                    _check(what, subject, flags, body, behind=_size_of_refused(flags, body))
+                    return found
                 if kind == _NLMSG_DONE:
-                    return
-                if flags & _NLM_F_DUMP_INTR:
-                    yield _NLM_F_DUMP_INTR, b""
-                yield kind, body
+                    # What a dump failed with in its middle is told at its end alone.
+                    _check(what, subject, flags, body, behind=0)
+                    if not is_whole:
+                        raise _InterruptedError
+                    return found
+                found.append((kind, body))
                 if not is_dump and kind == _RTM_NEWLINK:
-                    return
+                    return found
 
-    def _check(self, what: str, subject: str, flags: int, body: bytes) -> None:
-        code = -int.from_bytes(body[:4], sys.byteorder, signed=True)
-        if not code:
+    def _datagram(self, what: str, subject: str) -> Iterator[tuple[int, int, bytes]]:
+        """The messages of the next datagram that answers the last question."""
+        data, _, flags, sender = self._socket.recvmsg(_ROOM)
+        if sender[0]:  # not the kernel's
             return
-        said = ""
-        if flags & _NLM_F_ACK_TLVS:
-            # Behind the errno stands the message that is refused, whole or its header alone.
-            size = _HEADER if flags & _NLM_F_CAPPED else _aligned(_number(body[4:8]))
-            text = dict(_parts(body[4 + size :])).get(_NLMSGERR_ATTR_MSG, b"")
-            said = text.rstrip(b"\0").decode("utf-8", "replace")
-        failure = Failure(what, subject, code)
-        raise Failure(what, subject, code, f"{failure.strerror} ({said})" if said else "")
+        if flags & _socket.MSG_TRUNC:
+            why = f"an answer of over {_ROOM} bytes"
+            raise Failure(what, subject, errno.EMSGSIZE, why)
+        for kind, kind_flags, number, body in _messages(data):
+            if number == self._number:
+                yield kind, kind_flags, body
+
+
+def _size_of_refused(flags: int, body: bytes) -> int:
+    """Behind the errno stands the message that is refused, whole or its header alone."""
+    return _HEADER if flags & _NLM_F_CAPPED else _aligned(_number(body[_ERRNO : _ERRNO + 4]))
+
+
+def _check(what: str, subject: str, flags: int, body: bytes, *, behind: int) -> None:
+    """Raise the errno that an answer begins with, if there is one.
+
+    Args:
+        behind: how many bytes are between the errno and what the kernel says in words.
+    """
+    code = -int.from_bytes(body[:_ERRNO], sys.byteorder, signed=True)
+    if code <= 0:  # the end of a dump may tell a length
+        return
+    said = ""
+    if flags & _NLM_F_ACK_TLVS:
+        text = dict(_parts(body[_ERRNO + behind :])).get(_NLMSGERR_ATTR_MSG, b"")
+        said = text.rstrip(b"\0").decode("utf-8", "replace")
+    failure = Failure(what, subject, code)
+    raise Failure(what, subject, code, f"{failure.strerror} ({said})" if said else "")
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -203,6 +203,33 @@ def test_several_devices_may_exchange_their_names(runtime: Runtime, tmp_path: Pa
     assert (found["one"], found["two"]) == ("2", "1")
 
 
+def test_it_may_be_named_by_an_alternative_name(
+    runtime: Runtime, tmp_path: Path, dummy: str
+) -> None:
+    """Without another one it keeps its own, as in runc."""
+    ip("link", "property", "add", "dev", dummy, "altname", "other0")
+    ip("link", "add", "two", "type", "veth", "peer", "name", "peer2")
+    ip("link", "property", "add", "dev", "two", "altname", "other2")
+    change = moves(other0={}, other2={"name": "ctr2"})
+    pid = started(runtime, tmp_path, change=change)
+    assert {link["ifname"] for link in inside(pid, "link")} == {"lo", dummy, "ctr2"}
+
+
+def test_one_named_by_an_alternative_name_has_its_own_again(
+    runtime: Runtime, tmp_path: Path, dummy: str
+) -> None:
+    ip("link", "property", "add", "dev", dummy, "altname", "other0")
+    dress(dummy)
+    change = moves(other0={"name": "ctr0"}, nope0={})
+    _, before, after = before_and_after(runtime, tmp_path, change)
+    assert facts(after) == facts(before)
+
+
+def test_null_says_nothing_of_a_device(runtime: Runtime, tmp_path: Path, dummy: str) -> None:
+    pid = started(runtime, tmp_path, change=moves(**{dummy: None}))  # type: ignore[arg-type]
+    assert dummy in {link["ifname"] for link in inside(pid, "link")}
+
+
 def before_and_after(runtime: Runtime, folder: Path, change: Any) -> tuple[str, Any, Any]:
     """What a container that does not start says, and the devices before and after it."""
     before = shown("address")
@@ -258,6 +285,25 @@ def test_a_program_that_cannot_run_gives_them_back(
     assert facts(after) == facts(before)
 
 
+def test_what_it_cannot_have_again_keeps_nothing_else_from_it(
+    runtime: Runtime, tmp_path: Path, dummy: str
+) -> None:
+    """Since it left, no device gets IPv6 here any more."""
+    dress(dummy)
+    ip("address", "add", "10.1.2.4/24", "label", "dummy0:1", "dev", dummy)
+    switch = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
+    switch.write_text("1")
+    said, before, after = before_and_after(
+        runtime, tmp_path, moves(dummy0={"name": "ctr0"}, nope0={})
+    )
+    assert "and while this was undone: fail to restore dummy0" in said
+    assert "link not found for interface nope0" in said
+    (old,), (new,) = ([d for d in devices if d["ifname"] == dummy] for devices in (before, after))
+    assert "UP" in new["flags"]
+    assert lasting(new) == {row for row in lasting(old) if ":" not in row[0]}
+    assert "dummy0:1" in {address.get("label") for address in new["addr_info"]}
+
+
 def without_network(spec: dict[str, Any]) -> None:
     moves(dummy0={})(spec)
     linux = spec["linux"]
@@ -272,6 +318,8 @@ REFUSED = {
     "a name with a slash": (moves(dummy0={"name": "a/b"}), "invalid network device name 'a/b'"),
     "a name with a colon": (moves(dummy0={"name": "a:1"}), "invalid network device name"),
     "a name with a blank": (moves(dummy0={"name": "a b"}), "invalid network device name"),
+    "a pattern": (moves(dummy0={"name": "eth%d"}), "invalid network device name 'eth%d'"),
+    "a pattern of a device": (moves(**{"dummy%d": {}}), "invalid network device name"),
     "a dot": (moves(dummy0={"name": "."}), "invalid network device name '.'"),
     "two dots": (moves(dummy0={"name": ".."}), "invalid network device name"),
     "a device with a slash": (moves(**{"a/b": {}}), "invalid network device name 'a/b'"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
@@ -27,7 +27,8 @@ def route() -> Iterator[Route]:
 
 
 def test_a_link_is_found_by_its_name(route: Route) -> None:
-    assert route.link("lo")[0] == socket.if_nametoindex("lo")
+    found = route.link("lo")
+    assert (found.index, found.name) == (socket.if_nametoindex("lo"), "lo")
 
 
 def test_one_that_is_not_there_is_named(route: Route) -> None:
@@ -37,9 +38,9 @@ def test_one_that_is_not_there_is_named(route: Route) -> None:
 
 
 def test_the_addresses_are_those_of_the_one_device(route: Route) -> None:
-    index, is_up = route.link("lo")
-    found = {str(address) for address in route.addresses(index, "lo")}
-    assert not is_up or "127.0.0.1/8" in found
+    loopback = route.link("lo")
+    found = {str(address) for address in route.addresses(loopback.index, "lo")}
+    assert not loopback.is_up or "127.0.0.1/8" in found
     assert route.addresses(1 << 30, "nobody") == []
 
 
@@ -92,3 +93,130 @@ def test_attributes_end_with_the_bytes(data: bytes) -> None:
 def test_messages_end_with_the_bytes(size: int) -> None:
     data = size.to_bytes(4, "little") + bytes(12)
     assert list(netlink._messages(data)) == []
+
+
+# ---- a kernel that answers as it is told
+
+NLMSG_ERROR, NLMSG_DONE, RTM_NEWADDR = 2, 3, 20
+MULTI, DUMP_INTR, ACK_TLVS, DUMP = 0x2, 0x10, 0x200, 0x300
+Answer = Callable[[int], bytes]
+
+
+def words(*numbers: tuple[int, int]) -> bytes:
+    return b"".join(number.to_bytes(size, "little", signed=number < 0) for number, size in numbers)
+
+
+def message(kind: int, body: bytes, flags: int = MULTI, off: int = 0) -> Answer:
+    """One that answers the question of a number, or one that is `off` from it."""
+
+    def answer(number: int) -> bytes:
+        head = words((16 + len(body), 4), (kind, 2), (flags, 2), (number + off, 4), (0, 4))
+        return head + body + bytes(-len(body) % 4)
+
+    return answer
+
+
+def told(index: int, last_byte: int, flags: int = MULTI) -> Answer:
+    """An address, 10.0.0.x, of a device."""
+    local = words((8, 2), (IFA_LOCAL, 2)) + bytes((10, 0, 0, last_byte))
+    return message(
+        RTM_NEWADDR, bytes((socket.AF_INET, 24, 0, 0)) + words((index, 4)) + local, flags
+    )
+
+
+def done(number: int = 0, flags: int = MULTI, text: bytes = b"") -> Answer:
+    said = words((4 + len(text), 2), (1, 2)) + text if text else b""
+    return message(NLMSG_DONE, words((number, 4)) + said, flags | (ACK_TLVS if text else 0))
+
+
+class Kernel:
+    """In the place of a socket: a list of datagrams for each question, in the order of questions.
+
+    As the kernel, it refuses a dump while another one is not read to its end.
+    """
+
+    def __init__(self, *talks: list[Answer], sender: int = 0, recv_flags: int = 0) -> None:
+        self.talks = [*talks]
+        self.left: list[Answer] = []
+        self.number = 0
+        self.sender = sender
+        self.recv_flags = recv_flags
+
+    def settimeout(self, seconds: float) -> None:
+        pass
+
+    def sendto(self, data: bytes, to: object) -> None:
+        self.number = int.from_bytes(data[8:12], "little")
+        is_busy = bool(self.left) and data[6] | data[7] << 8 & DUMP
+        busy = message(NLMSG_ERROR, words((-errno.EBUSY, 4)) + data[:16], 0)
+        self.left += [busy] if is_busy else self.talks.pop(0)
+
+    def recvmsg(self, size: int) -> tuple[bytes, list[object], int, tuple[int, int]]:
+        if not self.left:
+            raise TimeoutError
+        return self.left.pop(0)(self.number), [], self.recv_flags, (self.sender, 0)
+
+
+def asked(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses of device 7, as that kernel tells them."""
+    route = Route()
+    real = route._socket
+    monkeypatch.setattr(route, "_socket", kernel)
+    try:
+        return [str(address) for address in route.addresses(7, "eth7")]
+    finally:
+        real.close()
+
+
+def test_a_dump_of_several_datagrams_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel([told(7, 1), told(8, 2), told(7, 3), done()])
+    assert asked(kernel, monkeypatch) == ["10.0.0.1/24", "10.0.0.3/24"]
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [
+        [told(7, 1, MULTI | DUMP_INTR), told(7, 2), told(7, 3), done()],
+        [told(7, 1), told(7, 2, MULTI | DUMP_INTR), done()],
+        [told(7, 1), done(flags=MULTI | DUMP_INTR)],
+    ],
+    ids=["at its beginning", "in its middle", "at its end"],
+)
+def test_a_list_that_changed_meanwhile_is_asked_for_again(
+    torn: list[Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = Kernel(torn, [told(7, 9), done()])
+    assert asked(kernel, monkeypatch) == ["10.0.0.9/24"]
+
+
+def test_a_list_that_never_stops_changing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(*([done(flags=MULTI | DUMP_INTR)] for _ in range(50)))
+    with pytest.raises(Failure, match=r"eth7.*change all the time"):
+        asked(kernel, monkeypatch)
+
+
+def test_a_dump_that_fails_in_its_middle_is_no_short_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel([told(7, 1), done(-errno.ENOBUFS, text=b"no room left\0")])
+    with pytest.raises(Failure, match=r"no room left") as caught:
+        asked(kernel, monkeypatch)
+    assert caught.value.errno == errno.ENOBUFS
+
+
+def test_an_answer_to_another_question_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    forged = message(NLMSG_DONE, bytes(4), off=1)
+    refused = message(NLMSG_ERROR, words((-errno.EPERM, 4)), 0, off=-1)
+    kernel = Kernel([forged, refused, told(7, 1), done()])
+    assert asked(kernel, monkeypatch) == ["10.0.0.1/24"]
+
+
+def test_another_process_answers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Failure) as caught:
+        asked(Kernel([told(7, 1), done()], sender=4711), monkeypatch)
+    assert caught.value.errno == errno.ETIMEDOUT
+
+
+def test_a_datagram_that_was_cut_off_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel([told(7, 1), done()], recv_flags=socket.MSG_TRUNC)
+    with pytest.raises(Failure) as caught:
+        asked(kernel, monkeypatch)
+    assert caught.value.errno == errno.EMSGSIZE

@@ -378,9 +378,10 @@ def _net_devices(config: Config) -> None:
 
 
 def _is_device_name(name: str) -> bool:
-    """As the kernel's dev_valid_name."""
+    """As the kernel's dev_valid_name. No device has a "%" in its name: "eth%d" asks the kernel for
+    any free number, and nobody would know under which name the device is there."""
     size = len(name.encode("utf-8", "surrogateescape"))
-    is_odd = name in (".", "..") or any(c in "/:" or c.isspace() for c in name)
+    is_odd = name in (".", "..") or any(c in "/:%" or c.isspace() for c in name)
     return 0 < size <= _LONGEST_DEVICE_NAME and not is_odd
 
 

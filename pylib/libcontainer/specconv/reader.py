@@ -148,12 +148,12 @@ class Reader:
             yield Reader(item, f"{path}[{i}]")
 
     def members(self, name: str) -> Iterator[tuple[str, Reader]]:
-        """The objects of an object, by their names."""
+        """The objects of an object, by their names. A null is an object that says nothing."""
         table = self.object(name)
         if table is not None:
             for key, item in table.value.items():
                 _check_text(table.where, key)
-                yield key, Reader(item, table.at(key))
+                yield key, Reader({} if item is None else item, table.at(key))
 
     def text_map(self, name: str) -> dict[str, str]:
         """An object of strings."""
