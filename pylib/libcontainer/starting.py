@@ -700,10 +700,11 @@ class _Talk:
     def _ready(self) -> None:
         """All is well, as far as the parent is concerned."""
         self._is_ready = True
-        if self._process.init and not self.moves and self._resources.memory:
-            # With the init in it, so that a limit that it is over already is refused by name, where
-            # it would only be killed.
-            self._manager.set(self._resources.replace(skip_devices=True))
+        resources = self._resources
+        if self._process.init and not self.moves and (resources.memory or resources.memory_swap):
+            # With the init in it, so that a limit that it exceeds already is refused by name: if
+            # the limit were there first, the init would only be killed.
+            self._manager.set(resources.replace(skip_devices=True))
         self._process.child = self._child
         self._process.ready()
         if self._process.init:

@@ -489,6 +489,8 @@ def _cgroups() -> Iterator[Case]:
         "memory": {"memory": {"limit": 64 << 20, "reservation": 32 << 20}},
         "memory-unlimited": {"memory": {"limit": -1}},
         "memory-too-small": {"memory": {"limit": 1}},
+        "swap-alone": {"memory": {"swap": 64 << 20}},
+        "swap-with-unlimited-memory": {"memory": {"limit": -1, "swap": 64 << 20}},
         "cpu": {"cpu": {"shares": 512, "quota": 50000, "period": 100000}},
         "cpu-quota-bad": {"cpu": {"quota": 1}},
         "cpuset": {"cpu": {"cpus": "0", "mems": "0"}},

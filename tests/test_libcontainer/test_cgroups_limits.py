@@ -86,9 +86,10 @@ V2 = [
     ({"memory": 4096, "memory_swap": 8192}, ["memory.swap.max 4096", "memory.max 4096"]),
     ({"memory": 4096, "memory_swap": 4096}, ["memory.swap.max 0", "memory.max 4096"]),
     ({"memory": 4096, "memory_swap": -1}, ["memory.swap.max max", "memory.max 4096"]),
+    ({"memory": -1, "memory_swap": 4096}, ["memory.swap.max 4096", "memory.max max"]),
     ({"memory_reservation": 4096}, ["memory.low 4096"]),
     ({"memory_swappiness": 5, "oom_kill_disable": True}, []),
-    ({"cpu_shares": 1024}, ["cpu.weight 39"]),
+    ({"cpu_shares": 1024}, ["cpu.weight 100"]),
     ({"cpu_quota": 5000}, ["cpu.max 5000 100000"]),
     ({"cpu_period": 5000}, ["cpu.max max 5000"]),
     ({"cpu_quota": -1, "cpu_period": 5000}, ["cpu.max max 5000"]),
@@ -100,6 +101,7 @@ V2 = [
     ({"pids_limit": -1}, ["pids.max max"]),
     ({"blkio_weight": 10}, ["io.bfq.weight 10"]),
     ({"blkio_weight_device": [DISK]}, ["io.bfq.weight 8:0 500"]),
+    ({"blkio_weight_device": [BlockIODevice(8, 0, 0, leaf_weight=300)]}, []),
     (
         {
             "blkio_throttle_read_bps_device": [DISK],
@@ -161,7 +163,11 @@ def test_v1_without_swap_accounting_unlimited_memory_is_all_that_is_said() -> No
 
 
 @pytest.mark.parametrize(
-    ("shares", "weight"), [(0, 1), (2, 1), (1024, 39), (262_144, 10_000), (1 << 40, 10_000)]
+    ("shares", "weight"),
+    [
+        *[(0, 1), (2, 1), (3, 2), (10, 4), (100, 17), (512, 59), (1024, 100), (2048, 174)],
+        *[(65_536, 3023), (262_143, 10_000), (262_144, 10_000), (1 << 40, 10_000)],
+    ],
 )
 def test_shares_as_weight(shares: int, weight: int) -> None:
     assert fs2_limits.cpu_weight(shares) == weight
@@ -176,7 +182,6 @@ def test_io_weight(old: int, new: int) -> None:
     ("fields", "where"),
     [
         ({"memory_swap": 4096}, "linux.resources.memory.swap"),
-        ({"memory": -1, "memory_swap": 4096}, "linux.resources.memory.swap"),
         ({"memory": 8192, "memory_swap": 4096}, "linux.resources.memory.swap"),
         ({"unified": {"../x": "1"}}, "linux.resources.unified['../x']"),
         ({"unified": {"a/b": "1"}}, "linux.resources.unified['a/b']"),

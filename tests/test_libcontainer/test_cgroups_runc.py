@@ -30,8 +30,9 @@ SETTINGS = {
     "devices": "list",
     "freezer": "state",
 }
+# Not cpu.weight, which runc converts in another way since 1.3.2.
 V2_SETTINGS = (
-    "memory.max memory.low memory.swap.max cpu.weight cpu.max cpu.idle cpuset.cpus cpuset.mems "
+    "memory.max memory.low memory.swap.max cpu.max cpu.idle cpuset.cpus cpuset.mems "
     "pids.max io.max io.bfq.weight cgroup.freeze cgroup.subtree_control"
 )
 ROWS = {

@@ -96,7 +96,7 @@ def properties(fields: dict[str, object], *, unified: bool = True) -> list[tuple
             ],
         ),
         ({"memory": 4096, "memory_swap": 6144}, False, [("MemoryLimit", "t", "4096")]),
-        ({"cpu_shares": 1024}, True, [("CPUWeight", "t", "39")]),
+        ({"cpu_shares": 1024}, True, [("CPUWeight", "t", "100")]),
         ({"cpu_shares": 1024}, False, [("CPUShares", "t", "1024")]),
         (
             {"cpu_quota": 12345},

@@ -137,7 +137,7 @@ ROWS = [
     ({"memory": 32 * MIB}, "memory.max", str(32 * MIB)),
     ({"memory": -1}, "memory.max", "max"),
     ({"memory_reservation": 16 * MIB}, "memory.low", str(16 * MIB)),
-    ({"cpu_shares": 512}, "cpu.weight", "20"),
+    ({"cpu_shares": 512}, "cpu.weight", "59"),
     ({"cpu_quota": 50000}, "cpu.max", "50000 100000"),
     ({"cpu_quota": 50000, "cpu_period": 20000}, "cpu.max", "50000 20000"),
     ({"cpu_period": 20000}, "cpu.max", "max 20000"),

@@ -33,7 +33,7 @@ LIMITS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "cpu": (
         {"cpu": {"shares": 512, "quota": 50_000, "period": 200_000}},
-        {"cpu.weight": "20", "cpu.max": "50000 200000"},
+        {"cpu.weight": "59", "cpu.max": "50000 200000"},
     ),
     "cpu-quota-alone": ({"cpu": {"quota": 30_000}}, {"cpu.max": "30000 100000"}),
     "cpu-unlimited": ({"cpu": {"quota": -1, "period": 50_000}}, {"cpu.max": "max 50000"}),
@@ -65,5 +65,6 @@ LIMITS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"memory.high": str(50 * MIB), "pids.max": "44", "cpu.weight.nice": "5"},
     ),
 }
-# Newer runcs and pyrunc limit what is reserved, too, or a process is killed where it uses it.
-NEWER_THAN_THIS_RUNC = ("hugetlb.2MB.rsvd.max",)
+# Newer runcs and pyrunc limit what is reserved, too, or a process is killed where it uses it; and
+# they convert shares in another way.
+NEWER_THAN_THIS_RUNC = ("hugetlb.2MB.rsvd.max", "cpu.weight", "cpu.weight.nice")

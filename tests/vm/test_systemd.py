@@ -44,7 +44,7 @@ TOGETHER: dict[str, tuple[str, ...]] = {
 LOST_BY_A_RELOAD = {"none": {"cpu.max"}, "unified": {"cpu.weight", "cpu.weight.nice"}}
 # What Debian's runc tells systemd otherwise, or not at all.
 NOT_TOLD_BY_RUNC = {
-    "amounts": {"IOWeight"},
+    "amounts": {"IOWeight", "CPUWeight"},  # it converts these in another way
     "parts": {"CPUQuotaPeriodUSec", "MemorySwapMax"},  # a swap of 0 is none to it, not no swap
 }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which file of cgroup v2 gets which value (admin-guide/cgroup-v2).
 
-OCI's values are those of v1; they are converted as runc 1.1 and crun do.
+OCI's values are those of v1; they are converted as runc and crun do.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Read = Callable[[str], str]
 
 DEFAULT_PERIOD = 100_000
+_LEAST_SHARES, _MOST_SHARES, _MOST_WEIGHT = 2, 262_144, 10_000
 _THROTTLES = (
     ("blkio_throttle_read_bps_device", "rbps"),
     ("blkio_throttle_write_bps_device", "wbps"),
@@ -34,9 +35,18 @@ _THROTTLES = (
 
 
 def cpu_weight(shares: int) -> int:
-    """cpu.weight (1 … 10000) for v1's shares (2 … 262144)."""
-    shares = min(max(shares, 2), 262_144)
-    return 1 + (shares - 2) * 9999 // 262_142
+    """cpu.weight (1 … 10000) for v1's shares (2 … 262144).
+
+    The default of the one is the default of the other (1024 and 100), as in runc 1.3.2 and crun
+    1.23. Before, they took a straight line, by which a container with the default of v1 had a
+    third of the weight that processes without a container have.
+    """
+    from math import ceil, log2  # for shares alone
+
+    if not _LEAST_SHARES < shares < _MOST_SHARES:
+        return 1 if shares <= _LEAST_SHARES else _MOST_WEIGHT
+    doublings = log2(shares)
+    return ceil(10 ** ((doublings**2 + 125 * doublings) / 612 - 7 / 34))
 
 
 def io_weight(weight: int) -> int:
@@ -45,22 +55,26 @@ def io_weight(weight: int) -> int:
 
 
 def swap_max(memory: int | None, both: int | None) -> str:
-    """memory.swap.max, which is swap alone, for v1's limit of memory and swap together.
+    """memory.swap.max, which is swap alone, for v1's limit of memory and swap together. If memory
+    has no limit, there is no sum to take it from: then it is the limit of swap, as in runc.
 
     Returns:
-        "" where nothing is said of it.
+        "" if nothing is said of it.
 
     Raises:
-        ConfigError: it is not above the limit of memory.
+        ConfigError: there is no limit of memory, or a larger one.
     """
     if both == -1 or (memory == -1 and not both):
         return "max"
     if not both:
         return ""
-    if not memory or memory < 0 or both < memory:
+    if memory == -1:
+        return str(both)
+    if not memory or both < memory:
         raise ConfigError(
             "linux.resources.memory.swap",
-            f"{both} is memory and swap together: memory.limit has to be given, and no more",
+            f"{both} is the limit of memory and swap together: it requires a memory.limit that is "
+            "not larger",
         )
     return str(both - memory)
 
@@ -136,6 +150,8 @@ def _io(resources: Resources, read: Read) -> Iterator[tuple[str, str]]:
     elif resources.blkio_weight:
         yield "io.weight", f"default {io_weight(resources.blkio_weight)}"
     for device in resources.blkio_weight_device:
+        if not device.value:  # its leafWeight is said alone, which v2 does not have
+            continue
         if bfq:
             yield "io.bfq.weight", device_line(device, device.value)
         else:

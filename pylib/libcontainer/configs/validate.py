@@ -329,7 +329,7 @@ def _resources(config: Config) -> None:
             f"{where}.memory.swap",
             f"{swap} is memory and swap together: less than memory alone, {memory}",
         )
-    if swap > 0 and memory <= 0 and _is_unified():
+    if swap > 0 and not memory and _is_unified():
         raise ConfigError(f"{where}.memory.swap", "it requires memory.limit: add that")
     if limits.unified and not _is_unified():
         raise ConfigError(
