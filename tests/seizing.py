@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from needs import needs
 
-SOURCE = Path(__file__).with_name("attacks") / "seize.c"
+ATTACKS = Path(__file__).with_name("attacks")
 # More than a test takes; who made the container ends it before.
 SECONDS = 600
-# A joiner that was seized so late that there was little to see of it is no evidence. A program is
-# executed after some 20 stops, an interpreter has made more than 100 by then.
-OF_A_PROGRAM, OF_AN_INTERPRETER = 8, 100
-_TRIES = 80
-_PATIENCE = 20.0  # until it begins
-_A_LOOK = (
-    0.4  # seconds for what the attacker says of a joiner that has ended; else another is tried
-)
+_PATIENCE = 20.0  # until the attacker begins, or has said what it saw
+_HELD = 10.0  # how long a joiner waits to be seized
 
 
 @functools.cache
-def program() -> bytes:
-    """The attacker, static."""
+def program(name: str) -> bytes:
+    """A program of attacks/, static."""
     gcc = needs("gcc", package="gcc")
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "seize"
-        subprocess.run([gcc, "-O1", "-static", "-o", made, SOURCE], check=True)
+        made, source = Path(folder) / name, ATTACKS / f"{name}.c"
+        subprocess.run([gcc, "-O1", "-static", "-o", made, source], check=True)
         return made.read_bytes()
 
 
 def put_into(root: Path) -> list[str]:
     """Install the attacker in a container's root; returns the command."""
-    (root / "bin" / "seize").write_bytes(program())
+    (root / "bin" / "seize").write_bytes(program("seize"))
     (root / "bin" / "seize").chmod(0o755)
     host = Path("/").stat()
     return ["/bin/seize", str(SECONDS), str(host.st_dev), str(host.st_ino)]
@@ -60,6 +56,35 @@ class Joiner:
     capabilities: list[tuple[int, int, int]] = field(default_factory=list)
 
 
+@contextlib.contextmanager
+def held(namespace: str, seconds: float = _HELD) -> Iterator[list[int]]:
+    """Stop at its birth what this process puts into a PID namespace (attacks/hold.c).
+
+    So an attacker there cannot come too late.
+
+    Args:
+        namespace: as `/proc/PID/ns/pid` has it.
+        seconds: after which what nobody has seized goes on.
+
+    Returns:
+        When the block has ended, the pids there of what was stopped.
+    """
+    pids: list[int] = []
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "hold"
+        made.write_bytes(program("hold"))
+        made.chmod(0o755)
+        argv = [made, str(os.getpid()), namespace, str(int(seconds * 1000))]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "ready\n"
+            yield pids
+            output, _ = holder.communicate()
+        assert holder.returncode == 0
+    pids += [int(line.split()[1]) for line in output.splitlines()]
+
+
 class Attacker:
     """One that runs.
 
@@ -69,43 +94,40 @@ class Attacker:
 
     def __init__(self, output: Path) -> None:
         self._output = output
-        began = self._wait_for(lambda: "waiting" in self._lines())
+        began = self._wait_for(lambda: bool(self._namespaces()))
         assert began, f"the container does not run: {self._lines()}"
+        (self.namespace,) = self._namespaces()
+
+    def _namespaces(self) -> list[str]:
+        return [line.split()[1] for line in self._lines() if line.startswith("waiting ")]
 
     def _lines(self) -> list[str]:
         return self._output.read_text().splitlines() if self._output.exists() else []
 
-    def _wait_for(self, there: Callable[[], bool], seconds: float = _PATIENCE) -> bool:
-        deadline = time.monotonic() + seconds
+    def _wait_for(self, there: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + _PATIENCE
         while not there():
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.02)
         return True
 
-    def seized_by(
-        self,
-        join: Callable[[], object],
-        least: int = OF_AN_INTERPRETER,
-        sees: Callable[[Joiner], bool] = lambda _: True,
-    ) -> Joiner:
-        """Have something join until it was seized early enough, and `sees` is true of it."""
-        for _ in range(_TRIES):
-            known = len(self._seized())
+    def seized_by(self, join: Callable[[], object]) -> Joiner:
+        """Have something join; returns what was seen of it from its first instruction on."""
+        with held(self.namespace) as pids:
             join()
-            self._wait_for(lambda: len(self._seized()) > known, _A_LOOK)  # noqa: B023
-            for joiner in self._seized()[known:]:
-                if joiner.looks >= least and sees(joiner):
-                    return joiner
-        raise AssertionError(f"nothing was seized early enough: {self._lines()[-20:]}")
+        assert pids, "nothing joined the container's PID namespace"
+        seized = self._wait_for(lambda: pids[0] in self._seized())
+        assert seized, f"{pids} were not seized: {self._lines()[-20:]}"
+        return self._seized()[pids[0]]
 
     def names(self) -> set[str]:
         """Of all processes that were looked at."""
         return {line.split()[2] for line in self._lines() if line.startswith("caps ")}
 
-    def _seized(self) -> list[Joiner]:
+    def _seized(self) -> dict[int, Joiner]:
         found: dict[int, Joiner] = {}
-        ended = []
+        ended = {}
         for line in self._lines():
             kind, *words = line.split()
             if kind not in ("place", "caps", "seized"):
@@ -118,5 +140,5 @@ class Attacker:
                 joiner.capabilities.append((permitted, effective, bounding))
             else:
                 joiner.looks = int(words[-1])
-                ended.append(joiner)
+                ended[joiner.pid] = joiner
         return ended

@@ -2,19 +2,22 @@
 /*
  * seize SECONDS DEV INO: an attacker in a container that has CAP_SYS_PTRACE.
  *
- * It seizes each process that joins the container's PID namespace as early as it can, stops it at
- * every system call until it executes a program, and looks at what it could take from it: its
+ * It seizes each process that joins the container's PID namespace as early as it can (hold.c has
+ * the joiner wait for that at its birth), stops it at every system call until it executes a
+ * program, and looks at what it could take from it: its
  * descriptors (by /proc/PID/fd/N, by that path with ".." behind it, and by pidfd_getfd(2)), its
  * root, its working directory, its executable, and its capabilities. From each directory it goes
  * up as far as that leads. DEV and INO are of the host's root.
  *
- * It prints, each once: "place PID WHAT LINK: WHY" for what names a place or a file of the host,
- * "caps PID NAME PRM EFF BND" (hexadecimal), and "seized PID NAME LOOKS" for each joiner.
+ * It prints "waiting NAMESPACE" when it begins. Then, each once: "place PID WHAT LINK: WHY" for
+ * what names a place or a file of the host, "caps PID NAME PRM EFF BND" (hexadecimal), and "seized
+ * PID NAME LOOKS" for each joiner.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,8 +32,9 @@
 
 #define MOST_UP	   64 /* directories on the way to a root */
 #define MOST_SAID  4096
-#define GUESSES	   8	       /* pids are given out in order */
-#define PATIENCE   500000000LL /* ns that a joiner may be in one system call */
+#define GUESSES	   8		/* pids are given out in order */
+#define PATIENCE   5000000000LL /* ns that a joiner may be in one system call */
+#define A_REST	   100		/* us between two tries */
 #define TRACE	   (PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD)
 #define OWN_MEMORY "/memfd:"
 
@@ -308,9 +312,11 @@ static bool wait_for_stop(int pid, int *status)
 	long long end = now() + PATIENCE;
 	int got;
 
-	while ((got = waitpid(pid, status, __WALL | WNOHANG)) == 0)
+	while ((got = waitpid(pid, status, __WALL | WNOHANG)) == 0) {
 		if (now() > end)
 			return false;
+		usleep(A_REST);
+	}
 	return got == pid && WIFSTOPPED(*status);
 }
 
@@ -319,6 +325,7 @@ static void follow(int pid)
 {
 	char name[64] = "?";
 	char line[128];
+	bool is_program = false;
 	int looks = 0;
 	int status;
 
@@ -327,16 +334,18 @@ static void follow(int pid)
 	while (wait_for_stop(pid, &status)) {
 		int sig = WSTOPSIG(status);
 
-		if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8))
+		is_program = status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8);
+		if (is_program)
 			break;
 		look(pid, name, sizeof(name));
-		looks++;
+		if (looks++ == 0)
+			kill(pid, SIGCONT); /* hold.c stopped it */
 		if (status >> 16 || sig == (SIGTRAP | 0x80))
 			sig = 0;
 		ptrace(PTRACE_SYSCALL, pid, 0, sig);
 	}
-	ptrace(PTRACE_INTERRUPT, pid, 0, 0);
-	wait_for_stop(pid, &status);
+	if (!is_program && ptrace(PTRACE_INTERRUPT, pid, 0, 0) == 0)
+		wait_for_stop(pid, &status);
 	ptrace(PTRACE_DETACH, pid, 0, 0);
 	snprintf(line, sizeof(line), "seized %d %s %d", pid, name, looks);
 	say(line);
@@ -344,6 +353,7 @@ static void follow(int pid)
 
 int main(int argc, char **argv)
 {
+	char namespace[64] = "";
 	int last = getpid();
 	long long end;
 
@@ -355,7 +365,9 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (stat("/", &own) < 0)
 		return 2;
-	puts("waiting");
+	if (readlink("/proc/self/ns/pid", namespace, sizeof(namespace) - 1) < 0)
+		return 2;
+	printf("waiting %s\n", namespace);
 	while (now() < end) {
 		for (int pid = last + 1; pid <= last + GUESSES; pid++) {
 			if (ptrace(PTRACE_SEIZE, pid, 0, TRACE) < 0)
@@ -364,6 +376,7 @@ int main(int argc, char **argv)
 			last = pid;
 			break;
 		}
+		usleep(A_REST);
 	}
 	puts("done");
 	return 0;
