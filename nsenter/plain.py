@@ -172,10 +172,10 @@ class _Encoder:
     def _block_of(self, kind: bytes, value: Any, depth: int) -> bool:
         if kind in (b"l", b"t", b"D"):
             return self._rows(kind, value, depth)
-        self._counted(b"u" + _SEQUENCE_TAGS[type(value)] + kind, len(value))
-        if 8 * len(value) > self._most and kind != b"?":
+        if len(value) > self._most:
             raise ValueError(f"more than {self._most} bytes")
-        first, *rest = plain_bulk.pack(kind, value)
+        kind, (first, *rest) = plain_bulk.pack(kind, value)
+        self._counted(b"u" + _SEQUENCE_TAGS[type(value)] + kind, len(value))
         self.out += first
         for piece in rest:
             self._bytes(piece, depth)
@@ -383,7 +383,7 @@ class _Decoder:
             raise Malformed(f"a block that is no sequence at offset {self._at - 2}")
         count = self._length()
         try:
-            if kind in (b"q", b"d", b"s", b"b", b"?"):
+            if kind in plain_bulk.WIDTHS:
                 found = self._values_of(kind, count, depth)
             elif kind in (b"l", b"t", b"D"):
                 found = self._rows(kind, count, depth)
@@ -396,7 +396,7 @@ class _Decoder:
         return sequence(found)
 
     def _values_of(self, kind: bytes, count: int, depth: int) -> list[Any]:
-        first = self._take(count if kind == b"?" else 8 * count)
+        first = self._take(plain_bulk.WIDTHS[kind] * count)
         rest = b""
         if kind in (b"s", b"b"):
             self._expect(b"b")

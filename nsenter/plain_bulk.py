@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-__all__ = ["LEAST", "Ragged", "columns", "kind_of", "pack", "unpack"]
+__all__ = ["LEAST", "WIDTHS", "Ragged", "columns", "kind_of", "pack", "unpack"]
 
 LEAST = 32  # values that are worth a block
+# Bytes of each value's number or length, by how it is written.
+WIDTHS = {b"?": 1, b"i": 4, b"q": 8, b"d": 8, b"s": 8, b"b": 8}
 _MOST_COLUMNS = 64
 _EIGHT = 8
 # Values that are made between two looks at the clock.
@@ -38,15 +40,18 @@ def kind_of(values: Any) -> bytes:
     return _KINDS.get(kinds.pop(), b"") if len(kinds) == 1 else b""
 
 
-def _eights(form: str, values: Sequence[Any]) -> bytes:
-    """Raises OverflowError or ValueError if a number has more than 64 bits."""
+def _numbers_of(form: str, values: Sequence[Any]) -> bytes:
+    """Raises OverflowError if a number does not fit."""
     try:
         array = __import__("array").array  # not named: it would have to come along
     except ImportError:
-        data = bytearray(_EIGHT * len(values))
+        data = bytearray(WIDTHS[form.encode()] * len(values))
         view = memoryview(data).cast(form)  # type: ignore[call-overload]
-        for index, value in enumerate(values):
-            view[index] = value
+        try:
+            for index, value in enumerate(values):
+                view[index] = value
+        except ValueError as error:
+            raise OverflowError(f"{error}") from None
         return bytes(data)
     packed: bytes = array(form, values).tobytes()
     return packed
@@ -61,20 +66,25 @@ def _numbers(form: str, data: bytes, pause: Callable[[], None]) -> list[Any]:
     return found
 
 
-def pack(kind: bytes, values: Sequence[Any]) -> list[bytes]:
-    """A block's bytes, in pieces; the first is 8 bytes for each value, or one.
+def pack(kind: bytes, values: Sequence[Any]) -> tuple[bytes, list[bytes]]:
+    """How a block is written, and its bytes, in pieces; the first has WIDTHS bytes for each value.
 
     Raises:
-        OverflowError, ValueError: a number has more than 64 bits.
+        OverflowError: a number has more than 64 bits.
     """
-    if kind in (b"q", b"d"):
-        return [_eights(kind.decode(), values)]
+    if kind == b"q":
+        try:
+            return b"i", [_numbers_of("i", values)]
+        except OverflowError:
+            return kind, [_numbers_of("q", values)]
+    if kind == b"d":
+        return kind, [_numbers_of("d", values)]
     if kind == b"?":
-        return [bytes(values)]
-    lengths = _eights("q", [*map(len, values)])
+        return kind, [bytes(values)]
+    lengths = _numbers_of("q", [*map(len, values)])
     if kind == b"s":
-        return [lengths, "".join(values).encode("utf-8", _SURROGATES)]
-    return [lengths, b"".join(values)]
+        return kind, [lengths, "".join(values).encode("utf-8", _SURROGATES)]
+    return kind, [lengths, b"".join(values)]
 
 
 def unpack(
@@ -95,8 +105,8 @@ def unpack(
             raise Ragged("a bool is neither")
         room(_EIGHT * len(first))
         return [*map(bool, first)]
-    count = len(first) // _EIGHT
-    if kind in (b"q", b"d"):
+    count = len(first) // WIDTHS[kind]
+    if kind in (b"i", b"q", b"d"):
         room((_EIGHT + _MOST_NUMBER) * count)
         return _numbers(kind.decode(), first, pause)
     room((2 * _EIGHT + _MOST_NUMBER + sys.getsizeof(b"" if kind == b"b" else "\u0100")) * count)

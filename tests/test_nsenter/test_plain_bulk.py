@@ -18,6 +18,9 @@ RECORDS = [{"id": n, "name": str(n), "part": n / 2, "is": n % 2 == 0} for n in r
 BLOCKS = {
     "ints": [*range(-5, NUMBER)],
     "the largest ints": [2**63 - 1, -(2**63)] * LEAST,
+    "the largest ints of 32 bits": [2**31 - 1, -(2**31)] * LEAST,
+    "one int of 33 bits": [*range(NUMBER), 2**31],
+    "one negative int of 33 bits": [*range(NUMBER), -(2**31) - 1],
     "floats": [0.5, float("inf"), -0.0] * LEAST,
     "bools": [True, False] * LEAST,
     "texts": ["", "a", "é", "\N{SNOWMAN}", "\0"] * LEAST,
@@ -84,6 +87,21 @@ def test_bytes_that_end_early_are_refused(name: str) -> None:
     for end in {*range(0, len(data), 7), len(data) - 1}:
         with pytest.raises(Malformed):
             decode(data[:end])
+
+
+def test_ints_take_no_more_bytes_than_they_need() -> None:
+    assert len(encode([2**31 - 1] * 1000)) < 4 * 1000 + 20
+    assert len(encode([2**31] * 1000)) < 8 * 1000 + 20
+
+
+@pytest.mark.parametrize("name", [*BLOCKS, *OTHERS])
+def test_without_the_array_module_the_bytes_are_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = (BLOCKS | OTHERS)[name]
+    expected = encode(value)
+    monkeypatch.setitem(sys.modules, "array", None)
+    assert encode(value) == expected
 
 
 def block(sequence: bytes, kind: bytes, count: int, content: bytes) -> bytes:
