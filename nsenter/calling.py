@@ -12,6 +12,7 @@ import os
 import select
 import sys
 import time
+from functools import cache, lru_cache
 
 from nsenter import plain, worker
 from nsenter.bundle import (
@@ -30,7 +31,7 @@ from nsenter.launch import PythonInit
 from nsenter.options import Options
 from nsenter.parcel import FOR_PICKLE, pack
 from nsenter.undo import close, undo
-from nsenter.values import Value
+from nsenter.values import Same, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -569,7 +570,13 @@ def _shown_stream(given: Any) -> str:
 def _options(caller: Caller) -> Options:
     """Nobody else can want the answer: the process of a call ends with this one."""
     options = caller.options or _DEFAULT
-    return options if options.die_with_parent else options.replace(die_with_parent=True)
+    return options if options.die_with_parent else _ending_with_us(Same(options))
+
+
+@lru_cache(8)
+def _ending_with_us(options: Same) -> Options:
+    ending: Options = options.value.replace(die_with_parent=True)
+    return ending
 
 
 def _files(caller: Caller) -> dict[str, Any] | None:
@@ -597,6 +604,11 @@ def _not_loaded(error: BootstrapError, init: PythonInit) -> tuple[str, str] | No
     return None
 
 
+@cache
+def _for_pickle() -> frozenset[str]:
+    return extensions_of(FOR_PICKLE)
+
+
 def _init(
     caller: Caller, modules: Iterable[str], files: dict[str, Any] | None = None
 ) -> PythonInit:
@@ -609,7 +621,7 @@ def _init(
         return _from_files(settings)
     extensions = caller.extensions
     if extensions is not None:  # the worker's own are no matter of the caller's
-        extensions = sorted({*extensions, *extensions_of(FOR_PICKLE)})
+        extensions = sorted({*extensions, *_for_pickle()})
     wanted = {*caller.modules, *modules, *(pythons_own() if extensions is None else ())}
     return PythonInit(
         "nsenter.worker:main",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     Place = tuple[str, int, int]  # a path, and the device and inode that it must have
+    # The folder that a module is in or under, its file, its cached code, whether it is a package.
+    KnownFile = tuple[str, str, str, bool]
 
 __all__ = ["SourceOfFiles", "open_files"]
 
@@ -135,18 +137,36 @@ class _FrozenBut:
 def _give_files_to_loaded_modules(orders: Mapping[str, Any], source: SourceOfFiles) -> None:
     """What the boot has imported from memory is as if it had come from its file, so that its
     submodules, its data and its source are found."""
+    package: Place | None = orders["package"]
+    folders = {*sys.path}
+    if package is not None and source.has(package):
+        folders.add(package[0])
+    known: Mapping[str, KnownFile | None] = orders["known"]
     for name, module in sorted(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
         if not isinstance(spec, ModuleSpec) or spec.loader is not FrozenImporter:  # type: ignore[comparison-overlap]
             continue
-        place = orders["package"] if name.partition(".")[0] == "nsenter" else None
-        path: Sequence[str] | None = None
-        if place is not None:  # it is not on sys.path, as an editable install
-            path = [place[0].rpartition("/")[0]] if source.has(place) else []
-        if "." in name:
-            path = getattr(sys.modules.get(name.rpartition(".")[0]), "__path__", [])
         with suppress(ImportError, OSError):
-            _take_spec(module, external.PathFinder.find_spec(name, path))
+            if name in known:
+                _take_spec(module, _known_spec(name, known[name], folders))
+            else:
+                path = None
+                if "." in name:
+                    path = getattr(sys.modules.get(name.rpartition(".")[0]), "__path__", [])
+                _take_spec(module, external.PathFinder.find_spec(name, path))
+
+
+def _known_spec(name: str, known: KnownFile | None, folders: set[str]) -> ModuleSpec | None:
+    """As PathFinder would find it. None if it is in no folder that is here."""
+    if known is None or known[0] not in folders:
+        return None
+    _, path, cached, is_package = known
+    spec = ModuleSpec(name, external.SourceFileLoader(name, path), origin=path)
+    spec.has_location = True
+    spec.cached = cached
+    if is_package:
+        spec.submodule_search_locations = [path.rpartition("/")[0]]
+    return spec
 
 
 def _take_spec(module: Any, spec: Any) -> None:

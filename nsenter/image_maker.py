@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import select
 import signal
 import struct
 import subprocess
@@ -261,16 +262,17 @@ def _run(fds: tuple[int, ...], environment: Mapping[bytes, bytes]) -> None:
 
 
 def _try(path: str, out: int) -> None:
-    """Start from it once, as a call does, and note in it which pages that has written to: every
-    start has them copied at once then, which is faster than one after the other."""
+    """Carry out a call from it, and note in it which pages that has written to: every start has
+    them copied at once then, which is faster than one after the other."""
     from nsenter.bootstrap import BootstrapData
     from nsenter.errors import BootstrapError
     from nsenter.launch import PythonInit, launch
 
-    settings = {"trusted": False, "most": 1, "files": None}
+    settings = {"trusted": False, "most": 1 << 10, "files": None}
     init = PythonInit("nsenter.worker:main", (settings,), image=path)  # a path has a slash
     try:
         with launch(BootstrapData(), init, env={}) as child:
+            _call_once(child.channel_fd)
             _write_hot_ranges(out, child.pid)
             os.close(child.channel_fd)
             child.channel_fd = -1
@@ -279,6 +281,24 @@ def _try(path: str, out: int) -> None:
         raise ImageError(str(error)) from None
     if status != 0:
         raise ImageError(f"an interpreter that was started from it has ended with {status}")
+
+
+def _call_once(channel: int) -> None:
+    """Send a call, and wait for its answer."""
+    from nsenter import plain, unpack, worker
+
+    call = plain.encode(("builtins", "abs", (-1,), {}))
+    os.write(channel, worker.frame(unpack.PLAIN, call))
+    expected = worker.frame(worker.VALUE, plain.encode(1))
+    said, deadline = b"", time.monotonic() + _SECONDS
+    while len(said) < len(expected) and (left := deadline - time.monotonic()) > 0:
+        if select.select([channel], (), (), left)[0]:
+            part = os.read(channel, len(expected) - len(said))
+            if not part:
+                break
+            said += part
+    if said != expected:
+        raise ImageError(f"an interpreter that was started from it has said {said!r}")
 
 
 # struct image_header, image_region and image_range of csrc/image.h.

@@ -8,21 +8,25 @@ script, the working directory, the sources of an editable install.
 
 from __future__ import annotations
 
+import _imp
 import os
 import site
 import sys
+from functools import lru_cache
+from importlib.machinery import PathFinder, SourceFileLoader
 
 from nsenter.bundle import Bundle, module_place
 from nsenter.mounts import Bind
 from nsenter.namespaces import Namespace, NamespaceType
 from nsenter.options import Options
+from nsenter.values import Same
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from nsenter.files import Place
+    from nsenter.files import KnownFile, Place
     from nsenter.mounts import Mount
 
 __all__ = ["data_of", "folders", "orders", "own_folders"]
@@ -33,6 +37,7 @@ _VALUES = (
     "dont_write_bytecode",
 )
 _MOST_DATA = 64 << 20  # bytes of one data file that is sent
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
 _HARMLESS = frozenset(NamespaceType) - {
     *(NamespaceType.NEWNS, NamespaceType.NEWPID, NamespaceType.NEWUSER)
 }
@@ -44,20 +49,26 @@ def _stdlib() -> str:
 
 def folders() -> list[str]:
     """The folders of the standard library and of site-packages that this process imports from."""
-    stdlib = _stdlib()
-    places = {stdlib, os.path.join(stdlib, "lib-dynload")}
-    prefixes = {sys.prefix, sys.exec_prefix, *getattr(site, "PREFIXES", ())}
-    places.update(site.getsitepackages(sorted(prefixes)))
-    if site.ENABLE_USER_SITE and site.USER_SITE:
-        places.add(site.USER_SITE)
-    known = {os.path.realpath(place) for place in places}
-    return [path for path in _search_path() if os.path.realpath(path) in known]
+    return [path for path, *_ in _installed(_search_path())]
 
 
 def own_folders() -> list[str]:
     """Everything else on sys.path."""
-    installed = set(folders())
-    return [path for path in _search_path() if path not in installed]
+    entries = _search_path()
+    installed = _installed(entries)
+    return [entry[0] for entry in entries if entry not in installed]
+
+
+def _installed(entries: list[Place]) -> list[Place]:
+    """Those of the standard library and of site-packages. They are told by what is at each path
+    now: if a folder or a link is replaced, the next call knows."""
+    stdlib = _stdlib()
+    prefixes = {sys.prefix, sys.exec_prefix, *getattr(site, "PREFIXES", ())}
+    paths = [stdlib, os.path.join(stdlib, "lib-dynload"), *site.getsitepackages(sorted(prefixes))]
+    if site.ENABLE_USER_SITE and site.USER_SITE:
+        paths.append(site.USER_SITE)
+    known = {place[1:] for place in _places(paths)}
+    return [entry for entry in entries if entry[1:] in known]
 
 
 def user_folders() -> list[str]:
@@ -116,15 +127,10 @@ def data_of(package: str, path: str) -> bytes | list[str]:
         return file.read()
 
 
-def _search_path() -> list[str]:
+def _search_path() -> list[Place]:
     """The entries of sys.path that exist, each once; "" is the working directory."""
-    found: dict[str, None] = {}
-    for entry in sys.path:
-        if isinstance(entry, str) and "\0" not in entry:
-            path = os.path.abspath(entry)
-            if os.path.exists(path):
-                found[path] = None
-    return list(found)
+    entries = (entry for entry in sys.path if isinstance(entry, str) and "\0" not in entry)
+    return [*_places(dict.fromkeys(map(os.path.abspath, entries)))]
 
 
 def _place(path: str) -> Place:
@@ -148,22 +154,62 @@ def orders(options: Options, archived: Bundle) -> dict[str, Any] | None:
         archived: what the process boots from.
     """
     is_own = _has_own_root(options)
-    installed = folders()
+    entries = _search_path()
+    installed = _installed(entries)
     if not _joins_only_harmless(options.join):
         return None
     if not is_own and not _may_show(options, installed):
         return None
-    package = os.path.dirname(os.path.abspath(__file__))
     return {
         "read_only": not is_own,
-        "needed": [*_places(installed)],
-        "path": [*_places(_search_path())],
-        "package": next(_places([package]), None),
-        "archived": sorted({*archived.modules, "runpy"}),
+        "needed": installed,
+        "path": entries,
+        "package": next(_places([_PACKAGE]), None),
+        "archived": _sorted(archived.modules),
+        "known": _files_of(archived.modules, tuple(entries), sys.pycache_prefix),
         "executable": next(_places([sys.executable] if sys.executable else []), None),
         "base_executable": sys._base_executable,  # type: ignore[attr-defined]
         "sys": {**{name: getattr(sys, name) for name in _VALUES}, "_stdlib_dir": _stdlib()},
     }
+
+
+@lru_cache(4)
+def _sorted(modules: frozenset[str]) -> list[str]:
+    return sorted({*modules, "runpy"})
+
+
+@lru_cache(4)
+def _files_of(
+    modules: frozenset[str], entries: tuple[Place, ...], pycache: str | None
+) -> dict[str, KnownFile | None]:
+    """Where Python would find what the process boots from, so that it need not look. None: nowhere.
+
+    Args:
+        entries: of sys.path. They say what is at each path now, so that the answer is another one
+            if a folder is replaced.
+        pycache: sys.pycache_prefix.
+    """
+    found: dict[str, KnownFile | None] = {}
+    for name in sorted({*modules, *_imp._frozen_module_names()}):  # type: ignore[attr-defined]
+        package = name.rpartition(".")[0]
+        path = [entry[0] for entry in entries]
+        if name == "nsenter":  # it need not be on sys.path
+            path = [os.path.dirname(_PACKAGE)]
+        elif package:
+            parent = found.get(package)
+            path = [os.path.dirname(parent[1])] if parent and parent[3] else []
+        spec = PathFinder._get_spec(name, path)  # type: ignore[attr-defined]
+        if spec is None or spec.loader is None:
+            found[name] = None
+        elif isinstance(spec.loader, SourceFileLoader):
+            is_package = spec.submodule_search_locations is not None
+            place = os.path.dirname(spec.origin)
+            place = os.path.dirname(place) if is_package else place
+            folder = _PACKAGE if name == "nsenter" else place
+            parent = found.get(package)
+            folder = parent[0] if parent else folder
+            found[name] = folder, spec.origin, spec.cached, is_package
+    return found
 
 
 def _has_own_root(options: Options) -> bool:
@@ -174,7 +220,7 @@ def _has_own_root(options: Options) -> bool:
     return isinstance(root, (str, bytes, os.PathLike)) and os.fsencode(root) == b"/"
 
 
-def _may_show(options: Options, paths: Iterable[str]) -> bool:
+def _may_show(options: Options, folders: list[Place]) -> bool:
     """Whether a root that is made has these folders, read-only, as far as can be told from here.
 
     In a folder of the file system, a process of another sandbox may move what is mounted there: so
@@ -183,8 +229,15 @@ def _may_show(options: Options, paths: Iterable[str]) -> bool:
 
     if options.root != "tmpfs" and not isinstance(options.root, Tmpfs):
         return False
-    mounts = tuple(options.mounts)
-    return all(_shows(mounts, os.path.realpath(path)) for path in paths)
+    # Options are made once and used often. If a link on the way to a folder is changed so that it
+    # leads to another, this looks again; if to the same by another way, or if what is mounted there
+    # is not what is here, the process itself notices.
+    return _all_shown(Same(tuple(options.mounts)), tuple(folders))
+
+
+@lru_cache(8)
+def _all_shown(mounts: Same, folders: tuple[Place, ...]) -> bool:
+    return all(_shows(mounts.value, os.path.realpath(path)) for path, *_ in folders)
 
 
 def _shows(mounts: tuple[Mount, ...], path: str) -> bool:

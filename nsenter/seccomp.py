@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import platform
 from errno import EAFNOSUPPORT, ENOSYS, EPERM
+from functools import cache
 
 from nsenter.values import Value
 
@@ -200,7 +201,11 @@ def strict() -> Filter:
     Raises:
         NotImplementedError: there is no table for this architecture.
     """
-    machine = platform.machine()
+    return _strict(platform.machine())
+
+
+@cache
+def _strict(machine: str) -> Filter:
     if machine not in _ARCHITECTURES:
         raise NotImplementedError(f"no table of system calls for {machine}")
     token, column = _ARCHITECTURES[machine]

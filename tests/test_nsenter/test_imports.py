@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 import sysconfig
 import textwrap
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -345,6 +347,107 @@ def test_who_may_look_on_or_change_the_mounts_is_not_given_files(
 ) -> None:
     bundle = nsenter.PythonInit("nsenter.worker:main").bundle()
     assert (installed.orders(Options(join=join), bundle) is not None) == harmless
+
+
+def told_folders() -> set[str]:
+    """What a call is told of, now."""
+    bundle = nsenter.PythonInit("nsenter.worker:main").bundle()
+    told = installed.orders(Options(), bundle)
+    assert told is not None
+    return {place[0] for place in told["path"]}
+
+
+def test_a_call_is_told_of_sys_path_as_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert str(tmp_path) not in told_folders()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    assert str(tmp_path) in told_folders()
+    monkeypatch.setattr(sys, "path", sys.path[:-1])
+    assert str(tmp_path) not in told_folders()
+
+
+def test_a_folder_of_sys_path_may_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another folder, and by a link to one that is installed."""
+    folder, other = tmp_path / "modules", tmp_path / "others"
+    for place, value in ((folder, 1), (other, 2)):
+        place.mkdir()
+        (place / "replaced.py").write_text(f"VALUE = {value}\n")
+    monkeypatch.syspath_prepend(folder)
+    assert str(folder) in installed.own_folders()
+    assert call(value_of_replaced) == 1
+    folder.rename(tmp_path / "away")
+    other.rename(folder)
+    assert call(value_of_replaced) == 2
+    folder.rename(tmp_path / "another")
+    folder.symlink_to(Path(os.__file__).parent)
+    assert str(folder) in installed.folders()
+    assert str(folder) not in installed.own_folders()
+    assert str(folder) not in installed.user_folders()
+
+
+def value_of_replaced() -> int:
+    import replaced
+
+    value: int = replaced.VALUE
+    return value
+
+
+def test_a_root_is_looked_at_again_if_a_folder_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The options are the same object."""
+    bundle = nsenter.PythonInit("nsenter.worker:main").bundle()
+    options = presets.sandbox()
+    assert installed.orders(options, bundle) is not None
+    site_packages = tmp_path / "site-packages"
+    site_packages.mkdir()
+    monkeypatch.setattr(installed.site, "getsitepackages", lambda _: [str(site_packages)])
+    monkeypatch.syspath_prepend(site_packages)
+    assert installed.orders(options, bundle) is None
+    assert installed.orders(presets.sandbox(), bundle) is not None
+
+
+LOADED_BY_THE_BOOT = ("collections", "encodings", "encodings.utf_8", "enum", "re", "re._parser")
+
+
+def files_of(names: tuple[str, ...]) -> list[tuple[object, ...]]:
+    """Where modules are from."""
+    import importlib
+    import sys
+
+    found: list[tuple[object, ...]] = []
+    for name in names:
+        importlib.import_module(name)
+        module = sys.modules[name]
+        assert module.__spec__ is not None
+        assert module.__loader__ is module.__spec__.loader
+        path = getattr(module, "__path__", None)
+        places = getattr(module, "__file__", None), getattr(module, "__cached__", None)
+        found.append((*places, path and list(path), module.__spec__.origin))
+    return found
+
+
+def found_by_python(name: str) -> tuple[object, ...]:
+    package = name.rpartition(".")[0]
+    path = importlib.import_module(package).__path__ if package else None
+    spec = PathFinder.find_spec(name, path)
+    assert spec is not None
+    return spec.origin, spec.cached, spec.submodule_search_locations, spec.origin
+
+
+def test_what_the_boot_has_imported_is_from_its_files(place: Options | None) -> None:
+    told = call(files_of, LOADED_BY_THE_BOOT, options=place)
+    assert told == [*map(found_by_python, LOADED_BY_THE_BOOT)]
+
+
+def test_this_package_is_from_its_files_where_they_are(place: Options | None) -> None:
+    """The sources of an editable install are not in a sandbox."""
+    (told,) = call(files_of, ("nsenter.worker",), options=place)
+    is_there = call(os.path.exists, str(Path(nsenter.__file__)), options=place)
+    assert told[:3] == (found_by_python("nsenter.worker")[:3] if is_there else (None, None, None))
 
 
 def place_of(path: Path) -> tuple[str, int, int]:
