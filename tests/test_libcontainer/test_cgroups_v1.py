@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ from cgrouping import (
     value,
 )
 from launching import SECONDS, wait_until
-from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED, Layout, layout
+from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED, Layout, Manager, files, layout
 from libcontainer.cgroups.fs import LegacyManager
 from libcontainer.configs import BlockIODevice, Cgroup, DeviceRule, HugepageLimit, Resources
 from libcontainer.errors import ConfigError, ContainerError
@@ -273,9 +274,13 @@ def test_the_oom_killer_is_disabled() -> None:
         assert "oom_kill_disable 1" in value(manager, "memory", "memory.oom_control")
 
 
-def test_a_disk_is_throttled() -> None:
+def disk() -> BlockIODevice:
     number = Path("/").stat().st_dev
-    whole = BlockIODevice(os.major(number), os.minor(number), MIB)
+    return BlockIODevice(os.major(number), os.minor(number), MIB)
+
+
+def test_a_disk_is_throttled() -> None:
+    whole = disk()
     with removed(v1_manager()) as manager:
         manager.create()
         manager.set(
@@ -321,6 +326,58 @@ def test_memory_below_its_usage_says_so() -> None:
             with pytest.raises(Failure, match=r"bytes are in use, and memory\.checkBeforeUpdate"):
                 manager.set(NOTHING.replace(memory=1, memory_check_before_update=True))
             assert int(value(manager, "memory", "memory.limit_in_bytes")) > MIB
+
+
+SET_FIRST: dict[str, Any] = {
+    "memory": 64 * MIB, "memory_swap": 96 * MIB, "memory_reservation": 32 * MIB,
+    "memory_swappiness": 7, "cpu_shares": 300, "cpu_period": 50000, "cpu_quota": 20000,
+    "cpu_burst": 10000, "cpuset_cpus": "0", "cpuset_mems": "0", "pids_limit": 20,
+}  # fmt: skip
+SET_LATER: dict[str, Any] = {
+    "memory": 16 * MIB, "memory_swap": 24 * MIB, "memory_reservation": 8 * MIB,
+    "memory_swappiness": 9, "cpu_shares": 500, "cpu_period": 30000, "cpu_quota": 9000,
+    "cpu_burst": 5000, "cpuset_cpus": "0-1", "pids_limit": 10, "oom_kill_disable": True,
+}  # fmt: skip
+
+
+def contents(manager: Manager) -> dict[str, str]:
+    """Every limit that a cgroup has."""
+    patterns = {
+        "memory": "memory.*limit_in_bytes memory.swappiness memory.oom_control",
+        "cpu": "cpu.*",
+        "cpuset": "cpuset.cpus cpuset.mems",
+        "pids": "pids.max",
+        "blkio": "blkio.throttle.*_device",
+    }
+    return {
+        str(path): files.read(str(path))
+        for controller, names in patterns.items()
+        for name in names.split()
+        for path in Path(manager.paths()[controller]).glob(name)
+        if path.name != "cpu.stat"
+    }
+
+
+@pytest.mark.parametrize("before", [{}, SET_FIRST], ids=["none", "others"])
+@pytest.mark.parametrize("controller", ["hugetlb", "blkio", "pids"])
+def test_what_is_refused_halfway_leaves_every_limit_as_it_was(
+    before: dict[str, Any], controller: str
+) -> None:
+    refused: dict[str, Any] = {
+        "hugetlb": {"hugetlb_limit": [HugepageLimit("3MB", 1)]},
+        "pids": {"pids_limit": 1 << 60},
+        "blkio": {
+            "blkio_throttle_read_bps_device": [disk()],
+            "blkio_throttle_write_bps_device": [BlockIODevice(4095, 1, 5)],
+        },
+    }
+    with removed(v1_manager()) as manager:
+        manager.create()
+        manager.set(NOTHING.replace(**before))
+        as_before = contents(manager)
+        with pytest.raises(Failure):
+            manager.set(NOTHING.replace(**SET_LATER | refused[controller]))
+        assert contents(manager) == as_before
 
 
 def test_files_of_v2_are_refused_by_their_place_in_the_config() -> None:

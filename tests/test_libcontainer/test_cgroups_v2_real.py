@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,14 @@ def test_a_file_that_no_controller_has_is_refused() -> None:
             manager.set(NOTHING.replace(unified={"nosuch.file": "1"}))
 
 
+def test_a_file_that_can_only_be_written_is_written() -> None:
+    with removed(v2_manager()) as manager, sleeper() as child:
+        manager.create()
+        manager.add(child.pid)
+        manager.set(NOTHING.replace(unified={"cgroup.kill": "1"}))
+        assert child.wait(SECONDS) == -signal.SIGKILL
+
+
 # ---- freezing and killing
 
 
@@ -300,6 +309,94 @@ def test_another_signal_is_sent_to_each() -> None:
         manager.add(two.pid)
         manager.kill(signal.SIGTERM)
         assert [one.wait(SECONDS), two.wait(SECONDS)] == [-signal.SIGTERM] * 2
+
+
+def test_they_are_frozen_while_each_is_signalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is made that the signal does not reach."""
+    seen = []
+    with removed(v2_manager()) as manager, sleeper() as child:
+        manager.create()
+        manager.add(child.pid)
+
+        def kill(pid: int, number: int) -> None:
+            seen.append((pid, manager.freezer_state()))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "kill", kill)
+            manager.kill(signal.SIGTERM)
+        assert seen == [(child.pid, FROZEN)]
+        assert manager.freezer_state() == RUNNING
+
+
+def test_one_that_may_not_be_signalled_keeps_nothing_from_the_others() -> None:
+    """As with a program that is setuid, in the container of a user."""
+    with removed(v2_manager()) as manager, sleeper() as roots:
+        manager.create()
+        manager.add(roots.pid)
+
+        def work() -> str:
+            child = subprocess.Popen(["sleep", "1000"])
+            enter.write(f"{child.pid}\n")
+            enter.flush()
+            wait_until(lambda: child.pid in manager.pids())
+            try:
+                manager.kill(signal.SIGTERM)
+            except Failure as failure:
+                return f"{failure.errno} {failure.subject} {child.wait(SECONDS)}"
+            return "no error"
+
+        with Path(manager.paths()[""], "cgroup.procs").open("w") as enter:
+            answer = as_user(work)
+        path = manager.paths()[""]
+        assert answer == f"{errno.EPERM} process {roots.pid} of {path} {-signal.SIGTERM}"
+        assert roots.poll() is None
+
+
+# ---- cgroups of threads
+
+
+@contextlib.contextmanager
+def above_threads() -> Iterator[str]:
+    """The path of a cgroup below which there are only cgroups of threads (cgroups(7))."""
+    path = unused_path()
+    top = Path(v2_root() + path)
+    (top / "threads").mkdir(parents=True)
+    try:
+        (top / "threads" / "cgroup.type").write_text("threaded")
+        yield path
+    finally:
+        (top / "threads").rmdir()
+        top.rmdir()
+
+
+def test_the_processes_of_a_cgroup_of_threads_are_known() -> None:
+    with above_threads() as path, removed(v2_manager(f"{path}/box")) as manager:
+        manager.create()
+        assert value(manager, "", "cgroup.type") == "threaded"
+        assert (manager.pids(), manager.has_processes()) == ([], False)
+        with sleeper(sys.executable, "-c", WITH_THREADS) as child:
+            wait_until(lambda: len(list(Path(f"/proc/{child.pid}/task").iterdir())) == 3)
+            manager.add(child.pid)
+            assert (manager.pids(), manager.has_processes()) == ([child.pid], True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_processes_of_a_cgroup_of_threads_are_killed(number: int) -> None:
+    """It has a cgroup.kill that refuses to be written."""
+    with above_threads() as path, removed(v2_manager(f"{path}/box")) as manager:
+        manager.create()
+        with sleeper() as child:
+            manager.add(child.pid)
+            manager.kill(number)
+            assert child.wait(SECONDS) == -number
+
+
+WITH_THREADS = """
+import threading
+for _ in range(2):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+threading.Event().wait()
+"""
 
 
 # ---- delegation, and without privileges

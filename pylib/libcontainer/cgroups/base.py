@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from errno import EBUSY, ENODEV, ENOENT
+from errno import EBUSY, ENODEV, ENOENT, EPERM
 
 from libcontainer.cgroups import files
 from nsenter.system import Failure
@@ -123,12 +123,40 @@ class Manager:
         return any(count.get("oom_kill") for count in counts)
 
     def kill(self, number: int) -> None:
-        """Send a signal to every process in it and below."""
+        """Send a signal to every process in it and below. They are frozen meanwhile, so that none
+        gets away by forking.
+
+        Raises:
+            Failure: this process may not signal one of them. All others have been signalled.
+        """
+        is_held = self._hold_still()
+        try:
+            self._signal(number)
+        finally:
+            if is_held:
+                self.thaw()
+
+    def _hold_still(self) -> bool:
+        """Freeze all its processes. False: they are frozen already, or cannot be."""
+        try:
+            if self.freezer_state() != RUNNING:
+                return False
+            self.freeze()
+        except Failure:
+            return False
+        return True
+
+    def _signal(self, number: int) -> None:
+        refused: list[int] = []
         for pid in self.everyone():
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
+            except PermissionError:
+                refused.append(pid)
+        if refused:
+            raise Failure("kill", f"process {refused[0]} of {self._processes_path()}", EPERM)
 
     def kill_all(self, also: Callable[[], bool] = lambda: False) -> None:
         """Kill every process in it and below, and wait until they are gone.

@@ -21,16 +21,19 @@ from errno import (
 )
 
 from libcontainer.errors import ContainerError
+from nsenter import procfs
 from nsenter.system import Failure
 from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Self
 
     Writes = Iterable[tuple[str, str]]
 
 PROCS = "cgroup.procs"
+_THREADS, _TYPE = "cgroup.threads", "cgroup.type"
 LONGEST_WAIT = 5.0
 # What the kernel says to who has no rights there.
 DENIED = frozenset((EACCES, EPERM, EROFS))
@@ -106,25 +109,94 @@ def explained(number: int) -> str:
     return f"{os.strerror(number)}{hint}"
 
 
-def write_all(directory: str, writes: Writes) -> None:
-    """Write files that the kernel checks against each other.
+class Changes:
+    """Files of a cgroup that are written, all of them or none.
 
-    Memory may not be above memory and swap, a quota not below its burst: what is refused with
-    what the others are is written again when they are what they are to be.
-
-    Raises:
-        Failure: a value is refused then, too.
+    As a context, what was written before an error is taken back: an update that is refused halfway
+    leaves every limit as it was.
     """
-    refused: list[tuple[str, str]] = []
-    for file, value in writes:
+
+    def __init__(self) -> None:
+        self._before: list[tuple[str, str]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        if kind is not None:
+            self._take_back()
+
+    def write_all(self, directory: str, writes: Writes) -> None:
+        """Write files that the kernel checks against each other.
+
+        Memory may not be above memory and swap, a quota not below its burst: what is refused with
+        what the others are is written again when they are what they are to be.
+
+        Raises:
+            Failure: a value is refused then, too.
+        """
+        refused: list[tuple[str, str]] = []
+        for file, value in writes:
+            try:
+                self._write(directory, file, value)
+            except Failure as failure:
+                if failure.errno != EINVAL:
+                    raise
+                refused.append((file, value))
+        for file, value in refused:
+            self._write(directory, file, value)
+
+    def _write(self, directory: str, file: str, value: str) -> None:
+        path = f"{directory}/{file}"
         try:
-            write(f"{directory}/{file}", value)
-        except Failure as failure:
-            if failure.errno != EINVAL:
-                raise
-            refused.append((file, value))
-    for file, value in refused:
-        write(f"{directory}/{file}", value)
+            before = _taking_back(file, value, read(path))
+        except OSError:  # it can only be written, as memory.reclaim
+            before = None
+        write(path, value)
+        if before is not None:
+            self._before.append((path, before))
+
+    def _take_back(self) -> None:
+        """Twice, for the same reason as above."""
+        left = self._before[::-1]
+        for _ in range(2):
+            left = [(path, value) for path, value in left if not _is_written(path, value)]
+
+
+def _is_written(path: str, value: str) -> bool:
+    try:
+        write(path, value)
+    except Failure:
+        return False
+    return True
+
+
+# Files with a line for each device; and what a line says of a device without a limit.
+_WITHOUT_LIMIT = {
+    "io.max": "rbps=max wbps=max riops=max wiops=max",
+    "io.weight": "default",
+    "rdma.max": "hca_handle=max hca_object=max",
+    **{
+        f"blkio.throttle.{way}_{unit}_device": "0"
+        for way in ("read", "write")
+        for unit in ("bps", "iops")
+    },
+}
+
+
+def _taking_back(file: str, value: str, text: str) -> str | None:
+    """What has to be written to a file that is `text` now, to have it so again after `value` has
+    been written. None: it is not known."""
+    key = value.partition(" ")[0]
+    if file in _WITHOUT_LIMIT and key != "default":
+        lines = [line for line in text.splitlines() if line.startswith(f"{key} ")]
+        return lines[0] if lines else f"{key} {_WITHOUT_LIMIT[file]}"
+    lines = text.splitlines()
+    if file == "memory.oom_control" and lines:
+        return lines[0].partition(" ")[2]
+    if len(lines) > 1 and key != "default":
+        return None
+    return lines[0] if lines and lines[0] else "\n"
 
 
 def read(path: str) -> str:
@@ -150,6 +222,24 @@ def table(path: str) -> dict[str, int]:
     """A flat keyed file: "name number" in each line."""
     pairs = (line.split() for line in read(path).splitlines())
     return {p[0]: int(p[1]) for p in pairs if len(p) == 2 and p[1].isdecimal()}
+
+
+def kill(path: str) -> bool:
+    """Kill all in a cgroup of v2 and below it, by its cgroup.kill.
+
+    Returns:
+        False: the kernel has no such file, before 5.14, or the cgroup is one of threads.
+
+    Raises:
+        Failure: this process may not do so.
+    """
+    try:
+        write(f"{path}/cgroup.kill", "1")
+    except Failure as failure:
+        if failure.errno not in (ENOENT, ENODEV, EOPNOTSUPP):
+            raise
+        return not os.path.isdir(path)  # nobody is in one that is gone
+    return True
 
 
 def make(path: str, root: str) -> Iterator[str]:
@@ -207,10 +297,25 @@ def has_processes(path: str) -> bool:
 def _members(path: str, recursive: bool) -> Iterator[int]:
     """The pids of those in it. A process that this pid namespace does not have, or that is being
     taken away, is a 0."""
-    yield from map(int, read(f"{path}/{PROCS}").split())
+    pids = read(f"{path}/{PROCS}").split()
+    if not pids and read(f"{path}/{_TYPE}").strip() == "threaded":
+        pids = _processes_of(read(f"{path}/{_THREADS}").split())
+    yield from map(int, pids)
     if recursive:
         for child in _children(path):
             yield from _members(child, True)
+
+
+def _processes_of(threads: list[str]) -> list[str]:
+    """A cgroup of threads tells of threads alone (cgroups(7)). One that has ended has none."""
+    found = []
+    for thread in threads:
+        try:
+            found.append(procfs.status(procfs.read(f"/proc/{thread}/status"))["Tgid"])
+        except (OSError, KeyError):
+            if thread == "0":
+                found.append(thread)
+    return found
 
 
 def _children(path: str) -> list[str]:

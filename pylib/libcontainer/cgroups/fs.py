@@ -179,10 +179,11 @@ class LegacyManager(Manager):
             raise ConfigError("linux.resources.unified", "this machine has cgroup v1; leave it out")
         from libcontainer.cgroups.fs_limits import limits
 
-        for controller, writes in limits(resources, self._read):
-            files.write_all(self._directory(controller, writes[0]), writes)
-        if not resources.skip_devices:
-            self._set_devices(resources)
+        with files.Changes() as changes:
+            for controller, writes in limits(resources, self._read):
+                changes.write_all(self._directory(controller, writes[0]), writes)
+            if not resources.skip_devices:
+                self._set_devices(resources)
 
     def _set_devices(self, resources: Resources) -> None:
         if "devices" not in self._paths:
@@ -242,20 +243,16 @@ class LegacyManager(Manager):
     def kill(self, number: int) -> None:
         """As for any; none gets away by forking, and one that is frozen is let die."""
         unified = self._paths.get("", "")
-        before = self.freezer_state()
-        if number == _SIGKILL and os.path.exists(f"{unified}/cgroup.kill"):
-            files.write(f"{unified}/cgroup.kill", "1")
-        elif before == RUNNING:
+        if number != _SIGKILL:
+            super().kill(number)
+            return
+        if not (unified and files.kill(unified)):
             self._hold_still()
-        super().kill(number)
-        if before != UNDEFINED and (number == _SIGKILL or before == RUNNING):
-            self.thaw()
-
-    def _hold_still(self) -> None:
         try:
-            self.freeze()
-        except Failure:
-            return  # signalled all the same
+            self._signal(number)
+        finally:
+            if self.freezer_state() != UNDEFINED:  # a frozen process dies when it is thawed
+                self.thaw()
 
     def stats(self) -> dict[str, Any]:
         from libcontainer.cgroups.fs_stats import stats

@@ -189,13 +189,14 @@ class UnifiedManager(Manager):
     def set(self, resources: Resources) -> None:
         from libcontainer.cgroups.fs2_limits import limits
 
-        for writes in limits(resources, self._read):
-            kept = [w for w in writes if not self._needs_no_swap(*w)]
-            if kept:
-                self._check_there(*kept[0])
-                files.write_all(self._path, kept)
-        if not resources.skip_devices and self._path:
-            self._set_devices(resources)
+        with files.Changes() as changes:
+            for writes in limits(resources, self._read):
+                kept = [w for w in writes if not self._needs_no_swap(*w)]
+                if kept:
+                    self._check_there(*kept[0])
+                    changes.write_all(self._path, kept)
+            if not resources.skip_devices and self._path:
+                self._set_devices(resources)
 
     def _needs_no_swap(self, file: str, value: str) -> bool:
         return file == _SWAP_FILE and value in _WITHOUT_SWAP and not self._has(_SWAP_FILE)
@@ -246,10 +247,10 @@ class UnifiedManager(Manager):
         files.write(f"{self._path}/cgroup.freeze", "0")
 
     def kill(self, number: int) -> None:
-        if number == _SIGKILL and self._has("cgroup.kill"):
-            files.write(f"{self._path}/cgroup.kill", "1")
-        else:
+        if number != _SIGKILL:
             super().kill(number)
+        elif not (self._path and files.kill(self._path)):
+            self._signal(number)
 
     def stats(self) -> dict[str, Any]:
         from libcontainer.cgroups.fs2_stats import stats
