@@ -14,7 +14,7 @@ import sys
 import time
 from functools import cache, lru_cache
 
-from nsenter import plain, worker
+from nsenter import leftovers, plain, worker
 from nsenter.bundle import (
     extensions_of,
     is_extension,
@@ -30,6 +30,7 @@ from nsenter.image import MEMORY, PAYLOAD
 from nsenter.launch import PythonInit
 from nsenter.options import Options
 from nsenter.parcel import FOR_PICKLE, pack
+from nsenter.suppress import suppress
 from nsenter.undo import close, undo
 from nsenter.values import Same, Value
 
@@ -255,6 +256,7 @@ class Worker:
         self._caller = caller
         self._forks = False
         self.has_files = False
+        self._ends_itself = False
         self._buffer = bytearray()
         self._modules_sent = 0
         self._code_sent = 0
@@ -334,6 +336,7 @@ class Worker:
                 self._await_the_end(deadline)
             value, error = self._opened(*answer, deadline)
         except BaseException as failure:
+            self._ends_itself = False
             undo(failure, self.close)
             raise
         if error is None:
@@ -352,9 +355,21 @@ class Worker:
         return not self._buffer and not self._poller.poll(0)
 
     def close(self) -> None:
-        """Kill it and wait for it."""
+        """Kill it and wait for it. If it has something to remove, it has a moment for that."""
         if self._child.pidfd >= 0:
-            self._child.__exit__()
+            try:
+                if self._ends_itself:
+                    self._await_its_end()
+            finally:
+                self._child.__exit__()
+
+    def _await_its_end(self) -> None:
+        """It ends when this end of the channel is closed."""
+        with suppress(KeyError):
+            self._poller.unregister(self._child.channel_fd)
+        close(self._child.channel_fd)
+        self._child.channel_fd = -1
+        self._poller.poll((leftovers.SECONDS + _DEATH_SECONDS) * 1000)
 
     def __enter__(self) -> Worker:
         return self
@@ -411,7 +426,7 @@ class Worker:
     def _read(self, most: int, deadline: float | None) -> tuple[bytes, bytes]:
         header = self._take(worker.HEADER_BYTES, deadline)
         kind, size = header[:1], int.from_bytes(header[1:], sys.byteorder)
-        if kind in (worker.IMPORT, worker.DATA):
+        if kind in (worker.IMPORT, worker.DATA, worker.LEFT):
             most = _MOST_NAME
         if size > most:
             raise BadAnswer(f"an answer of {size} bytes: {most} are allowed (max_answer)")
@@ -437,6 +452,9 @@ class Worker:
     def _answer(self, deadline: float | None) -> tuple[bytes, bytes]:
         while True:
             kind, body = self._receive(self._caller.max_answer, deadline)
+            if kind == worker.LEFT:
+                self._ends_itself = True
+                continue
             if kind not in (worker.IMPORT, worker.DATA):
                 return kind, body
             self._send(*self._module(kind, body), deadline)

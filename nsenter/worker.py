@@ -15,7 +15,7 @@ import posix
 import sys
 from _frozen_importlib import ModuleSpec
 
-from nsenter import plain, resources, unpack
+from nsenter import leftovers, plain, resources, unpack
 from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
@@ -39,6 +39,8 @@ FILES = b"o"
 VALUE, ERROR, PICKLED_VALUE, PICKLED_ERROR = b"v", b"e", b"V", b"E"
 # … the name of a module to send; how the process of a call has ended.
 IMPORT, ENDED = b"i", b"d"
+# To the caller, before an answer: this process has something to remove when it is told to end.
+LEFT = b"l"
 DATA = b"r"  # the name of a package, a NUL, and the path of a file or a folder in it
 
 _SIGKILL = 9
@@ -58,6 +60,10 @@ def main(channel: int, settings: Mapping[str, Any]) -> NoReturn:
     sys.argv[:] = sys.orig_argv[:] = [""]
     while True:
         worker.serve()
+
+
+def _end_at_once() -> NoReturn:
+    posix._exit(0)
 
 
 class _Worker:
@@ -101,7 +107,7 @@ class _Worker:
 
     def serve(self) -> None:
         """Do what one frame says."""
-        kind, body = self._receive()
+        kind, body = self._receive(self._end)
         if kind == FORK:
             self._forks = True
             self._is_alone = bool(body) or posix.getpid() == 1
@@ -116,8 +122,9 @@ class _Worker:
     def _answer_in_a_fork(self, kind: bytes, body: bytes) -> None:
         pid = posix.fork()
         if not pid:
+            leftovers.forget()
             self._answer(kind, body)
-            posix._exit(0)
+            self._end()
         _, status = posix.waitpid(pid, 0)
         if self._is_alone:  # what it has left behind in its pid namespace goes with it
             _end_all()
@@ -135,6 +142,8 @@ class _Worker:
             posix._exit(0)
         with self._lock:  # a thread that imports has its module first, and the next has none
             self._called_in = 0
+            if not self._forks and leftovers.are_there():
+                self._send(LEFT, b"")
             self._send(*answer)
 
     def _value(self, value: object) -> tuple[bytes, bytes]:
@@ -193,12 +202,24 @@ class _Worker:
                 posix._exit(_INTERRUPTED)
         return kind, plain.decode(body)
 
-    def _receive(self) -> tuple[bytes, bytes]:
-        header = self._read(HEADER_BYTES)
+    def _receive(self, end: Callable[[], NoReturn] = _end_at_once) -> tuple[bytes, bytes]:
+        """A frame.
+
+        Args:
+            end: is called if the caller has closed its end of the channel instead.
+        """
+        header = self._read(HEADER_BYTES, end)
         size = int.from_bytes(header[1:], sys.byteorder)
         return header[:1], self._read(size)
 
-    def _read(self, size: int) -> bytes:
+    def _end(self) -> NoReturn:
+        """Between two calls, without a thread that answers."""
+        with suppress(Exception):
+            leftovers.remove()
+        _flush()
+        posix._exit(0)
+
+    def _read(self, size: int, end: Callable[[], NoReturn] = _end_at_once) -> bytes:
         parts = []
         while size:
             try:
@@ -206,7 +227,7 @@ class _Worker:
             except ConnectionResetError:  # the caller has ended and had not read everything
                 posix._exit(0)
             if not part:  # nobody is left who could want an answer
-                posix._exit(0)
+                end()
             parts.append(part)
             size -= len(part)
         return b"".join(parts)

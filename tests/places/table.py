@@ -734,6 +734,9 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "machine": "*",
     },
+    "test_nsenter/test_leftovers.py": {
+        "namespaces proc": "*",
+    },
     "test_nsenter/test_launch.py": {
         "namespaces proc": """
             test_a_bad_argument_is_refused_and_nothing_is_started
