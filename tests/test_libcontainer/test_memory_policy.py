@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import pyrunc
+from libcontainer.init import mempolicy
 from libcontainer.specconv.memory_policy import FLAGS, MODES
 from pyrunc import Runtime, make_bundle
 
@@ -98,3 +100,11 @@ def test_one_that_is_none_makes_nothing(runtime: Runtime, tmp_path: Path) -> Non
 def test_features_has_what_there_is(runtime: Runtime) -> None:
     said = json.loads(runtime.good("features"))["linux"]["memoryPolicy"]
     assert said == {"modes": sorted(MODES), "flags": sorted(FLAGS)}
+
+
+def test_the_bits_of_nodes_are_in_words_of_the_machine() -> None:
+    """unsigned long mask[16], as set_mempolicy(2) reads it."""
+    nodes = (0, 1, 64, 1023)
+    for order, char in (("little", "<"), ("big", ">")):
+        words = struct.unpack(f"{char}16Q", mempolicy._mask(nodes, order))
+        assert words == (3, 1, *[0] * 13, 1 << 63)

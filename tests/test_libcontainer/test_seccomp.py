@@ -165,7 +165,7 @@ def test_newer_is_meant_per_architecture() -> None:
     assert bpf.run(without, X86_64, number("openat2", X32) + 9999) == ACTIONS["SCMP_ACT_KILL"]
 
 
-AARCH64, ARM, RISCV64 = 0xC00000B7, 0x40000028, 0xC00000F3
+AARCH64, ARM, RISCV64, S390, S390X = 0xC00000B7, 0x40000028, 0xC00000F3, 0x16, 0x80000016
 BEYOND = 100_000
 
 
@@ -185,6 +185,15 @@ def test_newer_is_meant_per_architecture_on_machines_that_we_do_not_have(
         for nr in (438, 439, BEYOND):
             assert bpf.run(program, of_the_kernel, nr | bit) == ENOSYS
     assert bpf.run(program, 0xC0000015, BEYOND) != ENOSYS
+
+
+@pytest.mark.parametrize("token", [S390, S390X])
+def test_a_number_that_s390_has_no_room_for_is_not_there(token: int) -> None:
+    """It comes as 0, setup(2), if the kernel does not know it."""
+    program = enosys.stub({token: 300, RISCV64: 300}) + compile(allowing()).code[-8:]
+    missing = [nr for nr in (0, 1, 300, 301) if bpf.run(program, token, nr) == ENOSYS]
+    assert missing == [0, 301]
+    assert bpf.run(program, RISCV64, 0) != ENOSYS
 
 
 @pytest.mark.parametrize("default", ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"])
@@ -276,7 +285,22 @@ REFUSED = [
     ("flags[1]", allowing(flags=("SECCOMP_FILTER_FLAG_LOG", "FLAG_NEW")), "FLAG_NEW"),
     ("syscalls[0].action", allowing(SyscallRule(["read"], "ALLOW")), "'ALLOW'"),
     ("syscalls[0].errnoRet", allowing(SyscallRule(["read"], "SCMP_ACT_KILL", 1)), "remove it"),
-    ("syscalls[0].errnoRet", allowing(SyscallRule(["read"], "SCMP_ACT_ERRNO", 65536)), "65536"),
+    ("syscalls[0].errnoRet", allowing(SyscallRule(["read"], "SCMP_ACT_ERRNO", 4096)), "0 and 4095"),
+    ("syscalls[0].errnoRet", allowing(SyscallRule(["read"], "SCMP_ACT_TRACE", 65536)), "65536"),
+    ("defaultErrnoRet", Seccomp("SCMP_ACT_ERRNO", 4096), "4096 is not between 0 and 4095"),
+    (
+        "architectures[1]",
+        allowing(architectures=("SCMP_ARCH_X86_64", "SCMP_ARCH_S390")),
+        "byte order",
+    ),
+    (
+        "syscalls[1]",
+        allowing(
+            SyscallRule(["chmod"], "SCMP_ACT_ERRNO", 5, (an_argument("SCMP_CMP_EQ", 7),)),
+            SyscallRule(["mkdir", "chmod"], "SCMP_ACT_ERRNO", 6, (an_argument("SCMP_CMP_EQ", 7),)),
+        ),
+        "chmod: a rule before it has the same conditions",
+    ),
     ("syscalls[0].names", allowing(SyscallRule([""], "SCMP_ACT_ERRNO")), "empty"),
     (
         "syscalls[0].action",

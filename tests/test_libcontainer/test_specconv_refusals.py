@@ -130,6 +130,8 @@ REFUSALS: list[tuple[str, Any, str, str]] = [
     ("linux.resources.devices[1].access", "a", "", "not made of r, w and m"),
     ("linux.resources.devices[1].access", "rwx", "", "'rwx' is not made of r, w and m"),
     ("linux.resources.devices[1].major", -2, "", "-2 is not in -1.."),
+    ("linux.resources.devices[1].major", 2**32 + 1, "", "is not in -1..4294967295"),
+    ("linux.resources.devices[1].minor", 2**32, "", "is not in -1..4294967295"),
     ("linux.resources.memory.limit", -2, "", "-2 is not in -1.."),
     ("linux.resources.memory.limit", "5m", "", "expected an integer, got '5m'"),
     ("linux.resources.memory.swappiness", 101, "", "101 is not in 0..100"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+import time
 
 import pytest
 
@@ -33,3 +35,17 @@ def test_another_failure_says_its_operation() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(Failure, match="sendmsg descriptors"):
         sync.send_with_fds(ours.fileno(), [1 << 20], sync.DOORS)
+
+
+def test_a_long_message_to_who_does_not_read_ends_at_the_deadline() -> None:
+    """What an agent is told has the annotations of config.json in it: no socket holds all of it."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        # A write that waits would do so for ever: here it gives up after 15 s.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 15, 0))
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            sync.send_agents(
+                ours.fileno(), [0], "/agent", "x" * (4 << 20), deadline=time.monotonic() + 0.1
+            )
+        assert time.monotonic() - began < 12

@@ -9,9 +9,11 @@ from nsenter.system import set_mempolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal
+
     from libcontainer.configs import MemoryPolicy
 
-_BYTES = 128  # a bit for each of the 1,024 nodes that the kernel can be built for
+_WORDS, _WORD = 16, 8  # a bit for each of the 1,024 nodes that the kernel can be built for
 
 
 def apply(policy: MemoryPolicy) -> None:
@@ -20,11 +22,18 @@ def apply(policy: MemoryPolicy) -> None:
     Raises:
         Failure: this kernel or this machine does not have it; names the policy.
     """
-    nodes = sum(1 << node for node in policy.nodes)
-    mask = nodes.to_bytes(_BYTES, sys.byteorder) if nodes else b""
+    mask = _mask(policy.nodes, sys.byteorder) if policy.nodes else b""
     # The kernel reads one bit less than it is told.
-    count = _BYTES * 8 + 1 if nodes else 0
+    count = len(mask) * 8 + 1 if mask else 0
     set_mempolicy(_words(policy), policy.mode | policy.flags, mask, count)
+
+
+def _mask(nodes: tuple[int, ...], byteorder: Literal["little", "big"]) -> bytes:
+    """An array of unsigned long. Its words are in order on every machine, their bytes are not."""
+    words = [0] * _WORDS
+    for node in nodes:
+        words[node // (_WORD * 8)] |= 1 << node % (_WORD * 8)
+    return b"".join(word.to_bytes(_WORD, byteorder) for word in words)
 
 
 def _words(policy: MemoryPolicy) -> str:

@@ -38,6 +38,7 @@ AGENTS = "agents"  # where the agent listens and what it is told, with connectio
 GO = "go"
 
 _LENGTH = 4
+_PIECE = 1 << 14  # of the 208 KiB that a socket holds, of which a quarter may be taken
 _MOST = 1 << 16
 _MOST_DOORS = 64  # one for each hierarchy of cgroup v1
 MOST_AGENTS = 250  # the kernel's SCM_MAX_FD is 253
@@ -83,10 +84,11 @@ def send(fd: int, *words: str, deadline: float | None = None) -> None:
 
 
 def _write(fd: int, data: bytes, deadline: float | None) -> None:
-    while data:
-        # Where there is room, there is room for more than any message of the parent's.
+    rest = memoryview(data)
+    while rest:
+        # If there is room, there is room for this much: the write does not wait.
         _await(fd, POLLOUT, deadline)
-        data = data[posix.write(fd, data) :]
+        rest = rest[posix.write(fd, rest[:_PIECE]) :]
 
 
 def send_with_fds(

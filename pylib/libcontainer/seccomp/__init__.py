@@ -61,18 +61,19 @@ def compile(policy: Seccomp, cache_dir: str | None = None) -> SeccompProgram:
 
 def _compile(policy: Seccomp) -> bytes:
     default = policies.default_action(policy)
-    architectures = {
-        library.architecture(name, f"linux.seccomp.architectures[{index}]")
-        for index, name in enumerate(policy.architectures)
-    }
     policy_filter = library.Filter(default)
-    for architecture in architectures:
-        policy_filter.add_architecture(architecture)
+    architectures = set()
+    for index, name in enumerate(policy.architectures):
+        where = f"linux.seccomp.architectures[{index}]"
+        architecture = library.architecture(name, where)
+        if architecture not in architectures:
+            architectures.add(architecture)
+            policy_filter.add_named_architecture(architecture, name, where)
     if sum(len(rule.names) for rule in policy.syscalls) > _OPTIMIZED_FROM:
         policy_filter.optimize()
-    for name, action, alternatives in policies.rules(policy):
+    for where, name, action, alternatives in policies.rules(policy):
         if action != default:
-            policy_filter.add(name, action, alternatives)
+            policy_filter.add_rule(where, name, action, alternatives)
     code = policy_filter.export()
     if enosys.is_wanted(default):
         names = {name for rule in policy.syscalls for name in rule.names}

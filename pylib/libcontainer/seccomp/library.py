@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import errno
+
 from libcontainer.errors import ConfigError, ContainerError
 from nsenter import libseccomp
+from nsenter.system import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
+
+    from nsenter.libseccomp import Condition
 
 __all__ = ["Filter", "architecture", "identity", "newest"]
 
@@ -71,3 +76,25 @@ class Filter(libseccomp.Filter):
     def __init__(self, default: int) -> None:
         _open()
         super().__init__(default)
+
+    def add_named_architecture(self, token: int, name: str, where: str) -> None:
+        """As `add_architecture`, with errors that say where it is in config.json."""
+        try:
+            self.add_architecture(token)
+        except Failure as failure:
+            if failure.errno != errno.EDOM:
+                raise
+            why = f"{name} has another byte order than this machine: remove it"
+            raise ConfigError(where, why) from None
+
+    def add_rule(
+        self, where: str, name: str, action: int, alternatives: list[list[Condition]]
+    ) -> None:
+        """As `add`, with errors that say where it is in config.json."""
+        try:
+            self.add(name, action, alternatives)
+        except Failure as failure:
+            if failure.errno != errno.EEXIST:
+                raise
+            why = f"{name}: a rule before it has the same conditions and another action: remove one"
+            raise ConfigError(where, why) from None

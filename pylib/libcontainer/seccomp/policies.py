@@ -31,9 +31,9 @@ ACTIONS = {
     "SCMP_ACT_ALLOW": 0x7FFF0000,
     "SCMP_ACT_NOTIFY": 0x7FC00000,
 }
-# They say something in their lower 16 bits.
-_WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
-_MOST_ERRNO = 0xFFFF
+# Those that say something in their lower 16 bits, and the most that they can say: the kernel's
+# MAX_ERRNO, and any number for a tracer.
+_MOST_ERRNO = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 0xFFFF}
 _NOTIFY = "SCMP_ACT_NOTIFY"
 
 # seccomp.h, enum scmp_compare.
@@ -69,12 +69,13 @@ def _number(table: Mapping[str, int], name: str, where: str) -> int:
 
 def _action(name: str, errno_ret: int | None, where: str, action: str, errno: str) -> int:
     number = _number(ACTIONS, name, f"{where}.{action}")
-    if name not in _WITH_ERRNO:
+    most = _MOST_ERRNO.get(name)
+    if most is None:
         if errno_ret is not None:
             raise ConfigError(f"{where}.{errno}", f"{name} returns none; remove it")
         return number
-    if errno_ret is not None and not 0 <= errno_ret <= _MOST_ERRNO:
-        raise ConfigError(f"{where}.{errno}", f"{errno_ret} is not between 0 and {_MOST_ERRNO}")
+    if errno_ret is not None and not 0 <= errno_ret <= most:
+        raise ConfigError(f"{where}.{errno}", f"{errno_ret} is not between 0 and {most}")
     return number | (EPERM if errno_ret is None else errno_ret)
 
 
@@ -118,9 +119,9 @@ def flags(policy: Seccomp) -> int:
     return bits & ~_WAIT_KILLABLE_RECV  # EINVAL where there is no listener
 
 
-def rules(policy: Seccomp) -> Iterator[tuple[str, int, list[list[Condition]]]]:
-    """For each system call that is named: its name, SECCOMP_RET_*, and alternatives, each a list
-    of conditions that hold together.
+def rules(policy: Seccomp) -> Iterator[tuple[str, str, int, list[list[Condition]]]]:
+    """For each system call that is named: the place of its rule, its name, SECCOMP_RET_*, and
+    alternatives, each a list of conditions that hold together.
 
     Raises:
         ConfigError: something in a rule is unknown, or not possible.
@@ -131,7 +132,7 @@ def rules(policy: Seccomp) -> Iterator[tuple[str, int, list[list[Condition]]]]:
         alternatives = _alternatives(rule, where)
         for name in rule.names:
             _check_name(rule, name, where)
-            yield name, action, alternatives
+            yield where, name, action, alternatives
 
 
 def _check_name(rule: SyscallRule, name: str, where: str) -> None:

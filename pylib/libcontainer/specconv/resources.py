@@ -62,8 +62,8 @@ def _device_rule(item: Reader) -> DeviceRule:
         raise ConfigError(item.at("access"), f"{access!r} is not made of r, w and m")
     return DeviceRule(
         type=type,
-        major=item.number("major", -1, least=-1),
-        minor=item.number("minor", -1, least=-1),
+        major=item.number("major", -1, least=-1, most=UINT32),
+        minor=item.number("minor", -1, least=-1, most=UINT32),
         permissions=permissions,
         allow=item.flag("allow"),
     )
@@ -109,13 +109,13 @@ def _block_io(block: Reader) -> dict[str, Any]:
 
 
 def _weight(item: Reader) -> BlockIODevice:
-    major, minor = item.number("major"), item.number("minor")
+    major, minor = item.number("major", most=UINT32), item.number("minor", most=UINT32)
     weights = item.number("weight", most=_UINT16), item.number("leafWeight", most=_UINT16)
     return BlockIODevice(major, minor, *weights)
 
 
 def _throttle(item: Reader) -> BlockIODevice:
-    major, minor = item.number("major"), item.number("minor")
+    major, minor = item.number("major", most=UINT32), item.number("minor", most=UINT32)
     return BlockIODevice(major, minor, item.number("rate", most=UINT64))
 
 
