@@ -266,15 +266,25 @@ def test_input_that_never_ends_does_not_keep_the_command(start: Start) -> None:
 def test_input_that_nobody_reads_is_left_to_others(start: Start) -> None:
     reader, writer = os.pipe()
     pipes = {"stdin": reader, "stdout": subprocess.PIPE}
-    process = start("exec <&-; echo closed; sleep 1000", **pipes)
-    assert process.stdout and process.stdout.readline() == b"closed\n"
-    time.sleep(0.2)  # within which a command that reads on would read
+    process = start("readlink /proc/self/fd/0; exec <&-; echo closed; sleep 1000", **pipes)
+    assert process.stdout
+    pipe, closed = process.stdout.readline().decode().strip(), process.stdout.readline()
+    assert pipe.startswith("pipe:") and closed == b"closed\n"
+    wait_until(lambda: pipe not in _links(process.pid))
     os.write(writer, b"for the next")
-    time.sleep(0.2)
+    time.sleep(0.2)  # within which a command that reads on would read
     assert os.read(reader, 100) == b"for the next"
     os.close(reader)
     os.close(writer)
     process.terminate()
+
+
+def _links(pid: int) -> list[str]:
+    links = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has been closed meanwhile
+            links.append(str(entry.readlink()))
+    return links
 
 
 @pytest.mark.parametrize("stream", ["stdout", *swept("stderr")])
@@ -300,18 +310,31 @@ def test_what_was_left_behind_may_write_until_it_ends(
     start: Start, request: pytest.FixtureRequest
 ) -> None:
     """In a container that goes on (`exec`); with its first process all others end (`run`)."""
-    said = output(start("(sleep 1; echo late) & echo soon", stdout=subprocess.PIPE))
     goes_on = "exec" in request.node.callspec.id
+    seconds = 1 if goes_on else 1000
+    said = output(start(f"(sleep {seconds}; echo late) & echo soon", stdout=subprocess.PIPE))
     assert said == (b"soon\nlate\n" if goes_on else b"soon\n")
 
 
 def test_a_signal_ends_the_wait_for_what_was_left_behind(start: Start) -> None:
-    process = start("sleep 1000 & echo $!; exit 5", stdout=subprocess.PIPE)
+    process = start("trap '' TERM; sleep 1000 & echo $!; exit 5", stdout=subprocess.PIPE)
     assert process.stdout and process.stdout.readline()
     with contextlib.suppress(subprocess.TimeoutExpired):  # `run` does not wait
         process.wait(0.5)
-    process.terminate()
-    assert process.wait(SECONDS) == 5
+    assert _terminated(process) == 5
+
+
+def _terminated(process: subprocess.Popen[bytes]) -> int:
+    """The status of a command that a signal ends, unless it comes so early that it is passed on."""
+
+    def has_ended() -> bool:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        return process.returncode is not None
+
+    wait_until(has_ended)
+    return process.returncode
 
 
 def test_signals_are_passed_on_while_nobody_reads_the_output(start: Start) -> None:
@@ -322,8 +345,7 @@ def test_signals_are_passed_on_while_nobody_reads_the_output(start: Start) -> No
     full.terminate()
     time.sleep(0.5)
     assert full.poll() is None  # what was written is still to be read
-    full.terminate()
-    assert full.wait(SECONDS) == 9
+    assert _terminated(full) == 9
     os.close(reader)
 
 

@@ -480,7 +480,7 @@ def test_a_child_that_keeps_the_channel_hides_no_end() -> None:
     started = time.monotonic()
     with pytest.raises(WorkerDied, match="exit status 4"):
         call(call_targets.leave_a_child_with_the_channel, options=shared)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 100
 
 
 def test_a_call_that_takes_too_long_is_killed(tmp_path: Path) -> None:
@@ -613,7 +613,7 @@ def test_an_enemy_that_never_ends_is_stopped() -> None:
     with pytest.raises(TimeoutError):
         Caller(timeout=0.5).call(call_targets.stream, asking)
     with pytest.raises(BadAnswer):
-        Caller(timeout=5).call(call_targets.stream, b"\0" * 65536)
+        Caller(timeout=60).call(call_targets.stream, b"\0" * 65536)
 
 
 def test_an_enemy_that_closes_the_channel_is_told() -> None:
@@ -661,8 +661,8 @@ def test_an_interrupted_call_leaves_nothing() -> None:
     timer.start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        call(call_targets.sleep, 10)
-    assert time.monotonic() - started < 5
+        call(call_targets.sleep, 200)
+    assert time.monotonic() - started < 100
     timer.join()
 
 
