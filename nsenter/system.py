@@ -380,9 +380,13 @@ def ioprio_set(value: int) -> None:
 def sched_setattr(
     *, policy: int, flags: int, nice: int, priority: int, runtime: int, deadline: int, period: int
 ) -> None:
-    """sched_setattr(2), of this process."""
+    """sched_setattr(2), of this process.
+
+    The structure has its second version's size, with clamps of 0: with the first one's, the kernel
+    refuses the flags SCHED_FLAG_UTIL_CLAMP_MIN and _MAX.
+    """
     words = (_u32(policy), _u64(flags), _u32(nice), _u32(priority))
-    attributes = b"".join((*words, *map(_u64, (runtime, deadline, period))))
+    attributes = b"".join((*words, *map(_u64, (runtime, deadline, period)), _u32(0), _u32(0)))
     attributes = _u32(len(attributes) + 4) + attributes
     call("sched_setattr", f"policy {policy}", lib.SYS_sched_setattr, 0, attributes, 0)
 

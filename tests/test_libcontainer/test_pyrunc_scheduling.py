@@ -237,3 +237,16 @@ def test_an_executed_process_is_checked_as_the_first_one(
 def test_a_list_of_cpus() -> None:
     assert numbers("0-2,4") == {0, 1, 2, 4}
     assert numbers("") == set()
+
+
+@pytest.mark.parametrize("flag", ["UTIL_CLAMP_MIN", "UTIL_CLAMP_MAX"])
+def test_a_clamp_is_asked_for_as_the_kernel_reads_it(
+    runtime: Runtime, tmp_path: Path, flag: str
+) -> None:
+    """A kernel without clamps (CONFIG_UCLAMP_TASK) says that it has none."""
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["process"]["scheduler"] = {"policy": "SCHED_OTHER", "flags": [f"SCHED_FLAG_{flag}"]}
+
+    done = runtime("run", "-b", make_bundle(tmp_path / "bundle", ("true",), change=change), "box")
+    assert done.returncode == 0 or "sched_setattr policy 0: operation not supported" in done.stderr
