@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bootstrap message: what a process is to join and create, as runc's nsexec reads it.
+"""The bootstrap message: which namespaces a process joins and creates, in runc's form.
 
 The format, the order and the rules are those of runc's libcontainer (container_linux.go,
-message_linux.go and nsenter/README.md); csrc/bootstrap.c is what reads and checks it here.
+message_linux.go and nsenter/README.md). csrc/bootstrap.c reads and checks a message.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _RAW = ("Attribute", "decode_attributes", "encode_attributes")
 
 
 def __getattr__(name: str) -> object:
-    """The raw level, for who asks for it: a launch does not."""
+    """Import the raw level only if it is used: a launch does not need it."""
     if name not in _RAW:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from nsenter import attributes
@@ -64,15 +64,15 @@ _CLOCKS = ("monotonic", "boottime")
 
 
 class TimeOffset(Value):
-    """How far a clock of a new time namespace is ahead (time_namespaces(7)).
+    """The offset of a clock in a new time namespace (time_namespaces(7)).
 
     Args:
         clock: "monotonic" or "boottime".
-        secs: whole seconds, may be negative.
-        nsecs: nanoseconds on top, 0 … 999,999,999.
+        secs: whole seconds; may be negative.
+        nsecs: nanoseconds that are added, from 0 to 999,999,999.
 
     Raises:
-        ValueError: there is no such clock.
+        ValueError: the clock is unknown.
     """
 
     clock: str
@@ -80,7 +80,7 @@ class TimeOffset(Value):
     nsecs: int = 0
 
     def __post_init__(self) -> None:
-        # The text is lines of words: a clock with a newline in it would be two.
+        # The text consists of lines: a newline in the name of a clock would start another one.
         if self.clock not in _CLOCKS:
             raise ValueError(f"time offset of clock {self.clock!r}: must be one of {_CLOCKS}")
 
@@ -92,18 +92,20 @@ class BootstrapData(Value):
     """A bootstrap message.
 
     Args:
-        clone_flags: CLONE_NEW* bits of the namespaces to create.
-        namespace_paths: those to join, each with a path, in the order of joining.
-        uid_mappings, gid_mappings: ids of a new user namespace; empty: written by nobody.
-        uidmap_path, gidmap_path: absolute paths of newuidmap(1) and newgidmap(1), used where
-            the maps may not be written directly.
-        setgroup: whether setgroups(2) stays allowed inside; None: not said, which means no.
-        oom_score_adj: -1000 … 1000; None: left as it is.
+        clone_flags: the CLONE_NEW* flags of the namespaces to create.
+        namespace_paths: the namespaces to join, each with a path, in the order of joining.
+        uid_mappings, gid_mappings: the id mappings of a new user namespace; if they are empty, no
+            map is written.
+        uidmap_path, gidmap_path: the absolute paths of newuidmap(1) and newgidmap(1), which are
+            used if the maps may not be written directly.
+        setgroup: whether setgroups(2) stays allowed in the user namespace. None means that the
+            attribute is not sent, and setgroups is denied.
+        oom_score_adj: from -1000 to 1000; None leaves it unchanged.
         rootless_euid: whether the caller is unprivileged.
         time_offsets: at most one for each clock of a new time namespace.
     """
 
-    # What encode() gave: a value does not change, and so neither does its message.
+    # The result of encode(), which cannot change because the object cannot.
     __slots__ = ("_blob",)
 
     clone_flags: int = 0
@@ -118,13 +120,13 @@ class BootstrapData(Value):
     time_offsets: tuple[TimeOffset, ...] = ()
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__  # without the message: nothing of a value can be set
+        return self.__dict__  # without _blob, which cannot be set again
 
     def encode(self) -> bytes:
-        """The message, to the byte as runc writes it.
+        """Return the message, byte for byte as runc writes it.
 
         Raises:
-            BlobError: (a ValueError) a value that the reader would refuse; names the attribute.
+            BlobError: (a ValueError) nsexec would refuse a value; the message names the attribute.
         """
         blob: bytes | None = getattr(self, "_blob", None)
         if blob is None:
@@ -150,8 +152,8 @@ class BootstrapData(Value):
         return bytes(ffi.buffer(out, size))
 
     def _texts(self) -> bytes:
-        """Those of the message in its order, each with a NUL behind it; "" is not sent."""
-        # Long paths are copied once: the pieces are put together at the end.
+        """Return the texts in the order of the message, each with a NUL; "" is not sent."""
+        # The pieces are joined at the end, so that long paths are copied only once.
         paths = self.namespace_paths
         join = [piece for ns in paths for piece in (",", ns.type.ns_name(), ":", ns.path)][1:]
         uid_tool = "" if self.uidmap_path is None else _tool(UIDMAPPATH, self.uidmap_path)
@@ -164,10 +166,11 @@ class BootstrapData(Value):
 
     @classmethod
     def decode(cls, blob: bytes) -> BootstrapData:
-        """Parse and check a message with the parser that nsexec has.
+        """Parse and check a message with nsexec's own parser.
 
         Raises:
-            BlobError: names the attribute, its offset and what is wrong.
+            BlobError: the message is not valid; the error names the attribute, its offset and the
+                reason.
         """
         parsed = _parse(blob)
         join = (parsed.join.items[i] for i in range(parsed.join.count))
@@ -198,7 +201,7 @@ def _bytes(span: Any) -> bytes:
 
 
 def _tool(attribute: int, path: str) -> str:
-    """A tool's path, which is never sent empty, nor as two texts."""
+    """Return the path of a tool; it must not be empty, and a NUL would make two texts of it."""
     if not path or "\0" in path:
         raise _refusal(attribute, f"{path!r} is no path of a mapping tool")
     return path
@@ -220,10 +223,10 @@ def _decode_offsets(text: bytes) -> Iterator[TimeOffset]:
 
 
 def requires_root_or_mapping_tool(gid_mappings: Iterable[IDMap]) -> bool:
-    """Whether a gid map is more than root inside for the caller's own group outside.
+    """Return whether to write a gid map requires root or newgidmap(1).
 
-    An unprivileged process may write only that one, and only without setgroups(2). As runc's
-    requiresRootOrMappingTool.
+    An unprivileged process may only map its own group to root, and only after setgroups(2) was
+    denied. This corresponds to runc's requiresRootOrMappingTool.
     """
     return tuple(gid_mappings) != (IDMap(0, os.getegid(), 1),)
 
@@ -237,21 +240,22 @@ def bootstrap_data(
     oom_score_adj: int | None = None,
     time_offsets: Iterable[TimeOffset] = (),
 ) -> BootstrapData:
-    """The message for a configuration, by runc's rules.
+    """Return the message for a configuration, according to runc's rules.
 
-    Joined namespaces are ordered as runc joins them, user first. An existing user namespace has
-    its maps already, an existing time namespace its offsets: then none are sent. The mapping
-    tools are named only for an unprivileged caller that has them on PATH; setgroups(2) stays
-    allowed only where root or they write a map that needs them.
+    Namespaces are joined in runc's order, user first. A user namespace that is joined has its maps
+    already, and a time namespace its offsets: none are sent for them. The mapping tools are named
+    only if the caller is unprivileged and they are on PATH. setgroups(2) stays allowed only if root
+    or a mapping tool writes a map that requires this.
 
     Args:
-        rootless_euid: whether the caller is unprivileged; None: whether its effective uid is
-            not 0.
-        The others as in BootstrapData.
+        namespaces: the namespaces to create and to join.
+        rootless_euid: whether the caller is unprivileged. None means: if its effective uid is not
+            0.
+        uid_mappings, gid_mappings, oom_score_adj, time_offsets: see `BootstrapData`.
 
     Raises:
-        ValueError: maps or offsets are given, but no such namespace is in `namespaces`; or the
-            maps are not ones the kernel takes.
+        ValueError: mappings or offsets are given, but `namespaces` has no such namespace; or the
+            kernel would refuse the mappings.
     """
     rootless = os.geteuid() != 0 if rootless_euid is None else rootless_euid
     uid_mappings, gid_mappings = tuple(uid_mappings), tuple(gid_mappings)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launcher's side of the bootstrap: one talk with the stages, from the spawn to the payload.
+"""The launcher's side of the bootstrap, from the spawn until the payload takes over.
 
-The stages are all children of this process, in a process group of their own (stage 2 leaves
-it when it is told to go on), so that whatever happens all of them can be found and reaped.
+All stages are children of this process, in a process group of their own. (Stage 2 leaves it when it
+is told to go on.) So all of them can be found and reaped, whatever happens.
 """
 
 from __future__ import annotations
@@ -40,16 +40,17 @@ if TYPE_CHECKING:
 __all__ = ["Conversation"]
 
 _CHUNK = 1 << 16
-# How long the other stages may take to notice that one has failed.
+# How many seconds the other stages have to notice that one has failed.
 _AFTERMATH = 1.0
 
 
 class Conversation:
-    """Sends the messages, and follows what the stages report until the payload has taken over.
+    """Sends the messages, and reads the reports of the stages until the payload takes over.
 
     Args:
-        pid, pidfd: of stage 0; neither is closed here.
-        pipes: the init pipe and the status pipe; `hold` closes our copies of the child's ends.
+        pid, pidfd: those of stage 0. The pidfd is not closed here.
+        pipes: the init pipe and the status pipe. `hold` closes the launcher's copies of the child's
+            ends.
     """
 
     def __init__(self, pid: int, pidfd: int, pipes: Pipes) -> None:
@@ -63,7 +64,7 @@ class Conversation:
         self._stage2 = 0
         self._stage2_fd = -1
         self._ready = False
-        self._ended = False  # nobody is left who could report
+        self._ended = False  # no process has the status pipe open any more
         self._errors: list[dict[str, Any]] = []
         self._trace: list[TracePoint] = []
         self._partial = b""
@@ -77,25 +78,25 @@ class Conversation:
         meanwhile: Callable[[], None] = lambda: None,
         held: bool = False,
     ) -> Child:
-        """Have the talk. Returns the process in stage 2, its channel not yet decided on.
+        """Exchange the messages and return the process of stage 2.
 
         Args:
-            outgoing: what is left to send.
+            outgoing: the bytes that are left to send.
             timeout: seconds.
-            spawned_ns: when stage 0 was started, of CLOCK_REALTIME.
-            meanwhile: called when stage 2 is made and all is sent; what it raises is the end of the
-                stages, and raised.
-            held: whether the payload is to wait: the talk is over when it is ready, and `rest` has
-                the end of it.
+            spawned_ns: the time at which stage 0 was started, in nanoseconds of CLOCK_REALTIME.
+            meanwhile: called when stage 2 exists and everything is sent. If it raises, the stages
+                are killed and the exception is passed on.
+            held: the payload waits. This returns when the payload is ready, and `rest` reads what
+                follows.
 
         Raises:
-            BootstrapError: it did not come to the payload; all stages are gone then.
+            BootstrapError: the payload was not started; all stages have ended.
         """
         self._held = held
         try:
             self._pipes.close_child_ends()
             self._talk(outgoing, time.monotonic() + timeout, meanwhile)
-            # The status pipe may have ended before the reply was read that came first.
+            # The status pipe can end before the reply is read, although the reply was sent first.
             self._read_last_reply()
             if self._errors or not self._ready:
                 raise self._failure()
@@ -118,10 +119,10 @@ class Conversation:
         return child
 
     def rest(self, go: bool) -> BootstrapError | None:
-        """What came of a payload that was held; called once.
+        """Return the error of a payload that was held, if there is one. Call this once.
 
         Args:
-            go: whether it was let go; else this is only closed.
+            go: the payload was told to go on. Otherwise the status pipe is only closed.
         """
         try:
             while go and self._read_status():
@@ -130,7 +131,7 @@ class Conversation:
             close(self._status)
         return self._failure() if self._errors else None
 
-    # ---- talking
+    # ---- sending and receiving
 
     def _talk(
         self, outgoing: memoryview, deadline: float, meanwhile: Callable[[], None] | None
@@ -155,13 +156,13 @@ class Conversation:
                 deadline = min(deadline, time.monotonic() + _AFTERMATH)
 
     def _use_the_time(self, meanwhile: Callable[[], None]) -> None:
-        os.set_blocking(self._channel, True)  # it may be full still
+        os.set_blocking(self._channel, True)  # it may still be full
         try:
             meanwhile()
         except OSError as error:
             if error.errno not in (EPIPE, ECONNRESET):
                 raise
-            # Why nobody reads any more, the status pipe tells.
+            # The status pipe says why no process reads any more.
         finally:
             os.set_blocking(self._channel, False)
 
@@ -173,7 +174,7 @@ class Conversation:
         return events
 
     def _watch_channel(self, watched: dict[int, int], outgoing: memoryview, events: int) -> None:
-        """Go on with what is still to come; what follows the reply is not ours to read."""
+        """Watch for what is still expected. What follows the reply is the payload's."""
         wanted = (POLLOUT if outgoing else 0) | (0 if self._stage2 else POLLIN)
         if not wanted or events & (POLLHUP | POLLERR):
             watched.pop(self._channel, None)
@@ -186,16 +187,16 @@ class Conversation:
         except BlockingIOError:
             return outgoing
         except (BrokenPipeError, ConnectionResetError):
-            return outgoing[:0]  # why they are gone, the status pipe tells
+            return outgoing[:0]  # the status pipe says why the stages ended
 
     def _peek(self) -> bytes:
         try:
             return peek(self._channel, 256)
-        except Failure:  # nothing yet, or nobody any more
+        except Failure:  # there is nothing yet, or the stages have ended
             return b""
 
     def _read_reply(self) -> None:
-        """The zero byte of a stage 0 that runs, then its line with the pids and a pidfd."""
+        """Read the zero byte that stage 0 sends first, then its line with the pids and a pidfd."""
         if self._stage2:
             return
         seen = self._peek()
@@ -210,28 +211,31 @@ class Conversation:
         pids = plainjson.loads(line.decode())
         self._stage2, self._stage2_fd = self._checked(pids["stage2_pid"], fds)
         if pids["stage1_pid"]:
-            with suppress(ProcessLookupError):  # it has ended, and SIGCHLD is ignored
+            with suppress(ProcessLookupError):  # stage 1 has ended, and SIGCHLD is ignored
                 self._stage1_fd = pidfd_open(pids["stage1_pid"])
 
     def _checked(self, pid: int, fds: list[int]) -> tuple[int, int]:
-        """Who is said to be stage 2: a living child of ours. A process that stage 2 has joined may
-        write to the init pipe, if it has CAP_SYS_PTRACE, and the answer decides whom we kill."""
+        """Check that what is reported as stage 2 is a living child of this process.
+
+        A process in a joined namespace may write to the init pipe if it has CAP_SYS_PTRACE, and
+        the reply decides which process is killed.
+        """
         try:
             fd = fds[0] if fds else pidfd_open(pid)
         except OSError:
             if _is_living_child(os.P_PID, pid):
-                self._stage2 = pid  # there is no room for a pidfd: it is killed by its number
+                self._stage2 = pid  # no descriptor is left for a pidfd: it is killed by its pid
             raise
         if _is_living_child(os.P_PID, pid) and _is_living_child(os.P_PIDFD, fd):
             return pid, fd
         if _is_reaped(pid, fd):
             return pid, fd
         close(fd)
-        why = f"stage 2 is said to be the pid {pid}, which is no child of this process"
+        why = f"it names pid {pid} as stage 2, which is not a child of this process"
         raise BootstrapError("parent", "reply", why, EPROTO)
 
     def _read_status(self) -> bool:
-        """Take in what is reported; False when nobody is left who could report."""
+        """Read reports; return False if no process can send more."""
         data = os.read(self._status, _CHUNK)
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
@@ -250,12 +254,12 @@ class Conversation:
     # ---- failing
 
     def _failure(self) -> BootstrapError:
-        # A stage that only saw another one end is a witness, not the cause.
+        # A stage that only noticed the end of another one is not the cause.
         causes = [e for e in self._errors if e["operation"] != "sync"]
         if not causes and (killed := self._killed_stage()):
             return killed
         for error in causes or self._errors:
-            subject = os.fsdecode(error["subject"].encode("latin-1"))  # a byte was an escape each
+            subject = os.fsdecode(error["subject"].encode("latin-1"))  # each byte was one escape
             return BootstrapError(error["stage"], error["operation"], subject, error["errno"])
         if not self._said_hello:
             return BootstrapError("parent", "start", "it ended before its first word", ECANCELED)
@@ -272,38 +276,41 @@ class Conversation:
             ("parent", os.P_PIDFD, self._pidfd),
             ("child", os.P_PGID, self._pid),
         ):
-            # A process closes its descriptors a moment before it is a zombie: when all have,
-            # and none has become the payload, waiting for one to be is safe, and short.
+            # A process closes its descriptors shortly before it becomes a zombie. If all have
+            # closed theirs and none has become the payload, waiting for a zombie is short.
             ended = _peek_at_the_dead(which, number, wait=self._ended and not self._ready)
             if ended and ended.si_code != os.CLD_EXITED:
                 return BootstrapError.killed(stage, ended.si_status)
         if self._ended and not self._ready and not self._stage2:
-            # All have ended. Stage 1 is one of the group whose pid nobody has told us yet.
+            # All have ended. Stage 1 is in the group, but its pid may not have been reported.
             for ended in iter(lambda: _bury_one(self._pid), None):
                 if ended.si_code != os.CLD_EXITED:
                     return BootstrapError.killed("child", ended.si_status)
         return None
 
-    # The steps that kill and reap whatever there is.
+    # The steps that kill and reap the stages.
 
     def _learn_of_stage2(self) -> None:
         with suppress(OSError):
             self._read_last_reply()
 
     def _destroy_group(self) -> None:
-        """Stage 0 leads the group: while it is a zombie its number cannot mean anybody else, so the
-        group is killed before any of it is reaped."""
+        """Kill and reap the group of stage 0.
+
+        As long as stage 0 is a zombie, its number cannot be another group's: so the group is killed
+        before any process of it is reaped.
+        """
         with suppress(ProcessLookupError, PermissionError):
-            # Reaped already by somebody else, its number may be anybody's.
+            # If other code has reaped it, its number may belong to another process.
             send_signal(self._pidfd, self._pid, 0)
             os.killpg(self._pid, SIGKILL)
         while _reap(os.P_PGID, self._pid):
             pass
-        # One that was killed before it could make the group is not in it.
+        # A stage 0 that was killed before it made the group is not in it.
         _reap(os.P_PIDFD, self._pidfd)
 
     def _destroy_stage2(self) -> None:
-        """By its pid where there was no room for a pidfd: it is our child and not reaped yet."""
+        """Kill and reap stage 2; by its pid if there is no pidfd, as it is an unreaped child."""
         if not self._stage2:
             return
         if self._stage2_fd < 0:
@@ -318,7 +325,7 @@ class Conversation:
         self._stage2, self._stage2_fd = 0, -1
 
     def _read_last_reply(self) -> None:
-        """Stage 2 leaves the group only after the reply is sent: then we must know its pid."""
+        """Read the reply, if it came: after it stage 2 leaves the group, and its pid is needed."""
         with suppress(BlockingIOError, ConnectionResetError, ValueError, KeyError):
             os.set_blocking(self._channel, False)
             self._read_reply()
@@ -330,7 +337,7 @@ class Conversation:
 
 
 def _reap(which: int, number: int) -> bool:
-    """Wait for one child; False where there is none, or somebody else has waited for it."""
+    """Wait for one child; return False if there is none, or if other code has waited for it."""
     try:
         os.waitid(which, number, os.WEXITED)
     except ChildProcessError:
@@ -341,7 +348,7 @@ def _reap(which: int, number: int) -> bool:
 def _is_living_child(which: int, number: int) -> bool:
     try:
         os.waitid(which, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except OSError:  # ECHILD; EINVAL of what is no pidfd
+    except OSError:  # ECHILD, or EINVAL for a descriptor that is not a pidfd
         return False
     return True
 
@@ -363,8 +370,10 @@ def _peek_at_the_dead(which: int, number: int, *, wait: bool) -> os.waitid_resul
 
 
 def _is_reaped(pid: int, fd: int) -> bool:
-    """Whether a process has ended and nobody can wait for it, as the kernel has it if SIGCHLD is
-    ignored: there is nobody of that number who could be killed in its place."""
+    """Return whether a process has ended and was reaped by the kernel, because SIGCHLD is ignored.
+
+    Then no process has this pid, and none can be killed by mistake.
+    """
     if pid <= 0 or not poll({fd: POLLIN}, 0.0):
         return False
     try:

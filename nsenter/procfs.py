@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel says in /proc, read in one place (proc_pid_mountinfo(5) and its neighbours).
+"""Readers for files in /proc (proc_pid_mountinfo(5) and others).
 
-Names in /proc are chosen by whoever made the mount, the cgroup or the process, so they can hold any
-byte: each reader splits bytes at the kernel's own separators and only then decodes a field. A line
-that is not of the kernel's form is an error, because what is skipped here would be a mount that
-nobody makes read-only.
+A name in /proc is chosen by whoever made the mount, the cgroup or the process, and can contain any
+byte. So each reader splits the bytes at the kernel's separators first, and decodes the fields then.
+A line that does not have the kernel's form is an error: if it were skipped, a mount could stay
+writable.
 
-An init in a container imports this, so it imports nothing but built-in modules.
+An init in a container imports this module, so it imports only built-in modules.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 __all__ = ["Mount", "cgroups", "is_mapped", "mounts", "read", "stat", "status", "unescape"]
 
 _MOUNTINFO = "/proc/self/mountinfo"
-_DELETED = "//deleted"  # no path that exists has two slashes
+_DELETED = "//deleted"  # an existing path never has two slashes
 _CHUNK = 1 << 16
 _OCTAL = frozenset(b"01234567")
 
 
 class Mount:
-    """One mount of a /proc/PID/mountinfo.
+    """One mount, a line of /proc/PID/mountinfo.
 
     Attributes:
-        id, parent: numbers of the mount and of the one that it is on.
+        id, parent: the ids of the mount and of its parent mount.
         device: "major:minor" of the file system.
         root: the directory or file of the file system that is mounted.
-        deleted: whether `root` has been removed since.
-        point: where it is mounted, below the root of the process.
-        options: flags of the mount.
-        propagation: "shared:N", "master:N", "propagate_from:N", "unbindable", or none of them.
-        fstype, source: type of the file system and what it was mounted from; both may be anything.
-        super_options: options of the file system.
+        deleted: whether `root` has been removed.
+        point: the mount point, below the root of the process.
+        options: the options of the mount.
+        propagation: "shared:N", "master:N", "propagate_from:N", "unbindable", or none of these.
+        fstype, source: the type of the file system, and its source, which can be any text.
+        super_options: the options of the file system.
     """
 
     __slots__ = (
@@ -65,26 +65,27 @@ class Mount:
 
 
 def mounts(text: str | bytes | None = None) -> list[Mount]:
-    """The mounts of a mount namespace that are below the reader's root, in the kernel's order.
+    """Return the mounts below the root of the reader, in the kernel's order.
 
-    Where several are mounted on one place, each has its line.
+    If several are mounted on the same mount point, all of them are returned.
 
     Args:
-        text: of a mountinfo; None: /proc/self/mountinfo is read.
+        text: the content of a mountinfo file; None means /proc/self/mountinfo.
 
     Raises:
-        OSError: it cannot be read, or a line of it is not a mount.
+        OSError: the file cannot be read, or a line is not valid.
     """
     lines = _bytes(read(_MOUNTINFO) if text is None else text).split(b"\n")
     return [Mount(line) for line in lines if line]
 
 
 def cgroups(text: str | bytes) -> Iterator[tuple[str, str]]:
-    """Each controller and the path of its cgroup, of a /proc/PID/cgroup (cgroups(7)). The
-    controller of version 2 is "".
+    """Yield each controller in a /proc/PID/cgroup file and the path of its cgroup (cgroups(7)).
+
+    The controller of version 2 is "".
 
     Raises:
-        OSError: a line of it is not one of a cgroup.
+        OSError: a line is not valid.
     """
     for line in filter(None, _bytes(text).split(b"\n")):
         number, *rest = line.split(b":", 2)
@@ -96,13 +97,13 @@ def cgroups(text: str | bytes) -> Iterator[tuple[str, str]]:
 
 
 def status(text: bytes) -> dict[str, str]:
-    """The fields of a /proc/PID/status (proc_pid_status(5))."""
+    """Return the fields of a /proc/PID/status file (proc_pid_status(5))."""
     pairs = (line.partition(b":") for line in text.split(b"\n") if line)
     return {_decode(name): _decode(value.removeprefix(b"\t")) for name, _, value in pairs}
 
 
 def is_mapped(kind: str, id: int) -> bool:
-    """Whether the user namespace of this process has an id (user_namespaces(7)).
+    """Return whether the user namespace of this process maps an id (user_namespaces(7)).
 
     Args:
         kind: "uid" or "gid".
@@ -112,13 +113,16 @@ def is_mapped(kind: str, id: int) -> bool:
 
 
 def stat(text: bytes) -> list[str]:
-    """The fields of a /proc/PID/stat behind the command, which may itself hold blanks, brackets and
-    newlines (proc_pid_stat(5)): the first is the state, field 3 of the manual page."""
+    """Return the fields of a /proc/PID/stat file (proc_pid_stat(5)) that follow the command.
+
+    The first one is the state, field 3 in the manual page. The command itself can contain blanks,
+    brackets and newlines.
+    """
     return _decode(text[text.rfind(b")") + 1 :]).split()
 
 
 def unescape(text: bytes) -> str:
-    r"""Text in which the kernel has written bytes in octal: "\040" is a blank, "\134" a backslash.
+    r"""Decode a text in which the kernel has escaped bytes: "\040" is a blank, "\134" a backslash.
 
     Bytes that are not UTF-8 become surrogates (PEP 383), as in Python's own paths.
     """
@@ -139,13 +143,14 @@ def _decode(text: bytes) -> str:
 
 
 def read(path: str, folder: int | None = None) -> bytes:
-    """A file of /proc, whole.
+    """Return the whole content of a file in /proc.
 
     Args:
-        folder: a descriptor that `path` is relative to.
+        path: its path.
+        folder: the descriptor of the directory that `path` is relative to.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=folder)
     try:

@@ -57,7 +57,7 @@ def test_a_stranger_is_not_taken_for_stage_2(
         socket.send_fds(theirs, [reply[1:]], [pidfd] if with_pidfd else [])
         with Descriptors() as owner, Pipes(owner, [ours.detach(), reader]) as pipes:
             talk = Conversation(*stage_0, pipes)
-            with pytest.raises(BootstrapError, match=f"said to be the pid {stranger}"):
+            with pytest.raises(BootstrapError, match=f"names pid {stranger} as stage 2"):
                 talk.hold(memoryview(b""), SECONDS, 0)
         os.kill(stranger, 0)  # it lives
     finally:
