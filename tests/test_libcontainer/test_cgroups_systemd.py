@@ -23,7 +23,7 @@ from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.cgroups.systemd import SystemdManager, expand_slice, unit_name
 from libcontainer.cgroups.systemd_bus import escaped
 from libcontainer.cgroups.systemd_properties import limits, unit_properties, variant, words
-from libcontainer.configs import Cgroup, DeviceRule, Resources
+from libcontainer.configs import BlockIODevice, Cgroup, DeviceRule, Resources
 from libcontainer.errors import ConfigError
 from libcontainer.pyrunc import root
 from needs import needs
@@ -71,8 +71,10 @@ def test_what_is_no_slice_is_refused(name: str) -> None:
         expand_slice(name)
 
 
-def properties(fields: dict[str, object], *, unified: bool = True) -> list[tuple[str, str, str]]:
-    found = limits(QUIET.replace(**fields), unified=unified)
+def properties(
+    fields: dict[str, object], *, unified: bool = True, has_idle: bool = False
+) -> list[tuple[str, str, str]]:
+    found = limits(QUIET.replace(**fields), unified=unified, has_idle=has_idle)
     return [(name, kind, " ".join(value)) for name, kind, value in found]
 
 
@@ -262,6 +264,7 @@ case "$*" in
     mkdir -p "$NSX_CGROUP"
     echo "$NSX_PID" > "$NSX_CGROUP/cgroup.procs" ;;
 *ResetFailedUnit*) rm -f "$NSX_FAILED" ;;
+*Version*) echo 's "'"${NSX_VERSION:-252.39-1~deb12u1}"'"' ;;
 *ActiveState*) echo 's "active"' ;;
 *ControlGroup*) echo 's "/user.slice/me"' ;;
 *SetUnitProperties*) if [ -e "$NSX_FAILED" ]; then echo "Call failed: no" >&2; exit 1; fi ;;
@@ -318,6 +321,59 @@ def test_a_scope_is_made_around_a_process_and_stopped(
     assert asked == ["StartTransientUnit", "", "StopUnit", "ResetFailedUnit"]
     assert f"PIDs au 1 {child.pid} 0" in noted[0]
     assert "Slice s -.slice Delegate b true DefaultDependencies b false" in noted[0]
+
+
+def test_memory_that_is_in_use_is_checked_before_systemd_lowers_its_limit(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else the kernel kills the container before the check."""
+    folder = tmp_path / "cgroup"
+    folder.mkdir()
+    (folder / "memory.current").write_text("8192\n")
+    cgroup = Cgroup(path="-.slice:nsx:x", name="x", systemd=True, resources=QUIET)
+    manager = SystemdManager(
+        cgroup, UnifiedManager(cgroup, v2_layout(), {"": str(folder)}), unified=True
+    )
+    with pytest.raises(Failure, match="8192 bytes are in use"):
+        manager.set(QUIET.replace(memory=4096, memory_check_before_update=True))
+    assert calls.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("251-1", []), ("252", ["0"]), ("v257~rc1", ["0"]), ("", [])]
+)
+def test_idle_is_told_to_a_systemd_that_knows_it(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv("NSX_VERSION", version or "unknown")
+    cgroup = Cgroup(path="-.slice:nsx:x", name="x", systemd=True, resources=QUIET)
+    files_of_it = UnifiedManager(cgroup, v2_layout(), {"": str(tmp_path)})
+    manager = SystemdManager(cgroup, files_of_it, unified=True)
+    (tmp_path / "cpu.idle").touch()
+    manager.set(QUIET.replace(cpu_idle=1))
+    assert (tmp_path / "cpu.idle").read_text() == "1"
+    asked = [line for line in calls.read_text().splitlines() if "SetUnitProperties" in line]
+    assert [line.partition("CPUWeight t ")[2] for line in asked] == expected
+
+
+def test_weights_of_devices_hide_that_of_all_from_nobody() -> None:
+    found = properties({"blkio_weight": 500, "blkio_weight_device": [BlockIODevice(8, 0, 1000)]})
+    assert found == [("IOWeight", "t", "4950")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"cpu_idle": 1}, "0"),
+        ({"cpu_idle": 1, "cpu_shares": 1024}, "0"),
+        ({"cpu_idle": 0}, UNLIMITED),
+        ({"cpu_idle": 0, "cpu_shares": 1024}, "100"),
+        ({"unified": {"cpu.idle": "1", "cpu.weight": "5"}}, "0"),
+        ({"unified": {"cpu.idle": " 0\n", "cpu.weight": " 5 "}}, "5"),
+    ],
+)
+def test_idle_and_weight_are_one_to_systemd(fields: dict[str, object], expected: str) -> None:
+    assert properties(fields, has_idle=True) == [("CPUWeight", "t", expected)]
 
 
 def test_one_that_failed_before_is_forgotten(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,13 @@ class Manager:
         """
         raise NotImplementedError
 
+    def check(self, resources: Resources) -> None:
+        """Check what has to be checked before its limits are set.
+
+        Raises:
+            Failure: more memory is in use than the limits allow, and that was to be checked.
+        """
+
     def freeze(self) -> None:
         """Stop all its processes. Raises Failure where that does not come about in time."""
         raise NotImplementedError

@@ -185,6 +185,11 @@ class LegacyManager(Manager):
             if not resources.skip_devices:
                 self._set_devices(resources)
 
+    def check(self, resources: Resources) -> None:
+        from libcontainer.cgroups.fs_limits import check_memory
+
+        check_memory(resources, self._read)
+
     def _set_devices(self, resources: Resources) -> None:
         if "devices" not in self._paths:
             if not self._cgroup.rootless:

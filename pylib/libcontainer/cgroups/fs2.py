@@ -198,6 +198,11 @@ class UnifiedManager(Manager):
             if not resources.skip_devices and self._path:
                 self._set_devices(resources)
 
+    def check(self, resources: Resources) -> None:
+        from libcontainer.cgroups.fs2_limits import check_memory
+
+        check_memory(resources, self._read)
+
     def _needs_no_swap(self, file: str, value: str) -> bool:
         return file == _SWAP_FILE and value in _WITHOUT_SWAP and not self._has(_SWAP_FILE)
 

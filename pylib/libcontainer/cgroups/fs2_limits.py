@@ -109,12 +109,17 @@ def limits(resources: Resources, read: Read) -> Iterator[Writes]:
     yield from _unified(resources)
 
 
-def _memory(resources: Resources, read: Read) -> Iterator[Writes]:
-    limit = resources.memory
+def check_memory(resources: Resources, read: Read) -> None:
+    """Raise Failure if memory is below its usage, and that is to be checked."""
     if resources.memory_check_before_update:
-        for bound in (resources.memory_swap, limit):
+        for bound in (resources.memory_swap, resources.memory):
             if bound and bound > 0:
                 check_usage(bound, read("memory.current"))
+
+
+def _memory(resources: Resources, read: Read) -> Iterator[Writes]:
+    limit = resources.memory
+    check_memory(resources, read)
     writes = []
     if swap := swap_max(limit, resources.memory_swap):
         writes.append(("memory.swap.max", swap))

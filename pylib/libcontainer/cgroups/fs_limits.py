@@ -71,9 +71,15 @@ def _memory(resources: Resources, read: Read) -> Writes:
     limit, swap = resources.memory, resources.memory_swap
     if limit == -1 and not swap and read("memory", _SWAP_LIMIT):
         swap = -1
+    check_memory(resources, read)
+    return [(file, str(n)) for file, n in ((_LIMIT, limit), (_SWAP_LIMIT, swap)) if n]
+
+
+def check_memory(resources: Resources, read: Read) -> None:
+    """Raise Failure if memory is below its usage, and that is to be checked."""
+    limit = resources.memory
     if limit and limit > 0 and resources.memory_check_before_update:
         check_usage(limit, read("memory", _USAGE))
-    return [(file, str(n)) for file, n in ((_LIMIT, limit), (_SWAP_LIMIT, swap)) if n]
 
 
 def check_usage(limit: int, usage: str) -> None:

@@ -14,13 +14,13 @@ from errno import ETIMEDOUT
 from libcontainer.cgroups.base import Manager
 from libcontainer.cgroups.files import DENIED
 from libcontainer.cgroups.systemd_bus import Bus
-from libcontainer.cgroups.systemd_properties import limits, unit_properties, words
+from libcontainer.cgroups.systemd_properties import limits, says_idle, unit_properties, words
 from libcontainer.errors import ConfigError
 from nsenter.system import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from libcontainer.cgroups.oom import OomWatch
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10.0
 _NAP = 0.005
+_WITH_IDLE = 252  # the version from which on a CPUWeight of 0 is cpu.idle
 
 
 def _is_a_users(cgroup: Cgroup) -> bool:
@@ -128,7 +129,7 @@ class SystemdManager(Manager):
         is_slice = self._unit.endswith(".slice")
         properties = [
             *unit_properties(self._cgroup, self._slice, is_slice=is_slice),
-            *limits(self._cgroup.resources, unified=self._unified),
+            *self._limits(self._cgroup.resources),
         ]
         if not is_slice:
             properties.append(("PIDs", "au", ["1", str(pid)]))
@@ -155,11 +156,18 @@ class SystemdManager(Manager):
     def set(self, resources: Resources) -> None:
         if not self._files.exists():
             return  # set when it is made
-        properties: Iterable[Property] = list(limits(resources, unified=self._unified))
+        # Before systemd lowers a limit: the kernel would kill what is above it.
+        self._files.check(resources)
+        properties = self._limits(resources)
         if properties and resources != self._told:
             self._bus.call("SetUnitProperties", "sba(sv)", self._unit, "true", *words(properties))
         self._told = resources
         self._files.set(resources)
+
+    def _limits(self, resources: Resources) -> list[Property]:
+        asks = self._unified and says_idle(resources)
+        has_idle = asks and self._bus.version() >= _WITH_IDLE
+        return [*limits(resources, unified=self._unified, has_idle=has_idle)]
 
     def destroy(self) -> None:
         if self._files.exists():

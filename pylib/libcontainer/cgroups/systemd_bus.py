@@ -40,6 +40,15 @@ class Bus:
         """The path of the cgroup that all its units are in; "" for that of all."""
         return self._get(_OBJECT, _MANAGER, "ControlGroup")
 
+    def version(self) -> int:
+        """systemd's; 0 if it does not tell."""
+        digits = ""
+        for character in self._get(_OBJECT, _MANAGER, "Version").removeprefix("v"):
+            if not ("0" <= character <= "9"):
+                break
+            digits += character
+        return int(digits or 0)
+
     def unit_state(self, unit: str) -> str:
         """ "active", "failed" …, see systemctl(1). Raises Failure where it is not known."""
         return self._get(f"{_OBJECT}/unit/{escaped(unit)}", _UNIT, "ActiveState")

@@ -37,6 +37,7 @@ _NUMBERS = {
     "memory.swap.max": "MemorySwapMax",
     "pids.max": "TasksMax",
 }
+_WEIGHT, _IDLE = "cpu.weight", "cpu.idle"
 _SETS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
 _NUMBER_TYPES = {
     "byte": "y", "int16": "n", "uint16": "q", "int32": "i", "uint32": "u",
@@ -65,16 +66,47 @@ def unit_properties(cgroup: Cgroup, parent: str, *, is_slice: bool) -> Iterator[
         yield name, *variant(name, value)
 
 
-def limits(resources: Resources, *, unified: bool) -> Iterator[Property]:
-    """Those that systemd knows; with cgroup v1 it knows fewer, and some have other names."""
+def limits(resources: Resources, *, unified: bool, has_idle: bool = False) -> Iterator[Property]:
+    """Those that systemd knows; with cgroup v1 it knows fewer, and some have other names.
+
+    Args:
+        has_idle: whether a CPUWeight of 0 is cpu.idle to this systemd.
+    """
     if not resources.skip_devices:
         yield from _devices(resources.devices)
     if not unified:
         yield from _legacy(resources)
         return
+    weight = _weight(resources) if has_idle else ""
+    if weight:
+        yield _NUMBERS[_WEIGHT], "t", [weight]
+    for file, value in _files(resources):
+        if not (weight and file == _WEIGHT):
+            yield from _of_file(file, value)
+
+
+def _files(resources: Resources) -> Iterator[tuple[str, str]]:
+    """What is written to which file of cgroup v2."""
     for writes in fs2_limits.limits(resources, lambda file: ""):
         for file, value in writes:
-            yield from _of_file(file, value)
+            yield file, value.strip()
+
+
+def says_idle(resources: Resources) -> bool:
+    """Whether they say anything of cpu.idle."""
+    return any(file == _IDLE for file, _ in _files(resources))
+
+
+def _weight(resources: Resources) -> str:
+    """CPUWeight, for limits that say something of cpu.idle: what is idle has no weight besides, and
+    what is not any more has one again."""
+    told = dict(_files(resources))
+    if _IDLE not in told:
+        return ""
+    if told[_IDLE] == "1":
+        return "0"
+    weight = told.get(_WEIGHT, "")
+    return weight if weight.isdecimal() else str(_INFINITY)
 
 
 def _of_file(file: str, value: str) -> Iterator[Property]:
