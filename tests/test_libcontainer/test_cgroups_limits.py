@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from libcontainer.cgroups import Layout, files, fs2, fs2_limits, fs_limits
+from libcontainer.cgroups import Layout, files, fs2, fs2_limits, fs2_stats, fs_limits
 from libcontainer.configs import (
     BlockIODevice,
     Cgroup,
@@ -292,3 +292,26 @@ def test_the_mounts_own_root_is_never_removed(tmp_path: Path) -> None:
     (tmp_path / "others").mkdir()
     fake(tmp_path, "/").destroy()
     assert (tmp_path / "others").is_dir()
+
+
+# ---- what is used
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", []),
+        ("\n", []),
+        ("8:0 rbytes=5 wbytes=0 rios=1\n", [(8, 0, 5)]),
+        ("8:0 \n8:16 rbytes=7\n", [(8, 16, 7)]),
+        ("8:0 8:16 rbytes=7\n", [(8, 16, 7)]),
+        ("8:0 rbytes=5 cost.usage=3 depth=0\n253:1 rbytes=6\n", [(8, 0, 5), (253, 1, 6)]),
+    ],
+)
+def test_io_is_read_as_every_kernel_tells_it(
+    tmp_path: Path, text: str, found: list[tuple[int, int, int]]
+) -> None:
+    (tmp_path / "io.stat").write_text(text)
+    told = fs2_stats.stats(str(tmp_path))["blkio"].get("ioServiceBytesRecursive", [])
+    reads = [entry for entry in told if entry["op"] == "Read"]
+    assert [(e["major"], e.get("minor", 0), e["value"]) for e in reads] == found

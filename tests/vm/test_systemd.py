@@ -189,6 +189,16 @@ def test_limits_are_systemds_too_and_outlive_its_reload(
     assert before == settings
 
 
+def test_what_is_idle_outlives_a_reload(pyrunc: Runtime, folder: Path) -> None:
+    edit = resources({"cpu": {"idle": 1}})
+    with running(pyrunc, folder, edit, parent=PARENT, slice=SLICE) as box:
+        systemctl("daemon-reload")
+        assert box.file("cpu.idle") == "1"
+        box("update", "--cpu-idle", "0")
+        systemctl("daemon-reload")
+        assert (box.file("cpu.idle"), box.file("cpu.weight")) == ("0", "100")
+
+
 def test_update_tells_systemd(each: Runtime, folder: Path) -> None:
     with running(each, folder, parent=PARENT, slice=SLICE) as box:
         box("update", "--memory", str(32 * MIB), "--pids-limit", "44", "--cpu-quota", "20000")

@@ -91,10 +91,14 @@ def _io(path: str) -> dict[str, Any]:
     moved: list[dict[str, Any]] = []
     requests: list[dict[str, Any]] = []
     for line in read(f"{path}/io.stat").splitlines():
-        device, *pairs = line.split()
-        major, minor = map(int, device.split(":"))
-        for pair in pairs:
-            name, _, value = pair.partition("=")
+        # Some kernels leave the end of the line out behind a device that has no numbers.
+        words = line.split()
+        devices = [word for word in words if ":" in word and "=" not in word]
+        if not devices:
+            continue
+        major, minor = map(int, devices[-1].split(":"))
+        for word in words:
+            name, _, value = word.partition("=")
             if name in _IO_KEYS:
                 in_bytes, kind = _IO_KEYS[name]
                 entry = some(major=major, minor=minor, op=kind, value=int(value))
