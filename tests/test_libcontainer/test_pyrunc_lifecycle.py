@@ -617,7 +617,10 @@ def test_a_limit_of_processes_of_0_is_one(runtime, tmp_path, limit: int, written
     ("words", "said"),
     [
         (["--memory", "x"], "invalid value for memory: invalid size: 'x'"),
-        (["--cpu-quota", "x"], "invalid value for cpu-quota: 'x' is no number"),
+        *(
+            (["--cpu-quota", word], f"invalid value for cpu-quota: {word!r} is no number")
+            for word in ("x", " 5000", "5_000", "+5000", "0x10", "1e5", "--5", "\u0665")
+        ),
         (["-r", "/nope"], "/nope: no such file or directory"),
         (["--l3-cache-schema", "x"], "not supported"),
     ],

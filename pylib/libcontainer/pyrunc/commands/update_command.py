@@ -85,7 +85,7 @@ def _from_file(context: Context, path: str) -> Any:
 
 def _from_options(options: dict[str, Any]) -> dict[str, Any]:
     resources: dict[str, Any] = {}
-    for read, table in ((str, _TEXTS), (int, _NUMBERS), (_size, _SIZES)):
+    for read, table in ((str, _TEXTS), (_number, _NUMBERS), (_size, _SIZES)):
         for option, (group, name) in table.items():
             value = options[option]
             if value not in ("", 0, None) or (option == "pids_limit" and value == 0):
@@ -100,6 +100,13 @@ def _read(read: Any, option: str, value: str | int) -> Any:
         name = option.replace("_", "-")
         why = error if read is _size else f"{value!r} is no number"
         raise ContainerError(f"invalid value for {name}: {why}") from None
+
+
+def _number(text: str | int) -> int:
+    """Decimal digits alone: int() also takes blanks, underscores and digits of other scripts."""
+    if isinstance(text, str) and not (text.isascii() and text.removeprefix("-").isdigit()):
+        raise ValueError
+    return int(text)
 
 
 def _size(text: str) -> int:
