@@ -28,6 +28,7 @@ from nsenter.error_base import NsenterError
 from nsenter.errors import BootstrapError, Naming, signal_name
 from nsenter.image import MEMORY, PAYLOAD
 from nsenter.launch import PythonInit
+from nsenter.option_types import check_flags, names
 from nsenter.options import Options
 from nsenter.parcel import FOR_PICKLE, pack
 from nsenter.suppress import suppress
@@ -204,10 +205,14 @@ class Caller(Value):
             raise ValueError(f"timeout {self.timeout!r}: must be seconds, at least 0, or None")
         _output("stdout", self.stdout, 0, 1)
         _output("stderr", self.stderr, 0, 2, self.stdout)
+        check_flags(self, "trusted", "imports", "files")
         for name in ("modules", "extensions"):
-            if isinstance(getattr(self, name), (str, bytes)):
-                raise TypeError(f"{name} must be a sequence of names, not {getattr(self, name)!r}")
-        if not isinstance(self.max_answer, int):
+            given = getattr(self, name)
+            if given is not None or name == "modules":
+                self.__dict__[name] = names(name, given)
+        if self.env is not None and not hasattr(self.env, "items"):
+            raise TypeError(f"env must be a mapping or None, not {self.env!r}")
+        if not isinstance(self.max_answer, int) or isinstance(self.max_answer, bool):
             raise TypeError(f"max_answer must be a number of bytes, not {self.max_answer!r}")
         if self.max_answer < 1:
             raise ValueError(f"max_answer {self.max_answer!r}: must be bytes, at least 1")

@@ -81,10 +81,23 @@ def above_the_streams(data: BootstrapData, owner: Descriptors) -> BootstrapData:
 
 
 def checked_fds(pass_fds: Iterable[int]) -> set[int]:
-    """Those to pass on; a descriptor that is not open is the caller's mistake, named here."""
+    """Return the descriptors to pass on, as a set.
+
+    Raises:
+        TypeError, ValueError: one is no number, or below 0.
+        OSError: one is not open.
+    """
     fds = set(pass_fds)
     for fd in fds:
-        os.fstat(fd)
+        if not isinstance(fd, int):
+            raise TypeError(f"pass_fds: {fd!r} is not the number of a descriptor")
+        if fd < 0:
+            raise ValueError(f"pass_fds: {fd!r}: a descriptor must not be below 0")
+        try:
+            os.fstat(fd)
+        except OSError as error:
+            why = f"pass_fds: descriptor {fd}: {error.strerror}"
+            raise OSError(error.errno, why) from None
     return fds
 
 

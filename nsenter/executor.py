@@ -73,10 +73,16 @@ class NamespaceExecutor(Executor):
         fresh: bool = False,
         **settings: Any,
     ) -> None:
+        _check_count("max_workers", max_workers)
+        _check_count("max_tasks_per_child", max_tasks_per_child)
+        if initializer is not None and not callable(initializer):
+            raise TypeError(f"initializer must be a callable, not {initializer!r}")
+        if not hasattr(initargs, "__iter__"):
+            raise TypeError(f"initargs must be a sequence, not {initargs!r}")
+        if not isinstance(fresh, bool):
+            raise TypeError(f"fresh must be True or False, not {fresh!r}")
         if max_workers is None:
             max_workers = len(os.sched_getaffinity(0))
-        if max_tasks_per_child is not None and max_tasks_per_child < 1:
-            raise ValueError(f"max_tasks_per_child {max_tasks_per_child!r}: must be at least 1")
         caller = Caller(options, **settings)
         self._plainly = not caller.trusted
         initial = pack(initializer, initargs, {}, plainly=self._plainly) if initializer else None
@@ -229,6 +235,15 @@ class _Workers:
                 self._free = []
         for warm in ended:
             warm.worker.close()
+
+
+def _check_count(name: str, number: object) -> None:
+    if number is None:
+        return
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"{name} must be a whole number or None, not {number!r}")
+    if number < 1:
+        raise ValueError(f"{name} must be greater than 0, not {number!r}")
 
 
 class _Warm:

@@ -52,7 +52,7 @@ def _paths(rules: Mapping[str, str]) -> Iterator[bytes]:
 def _ports(word: str, ports: Iterable[int] | None) -> Iterator[bytes]:
     if ports is None:
         return
-    if isinstance(ports, (int, str, bytes)):
+    if isinstance(ports, (str, bytes)):
         raise ValueError(f"landlock_{word}={ports!r}: must be a sequence of TCP ports")
     yield from (word.encode(), b"none")
     for port in ports:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from nsenter.option_types import check_flags
 from nsenter.sizes import in_bytes
 from nsenter.values import Value
 
@@ -58,6 +59,7 @@ class Bind(Mount):
     as_owner: bool = False
 
     def _record(self) -> tuple[bytes, bytes, bytes, str]:
+        check_flags(self, "writable", "devices", "as_owner")
         target = self.source if self.target is None else self.target
         flags = ("w" if self.writable else "") + ("d" if self.devices else "")
         return (
@@ -107,7 +109,7 @@ class Tmpfs(Mount):
         Raises:
             ValueError: a field is out of its range.
         """
-        if not 0 <= self.mode <= _MODE_MAX:
+        if type(self.mode) is not int or not 0 <= self.mode <= _MODE_MAX:
             raise ValueError(f"{self!r}: mode must be 0 … 0o7777")
         return b"mode=%o" % self.mode + _bounds(self, self.size, self.inodes)
 
@@ -237,6 +239,8 @@ def _is_below(path: bytes, folder: bytes) -> bool:
 
 
 def _absolute(mount: Mount, field: str, path: Path) -> bytes:
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"mounts: {mount!r}: {field} must be a path, not {path!r}")
     raw = os.fsencode(path)
     if not raw.startswith(b"/") or b"\0" in raw:
         raise ValueError(f"mounts: {mount!r}: {field} must be an absolute path without NUL")

@@ -11,7 +11,7 @@ from nsenter.descriptors import Descriptors
 from nsenter.launch import launch
 from nsenter.namespaces import Namespaces, NamespaceType, supported_namespaces
 from nsenter.tail import tail_of
-from nsenter.targets import joined
+from nsenter.targets import check_target, joined
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Options"]
 
 ALL = "all"
+# The fields that may be any iterable.
+_SEVERAL = (
+    *("new", "mounts", "cpus", "groups", "capabilities", "time_offsets"),
+    *("landlock_bind", "landlock_connect", "landlock_scope"),
+)
 # The words for the id mappings of a new user namespace.
 _MAPS = {"root": idmap.map_root, "current": idmap.map_current, "auto": idmap.map_auto}
 
@@ -175,11 +180,12 @@ class Options(Value):
 
     def __post_init__(self) -> None:
         # The options can be used several times, and an iterator only once.
-        for name in ("new", "mounts", "cpus", "groups", "capabilities", "time_offsets"):
+        for name in _SEVERAL:
             given = self.__dict__[name]
-            if given is not None and not isinstance(given, (str, tuple)):
+            if given is not None and not isinstance(given, (str, bytes, tuple)):
                 self.__dict__[name] = _as_tuple(name, given)
         option_types.check(self)
+        check_target(self.join)
         self._given_kinds()
         self._given_maps()
         if self.terminal and not self.new_session:

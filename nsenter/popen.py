@@ -50,7 +50,7 @@ __all__ = ["CompletedProcess", "Popen", "check_call", "check_output", "run"]
 
 _SHELL = "/bin/sh"
 _REAP_SECONDS = 5.0
-_PID_MAX = 2**31 - 1
+_INT_MAX = 2**31 - 1
 _SIGNALS = tuple(range(1, 65))
 _LONGEST_POLL = 1e6  # seconds; poll(2) takes an int of milliseconds
 # The arguments of subprocess.Popen that set a field of Options, and those fields.
@@ -486,7 +486,7 @@ def _converted(name: str, value: Any) -> Any:
     if name in _IDS:
         return _id(name, value)
     if name == "umask":
-        return None if isinstance(value, int) and value < 0 else value
+        return _mask(value)
     return bool(value) if name == "start_new_session" else value
 
 
@@ -509,16 +509,25 @@ def _id(name: str, value: Any) -> int:
     return value
 
 
+def _mask(umask: Any) -> Any:
+    """Return the umask. In subprocess one below 0 changes nothing, and of another the kernel takes
+    the bits of 0o777."""
+    if not isinstance(umask, int):
+        return umask
+    if umask > _INT_MAX:
+        raise OverflowError(f"umask={umask!r}: must be 0 … 0o777")
+    return None if umask < 0 else umask & 0o777
+
+
 def _group(number: int | None) -> int | None:
-    """Return the argument for setpgid(2). In subprocess, -1 means no group as well."""
-    if number is None or number == -1:
+    """Return the argument for setpgid(2). In subprocess, one below 0 means no group as well."""
+    if number is None:
         return None
     if not isinstance(number, int):
         raise TypeError(f"process_group={number!r}: must be a number or None")
-    if not 0 <= number <= _PID_MAX:
-        kind = OverflowError if number > _PID_MAX else ValueError
-        raise kind(f"process_group={number!r}: must be 0 … {_PID_MAX}")
-    return number
+    if number > _INT_MAX:
+        raise OverflowError(f"process_group={number!r}: must be 0 … {_INT_MAX}")
+    return None if number < 0 else number
 
 
 def _passed(pass_fds: tuple[int, ...], close_fds: bool) -> tuple[int, ...]:

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from nsenter.descriptors import Descriptors
 
-__all__ = ["joined", "program_of"]
+__all__ = ["check_target", "joined", "program_of"]
 
 _STAYING_INIT = "nsinit"  # the name that csrc/reaper.c gives itself
 # Where ip-netns(8) keeps named network namespaces.
 _NETNS_FOLDER = "/run/netns"
+_PID_MAX = 2**31 - 1
 
 
 def joined(target: Any, owner: Descriptors) -> list[Namespace]:
@@ -53,6 +54,51 @@ def joined(target: Any, owner: Descriptors) -> list[Namespace]:
     return _of_process(_pidfd(target, owner), owner)
 
 
+def check_target(target: Any) -> None:
+    """Raise an error if `joined` could never take this target; nothing is opened.
+
+    Raises:
+        TypeError: it is nothing that can be joined.
+        ValueError: it has an unknown type of namespace, a path with a NUL, or no pid.
+    """
+    if target is None or isinstance(target, Namespace):
+        return
+    if _is_mapping(target):
+        for kind, where in target.items():
+            NamespaceType.parse(kind)
+            if isinstance(where, (str, os.PathLike)):
+                _path(kind, where)
+            else:
+                _check_process(where)
+    elif isinstance(target, (tuple, list)):
+        for item in target:
+            check_target(item)
+    elif not hasattr(target, "namespace_paths") and not callable(getattr(target, "state", None)):
+        _check_process(target)
+
+
+def _check_process(target: Any) -> None:
+    if isinstance(target, int) and not isinstance(target, bool):
+        if not 0 < target <= _PID_MAX:
+            raise ValueError(f"join={target!r}: a pid must be 1 … {_PID_MAX}")
+    elif not hasattr(target, "pidfd") and not hasattr(target, "fileno"):
+        raise _cannot_be_joined(target)
+
+
+def _path(kind: object, where: str | os.PathLike[str]) -> str:
+    path = os.fspath(where)
+    if not path or "\0" in path:
+        raise ValueError(f"join={{{kind!r}: {where!r}}}: it must be a path or a name without NUL")
+    return path
+
+
+def _cannot_be_joined(target: object) -> TypeError:
+    return TypeError(
+        f"join={target!r}: expected a pid, a Namespace, something with `pidfd`, `fileno()` or "
+        "`namespace_paths`, or a mapping of namespace types to those or to paths"
+    )
+
+
 def _is_mapping(target: Any) -> bool:
     return hasattr(target, "keys") and hasattr(target, "items")
 
@@ -69,7 +115,7 @@ def _namespace_paths(target: Any) -> Mapping[str, str] | None:
 
 def _one(kind: NamespaceType, where: object, owner: Descriptors) -> Namespace:
     if isinstance(where, (str, os.PathLike)):
-        path = os.fspath(where)
+        path = _path(kind.ns_name(), where)
         if kind == NamespaceType.NEWNET and "/" not in path:
             path = f"{_NETNS_FOLDER}/{path}"
         return Namespace(kind, path)
@@ -96,10 +142,7 @@ def _pidfd(target: Any, owner: Descriptors) -> int:
         return pidfd
     if hasattr(target, "fileno"):
         return int(target.fileno())
-    raise TypeError(
-        f"join={target!r}: expected a pid, a Namespace, something with `pidfd`, `fileno()` or "
-        "`namespace_paths`, or a mapping of namespace types to those or to paths"
-    )
+    raise _cannot_be_joined(target)
 
 
 def _of_process(pidfd: int, owner: Descriptors) -> list[Namespace]:

@@ -46,6 +46,7 @@ def told(run: Callable[..., Any], *args: Any, **popen: Any) -> str:
     [
         {}, {"start_new_session": False}, {"process_group": 0}, {"process_group": None},
         {"close_fds": False}, {"close_fds": True}, {"restore_signals": False}, {"umask": -1},
+        {"umask": -5}, {"umask": 0o7727}, {"process_group": -7},
         {"umask": 0o27}, {"restore_signals": True}, {"cwd": None}, {"user": None},
         {"extra_groups": None}, {"startupinfo": None}, {"pipesize": -1},
     ],

@@ -234,6 +234,89 @@ def test_a_mistake_in_options_is_told_when_they_are_made(
         nsenter.Options(**fields)
 
 
+class Odd:
+    """A value that no field takes, and that has no method that one could call by mistake."""
+
+
+FIELDS_THAT_TAKE_ALL = {"seccomp"}
+
+
+@pytest.mark.parametrize("field", sorted(nsenter.Options._fields.keys() - FIELDS_THAT_TAKE_ALL))
+@pytest.mark.parametrize(
+    "value", [Odd(), 1.5, [Odd()], {1.5: Odd()}], ids=lambda v: type(v).__name__
+)
+def test_what_no_field_of_options_takes_is_refused_by_its_name(field: str, value: object) -> None:
+    what = "namespace type" if field in ("new", "join") else field
+    with pytest.raises((TypeError, ValueError), match=f"{field}|{what}"):
+        nsenter.Options(**{"new": "all", field: value})
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"join": "/run/netns/x"}, "join='/run/netns/x': expected a pid"),
+        ({"join": -1}, "join=-1: a pid must be 1"),
+        ({"join": [1, 1 << 70]}, "a pid must be 1"),
+        ({"join": {"net": "a\0b"}}, "without NUL"),
+        ({"join": {"net": ""}}, "a path or a name"),
+        ({"join": {"tun": 1}}, "unknown namespace type 'tun'"),
+        ({"groups": b"a"}, "groups must be numbers of groups, not b'a'"),
+        ({"cgroup": -1}, "cgroup=-1: a descriptor must be 0"),
+        ({"cgroup": ""}, "cgroup='': it must be a path"),
+        ({"capabilities": [1]}, r"names of capabilities, not \(1,\)"),
+        ({"landlock": {1: "r"}}, "landlock must be a mapping whose keys are paths"),
+        ({"root": True}, "root must be a path"),
+        ({"mounts": [nsenter.Bind("/usr", writable="no")]}, "writable must be True or False"),  # type: ignore[arg-type]
+        ({"mounts": [nsenter.Bind(7)]}, "target must be a path, not 7"),  # type: ignore[arg-type]
+        ({"mounts": [nsenter.Tmpfs("/t", mode="755")]}, "mode must be 0"),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_what_could_only_fail_later_is_refused_at_once(fields: dict[str, Any], why: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=why):
+        nsenter.Options(**{"new": "mnt", **fields})
+
+
+def test_ports_can_be_any_iterable_and_the_options_used_twice() -> None:
+    options = nsenter.Options(landlock_bind=iter([80, 81]))
+    assert options.replace().landlock_bind == options.landlock_bind == (80, 81)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"trusted": "no"}, "trusted must be True or False, not 'no'"),
+        ({"imports": None}, "imports must be True or False"),
+        ({"files": 0}, "files must be True or False"),
+        ({"modules": 7}, "modules must be a sequence of names, not 7"),
+        ({"modules": None}, "modules must be a sequence of names"),
+        ({"extensions": [b"x"]}, "extensions must be a sequence of names"),
+        ({"env": "A=B"}, "env must be a mapping or None, not 'A=B'"),
+        ({"max_answer": True}, "max_answer must be a number of bytes"),
+    ],
+)
+def test_wrong_types_for_a_call_are_refused_by_name(settings: dict[str, Any], why: str) -> None:
+    with pytest.raises(TypeError, match=why):
+        Caller(**settings)
+    with pytest.raises(TypeError, match=why):
+        NamespaceExecutor(1, **settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"max_workers": "4"}, "max_workers must be a whole number or None, not '4'"),
+        ({"max_workers": 1.5}, "max_workers must be a whole number"),
+        ({"max_tasks_per_child": "1"}, "max_tasks_per_child must be a whole number"),
+        ({"initializer": 3}, "initializer must be a callable, not 3"),
+        ({"initargs": 3}, "initargs must be a sequence, not 3"),
+        ({"fresh": "yes"}, "fresh must be True or False"),
+    ],
+)
+def test_wrong_types_for_an_executor_are_refused_by_name(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(TypeError, match=why):
+        NamespaceExecutor(**given)
+
+
 @pytest.mark.parametrize("size", ["1M", "1 MiB", "1024k", 1 << 20, "1mb", "1048576"])
 def test_sizes_have_units(size: int | str) -> None:
     options = nsenter.Options(

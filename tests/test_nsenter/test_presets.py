@@ -135,6 +135,8 @@ def test_the_tmp_of_a_sandbox_holds_what_it_may() -> None:
 def test_a_single_path_is_not_taken_for_many(name: str) -> None:
     with pytest.raises(TypeError, match=f"{name}='/opt': expected a sequence of paths"):
         presets.sandbox(**{name: "/opt"})
+    with pytest.raises(TypeError, match=f"{name}=7: expected a sequence of paths"):
+        presets.sandbox(**{name: 7})
 
 
 def test_a_field_of_a_preset_can_be_another() -> None:
