@@ -32,6 +32,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    Import = tuple[str, object, object]  # a name, its level, and what is imported from it
+
 __all__ = [
     "Bundle",
     "bundle_for",
@@ -69,6 +71,12 @@ _VERSION = sys.hexversion >> 16
 # Set on functions, not on the bodies of modules and classes (inspect.CO_OPTIMIZED).
 _CO_OPTIMIZED = 1
 _IMPORT_NAME = dis.opmap["IMPORT_NAME"]
+_EXTENDED_ARG = dis.opmap["EXTENDED_ARG"]
+_LOAD_CONST = dis.opmap["LOAD_CONST"]
+_LOAD_SMALL_INT = dis.opmap.get("LOAD_SMALL_INT")
+_NO_CONSTANT = object()
+# Whether this version's instructions are read without dis. In 3.15, IMPORT_NAME has flags.
+_IS_KNOWN = sys.version_info < (3, 15)
 # The second since 3.14, the third for None since 3.15.
 _LOADS_OF_CONSTANTS = ("LOAD_CONST", "LOAD_SMALL_INT", "LOAD_COMMON_CONSTANT")
 
@@ -147,15 +155,67 @@ def _parts(code: CodeType, functions: bool) -> Iterator[CodeType]:
             yield from _parts(constant, functions)
 
 
-def _imports(code: CodeType, package: str, functions: bool) -> Iterator[str]:
+def _functions(code: CodeType) -> Iterator[CodeType]:
+    """The code objects that do not run when a module is imported."""
+    for part in _parts(code, functions=False):
+        for constant in part.co_consts:
+            if isinstance(constant, CodeType) and constant.co_flags & _CO_OPTIMIZED:
+                yield from _parts(constant, functions=True)
+
+
+def _imports(parts: Iterable[CodeType], package: str) -> Iterator[str]:
     """The names that code imports, and those that `from … import` may mean as modules."""
-    for part in _parts(code, functions):
+    for part in parts:
         # Every second byte is an opcode. Most functions import nothing, and dis is slow.
         if _IMPORT_NAME in part.co_code[::2]:
             yield from _imports_of_one(part, package)
 
 
 def _imports_of_one(code: CodeType, package: str) -> Iterator[str]:
+    # What dis tells takes ten times as long, which is seconds for the code of a large package. It
+    # is needed where a jump may lead over an import.
+    read = None if "TYPE_CHECKING" in code.co_names else _read(code)
+    for name, level, fromlist in _disassembled(code) if read is None else read:
+        yield from _import_names(name, level, fromlist, package)
+
+
+def _read(code: CodeType) -> list[Import] | None:
+    """The imports in code, in order; None if only dis can tell."""
+    units = code.co_code
+    opcodes, at = units[::2], -1
+    found: list[Import] = []
+    while (at := opcodes.find(_IMPORT_NAME, at + 1)) >= 0:
+        name, before = _argument(units, at)
+        fromlist, before = _constant(code, units, before)
+        level, _ = _constant(code, units, before)
+        if not _IS_KNOWN or fromlist is _NO_CONSTANT or level is _NO_CONSTANT:
+            return None
+        found.append((code.co_names[name], level, fromlist))
+    return found
+
+
+def _argument(units: bytes, at: int) -> tuple[int, int]:
+    """The argument of an instruction, and where the one before it is."""
+    argument, shift = units[2 * at + 1], 8
+    at -= 1
+    while at >= 0 and units[2 * at] == _EXTENDED_ARG:
+        argument |= units[2 * at + 1] << shift
+        at, shift = at - 1, shift + 8
+    return argument, at
+
+
+def _constant(code: CodeType, units: bytes, at: int) -> tuple[object, int]:
+    """What an instruction loads, and where the one before it is."""
+    if at < 0:
+        return _NO_CONSTANT, at
+    argument, before = _argument(units, at)
+    if units[2 * at] == _LOAD_CONST:
+        return code.co_consts[argument], before
+    return argument if units[2 * at] == _LOAD_SMALL_INT else _NO_CONSTANT, before
+
+
+def _disassembled(code: CodeType) -> Iterator[Import]:
+    """The same, without what is imported only `if TYPE_CHECKING`."""
     loaded: list[object] = [0, None]
     skipped_to = -1
     guarded = False
@@ -168,7 +228,7 @@ def _imports_of_one(code: CodeType, package: str) -> Iterator[str]:
         if instruction.opname not in ("TO_BOOL", "EXTENDED_ARG"):
             guarded = instruction.argval == "TYPE_CHECKING"
         if instruction.opname == "IMPORT_NAME":
-            yield from _import_names(instruction.argval, loaded[-2], loaded[-1], package)
+            yield instruction.argval, loaded[-2], loaded[-1]
         elif instruction.opname in _LOADS_OF_CONSTANTS:
             loaded.append(instruction.argval)
 
@@ -279,6 +339,7 @@ def _collect(
         late_extensions: look for extensions of Python's own in the functions of all, too.
     """
     wanted = frozenset(wanted)
+    late_extensions = late_extensions and not pythons_own().keys() <= wanted
     found: dict[str, tuple[CodeType, bool]] = {}
     extensions: dict[str, str] = {}
     seen: set[str] = set()
@@ -301,12 +362,12 @@ def _collect(
         found[name] = loaded
         code, is_package = loaded
         package = name if is_package else name.rpartition(".")[0]
-        imported = _imports(code, package, functions=name in wanted)
+        imported = _imports(_parts(code, functions=name in wanted), package)
         queue += [parent for item in imported for parent in _with_parents(item)]
         # Some functions run when their module is imported, as hashlib's, and what has no code
         # cannot come later.
         if late_extensions and name not in wanted:
-            late = _imports(code, package, functions=True)
+            late = _imports(_functions(code), package)
             queue += [item for item in late if _is_standard_extension(item)]
     return found, extensions
 
@@ -342,7 +403,7 @@ def origin_of(name: str) -> str | None:
 
 def imported_by(code: CodeType, package: str) -> set[str]:
     """The modules that a function's code may import."""
-    return set(_imports(code, package, functions=True))
+    return set(_imports(_parts(code, functions=True), package))
 
 
 def _why_not_along(extension: str) -> str:

@@ -38,7 +38,7 @@ import pytest
 import bundles
 import pythons
 from bundles import Case, Contents, Facts
-from nsenter import interpreter, wire
+from nsenter import bundle, interpreter, wire
 from nsenter.bootstrap import BootstrapData
 from nsenter.bundle import Bundle, bundle_for
 from nsenter.errors import BootstrapError
@@ -1017,3 +1017,45 @@ def test_a_mutated_bundle_is_refused_or_boots(seed: int, good: Bundle) -> None:
         # The shim refuses it, or boot.py misses the target, or the interpreter its encodings.
         assert result.errors or result.stderr
         assert 1 in result.ends
+
+
+MANY_NAMES = "".join(f"x{n} = {n}.5\n" for n in range(300))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import a.b, c as d",
+        "from . import a, b",
+        "from ...a import (b, c)",
+        "from a import *",
+        "def f():\n    import a\n    class C:\n        from .b import c",
+        "x and __import__('a')\nimport b",
+        f"{MANY_NAMES}import a\nfrom ..b import c, d\nimport e.f as g",
+    ],
+)
+def test_imports_are_read_as_dis_tells_them(source: str) -> None:
+    """Also with more than 256 names and constants before them."""
+    for part in bundle._parts(compile(source, "<test>", "exec"), functions=True):
+        read = bundle._read(part)
+        assert read == [*bundle._disassembled(part)] or not bundle._IS_KNOWN
+
+
+def test_imports_of_the_standard_library_are_read_as_dis_tells_them() -> None:
+    count = 0
+    for name in (
+        "argparse",
+        "asyncio.base_events",
+        "decimal",
+        "inspect",
+        "os",
+        "ssl",
+        "subprocess",
+    ):
+        module = importlib.import_module(name)
+        code = compile(Path(module.__file__ or "").read_bytes(), name, "exec")
+        for part in bundle._parts(code, functions=True):
+            told = [*bundle._disassembled(part)]
+            assert bundle._read(part) == told or not bundle._IS_KNOWN
+            count += len(told)
+    assert count > 50
