@@ -82,5 +82,8 @@ class ArchivedPackages:
     ) -> ModuleSpec | None:
         spec = FrozenImporter.find_spec(name, path, target)
         if spec is not None and spec.submodule_search_locations is not None:
+            # It is a place of the boot, where there is nothing. A package that lists it, as numpy
+            # does to explain why an extension cannot be imported, finds nothing then, and goes on.
+            spec.submodule_search_locations.clear()
             spec.loader = _ArchivedPackage(name, self._fetch)  # type: ignore[assignment]
         return spec

@@ -223,3 +223,35 @@ def test_an_enemy_gets_no_other_file(package: str, path: str, told: str) -> None
 def test_nothing_is_sent_if_nothing_is_to_be() -> None:
     told = MEMORY.replace(imports=False).call(ask_for_data, "certifi", "cacert.pem")
     assert "is not along" in told
+
+
+NUMPY = """
+from nsenter import Caller, Options
+
+def load():
+    import uses_numpy
+
+try:
+    Caller(Options(new="all", root="tmpfs", proc=False), files=False).call(load)
+except ImportError as error:
+    print(error, error.__cause__)
+"""
+
+
+def test_a_package_that_looks_for_its_files_says_what_is_missing(tmp_path: Path) -> None:
+    """numpy lists its folder when it cannot import an extension, and failed at that."""
+    script = tmp_path / "script.py"
+    script.write_text(NUMPY)
+    (tmp_path / "uses_numpy.py").write_text("import numpy\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert "name its package in modules=" in done.stdout, done
+
+
+def path_of_a_package() -> list[str]:
+    import json.decoder
+
+    return list(json.__path__)
+
+
+def test_a_package_from_memory_has_no_folder() -> None:
+    assert MEMORY.call(path_of_a_package) == []
