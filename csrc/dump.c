@@ -47,13 +47,16 @@ extern char **environ;
 
 /* ---- what is asked for */
 
-/* "BUNDLE,ORDERS,FILES,OUT": descriptors. */
+/* "BUNDLE,ORDERS,FILES,OUT,MODULE": descriptors, and the module of the bundle that prepares the
+ * image, resumes it, and ends. */
 struct dump_fds {
 	int bundle;
 	int orders;
 	int files;
 	int out;
 };
+
+static char boot_module_name[64];
 
 static struct image_process process;
 static struct dump_fds fds;
@@ -89,6 +92,9 @@ static struct {
 	void *(*call)(void *object, const char *method, const char *format, ...);
 	void (*print_error)(void);
 	int (*error_matches)(void *kind);
+	void *(*new_list)(ssize_t size);
+	int (*append)(void *list, void *object);
+	void *(*new_bytes)(const char *text);
 	void (*before_fork)(void);
 	void (*after_fork)(void);
 	long (*as_long)(void *number);
@@ -108,6 +114,9 @@ static const struct {
 	{ "PyObject_CallMethod", &python.call },
 	{ "PyErr_Print", &python.print_error },
 	{ "PyErr_ExceptionMatches", &python.error_matches },
+	{ "PyList_New", &python.new_list },
+	{ "PyList_Append", &python.append },
+	{ "PyBytes_FromString", &python.new_bytes },
 	{ "PyOS_BeforeFork", &python.before_fork },
 	{ "PyOS_AfterFork_Child", &python.after_fork },
 	{ "PyLong_AsLong", &python.as_long },
@@ -185,7 +194,7 @@ static void boot(void)
 	check(python.set_argv(config, process.argc, process.argv));
 	check(python.boot(config));
 	python.clear_config(config);
-	boot_module = python.import("nsenter.boot");
+	boot_module = python.import(boot_module_name);
 	if (!boot_module || !python.call(boot_module, "prepare_image", "i", fds.orders)) {
 		python.print_error();
 		refuse("what it is to hold cannot be imported", "");
@@ -245,17 +254,47 @@ _Noreturn static void end_by_exception(void)
 	end(is_interrupt, 1);
 }
 
+/* Strings as a list of bytes. */
+static void *list_of(char *const *strings)
+{
+	void *list = python.new_list(0);
+
+	for (; list && *strings; strings++) {
+		void *string = python.new_bytes(*strings);
+
+		if (!string || python.append(list, string) != 0)
+			return NULL;
+	}
+	return list;
+}
+
+/* A command has no launcher: all that it is told is its arguments and its environment. */
+static void *run_command(const struct image_handover *handover)
+{
+	void *words, *environment;
+
+	environ = handover->process->envp;
+	learn_stack();
+	python.after_fork();
+	words = list_of(handover->process->argv);
+	environment = words ? list_of(handover->process->envp) : NULL;
+	if (!environment)
+		return NULL;
+	return python.call(boot_module, "resume_image", "OOi", words, environment,
+			   (int)handover->ignores_interrupt);
+}
+
 /* Not inlined: its variables would live across the setjmp(3) in pthread_cleanup_push(3). */
-__attribute__((noinline)) static void run(const struct image_handover *handover)
+__attribute__((noinline)) static void *run_init(const struct image_handover *handover)
 {
 	static char *no_environment[1];
 	const bool is_early = handover->stages != NULL;
 	struct err err;
-	void *status;
 
 	/* The variables are for libraries that are loaded now. */
 	environ = is_early ? handover->process->envp : no_environment;
-	if (bundle_install_mapped(handover->bundle, handover->bundle_size, is_early, &err) < 0)
+	if (handover->bundle &&
+	    bundle_install_mapped(handover->bundle, handover->bundle_size, is_early, &err) < 0)
 		handover->fail(&err);
 	environ = no_environment;
 	if (is_early)
@@ -266,8 +305,15 @@ __attribute__((noinline)) static void run(const struct image_handover *handover)
 		err_set(&err, "call", "PySys_AddAuditHook", ENOMEM);
 		handover->fail(&err);
 	}
-	status = python.call(boot_module, "resume_image", "ii", handover->channel_fd,
-			     handover->status_fd);
+	return python.call(boot_module, "resume_image", "ii", handover->channel_fd,
+			   handover->status_fd);
+}
+
+/* As run_init(). */
+__attribute__((noinline)) static void run(const struct image_handover *handover)
+{
+	void *status = handover->is_command ? run_command(handover) : run_init(handover);
+
 	if (!status)
 		end_by_exception();
 	end(false, (int)python.as_long(status));
@@ -960,7 +1006,8 @@ static void dump(void)
 
 static bool read_fds(const char *value)
 {
-	return sscanf(value, "%d,%d,%d,%d", &fds.bundle, &fds.orders, &fds.files, &fds.out) == 4;
+	return sscanf(value, "%d,%d,%d,%d,%63s", &fds.bundle, &fds.orders, &fds.files, &fds.out,
+		      boot_module_name) == 5;
 }
 
 /* The caller may ignore or block signals: a background job of a shell ignores SIGINT. */

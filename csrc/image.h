@@ -123,13 +123,6 @@ struct image_header {
 	struct image_table hot; /* pages that every start writes to */
 };
 
-/* The sizes of all that is in the file; a number for what else may change. */
-#define IMAGE_VERSION 1ULL
-#define IMAGE_FORMAT                                                                               \
-	(IMAGE_VERSION << 48 ^ (uint64_t)sizeof(struct image_header) << 32 ^                       \
-	 (uint64_t)sizeof(struct image_region) << 24 ^ (uint64_t)sizeof(struct image_file) << 16 ^ \
-	 (uint64_t)sizeof(struct image_word) << 8 ^ (uint64_t)sizeof(struct image_signal))
-
 /* What a process that resumes an image has of its own. */
 struct image_process {
 	int argc;
@@ -141,10 +134,14 @@ struct image_process {
 /* What the loader hands to the function that resumes the image, which does not return. */
 struct image_handover {
 	const struct image_process *process;
-	const void *bundle; /* as csrc/bundle.h has it */
+	const void *bundle; /* as csrc/bundle.h has it; NULL: there is none */
 	size_t bundle_size;
 	int channel_fd;
 	int status_fd;
+	/* It is a command, with the arguments and the environment of the process, and no launcher.
+	 */
+	bool is_command;
+	bool ignores_interrupt; /* SIGINT, which a command's interpreter then does not catch */
 	/* Called when extensions of the bundle are loaded that the image has not, which takes the
 	 * host's files: goes through the stages, and returns in the namespaces. NULL: it has been
 	 * gone through them before. */
@@ -156,6 +153,15 @@ struct image_handover {
 	void (*fail)(const struct err *err);
 };
 typedef void image_resume(const struct image_handover *handover);
+
+/* The sizes of all that is in the file, and of what is handed over; a number for what else may
+ * change. */
+#define IMAGE_VERSION 2ULL
+#define IMAGE_FORMAT                                                                               \
+	(IMAGE_VERSION << 48 ^ (uint64_t)sizeof(struct image_handover) << 40 ^                     \
+	 (uint64_t)sizeof(struct image_header) << 32 ^                                             \
+	 (uint64_t)sizeof(struct image_region) << 24 ^ (uint64_t)sizeof(struct image_file) << 16 ^ \
+	 (uint64_t)sizeof(struct image_word) << 8 ^ (uint64_t)sizeof(struct image_signal))
 
 struct image {
 	int fd; /* -1 if it is only being read */

@@ -376,10 +376,12 @@ static void become_thread(const struct image_header *header, const struct image_
 	register_rseq(header);
 }
 
-static void set_signals(const struct image *image)
+static void set_signals(const struct image *image, const struct image_handover *handover)
 {
 	for (uint32_t i = 0; i < image->header->signals.count; i++)
-		sys_sigaction((int)image->signals[i].number, &image->signals[i].action, NULL);
+		if (image->signals[i].number != SIGINT || !handover->ignores_interrupt)
+			sys_sigaction((int)image->signals[i].number, &image->signals[i].action,
+				      NULL);
 }
 
 _Noreturn void restore_enter(const struct image *image, const struct image_handover *handover)
@@ -390,7 +392,7 @@ _Noreturn void restore_enter(const struct image *image, const struct image_hando
 	write_words(image, handover->process);
 	protect_again(image);
 	become_thread(image->header, handover->process);
-	set_signals(image);
+	set_signals(image, handover);
 	SYS2(SYS_munmap, image->data, image->header->header_size);
 	resume(handover);
 	sys_exit(1);

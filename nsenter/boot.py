@@ -206,7 +206,7 @@ def resume_image(channel: int, status: int) -> int:
     posix.set_inheritable(channel, False)
     posix.set_inheritable(status, False)
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
-        stream = _open_stream(fd, name)
+        stream = open_stream(fd, name)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     orders = receive(channel)
@@ -278,7 +278,7 @@ def _flush(*streams: Any) -> None:
             pass
 
 
-def _open_stream(fd: int, name: str) -> Any:
+def open_stream(fd: int, name: str) -> Any:
     """As the interpreter does when it boots, in UTF-8 mode."""
     import _io
 

@@ -45,6 +45,7 @@ __all__ = [
     "module_code",
     "module_place",
     "origin_of",
+    "pack_one",
     "pythons_own",
     "travels",
     "without_source",
@@ -484,6 +485,14 @@ def _pack(
     paths = b"".join(_EXTENSION.pack(place(os.fsencode(path) + b"\0")) for path in extensions)
     header = _HEADER.pack(_MAGIC, len(modules), len(extensions), _VERSION, len(late))
     return header + records + paths + bytes(pool)
+
+
+def pack_one(name: str, alias: str) -> bytes:
+    """The bytes of a bundle of one module, which is under another name there."""
+    loaded = _load(name)
+    if loaded is None or isinstance(loaded, str):
+        raise ModuleNotFoundError(f"no module named {name!r}", name=name)
+    return _pack({alias: loaded}, ())
 
 
 def _is_early(extension: str) -> bool:

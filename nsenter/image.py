@@ -22,14 +22,15 @@ from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nsenter.bundle import Bundle
+    from nsenter.launch import PythonInit
 
 __all__ = [
-    *("ABSENT", "EXTENSIONS", "MEMORY", "MODULES", "PAYLOAD", "directories", "failure", "find"),
-    *("is_private", "lacks", "make_later", "more_extensions", "name_of", "note"),
-    *("reason_against", "reason_against_making", "refuse", "usable"),
+    *("ABSENT", "EXTENSIONS", "MEMORY", "MODULES", "PAYLOAD", "contents", "directories"),
+    *("failure", "find", "has_all", "is_private", "lacks", "make_later", "more_extensions"),
+    *("name_of", "note", "reason_against", "reason_against_making", "refuse", "trial", "usable"),
 ]
 
 VARIABLE = "NSENTER_IMAGE"
@@ -53,7 +54,6 @@ EXTENSIONS = (
     *("_pickle", "_struct", "_typing", "math", "unicodedata", "_bisect", "_heapq", "_json"),
     *("_datetime", "_random"),
 )
-_HELD_EXTENSIONS = frozenset(EXTENSIONS)
 # Every module outside of packages, and every package, that an image can come to hold.
 HELD = (
     *("nsenter", "__future__", "_compat_pickle", "_weakrefset", "collections", "contextlib"),
@@ -61,6 +61,25 @@ HELD = (
     *("types", "typing", "warnings", "weakref"),
     *EXTENSIONS,
 )
+
+
+def contents(kind: str) -> tuple[Sequence[str], Sequence[str]]:
+    """The modules and the C extensions that are imported in an image of this kind: those above, or
+    what the package that it is named after says in its module `held`."""
+    if kind in (PAYLOAD, MEMORY):
+        return MODULES, EXTENSIONS
+    held = __import__(f"{kind}.held", fromlist=["MODULES"])
+    return held.MODULES, held.EXTENSIONS
+
+
+def trial(kind: str) -> tuple[str, Sequence[object], int]:
+    """What to start from an image of this kind to see that it works: a target, its arguments, and
+    its status once the channel is closed."""
+    if kind in (PAYLOAD, MEMORY):
+        return "nsenter.worker:main", ({"trusted": False, "most": 1 << 10, "files": None},), 0
+    tried: tuple[str, Sequence[object], int] = __import__(f"{kind}.held", fromlist=["TRIAL"]).TRIAL
+    return tried
+
 
 # In these the loader would have libraries in every process that nobody knows of, or malloc(3) work
 # in another way than in the image.
@@ -184,7 +203,8 @@ def name_of(kind: str, environment: Mapping[bytes, bytes]) -> str:
     if key not in _names:
         from nsenter import __version__
 
-        place = os.path.realpath(__file__)
+        named = sys.modules[__name__] if kind in (PAYLOAD, MEMORY) else __import__(kind, fromlist=["held"])
+        place = os.path.realpath(str(named.__file__))
         parts = (
             *(interpreter_path(), sys.version, __version__, place, os.fsdecode(zone)),
             str(os.path.exists("/etc/localtime")),
@@ -208,13 +228,13 @@ def find(kind: str, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
     """The path of an image to try; or "", and why there is none.
 
     Args:
-        kind: PAYLOAD or MEMORY, for what may be hostile; "runtime", for what is not; or the path
-            of one.
+        kind: PAYLOAD or MEMORY, for what may be hostile; a package that says what its own image
+            holds, and that nothing hostile is started from; or the path of one.
         environment: of the process.
     """
     if kind.startswith("/"):
         return kind, ""
-    if reason := reason_against() or _shadowed():
+    if reason := reason_against() or (kind in (PAYLOAD, MEMORY) and _shadowed()):
         return "", reason
     name = name_of(kind, environment)
     for directory in directories():
@@ -241,12 +261,21 @@ def refuse(path: str, number: int) -> bool:
     return True
 
 
+def has_all(init: PythonInit) -> bool:
+    """Whether an image of its kind has all that this init takes along."""
+    if init.image in (PAYLOAD, MEMORY) or init.image.startswith("/") or init.extensions is None:
+        return False
+    modules, extensions = contents(init.image)
+    wanted = {init.target.partition(":")[0], *init.modules}
+    return wanted <= {*modules} and {*init.extensions} <= {*extensions}
+
+
 def lacks(bundle: Bundle, kind: str) -> bool:
     """Whether the bundle has C extensions that no image of this kind holds."""
+    held = EXTENSIONS if kind.startswith("/") else contents(kind)[1]
     more = more_extensions(kind)
     return any(
-        name not in _HELD_EXTENSIONS and more.get(name) != path
-        for name, path in bundle.extensions.items()
+        name not in held and more.get(name) != path for name, path in bundle.extensions.items()
     )
 
 
@@ -288,7 +317,7 @@ def make_later(kind: str, environment: Mapping[bytes, bytes]) -> None:
 
     It is called when there is no image, or one that cannot be used, and at most once for each.
     """
-    if kind not in (PAYLOAD, MEMORY) or reason_against():
+    if kind.startswith("/") or reason_against():
         return
     name = name_of(kind, environment)
     if name in _asked:
@@ -304,15 +333,23 @@ def make_later(kind: str, environment: Mapping[bytes, bytes]) -> None:
 _CODE = "import sys; sys.path += sys.argv[4:]; import nsenter.image_maker as m; m.detached()"
 
 
+def _folder_of(module: str) -> str:
+    return os.path.dirname(os.path.abspath(str(sys.modules[module].__file__)))
+
+
 def _start_maker(kind: str, environment: Mapping[bytes, bytes]) -> None:
     from nsenter.launch import nsinit_fd
     from nsenter.spawn import Spawn
 
-    modules = "nsenter", "_cffi_backend"
-    files = (getattr(sys.modules.get(name), "__file__", None) for name in modules)
-    places = [os.path.dirname(os.path.abspath(file)) for file in files if file]
-    places[0] = os.path.dirname(places[0])  # a package is a folder
-    words = [kind, time_zone(environment), os.environ.get("XDG_RUNTIME_DIR", ""), *places]
+    packages = {"nsenter"} if kind in (PAYLOAD, MEMORY) else {"nsenter", kind.partition(".")[0]}
+    places = [os.path.dirname(_folder_of(name)) for name in sorted(packages)]
+    places.append(_folder_of("_cffi_backend"))
+    words: list[str | bytes] = [
+        kind,
+        time_zone(environment),
+        os.environ.get("XDG_RUNTIME_DIR", ""),
+        *places,
+    ]
     path = interpreter_path()
     argv = [path, "-I", "-S", "-c", _CODE, *words]
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-from nsenter import bundle, image, interpreter
+from nsenter import bundle, image, image_files, interpreter
 from nsenter.boot import pack
 from nsenter.error_base import NsenterError
 from nsenter.kept import sealed_memfd
@@ -25,14 +25,15 @@ from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import NoReturn
 
-__all__ = ["ImageError", "detached", "make", "remove"]
+__all__ = [
+    *("ImageError", "detached", "make", "remove", "remove_file", "run", "write"),
+    "write_hot_ranges",
+]
 
 _DUMP = os.path.join(os.path.dirname(__file__), "_dump.so")
-_COUNT = struct.Struct("=Q")
-_FILE = struct.Struct("=QQQqqIIII")  # struct image_file of csrc/image.h
 _SECONDS = 30.0
 _FRESH_SECONDS = 10.0  # younger than that, an image was made by another process just now
 
@@ -52,12 +53,14 @@ def make(kind: str, environment: Mapping[bytes, bytes] | None = None) -> str:
     Raises:
         ImageError: it cannot be made here; nothing is left of it.
     """
-    if reason := image.reason_against():
-        raise ImageError(reason)
     environment = os.environb if environment is None else environment
     while True:
         try:
-            return _made(kind, environment)
+            return write(
+                image.name_of(kind, environment),
+                lambda out: _dump(kind, out, environment),
+                lambda path, out: _try(kind, path, out),
+            )
         except ImageError as error:
             if not _leave_out(kind, str(error)):
                 raise
@@ -72,15 +75,25 @@ def _leave_out(kind: str, why: str) -> bool:
     return False
 
 
-def _made(kind: str, environment: Mapping[bytes, bytes]) -> str:
-    directory = _make_directory()
-    path = f"{directory}/{image.name_of(kind, environment)}"
+def write(name: str, dump: Callable[[int], None], attempt: Callable[[str, int], None]) -> str:
+    """Have a file of this name written, in place of the one that there is; returns its path.
+
+    Args:
+        dump: writes the image to a descriptor.
+        attempt: tries what is at a path and has that descriptor.
+
+    Raises:
+        ImageError: it cannot be made here; nothing is left of it.
+    """
+    if reason := image.reason_against():
+        raise ImageError(reason)
+    path = f"{_make_directory()}/{name}"
     temporary = f"{path}.{os.getpid()}"
     _remove_leftovers(path)
     out = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        _dump(kind, out, environment)
-        _try(temporary, out)
+        dump(out)
+        attempt(temporary, out)
         os.rename(temporary, path)
         with suppress(FileNotFoundError):
             os.unlink(f"{path}.failed")
@@ -109,7 +122,11 @@ def _remove_leftovers(path: str) -> None:
 
 def remove(kind: str, environment: Mapping[bytes, bytes] | None = None) -> list[str]:
     """Remove the images of this kind that this interpreter would use; returns their paths."""
-    name = image.name_of(kind, os.environb if environment is None else environment)
+    return remove_file(image.name_of(kind, os.environb if environment is None else environment))
+
+
+def remove_file(name: str) -> list[str]:
+    """Remove the images of this name; returns their paths."""
     removed = []
     for directory in filter(image.is_private, image.directories()):
         with suppress(FileNotFoundError):
@@ -177,38 +194,21 @@ def _zone_file(environment: Mapping[bytes, bytes]) -> str:
     return os.path.join("/usr/share/zoneinfo", zone)
 
 
-def _identities(paths: Iterable[str]) -> bytes:
-    """As csrc/dump.c reads them."""
-    found = {path: os.stat(path) for path in sorted({*paths})}
-    strings = bytearray()
-    first = _COUNT.size + _FILE.size * len(found)
-    records = []
-    for path, status in found.items():
-        changed, modified = divmod(status.st_ctime_ns, 10**9), divmod(status.st_mtime_ns, 10**9)
-        place = first + len(strings)
-        strings += os.fsencode(path) + b"\0"
-        records.append(
-            _FILE.pack(
-                *(status.st_dev, status.st_ino, status.st_size, changed[0], modified[0]),
-                *(changed[1], modified[1], place, 0),
-            )
-        )
-    return _COUNT.pack(len(found)) + b"".join(records) + bytes(strings)
-
-
-def _imported_extensions() -> list[str]:
+def _imported_extensions(kind: str) -> list[str]:
     builtin = sys.builtin_module_names
-    return [name for name in image.EXTENSIONS if name not in builtin and bundle.origin_of(name)]
+    names = image.contents(kind)[1]
+    return [name for name in names if name not in builtin and bundle.origin_of(name)]
 
 
 def _archive(kind: str, environment: Mapping[bytes, bytes]) -> tuple[bundle.Bundle, bytes]:
     """The modules, and the identities of their files from before they were read."""
-    modules = frozenset(name for name in image.MODULES if bundle.travels(name))
+    names, all_extensions = image.contents(kind)
+    modules = frozenset(name for name in names if bundle.travels(name))
     modules -= {*sys.builtin_module_names}
-    extensions = tuple(dict.fromkeys((*_imported_extensions(), *image.more_extensions(kind))))
+    extensions = tuple(dict.fromkeys((*_imported_extensions(kind), *image.more_extensions(kind))))
     first = bundle._build(modules, extensions)
     paths = {*_sources(first.modules), _zone_file(environment)}
-    identities = _identities(path for path in paths if os.path.isfile(path))
+    identities = image_files.identities(path for path in paths if os.path.isfile(path))
     second = bundle._build(modules, extensions)
     if second.modules != first.modules or second.extensions != first.extensions:
         raise ImageError("modules have changed while they were read")
@@ -220,31 +220,50 @@ def _archive(kind: str, environment: Mapping[bytes, bytes]) -> tuple[bundle.Bund
 
 def _dump(kind: str, out: int, environment: Mapping[bytes, bytes]) -> None:
     archive, identities = _archive(kind, environment)
-    names = [*image.MODULES, *_imported_extensions()]
+    names = [*image.contents(kind)[0], *_imported_extensions(kind)]
     orders = pack({"modules": names, "extensions": archive.extensions})
     fds = [archive.fd]
     try:
         fds += [sealed_memfd("orders", orders, executable=False)]
         fds += [sealed_memfd("files", identities, executable=False)]
         os.lseek(fds[1], 0, os.SEEK_SET)
-        _run((*fds, out), environment)
+        boot = interpreter.boot_environment(interpreter.BootFds(0, 0, 0, 0), environment)
+        kept = b"LC_ALL", b"PYTHONCOERCECLOCALE", b"TZ", b"PYTHONHOME"
+        run(
+            (*fds, out),
+            "nsenter.boot",
+            interpreter.boot_argv(),
+            interpreter.interpreter_path(),
+            {name: boot[name] for name in kept},
+        )
     finally:
         for fd in fds[1:]:
             os.close(fd)
 
 
-def _run(fds: tuple[int, ...], environment: Mapping[bytes, bytes]) -> None:
-    boot = interpreter.boot_environment(interpreter.BootFds(0, 0, 0, 0), environment)
+def run(
+    fds: tuple[int, ...],
+    module: str,
+    argv: Sequence[bytes],
+    executable: str,
+    environment: Mapping[bytes, bytes],
+) -> None:
+    """Run the interpreter that the image is made of.
+
+    Args:
+        fds: the module archive, the orders, the list of files, and where the image is written to.
+        module: of the archive: prepares and resumes the image (see csrc/dump.c).
+    """
     ours = {
-        **{name: boot[name] for name in (b"LC_ALL", b"PYTHONCOERCECLOCALE", b"TZ", b"PYTHONHOME")},
+        **environment,
         b"PATH": b"/usr/bin:/bin",
         b"LD_PRELOAD": os.fsencode(_DUMP),
-        b"_NSENTER_DUMP": b",".join(b"%d" % fd for fd in fds),
+        b"_NSENTER_DUMP": b",".join([*(b"%d" % fd for fd in fds), module.encode()]),
     }
     try:
         done = subprocess.run(
-            interpreter.boot_argv(),
-            executable=interpreter.interpreter_path(),
+            argv,
+            executable=executable,
             env=ours,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -261,25 +280,26 @@ def _run(fds: tuple[int, ...], environment: Mapping[bytes, bytes]) -> None:
         raise ImageError(said or f"the interpreter has ended with {done.returncode}")
 
 
-def _try(path: str, out: int) -> None:
-    """Carry out a call from it, and note in it which pages that has written to: every start has
-    them copied at once then, which is faster than one after the other."""
+def _try(kind: str, path: str, out: int) -> None:
+    """Start from it once, as its users do, and note in it which pages that has written to: every
+    start has them copied at once then, which is faster than one after the other."""
     from nsenter.bootstrap import BootstrapData
     from nsenter.errors import BootstrapError
     from nsenter.launch import PythonInit, launch
 
-    settings = {"trusted": False, "most": 1 << 10, "files": None}
-    init = PythonInit("nsenter.worker:main", (settings,), image=path)  # a path has a slash
+    target, args, expected = image.trial(kind)
+    init = PythonInit(target, args, image=path)  # a path has a slash
     try:
         with launch(BootstrapData(), init, env={}) as child:
-            _call_once(child.channel_fd)
-            _write_hot_ranges(out, child.pid)
+            if kind in (image.PAYLOAD, image.MEMORY):
+                _call_once(child.channel_fd)
+            write_hot_ranges(out, child.pid)
             os.close(child.channel_fd)
             child.channel_fd = -1
             status = child.wait(_SECONDS)
     except BootstrapError as error:
         raise ImageError(str(error)) from None
-    if status != 0:
+    if status != expected:
         raise ImageError(f"an interpreter that was started from it has ended with {status}")
 
 
@@ -311,7 +331,8 @@ _PAGE = 4096
 _PRESENT, _OF_A_FILE = 1 << 63, 1 << 61  # bits of /proc/PID/pagemap
 
 
-def _write_hot_ranges(out: int, pid: int) -> None:
+def write_hot_ranges(out: int, pid: int) -> None:
+    """Note in an image which pages a process that was started from it has written to."""
     tables = _TABLES.unpack(os.pread(out, _TABLES.size, _TABLES_AT))
     regions = os.pread(out, tables[1] * _REGION.size, tables[0])
     fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)

@@ -19,7 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nsenter.bundle import Bundle
     from nsenter.descriptors import Descriptors
 
 __all__ = [
@@ -151,9 +150,12 @@ def orders(
     argv: Sequence[str],
     args: Sequence[object],
     environment: Mapping[bytes, bytes],
-    bundle: Bundle,
+    extensions: Mapping[str, str],
 ) -> bytes:
     """What nsenter/boot.py reads from the init pipe.
+
+    Args:
+        extensions: C extensions that were loaded, and their files.
 
     Raises:
         ValueError: an argument is not plain data (what marshal takes).
@@ -164,7 +166,7 @@ def orders(
             "argv": list(argv),
             "args": tuple(args),
             "environment": dict(environment),
-            "extensions": bundle.extensions,
+            "extensions": dict(extensions),
         }
     )
 

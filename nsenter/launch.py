@@ -85,7 +85,8 @@ class PythonInit(Value):
             `target` and `modules` import, as far as `bundle_for` says.
         waiting: an init that was started before and has imported what it needs; `target` is its
             own then. None: an interpreter boots in the namespaces.
-        image: which memory image it may start from, where there is one.
+        image: which memory image it may start from, where there is one: "payload", or a package
+            that has one of its own (see `nsenter.image.contents`).
     """
 
     target: str
@@ -248,12 +249,14 @@ class _Job(Value):
         """By an interpreter: from a memory image of one, or else one that boots."""
         from nsenter import image
 
-        bundle = init.bundle()
+        # Making a bundle takes longer than the start.
+        bundle = None if image.has_all(init) else init.bundle()
         missed = []
         child = None
-        if bundle.is_late:
+        is_late = bundle is not None and bundle.is_late
+        if is_late:
             image.note("there are C extensions that can be loaded only when Python has booted")
-        for kind in () if bundle.is_late else image.usable(init.image):
+        for kind in () if is_late else image.usable(init.image):
             path, reason = image.find(kind, self.environment)
             is_missed = reason == image.ABSENT
             if path:
@@ -268,15 +271,16 @@ class _Job(Value):
             if is_missed:
                 missed.append(kind)
             image.note(reason)
-        child = child or self._booted(init, bundle)
+        child = child or self._booted(init, bundle or init.bundle())
         if missed:
             image.make_later(missed[0], self.environment)
         return child
 
-    def from_image(self, init: PythonInit, bundle: Bundle, kind: str, path: str) -> Child:
+    def from_image(self, init: PythonInit, bundle: Bundle | None, kind: str, path: str) -> Child:
         """By nsinit and its stages, which becomes the interpreter.
 
         Args:
+            bundle: None: the image has all.
             kind: of the image at `path`.
 
         Raises:
@@ -285,18 +289,15 @@ class _Job(Value):
         from nsenter import image, interpreter
 
         with Descriptors() as owner, Pipes(owner) as pipes:
-            environment = {
-                b"_NSENTER_IMAGE": os.fsencode(path),
-                b"_NSENTER_BUNDLE": b"%d" % bundle.fd,
-                **pipes.environment(),
-            }
-            if image.lacks(bundle, kind):
-                environment |= {b"_NSENTER_LOADS": b"1", **interpreter.ONE_THREAD}
+            environment = {b"_NSENTER_IMAGE": os.fsencode(path), **pipes.environment()}
             kept = self.kept | pipes.child_fds()
-            spawn = Spawn(
-                [b"nsenter-init"], environment, self.stdio, kept | self.lent | {bundle.fd},
-                _nsinit.get(),
-            )  # fmt: skip
+            keep = kept | self.lent
+            if bundle:
+                environment[b"_NSENTER_BUNDLE"] = b"%d" % bundle.fd
+                keep |= {bundle.fd}
+                if image.lacks(bundle, kind):
+                    environment |= {b"_NSENTER_LOADS": b"1", **interpreter.ONE_THREAD}
+            spawn = Spawn([b"nsenter-init"], environment, self.stdio, keep, _nsinit.get())
             body = self._orders(init, bundle)
             child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
             child.channel_fd = pipes.detach_channel()
@@ -322,11 +323,12 @@ class _Job(Value):
             child.channel_fd = pipes.detach_channel()
             return child
 
-    def _orders(self, init: PythonInit, bundle: Bundle) -> bytes:
+    def _orders(self, init: PythonInit, bundle: Bundle | None) -> bytes:
         from nsenter.interpreter import orders
 
         words = [init.target, *map(str, init.args)]
-        return orders(init.target, words, init.args, self.environment, bundle)
+        extensions = bundle.extensions if bundle else {}
+        return orders(init.target, words, init.args, self.environment, extensions)
 
     def _converse(
         self,

@@ -96,14 +96,14 @@ class WaitingInit:
             os.waitpid(pid, 0)
 
 
-def start(target: str, extensions: Iterable[str] = ()) -> WaitingInit:
+def start(target: str, extensions: Iterable[str] = (), image: str = "payload") -> WaitingInit:
     """Start one, in an interpreter that boots from memory, in the caller's namespaces.
 
     It ends with this process, or when it is discarded.
 
     Args:
         target: "package.module:function" is what it is going to call; the module is imported now.
-        extensions: C extension modules to take along, as in `nsenter.launch.PythonInit`.
+        extensions, image: as in `nsenter.launch.PythonInit`.
 
     Raises:
         BootstrapError, ModuleNotFoundError: as `nsenter.launch.launch`.
@@ -116,7 +116,7 @@ def start(target: str, extensions: Iterable[str] = ()) -> WaitingInit:
         ends = pipes.child_channel, pipes.child_status
         module = target.partition(":")[0]
         init = PythonInit(
-            f"{__name__}:main", (target, *ends), [module], tuple(extensions), image="runtime"
+            f"{__name__}:main", (target, *ends), [module], tuple(extensions), image=image
         )
         child = launch(BootstrapData(), init, env={}, pass_fds=ends)
         child.close()

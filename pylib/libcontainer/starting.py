@@ -13,6 +13,7 @@ from errno import EAGAIN, ECANCELED, EINVAL, EPERM, EPROTO, ESRCH, ETIMEDOUT
 from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
 from libcontainer.init import sync
+from libcontainer.init.held import EXTENSIONS, IMAGE
 from libcontainer.state import has_executed, start_time_of, state_letter_of
 from libcontainer.words import errno_text
 from nsenter import plainjson
@@ -51,7 +52,6 @@ _DOING = {"T": "it is stopped", "t": "it is traced", "D": "it waits in the kerne
 _FIELDS = {"sched_setattr": "process.scheduler", "ioprio_set": "process.ioPriority"}
 _NODES = "/sys/devices/system/node/has_memory"
 _TARGET = "libcontainer.init.main:main"
-_EXTENSIONS = ("_cffi_backend", "nsenter._nsexec")
 
 
 def waiting_init() -> WaitingInit:
@@ -65,7 +65,7 @@ def waiting_init() -> WaitingInit:
     """
     from nsenter.waiting import start
 
-    return start(_TARGET, _EXTENSIONS)
+    return start(_TARGET, EXTENSIONS, IMAGE)
 
 
 def _compiled_filter(container: Container) -> tuple[tuple[bytes, int] | None, bool]:
@@ -313,7 +313,7 @@ class _Talk:
         if process.waiting:
             process.waiting.meanwhile = self._let_go_early
         init = PythonInit(
-            _TARGET, (orders,), extensions=_EXTENSIONS, waiting=process.waiting, image="runtime"
+            _TARGET, (orders,), extensions=EXTENSIONS, waiting=process.waiting, image=IMAGE
         )
         with _InitialAffinity(process):
             return launch(

@@ -28,7 +28,7 @@ import pytest
 
 import nsenter
 import pythons
-from nsenter import bundle, image, image_maker
+from nsenter import bundle, image, image_files, image_maker
 from nsenter import launch as nsenter_launch
 from nsenter.bootstrap import BootstrapData
 from nsenter.launch import PythonInit, launch
@@ -585,7 +585,7 @@ def another_file(is_mapped: int) -> Break:
     def change(file: Path) -> None:
         content = bytearray(file.read_bytes())
         at, count = tables(file)[2:4]
-        record = image_maker._FILE
+        record = image_files._FILE
         for number in range(count):
             fields = list(record.unpack_from(content, at + number * record.size))
             if fields[-1] == is_mapped:
@@ -892,7 +892,7 @@ def test_what_cannot_be_dumped_is_said(place: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_runtime_never_uses_the_payloads_image(file: Path) -> None:
-    path, reason = image.find("runtime", os.environb)
+    path, reason = image.find("libcontainer.init", os.environb)
     assert (path, reason) == ("", "there is none")
 
 
