@@ -12,7 +12,9 @@ PYTEST  := $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist workste
 
 IMAGE_TESTS := $(foreach name,call call_ends call_errors call_values callers enemy_root executor \
 	faults held image join launch netns options options_init options_root owned parents sandbox \
-	takeover waterfall,tests/test_nsenter/test_$(name).py) tests/test_outer_filters.py
+	takeover waterfall,tests/test_nsenter/test_$(name).py) tests/test_outer_filters.py \
+	$(foreach name,container dying_init hostile not_held_up pyrunc_environment pyrunc_lifecycle \
+	pyrunc_streams pyrunc_terminal seized_joiners,tests/test_libcontainer/test_$(name).py)
 
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
@@ -31,7 +33,8 @@ test-all: test-cases test-images test-vm test-suites test-debian
 	for kernel in trixie sid; do $(MAKE) test-vm KERNEL=$$kernel || exit; done
 	$(MAKE) mutants MUTANTS='--sample 12'
 
-# The tests of starting Python in namespaces again, with the interpreter from a memory image.
+# The tests of starting Python in namespaces, and of containers, again, with the interpreter from a
+# memory image.
 test-images: test-packages $(VENV)/.built $(VENV)/.test-tools
 	NSENTER_TEST_IMAGES=on $(PYTEST) -m 'not sweep' $(or $(TESTS),$(IMAGE_TESTS))
 

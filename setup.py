@@ -30,6 +30,7 @@ STAGES = (
     + "older clone sync report tool mapper settle pipe sources nsexec environment exec".split()
     + TAIL
 )
+PYRUNC = "text err exec older start image restore command pyrunc".split()
 HEADERS = [str(path) for path in sorted(Path("csrc").glob("*.h"))]
 COMPILE = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
 HARDEN = ["-fstack-protector-strong", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
@@ -131,12 +132,12 @@ class InstallPrograms(install_scripts):
     def _compile(self) -> None:
         compiler = new_compiler()
         customize_compiler(compiler)
-        flags = [*COMPILE, *(FREESTANDING if RAW_SYSCALLS else ["-static"]), "-D_GNU_SOURCE"]
+        flags = [*COMPILE, *(LOADER if RAW_SYSCALLS else ["-static"]), "-D_GNU_SOURCE"]
         if self._is_editable() or _is_installed_here():
             scripts = sysconfig.get_path("scripts")
             flags.append(f'-DNSX_RECORDED="{scripts}/pyrunc-start"')
         target = self._target("pyrunc")
-        files = sources("text", "older", "start", "pyrunc")
+        files = sources(*PYRUNC)
         self.spawn([*compiler.compiler_so[:1], *flags, "-Icsrc", "-o", str(target), *files])
         target.chmod(0o755)
 

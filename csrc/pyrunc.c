@@ -2,6 +2,7 @@
 /*
  * pyrunc: starts the interpreter that is the runtime, ready sooner and safer than a script would.
  *
+ *  - From a memory image, where there is one of this boot (csrc/command.c). If not:
  *  - Beside it the interpreter of the init, where there is to be one: it boots while the runtime
  *    finds out what the init is to be (nsenter/waiting.py).
  *  - Without site, which takes longer than the rest of a container's start.
@@ -18,8 +19,8 @@
 #include <linux/mount.h>
 #include <sys/stat.h>
 
+#include "command.h"
 #include "older.h"
-#include "text.h"
 
 #ifndef NSX_RECORDED
 #define NSX_RECORDED "" /* the path of START, if it was known when this was built */
@@ -32,6 +33,7 @@
 
 /* For libcontainer/pyrunc/start.py. */
 #define INIT_VARIABLE "_PYRUNC_INIT"
+#define NO_IMAGE      "_PYRUNC_NO_IMAGE"
 #define LIBRARIES     "LD_LIBRARY_PATH="
 
 static _Noreturn void fail_with(struct text *t)
@@ -509,24 +511,35 @@ static char **copy_environment(char *const *envp, char ***room)
 
 	while (envp[count])
 		count++;
-	memory = SYS6(SYS_mmap, 0, (count + 2) * sizeof(*copy), PROT_READ | PROT_WRITE,
+	memory = SYS6(SYS_mmap, 0, (count + 3) * sizeof(*copy), PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory < 0 && memory > -4096)
 		fail("no memory for", "the environment");
 	copy = (char **)memory;
 	for (count = 0; *envp; envp++)
-		if (!begins(*envp, INIT_VARIABLE "="))
+		if (!begins(*envp, INIT_VARIABLE "=") && !begins(*envp, NO_IMAGE "="))
 			copy[count++] = *envp;
 	*room = &copy[count];
 	return copy;
+}
+
+static const uint64_t *find_auxv(char *const *envp)
+{
+	while (*envp)
+		envp++;
+	return (const uint64_t *)(const void *)(envp + 1);
 }
 
 int nsinit_main(int argc, char **argv, char **envp);
 
 int nsinit_main(int argc, char **argv, char **envp)
 {
-	struct installation found;
+	static struct image_process process; /* the image's process refers to it */
+	static struct installation found;
+	const uint64_t *auxv = find_auxv(envp);
 	char place[64];
+	char reason[ERR_SUBJECT_MAX + 128];
+	struct text why = TEXT_IN(reason);
 	char **room;
 	int executable;
 	long result;
@@ -536,8 +549,12 @@ int nsinit_main(int argc, char **argv, char **envp)
 	if (argc > MAX_WORDS)
 		fail("too many", "arguments");
 	find_installation(&found);
-	executable = open_executable(found.interpreter);
 	envp = copy_environment(envp, &room);
+	process = (struct image_process){ argc, argv, envp, auxv };
+	text_add(&why, NO_IMAGE "=");
+	command_resume(found.start, &process, &why);
+	*room++ = (char *)(uintptr_t)text_end(&why);
+	executable = open_executable(found.interpreter);
 	if (executable == UNPROTECTED && starts_a_process(argv + 1))
 		fail("no container is started, as it could change its Python: neither a read-only "
 		     "mount (open_tree, mount_setattr) nor a sealed copy (memfd_create) can be "

@@ -203,7 +203,11 @@ def name_of(kind: str, environment: Mapping[bytes, bytes]) -> str:
     if key not in _names:
         from nsenter import __version__
 
-        named = sys.modules[__name__] if kind in (PAYLOAD, MEMORY) else __import__(kind, fromlist=["held"])
+        named = (
+            sys.modules[__name__]
+            if kind in (PAYLOAD, MEMORY)
+            else __import__(kind, fromlist=["held"])
+        )
         place = os.path.realpath(str(named.__file__))
         parts = (
             *(interpreter_path(), sys.version, __version__, place, os.fsdecode(zone)),

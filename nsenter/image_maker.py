@@ -202,8 +202,7 @@ def _imported_extensions(kind: str) -> list[str]:
 
 def _archive(kind: str, environment: Mapping[bytes, bytes]) -> tuple[bundle.Bundle, bytes]:
     """The modules, and the identities of their files from before they were read."""
-    names, all_extensions = image.contents(kind)
-    modules = frozenset(name for name in names if bundle.travels(name))
+    modules = frozenset(name for name in image.contents(kind)[0] if bundle.travels(name))
     modules -= {*sys.builtin_module_names}
     extensions = tuple(dict.fromkeys((*_imported_extensions(kind), *image.more_extensions(kind))))
     first = bundle._build(modules, extensions)

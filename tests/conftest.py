@@ -20,6 +20,7 @@ from mounted import mounted
 from nsenter import system
 from nsenter._nsexec import lib
 from places import plugin
+from pyrunc import PYRUNC
 
 # The C library's has the signals 32 and 33 ignored in who is spawned, and so in who is from there.
 subprocess._USE_POSIX_SPAWN = False  # type: ignore[attr-defined]
@@ -74,7 +75,7 @@ def other_users_can_read_what_tests_make() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def interpreters_boot_or_are_from_an_image() -> None:
-    """The same in all tests but those of test_image.py: `make test-images` wants an image."""
+    """The same in all tests but those of test_image.py: `make test-images` wants images."""
     if os.environ.get("NSENTER_TEST_IMAGES") != "on":
         os.environ["NSENTER_IMAGE"] = "off"
         return
@@ -83,6 +84,7 @@ def interpreters_boot_or_are_from_an_image() -> None:
     os.environ.pop(image.VARIABLE, None)
     for kind in (image.PAYLOAD, image.MEMORY):
         image_maker.make(kind)
+    subprocess.run([*PYRUNC, "image"], stdout=subprocess.DEVNULL, check=True)
     os.environ[image.VARIABLE] = image.USE
 
 

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,15 @@ def bundle_of(kit: Kit, name: str, program: str, *, cgroup_namespace: bool = Fal
     return folder
 
 
+@cache
+def _make_images(pyrunc: str) -> None:
+    """Have pyrunc start from memory images, where they can be made."""
+    subprocess.run([pyrunc, "image"], stdout=subprocess.DEVNULL, check=False)
+
+
 def runtimes(kit: Kit) -> dict[str, str]:
     """The programs of those that are installed, ours first."""
+    _make_images(_pyrunc(kit))
     found = {name: kit.peer(name) for name in ("runc", "crun")}
     return {"pyrunc": _pyrunc(kit)} | {name: path for name, path in found.items() if path}
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
 
-__all__ = ["INIT", "command_in", "install", "rest_has_time", "save"]
+__all__ = ["INIT", "command_in", "install", "rest_has_time", "save", "uninstall"]
 
 # The init, which is no command: how it is called here.
 INIT = "init"
@@ -153,6 +153,11 @@ def install(command: str) -> None:
         _image = found
     sys.meta_path.insert(2, _image)
     _image.preload()
+
+
+def uninstall() -> None:
+    """Have every module found where its source is from now on."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not _image]
 
 
 def rest_has_time() -> None:

@@ -15,7 +15,6 @@ _PATIENCE = 5.0  # seconds
 _ATTEMPTS = 2
 _COLORS = {"error": 31, "warning": 33, "debug": 37}
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/@^+")
-_STARTED = time.monotonic()
 
 
 class Log:
@@ -40,6 +39,7 @@ class Log:
         self._path = path
         self._format = format
         self.wants_debug = debug
+        self._began = time.monotonic()
         if path:
             os.close(self._open())
 
@@ -65,7 +65,9 @@ class Log:
     def _write(self, level: str, message: str) -> None:
         if not self._path:
             for_a_person = self._format == "text" and os.isatty(_STDERR)
-            _put(_STDERR, _colored(level, message) if for_a_person else self._line(level, message))
+            age = time.monotonic() - self._began
+            line = _colored(level, message, age) if for_a_person else self._line(level, message)
+            _put(_STDERR, line)
             return
         try:
             fd = self._open()
@@ -110,9 +112,9 @@ def _has_room(fd: int) -> bool:
         return False
 
 
-def _colored(level: str, message: str) -> str:
-    age = int(time.monotonic() - _STARTED)
-    return f"\x1b[{_COLORS[level]}m{level[:4].upper()}\x1b[0m[{age:04d}] {printable(message):<44} "
+def _colored(level: str, message: str, age: float) -> str:
+    name = f"\x1b[{_COLORS[level]}m{level[:4].upper()}\x1b[0m"
+    return f"{name}[{int(age):04d}] {printable(message):<44} "
 
 
 def _quoted(text: str) -> str:

@@ -29,6 +29,7 @@ _FAILED = 1
 _NO_SUCH_COMMAND = 3
 _INTERRUPTED = 130
 _EXEC_FAILED = 255
+_no_image = "libcontainer.pyrunc.main.run was called"
 _COMPLETION = "_ARGCOMPLETE"
 _HELP = ("help", "h")
 _PREFIXES = {
@@ -39,14 +40,19 @@ _PREFIXES = {
 
 
 def main(
-    init: Sequence[int] = (), before_leaving: Callable[[int], None] = lambda status: None
+    init: Sequence[int] = (),
+    before_leaving: Callable[[int], None] = lambda status: None,
+    no_image: str = "",
 ) -> NoReturn:
     """The entry point; does not return.
 
     Args:
         init: the pid of an init that waits, and our ends of its two pipes; nothing: there is none.
         before_leaving: called with its status when the command is done.
+        no_image: why this interpreter is not from a memory image; "": it is.
     """
+    global _no_image
+    _no_image = no_image
     if _COMPLETION in os.environ:
         from libcontainer.pyrunc.help import complete
 
@@ -137,6 +143,8 @@ def _show_traceback(error: Exception) -> None:
 
 
 def _execute(command: str, context: Context) -> int:
+    from_where = f"no memory image: {_no_image}" if _no_image else "from a memory image"
+    context.log.debug(f"the interpreter: {from_where}")
     context.log.debug(f"pyrunc {command} {' '.join(context.arguments)}: state in {context.root}")
     module = __import__(f"libcontainer.pyrunc.commands.{command}_command", fromlist=["execute"])
     status: int = module.execute(context)

@@ -101,6 +101,11 @@ COMMANDS: dict[str, Command] = {
         ),
     ),
     "features": ("print what is supported, as JSON", "", 0, 0, ANYWHERE, ()),
+    "image": (
+        "make the memory images that pyrunc starts from until the machine boots again", "[options]",
+        0, 0, ANYWHERE,
+        (("remove", "", FLAG, False, "remove them instead"),),
+    ),
     "kill": (
         "send a signal (SIGTERM) to a container's first process", f"[options] {_ID} [signal]",
         1, 2, ANYWHERE,

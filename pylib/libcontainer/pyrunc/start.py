@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _INIT_VARIABLE = b"_PYRUNC_INIT"
+_NO_IMAGE_VARIABLE = b"_PYRUNC_NO_IMAGE"
 _IMAGE = "libcontainer.pyrunc.image"
 # What is made while modules are imported stays: looking through it again and again takes as long
 # as a module or ten.
-_OBJECTS_UNTIL_COLLECTED = 20_000
+OBJECTS_UNTIL_COLLECTED = 20_000
 
 
 def _load_image(here: str) -> "Any":
@@ -34,7 +35,7 @@ def main(here: str) -> None:
     Args:
         here: the directory that the package is in.
     """
-    gc.set_threshold(_OBJECTS_UNTIL_COLLECTED)
+    gc.set_threshold(OBJECTS_UNTIL_COLLECTED)
     try:
         _become_what_is_asked(here)
     except (ImportError, OSError, MemoryError) as error:  # once they are loaded, nothing is raised
@@ -45,6 +46,7 @@ def main(here: str) -> None:
 
 def _become_what_is_asked(here: str) -> None:
     image = _load_image(here)
+    no_image = environ.pop(_NO_IMAGE_VARIABLE, b"").decode("ascii", "backslashreplace")
     numbers = [int(number) for number in environ.pop(_INIT_VARIABLE, b"").split(b",") if number]
     if sys.argv[1:] == [image.INIT] and numbers:
         image.install(image.INIT)
@@ -56,7 +58,7 @@ def _become_what_is_asked(here: str) -> None:
     image.install(image.command_in(sys.argv[1:]))
     from libcontainer.pyrunc.main import main as run_command
 
-    run_command(numbers, image.save)
+    run_command(numbers, image.save, no_image)
 
 
 if __name__ == "__main__":  # as pyrunc programs before pyrunc-start did

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libcontainer/pyrunc/command_image.py makes the image, and has the same rules for its place and
+ * its name. That it is whole, of this boot, and of the files that are there now, restore.c checks;
+ * here stands what else would make a difference between an interpreter that boots and one that has
+ * booted: the environment.
+ */
+#include "command.h"
+
+#include <elf.h>
+#include <limits.h>
+
+#include "exec.h"
+#include "restore.h"
+
+#define HASH_START  0xcbf29ce484222325ULL /* FNV-1a */
+#define HASH_FACTOR 0x100000001b3ULL
+#define FOLDER	    "nsenter-image"
+#define TRIAL	    "_PYRUNC_IMAGE" /* the path of one that is not in its place yet */
+
+static bool begins(const char *text, const char *with)
+{
+	while (*with && *text == *with) {
+		text++;
+		with++;
+	}
+	return !*with;
+}
+
+static struct span span_of(const char *text)
+{
+	return (struct span){ text, text_length(text) };
+}
+
+/* ---- whether */
+
+/* The loader would have libraries in the process that nobody knows of, or malloc(3) work in another
+ * way than in the image. */
+static bool changes_libc(const char *variable)
+{
+	static const char *const names[] = { "LD_PRELOAD=", "LD_AUDIT=", "LD_LIBRARY_PATH=",
+					     "GLIBC_TUNABLES=", "MALLOC_" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (begins(variable, names[i]))
+			return true;
+	return false;
+}
+
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static bool ends_alike(struct span text, const char *with)
+{
+	size_t length = text_length(with);
+
+	if (text.len < length)
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if (lower(text.data[text.len - length + i]) != with[i])
+			return false;
+	return true;
+}
+
+/* Python would read and write text in UTF-8: so it does in the C locale, and in those that it can
+ * see to be of UTF-8 and in those that there are not. The image does nothing else. */
+static bool is_in_utf8(char *const *envp)
+{
+	static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
+	const char *value = NULL;
+	struct span locale;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !(value && *value); i++)
+		value = environment_get(envp, names[i]);
+	if (!value || !*value)
+		return true;
+	locale = span_of(value);
+	return span_equals(locale, "C") || span_equals(locale, "POSIX") ||
+	       ends_alike(locale, ".utf-8") || ends_alike(locale, ".utf8");
+}
+
+/* Returns NULL if an image may be used. */
+static const char *reason_against(const struct image_process *process)
+{
+	const char *wanted = environment_get(process->envp, "NSENTER_IMAGE");
+
+	if (wanted && span_equals(span_of(wanted), "off"))
+		return "NSENTER_IMAGE is off";
+	if (image_auxiliary(process->auxv, AT_SECURE))
+		return "this program was given rights by its file";
+	if (!is_in_utf8(process->envp))
+		return "the locale is not one of UTF-8";
+	for (char *const *variable = process->envp; *variable; variable++)
+		if (changes_libc(*variable))
+			return "a variable changes how libraries or memory are used";
+	return NULL;
+}
+
+/* ---- where */
+
+static void add_hex(struct text *t, uint64_t value)
+{
+	for (int shift = 60; shift >= 0; shift -= 4) {
+		const char digit[] = { "0123456789abcdef"[value >> shift & 0xf], '\0' };
+
+		text_add(t, digit);
+	}
+}
+
+static void add_name(struct text *t, const char *start)
+{
+	uint64_t hash = HASH_START;
+
+	for (; *start; start++)
+		hash = (hash ^ (uint8_t)*start) * HASH_FACTOR;
+	text_add(t, "/pyrunc-");
+	add_hex(t, hash);
+	text_add(t, ".image");
+}
+
+static bool exists(const char *path)
+{
+	return SYS4(SYS_faccessat, AT_FDCWD, path, 0, 0) == 0;
+}
+
+/* As directories() of nsenter/image.py has them; false if there is nothing. */
+static bool find(const char *start, char *const *envp, char *path, size_t size)
+{
+	const int64_t user = (int64_t)SYS0(SYS_geteuid);
+	const char *runtime = user ? environment_get(envp, "XDG_RUNTIME_DIR") : "/run";
+	const char *const shared[] = { "/dev/shm", "/tmp" };
+	struct text t;
+
+	if (runtime && *runtime) {
+		t = (struct text){ .data = path, .cap = size };
+		text_add(&t, runtime);
+		text_add(&t, "/" FOLDER);
+		add_name(&t, start);
+		if (exists(text_end(&t)) && !t.cut)
+			return true;
+	}
+	for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
+		t = (struct text){ .data = path, .cap = size };
+		text_add(&t, shared[i]);
+		text_add(&t, "/" FOLDER "-");
+		text_add_number(&t, user);
+		add_name(&t, start);
+		if (exists(text_end(&t)) && !t.cut)
+			return true;
+	}
+	return false;
+}
+
+/* Another installation's could have the same name. */
+static bool is_of(const struct image *image, const char *start)
+{
+	for (uint32_t i = 0; i < image->header->files.count; i++)
+		if (span_equals(span_of(image_path(image, &image->files[i])), start))
+			return true;
+	return false;
+}
+
+/* ---- becoming it */
+
+static bool is_ignored(int number)
+{
+	struct sys_sigaction now = { .handler = SIG_DFL };
+
+	return sys_sigaction(number, NULL, &now) == 0 && now.handler == SIG_IGN;
+}
+
+/* Nothing has been done yet that would have to be undone. */
+static void fail(const struct err *err)
+{
+	char buf[ERR_SUBJECT_MAX + 128];
+	struct text t = TEXT_IN(buf);
+
+	text_add(&t, "pyrunc: ");
+	text_add(&t, err->operation);
+	text_add(&t, " ");
+	text_add(&t, err->subject);
+	text_add(&t, "\n");
+	sys_write(2, t.data, t.len);
+	sys_exit(1);
+}
+
+static void add_error(struct text *why, const struct err *err)
+{
+	text_add(why, err->operation);
+	text_add(why, " ");
+	text_add(why, err->subject);
+	text_add(why, ": errno ");
+	text_add_number(why, err->errnum);
+}
+
+void command_resume(const char *start, const struct image_process *process, struct text *why)
+{
+	static struct image_handover handover = { .fail = fail, .channel_fd = -1, .status_fd = -1 };
+	const char *path = environment_get(process->envp, TRIAL);
+	const char *reason = reason_against(process);
+	char found[PATH_MAX];
+	struct image image;
+	struct err err;
+
+	if (!reason && !path && find(start, process->envp, found, sizeof(found)))
+		path = found;
+	if (reason || !path) {
+		text_add(why, reason ? reason : "there is none");
+		return;
+	}
+	if (restore_map(path, process, &image, &err) < 0) {
+		add_error(why, &err);
+		return;
+	}
+	if (!is_of(&image, start)) {
+		text_add(why, "it is of another installation");
+		return;
+	}
+	handover.process = process;
+	handover.is_command = true;
+	handover.ignores_interrupt = is_ignored(SIGINT);
+	restore_enter(&image, &handover);
+}

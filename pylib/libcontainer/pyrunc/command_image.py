@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making the memory image that pyrunc starts its own interpreter from (csrc/command.c)."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import subprocess
+import sys
+
+from libcontainer.pyrunc import held, resume, start
+from nsenter import bundle, image_maker
+from nsenter.image_maker import ImageError
+from nsenter.kept import sealed_memfd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["make", "name_of", "remove"]
+
+_MODULE = "pyrunc_resume"  # resume.py, in the module archive
+_HASH_START, _HASH_FACTOR = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a
+_SECONDS = 30.0
+
+
+def name_of(script: str) -> str:
+    """The file's name, as csrc/command.c has it.
+
+    Args:
+        script: the path of pyrunc-start.
+    """
+    value = _HASH_START
+    for byte in os.fsencode(script):
+        value = (value ^ byte) * _HASH_FACTOR & 0xFFFFFFFFFFFFFFFF
+    return f"pyrunc-{value:016x}.image"
+
+
+def make(script: str) -> str:
+    """Make the image, in place of the one that there is; returns its path.
+
+    Args:
+        script: the path of pyrunc-start; the interpreter is the one that runs this.
+
+    Raises:
+        ImageError: it cannot be made here; nothing is left of it.
+    """
+    return image_maker.write(
+        name_of(script),
+        lambda out: _dump(script, out),
+        lambda path, out: _try(script, path, out),
+    )
+
+
+def remove(script: str) -> list[str]:
+    """Remove the image; returns its paths."""
+    return image_maker.remove_file(name_of(script))
+
+
+def _own_modules() -> Iterator[str]:
+    """Every module of the package."""
+    import libcontainer
+
+    top = libcontainer.__path__[0]
+    for folder, folders, files in os.walk(top):
+        folders[:] = sorted(name for name in folders if name.isidentifier() and name[:2] != "__")
+        package = ".".join(["libcontainer", *os.path.relpath(folder, top).split("/")])
+        package = package.removesuffix("..")
+        for file in sorted(files):
+            name, suffix = os.path.splitext(file)
+            if suffix == ".py":
+                yield package if name == "__init__" else f"{package}.{name}"
+
+
+def _dump(script: str, out: int) -> None:
+    archive = sealed_memfd("modules", bundle.pack_one(resume.__name__, _MODULE), executable=False)
+    files = os.memfd_create("files", os.MFD_CLOEXEC)
+    orders = marshal.dumps(
+        {
+            "script": script,
+            "path": [*sys.path],
+            "modules": [*sorted({*_own_modules()} - held.NOT_HELD), *held.MODULES],
+            "extensions": [*held.EXTENSIONS],
+            "files_fd": files,
+            "files": [*_files(script)],
+            "objects_until_collected": start.OBJECTS_UNTIL_COLLECTED,
+        }
+    )
+    fds = [archive, sealed_memfd("orders", orders, executable=False), files]
+    os.lseek(fds[1], 0, os.SEEK_SET)
+    flags = b"-I", b"-S", b"-X", b"utf8=1", b"-X", b"frozen_modules=on"
+    argv = [os.fsencode(sys.executable), *flags, os.fsencode(script)]
+    try:
+        image_maker.run((*fds, out), _MODULE, argv, sys.executable, {b"LC_ALL": b"C"})
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _files(script: str) -> Iterator[str]:
+    """What decides which modules the interpreter finds."""
+    yield from (script, sys.executable, os.path.abspath(str(resume.__file__)))
+    folder = os.path.dirname(sys.executable)
+    for path in (f"{folder}/pyvenv.cfg", f"{os.path.dirname(folder)}/pyvenv.cfg"):
+        if os.path.isfile(path):
+            yield path
+
+
+def _try(script: str, path: str, out: int) -> None:
+    """Start a command from it once, and note which pages that has written to."""
+    program = f"{os.path.dirname(script)}/pyrunc"
+    environment = {resume.TRIAL_VARIABLE: os.fsencode(path)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [program], env=environment, cwd="/", stdin=pipe, stdout=pipe, stderr=pipe
+    ) as child:
+        assert child.stdout
+        try:
+            if child.stdout.readline() == resume.READY:
+                image_maker.write_hot_ranges(out, child.pid)
+            _, said = child.communicate(timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise ImageError("a command that was started from it does not end") from None
+    if child.returncode:
+        raise ImageError(
+            f"a command that was started from it has ended with {child.returncode}: "
+            f"{said.decode(errors='backslashreplace').strip()}"
+        )

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the memory image of a command holds besides the modules of this package."""
+
+from __future__ import annotations
+
+__all__ = ["EXTENSIONS", "MODULES", "NOT_HELD"]
+
+# What functions of ours import.
+MODULES = (
+    *("nsenter.image", "nsenter.interpreter", "nsenter.image_files", "nsenter.boot", "traceback"),
+    "nsenter.waiting",
+)
+# Modules of the package that no command imports, or that make the image.
+NOT_HELD = frozenset(
+    f"libcontainer.pyrunc.{name}"
+    for name in ("__main__", "find", "start", "resume", "command_image")
+)
+# C extensions that are known to be inert: they start no thread, keep no descriptor, and have no
+# random numbers.
+EXTENSIONS = (
+    *("_cffi_backend", "nsenter._nsexec", "_json", "_struct", "fcntl", "termios", "math"),
+    *("select", "_socket", "_posixsubprocess", "_typing"),
+)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first Python of a command whose interpreter is from a memory image: see csrc/command.c.
+
+csrc/dump.c imports this module under another name, before sys.path has the package: so it imports
+nothing but built-in modules at its top.
+"""
+
+import marshal
+import posix
+import sys
+from _frozen_importlib_external import ExtensionFileLoader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, NoReturn
+
+# For libcontainer/pyrunc/command_image.py and csrc/command.c: the path of an image that is tried.
+TRIAL_VARIABLE = b"_PYRUNC_IMAGE"
+READY = b"ready\n"
+_SIGINT = 2
+_SLACK_NS = 20_000_000  # two ticks: by so much a file may have changed later than it says
+
+_script = ""  # pyrunc-start, which is argv[0] of an interpreter that boots
+
+
+def prepare_image(orders_fd: int) -> None:
+    """In the interpreter that the image is made of: import what it is to hold, and leave nothing of
+    this process behind."""
+    global _script
+    import time
+
+    began = time.time_ns()
+    orders = _receive(orders_fd)
+    _script = orders["script"]
+    sys.path[:] = orders["path"]
+    for name in orders["modules"]:
+        __import__(name)
+    _check_extensions(orders["extensions"])
+    _tell_files(orders["files_fd"], [*orders["files"], *_sources()], began)
+    sys.argv[:] = sys.orig_argv[:] = []
+    sys.path_importer_cache.clear()
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, name, None)
+        setattr(sys, f"__{name}__", None)
+    _set_environment([])
+    import gc
+
+    gc.set_threshold(orders["objects_until_collected"])
+    gc.collect()
+    gc.freeze()
+
+
+def _receive(fd: int) -> "dict[str, Any]":
+    orders: dict[str, Any] = marshal.loads(posix.read(fd, posix.fstat(fd).st_size))
+    posix.close(fd)
+    return orders
+
+
+def _check_extensions(known: "Iterable[str]") -> None:
+    """No other may be in an image: it could keep a descriptor, random numbers, or a thread."""
+    for name, module in sys.modules.items():
+        loader = getattr(getattr(module, "__spec__", None), "loader", None)
+        if isinstance(loader, ExtensionFileLoader) and name not in known:
+            raise ImportError(f"the extension {name} is not known to be inert")
+
+
+def _sources() -> "list[str]":
+    """The files that the code of modules is from; what is frozen is from the interpreter's."""
+    specs = [getattr(module, "__spec__", None) for module in sys.modules.values()]
+    return [spec.origin for spec in specs if spec and str(spec.origin).endswith(".py")]
+
+
+def _tell_files(fd: int, paths: "list[str]", began: int) -> None:
+    """Raises ImportError if one may have changed while modules were imported."""
+    from nsenter.image_files import identities
+
+    told = memoryview(identities(paths))
+    for path in paths:
+        if posix.stat(path).st_ctime_ns > began - _SLACK_NS:
+            raise ImportError(f"{path} has changed just now")
+    while told:
+        told = told[posix.write(fd, told) :]
+
+
+def _set_environment(entries: "Iterable[bytes]") -> None:
+    """As the interpreter reads it when it boots."""
+    import os
+
+    found: dict[bytes, bytes] = {}
+    for entry in entries:
+        name, sign, value = entry.partition(b"=")
+        if sign:
+            found.setdefault(name, value)
+    posix.environ.clear()
+    posix.environ.update(found)
+    os.environ._data.clear()  # type: ignore[attr-defined]
+    os.environ._data.update(found)  # type: ignore[attr-defined]
+
+
+def resume_image(
+    words: "list[bytes]", environment: "list[bytes]", ignores_interrupt: int
+) -> "NoReturn":
+    """What runs first in a process that has resumed the image: be the command.
+
+    Args:
+        words: argv.
+        environment: of the process.
+        ignores_interrupt: whether SIGINT is ignored in this process.
+    """
+    import os
+    import time
+
+    from nsenter.boot import open_stream
+
+    sys.orig_argv[:] = map(os.fsdecode, words)
+    sys.argv[:] = [_script, *sys.orig_argv[1:]]
+    _set_environment(environment)
+    time.tzset()
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = open_stream(fd, name)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    if ignores_interrupt:
+        import _signal
+
+        _signal.signal(_SIGINT, _signal.SIG_IGN)
+    if TRIAL_VARIABLE in posix.environ:
+        _be_tried()
+    from libcontainer.pyrunc.main import main
+
+    main()
+
+
+def end_image() -> None:
+    """What `main` does not end with os._exit: an interrupt."""
+    from nsenter.suppress import suppress
+
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError):
+            stream.flush()
+
+
+def _be_tried() -> "NoReturn":
+    """Write to the memory that every command writes to, and wait until somebody has looked."""
+    from libcontainer.pyrunc.log import Log
+    from libcontainer.pyrunc.options import parse_command, parse_globals
+    from libcontainer.specconv import config_from_spec
+    from libcontainer.specconv.example import example
+    from libcontainer.specconv.spelling import respelt
+    from nsenter import plainjson
+
+    Log()
+    _, words = parse_globals(["--root", "/nowhere", "run", "--bundle", "/nowhere", "name"])
+    parse_command(words[0], words[1:])
+    spec, _ = respelt(plainjson.loads(plainjson.dumps(example())))
+    config_from_spec(spec, id="name", bundle="/nowhere")
+    posix.write(1, READY)
+    posix.read(0, 1)
+    posix._exit(0)
