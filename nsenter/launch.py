@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from _signal import SIGKILL
-from errno import ECANCELED
+from errno import ECANCELED, ENOENT
 
 from nsenter.bootstrap import BootstrapData
 from nsenter.child import Child, TracePoint
@@ -87,6 +87,8 @@ class PythonInit(Value):
             own then. None: an interpreter boots in the namespaces.
         image: which memory image it may start from, where there is one: "payload", or a package
             that has one of its own (see `nsenter.image.contents`).
+        boots: whether an interpreter boots if there is no image; if not, that is an error whose
+            stage is "image".
     """
 
     target: str
@@ -95,6 +97,7 @@ class PythonInit(Value):
     extensions: Sequence[str] | None = ()
     waiting: WaitingInit | None = None
     image: str = "payload"
+    boots: bool = True
 
     def bundle(self) -> Bundle:
         """Raises ModuleNotFoundError or ValueError where a module cannot travel."""
@@ -253,6 +256,7 @@ class _Job(Value):
         bundle = None if image.has_all(init) else init.bundle()
         missed = []
         child = None
+        reason = ""
         is_late = bundle is not None and bundle.is_late
         if is_late:
             image.note("there are C extensions that can be loaded only when Python has booted")
@@ -271,9 +275,12 @@ class _Job(Value):
             if is_missed:
                 missed.append(kind)
             image.note(reason)
-        child = child or self._booted(init, bundle or init.bundle())
+        if child is None and init.boots:
+            child = self._booted(init, bundle or init.bundle())
         if missed:
             image.make_later(missed[0], self.environment)
+        if child is None:
+            raise BootstrapError("image", "use", reason, ENOENT)
         return child
 
     def from_image(self, init: PythonInit, bundle: Bundle | None, kind: str, path: str) -> Child:

@@ -308,19 +308,32 @@ class _Talk:
         return self._launch(data, orders, fds)
 
     def _launch(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> Child:
+        """From a memory image, a further process does without a right that booting takes."""
+        if not self._process.init and not self._process.waiting:
+            try:
+                return self._launch_once(data, orders, fds, boots=False)
+            except BootstrapError as error:
+                if error.stage != "image":
+                    raise
+        return self._launch_once(data, orders, fds, boots=True)
+
+    def _launch_once(
+        self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors, *, boots: bool
+    ) -> Child:
         process = self._process
         stdin, stdout, stderr = process.stdio
         if process.waiting:
             process.waiting.meanwhile = self._let_go_early
         init = PythonInit(
-            _TARGET, (orders,), extensions=EXTENSIONS, waiting=process.waiting, image=IMAGE
-        )
+            _TARGET, (orders,), extensions=EXTENSIONS, waiting=process.waiting, image=IMAGE,
+            boots=boots,
+        )  # fmt: skip
         with _InitialAffinity(process):
             return launch(
                 data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
                 pass_fds=[*process.preserved(), *fds.numbers()], cgroup=self._entry,
                 doors=() if process.init else self._doors.numbers(),
-                timeout=self._patience(), trace=process.trace, tail=self._tail(),
+                timeout=self._patience(), trace=process.trace, tail=self._tail(boots=boots),
             )  # fmt: skip
 
     def _patience(self) -> float:
@@ -330,8 +343,12 @@ class _Talk:
             return _NO_TIMEOUT
         return patience
 
-    def _tail(self) -> Tail | None:
-        """What a further process holds while the container's processes see it already."""
+    def _tail(self, *, boots: bool) -> Tail | None:
+        """What a further process holds while the container's processes see it already.
+
+        Args:
+            boots: whether its interpreter may have to boot.
+        """
         if self._process.init:
             return None
         from nsenter.joiner import held
@@ -342,13 +359,13 @@ class _Talk:
         sets = caps.to_plain() if caps else {}
         keeps = [name for names in sets.values() for name in names]
         bounding = sets.get("bounding", ())
-        return Tail(held(self._steps(), keeps=keeps, bounding=bounding))
+        return Tail(held(self._steps(boots=boots), keeps=keeps, bounding=bounding))
 
-    def _steps(self) -> Iterator[str]:
+    def _steps(self, *, boots: bool) -> Iterator[str]:
         """Those of nsenter.joiner that libcontainer.init.setns takes."""
         config, process = self._container.config, self._process.config
         yield from ("ids", "streams", "cwd")
-        if not self._process.waiting:
+        if boots and not self._process.waiting:
             yield "root"
         if process.terminal:
             yield "console"

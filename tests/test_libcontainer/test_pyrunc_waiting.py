@@ -18,6 +18,12 @@ from pyrunc import Runtime, make_bundle
 SECRET = "not-for-the-container-5261"
 
 
+@pytest.fixture(autouse=True)
+def the_interpreters_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None waits beside a command that is from a memory image."""
+    monkeypatch.setenv("NSENTER_IMAGE", "off")
+
+
 @pytest.fixture
 def runtime(tmp_path: Path) -> Iterator[Runtime]:
     yield from pyrunc.runtimes(tmp_path)
