@@ -58,4 +58,28 @@ KNOWN = {
         "test.test_asyncio.test_subprocess",
         "GenericWatcherTests.test_create_subprocess_fails_with_inactive_watcher",
     ): "a start needs no child watcher",
+    **{
+        ("test.test_concurrent_futures", f"NamespaceExecutorDeadlockTest.{test}"): reason
+        for test, reason in (
+            ("test_error_at_task_pickle", "what cannot be sent is an error of submit, at once"),
+            ("test_error_at_task_unpickle", "the worker tells of the error, and is not broken"),
+            ("test_exit_at_task_unpickle", "the worker tells of the SystemExit, and is not broken"),
+            *(
+                (f"test_exit_during_{what}_on_worker", "a SystemExit comes as a RemoteError")
+                for what in ("func_exec", "result_pickle")
+            ),
+            *(
+                (f"test_{what}_during_result_unpickle_in_result_handler",
+                    "the exception is that of the future, and the executor is not broken")
+                for what in ("error", "exit")
+            ),
+            *(
+                (test, "it looks at the threads and queues of a ProcessPoolExecutor")
+                for test in (
+                    "test_gh105829_should_not_deadlock_if_wakeup_pipe_full",
+                    "test_shutdown_deadlock_pickle",
+                )
+            ),
+        )
+    },
 }  # fmt: skip
