@@ -9,9 +9,15 @@ import signal
 import sys
 
 from nsenter import intact
+from nsenter.commands import complain, discard
 from nsenter.errors import BootstrapError
 from nsenter.printable import printable
 from nsenter.undo import notes_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 intact.check()
 
@@ -33,6 +39,7 @@ FAILED = 125
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 KILLED = 128  # plus the signal
+_OUTPUT = "standard output"
 
 
 def _help() -> str:
@@ -56,14 +63,63 @@ def _said(error: Exception) -> str:
     return ", ".join((said, *notes_of(error)))
 
 
+class _Output:
+    """Standard output, which names itself in an error of a write."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: Any) -> Any:
+        return self._named(self._stream.write, text)
+
+    def flush(self) -> None:
+        self._named(self._stream.flush)
+
+    @property
+    def buffer(self) -> _Output:
+        return _Output(self._stream.buffer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _named(self, act: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return act(*args)
+        except OSError as error:
+            error.filename = _OUTPUT
+            raise
+
+
+def _prepare_streams() -> None:
+    """Put /dev/null in the place of the streams that the caller has closed.
+
+    Otherwise sys.stdout is None, and the first file that is opened becomes the output.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            discard(number)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+    sys.stdout = _Output(sys.stdout)
+
+
+def _failed(error: Exception) -> int:
+    if isinstance(error, OSError) and error.filename == _OUTPUT:
+        discard(1)
+    complain(f"nsenter: {printable(_said(error), keep=chr(10))}")
+    return _status_of(error)
+
+
 def _run(name: str, words: list[str]) -> int:
     if name in ("--help", "-h"):
-        print(_help())
+        print(_help(), flush=True)
         return 0
     if name in ("--version", "-V"):
         from nsenter import __version__
 
-        print(f"pynsenter {__version__}")
+        print(f"pynsenter {__version__}", flush=True)
         return 0
     if name not in _COMMANDS:
         said = f"{name} is not a command" if name else "a command is missing"
@@ -76,18 +132,18 @@ def _run(name: str, words: list[str]) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    if argv is None:
+        _prepare_streams()
     name, *words = (sys.argv[1:] if argv is None else argv) or [""]
     try:
         return _run(name, words)
     except KeyboardInterrupt:
         return KILLED + signal.SIGINT
     except BrokenPipeError:  # who reads our output has seen enough, as head(1)
-        # What is left of it is not for the end of the interpreter to complain about.
-        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+        discard(1)
         return KILLED + signal.SIGPIPE
     except (OSError, ValueError, LookupError, ImportError, TypeError) as error:
-        print(f"nsenter: {printable(_said(error), keep=chr(10))}", file=sys.stderr)
-        return _status_of(error)
+        return _failed(error)
 
 
 if __name__ == "__main__":

@@ -298,8 +298,8 @@ class Worker:
             self._child = _options(caller).launch(
                 init,
                 stdin=null,
-                stdout=_output("stdout", caller.stdout, null, 1),
-                stderr=_output("stderr", caller.stderr, null, 2, caller.stdout),
+                stdout=_open_or(null, _output("stdout", caller.stdout, null, 1)),
+                stderr=_open_or(null, _output("stderr", caller.stderr, null, 2, caller.stdout)),
                 env=caller.env,
                 default_init=True,
             )
@@ -580,6 +580,17 @@ def _output(name: str, given: Any, null: int, own: int, stdout: Any = None) -> i
     if given == _PIPE:
         words += "; nobody would read a PIPE meanwhile: give a file, as tempfile.TemporaryFile()"
     raise ValueError(f"{name} of a call must be {words}; not {_shown_stream(given)}")
+
+
+def _open_or(null: int, stream: int) -> int:
+    """Return a descriptor, or that of /dev/null for a stream that this process has closed."""
+    if stream > 2:
+        return stream
+    try:
+        os.fstat(stream)
+    except OSError:
+        return null
+    return stream
 
 
 def _shown_stream(given: Any) -> str:

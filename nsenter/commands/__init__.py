@@ -6,6 +6,9 @@ Each has `main(words)`, which returns the exit status, and a table of options.
 
 from __future__ import annotations
 
+import os
+import sys
+
 from nsenter.commands.table import HELP, Given, Option, Usage, help_text, parse
 
 TYPE_CHECKING = False
@@ -13,6 +16,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _HELP = Option(HELP, "", "print this, and stop", "help")
+
+
+def discard(stream: int) -> None:
+    """Put /dev/null in the place of a stream, so that the end of the interpreter does not fail to
+    write what is left for it, which would change the exit status."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    if null == stream:
+        os.set_inheritable(null, True)
+        return
+    os.dup2(null, stream)
+    os.close(null)
+
+
+def complain(text: str, end: str = "\n") -> None:
+    """Print to standard error. If that cannot be written to, nobody reads it, and the exit status
+    stays what it is."""
+    try:
+        print(text, end=end, file=sys.stderr, flush=True)
+    except OSError:
+        discard(2)
 
 
 def read(
@@ -44,8 +67,6 @@ def read(
 
 def read_file(given: Given) -> tuple[str, bytes]:
     """The name and the content of the file that the operand names; "-" or none: standard input."""
-    import sys
-
     if len(given.operands) > 1:
         raise Usage(f"{given.operands[1]}: one file is all that it takes")
     path = given.operands[0] if given.operands else "-"

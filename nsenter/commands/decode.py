@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 
 from nsenter.attributes import Attribute, scan_attributes
 from nsenter.bootstrap import CLONE_FLAGS, BlobError, BootstrapData
-from nsenter.commands import read, read_file
+from nsenter.commands import complain, read, read_file
 from nsenter.commands.table import Option
 from nsenter.document import to_document
 from nsenter.namespaces import namespace_types
@@ -57,7 +56,7 @@ def main(words: list[str]) -> int:
     except BlobError as error:
         if not as_json:
             explain(blob)
-        print(f"refused: {error}", file=sys.stderr)
+        complain(f"refused: {error}")
         return REFUSED
     if as_json:
         print(json.dumps(to_document(data), indent=2))

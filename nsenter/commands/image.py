@@ -12,10 +12,8 @@ example: python -m nsenter image
 
 from __future__ import annotations
 
-import sys
-
 from nsenter import image
-from nsenter.commands import read
+from nsenter.commands import complain, read
 from nsenter.commands.table import Option
 from nsenter.printable import printable
 
@@ -39,6 +37,6 @@ def main(words: list[str]) -> int:
         for kind in _KINDS:
             print(make(kind))
     except ImageError as error:
-        print(f"nsenter: no image: {printable(str(error))}", file=sys.stderr)
+        complain(f"nsenter: no image: {printable(str(error))}")
         return FAILED
     return 0

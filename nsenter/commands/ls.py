@@ -13,7 +13,7 @@ examples:
 
 from __future__ import annotations
 
-from nsenter.commands import read
+from nsenter.commands import complain, read
 from nsenter.commands.table import Option, Usage
 from nsenter.inspect import snapshot
 from nsenter.namespaces import NamespaceType
@@ -80,11 +80,9 @@ def _named(namespaces: Iterable[NamespaceInfo], operands: Sequence[str]) -> Name
 
 
 def _say_hidden(found: Snapshot) -> None:
-    import sys
-
     if found.hidden:
         said = f"processes that this user may not look into: {len(found.hidden)}"
-        print(f"nsenter: {said}", file=sys.stderr)
+        complain(f"nsenter: {said}")
 
 
 def _print_json(found: Snapshot, wanted: Iterable[NamespaceInfo]) -> None:

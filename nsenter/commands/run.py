@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 
 from nsenter import waterfall
-from nsenter.commands import read
+from nsenter.commands import complain, read
 from nsenter.commands.run_options import OPTIONS, names_namespaces, options_of
 from nsenter.commands.table import Option
 from nsenter.launch import Program, PythonInit
@@ -101,7 +100,7 @@ def _check_writable(path: str) -> None:
 
 def _tell(trace: tuple[TracePoint, ...], path: str, title: str) -> None:
     if not path:
-        print(waterfall.text(trace), end="", file=sys.stderr)
+        complain(waterfall.text(trace), end="")
         return
     with open(path, "w", encoding="utf-8") as file:
         file.write(waterfall.draw(trace, title))

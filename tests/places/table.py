@@ -578,6 +578,7 @@ NEEDS: dict[str, dict[str, str]] = {
             test_a_trace_is_told_on_stderr_and_the_output_is_the_commands
             test_a_value_that_is_missing_is_said
             test_all_is_every_kind
+            test_an_output_that_cannot_be_written_to_is_named
             test_an_unknown_type_is_a_mistake_in_usage
             test_decode_explains_each_attribute
             test_decode_says_what_is_wrong_with_a_bad_message
@@ -590,6 +591,7 @@ NEEDS: dict[str, dict[str, str]] = {
             test_much_output_and_input_at_once_pass_a_terminal
             test_stub_becomes_nsinit
             test_the_commands_are_listed
+            test_the_exit_status_does_not_depend_on_the_streams
             test_the_terminal_has_the_size_of_ours_and_our_keys_are_its_signals
             test_types_lists_all_eight
             test_what_cannot_be_done_is_said_and_is_125

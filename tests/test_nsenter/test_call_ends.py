@@ -130,3 +130,18 @@ def test_abort_is_told_as_abort() -> None:
         error = executor.submit(os.abort).exception()
     assert isinstance(error, WorkerDied)
     assert error.returncode == -signal.SIGABRT
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "12", "012"])
+def test_a_caller_may_have_closed_its_streams(closed: str) -> None:
+    """The process gets /dev/null in their place, and none of the launcher's own descriptors."""
+    script = f"""
+import os, nsenter, call_targets
+for number in map(int, "{closed}"):
+    os.close(number)
+for options in (None, nsenter.presets.sandbox()):
+    seen = nsenter.call(call_targets.streams, options=options)
+    assert all(seen[number] == seen["null"] for number in map(int, "{closed}")), seen
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT / "tests", check=False)
+    assert done.returncode == 0

@@ -135,6 +135,49 @@ def test_what_cannot_be_done_is_said_and_is_125(words: Sequence[str], said: str)
     assert said in result.stderr and "Traceback" not in result.stderr
 
 
+STREAMS = {
+    "stdin closed": "<&-", "stdout closed": ">&-", "stderr closed": "2>&-",
+    "outputs closed": ">&- 2>&-", "all closed": "<&- >&- 2>&-", "stderr full": "2>/dev/full",
+}  # fmt: skip
+WHATEVER_THE_STREAMS = {
+    "run --new user,mnt -- sh -c 'exit 7'": 7,
+    "run --new user,mnt --python -- sh -c 'exit 5'": 5,
+    "run --trace --new user,mnt -- true": 0,
+    "run --new user -- /no/such/program": 127,
+    "run --new bad -- true": 125,
+    "types": 0,
+    "ls": 0,
+    "doctor --json": 0,
+    "--version": 0,
+    "run --help": 0,
+    "decode /dev/null": 1,
+    "nonsense": 125,
+}
+
+
+def by_a_shell(words: str, redirections: str) -> Result:
+    line = f"exec {sys.executable} -m nsenter {words} {redirections}"
+    return subprocess.run(
+        ["sh", "-c", line], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+    )
+
+
+@pytest.mark.parametrize("redirections", STREAMS.values(), ids=STREAMS)
+@pytest.mark.parametrize("words", WHATEVER_THE_STREAMS)
+def test_the_exit_status_does_not_depend_on_the_streams(words: str, redirections: str) -> None:
+    done = by_a_shell(words, redirections)
+    assert done.returncode == WHATEVER_THE_STREAMS[words], done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["types", "ls", "--version", "run --help"])
+def test_an_output_that_cannot_be_written_to_is_named(words: str) -> None:
+    done = by_a_shell(words, ">/dev/full")
+    assert done.returncode == 125
+    assert done.stderr == "nsenter: standard output: No space left on device\n"
+    assert by_a_shell(words, ">/dev/full 2>/dev/full").returncode == 125
+
+
 def test_an_unknown_type_is_a_mistake_in_usage() -> None:
     result = nsenter("run", "--new", "bogus", "--", "true")
     assert result.returncode == 125
