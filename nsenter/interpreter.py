@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from nsenter.bundle import Bundle
     from nsenter.descriptors import Descriptors
 
 __all__ = [
@@ -150,12 +151,12 @@ def orders(
     argv: Sequence[str],
     args: Sequence[object],
     environment: Mapping[bytes, bytes],
-    extensions: Mapping[str, str],
+    bundle: Bundle | None,
 ) -> bytes:
     """What nsenter/boot.py reads from the init pipe.
 
     Args:
-        extensions: C extensions that were loaded, and their files.
+        bundle: what comes along; None: nothing.
 
     Raises:
         ValueError: an argument is not plain data (what marshal takes).
@@ -166,7 +167,7 @@ def orders(
             "argv": list(argv),
             "args": tuple(args),
             "environment": dict(environment),
-            "extensions": dict(extensions),
+            "extensions": bundle.extensions if bundle else {},
         }
     )
 

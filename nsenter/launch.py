@@ -334,8 +334,7 @@ class _Job(Value):
         from nsenter.interpreter import orders
 
         words = [init.target, *map(str, init.args)]
-        extensions = bundle.extensions if bundle else {}
-        return orders(init.target, words, init.args, self.environment, extensions)
+        return orders(init.target, words, init.args, self.environment, bundle)
 
     def _converse(
         self,
