@@ -237,8 +237,10 @@ class Container:
     def _check_cgroup_is_free(self) -> None:
         """A cgroup with processes in it is somebody's; in a frozen one nothing would ever start."""
         manager = self.cgroup
-        if manager.freezer_state() == FROZEN:
-            raise ContainerError("container's cgroup unexpectedly frozen: thaw it, or use another")
+        frozen = manager.frozen_place()
+        if frozen:
+            why = f"thaw {frozen}, or use another"
+            raise ContainerError(f"container's cgroup unexpectedly frozen: {why}")
         if manager.exists() and manager.has_processes():
             found = len(manager.pids()) or "another pid namespace's"
             raise ContainerError(f"container's cgroup is not empty: {found} process(es) found")

@@ -467,6 +467,22 @@ def test_a_frozen_cgroup_above_is_not_its_own_state() -> None:
         outer.thaw()
 
 
+@pytest.mark.parametrize("is_made", [False, True])
+def test_one_below_a_frozen_cgroup_is_known_to_be_frozen(is_made: bool) -> None:
+    path = unused_path()
+    with removed(v1_manager(path)) as outer:
+        inner = v1_manager(f"{path}/a/b")
+        outer.create()
+        if is_made:
+            inner.create()
+        assert (outer.frozen_place(), inner.frozen_place()) == ("", "")
+        outer.freeze()
+        place = inner.paths()["freezer"] if is_made else outer.paths()["freezer"]
+        assert inner.frozen_place() == place
+        outer.thaw()
+        assert inner.frozen_place() == ""
+
+
 def test_without_a_cgroup_there_is_no_state() -> None:
     assert v1_manager().freezer_state() == UNDEFINED
 

@@ -263,6 +263,22 @@ def test_a_frozen_container_does_nothing_until_it_is_thawed() -> None:
             assert manager.freezer_state() == RUNNING
 
 
+@pytest.mark.parametrize("is_made", [False, True])
+def test_one_below_a_frozen_cgroup_is_known_to_be_frozen(is_made: bool) -> None:
+    path = unused_path()
+    with removed(v2_manager(path)) as outer:
+        inner = v2_manager(f"{path}/a/b")
+        outer.create()
+        if is_made:
+            inner.create()
+        assert (outer.frozen_place(), inner.frozen_place()) == ("", "")
+        outer.freeze()
+        place = inner.paths()[""] if is_made else outer.paths()[""]
+        assert inner.frozen_place() == place
+        outer.thaw()
+        assert inner.frozen_place() == ""
+
+
 def test_nobody_at_all_is_frozen() -> None:
     with removed(v2_manager()) as manager:
         manager.create()

@@ -94,6 +94,11 @@ class Manager:
         """RUNNING, FROZEN, or UNDEFINED where it has none."""
         raise NotImplementedError
 
+    def frozen_place(self) -> str:
+        """The directory at or above its own in which nothing runs; "" if there is none. It is told
+        of a cgroup that is not made yet, too."""
+        return ""
+
     def pids(self, recursive: bool = True) -> list[int]:
         """Who is in it, and with `recursive` in those below it."""
         path = self._processes_path()

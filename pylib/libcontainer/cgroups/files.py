@@ -242,6 +242,13 @@ def kill(path: str) -> bool:
     return True
 
 
+def nearest(path: str, root: str) -> str:
+    """The cgroup at `path`, or the first above it that is there; "" if that is the root."""
+    while path not in (root, "/", "") and not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return "" if path == root else path
+
+
 def make(path: str, root: str) -> Iterator[str]:
     """Make a cgroup and those that it is in, from the top.
 

@@ -31,6 +31,7 @@ _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
 # Whose processes count as the container's: those that it cannot take anywhere else.
 _OF_PROCESSES = ("devices", "pids", "memory", "freezer")
 _THAW_EVERY = 10
+_NOT_RUNNING = ("FREEZING", "FROZEN")
 
 
 class LegacyManager(Manager):
@@ -222,6 +223,13 @@ class LegacyManager(Manager):
         # Its own, not that of a frozen cgroup that it is in.
         own = self._read("freezer", "freezer.self_freezing").strip()
         return {"0": RUNNING, "1": FROZEN}.get(own, UNDEFINED)
+
+    def frozen_place(self) -> str:
+        root = self._roots.get("freezer", "")
+        place = files.nearest(self._paths.get("freezer", root), root)
+        # It tells of itself and of those above it.
+        is_frozen = place and files.read(f"{place}/freezer.state").strip() in _NOT_RUNNING
+        return place if is_frozen else ""
 
     def freeze(self) -> None:
         directory = self._directory("freezer", ("freezer.state", "FROZEN"))

@@ -238,6 +238,11 @@ class UnifiedManager(Manager):
     def freezer_state(self) -> str:
         return {"0": RUNNING, "1": FROZEN}.get(self._read("cgroup.freeze").strip(), UNDEFINED)
 
+    def frozen_place(self) -> str:
+        place = files.nearest(self._path or self._root, self._root)
+        # It tells of itself and of those above it.
+        return place if place and files.table(f"{place}/cgroup.events").get("frozen") else ""
+
     def freeze(self) -> None:
         self._check_there("cgroup.freeze", "1")
         files.write(f"{self._path}/cgroup.freeze", "1")

@@ -192,6 +192,9 @@ class SystemdManager(Manager):
     def freezer_state(self) -> str:
         return self._files.freezer_state()
 
+    def frozen_place(self) -> str:
+        return self._files.frozen_place()
+
     def pids(self, recursive: bool = True) -> list[int]:
         return self._files.pids(recursive)
 
