@@ -379,9 +379,10 @@ def test_the_main_thread_may_end_before_the_others(
 
 IN_EACH_PYTHON = """
 import hashlib, os, sys, threading
-from nsenter import Caller, image, image_maker
+from nsenter import Caller, bundle, image, image_maker
 image.directories = lambda: iter([sys.argv[1]])
-image_maker.make(image.PAYLOAD)
+for kind in (image.PAYLOAD, image.MEMORY):
+    image_maker.make(kind)
 os.environ[image.VARIABLE] = image.USE
 
 def plain():
@@ -394,7 +395,16 @@ def more():
     thread.join()
     return *plain(), ended, hashlib.sha256(b"x").hexdigest()[:8]
 
+def import_all(names):
+    import warnings
+    warnings.simplefilter("ignore")  # some are deprecated
+    for name in names:
+        exec(f"import {name}")
+    return plain()
+
 version = sys.version_info[:3]
+memory = Caller(files=False, imports=True)
+assert memory.call(import_all, sorted(bundle.pythons_own())) == (True, version)
 for _ in range(5):
     assert Caller().call(plain) == (True, version)
     answer = Caller(modules=["hashlib", "threading"]).call(more)
@@ -987,12 +997,12 @@ def test_the_doctor_says_whether_it_works(file: Path, monkeypatch: pytest.Monkey
 # ---- many times
 
 
-def many(count: int, at_once: int) -> None:
+def many(count: int, at_once: int, caller: nsenter.Caller | None = None) -> None:
     failures: list[BaseException] = []
 
     def start() -> None:
         try:
-            assert nsenter.call(how) == "image"
+            assert (caller or nsenter.Caller()).call(how) == "image"
         except BaseException as error:
             failures.append(error)
 
@@ -1010,10 +1020,21 @@ def test_it_is_restored_many_times(file: Path) -> None:
     many(3, 16)
 
 
+def test_the_one_with_all_extensions_is_restored_many_times(memory_file: Path) -> None:
+    many(40, 1, FROM_MEMORY)
+    many(3, 16, FROM_MEMORY)
+
+
 @pytest.mark.sweep
 def test_it_is_restored_a_thousand_times(file: Path) -> None:
     many(1000, 1)
     many(50, 16)
+
+
+@pytest.mark.sweep
+def test_the_one_with_all_extensions_is_restored_a_thousand_times(memory_file: Path) -> None:
+    many(1000, 1, FROM_MEMORY)
+    many(50, 16, FROM_MEMORY)
 
 
 def test_the_tables_are_as_the_maker_reads_them(made: bytes) -> None:
