@@ -16,6 +16,9 @@ IMAGE_TESTS := $(foreach name,call call_ends call_errors call_values callers ene
 	$(foreach name,container dying_init hostile not_held_up pyrunc_environment pyrunc_lifecycle \
 	pyrunc_streams pyrunc_terminal seized_joiners,tests/test_libcontainer/test_$(name).py)
 
+# Thousands of interpreters start in the tests: none of them may compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
 .PHONY: run test test-packages test-all test-images test-cases mutants test-vm test-debian test-suites test-imports bench bench-vm bench-check lint fuzz check-c clean

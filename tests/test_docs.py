@@ -30,6 +30,9 @@ USER_ONLY = {"rootless.py"}
 as_root = pytest.mark.skipif(not AS_ROOT, reason="what only root may do")
 
 
+SLOW = ("test_network.py", "sandbox.py", "sandbox_many.py")
+
+
 def named(value: Block | Run) -> str:
     if isinstance(value, Run):
         return value.script
@@ -65,16 +68,24 @@ def check(run: Run, done: subprocess.CompletedProcess[str]) -> None:
 
 
 @as_root
-@pytest.mark.parametrize("run", [r for r in RUNS if r.script not in USER_ONLY], ids=named)
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(run, marks=[pytest.mark.sweep] if run.script == "network.py" else [])
+        for run in RUNS
+        if run.script not in USER_ONLY
+    ],
+    ids=named,
+)
 def test_a_script_prints_what_its_page_shows(run: Run) -> None:
     check(run, python(*run.arguments))
 
 
 def for_a_user() -> Iterator[object]:
-    """The quick run of root has tried the slowest as root."""
+    """The quick run of root has tried the slowest as root, or tries them only here."""
     for run in RUNS:
         if run.script not in ROOT_ONLY:
-            is_sweep = AS_ROOT and run.script in ("test_network.py", "sandbox_many.py")
+            is_sweep = AS_ROOT and run.script in SLOW
             yield pytest.param(run, marks=[pytest.mark.sweep] if is_sweep else [])
 
 

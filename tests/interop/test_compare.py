@@ -52,7 +52,19 @@ _SWEEP = re.compile(
     r"mount-tmpfs-(ro|of-an-owner|on-a-folder)|mount-bind-(none|by-its-type-alone|noatime|private)|"
     r"mount-no-(dev|sys)|device-(fifo|in-a-user-namespace|rules-none)|resources-(pids|cpuset|network)|"
     r"seccomp-(errno-default|kill-process|log|by-masked-argument)|hooks-without-env|"
-    r"rootless-(umask|ids-and-groups|exit|sysctl|network)|root-propagation-private"
+    r"rootless-(umask|ids-and-groups|exit|sysctl|network)|root-propagation-private|"
+    r"user-of-no-name|cwd-closed-to-the-user|rlimit-unknown|io-priority|selinux|exit-0|"
+    r"capabilities-(not-given|inheritable-outside-bounding|ambient-not-inheritable)|"
+    r"found-in-its-own-path|relative-to-cwd|no-(process|root|linux|new-keyring)|root-a-file|"
+    r"joined-of-another-kind|cgroup-of-the-host|namespace-twice|hostname-of-the-host's-uts|"
+    r"sysctl-unknown|user-namespace-without-(the-user|maps)|root-propagation-slave|"
+    r"(masked|readonly)Paths-twice-in-a-shared-root|mount-bind-(shared|of-another|through-link)|"
+    r"mount-bind-(file-on-file|relative-source)|mount-on-(another|a-file-of-proc|root)|"
+    r"mount-overlay|mount-proc-hidepid|masked-(folder|none)|cgroup-path-relative|"
+    r"device-(below-a-folder|block|spelt-as-a-folder|of-no-kind)|hook-(fails-prestart|relative)|"
+    r"resources-(memory-too-small|swap-.*|cpu-quota-bad|cpuset-bad)|hooks-in-order|hook-too-slow|"
+    r"seccomp-(trap|call-unknown|action-unknown|architectures|flag-unknown|no-getcwd)|"
+    r"descriptors-of-(systemd-for-another|both)|rootless-(ids|ids-not-granted|device|of-a-.*)"
 )
 
 

@@ -86,7 +86,11 @@ _SWEEP = re.compile(
     r"exec-(echo|user|user-by-name|cwd|cwd-relative|capability|no-new-privileges|signal|"
     r"missing-in-path|limits|score|process-missing|sub-cgroup-missing|seccomp)|"
     r"update-(pids-unlimited|memory-unlimited|cpuset|cpuset-bad|memory-with-unit|file-missing)|"
-    r"config-of-another-type|created-and-deleted|paused-and-deleted"
+    r"config-of-another-type|created-and-deleted|paused-and-deleted|"
+    r"created-and-killed|annotations|wrong-when-created|again|id-\.\.|config-broken|"
+    r"(no-terminal|nothing)-to-send|signal-(TERM|term)|kill-all-of-its-own-pids|shared-pids-delete|"
+    r"exec-(groups|capability-of-a-user|new-privileges|not-executable|of-a-user's-container)|"
+    r"exec-process-(broken|and-words)|paused-and-killed|update-(memory|file-broken)"
 )
 _QUICK = [story for story in STORIES if not _SWEEP.fullmatch(story.name)]
 _OTHER = [story for story in STORIES if story not in _QUICK]

@@ -1013,4 +1013,7 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
+    "test_sweeps.py": {
+        "": "*",
+    },
 }

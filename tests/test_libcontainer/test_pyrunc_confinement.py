@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import resource
 import subprocess
@@ -18,6 +19,7 @@ import pyrunc
 from agents import Agent
 from nsenter import system
 from pyrunc import NO_STREAMS, Runtime, make_bundle, open_the_way
+from sweeps import every
 
 runtime = pytest.fixture(pyrunc.runtimes)
 
@@ -180,9 +182,10 @@ def test_no_memory_for_the_init_is_told_as_such(runtime: Runtime, tmp_path: Path
     assert 0 in said
 
 
-@pytest.mark.parametrize("no_new_privileges", [False, True])
-@pytest.mark.parametrize("uid", [0, 1000])
-@pytest.mark.parametrize("how", ["run", "create", "exec"])
+@pytest.mark.parametrize(
+    ("how", "uid", "no_new_privileges"),
+    every(3, itertools.product(["run", "create", "exec"], [0, 1000], [False, True])),
+)
 def test_a_filter_that_allows_the_programs_own_calls_alone(
     runtime: Runtime, tmp_path: Path, how: str, no_new_privileges: bool, uid: int
 ) -> None:

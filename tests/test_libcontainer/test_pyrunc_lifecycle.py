@@ -21,6 +21,7 @@ import pyrunc
 import rootless
 from libcontainer.state import start_time_of
 from pyrunc import PYRUNC, Runtime, cgroup_path, make_bundle
+from sweeps import every
 
 runtime = pytest.fixture(pyrunc.runtimes)
 
@@ -411,16 +412,23 @@ def test_a_sockets_path_may_be_of_any_length(
 
 @pytest.mark.parametrize(
     ("options", "script", "said"),
-    [
-        ([], "exit 0", ""),
-        (["-e", "A=b", "--env=C=d"], "echo $A$C", "bd\n"),
-        (["--cwd", "/bin"], "echo $PWD", "/bin\n"),
-        (["-u", "5:6", "-g", "7", "-g", "8"], "id", "uid=5 gid=6 groups=7,8\n"),
-        (["--user=5"], "id -u; id -g", "5\n0\n"),
-        (["--no-new-privs=false"], "grep NoNew /proc/self/status", "NoNewPrivs:\t0\n"),
-        (["--no-new-privs"], "grep NoNew /proc/self/status", "NoNewPrivs:\t1\n"),
-        (["-c", "CAP_SYS_ADMIN"], "grep CapEff /proc/self/status", "CapEff:\t0000000020200420\n"),
-    ],
+    every(
+        2,
+        [
+            ([], "exit 0", ""),
+            (["-e", "A=b", "--env=C=d"], "echo $A$C", "bd\n"),
+            (["--cwd", "/bin"], "echo $PWD", "/bin\n"),
+            (["-u", "5:6", "-g", "7", "-g", "8"], "id", "uid=5 gid=6 groups=7,8\n"),
+            (["--user=5"], "id -u; id -g", "5\n0\n"),
+            (["--no-new-privs=false"], "grep NoNew /proc/self/status", "NoNewPrivs:\t0\n"),
+            (["--no-new-privs"], "grep NoNew /proc/self/status", "NoNewPrivs:\t1\n"),
+            (
+                ["-c", "CAP_SYS_ADMIN"],
+                "grep CapEff /proc/self/status",
+                "CapEff:\t0000000020200420\n",
+            ),
+        ],
+    ),
 )
 def test_exec_options(runtime, running, options, script, said) -> None:
     assert runtime.good("exec", *options, running, "sh", "-c", script) == said
@@ -435,32 +443,39 @@ def test_exec_of_a_process_object(runtime, running, tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "status", "said"),
-    [
-        (["box", "sh", "-c", "exit 3"], 3, ""),
-        (["box", "sh", "-c", "kill -9 $$"], 137, ""),
-        (["box", "/nope"], 255, "no such file or directory"),
-        (["box", "nope"], 255, "executable file not found in $PATH"),
-        (["box"], 255, "process args cannot be empty"),
-        (["-u", "x", "box", "id"], 255, "expected UID[:GID]"),
-        (["-u", "1:x", "box", "id"], 255, "expected UID[:GID]"),
-        (["--cwd", "/nope", "box", "id"], 255, "/nope"),
-        (["--cgroup", "a:b:c", "box", "id"], 255, "invalid --cgroup argument: a:b:c"),
-        (["--cgroup", ":b", "box", "id"], 255, "invalid --cgroup argument: :b"),
-        (["--cgroup", "pids,:b", "box", "id"], 255, "invalid --cgroup argument: pids,:b"),
-        (["--cgroup", "..", "box", "id"], 255, ".. is not a sub cgroup path"),
-        (["--cgroup", "a/../../box", "box", "id"], 255, "is not a sub cgroup path"),
-        (["--cgroup", "none", "box", "id"], 255, "/none/cgroup.procs: no such file or directory"),
-        (["--cgroup", "what:/", "box", "id"], 255, "unknown controller what"),
-        (["--cgroup", "a", "--cgroup", "b", "box", "id"], 255, "missing <controller>: prefix"),
-        (
-            ["--cgroup", "pids:a", "--cgroup", "pids:b", "box", "id"],
-            255,
-            "controller pids specified multiple times",
-        ),
-        (["--process", "/nope", "box"], 255, "/nope: no such file or directory"),
-        (["-g", "x", "box", "id"], 1, "for flag -g: parse error"),
-        (["-g", "-5", "box", "id"], 255, "additional-gids must be positive"),
-    ],
+    every(
+        3,
+        [
+            (["box", "sh", "-c", "exit 3"], 3, ""),
+            (["box", "sh", "-c", "kill -9 $$"], 137, ""),
+            (["box", "/nope"], 255, "no such file or directory"),
+            (["box", "nope"], 255, "executable file not found in $PATH"),
+            (["box"], 255, "process args cannot be empty"),
+            (["-u", "x", "box", "id"], 255, "expected UID[:GID]"),
+            (["-u", "1:x", "box", "id"], 255, "expected UID[:GID]"),
+            (["--cwd", "/nope", "box", "id"], 255, "/nope"),
+            (["--cgroup", "a:b:c", "box", "id"], 255, "invalid --cgroup argument: a:b:c"),
+            (["--cgroup", ":b", "box", "id"], 255, "invalid --cgroup argument: :b"),
+            (["--cgroup", "pids,:b", "box", "id"], 255, "invalid --cgroup argument: pids,:b"),
+            (["--cgroup", "..", "box", "id"], 255, ".. is not a sub cgroup path"),
+            (["--cgroup", "a/../../box", "box", "id"], 255, "is not a sub cgroup path"),
+            (
+                ["--cgroup", "none", "box", "id"],
+                255,
+                "/none/cgroup.procs: no such file or directory",
+            ),
+            (["--cgroup", "what:/", "box", "id"], 255, "unknown controller what"),
+            (["--cgroup", "a", "--cgroup", "b", "box", "id"], 255, "missing <controller>: prefix"),
+            (
+                ["--cgroup", "pids:a", "--cgroup", "pids:b", "box", "id"],
+                255,
+                "controller pids specified multiple times",
+            ),
+            (["--process", "/nope", "box"], 255, "/nope: no such file or directory"),
+            (["-g", "x", "box", "id"], 1, "for flag -g: parse error"),
+            (["-g", "-5", "box", "id"], 255, "additional-gids must be positive"),
+        ],
+    ),
 )
 def test_how_exec_ends(runtime, running, words, status, said) -> None:
     done = runtime("exec", *words)

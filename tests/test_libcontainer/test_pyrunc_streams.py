@@ -22,6 +22,7 @@ import pytest
 import pyrunc
 from launching import wait_until
 from pyrunc import Runtime, make_bundle, open_the_way
+from sweeps import every
 
 SECONDS = 20.0
 # Other runs on this machine have the same cgroups.
@@ -132,14 +133,17 @@ def test_no_stream_is_the_callers(start: Start, tmp_path: Path, stream: str, kin
 
 @pytest.mark.parametrize(
     ("stream", "kind", "left"),
-    [
-        ("stdin", "read", "original\n"),
-        ("stdin", "both", "original\n"),
-        ("stdout", "append", "original\nout\n"),
-        ("stderr", "append", "original\nerr\n"),
-        ("stdout", "write", "out\ninal\n"),
-        ("stderr", "both", "err\ninal\n"),
-    ],
+    every(
+        2,
+        [
+            ("stdin", "read", "original\n"),
+            ("stdin", "both", "original\n"),
+            ("stdout", "append", "original\nout\n"),
+            ("stderr", "append", "original\nerr\n"),
+            ("stderr", "both", "err\ninal\n"),
+            ("stdout", "write", "out\ninal\n"),
+        ],
+    ),
 )
 def test_a_file_is_used_for_what_it_was_opened_for_alone(
     start: Start, tmp_path: Path, stream: str, kind: str, left: str

@@ -25,6 +25,7 @@ from nsenter import (
 )
 from nsenter.calling import WorkerDied
 from nsenter.launch import launch
+from sweeps import some
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -73,7 +74,11 @@ CALLERS = {
 MOMENTS = [n * 0.003 for n in range(24)] + [0.5]
 
 
-@pytest.mark.parametrize("caller", CALLERS.values(), ids=CALLERS)
+@pytest.mark.parametrize(
+    "caller",
+    some(CALLERS.values(), *(CALLERS[name] for name in ("call", "no pid namespace", "executor"))),
+    ids=CALLERS,
+)
 def test_nothing_is_left_when_the_caller_is_killed_at_any_moment(caller: str) -> None:
     words = [sys.executable, "-c", KILLER, caller, str(SECONDS), *map(str, MOMENTS)]
     done = subprocess.run(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)

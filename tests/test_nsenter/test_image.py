@@ -32,6 +32,7 @@ from nsenter import bundle, image, image_files, image_maker
 from nsenter import launch as nsenter_launch
 from nsenter.bootstrap import BootstrapData
 from nsenter.launch import PythonInit, launch
+from sweeps import some
 
 SECONDS = 60.0  # for anything that takes milliseconds
 pytestmark = pytest.mark.skipif(bool(image._REASON), reason=image._REASON)
@@ -218,7 +219,10 @@ def test_a_call_sees_the_same_either_way(file: Path, monkeypatch: pytest.MonkeyP
     assert from_image == booted
 
 
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Tokyo", "UTC0", "CET-1CEST", ""])
+@pytest.mark.parametrize(
+    "zone",
+    some(["Europe/Berlin", "Asia/Tokyo", "UTC0", "CET-1CEST", ""], "Asia/Tokyo", "UTC0"),
+)
 def test_each_time_zone_has_an_image_of_its_own(zone: str, place: Path) -> None:
     def hour() -> int:
         return time.localtime(0).tm_hour

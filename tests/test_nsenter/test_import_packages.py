@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import subprocess
 import sys
 
 import pytest
 
 from importing import PLACES, failures
+from sweeps import some
 
 # What the extra `test` installs.
 SMALL = {
@@ -86,8 +88,11 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("module", SMALL)
+# The quick run has each package in one place.
+@pytest.mark.parametrize(
+    ("module", "place"),
+    some(itertools.product(SMALL, PLACES), *zip(SMALL, itertools.cycle(PLACES))),
+)
 def test_a_small_package_works(module: str, place: str) -> None:
     assert failures({module: SMALL[module]}, place) == {}
 
@@ -132,7 +137,7 @@ def standard_library() -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", some(PLACES, "sandbox"))
 def test_every_module_of_the_standard_library_works(
     standard_library: list[str], place: str
 ) -> None:

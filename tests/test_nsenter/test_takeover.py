@@ -35,7 +35,6 @@ PYTHONS = pythons.installed()
 WHO = ("root", "user") if AS_ROOT else ("user",)
 HIDDEN = re.compile(r"/[0-9a-f]{32}/")  # where nobody can have put anything
 
-each_python = pytest.mark.parametrize("python", PYTHONS, ids=str)
 # The quick run has the running Python and the newest where the cases differ little by version.
 some_pythons = pytest.mark.parametrize(
     "python",
@@ -211,7 +210,7 @@ def test_the_init_has_the_environment_that_it_was_given_alone(
 
 
 @as_root
-@each_python
+@some_pythons
 @pytest.mark.parametrize("root", roots.KINDS)
 def test_nothing_of_the_boot_is_to_be_seen_from_outside(
     python: Python, stage: Stage, root: str
@@ -251,7 +250,7 @@ def test_a_module_that_did_not_travel_is_missed_by_name(python: Python, stage: S
 # --- what libc and the interpreter look for later -----------------------------------------------
 
 
-@each_python
+@some_pythons
 @pytest.mark.parametrize("with_hosts", [False, True], ids=["users", "users and hosts"])
 def test_no_name_service_of_the_root_is_loaded(
     python: Python, stage: Stage, with_hosts: bool
@@ -275,7 +274,7 @@ def test_a_thread_that_is_cut_off_loads_no_unwinder_of_the_root(
     assert facts["status"] == takeover_targets.STATUS
 
 
-@each_python
+@some_pythons
 @pytest.mark.parametrize(("target", "status"), [("fail", 1), ("fail_unseen", 7)])
 def test_a_traceback_opens_no_file_of_the_root(
     python: Python, stage: Stage, target: str, status: int
@@ -322,7 +321,7 @@ def paths_looked_at(lines: list[str]) -> Iterator[tuple[str, bool]]:
 
 
 @as_root
-@each_python
+@some_pythons
 @pytest.mark.parametrize("root", [roots.EMPTY, roots.POISON])
 def test_no_path_of_the_new_root_is_opened_before_the_inits_first_line(
     python: Python, stage: Stage, root: str, tmp_path: Path

@@ -15,6 +15,7 @@ import pytest
 import launching
 import rootless
 from needs import needs
+from sweeps import some
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 
@@ -174,7 +175,13 @@ def run(body: str, *wrapper: str | Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("caller", CALLERS, ids=str)
+# The quick run leaves out what test_parents.py has as well.
+_OTHERS = ("numpy", "much memory", "beside subprocess", "two threads of one process")
+
+
+@pytest.mark.parametrize(
+    "caller", some(CALLERS, *(c for c in CALLERS if c not in _OTHERS)), ids=str
+)
 def test_it_starts_processes(caller: str) -> None:
     run(CALLERS[caller])
 
