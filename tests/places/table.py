@@ -77,11 +77,13 @@ NEEDS: dict[str, dict[str, str]] = {
             test_a_value_without_quotes_is_refused
             test_all_devices
             test_devices_by_the_names_that_systemd_has_for_them
+            test_idle_and_weight_are_one_to_systemd
             test_limits_that_systemd_knows
             test_the_name_of_a_unit_in_a_path
             test_the_path_of_a_slice
             test_the_real_busctl_takes_the_words
             test_values_of_annotations
+            test_weights_of_devices_hide_that_of_all_from_nobody
             test_what_is_no_slice_is_refused
             test_whose_session_a_bus_is_of
         """,
@@ -134,6 +136,25 @@ NEEDS: dict[str, dict[str, str]] = {
     },
     "test_libcontainer/test_labels.py": {
         "": "*",
+    },
+    "test_libcontainer/test_netlink.py": {
+        "": """
+            test_a_datagram_that_was_cut_off_is_an_error
+            test_a_dump_of_several_datagrams_is_read_to_its_end
+            test_a_dump_that_fails_in_its_middle_is_no_short_list
+            test_a_link_is_found_by_its_name
+            test_a_list_that_changed_meanwhile_is_asked_for_again
+            test_a_list_that_never_stops_changing_is_an_error
+            test_an_address_is_written_as_others_read_it
+            test_an_answer_to_another_question_says_nothing
+            test_another_process_answers_nothing
+            test_attributes_end_with_the_bytes
+            test_messages_end_with_the_bytes
+            test_one_that_is_not_there_is_named
+            test_only_what_is_lasting_and_global_goes_along
+            test_the_addresses_are_those_of_the_one_device
+        """,
+        "machine": "*",
     },
     "test_libcontainer/test_pyrunc_confinement.py": {
         "namespaces proc": """
@@ -334,6 +355,7 @@ NEEDS: dict[str, dict[str, str]] = {
             test_a_damaged_file_is_replaced
             test_a_flag_is_taken_by_the_kernel
             test_a_link_is_not_followed
+            test_a_number_that_s390_has_no_room_for_is_not_there
             test_a_permissive_default_is_for_newer_ones_too
             test_a_policy_is_refused_by_name
             test_a_policy_that_the_kernel_would_refuse_for_its_length_is_named
