@@ -50,6 +50,7 @@ _DOING = {"T": "it is stopped", "t": "it is traced", "D": "it waits in the kerne
 
 # What of config.json asks for a system call, as far as the call does not show it.
 _FIELDS = {"sched_setattr": "process.scheduler", "ioprio_set": "process.ioPriority"}
+_REAL_TIME = (1, 2)  # SCHED_FIFO, SCHED_RR
 _NODES = "/sys/devices/system/node/has_memory"
 _TARGET = "libcontainer.init.main:main"
 
@@ -677,12 +678,27 @@ class _Talk:
         """What the init cannot know of why a system call failed."""
         if (operation, code) == ("sched_setattr", EPERM) and self._resources.cpuset_cpus:
             return ": process scheduler can't be used together with AllowedCPUs"
+        if (operation, code) == ("sched_setattr", EPERM) and self._has_no_real_time():
+            return (
+                " (process.scheduler: its cgroup has no time for real-time processes; set "
+                "linux.resources.cpu.realtimeRuntime)"
+            )
         if (operation, code) == ("set_mempolicy", EINVAL):
             with suppress(OSError), open(_NODES, encoding="ascii") as file:
                 nodes = file.read().strip()
                 return f" (this machine has the nodes {nodes}, and a cgroup may allow fewer)"
         field = _FIELDS.get(operation)
         return f" ({field})" if field else ""
+
+    def _has_no_real_time(self) -> bool:
+        """A new cgroup of v1 has none, on kernels that share it out (CONFIG_RT_GROUP_SCHED)."""
+        scheduler = self._process.config.scheduler or self._container.config.scheduler
+        if scheduler is None or scheduler.policy not in _REAL_TIME:
+            return False
+        path = self._manager.paths().get("cpu", "")
+        with suppress(OSError), open(f"{path}/cpu.rt_runtime_us", encoding="ascii") as file:
+            return int(file.read()) == 0
+        return False
 
     def _bring_loopback_up(self, fds: list[int]) -> None:
         from libcontainer.init.network import bring_loopback_up

@@ -239,6 +239,18 @@ def test_a_list_of_cpus() -> None:
     assert numbers("") == set()
 
 
+def test_a_cgroup_without_time_for_real_time_processes_is_named(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        of()(spec)
+        spec["process"]["scheduler"] = SCHEDULERS["SCHED_RR"]
+
+    done = runtime("run", "-b", make_bundle(tmp_path / "bundle", change=change), "box")
+    assert done.returncode == int(bool(TIME))
+    assert ("set linux.resources.cpu.realtimeRuntime" in done.stderr) is bool(TIME)
+
+
 @pytest.mark.parametrize("flag", ["UTIL_CLAMP_MIN", "UTIL_CLAMP_MAX"])
 def test_a_clamp_is_asked_for_as_the_kernel_reads_it(
     runtime: Runtime, tmp_path: Path, flag: str
