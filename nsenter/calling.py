@@ -162,7 +162,8 @@ class Caller(Value):
             when this one does; with that PID 1, everything that the function has started ends
             too.
         timeout: seconds that a call may take, from when its process runs; None: any. Then the
-            process is killed.
+            process is killed. If the function has left something of multiprocessing's, the process
+            has 3 seconds more to remove it after the answer.
         trusted: the function, and all that runs with it, may do here what it likes: its answers
             are unpickled.
         max_answer: bytes that an answer may have, as it comes and in memory.
