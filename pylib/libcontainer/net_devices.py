@@ -128,6 +128,8 @@ class NetDevices:
             if failure.errno != ENODEV:  # somebody has removed it
                 device.failures.append(_failed(f"fail to bring back {name}", failure))
             return
+        if device.link.master:
+            device.attempt(self._here.enslave, index, name, device.link.master)
         for address in device.addresses:
             device.attempt(self._here.add_address, index, name, address, True)
         if device.link.is_up:

@@ -31,7 +31,7 @@ _NLM_F_DUMP = 0x300
 _NLM_F_DUMP_INTR = 0x10
 _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x100, 0x200
 _RTM_NEWLINK, _RTM_GETLINK, _RTM_NEWADDR, _RTM_GETADDR = 16, 18, 20, 22
-_IFLA_IFNAME, _IFLA_NET_NS_FD = 3, 28
+_IFLA_IFNAME, _IFLA_MASTER, _IFLA_NET_NS_FD = 3, 10, 28
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST = 1, 2, 3, 4
 _IFA_CACHEINFO, _IFA_FLAGS, _IFA_RT_PRIORITY = 6, 8, 9
 _CARRIED = (_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_RT_PRIORITY)
@@ -58,12 +58,14 @@ class Link:
         index: its number in its network namespace.
         name: its own name, if it was looked up by an alternative one, too.
         is_up: whether it is up.
+        master: the index of the bridge, say, that it is a port of; 0: none.
     """
 
-    def __init__(self, index: int, name: str, *, is_up: bool) -> None:
+    def __init__(self, index: int, name: str, *, is_up: bool, master: int) -> None:
         self.index = index
         self.name = name
         self.is_up = is_up
+        self.master = master
 
 
 class Address:
@@ -126,16 +128,24 @@ class Route:
         body = _link() + _attributes({_IFLA_IFNAME: _text(name)})
         for kind, data in self._ask("RTM_GETLINK", name, _RTM_GETLINK, 0, body):
             if kind == _RTM_NEWLINK and len(data) >= _LINK:
-                own = dict(_parts(data[_LINK:])).get(_IFLA_IFNAME, b"").partition(b"\0")[0]
-                is_up = bool(_number(data[8:12]) & _IFF_UP)
+                told = dict(_parts(data[_LINK:]))
+                own = told.get(_IFLA_IFNAME, b"").partition(b"\0")[0]
                 return Link(
-                    _number(data[4:8]), own.decode("utf-8", "surrogateescape") or name, is_up=is_up
+                    _number(data[4:8]),
+                    own.decode("utf-8", "surrogateescape") or name,
+                    is_up=bool(_number(data[8:12]) & _IFF_UP),
+                    master=_number(told.get(_IFLA_MASTER, b"")),
                 )
         raise Failure("RTM_GETLINK", name, errno.ENODEV)
 
     def set_up(self, index: int, name: str) -> None:
         """Bring a device up. Raises Failure."""
         self._do("RTM_NEWLINK", name, _RTM_NEWLINK, _link(index, _IFF_UP, _IFF_UP))
+
+    def enslave(self, index: int, name: str, master: int) -> None:
+        """Make a device a port of another one. Raises Failure."""
+        body = _link(index) + _attributes({_IFLA_MASTER: _u32(master)})
+        self._do("RTM_NEWLINK", f"{name} with a master", _RTM_NEWLINK, body)
 
     def move(self, index: int, namespace: int, old: str, new: str) -> None:
         """Move a device to another network namespace, under a new name, in one step.

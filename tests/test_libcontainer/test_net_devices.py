@@ -285,6 +285,14 @@ def test_a_program_that_cannot_run_gives_them_back(
     assert facts(after) == facts(before)
 
 
+def test_a_port_of_a_bridge_is_one_again(runtime: Runtime, tmp_path: Path, dummy: str) -> None:
+    ip("link", "add", "br0", "type", "bridge")
+    ip("link", "set", dummy, "master", "br0", "up")
+    _, before, after = before_and_after(runtime, tmp_path, moves(dummy0={"name": "ctr0"}, nope0={}))
+    assert [d["ifname"] for d in shown("link", "show", "master", "br0")] == [dummy]
+    assert facts(after) == facts(before)
+
+
 def test_what_it_cannot_have_again_keeps_nothing_else_from_it(
     runtime: Runtime, tmp_path: Path, dummy: str
 ) -> None:
