@@ -153,7 +153,7 @@ class _Device:
         self.failures: list[Failure] = []
 
     def attempt(self, step: Callable[..., None], *arguments: object) -> None:
-        """Give it back something that it had; what cannot be is noted, and hinders nothing else."""
+        """Take a step to restore the device, and keep its failure: the other steps follow."""
         try:
             step(*arguments)
         except Failure as failure:

@@ -217,7 +217,7 @@ class Route:
             raise Failure(what, subject, error.errno or 0) from None
 
     def _answers(self, what: str, subject: str, *, is_dump: bool) -> list[tuple[int, bytes]]:
-        """All of them: while a dump is not read to its end, the kernel refuses another one."""
+        """Read all answers: the kernel refuses another dump until one is read to its end."""
         found: list[tuple[int, bytes]] = []
         is_whole = True
         while True:
@@ -227,7 +227,7 @@ class Route:
                     _check(what, subject, flags, body, behind=_size_of_refused(flags, body))
                     return found
                 if kind == _NLMSG_DONE:
-                    # What a dump failed with in its middle is told at its end alone.
+                    # A dump that fails halfway tells its error only here.
                     _check(what, subject, flags, body, behind=0)
                     if not is_whole:
                         raise _InterruptedError

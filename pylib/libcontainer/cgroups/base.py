@@ -95,8 +95,8 @@ class Manager:
         raise NotImplementedError
 
     def frozen_place(self) -> str:
-        """The directory at or above its own in which nothing runs; "" if there is none. It is told
-        of a cgroup that is not made yet, too."""
+        """Return the directory of a frozen cgroup: its own, or the nearest above it that exists if
+        its own is not made yet. Return "" if it is not frozen."""
         return ""
 
     def pids(self, recursive: bool = True) -> list[int]:
@@ -149,7 +149,7 @@ class Manager:
                 self.thaw()
 
     def _hold_still(self) -> bool:
-        """Freeze all its processes. False: they are frozen already, or cannot be."""
+        """Freeze all its processes. Return False if they were frozen already, or cannot be."""
         try:
             if self.freezer_state() != RUNNING:
                 return False

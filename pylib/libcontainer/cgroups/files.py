@@ -157,7 +157,7 @@ class Changes:
             self._before.append((path, before))
 
     def _take_back(self) -> None:
-        """Twice, for the same reason as above."""
+        """Write the old values again, twice: the kernel checks some against each other."""
         left = self._before[::-1]
         for _ in range(2):
             left = [(path, value) for path, value in left if not _is_written(path, value)]
@@ -171,7 +171,7 @@ def _is_written(path: str, value: str) -> bool:
     return True
 
 
-# Files with a line for each device; and what a line says of a device without a limit.
+# Files with a line for each device, and how such a line removes the limit of a device.
 _WITHOUT_LIMIT = {
     "io.max": "rbps=max wbps=max riops=max wiops=max",
     "io.weight": "default",
@@ -185,8 +185,12 @@ _WITHOUT_LIMIT = {
 
 
 def _taking_back(file: str, value: str, text: str) -> str | None:
-    """What has to be written to a file that is `text` now, to have it so again after `value` has
-    been written. None: it is not known."""
+    """Return the line that restores a file after `value` has been written to it; None if no such
+    line is known.
+
+    Args:
+        text: the content of the file before.
+    """
     key = value.partition(" ")[0]
     if file in _WITHOUT_LIMIT and key != "default":
         lines = [line for line in text.splitlines() if line.startswith(f"{key} ")]
@@ -243,7 +247,7 @@ def kill(path: str) -> bool:
 
 
 def nearest(path: str, root: str) -> str:
-    """The cgroup at `path`, or the first above it that is there; "" if that is the root."""
+    """Return the cgroup at `path`, or the nearest above it that exists; "" if it is the root."""
     while path not in (root, "/", "") and not os.path.isdir(path):
         path = os.path.dirname(path)
     return "" if path == root else path
@@ -314,7 +318,8 @@ def _members(path: str, recursive: bool) -> Iterator[int]:
 
 
 def _processes_of(threads: list[str]) -> list[str]:
-    """A cgroup of threads tells of threads alone (cgroups(7)). One that has ended has none."""
+    """Return the processes of threads, without those that have ended: a cgroup of threads lists
+    threads alone (cgroups(7))."""
     found = []
     for thread in threads:
         try:

@@ -227,7 +227,7 @@ class LegacyManager(Manager):
     def frozen_place(self) -> str:
         root = self._roots.get("freezer", "")
         place = files.nearest(self._paths.get("freezer", root), root)
-        # It tells of itself and of those above it.
+        # The file also tells if a cgroup above is frozen.
         is_frozen = place and files.read(f"{place}/freezer.state").strip() in _NOT_RUNNING
         return place if is_frozen else ""
 

@@ -240,7 +240,7 @@ class UnifiedManager(Manager):
 
     def frozen_place(self) -> str:
         place = files.nearest(self._path or self._root, self._root)
-        # It tells of itself and of those above it.
+        # The file also tells if a cgroup above is frozen.
         return place if place and files.table(f"{place}/cgroup.events").get("frozen") else ""
 
     def freeze(self) -> None:

@@ -93,13 +93,13 @@ def _files(resources: Resources) -> Iterator[tuple[str, str]]:
 
 
 def says_idle(resources: Resources) -> bool:
-    """Whether they say anything of cpu.idle."""
+    """Return whether they set cpu.idle."""
     return any(file == _IDLE for file, _ in _files(resources))
 
 
 def _weight(resources: Resources) -> str:
-    """CPUWeight, for limits that say something of cpu.idle: what is idle has no weight besides, and
-    what is not any more has one again."""
+    """Return the CPUWeight of limits that set cpu.idle: 0 if it is 1, else the weight that they
+    set, or systemd's default. Return "" if they do not set it."""
     told = dict(_files(resources))
     if _IDLE not in told:
         return ""
