@@ -69,6 +69,10 @@ def loads(text: str) -> Any:
         return json.loads(text)  # raises it, with line and column
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        # What int() says of more digits than sys.get_int_max_str_digits() is of no use here.
+        why = "a number has too many digits" if "digits" in str(error) else str(error)
+        raise ValueError(why) from None
     if text[end:].strip(_SPACE):
         raise _error(text, end)
     return value

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import pyrunc
+from libcontainer.pyrunc import main
 from pyrunc import Runtime
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -145,6 +146,25 @@ def test_a_config_json_that_is_none_is_named(ours, tmp_path) -> None:
         assert done.returncode == 1
         assert f"{tmp_path}/config.json" in done.stderr, text
         assert "internal error" not in done.stderr
+
+
+def test_a_number_with_too_many_digits_is_told_in_words_of_json(ours, tmp_path) -> None:
+    (tmp_path / "config.json").write_text(f'{{"ociVersion": {"9" * 5000}}}')
+    done = ours("run", "-b", tmp_path, "x")
+    assert f"{tmp_path}/config.json" in done.stderr
+    assert "a number has too many digits" in done.stderr
+    assert "set_int_max_str_digits" not in done.stderr
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_program(monkeypatch, capfd) -> None:
+    def without_memory(command: str, context: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(main, "_execute", without_memory)
+    assert main.run(["list"]) == 1
+    said = capfd.readouterr().err
+    assert "cannot allocate memory (ulimit -v" in said
+    assert "internal error" not in said and "Traceback" not in said
 
 
 def test_nobody_reads_what_it_says(ours) -> None:

@@ -14,7 +14,7 @@ from libcontainer.errors import ConfigError, ContainerError
 from libcontainer.pyrunc.log import Log
 from libcontainer.pyrunc.options import COMMANDS, UsageError, parse_command, parse_globals
 from libcontainer.pyrunc.output import OutputClosed, flush, show
-from libcontainer.words import message
+from libcontainer.words import errno_text, message
 from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ _EXEC_FAILED = 255
 _no_image = "libcontainer.pyrunc.main.run was called"
 _COMPLETION = "_ARGCOMPLETE"
 _HELP = ("help", "h")
+_NO_MEMORY = "cannot allocate memory (ulimit -v, ulimit -d and the caller's cgroup limit it)"
 _PREFIXES = {
     "run": "pyrunc run failed: ",
     "create": "pyrunc create failed: ",
@@ -78,7 +79,7 @@ def _leave(status: int) -> NoReturn:
         status = status or _FAILED
     except OSError as error:
         status = status or _FAILED
-        Log().error(f"write standard output: {error.strerror}")
+        Log().error(f"write standard output: {errno_text(error.errno or 0)}")
     os._exit(status)
 
 
@@ -126,6 +127,8 @@ def _run(words: list[str], log: Log, waiting: WaitingInit | None) -> int:
         return _FAILED
     except (ConfigError, ContainerError, OSError, RuntimeError) as error:
         log.error(f"{_PREFIXES.get(command, '')}{message(error, of_exec=command == 'exec')}")
+    except MemoryError:
+        log.error(f"{_PREFIXES.get(command, '')}{_NO_MEMORY}")
     except Exception as error:  # a fault of ours
         log.error(f"{_PREFIXES.get(command, '')}internal error: {type(error).__name__}: {error}")
         _show_traceback(error)
