@@ -641,6 +641,8 @@ def strike_launcher(make: Callable[[], BootstrapData], blow: Blow, problems: lis
                 # Either it is killed, which closes the pipe, or it has written.
                 select.select([returned_reader], [], [], NEVER)
                 done = os.read(returned_reader, 1) == b"r"
+                if done:  # it may have had fewer steps than the one before, and sleeps now
+                    os.kill(pid, signal.SIGKILL)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -176,7 +176,7 @@ def test_exec_runs_a_command_in_it(daemon: Containerd) -> None:
 
 
 def test_pause_and_resume(daemon: Containerd) -> None:
-    write = "while :; do date +%s%N > /tmp/now; done"
+    write = "while :; do date +%s%N > /tmp/now; sleep 0.01; done"
     with daemon.container("stays", "sh", "-c", write):
         pid, _ = daemon.tasks()["stays"]
         now = Path(f"/proc/{pid}/root/tmp/now")

@@ -326,7 +326,8 @@ def test_a_running_container_can_be_removed_by_force(podman: Podman) -> None:
 
 
 def test_pause_freezes_it_and_unpause_lets_it_go_on(podman: Podman) -> None:
-    name = podman.start("sh", "-c", "while :; do date +%s%N > /tmp/now; done", options=TMPFS)
+    write = "while :; do date +%s%N > /tmp/now; sleep 0.01; done"
+    name = podman.start("sh", "-c", write, options=TMPFS)
     until(lambda: podman.must("exec", name, "cat", "/tmp/now"), "it does not write")
     pid = podman.inspect(name)["State"]["Pid"]
     now = Path(f"/proc/{pid}/root/tmp/now")
