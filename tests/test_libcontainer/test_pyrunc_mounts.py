@@ -11,6 +11,7 @@ import pytest
 
 import pyrunc
 from pyrunc import Runtime, make_bundle, open_the_way
+from sweeps import every
 
 runtime = pytest.fixture(pyrunc.runtimes)
 
@@ -95,20 +96,23 @@ LOCKED = "a locked flag"
 
 @pytest.mark.parametrize(
     ("has", "options", "flags"),
-    [
-        ("ro", ["nosuid", "nodev"], {"ro", "nosuid", "nodev"}),
-        ("ro", ["rw"], LOCKED),
-        ("nodev,nosuid,noexec,noatime", ["ro"], {"ro", "nodev", "nosuid", "noexec", "noatime"}),
-        ("nodev,nosuid,noatime", ["dev", "suid", "exec"], LOCKED),
-        ("noatime", ["strictatime"], LOCKED),
-        ("noatime", ["relatime"], LOCKED),
-        ("strictatime", ["noatime"], LOCKED),
-        ("nodiratime", ["noatime"], LOCKED),
-        ("noatime", ["noatime", "noexec"], {"noatime", "noexec"}),
-        ("noatime", ["atime"], {"noatime"}),
-        ("nosuid", [], {"nosuid"}),
-        ("rw", ["ro"], {"ro"}),
-    ],
+    every(
+        2,
+        [
+            ("ro", ["rw"], LOCKED),
+            ("ro", ["nosuid", "nodev"], {"ro", "nosuid", "nodev"}),
+            ("nodev,nosuid,noatime", ["dev", "suid", "exec"], LOCKED),
+            ("nodev,nosuid,noexec,noatime", ["ro"], {"ro", "nodev", "nosuid", "noexec", "noatime"}),
+            ("noatime", ["strictatime"], LOCKED),
+            ("noatime", ["relatime"], LOCKED),
+            ("strictatime", ["noatime"], LOCKED),
+            ("nodiratime", ["noatime"], LOCKED),
+            ("noatime", ["noatime", "noexec"], {"noatime", "noexec"}),
+            ("noatime", ["atime"], {"noatime"}),
+            ("nosuid", [], {"nosuid"}),
+            ("rw", ["ro"], {"ro"}),
+        ],
+    ),
 )
 def test_what_the_host_has_set_the_root_of_a_user_namespace_cannot_clear(
     runtime: Runtime, tmp_path: Path, has: str, options: list[str], flags: set[str] | str
@@ -267,19 +271,22 @@ def mounts_of(
 
 @pytest.mark.parametrize(
     ("has", "options", "flags"),
-    [
-        ("ro,noexec", ["dev"], "rw,relatime"),
-        ("ro,nosuid", ["rw"], "rw,relatime"),
-        ("ro,nodev", ["exec", "suid"], "rw,relatime"),
-        ("ro,noexec", ["async"], "rw,relatime"),
-        ("ro,nosuid", [], "ro,nosuid,relatime"),
-        ("ro,nosuid", ["private"], "ro,nosuid,relatime"),
-        ("noatime", ["atime"], "rw,noatime"),
-        ("ro,noatime", ["atime"], "rw,noatime"),
-        ("nodiratime", ["diratime"], "rw,nodiratime,relatime"),
-        ("noatime", ["ro"], "ro,noatime"),
-        ("noatime", ["relatime"], "rw,relatime"),
-    ],
+    every(
+        2,
+        [
+            ("ro,noexec", ["dev"], "rw,relatime"),
+            ("ro,nosuid", ["rw"], "rw,relatime"),
+            ("ro,nodev", ["exec", "suid"], "rw,relatime"),
+            ("ro,noexec", ["async"], "rw,relatime"),
+            ("ro,nosuid", [], "ro,nosuid,relatime"),
+            ("ro,nosuid", ["private"], "ro,nosuid,relatime"),
+            ("noatime", ["atime"], "rw,noatime"),
+            ("ro,noatime", ["atime"], "rw,noatime"),
+            ("nodiratime", ["diratime"], "rw,nodiratime,relatime"),
+            ("noatime", ["ro"], "ro,noatime"),
+            ("noatime", ["relatime"], "rw,relatime"),
+        ],
+    ),
 )
 def test_the_flags_of_a_bind_are_those_of_a_remount(
     runtime: Runtime, tmp_path: Path, has: str, options: list[str], flags: str
