@@ -15,8 +15,11 @@
 
 #define HASH_START  0xcbf29ce484222325ULL /* FNV-1a */
 #define HASH_FACTOR 0x100000001b3ULL
-#define FOLDER	    "nsenter-image"
-#define TRIAL	    "_PYRUNC_IMAGE" /* the path of one that is not in its place yet */
+/* Before the reason: whether one should be made. */
+#define REPLACE "1 "
+#define KEEP	"0 "
+#define FOLDER	"nsenter-image"
+#define TRIAL	"_PYRUNC_IMAGE" /* the path of one that is not in its place yet */
 
 static bool begins(const char *text, const char *with)
 {
@@ -186,8 +189,10 @@ static void fail(const struct err *err)
 	sys_exit(1);
 }
 
+/* What may come otherwise the next time, such as no memory, is no reason to make another. */
 static void add_error(struct text *why, const struct err *err)
 {
+	text_add(why, err->errnum == ESTALE || err->errnum == ENOENT ? REPLACE : KEEP);
 	text_add(why, err->operation);
 	text_add(why, " ");
 	text_add(why, err->subject);
@@ -207,6 +212,7 @@ void command_resume(const char *start, const struct image_process *process, stru
 	if (!reason && !path && find(start, process->envp, found, sizeof(found)))
 		path = found;
 	if (reason || !path) {
+		text_add(why, reason ? KEEP : REPLACE);
 		text_add(why, reason ? reason : "there is none");
 		return;
 	}
@@ -215,7 +221,7 @@ void command_resume(const char *start, const struct image_process *process, stru
 		return;
 	}
 	if (!is_of(&image, start)) {
-		text_add(why, "it is of another installation");
+		text_add(why, KEEP "it is of another installation");
 		return;
 	}
 	handover.process = process;

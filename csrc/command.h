@@ -10,7 +10,8 @@
  * be used, and the interpreter has to boot. Some of an image may be mapped then, which is of no
  * consequence to a process that executes another program.
  *
- * Args: `start` is the path of pyrunc-start, after which the image is named; `why` gets a reason.
+ * Args: `start` is the path of pyrunc-start, after which the image is named; `why` gets a
+ * reason, and before it "1 " if another image should be made, or else "0 ".
  */
 void command_resume(const char *start, const struct image_process *process, struct text *why);
 

@@ -29,8 +29,26 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("ABSENT", "EXTENSIONS", "MEMORY", "MODULES", "PAYLOAD", "contents", "directories"),
-    *("failure", "find", "has_all", "is_private", "lacks", "make_later", "more_extensions"),
-    *("name_of", "note", "reason_against", "reason_against_making", "refuse", "trial", "usable"),
+    *(
+        "failure",
+        "failure_of",
+        "find",
+        "has_all",
+        "is_private",
+        "lacks",
+        "make_later",
+        "more_extensions",
+    ),
+    *(
+        "name_of",
+        "note",
+        "reason_against",
+        "reason_against_making",
+        "refuse",
+        "start_maker",
+        "trial",
+        "usable",
+    ),
 ]
 
 VARIABLE = "NSENTER_IMAGE"
@@ -305,7 +323,11 @@ def reason_against_making() -> str:
 
 def failure(kind: str, environment: Mapping[bytes, bytes]) -> str:
     """Why an image could not be made lately; "" if none was tried to be made."""
-    name = name_of(kind, environment)
+    return failure_of(name_of(kind, environment))
+
+
+def failure_of(name: str) -> str:
+    """As `failure`, by the image's name."""
     for directory in directories():
         path = f"{directory}/{name}.failed"
         if is_private(directory):
@@ -342,9 +364,6 @@ def _folder_of(module: str) -> str:
 
 
 def _start_maker(kind: str, environment: Mapping[bytes, bytes]) -> None:
-    from nsenter.launch import nsinit_fd
-    from nsenter.spawn import Spawn
-
     packages = {"nsenter"} if kind in (PAYLOAD, MEMORY) else {"nsenter", kind.partition(".")[0]}
     places = [os.path.dirname(_folder_of(name)) for name in sorted(packages)]
     places.append(_folder_of("_cffi_backend"))
@@ -354,8 +373,20 @@ def _start_maker(kind: str, environment: Mapping[bytes, bytes]) -> None:
         os.environ.get("XDG_RUNTIME_DIR", ""),
         *places,
     ]
-    path = interpreter_path()
-    argv = [path, "-I", "-S", "-c", _CODE, *words]
+    start_maker(interpreter_path(), _CODE, words)
+
+
+def start_maker(interpreter: str, code: str, words: Sequence[str | bytes]) -> None:
+    """Run code in a process that is nobody's child, as csrc/detach.c has it.
+
+    Args:
+        interpreter: its path.
+        words: for sys.argv.
+    """
+    from nsenter.launch import nsinit_fd
+    from nsenter.spawn import Spawn
+
+    argv = [interpreter, "-I", "-S", "-c", code, *words]
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         spawn = Spawn(

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 __all__ = [
-    *("ImageError", "detached", "make", "remove", "remove_file", "run", "write"),
-    "write_hot_ranges",
+    *("ImageError", "detached", "make", "make_alone", "remove", "remove_file", "run"),
+    *("write", "write_hot_ranges"),
 ]
 
 _DUMP = os.path.join(os.path.dirname(__file__), "_dump.so")
@@ -142,24 +142,33 @@ def _too_late(*_: object) -> NoReturn:
 
 
 def detached() -> None:
-    """What `nsenter.image.make_later` starts: make an image, if nobody else does so now. If that
-    fails, leave word of it, so that not every process tries it."""
-    signal.signal(signal.SIGALRM, _too_late)
+    """What `nsenter.image.make_later` starts: make an image, if nobody else does so now."""
     kind, zone, runtime = sys.argv[1:4]
+    environment = {b"TZ": os.fsencode(zone)}
+    make_alone(image.name_of(kind, environment), runtime, lambda: make(kind, environment))
+
+
+def make_alone(name: str, runtime: str, make: Callable[[], object]) -> None:
+    """Call what makes an image of this name, if nobody else makes one now. If that fails, leave
+    word of it, so that not every process tries it.
+
+    Args:
+        runtime: XDG_RUNTIME_DIR of the process that wants the image.
+    """
+    signal.signal(signal.SIGALRM, _too_late)
     if runtime:
         os.environ["XDG_RUNTIME_DIR"] = runtime
-    environment = {b"TZ": os.fsencode(zone)}
     try:
         directory = _make_directory()
     except ImageError:
         return
     lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    path = f"{directory}/{image.name_of(kind, environment)}"
+    path = f"{directory}/{name}"
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.exists(path) and time.time() - os.stat(path).st_mtime < _FRESH_SECONDS:
             return
-        make(kind, environment)
+        make()
     except BlockingIOError:
         pass
     except (OSError, ValueError, ImportError) as error:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,47 @@ def test_an_interrupt_ends_a_command(runtime: Runtime, tmp_path: Path) -> None:
         wait_until(lambda: "pipe" in reading.read_text())
         process.send_signal(signal.SIGINT)
         assert process.wait(pyrunc.TIMEOUT) == 130
+
+
+# ---- who makes it
+
+MAKE_LATER = """
+import sys, os
+sys.path[:] = {path!r}
+from nsenter import image
+image._FIRST_PID_NAMESPACE = os.readlink("/proc/self/ns/pid")
+from libcontainer.pyrunc.later import make_later
+make_later({script!r})
+try:
+    print(os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    print("no child")
+"""
+
+
+def test_nobodys_child_makes_both(tmp_path: Path) -> None:
+    place = tmp_path / "images"
+    place.mkdir(mode=0o700)
+    runtime = Runtime(place, tmp_path / "state")
+    path = [str(pyrunc.CHECKOUT / "pylib"), str(pyrunc.CHECKOUT), *filter(None, sys.path)]
+    script = MAKE_LATER.format(path=path, script=str(PYRUNC[0].with_name("pyrunc-start")))
+    around = runtime.argv[: runtime.argv.index(str(PYRUNC[0]))]
+    argv = [*around, sys.executable, "-I", "-S", "-c", script]
+    env = {"PATH": os.environ["PATH"]}
+
+    def ended() -> bool:
+        return len(list(place.glob("*.image"))) == 2 or bool(list(place.glob("*.failed")))
+
+    for _ in range(20):  # a busy machine may take longer than the two seconds that it has
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
+        assert (done.stdout, done.stderr) == ("no child\n", "")
+        wait_until(ended)
+        failed = list(place.glob("*.failed"))
+        if not failed:
+            break
+        assert "two seconds" in failed[0].read_text()
+        failed[0].unlink()
+    assert runtime.how() == FROM_IMAGE
 
 
 # ---- what is in it

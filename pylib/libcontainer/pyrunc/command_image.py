@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 
+from libcontainer.init.held import IMAGE
 from libcontainer.pyrunc import held, resume, start
+from libcontainer.pyrunc.later import name_of
 from nsenter import bundle, image_maker
 from nsenter.image_maker import ImageError
 from nsenter.kept import sealed_memfd
@@ -17,23 +19,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["make", "name_of", "remove"]
+__all__ = ["detached", "make", "remove"]
 
 _MODULE = "pyrunc_resume"  # resume.py, in the module archive
-_HASH_START, _HASH_FACTOR = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a
 _SECONDS = 30.0
-
-
-def name_of(script: str) -> str:
-    """The file's name, as csrc/command.c has it.
-
-    Args:
-        script: the path of pyrunc-start.
-    """
-    value = _HASH_START
-    for byte in os.fsencode(script):
-        value = (value ^ byte) * _HASH_FACTOR & 0xFFFFFFFFFFFFFFFF
-    return f"pyrunc-{value:016x}.image"
 
 
 def make(script: str) -> str:
@@ -50,6 +39,17 @@ def make(script: str) -> str:
         lambda out: _dump(script, out),
         lambda path, out: _try(script, path, out),
     )
+
+
+def detached() -> None:
+    """What `libcontainer.pyrunc.later.make_later` starts: make both images, if nobody else does."""
+    script, runtime = sys.argv[1:3]
+
+    def make_both() -> None:
+        image_maker.make(IMAGE, {})
+        make(script)
+
+    image_maker.make_alone(name_of(script), runtime, make_both)
 
 
 def remove(script: str) -> list[str]:

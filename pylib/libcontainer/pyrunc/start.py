@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _FAILED = 1
 _INIT_VARIABLE = b"_PYRUNC_INIT"
 _NO_IMAGE_VARIABLE = b"_PYRUNC_NO_IMAGE"
+# Commands after which no image is made: an engine starts the container next, or one is made by it.
+_NO_TIME = ("create", "image")
 _IMAGE = "libcontainer.pyrunc.image"
 # What is made while modules are imported stays: looking through it again and again takes as long
 # as a module or ten.
@@ -58,7 +60,16 @@ def _become_what_is_asked(here: str) -> None:
     image.install(image.command_in(sys.argv[1:]))
     from libcontainer.pyrunc.main import main as run_command
 
-    run_command(numbers, image.save, no_image)
+    should_be_made, _, reason = no_image.partition(" ")
+
+    def before_leaving(status: int) -> None:
+        image.save(status)
+        if should_be_made == "1" and image.command_in(sys.argv[1:]) not in _NO_TIME:
+            from libcontainer.pyrunc.later import make_later
+
+            make_later(sys.argv[0])
+
+    run_command(numbers, before_leaving, reason)
 
 
 if __name__ == "__main__":  # as pyrunc programs before pyrunc-start did

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Having pyrunc's memory images made by somebody else, for the next commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from nsenter import image
+from nsenter.suppress import suppress
+
+__all__ = ["make_later", "name_of"]
+
+_HASH_START, _HASH_FACTOR = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a
+_CODE = (
+    "import sys; sys.path[:] = sys.argv[3:]; "
+    "import libcontainer.pyrunc.command_image as m; m.detached()"
+)
+
+
+def name_of(script: str) -> str:
+    """The image's name, as csrc/command.c has it.
+
+    Args:
+        script: the path of pyrunc-start.
+    """
+    value = _HASH_START
+    for byte in os.fsencode(script):
+        value = (value ^ byte) * _HASH_FACTOR & 0xFFFFFFFFFFFFFFFF
+    return f"pyrunc-{value:016x}.image"
+
+
+def make_later(script: str) -> None:
+    """Have the images made, as `nsenter.image.make_later` has others."""
+    if image.reason_against() or image.reason_against_making():
+        return
+    if not image.failure_of(name_of(script)):
+        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+        with suppress(OSError):
+            image.start_maker(sys.executable, _CODE, [script, runtime, *sys.path])
