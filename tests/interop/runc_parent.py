@@ -58,7 +58,8 @@ class RuncParent:
     """A stub, from start to grave. A context manager: on exit nothing of it is left.
 
     `argv` is the stub and its arguments. `environment` is added to the few variables that runc
-    sets; nothing else is inherited but PATH. `newer`: as runc from 1.2 on.
+    sets; nothing else is inherited but PATH. `newer`: as runc from 1.2 on. `at_once` is in the
+    init pipe before the stub starts.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class RuncParent:
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         newer: bool = False,
+        at_once: bytes = b"",
     ) -> None:
         self._newer = newer
         self.reply: Reply | None = None
@@ -81,6 +83,7 @@ class RuncParent:
         self._log_read, log_write = os.pipe()
         os.set_blocking(self._log_read, False)
         try:
+            self._pipe.sendall(at_once)
             self._stage0 = subprocess.Popen(
                 [os.fspath(word) for word in argv],
                 env={

@@ -37,8 +37,9 @@ def message(cloneflags: int, last: bytes | None) -> bytes:
 
 
 @contextlib.contextmanager
-def stub(*argv: str, **environment: str) -> Iterator[RuncParent]:
-    with RuncParent([nsinit_path(), *argv], environment=environment) as parent:
+def stub(*argv: str, at_once: bytes = b"", **environment: str) -> Iterator[RuncParent]:
+    words = [nsinit_path(), *argv]
+    with RuncParent(words, environment=environment, at_once=at_once) as parent:
         yield parent
 
 
@@ -56,8 +57,7 @@ def test_a_parent_of_1_2_gets_no_byte_before_its_reply() -> None:
 
 
 def test_nor_does_one_that_writes_at_once_and_says_nothing() -> None:
-    with stub("/bin/true") as parent:
-        parent.send(message(0, None))
+    with stub("/bin/true", at_once=message(0, None)) as parent:
         check_the_rest(parent)
 
 
@@ -75,8 +75,7 @@ def test_the_attribute_has_the_offsets_of_clocks_from_1_2_on(says: dict[str, str
         clone_flags=NEWTIME, time_offsets=(TimeOffset("boottime", 1_000_000, 0),)
     ).encode()
     script = 'read up _ </proc/uptime; test "${up%.*}" -ge 1000000'
-    with stub("/bin/sh", "-c", script, **says) as parent:
-        parent.send(blob)
+    with stub("/bin/sh", "-c", script, at_once=blob, **says) as parent:
         check_the_rest(parent)
 
 
