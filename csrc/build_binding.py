@@ -73,6 +73,7 @@ void late_settle(void);
 void late_stages(int init_fd, int status_fd);
 void late_confine(void);
 void late_filter(void);
+long late_sibling(int *pidfd);
 
 struct execution {
     const char *path; char *const *argv; char *const *envp;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "late.h"
 
+#include "clone.h"
 #include "filter.h"
 #include "libc.h"
 #include "nsexec.h"
@@ -62,4 +63,16 @@ void late_filter(void)
 
 	if (filter_install(&ns.launch, &err) < 0)
 		nsexec_fail(&ns, &err);
+}
+
+long late_sibling(int *pidfd)
+{
+	const struct clone_request request = {
+		.flags = CLONE_PARENT,
+		.cgroup_fd = -1,
+		.pidfd = pidfd,
+		.thread_id = libc_thread_id(),
+	};
+
+	return process_clone(&request);
 }

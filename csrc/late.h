@@ -18,4 +18,11 @@ void late_stages(int init_fd, int status_fd);
 void late_confine(void);
 void late_filter(void);
 
+/*
+ * Split as fork(2) does, in a process that has one thread; the child is one of this process's
+ * parent, and in the PID namespace that this process has joined by setns(2). Returns its pid, and
+ * 0 in it, or -errno. *pidfd is the child's.
+ */
+long late_sibling(int *pidfd);
+
 #endif

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Attribute = tuple[int, int | bytes]
 
-__all__ = ["STEPS", "held", "held_by_options", "warn_of_host_root"]
+__all__ = ["STEPS", "held", "held_by_options", "names_held", "warn_of_host_root"]
 
 _HINT = (
     "this joins a PID namespace, but not the mount namespace of its processes: one that has "
@@ -63,11 +63,16 @@ def held(
         keeps: capabilities that the payload is going to have in any of its sets, in full.
         bounding: its bounding set. What is unknown in either is left out.
     """
-    needed = {name for step in steps for name in STEPS[step]}
     return (
-        (LaunchAttribute.HELD, _encode({*keeps, *needed})),
+        (LaunchAttribute.HELD, _encode(names_held(steps, keeps=keeps))),
         (LaunchAttribute.BOUNDING, _encode(bounding)),
     )
+
+
+def names_held(steps: Iterable[str], *, keeps: Iterable[str]) -> set[str]:
+    """The capabilities that a joiner holds. The arguments are those of `held`."""
+    needed = {name for step in steps for name in STEPS[step]}
+    return {*keeps, *needed}
 
 
 def _encode(names: Iterable[str]) -> bytes:

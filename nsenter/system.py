@@ -66,6 +66,7 @@ FSOPEN_CLOEXEC = 1
 FSMOUNT_CLOEXEC = 1
 FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
+FSCONFIG_SET_FD = 5
 FSCONFIG_CMD_CREATE = 6
 
 MOUNT_ATTR_RDONLY = 0x1
@@ -90,6 +91,7 @@ PROC_SUPER_MAGIC = 0x9FA0
 CGROUP2_SUPER_MAGIC = 0x63677270
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
@@ -247,6 +249,11 @@ def fsconfig(fd: int, command: int, key: Path | None, value: Path | None, aux: i
         ) from None
 
 
+def set_pid_namespace(context: int, namespace: int) -> None:
+    """Have a new /proc show the processes of another PID namespace (Linux 6.17)."""
+    fsconfig(context, FSCONFIG_SET_FD, "pidns", None, namespace)
+
+
 def _complaint(fd: int) -> str:
     """The messages that a file system context has for us, e.g. "e tmpfs: Bad value for 'size'"."""
     lines: list[str] = []
@@ -308,6 +315,19 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int) -> None:
     """setns(2)."""
     call("setns", fd, lib.SYS_setns, fd, flags)
+
+
+def clone_sibling(subject: str) -> tuple[int, int]:
+    """Split as fork(2) does, with one thread; the child is one of this process's parent.
+
+    Returns:
+        Its pid and a pidfd of it, as this process sees it; (0, -1) in the child.
+    """
+    pidfd = ffi.new("int *", -1)
+    pid = lib.late_sibling(pidfd)
+    if pid < 0:
+        raise Failure("clone", subject, -pid)
+    return pid, pidfd[0] if pid else -1
 
 
 def sethostname(name: str) -> None:

@@ -148,17 +148,17 @@ def _pidfd(target: Any, owner: Descriptors) -> int:
 def _of_process(pidfd: int, owner: Descriptors) -> list[Namespace]:
     """Return every namespace of a process that differs from the caller's."""
     pidfd = _open_to_us(pidfd, owner)
-    pid = _pid_of(pidfd)
+    pid = pid_of(pidfd)
     kinds = supported_namespaces()
     found = [kind for kind in kinds if not _is_ours(f"/proc/{pid}/ns/{kind.ns_name()}", kind)]
-    _pid_of(pidfd)  # Raises if the process has ended, because its pid could have been reused.
+    pid_of(pidfd)  # Raises if the process has ended, because its pid could have been reused.
     return [Namespace.from_fd(kind, pidfd) for kind in found]
 
 
 def _open_to_us(pidfd: int, owner: Descriptors) -> int:
     """Return a pidfd of the process, or of its program if it is an init that the caller may not
     access."""
-    pid = _pid_of(pidfd)
+    pid = pid_of(pidfd)
     if os.access(f"/proc/{pid}/ns/user", os.R_OK):
         return pidfd
     program = program_of(pid)
@@ -177,7 +177,7 @@ def program_of(pid: int) -> int:
     return int(children[0]) if children else 0
 
 
-def _pid_of(pidfd: int) -> int:
+def pid_of(pidfd: int) -> int:
     """Return the pid of a pidfd in the caller's /proc.
 
     Raises:

@@ -14,7 +14,7 @@ from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
 from libcontainer.init import sync
 from libcontainer.init.held import EXTENSIONS, IMAGE
-from libcontainer.state import has_executed, start_time_of, state_letter_of
+from libcontainer.state import has_executed, parent_of, start_time_of, state_letter_of
 from libcontainer.words import errno_text
 from nsenter import plainjson
 from nsenter.descriptors import Descriptors
@@ -111,6 +111,7 @@ def init_orders(container: Container, process: Process) -> dict[str, Any]:
         "seccomp": program,
         "has_listener": has_listener,
         "fifo_fd": -1,
+        "late_join": None,
         "console_fd": -1,
         "preserve_fds": process.preserve_fds,
         "hook_state": {name: plainjson.dumps(state).encode() for name, state in states.items()},
@@ -191,6 +192,7 @@ def _start(
     orders["console_fd"] = _console(process, fds)
     data = container.bootstrap_data(process)
     talk = _Talk(container, process, manager, gate=orders["fifo_fd"] >= 0)
+    data = talk.with_late_join(data, orders, fds)
     cgroup_flag = NamespaceType.NEWCGROUP.clone_flag
     if data.clone_flags & cgroup_flag and (talk.moves or talk.has_doors):
         # Its root is to be the cgroup that the init goes to; so the init makes it later.
@@ -273,6 +275,27 @@ class _Talk:
         self._mapped: set[int] = set()
         self._goes = False
         self._devices: NetDevices | None = None
+        # Whether the init that was launched is to name a successor.
+        self._is_followed = False
+
+    def with_late_join(
+        self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors
+    ) -> BootstrapData:
+        """The message without the PID namespace that the init is to join by itself."""
+        config = self._container.config
+        if not config.namespaces.path_of(NamespaceType.NEWPID):
+            return data
+        from libcontainer.late_join import pid_namespace
+        from nsenter.joiner import names_held
+
+        fd = pid_namespace(config)
+        if fd < 0:
+            return data
+        self._is_followed = True
+        held = names_held(self._later_steps(), keeps=self._keeps())
+        orders["late_join"] = {"pid_namespace": fds.add(fd), "held": sorted(held)}
+        others = [ns for ns in data.namespace_paths if ns.type != NamespaceType.NEWPID]
+        return data.replace(namespace_paths=tuple(others))
 
     def hold(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> None:
         """Have it. Where it fails, the process is gone."""
@@ -355,21 +378,30 @@ class _Talk:
         from nsenter.joiner import held
         from nsenter.tail import Tail
 
-        config, process = self._container.config, self._process.config
-        caps = process.capabilities or config.capabilities
-        sets = caps.to_plain() if caps else {}
-        keeps = [name for names in sets.values() for name in names]
-        bounding = sets.get("bounding", ())
-        return Tail(held(self._steps(boots=boots), keeps=keeps, bounding=bounding))
+        bounding = self._sets().get("bounding", ())
+        steps = self._steps(boots=boots)
+        return Tail(held(steps, keeps=self._keeps(), bounding=bounding))
+
+    def _sets(self) -> dict[str, Any]:
+        """The sets of capabilities of the program."""
+        caps = self._process.config.capabilities or self._container.config.capabilities
+        return caps.to_plain() if caps else {}
+
+    def _keeps(self) -> list[str]:
+        return [name for names in self._sets().values() for name in names]
 
     def _steps(self, *, boots: bool) -> Iterator[str]:
         """Those of nsenter.joiner that libcontainer.init.setns takes."""
-        config, process = self._container.config, self._process.config
-        yield from ("ids", "streams", "cwd")
+        yield from self._later_steps()
         if boots and not self._process.waiting:
             yield "root"
-        if process.terminal:
+        if self._process.config.terminal:
             yield "console"
+
+    def _later_steps(self) -> Iterator[str]:
+        """Those that libcontainer.init.ending takes."""
+        config, process = self._container.config, self._process.config
+        yield from ("ids", "streams", "cwd")
         if any((process.io_priority, config.io_priority, process.scheduler, config.scheduler)):
             yield "scheduler"
         asked = process.no_new_privileges
@@ -426,7 +458,7 @@ class _Talk:
                 raise cause from None
             raise
         close(self._fd)
-        child.channel_fd = -1
+        self._child.channel_fd = -1
         if self._process.pidfd_socket:
             self._send_pidfd(self._process.pidfd_socket)
 
@@ -611,13 +643,15 @@ class _Talk:
         if kind == sync.LISTENER:
             self._send_agents()
             return True
-        if kind == sync.READY:
+        if kind == sync.READY and not self._is_followed:
             self._ready()
+        elif kind == sync.SUCCESSOR and fds and self._is_followed:
+            self._follow(fds.pop())
         elif kind == sync.HOOKS:
             self._hooks()
         elif kind == sync.IDMAP:
             self._map_ids(rest, fds)
-        elif kind != sync.CGROUP:
+        elif kind not in (sync.CGROUP, sync.LAST):
             raise BootstrapError("init", "say", repr(kind), EPROTO)
         sync.send(self._fd, sync.GO, deadline=self._deadline())
         return True
@@ -742,6 +776,44 @@ class _Talk:
         self._process.ready()
         if self._process.init:
             self._container._save(is_creating=False)
+
+    def _follow(self, pidfd: int) -> None:
+        """Go on with the process that the init has made in its place, and see the init end.
+
+        Others see that process already, and may have sent this message. So it must be a child of
+        ours; those that can be are what it would do by itself.
+        """
+        from nsenter.child import Child
+        from nsenter.targets import pid_of
+
+        self._is_followed = False
+        first = self._child
+        try:
+            pid = pid_of(pidfd)
+            if pid == first.pid or parent_of(pid) != os.getpid():
+                raise BootstrapError("init", "name as its successor", f"process {pid}", EPROTO)
+        except BaseException:
+            close(pidfd)
+            raise
+        self._child = Child(pid, pidfd, list(first.trace))
+        self._child.channel_fd, first.channel_fd = first.channel_fd, -1
+        try:
+            self._see_end_of(first)
+        finally:
+            first.kill()
+            with suppress(TimeoutError, ChildProcessError):
+                first.wait(_AFTERMATH)
+            first.close()
+        self._save()
+
+    def _see_end_of(self, first: Child) -> None:
+        try:
+            code = first.wait(_AFTERMATH)
+        except ChildProcessError:  # it has ended, and SIGCHLD is ignored
+            return
+        if code:
+            self._is_told = True
+            raise self._death(code)
 
     def _send_agents(self) -> None:
         """A connection to the seccomp agent for the process, and for each startContainer hook."""

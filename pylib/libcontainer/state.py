@@ -36,8 +36,8 @@ _LARGEST_STATE = 1 << 24
 # Seconds that a command waits for another that changes the container, and that `delete --force`
 # leaves that to find out that the container is dead.
 _PATIENCE, _FORCE_PATIENCE = 10.0, 2.0
-# Fields 3, 9 and 22 of proc_pid_stat(5), counted from behind the name.
-_STAT_STATE, _STAT_FLAGS, _STAT_START_TIME = 0, 6, 19
+# Fields 3, 4, 9 and 22 of proc_pid_stat(5), counted from behind the name.
+_STAT_STATE, _STAT_PARENT, _STAT_FLAGS, _STAT_START_TIME = 0, 1, 6, 19
 _PF_FORKNOEXEC = 0x40  # linux/sched.h: made by clone(2), and no execve(2) has succeeded since
 
 
@@ -98,6 +98,12 @@ def start_time_of(pid: int) -> int:
     """When a process started, in clock ticks since boot; 0 where it is gone or a zombie."""
     fields = _stat_fields(pid)
     return 0 if not fields or fields[_STAT_STATE] in ("Z", "X") else int(fields[_STAT_START_TIME])
+
+
+def parent_of(pid: int) -> int:
+    """The pid of a process's parent; 0 where it is gone."""
+    fields = _stat_fields(pid)
+    return int(fields[_STAT_PARENT]) if fields else 0
 
 
 def has_executed(pid: int) -> bool | None:

@@ -630,6 +630,29 @@ PYTHON = [
         "needed = {name for some in STEPS.values() for name in some}",
         f"{CONTAINERS}/test_seized_joiners.py::test_exec_gives_nothing_of_the_host_away",
     ),
+    _row(
+        "a container joins an existing PID namespace when its root is made",
+        "pylib/libcontainer/starting.py",
+        "data = talk.with_late_join(data, orders, fds)",
+        "pass",
+        f"{CONTAINERS}/test_seized_joiners.py::"
+        "test_nor_does_a_container_that_is_created_in_its_pid_namespace",
+    ),
+    _row(
+        "the init of a container gives its capabilities up before it joins a PID namespace",
+        "pylib/libcontainer/init/successor.py",
+        "    capset(held, held)\n",
+        "",
+        f"{CONTAINERS}/test_seized_joiners.py::"
+        "test_nor_does_a_container_that_is_created_in_its_pid_namespace",
+    ),
+    _row(
+        "what an attacker names is not taken for the init's successor",
+        "pylib/libcontainer/starting.py",
+        "if pid == first.pid or parent_of(pid) != os.getpid():",
+        "if pid == first.pid:",
+        f"{CONTAINERS}/test_shared_pids.py::test_what_is_no_child_of_ours_is_no_successor",
+    ),
 ]
 
 RUNTIME = [

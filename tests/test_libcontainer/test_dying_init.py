@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import pyrunc
-from faults import SYS_EXECVE, Blow, Strike, killer
+from faults import SYS_CLONE3, SYS_EXECVE, Blow, Strike, killer
 from mounted import mounted
 from pyrunc import Runtime, cgroups_of, make_bundle
 
@@ -26,6 +26,8 @@ WHICH = {"create": 1, "run": 1, "run --detach": 1, "exec": 2, "exec --detach": 2
 FAILED = {"create": 1, "run": 1, "run --detach": 1, "exec": 255, "exec --detach": 255}
 # Once it has said that it waits for `start`, its death is no failure of `create`.
 SYS_OF_WAITING = (3, 0) if os.uname().machine == "x86_64" else (57, 63)  # close, read
+# In an existing PID namespace, the first process of a container has a successor.
+FIRST, SUCCESSOR = 1, 2
 SHELL = ["sh", "-c", 'read go; exec "$@" </dev/null', "sh"]
 SECONDS = 30
 
@@ -38,10 +40,15 @@ class Case:
     Args:
         command: see `WHICH`.
         folder: for the bundle and what is noted.
+        which: see `WHICH`.
+        pod: the pid of a process whose PID namespace the container is to be in; 0: a new one.
     """
 
-    def __init__(self, command: str, runtime: Runtime, folder: Path) -> None:
-        self.command, self.runtime = command, runtime
+    def __init__(
+        self, command: str, runtime: Runtime, folder: Path, *, which: int = 0, pod: int = 0
+    ) -> None:
+        self.command, self.runtime, self.pod = command, runtime, pod
+        self.which = which or WHICH[command]
         self.marks, self.pid_file = folder / "marks", folder / "files/pid"
         self.pid_file.parent.mkdir()
         program = ["true"] if command == "run" else ["sleep", "1000"]
@@ -58,6 +65,9 @@ class Case:
     def _change(self, spec: dict[str, Any]) -> None:
         mark = ["sh", "-c", f"echo poststart >>{self.marks}"]
         spec["hooks"] = {"poststart": [{"path": "/bin/sh", "args": mark}]}
+        if self.pod:
+            (kind,) = [ns for ns in spec["linux"]["namespaces"] if ns["type"] == "pid"]
+            kind["path"] = f"/proc/{self.pod}/ns/pid"
 
     def left(self) -> dict[str, object]:
         """What a command that fails leaves as it was."""
@@ -79,7 +89,7 @@ class Case:
             errors.open("w") as file,
             subprocess.Popen(words, stdin=subprocess.PIPE, stdout=file, stderr=file) as command,
         ):
-            blow = Blow(WHICH[self.command], nth, signal.SIGKILL, first_call)
+            blow = Blow(self.which, nth, signal.SIGKILL, first_call)
             with Strike(blow, command.pid) as strike:
                 command.communicate(b"\n", timeout=SECONDS)
         return strike.hit, command.returncode, errors.read_text()
@@ -131,3 +141,27 @@ def test_an_init_that_is_killed_at_any_step(case: Case) -> None:
     while case.check(nth):
         nth += 1
     assert nth > 100
+
+
+@pytest.fixture(params=[FIRST, SUCCESSOR], ids=["the first process", "its successor"])
+def shared(request: pytest.FixtureRequest, runtime: Runtime, tmp_path: Path) -> Case:
+    """Of a container in an existing PID namespace."""
+    killer()
+    pod = make_bundle(tmp_path / "pod", ["sleep", "1000"])
+    runtime.good("run", "--detach", "-b", pod, "pod", **pyrunc.NO_STREAMS)
+    pid = runtime.state("pod")["pid"]
+    return Case("create", runtime, tmp_path, which=request.param, pod=pid)
+
+
+def test_in_an_existing_pid_namespace_neither_process_dies_unnoticed(shared: Case) -> None:
+    clone = SYS_CLONE3 if shared.which == FIRST else -1
+    for nth in range(1, 12):
+        shared.check(nth, clone)
+
+
+@pytest.mark.sweep
+def test_in_an_existing_pid_namespace_an_init_that_is_killed_at_any_step(shared: Case) -> None:
+    nth = 1
+    while shared.check(nth):
+        nth += 1
+    assert nth > 50

@@ -36,6 +36,8 @@ from nsenter.system import capget
 from pyrunc import PYRUNC, Runtime
 from seizing import Attacker, Joiner
 
+Change = Callable[[dict[str, Any]], None]
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has a container to attack")
 
 OWN = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SYS_PTRACE")
@@ -324,20 +326,112 @@ def test_who_keeps_the_callers_mounts_is_told_that_the_root_can_be_reached(place
 SEES_THE_HOST = "root /: it leads to the root of the host"
 
 
-def test_a_container_that_shares_a_pid_namespace_warns_that_the_root_can_be_reached(
-    place: Place, tmp_path: Path
-) -> None:
+TOLD = 'level=warning msg="the container joins an existing PID namespace: '
+# The capabilities of pyrunc.make_bundle's containers.
+USUAL = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
+
+
+# A root that is not the attacker's, and from which nothing leads to the host's.
+OF_ITS_OWN = {f"{what} /: it leads out of the container" for what in ("root", "cwd")}
+
+
+POD, PROC_NAMES = "the attacker's", {"network": "net"}
+
+
+def sharing(place: Place, bundle: Path, change: Change = lambda _: None) -> Path:
+    """A bundle of a container in the attacker's PID namespace."""
+
     def share(spec: dict[str, Any]) -> None:
         (kind,) = [ns for ns in spec["linux"]["namespaces"] if ns["type"] == "pid"]
         kind["path"] = f"/proc/{place.pid}/ns/pid"
+        change(spec)
+        for other in spec["linux"]["namespaces"]:
+            if other.get("path") == POD:
+                other["path"] = (
+                    f"/proc/{place.pid}/ns/{PROC_NAMES.get(other['type'], other['type'])}"
+                )
 
-    bundle = pyrunc.make_bundle(tmp_path, ["true"], change=share)
-    told = 'level=warning msg="the container joins an existing PID namespace: '
+    return pyrunc.make_bundle(bundle, ["true"], change=share)
+
+
+def without_proc(spec: dict[str, Any]) -> None:
+    spec["mounts"] = [mount for mount in spec["mounts"] if mount["type"] != "proc"]
+
+
+def with_a_filter(spec: dict[str, Any]) -> None:
+    spec["process"]["noNewPrivileges"] = False
+    spec["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
+
+
+def as_a_user(spec: dict[str, Any]) -> None:
+    spec["process"]["user"] = {"uid": 7, "gid": 7, "additionalGids": [8]}
+
+
+def as_in_a_pod(spec: dict[str, Any]) -> None:
+    for namespace in spec["linux"]["namespaces"]:
+        if namespace["type"] in ("ipc", "uts", "network"):
+            namespace["path"] = POD
+
+
+# The change of config.json, and what its steps need besides those of `exec`.
+SHARING: dict[str, tuple[Change, tuple[str, ...]]] = {
+    "as usual": (lambda _: None, ()),
+    "without a /proc": (without_proc, ()),
+    "with a filter": (with_a_filter, ("CAP_SYS_ADMIN",)),
+    "as a user": (as_a_user, ()),
+    "as in a pod": (as_in_a_pod, ()),
+}
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_nor_does_a_container_that_is_created_in_its_pid_namespace(
+    place: Place, tmp_path: Path, name: str
+) -> None:
+    change, steps = SHARING[name]
+    bundle = sharing(place, tmp_path, change)
+    is_safe = "without" in name or _has_pidns_option()
+
+    def start() -> None:
+        done = place.runtime("run", "--bundle", bundle, f"{place.name}-2")
+        assert done.returncode == 0, done.stderr
+        assert (TOLD in done.stderr) == (not is_safe)
+
+    joiner = place.attacker.seized_by(start, seizing.OF_A_SUCCESSOR)
+    if not is_safe:
+        return  # as in the next test
+    assert {*joiner.places} <= OF_ITS_OWN
+    permitted, effective, bounding = joiner.capabilities[0]
+    assert (permitted, effective) == (mask(*USUAL, *STEPS_OF_EXEC, *steps),) * 2
+    assert bounding == mask(*USUAL)
+
+
+def test_nor_does_one_that_waits_for_its_start(place: Place, tmp_path: Path) -> None:
+    bundle, name = sharing(place, tmp_path), f"{place.name}-2"
+
+    def start() -> None:
+        place.runtime.good("create", "--bundle", bundle, name, **pyrunc.NO_STREAMS)
+        place.runtime.good("start", name)
+        place.runtime.good("delete", "--force", name)
+
+    joiner = place.attacker.seized_by(start, seizing.OF_A_SUCCESSOR)
+    # The exec fifo, which `start` opens by its path, is no directory.
+    places = {line for line in joiner.places if "/exec.fifo" not in line}
+    assert places <= OF_ITS_OWN or not _has_pidns_option()
+
+
+def test_a_container_that_shares_a_pid_namespace_warns_that_the_root_can_be_reached(
+    place: Place, tmp_path: Path
+) -> None:
+    def one_process(spec: dict[str, Any]) -> None:
+        # It cannot make a successor that joins the namespace.
+        spec["linux"]["resources"] = {"pids": {"limit": 1}}
+
+    bundle = sharing(place, tmp_path, one_process)
 
     def start() -> None:
         done = place.runtime("run", "--bundle", bundle, f"{place.name}-2")
         assert done.returncode == 0
-        assert told in done.stderr
+        assert TOLD in done.stderr
 
     # So this is what the attacker tells of.
     assert SEES_THE_HOST in place.attacker.seized_by(start).places

@@ -45,12 +45,13 @@ def hint_for(fstype: str, number: int) -> str:
     return _HINTS.get((number, fstype), "")
 
 
-def detached(mount: Mount, fstype: str, source: str, data: str) -> int:
+def detached(mount: Mount, fstype: str, source: str, data: str, *, pid_namespace: int = -1) -> int:
     """A new mount that is nowhere yet. What is to be read-only late can still be written.
 
     Args:
         mount: whose flags it gets, and which an error names.
         data: the options of the file system, comma separated.
+        pid_namespace: a descriptor of the one that a /proc shows; -1: that of this process.
 
     Raises:
         Failure: with what the file system says, and what to try.
@@ -61,6 +62,8 @@ def detached(mount: Mount, fstype: str, source: str, data: str) -> int:
     try:
         context = system.fsopen(fstype)
         system.fsconfig(context, FSCONFIG_SET_STRING, "source", source or fstype)
+        if pid_namespace >= 0:
+            system.set_pid_namespace(context, pid_namespace)
         for flag, name in _SUPER_FLAGS:
             if flags & flag:
                 system.fsconfig(context, FSCONFIG_SET_FLAG, name, None)

@@ -48,12 +48,16 @@ class Mounter:
         root: a descriptor of the root.
         mount_label: SELinux context of new file systems.
         in_userns: whether it is of a user namespace, to which the flags of the host are law.
+        pid_namespace: a descriptor of the one that a new /proc shows; -1: that of this process.
     """
 
-    def __init__(self, root: int, mount_label: str, *, in_userns: bool) -> None:
+    def __init__(
+        self, root: int, mount_label: str, *, in_userns: bool, pid_namespace: int = -1
+    ) -> None:
         self.root = root
         self._label = mount_label
         self._in_userns = in_userns
+        self._pid_namespace = pid_namespace
         self._late: list[tuple[int, Mount]] = []
 
     def mount(
@@ -100,7 +104,8 @@ class Mounter:
                 filesystems.mount_here(mount, fstype, source, data)
                 self._propagate_again(mount)
                 return -1
-            fd = filesystems.detached(mount, fstype, source, data)
+            pids = self._pid_namespace if fstype == "proc" else -1
+            fd = filesystems.detached(mount, fstype, source, data, pid_namespace=pids)
             try:
                 self._fill(mount, fstype, fd, target, existed)
                 self.attach(mount, fd, target)

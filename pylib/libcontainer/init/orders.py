@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 
     from libcontainer.configs import Config, ProcessConfig
 
+    class LateJoin:
+        """An existing PID namespace, of which the init becomes a part when its root is made.
+
+        Args:
+            pid_namespace: its descriptor.
+            held: the capabilities, by name, that are not given up before.
+        """
+
+        pid_namespace: int
+        held: tuple[str, ...]
+
     class Orders:
         """The orders of one init.
 
@@ -36,6 +47,7 @@ if TYPE_CHECKING:
             seccomp: the filter and its flags, or None.
             has_listener: whether the filter's listener goes to the parent.
             fifo_fd: the exec fifo, open both ways; -1: there is none to wait for.
+            late_join: see `LateJoin`; None: there is no PID namespace that it is to join last.
             console_fd: a socket that gets the terminal; -1: none.
             preserve_fds: how many descriptors from 3 on the process keeps.
             hook_state: OCI's state for the hooks, by its status: JSON, without the pid.
@@ -57,6 +69,7 @@ if TYPE_CHECKING:
         seccomp: tuple[bytes, int] | None
         has_listener: bool
         fifo_fd: int
+        late_join: LateJoin | None
         console_fd: int
         preserve_fds: int
         hook_state: dict[str, Any]

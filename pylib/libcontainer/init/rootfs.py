@@ -104,8 +104,9 @@ class Rootfs:
     ) -> None:
         orders, joined = self._orders, False
         mounter = self._mounter = Mounter(
-            self._root, self._config.mount_label, in_userns=self._orders.in_userns
-        )
+            self._root, self._config.mount_label, in_userns=self._orders.in_userns,
+            pid_namespace=orders.late_join.pid_namespace if orders.late_join else -1,
+        )  # fmt: skip
         for i, mount in enumerate(self._config.mounts):
             of_cgroups = mount.device in CGROUP_TYPES
             if of_cgroups and not joined:

@@ -17,6 +17,7 @@ from libcontainer.init.ending import Ending
 from libcontainer.init.hooks import run_hooks
 from libcontainer.init.program import named
 from libcontainer.init.rootfs import Rootfs
+from libcontainer.init.successor import succeed
 from nsenter.system import Failure, setdomainname, sethostname, unshare
 
 TYPE_CHECKING = False
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _CLONE_NEWCGROUP = 0x0200_0000
 _ENDING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
+_FIRST_OTHER_FD = 3
 _KILLED = 128  # as a shell tells of it
 
 
@@ -42,6 +44,7 @@ class _Init:
         self._config = orders.config
         self._rootfs = Rootfs(orders)
         self._own_mounts = "NEWNS" in (*orders.new_namespaces, *orders.joined_namespaces)
+        self._console: Console | None = None
 
     def run(self) -> NoReturn:
         orders, config = self._orders, self._config
@@ -58,6 +61,10 @@ class _Init:
             self._make_console()
         self._name()
         self._rootfs.finalize()
+        if orders.late_join:
+            succeed(self._channel, orders, self._kept_fds())
+        if self._console:
+            self._console.become_streams()
         sync.ask(self._channel, sync.READY)
         self._ending = Ending(self._channel, orders)
         self._ending.run(self._wait_for_start, config.parent_death_signal)
@@ -95,7 +102,12 @@ class _Init:
         if self._own_mounts:
             self._rootfs.console(console.slave)
         console.hand_over(self._orders.console_fd)
-        console.become_streams()
+        self._console = console
+
+    def _kept_fds(self) -> set[int]:
+        orders = self._orders
+        own = {self._channel, orders.fifo_fd, self._console.slave if self._console else -1}
+        return {*range(_FIRST_OTHER_FD + orders.preserve_fds), *own} - {-1}
 
     def _name(self) -> None:
         if self._config.hostname:

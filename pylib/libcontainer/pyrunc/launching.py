@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from libcontainer.configs import ProcessConfig
+    from libcontainer.configs import Config, ProcessConfig
     from libcontainer.pyrunc.context import Context
     from libcontainer.pyrunc.notify import Proxy
     from libcontainer.pyrunc.streams import Streams
     from libcontainer.pyrunc.supervise import Supervisor
     from libcontainer.pyrunc.tty import Terminal
-    from nsenter.namespaces import Namespaces
 
 _KILLED = 128
 _SIGKILL = 9
@@ -95,7 +94,7 @@ class Launch:
             proxy: of what it tells to a service manager.
         """
         self._activate()
-        _warn_of_shared_pids(self._context, container.config.namespaces)
+        _warn_of_shared_pids(self._context, container.config)
         try:
             status = self._from_start_to_end(container, first=True, begin=begin, proxy=proxy)
             if not self._detach and not self._options["keep"]:
@@ -411,11 +410,14 @@ def _warn_of_capabilities(context: Context, config: ProcessConfig) -> None:
         context.log.warning(f"can't raise ambient capability {name}: {why}")
 
 
-def _warn_of_shared_pids(context: Context, namespaces: Namespaces) -> None:
-    """Processes of a PID namespace that is joined see the init while it still has the host's root;
-    SECURITY.md says why. Those of another user namespace may not look into it."""
-    kinds = NamespaceType.NEWPID, NamespaceType.NEWUSER
-    if namespaces.path_of(kinds[0]) and not namespaces.contains(kinds[1]):
+def _warn_of_shared_pids(context: Context, config: Config) -> None:
+    """Processes of a PID namespace that is joined see the init while it still has the host's root
+    if it cannot join that last; SECURITY.md says why."""
+    if not config.namespaces.path_of(NamespaceType.NEWPID):
+        return
+    from libcontainer.late_join import is_exposed
+
+    if is_exposed(config):
         context.log.warning(
             "the container joins an existing PID namespace: until its init has entered its root, "
             "a process with CAP_SYS_PTRACE there can reach the host's root through it; "

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The step of an init into an existing PID namespace, when its root is made.
+
+The processes of that namespace see whatever is in it. One with CAP_SYS_PTRACE opens /proc/PID/root
+and /proc/PID/fd/N of an init that makes its root in there, and reaches the host's files. So the
+init makes its root outside, where they do not see it, and gives up what the host could be reached
+by. Then it clones itself: setns(2) changes the PID namespace of children alone. The first process
+ends; the successor goes on, as a child of the runtime too.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from libcontainer.init import capabilities, sync
+from nsenter.system import (
+    PR_SET_DUMPABLE,
+    PR_SET_PDEATHSIG,
+    Failure,
+    capget,
+    capset,
+    clone_sibling,
+    close_range,
+    prctl,
+    setns,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from libcontainer.init.orders import LateJoin, Orders
+
+_CLONE_NEWPID = 0x2000_0000
+_SIGKILL = 9
+_FAILED = 1
+_LAST_FD = 0xFFFFFFFF
+_NO_INIT = "Cannot allocate memory: the first process of the PID namespace has ended"
+
+
+def succeed(channel: int, orders: Orders, kept: Iterable[int]) -> None:
+    """Return in the successor, which leads a session of its own.
+
+    Args:
+        kept: the descriptors that it has, and no others.
+    """
+    late = orders.late_join
+    assert late is not None
+    # What the parent gives this process, a place in a cgroup and limits, the successor inherits.
+    sync.ask(channel, sync.LAST)
+    setns(late.pid_namespace, _CLONE_NEWPID)
+    _shed(orders, late, kept)
+    alive, tells = posix.pipe()
+    pid, pidfd = _clone()
+    if pid:
+        sync.send_with_fds(channel, [pidfd], sync.SUCCESSOR)
+        posix.write(tells, b"\0")
+        posix._exit(0)
+    prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _SIGKILL)
+    posix.close(tells)
+    # If the first process was killed before it had told of this one, nobody knows of this one.
+    if not posix.read(alive, 1):
+        posix._exit(_FAILED)
+    posix.close(alive)
+    posix.setsid()
+    sync.expect_go(channel)
+
+
+def _shed(orders: Orders, late: LateJoin, kept: Iterable[int]) -> None:
+    """Give up what the successor does not need."""
+    _close_others(kept)
+    sets = orders.process.capabilities or orders.config.capabilities
+    capabilities.drop_bounding(capabilities.mask_of(sets.bounding if sets else ()))
+    held = capabilities.mask_of(late.held) & capget()[1]
+    capset(held, held)
+    # A container without CAP_SYS_PTRACE gets nothing of it at all (CVE-2016-9962).
+    prctl("PR_SET_DUMPABLE", PR_SET_DUMPABLE, 0)
+
+
+def _close_others(kept: Iterable[int]) -> None:
+    first = 0
+    for fd in sorted(kept):
+        if fd > first:
+            close_range(first, fd - 1)
+        first = fd + 1
+    close_range(first, _LAST_FD)
+
+
+def _clone() -> tuple[int, int]:
+    try:
+        return clone_sibling("into the PID namespace")
+    except Failure as failure:
+        if failure.errno != errno.ENOMEM:
+            raise
+        raise Failure(failure.operation, failure.subject, errno.ENOMEM, _NO_INIT) from None

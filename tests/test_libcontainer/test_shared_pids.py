@@ -1,0 +1,226 @@
+"""Containers in an existing PID namespace, as those of a pod that shares one."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pyrunc
+from faults import child_pids
+from libcontainer.container import Container
+from libcontainer.process import Process
+from libcontainer.specconv import config_from_spec, process_from_spec
+from libcontainer.starting import waiting_init
+from mounted import mounted
+from nsenter.waiting import WaitingInit
+from pyrunc import NO_STREAMS, Runtime, cgroups_of, make_bundle
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root joins a PID namespace as such")
+
+NAME = "net.ipv4.ip_default_ttl"
+
+runtime = pytest.fixture(pyrunc.runtimes)
+
+
+@pytest.fixture
+def pod(runtime: Runtime, tmp_path: Path) -> Iterator[int]:
+    """The pid of a container whose PID namespace others join."""
+    bundle = make_bundle(tmp_path / "pod", ["sleep", "1000"])
+    runtime.good("run", "--detach", "-b", bundle, "pod", **NO_STREAMS)
+    pid = runtime.state("pod")["pid"]
+    assert isinstance(pid, int)
+    yield pid
+
+
+@pytest.fixture(params=["waiting", "booted"])
+def init(request: pytest.FixtureRequest) -> Iterator[WaitingInit | None]:
+    """One that `pyrunc` starts meanwhile, or an interpreter that boots in the namespaces."""
+    waiting = waiting_init() if request.param == "waiting" else None
+    yield waiting
+
+
+def test_a_caller_has_no_more_children_than_its_process(
+    runtime: Runtime, pod: int, tmp_path: Path, init: WaitingInit | None
+) -> None:
+    """Of Container, in a process that goes on."""
+    bundle = bundle_in(pod, tmp_path / "b", "sh", "-c", "exit 3")
+    spec = json.loads((bundle / "config.json").read_text())
+    spec["root"]["path"] = str(bundle / "rootfs")
+    config = config_from_spec(spec, id="c", bundle=str(bundle))
+    before = child_pids()
+    container = Container.create(str(runtime.root), "c", config)
+    process = Process(process_from_spec(spec["process"]), waiting=init)
+    container.run(process)
+    assert {*child_pids()} - {*before} == {process.pid}
+    assert process.wait() == 3
+    process.close()
+    container.destroy()
+
+
+def bundle_in(pod: int, folder: Path, *args: str, **changes: Any) -> Path:
+    def share(spec: dict[str, Any]) -> None:
+        (kind,) = [ns for ns in spec["linux"]["namespaces"] if ns["type"] == "pid"]
+        kind["path"] = f"/proc/{pod}/ns/pid"
+        spec["process"] |= changes.get("process", {})
+        spec["hooks"] = changes.get("hooks", {})
+        spec["linux"]["sysctl"] = dict([changes["sysctl"]] if "sysctl" in changes else [])
+        spec["linux"]["resources"] = changes.get("resources", {})
+
+    return make_bundle(folder, args, change=share)
+
+
+def pid_namespace(pid: int) -> str:
+    return str(Path(f"/proc/{pid}/ns/pid").readlink())
+
+
+def test_its_proc_shows_the_processes_of_the_namespace(
+    runtime: Runtime, pod: int, tmp_path: Path
+) -> None:
+    script = "cat /proc/1/cmdline; echo; readlink /proc/self; echo $$"
+    said = runtime.good("run", "-b", bundle_in(pod, tmp_path / "b", "sh", "-c", script), "c")
+    command, own, shell = said.split("\n")[:3]
+    assert command == "sleep\x001000\x00"
+    assert int(own) > 1
+    assert int(shell) > 1
+
+
+def test_the_process_that_is_told_of_is_the_one_that_runs(
+    runtime: Runtime, pod: int, tmp_path: Path
+) -> None:
+    bundle = bundle_in(pod, tmp_path / "b", "sleep", "1000")
+    pid_file = tmp_path / "pid"
+    runtime.good("create", "-b", bundle, "--pid-file", pid_file, "c", **NO_STREAMS)
+    state = runtime.state("c")
+    assert state["status"] == "created"
+    pid = state["pid"]
+    assert pid_file.read_text() == str(pid)
+    assert pid_namespace(pid) == pid_namespace(pod)
+    for group in cgroups_of(bundle, "c"):
+        assert (group / "cgroup.procs").read_text().split() == [str(pid)]
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    assert stat[2] == stat[3] == str(pid)  # it leads its process group and its session
+    runtime.good("start", "c")
+    assert Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+    kept = json.loads((runtime.root / "c/state.json").read_text())
+    assert kept["init_process_pid"] == pid
+    runtime.good("exec", "c", "true")
+    runtime.good("kill", "c", "KILL")
+    runtime.good("delete", "--force", "c")
+
+
+@pytest.mark.parametrize("script, status", [("exit 7", 7), ("kill -9 $$", 137)])
+def test_its_end_is_told(
+    runtime: Runtime, pod: int, tmp_path: Path, script: str, status: int
+) -> None:
+    done = runtime("run", "-b", bundle_in(pod, tmp_path / "b", "sh", "-c", script), "c")
+    assert done.returncode == status
+
+
+def test_it_has_a_terminal_of_its_own(runtime: Runtime, pod: int, tmp_path: Path) -> None:
+    bundle = bundle_in(
+        pod, tmp_path / "b", "sh", "-c", "tty; echo >/dev/tty hello", process={"terminal": True}
+    )
+    path = str(tmp_path / "console")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        runtime.good("create", "-b", bundle, "--console-socket", path, "c", **NO_STREAMS)
+        connection, _ = listener.accept()
+        with connection:
+            _, (master,), _, _ = socket.recv_fds(connection, 100, 1)
+    with os.fdopen(master, "rb", buffering=0) as terminal:
+        runtime.good("start", "c")
+        said = b""
+        try:
+            while b"hello" not in said:
+                said += terminal.read(1000)
+        except OSError:  # EIO: it has ended
+            pass
+    assert said.split() == [b"/dev/pts/0", b"hello"]
+
+
+def test_a_limit_that_leaves_no_room_for_a_successor(
+    runtime: Runtime, pod: int, tmp_path: Path
+) -> None:
+    bundle = bundle_in(pod, tmp_path / "b", "true", resources={"pids": {"limit": 1}})
+    runtime.good("run", "-b", bundle, "c")
+
+
+def test_limits_that_only_the_runtime_may_raise(runtime: Runtime, pod: int, tmp_path: Path) -> None:
+    limits = [{"type": "RLIMIT_NOFILE", "soft": 3000, "hard": 5000}]
+    bundle = bundle_in(
+        pod, tmp_path / "b", "sh", "-c", "ulimit -Sn; ulimit -Hn", process={"rlimits": limits}
+    )
+    words = ["sh", "-c", 'ulimit -Hn 1024; exec "$@"', "sh", *runtime.argv]
+    done = subprocess.run(
+        [*words, "run", "-b", bundle, "c"], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.stdout.split() == ["3000", "5000"], done.stderr
+
+
+def test_sysctls_and_masks_take_effect(runtime: Runtime, pod: int, tmp_path: Path) -> None:
+    script = f"cat /proc/sys/{NAME.replace('.', '/')}; wc -c </proc/keys; true >/proc/sys/x"
+    bundle = bundle_in(
+        pod, tmp_path / "b", "sh", "-c", script, sysctl=("net.ipv4.ip_default_ttl", "77")
+    )
+    done = runtime("run", "-b", bundle, "c")
+    assert done.stdout.split() == ["77", "0"]
+    assert "Read-only file system" in done.stderr or "nonexistent" in done.stderr
+
+
+def test_hooks_before_its_root_run_outside_the_namespace(
+    runtime: Runtime, pod: int, tmp_path: Path
+) -> None:
+    """They have the host's root, which others in the namespace must not reach."""
+    told = tmp_path / "told"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"readlink /proc/self/ns/pid >>{told}"]}
+    hooks = {"createRuntime": [hook], "createContainer": [hook]}
+    runtime.good("run", "-b", bundle_in(pod, tmp_path / "b", "true", hooks=hooks), "c")
+    assert set(told.read_text().split()) == {pid_namespace(os.getpid())}
+
+
+def test_a_namespace_that_has_ended_is_told_of(runtime: Runtime, pod: int, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.touch()
+    subprocess.run(["mount", "--bind", f"/proc/{pod}/ns/pid", kept], check=True)
+    try:
+        runtime.good("delete", "--force", "pod")
+        bundle = make_bundle(tmp_path / "b", ["true"], change=lambda spec: _with_pid(spec, kept))
+        before = mounted()
+        done = runtime("run", "-b", bundle, "c")
+        assert done.returncode == 1
+        assert "clone" in done.stderr
+        assert "annot allocate memory" in done.stderr
+        assert mounted() == before
+        assert cgroups_of(bundle, "c") == []
+        assert not (runtime.root / "c").exists()
+    finally:
+        subprocess.run(["umount", kept], check=True)
+
+
+def _with_pid(spec: dict[str, Any], path: Path) -> None:
+    (kind,) = [ns for ns in spec["linux"]["namespaces"] if ns["type"] == "pid"]
+    kind["path"] = str(path)
+
+
+def test_what_is_no_child_of_ours_is_no_successor() -> None:
+    """Others see the successor before the runtime does, and may speak in its place."""
+    from libcontainer.starting import _Talk
+    from nsenter.errors import BootstrapError
+    from nsenter.system import pidfd_open
+
+    talk = object.__new__(_Talk)
+    talk._is_followed = True
+    talk._child = type("Child", (), {"pid": -1})()  # type: ignore[assignment]
+    pidfd = pidfd_open(os.getppid())
+    with pytest.raises(BootstrapError, match="name as its successor"):
+        talk._follow(pidfd)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.close(pidfd)
