@@ -135,6 +135,7 @@ class Root:
             "new_namespaces": [kind for kind, is_new in kinds.items() if is_new],
             "joined_namespaces": [],
             "in_userns": self.user,
+            "late_join": None,
             "mount_fds": {},
             "cgroup_paths": {},
             "cgroup_mounts": own_hierarchies(),

@@ -277,6 +277,10 @@ class _Talk:
         self._devices: NetDevices | None = None
         # Whether the init that was launched is to name a successor.
         self._is_followed = False
+        # Whether processes of the container, or of a PID namespace that it joins, see the one that
+        # speaks. One with CAP_SYS_PTRACE may speak in its place, and is not to have hooks run, or
+        # anything mapped or moved, for it.
+        self._is_seen = not process.init
 
     def with_late_join(
         self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors
@@ -634,6 +638,8 @@ class _Talk:
             raise self._failure(rest)
         if kind == sync.WAITING and self._is_ready and self._has_gate:
             return False
+        if self._is_seen and kind not in (sync.READY, sync.LISTENER):
+            raise BootstrapError("init", "say", repr(kind), EPROTO)
         if kind == sync.LOOPBACK:
             self._bring_loopback_up(fds)
             return True
@@ -643,7 +649,7 @@ class _Talk:
         if kind == sync.LISTENER:
             self._send_agents()
             return True
-        if kind == sync.READY and not self._is_followed:
+        if kind == sync.READY and not (self._is_followed or self._is_ready):
             self._ready()
         elif kind == sync.SUCCESSOR and fds and self._is_followed:
             self._follow(fds.pop())
@@ -786,7 +792,7 @@ class _Talk:
         from nsenter.child import Child
         from nsenter.targets import pid_of
 
-        self._is_followed = False
+        self._is_followed, self._is_seen = False, True
         first = self._child
         try:
             pid = pid_of(pidfd)

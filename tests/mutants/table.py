@@ -647,6 +647,13 @@ PYTHON = [
         "test_nor_does_a_container_that_is_created_in_its_pid_namespace",
     ),
     _row(
+        "the runtime runs no hook because a process that others see asks for it",
+        "pylib/libcontainer/starting.py",
+        "if self._is_seen and kind not in (sync.READY, sync.LISTENER):",
+        "if kind is None:",
+        f"{CONTAINERS}/test_shared_pids.py::test_what_others_see_has_nothing_done_by_the_runtime",
+    ),
+    _row(
         "what an attacker names is not taken for the init's successor",
         "pylib/libcontainer/starting.py",
         "if pid == first.pid or parent_of(pid) != os.getpid():",

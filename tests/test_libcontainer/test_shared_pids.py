@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +16,13 @@ import pytest
 import pyrunc
 from faults import child_pids
 from libcontainer.container import Container
+from libcontainer.init import sync
 from libcontainer.process import Process
 from libcontainer.specconv import config_from_spec, process_from_spec
-from libcontainer.starting import waiting_init
+from libcontainer.starting import _Talk, waiting_init
 from mounted import mounted
+from nsenter.errors import BootstrapError
+from nsenter.system import pidfd_open
 from nsenter.waiting import WaitingInit
 from pyrunc import NO_STREAMS, Runtime, cgroups_of, make_bundle
 
@@ -210,17 +214,29 @@ def _with_pid(spec: dict[str, Any], path: Path) -> None:
     kind["path"] = str(path)
 
 
+def talk_with(**attributes: object) -> _Talk:
+    """The parent's part of a start, in the middle of it."""
+    talk = object.__new__(_Talk)
+    talk.__dict__.update({"_is_ready": False, "_has_gate": True, "_is_seen": False, **attributes})
+    return talk
+
+
 def test_what_is_no_child_of_ours_is_no_successor() -> None:
     """Others see the successor before the runtime does, and may speak in its place."""
-    from libcontainer.starting import _Talk
-    from nsenter.errors import BootstrapError
-    from nsenter.system import pidfd_open
-
-    talk = object.__new__(_Talk)
-    talk._is_followed = True
-    talk._child = type("Child", (), {"pid": -1})()  # type: ignore[assignment]
+    talk = talk_with(_is_followed=True, _child=SimpleNamespace(pid=-1))
     pidfd = pidfd_open(os.getppid())
     with pytest.raises(BootstrapError, match="name as its successor"):
         talk._follow(pidfd)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.close(pidfd)
+
+
+@pytest.mark.parametrize("word", [sync.HOOKS, sync.IDMAP, sync.LOOPBACK, sync.DEVICES, sync.LAST])
+def test_what_others_see_has_nothing_done_by_the_runtime(word: str) -> None:
+    with pytest.raises(BootstrapError, match=f"say '{word}'"):
+        talk_with(_is_seen=True, _is_followed=False)._answer_to([word, "0"], [0])
+
+
+def test_before_its_successor_is_known_no_init_is_ready() -> None:
+    with pytest.raises(BootstrapError, match="say 'ready'"):
+        talk_with(_is_followed=True)._answer_to([sync.READY], [])
