@@ -665,14 +665,19 @@ def _timespec(seconds: float) -> bytes:
     return _u64(whole) + _u64(int((seconds - int(seconds)) * 1e9))
 
 
-def send_fds(socket: int, payload: bytes, fds: tuple[int, ...]) -> None:
-    """Send bytes, at least one, and descriptors with them (unix(7), SCM_RIGHTS)."""
+def send_fds(socket: int, payload: bytes, fds: tuple[int, ...]) -> int:
+    """Send bytes, at least one, and descriptors with them (unix(7), SCM_RIGHTS).
+
+    Returns:
+        How many bytes were sent.
+    """
     numbers = b"".join(_u32(fd) for fd in fds)
     control = _u64(_CMSG_HEADER + len(numbers)) + _u32(_SOL_SOCKET) + _u32(_SCM_RIGHTS) + numbers
     control += bytes(-len(control) % 8)
     message, kept = _message(payload, control if fds else b"")
-    uninterrupted("sendmsg", "descriptors", lib.SYS_sendmsg, socket, message, _MSG_NOSIGNAL)
+    sent = uninterrupted("sendmsg", "descriptors", lib.SYS_sendmsg, socket, message, _MSG_NOSIGNAL)
     del kept
+    return sent
 
 
 def receive_fds(socket: int, size: int, most: int) -> tuple[bytes, list[int]]:

@@ -481,7 +481,7 @@ class _Talk:
 
     def _cause(self, error: BaseException) -> BaseException:
         """Why it failed: if the init has ended by itself, that is why, whatever we saw of it."""
-        if not isinstance(error, (OSError, EOFError)) or self._is_told:
+        if not isinstance(error, (OSError, EOFError, ValueError)) or self._is_told:
             return error
         if type(error) is TimeoutError:
             return self._silence()

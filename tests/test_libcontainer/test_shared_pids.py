@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import pyrunc
-from faults import child_pids
+from faults import SYS_CLONE3, Blow, Strike, child_pids
 from libcontainer.container import Container
 from libcontainer.init import sync
 from libcontainer.process import Process
@@ -55,17 +55,47 @@ def test_a_caller_has_no_more_children_than_its_process(
 ) -> None:
     """Of Container, in a process that goes on."""
     bundle = bundle_in(pod, tmp_path / "b", "sh", "-c", "exit 3")
-    spec = json.loads((bundle / "config.json").read_text())
-    spec["root"]["path"] = str(bundle / "rootfs")
-    config = config_from_spec(spec, id="c", bundle=str(bundle))
+    container, process = made(runtime, bundle, init)
     before = child_pids()
-    container = Container.create(str(runtime.root), "c", config)
-    process = Process(process_from_spec(spec["process"]), waiting=init)
     container.run(process)
     assert {*child_pids()} - {*before} == {process.pid}
     assert process.wait() == 3
     process.close()
     container.destroy()
+
+
+@pytest.mark.parametrize("which", [1, 2], ids=["the first process", "its successor"])
+def test_a_caller_has_no_child_left_if_one_of_them_dies(
+    runtime: Runtime, pod: int, tmp_path: Path, which: int
+) -> None:
+    bundle = bundle_in(pod, tmp_path / "b", "true")
+    hits, before = 0, child_pids()
+    for nth in range(1, 12):
+        blow = Blow(which, nth, first_call=SYS_CLONE3 if which == 1 else -1)
+        container, process = made(runtime, bundle)
+        with Strike(blow) as strike:
+            try:
+                container.run(process)
+            except BootstrapError as error:
+                told = str(error)
+                assert "SIGKILL" in told or "ended early" in told
+            else:
+                process.wait()
+                process.close()
+        hits += strike.hit is not None
+        container.destroy()
+        assert child_pids() == before
+    assert hits >= 4
+
+
+def made(
+    runtime: Runtime, bundle: Path, init: WaitingInit | None = None
+) -> tuple[Container, Process]:
+    spec = json.loads((bundle / "config.json").read_text())
+    spec["root"]["path"] = str(bundle / "rootfs")
+    config = config_from_spec(spec, id="c", bundle=str(bundle))
+    container = Container.create(str(runtime.root), "c", config)
+    return container, Process(process_from_spec(spec["process"]), waiting=init)
 
 
 def bundle_in(pod: int, folder: Path, *args: str, **changes: Any) -> Path:

@@ -22,6 +22,7 @@ from nsenter.system import (
     capset,
     clone_sibling,
     close_range,
+    pidfd_open,
     prctl,
     setns,
 )
@@ -59,8 +60,9 @@ def succeed(channel: int, orders: Orders, kept: Iterable[int]) -> None:
         posix._exit(0)
     prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _SIGKILL)
     posix.close(tells)
-    # If the first process was killed before it had told of this one, nobody knows of this one.
     if not posix.read(alive, 1):
+        # The first process was killed. The runtime fails then, but has to wait for this one.
+        sync.send_with_fds(channel, [pidfd_open(posix.getpid())], sync.SUCCESSOR)
         posix._exit(_FAILED)
     posix.close(alive)
     posix.setsid()

@@ -42,6 +42,7 @@ GO = "go"
 _LENGTH = 4
 _PIECE = 1 << 14  # of the 208 KiB that a socket holds, of which a quarter may be taken
 _MOST = 1 << 16
+_AT_ONCE = 4096  # so that who dies between two system calls has sent a whole message, or nothing
 _MOST_DOORS = 64  # one for each hierarchy of cgroup v1
 MOST_AGENTS = 250  # the kernel's SCM_MAX_FD is 253
 _LONGEST_STATE = 1 << 24  # what an agent is told has the annotations of config.json in it
@@ -105,10 +106,10 @@ def _send_with_fds(
 ) -> None:
     _await(fd, POLLOUT, deadline)
     try:
-        send_fds(fd, data[:1], tuple(descriptors))
+        sent = send_fds(fd, data[:_AT_ONCE], tuple(descriptors))
     except Failure as failure:
         raise _as_of_posix(failure) from None
-    _write(fd, data[1:], deadline)
+    _write(fd, data[sent:], deadline)
 
 
 def send_agents(
