@@ -15,26 +15,42 @@ from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from libcontainer.configs import Config
+    from libcontainer.configs import Config, Resources
 
-__all__ = ["is_exposed", "pid_namespace"]
+__all__ = ["can_be_shown", "is_exposed", "pid_namespace"]
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
-_TWO = 2  # The init and its successor are there at the same time.
+_NS_GET_USERNS = 0xB701  # ioctl_ns(2)
+_PROCESSES = 2  # The init and its successor are there at the same time.
 
 
 def is_exposed(config: Config) -> bool:
-    """Whether others see the init of a container while it has the host's root.
+    """Whether others may look into the init of a container while it has the host's root.
 
-    Those of another user namespace may not look into it.
+    Those of another user namespace than ours may not.
     """
     namespaces = config.namespaces
-    if not namespaces.path_of(NamespaceType.NEWPID) or namespaces.contains(NamespaceType.NEWUSER):
+    path = namespaces.path_of(NamespaceType.NEWPID)
+    if not path or namespaces.path_of(NamespaceType.NEWUSER):
         return False
     fd = pid_namespace(config)
     if fd >= 0:
         close(fd)
-    return fd < 0
+        return False
+    return not namespaces.contains(NamespaceType.NEWUSER) or _has_our_owner(path)
+
+
+def _has_our_owner(path: str) -> bool:
+    """Whether a namespace belongs to our user namespace; True if it cannot be found out."""
+    fds: list[int] = []
+    try:
+        fds.append(os.open(path, _FLAGS))
+        fds.append(system.ioctl(fds[0], "NS_GET_USERNS", _NS_GET_USERNS))
+        return os.path.samestat(os.fstat(fds[1]), os.stat("/proc/self/ns/user"))
+    except OSError:
+        return True
+    finally:
+        close(*fds)
 
 
 def pid_namespace(config: Config) -> int:
@@ -44,26 +60,33 @@ def pid_namespace(config: Config) -> int:
     # In a user namespace of its own, it has no right to join one of the host's any more.
     if not path or namespaces.contains(NamespaceType.NEWUSER):
         return -1
-    limit = config.cgroups.resources.pids_limit
     # Without mounts of its own, it keeps the host's in sight.
-    if not namespaces.contains(NamespaceType.NEWNS) or (limit is not None and 0 <= limit < _TWO):
+    if not namespaces.contains(NamespaceType.NEWNS) or not _has_room(config.cgroups.resources):
         return -1
     try:
         fd = os.open(path, _FLAGS)
     except OSError:
         return -1  # stage 1 fails as well, and tells of it
-    if any(mount.device == "proc" for mount in config.mounts) and not _can_be_shown(fd):
+    if any(mount.device == "proc" for mount in config.mounts) and not can_be_shown(fd):
         close(fd)
         return -1
     return fd
 
 
-def _can_be_shown(fd: int) -> bool:
-    """Whether a /proc that is mounted outside can show it (from Linux 6.17 on)."""
+def _has_room(resources: Resources) -> bool:
+    """Whether the limits of a cgroup allow both processes."""
+    limit, word = resources.pids_limit, resources.unified.get("pids.max", "")
+    if word.isdecimal():
+        limit = int(word)
+    return limit is None or limit < 0 or limit >= _PROCESSES
+
+
+def can_be_shown(namespace: int) -> bool:
+    """Whether a /proc that is mounted outside of a PID namespace can show it (Linux 6.17)."""
     context = -1
     try:
         context = system.fsopen("proc")
-        system.set_pid_namespace(context, fd)
+        system.set_pid_namespace(context, namespace)
     except system.Failure:
         return False
     finally:

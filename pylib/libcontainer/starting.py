@@ -638,7 +638,7 @@ class _Talk:
             raise self._failure(rest)
         if kind == sync.WAITING and self._is_ready and self._has_gate:
             return False
-        if self._is_seen and kind not in (sync.READY, sync.LISTENER):
+        if self._is_seen and kind not in (sync.SUCCESSOR, sync.READY, sync.LISTENER):
             raise BootstrapError("init", "say", repr(kind), EPROTO)
         if kind == sync.LOOPBACK:
             self._bring_loopback_up(fds)
@@ -657,7 +657,9 @@ class _Talk:
             self._hooks()
         elif kind == sync.IDMAP:
             self._map_ids(rest, fds)
-        elif kind not in (sync.CGROUP, sync.LAST):
+        elif kind == sync.LAST and self._is_followed:
+            self._is_seen = True
+        elif kind != sync.CGROUP:
             raise BootstrapError("init", "say", repr(kind), EPROTO)
         sync.send(self._fd, sync.GO, deadline=self._deadline())
         return True
@@ -792,7 +794,7 @@ class _Talk:
         from nsenter.child import Child
         from nsenter.targets import pid_of
 
-        self._is_followed, self._is_seen = False, True
+        self._is_followed = False
         first = self._child
         try:
             pid = pid_of(pidfd)

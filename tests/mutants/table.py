@@ -649,7 +649,7 @@ PYTHON = [
     _row(
         "the runtime runs no hook because a process that others see asks for it",
         "pylib/libcontainer/starting.py",
-        "if self._is_seen and kind not in (sync.READY, sync.LISTENER):",
+        "if self._is_seen and kind not in (sync.SUCCESSOR, sync.READY, sync.LISTENER):",
         "if kind is None:",
         f"{CONTAINERS}/test_shared_pids.py::test_what_others_see_has_nothing_done_by_the_runtime",
     ),

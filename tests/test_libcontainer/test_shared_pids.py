@@ -15,6 +15,7 @@ import pytest
 
 import pyrunc
 from faults import SYS_CLONE3, Blow, Strike, child_pids
+from libcontainer import late_join
 from libcontainer.container import Container
 from libcontainer.init import sync
 from libcontainer.process import Process
@@ -265,6 +266,50 @@ def test_what_is_no_child_of_ours_is_no_successor() -> None:
 def test_what_others_see_has_nothing_done_by_the_runtime(word: str) -> None:
     with pytest.raises(BootstrapError, match=f"say '{word}'"):
         talk_with(_is_seen=True, _is_followed=False)._answer_to([word, "0"], [0])
+
+
+def test_from_the_clone_on_others_see_the_init(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        talk = talk_with(_is_followed=True, _fd=ours.fileno(), _process=SimpleNamespace())
+        talk._deadline = lambda: None  # type: ignore[method-assign]
+        assert talk._answer_to([sync.LAST], [])
+        assert sync.receive(theirs.fileno()) == ([sync.GO], [])
+        with pytest.raises(BootstrapError, match="say 'hooks'"):
+            talk._answer_to([sync.HOOKS], [])
+
+
+@pytest.mark.parametrize(
+    "change, is_exposed",
+    [
+        ({}, False),
+        ({"resources": {"pids": {"limit": 1}}}, True),
+        ({"resources": {"unified": {"pids.max": "1"}}}, True),
+        ({"user": {"type": "user"}}, True),
+        ({"user": {"type": "user", "path": "/proc/self/ns/user"}}, False),
+    ],
+)
+def test_who_is_warned(pod: int, tmp_path: Path, change: dict[str, Any], is_exposed: bool) -> None:
+    if not is_exposed and not change and not has_pidns_option():
+        is_exposed = True
+    bundle = bundle_in(pod, tmp_path / "b", "true", resources=change.get("resources", {}))
+    spec = json.loads((bundle / "config.json").read_text())
+    spec["root"]["path"] = str(bundle / "rootfs")
+    if "user" in change:
+        spec["linux"]["namespaces"].append(change["user"])
+        ids = [{"containerID": 0, "hostID": 100_000, "size": 1000}]
+        spec["linux"] |= {"uidMappings": ids, "gidMappings": ids}
+    config = config_from_spec(spec, id="c", bundle=str(bundle))
+    assert late_join.is_exposed(config) is is_exposed
+
+
+def has_pidns_option() -> bool:
+    """Whether a /proc can be one of another PID namespace (Linux 6.17)."""
+    fd = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    try:
+        return late_join.can_be_shown(fd)
+    finally:
+        os.close(fd)
 
 
 def test_before_its_successor_is_known_no_init_is_ready() -> None:
