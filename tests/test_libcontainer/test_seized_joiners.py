@@ -486,3 +486,19 @@ def test_podman_exec_gives_nothing_of_the_host_away(
     assert permitted == bounding | mask(*STEPS_OF_EXEC, "CAP_SYS_ADMIN")
     assert bounding & mask("CAP_SYS_PTRACE")
     assert not bounding & mask("CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO")
+
+
+def test_nor_does_podman_with_a_container_in_the_pid_namespace_of_another(
+    in_podman: tuple[Podman, str, Attacker],
+) -> None:
+    podman, name, attacker = in_podman
+
+    def start() -> None:
+        other = podman.start("true", options=("--pid", f"container:{name}"))
+        assert podman.must("wait", other).strip() == "0"
+        podman.must("rm", other)
+
+    with orphans.settled():
+        joiner = attacker.seized_by(start, seizing.OF_A_SUCCESSOR)
+    places = {line for line in joiner.places if "/exec.fifo" not in line}
+    assert places <= OF_ITS_OWN or not _has_pidns_option()
