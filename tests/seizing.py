@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from libcontainer.late_join import can_be_shown
 from needs import needs
 
 ATTACKS = Path(__file__).with_name("attacks")
@@ -19,6 +22,21 @@ ATTACKS = Path(__file__).with_name("attacks")
 SECONDS = 600
 _PATIENCE = 20.0  # until the attacker begins, or has said what it saw
 _HELD = 10.0  # how long a joiner waits to be seized
+
+
+def _has_pidns_option() -> bool:
+    """Whether a /proc can be one of another PID namespace (Linux 6.17)."""
+    fd = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    try:
+        return can_be_shown(fd)
+    finally:
+        os.close(fd)
+
+
+HAS_PIDNS_OPTION = _has_pidns_option()
+joins_last = pytest.mark.skipif(
+    not HAS_PIDNS_OPTION, reason="requires root and Linux 6.17: the option pidns of proc"
+)
 
 
 @functools.cache

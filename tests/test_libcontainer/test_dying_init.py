@@ -19,6 +19,7 @@ import pyrunc
 from faults import SYS_CLONE3, SYS_EXECVE, Blow, Strike, killer
 from mounted import mounted
 from pyrunc import Runtime, cgroups_of, make_bundle
+from seizing import joins_last
 
 # Which of the processes below the command is the init. The one that waits for orders is the first;
 # it clones a container's first process, and a stage that clones a further one.
@@ -153,12 +154,14 @@ def shared(request: pytest.FixtureRequest, runtime: Runtime, tmp_path: Path) -> 
     return Case("create", runtime, tmp_path, which=request.param, pod=pid)
 
 
+@joins_last
 def test_in_an_existing_pid_namespace_neither_process_dies_unnoticed(shared: Case) -> None:
     clone = SYS_CLONE3 if shared.which == FIRST else -1
     for nth in range(1, 12):
         shared.check(nth, clone)
 
 
+@joins_last
 @pytest.mark.sweep
 def test_in_an_existing_pid_namespace_an_init_that_is_killed_at_any_step(shared: Case) -> None:
     nth = 1

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from nsenter.errors import BootstrapError
 from nsenter.system import pidfd_open
 from nsenter.waiting import WaitingInit
 from pyrunc import NO_STREAMS, Runtime, cgroups_of, make_bundle
+from seizing import HAS_PIDNS_OPTION, joins_last
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root joins a PID namespace as such")
 
@@ -65,6 +67,7 @@ def test_a_caller_has_no_more_children_than_its_process(
     container.destroy()
 
 
+@joins_last
 @pytest.mark.parametrize("which", [1, 2], ids=["the first process", "its successor"])
 def test_a_caller_has_no_child_left_if_one_of_them_dies(
     runtime: Runtime, pod: int, tmp_path: Path, which: int
@@ -142,7 +145,10 @@ def test_the_process_that_is_told_of_is_the_one_that_runs(
     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     assert stat[2] == stat[3] == str(pid)  # it leads its process group and its session
     runtime.good("start", "c")
-    assert Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+    deadline = time.monotonic() + 10  # `start` does not wait for the execve
+    while Path(f"/proc/{pid}/comm").read_text() != "sleep\n":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     kept = json.loads((runtime.root / "c/state.json").read_text())
     assert kept["init_process_pid"] == pid
     runtime.good("exec", "c", "true")
@@ -210,6 +216,7 @@ def test_sysctls_and_masks_take_effect(runtime: Runtime, pod: int, tmp_path: Pat
     assert "Read-only file system" in done.stderr or "nonexistent" in done.stderr
 
 
+@joins_last
 def test_hooks_before_its_root_run_outside_the_namespace(
     runtime: Runtime, pod: int, tmp_path: Path
 ) -> None:
@@ -290,7 +297,7 @@ def test_from_the_clone_on_others_see_the_init(tmp_path: Path) -> None:
     ],
 )
 def test_who_is_warned(pod: int, tmp_path: Path, change: dict[str, Any], is_exposed: bool) -> None:
-    if not is_exposed and not change and not has_pidns_option():
+    if not is_exposed and not change and not HAS_PIDNS_OPTION:
         is_exposed = True
     bundle = bundle_in(pod, tmp_path / "b", "true", resources=change.get("resources", {}))
     spec = json.loads((bundle / "config.json").read_text())
@@ -301,15 +308,6 @@ def test_who_is_warned(pod: int, tmp_path: Path, change: dict[str, Any], is_expo
         spec["linux"] |= {"uidMappings": ids, "gidMappings": ids}
     config = config_from_spec(spec, id="c", bundle=str(bundle))
     assert late_join.is_exposed(config) is is_exposed
-
-
-def has_pidns_option() -> bool:
-    """Whether a /proc can be one of another PID namespace (Linux 6.17)."""
-    fd = os.open("/proc/self/ns/pid", os.O_RDONLY)
-    try:
-        return late_join.can_be_shown(fd)
-    finally:
-        os.close(fd)
 
 
 def test_before_its_successor_is_known_no_init_is_ready() -> None:
