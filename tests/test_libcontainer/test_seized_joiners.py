@@ -383,7 +383,7 @@ def test_nor_does_a_container_that_is_created_in_its_pid_namespace(
         assert done.returncode == 0, done.stderr
         assert (TOLD in done.stderr) == (not is_safe)
 
-    joiner = place.attacker.seized_by(start, seizing.OF_A_SUCCESSOR)
+    joiner = place.attacker.seized_by(start)
     if not is_safe:
         return  # as in the next test
     assert {*joiner.places} <= OF_ITS_OWN
@@ -401,7 +401,7 @@ def test_nor_does_one_that_waits_for_its_start(place: Place, tmp_path: Path) -> 
         place.runtime.good("start", name)
         place.runtime.good("delete", "--force", name)
 
-    joiner = place.attacker.seized_by(start, seizing.OF_A_SUCCESSOR)
+    joiner = place.attacker.seized_by(start)
     # The exec fifo, which `start` opens by its path, is no directory.
     places = {line for line in joiner.places if "/exec.fifo" not in line}
     assert places <= OF_ITS_OWN or not HAS_PIDNS_OPTION
@@ -487,6 +487,6 @@ def test_nor_does_podman_with_a_container_in_the_pid_namespace_of_another(
         podman.must("rm", other)
 
     with orphans.settled():
-        joiner = attacker.seized_by(start, seizing.OF_A_SUCCESSOR)
+        joiner = attacker.seized_by(start)
     places = {line for line in joiner.places if "/exec.fifo" not in line}
     assert places <= OF_ITS_OWN or not HAS_PIDNS_OPTION

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -14,9 +15,12 @@ from typing import Any
 
 import pytest
 
+import cgrouping
 import pyrunc
 from faults import SYS_CLONE3, Blow, Strike, child_pids
 from libcontainer import late_join
+from libcontainer.cgroups import new_manager
+from libcontainer.configs import Cgroup, Resources
 from libcontainer.container import Container
 from libcontainer.init import sync
 from libcontainer.process import Process
@@ -110,6 +114,7 @@ def bundle_in(pod: int, folder: Path, *args: str, **changes: Any) -> Path:
         spec["hooks"] = changes.get("hooks", {})
         spec["linux"]["sysctl"] = dict([changes["sysctl"]] if "sysctl" in changes else [])
         spec["linux"]["resources"] = changes.get("resources", {})
+        spec["linux"]["cgroupsPath"] = changes.get("cgroup", spec["linux"]["cgroupsPath"])
 
     return make_bundle(folder, args, change=share)
 
@@ -192,6 +197,31 @@ def test_a_limit_that_leaves_no_room_for_a_successor(
 ) -> None:
     bundle = bundle_in(pod, tmp_path / "b", "true", resources={"pids": {"limit": 1}})
     runtime.good("run", "-b", bundle, "c")
+
+
+@joins_last
+def test_a_limit_of_a_cgroup_above_that_leaves_no_room_is_named(
+    runtime: Runtime, pod: int, tmp_path: Path
+) -> None:
+    above = cgrouping.unused_path()
+    bundle = bundle_in(pod, tmp_path / "b", "true", cgroup=f"{above}/c")
+    with pids_limited(above, 1):
+        done = runtime("run", "-b", bundle, "c")
+        assert done.returncode == 1
+        assert "clone into the PID namespace: resource temporarily unavailable" in done.stderr
+        assert "raise pids.max" in done.stderr
+        assert cgroups_of(bundle, "c") == []
+    with pids_limited(above, 2):
+        runtime.good("run", "-b", bundle, "c")
+
+
+@contextlib.contextmanager
+def pids_limited(path: str, most: int) -> Iterator[None]:
+    """A cgroup with a limit on processes, which is that of what is below as well."""
+    with cgrouping.removed(new_manager(Cgroup(path=path))) as manager:
+        manager.create()
+        manager.set(Resources(pids_limit=most, skip_devices=True))
+        yield
 
 
 def test_limits_that_only_the_runtime_may_raise(runtime: Runtime, pod: int, tmp_path: Path) -> None:

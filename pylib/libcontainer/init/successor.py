@@ -37,7 +37,11 @@ _CLONE_NEWPID = 0x2000_0000
 _SIGKILL = 9
 _FAILED = 1
 _LAST_FD = 0xFFFFFFFF
-_NO_INIT = "Cannot allocate memory: the first process of the PID namespace has ended"
+_WHY = {
+    errno.ENOMEM: "Cannot allocate memory: the first process of the PID namespace has ended",
+    errno.EAGAIN: "Resource temporarily unavailable: a limit on processes leaves no room for two: "
+    "raise pids.max of the container's cgroup or of one above it, or RLIMIT_NPROC",
+}
 
 
 def succeed(channel: int, orders: Orders, kept: Iterable[int]) -> None:
@@ -93,6 +97,6 @@ def _clone() -> tuple[int, int]:
     try:
         return clone_sibling("into the PID namespace")
     except Failure as failure:
-        if failure.errno != errno.ENOMEM:
-            raise
-        raise Failure(failure.operation, failure.subject, errno.ENOMEM, _NO_INIT) from None
+        number = failure.errno or 0
+        why = _WHY.get(number, str(failure.strerror))
+        raise Failure(failure.operation, failure.subject, number, why) from None
