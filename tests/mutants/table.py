@@ -647,6 +647,14 @@ PYTHON = [
         "test_nor_does_a_container_that_is_created_in_its_pid_namespace",
     ),
     _row(
+        "the init of a container has the kept descriptors alone when it joins a PID namespace",
+        "pylib/libcontainer/init/successor.py",
+        "            close_range(first, fd - 1)\n",
+        "            pass\n",
+        f"{CONTAINERS}/test_shared_pids.py::"
+        "test_of_its_descriptors_it_has_those_alone_that_are_kept",
+    ),
+    _row(
         "the runtime runs no hook because a process that others see asks for it",
         "pylib/libcontainer/starting.py",
         "if self._is_seen and kind not in (sync.SUCCESSOR, sync.READY, sync.LISTENER):",

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -280,6 +281,20 @@ def test_a_namespace_that_has_ended_is_told_of(runtime: Runtime, pod: int, tmp_p
 def _with_pid(spec: dict[str, Any], path: Path) -> None:
     (kind,) = [ns for ns in spec["linux"]["namespaces"] if ns["type"] == "pid"]
     kind["path"] = str(path)
+
+
+def test_of_its_descriptors_it_has_those_alone_that_are_kept() -> None:
+    script = (
+        "import os, sys\n"
+        "from libcontainer.init.successor import _close_others\n"
+        "for fd in range(3, 12): os.dup2(2, fd)\n"
+        "_close_others({0, 1, 2, 5, 7})\n"
+        "print([fd for fd in range(20) if os.path.exists(f'/proc/self/fd/{fd}')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[0, 1, 2, 5, 7]\n"
 
 
 def talk_with(**attributes: object) -> _Talk:
