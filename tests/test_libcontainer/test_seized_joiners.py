@@ -27,6 +27,7 @@ from libcontainer.configs import ProcessConfig
 from libcontainer.container import Container
 from libcontainer.process import Process
 from needs import needs
+from nsenter import image
 from nsenter.capabilities import NAMES, NUMBERS
 from nsenter.joiner import STEPS
 from nsenter.launch import PythonInit
@@ -188,7 +189,11 @@ def test_nor_does_exec_with_a_terminal(place: Place) -> None:
     check_exec(place, place.attacker.seized_by(on_a_terminal))
 
 
-def test_nor_does_an_exec_whose_interpreter_boots_in_the_namespaces(place: Place) -> None:
+def test_nor_does_an_exec_whose_interpreter_boots_in_the_namespaces(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(image.VARIABLE, "off")
+
     def start() -> None:
         container = Container.load(str(place.runtime.root), place.name)
         config = ProcessConfig(args=("/bin/true",), cwd="/")
