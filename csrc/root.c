@@ -114,20 +114,34 @@ static long make_root(const struct launch *launch)
 	return ret < 0 ? ret : root;
 }
 
-/* The old root comes to lie over the new one, and is taken away with all that is in it. */
-static long pivot(int root)
+/* The old root comes to lie over the new one, and is taken away with all that is in it. `step` is
+ * the call that failed. */
+static long pivot(int root, const char **step)
 {
 	long old = sys_open("/", O_PATH | O_DIRECTORY);
-	long ret = old < 0 ? old : SYS1(SYS_fchdir, root);
+	long ret = old;
 
-	if (ret == 0)
+	*step = "open";
+	if (old >= 0) {
+		*step = "fchdir";
+		ret = SYS1(SYS_fchdir, root);
+	}
+	if (ret >= 0) {
+		*step = "pivot_root";
 		ret = SYS2(SYS_pivot_root, ".", ".");
-	if (ret == 0)
+	}
+	if (ret == 0) {
+		*step = "fchdir";
 		ret = SYS1(SYS_fchdir, old);
-	if (ret == 0)
+	}
+	if (ret == 0) {
+		*step = "umount2";
 		ret = SYS2(SYS_umount2, ".", DETACH);
-	if (ret == 0)
+	}
+	if (ret == 0) {
+		*step = "chdir";
 		ret = SYS1(SYS_chdir, "/");
+	}
 	if (old >= 0)
 		sys_close((int)old);
 	return ret;
@@ -136,11 +150,12 @@ static long pivot(int root)
 static int finish_root(const struct launch *launch, int root, struct err *err)
 {
 	long ret = launch->read_only ? set_read_only(root, true) : 0;
+	const char *step;
 
 	if (ret < 0)
 		return err_set_span(err, "mount_setattr", launch->root, ret);
-	ret = pivot(root);
-	return ret < 0 ? err_set_span(err, "pivot_root", launch->root, ret) : 0;
+	ret = pivot(root, &step);
+	return ret < 0 ? err_set_span(err, step, launch->root, ret) : 0;
 }
 
 int root_enter(const struct launch *launch, struct err *err)

@@ -166,6 +166,17 @@ def test_an_old_profile_refuses_many_calls_at_once(
     assert status == 0, said
 
 
+@pytest.mark.parametrize("call", ["pivot_root", "umount2", "fchdir"])
+def test_each_step_to_the_new_root_is_named(call: str, tmp_path: Path) -> None:
+    numbers = (155, 166, 81) if os.uname().machine == "x86_64" else (41, 39, 50)
+    number = dict(zip(("pivot_root", "umount2", "fchdir"), numbers, strict=True))[call]
+    refusing = [sys.executable, "-I", denying.__file__, f"{number}:{errno.EPERM}"]
+    words = [sys.executable, "-c", f"import nsenter\n{PYTHON['run in a sandbox']}"]
+    status, said = behind(refusing, words, tmp_path / "out")
+    assert status == 1
+    assert f"init: {call} tmpfs: Operation not permitted" in said
+
+
 @pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.__getitem__)
 def test_an_ordinary_user_under_an_old_profile(number: int) -> None:
     refusing = denying.prefix(*((call, number) for call in OLD))

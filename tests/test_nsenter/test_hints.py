@@ -102,6 +102,11 @@ def test_apparmors_restriction_is_named_wherever_it_strikes(call: str) -> None:
     assert "sysctl kernel.apparmor_restrict_unprivileged_userns is 1: " in hint
 
 
+def test_a_pipe_that_cannot_be_written_to_is_no_matter_of_id_maps() -> None:
+    assert hint_for("write", errno.EPERM, "the init pipe") == ""
+    assert "map only their own id" in hint_for("write", errno.EPERM, "/proc/1/uid_map")
+
+
 def test_a_limit_is_named_only_for_the_kinds_that_were_asked_for() -> None:
     script = (
         "echo 0 > /proc/sys/user/max_net_namespaces; "
