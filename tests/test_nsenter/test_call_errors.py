@@ -101,6 +101,7 @@ INNER = {
     "NotPlain", "Malformed", "TooLarge", "TooSlow", "Unfit", "Ragged",  # of calling's codec
     "NotOurs", "_HasNoName",  # of nsenter's own way to itself
     "Usage", "UsageError", "OutputClosed", "Aborted", "ImageError",  # of the commands
+    "_InterruptedError",  # of a dump by netlink, which is asked for again
     "PeerGoneError",  # between a container's init and its parent
     "Failure",  # of system calls; its callers name it
 }  # fmt: skip
