@@ -263,9 +263,8 @@ def test_an_interrupt_ends_a_command(runtime: Runtime, tmp_path: Path) -> None:
     argv = [*runtime.argv, "update", "-r", "-", "box"]
     env = {"PATH": os.environ["PATH"]}
     with subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, start_new_session=True) as process:
-        assert process.stdin
-        process.stdin.write(b" " * (1 << 17))  # more than a pipe holds: it reads
-        process.stdin.flush()
+        reading = Path(f"/proc/{process.pid}/wchan")
+        wait_until(lambda: "pipe" in reading.read_text())
         process.send_signal(signal.SIGINT)
         assert process.wait(pyrunc.TIMEOUT) == 130
 
