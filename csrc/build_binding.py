@@ -69,6 +69,7 @@ int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch
 
 static const int BOOTSTRAP_ATTR_COUNT;
 
+int late_own_memory(int mem_fd, unsigned long start, unsigned long size, int protection);
 void late_settle(void);
 void late_stages(int init_fd, int status_fd);
 void late_confine(void);

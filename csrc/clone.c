@@ -7,7 +7,7 @@ static uint64_t thread_flags(const struct clone_request *request)
 	return request->thread_id ? CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID : 0;
 }
 
-static long clone3(const struct clone_request *request)
+static struct clone_args arguments(const struct clone_request *request)
 {
 	struct clone_args args = {
 		.flags = request->flags | thread_flags(request),
@@ -22,8 +22,74 @@ static long clone3(const struct clone_request *request)
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)request->cgroup_fd;
 	}
+	return args;
+}
+
+static long clone3(const struct clone_request *request)
+{
+	struct clone_args args = arguments(request);
+
 	return SYS2(SYS_clone3, &args, sizeof(args));
 }
+
+/* Between the call and the change of its stack, the parent touches registers alone: what is on the
+ * old one is the child's. */
+#if defined(__x86_64__)
+static long clone3_in_place(const struct clone_args *args, void *stack_top, clone_rest *rest,
+			    void *context)
+{
+	register void *r8 __asm__("r8") = stack_top;
+	register clone_rest *r9 __asm__("r9") = rest;
+	register void *r10 __asm__("r10") = context;
+	long ret;
+
+	__asm__ volatile("syscall\n\t"
+			 "test %%rax, %%rax\n\t"
+			 "jle 1f\n\t"
+			 "mov %%r8, %%rsp\n\t"
+			 "mov %%rax, %%rdi\n\t"
+			 "mov %%r10, %%rsi\n\t"
+			 "call *%%r9\n\t"
+			 "ud2\n"
+			 "1:"
+			 : "=a"(ret)
+			 : "a"(SYS_clone3), "D"(args), "S"(sizeof(*args)), "r"(r8), "r"(r9),
+			   "r"(r10)
+			 : "rcx", "r11", "cc", "memory");
+	return ret;
+}
+#elif defined(__aarch64__)
+static long clone3_in_place(const struct clone_args *args, void *stack_top, clone_rest *rest,
+			    void *context)
+{
+	register long x8 __asm__("x8") = SYS_clone3;
+	register long x0 __asm__("x0") = (long)args;
+	register long x1 __asm__("x1") = sizeof(*args);
+	register void *x9 __asm__("x9") = stack_top;
+	register clone_rest *x10 __asm__("x10") = rest;
+	register void *x11 __asm__("x11") = context;
+
+	__asm__ volatile("svc 0\n\t"
+			 "cmp x0, #0\n\t"
+			 "b.le 1f\n\t"
+			 "mov sp, x9\n\t"
+			 "mov x1, x11\n\t"
+			 "blr x10\n\t"
+			 "brk #0\n"
+			 "1:"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x9), "r"(x10), "r"(x11)
+			 : "cc", "memory");
+	return x0;
+}
+#else
+static long clone3_in_place(const struct clone_args *args, void *stack_top, clone_rest *rest,
+			    void *context)
+{
+	(void)args, (void)stack_top, (void)rest, (void)context;
+	return -ENOSYS;
+}
+#endif
 
 /* The older call, for kernels and seccomp filters (of a container around us) without clone3. */
 static long clone2(const struct clone_request *request)
@@ -69,4 +135,15 @@ long process_clone(const struct clone_request *request)
 		return ret;
 	ret = request->cgroup_fd >= 0 ? enter_cgroup(request->cgroup_fd) : 0;
 	return ret < 0 ? ret : clone2(request);
+}
+
+long process_clone_in_place(const struct clone_request *request, void *stack_top, clone_rest *rest,
+			    void *context)
+{
+	struct clone_args args = arguments(request);
+	long ret;
+
+	args.flags |= CLONE_VM;
+	ret = clone3_in_place(&args, stack_top, rest, context);
+	return ret == -EPERM && is_filtered() ? -ENOSYS : ret;
 }

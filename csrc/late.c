@@ -21,8 +21,48 @@ static void reset_signals(void)
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof(no_signals));
 }
 
+/* Of stage 0, when stage 2 has taken over this process's memory and stack. */
+static uint8_t stage_0_stack[1 << 16] __attribute__((aligned(16)));
+
+static const struct take_over take_over = {
+	.stack_top = stage_0_stack + sizeof(stage_0_stack),
+	.leave = libc_leave_thread,
+	.arrive = libc_join_thread,
+};
+
 /* Of this process, from its stages to its filter: an interpreter runs in between. */
 static struct nsexec ns;
+
+#define PAGE_BYTES 4096 /* the least that Linux has */
+
+/* Read by the kernel, what lies behind the end of a file, or cannot be read, is no signal; it is
+ * zeros in the copy. */
+static void copy_pages(int mem_fd, uint8_t *to, unsigned long from, size_t size)
+{
+	for (size_t at = 0; at < size;) {
+		long n = SYS4(SYS_pread64, mem_fd, to + at, size - at, from + at);
+
+		at += n > 0 ? (size_t)n : PAGE_BYTES;
+	}
+}
+
+int late_own_memory(int mem_fd, unsigned long start, unsigned long size, int protection)
+{
+	const int kind = MAP_PRIVATE | MAP_ANONYMOUS;
+	long copy = SYS6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, kind, -1, 0);
+	long ret;
+
+	if (copy < 0)
+		return (int)copy;
+	copy_pages(mem_fd, (uint8_t *)copy, start, size);
+	ret = SYS3(SYS_mprotect, copy, size, protection);
+	if (ret == 0)
+		ret = SYS5(SYS_mremap, copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, start);
+	if (ret >= 0)
+		return 0;
+	SYS2(SYS_munmap, copy, size);
+	return (int)ret;
+}
 
 void late_settle(void)
 {
@@ -41,6 +81,7 @@ void late_stages(int init_fd, int status_fd)
 		.report = { .log_fd = -1, .status_fd = status_fd, .stage = "parent" },
 	};
 	ns.thread_id = libc_thread_id();
+	ns.take_over = &take_over;
 	nsexec(&ns);
 	if (nsexec_cut(&ns, &err) < 0 || nsexec_arrive(&ns, &err) < 0 ||
 	    tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || reaper_split(&ns, &err) < 0)

@@ -3,6 +3,13 @@
 #ifndef NSX_LATE_H
 #define NSX_LATE_H
 
+/*
+ * Have a copy of memory that is mapped as shared: what this process writes there, no other process
+ * sees, nor is it written to a file. 0 or -errno; if it fails, nothing has changed.
+ * mem_fd is of this process's /proc/self/mem.
+ */
+int late_own_memory(int mem_fd, unsigned long start, unsigned long size, int protection);
+
 /* What takes its time and needs no orders: signals and what libc would look for later. */
 void late_settle(void);
 

@@ -21,7 +21,7 @@ static const struct wire_spec specs[LAUNCH_ATTR_COUNT] = {
 	{ "SECCOMP_FLAGS", WIRE_U32 }, { "DIE_WITH_PARENT", WIRE_BOOL },
 	{ "PROCESS_GROUP", WIRE_U32 }, { "HELD", WIRE_TEXT },
 	{ "BOUNDING", WIRE_TEXT },     { "DOORS", WIRE_TEXT },
-	{ "GATE_FD", WIRE_U32 },
+	{ "GATE_FD", WIRE_U32 },       { "REAPER_FD", WIRE_U32 },
 };
 
 const struct wire_message launch_message = {
@@ -156,6 +156,7 @@ static void fill_tail(const struct wire_attr *attrs, struct launch *out)
 	out->keep_session = pick(attrs, LAUNCH_KEEP_SESSION_ATTR)->number;
 	out->terminal = pick(attrs, LAUNCH_TERMINAL_ATTR)->number;
 	out->init_fd = number_or(pick(attrs, LAUNCH_INIT_FD_ATTR), -1);
+	out->reaper_fd = number_or(pick(attrs, LAUNCH_REAPER_FD_ATTR), -1);
 	out->rlimits = pick(attrs, LAUNCH_RLIMITS_ATTR)->text;
 	out->umask = number_or(pick(attrs, LAUNCH_UMASK_ATTR), -1);
 	out->cpus = pick(attrs, LAUNCH_CPUS_ATTR)->text;

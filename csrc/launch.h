@@ -38,6 +38,7 @@ enum {
 	LAUNCH_BOUNDING_ATTR,
 	LAUNCH_DOORS_ATTR,
 	LAUNCH_GATE_FD_ATTR,
+	LAUNCH_REAPER_FD_ATTR,
 	LAUNCH_ATTRS_END,
 };
 
@@ -84,6 +85,9 @@ struct launch {
 	/* Of a new /proc, with a NUL behind them. nsexec.c sets them; they are not sent. */
 	struct span proc_options;
 	int gate_fd; /* a byte from here lets the program be executed; -1: nothing to wait for */
+	/* nsinit, to be a PID 1 that stays where an interpreter's memory is its child's; -1: none
+	 */
+	int reaper_fd;
 };
 
 /* What holds where our launcher has not said otherwise. */
@@ -94,6 +98,7 @@ struct launch {
 			  .umask = -1,                                                             \
 			  .process_group = -1,                                                     \
 			  .gate_fd = -1,                                                           \
+			  .reaper_fd = -1,                                                         \
 			  .uid = -1,                                                               \
 			  .gid = -1 })
 

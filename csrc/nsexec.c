@@ -75,6 +75,36 @@ int nsexec_arrive(struct nsexec *ns, struct err *err)
 
 /* ---- stage 2, INIT ------------------------------------------------------------------- */
 
+/* Stage 0 closes its end when it has ended, and that is after it has let go of its memory: now that
+ * is stage 2's alone, and what runs in it may be anybody's. */
+static int await_sole_use(int sync_fd, struct err *err)
+{
+	char byte;
+	long n = sys_read(sync_fd, &byte, 1);
+
+	return n == 0 ? 0
+		      : err_set(err, "sync", STAGE_0 ", which should have ended",
+				n < 0 ? n : EPROTO);
+}
+
+/* A clone in place leaves the child in the old time namespace: see clone.h. */
+static int enter_time(const struct bootstrap *boot, struct err *err)
+{
+	static const char path[] = "/proc/self/ns/time_for_children";
+	long fd, ret;
+
+	if (!(boot->cloneflags & CLONE_NEWTIME))
+		return 0;
+	if (namespaces_unshare(CLONE_NEWTIME, err) < 0)
+		return -1;
+	fd = sys_open(path, O_RDONLY);
+	if (fd < 0)
+		return err_set(err, "open", path, fd);
+	ret = SYS2(SYS_setns, fd, CLONE_NEWTIME);
+	sys_close((int)fd);
+	return ret < 0 ? err_set(err, "setns", path, ret) : 0;
+}
+
 static void stage_init(struct nsexec *ns, int sync_fd)
 {
 	struct err err;
@@ -85,6 +115,8 @@ static void stage_init(struct nsexec *ns, int sync_fd)
 	    settle_session(ns->launch.keep_session, &err) < 0 ||
 	    (!ns->settled && settle_privileges(&ns->boot, ns->launched, &err) < 0) ||
 	    sync_send(sync_fd, SYNC_DONE, 0, STAGE_0, &err) < 0)
+		nsexec_fail(ns, &err);
+	if (ns->took_over && (await_sole_use(sync_fd, &err) < 0 || enter_time(&ns->boot, &err) < 0))
 		nsexec_fail(ns, &err);
 	sys_close(sync_fd);
 	report_trace(&ns->report, "settled");
@@ -410,14 +442,61 @@ static bool takes_one_clone(const struct nsexec *ns)
 	       !ns->launch.doors.data;
 }
 
+/* What stage 0 still needs when stage 2 is made, which may have its memory then. */
+struct parting {
+	struct nsexec ns;
+	int pair[2];
+	int pidfd;
+	long group; /* the process group to be in again; 0: it has not changed */
+};
+
+static _Noreturn void end_parent(long pid, void *context)
+{
+	struct parting *own = context;
+	struct nsexec *ns = &own->ns;
+	struct err err;
+
+	if (own->group)
+		SYS2(SYS_setpgid, 0, own->group);
+	sys_close(own->pair[1]);
+	if (write_maps(ns, (int)pid, &err) < 0 ||
+	    pipe_reply(ns, 0, (int)pid, own->pidfd, &err) < 0 ||
+	    release_init(own->pair[0], &err) < 0)
+		nsexec_fail(ns, &err);
+	report_trace(&ns->report, "done");
+	sys_exit(0);
+}
+
+/* As clone_init(); stage 0 does not return from it. */
+static long clone_in_place(struct parting *own, const struct clone_request *request)
+{
+	const struct take_over *take_over = own->ns.take_over;
+	struct clone_request without_time = *request;
+	long pid;
+
+	without_time.flags &= ~(uint64_t)CLONE_NEWTIME;
+
+	if (own->ns.launch.keep_session) {
+		own->group = SYS1(SYS_getpgid, 0);
+		SYS2(SYS_setpgid, 0, SYS1(SYS_getpgid, SYS0(SYS_getppid)));
+	}
+	pid = process_clone_in_place(&without_time, take_over->stack_top, end_parent, own);
+	take_over->arrive();
+	if (pid != 0 && own->group) {
+		SYS2(SYS_setpgid, 0, own->group);
+		own->group = 0;
+	}
+	return pid;
+}
+
 /* Stage 0 and 2 alone. Returns in stage 2, or with -ENOSYS where there is no clone3. */
 static long stage_parent_one_clone(struct nsexec *ns)
 {
-	int pidfd = -1;
+	static struct parting own; /* not on the stack, which stage 2 may have */
 	const struct clone_request request = {
 		.flags = CLONE_PARENT | (ns->boot.cloneflags & ~(uint32_t)CLONE_NEWCGROUP),
 		.cgroup_fd = ns->launch.cgroup_fd,
-		.pidfd = &pidfd,
+		.pidfd = &own.pidfd,
 		.thread_id = ns->thread_id,
 	};
 	struct err err;
@@ -426,26 +505,30 @@ static long stage_parent_one_clone(struct nsexec *ns)
 
 	if (sync_pair(pair, &err) < 0)
 		nsexec_fail(ns, &err);
-	pid = clone_init(ns, &request);
+	own = (struct parting){ .ns = *ns, .pair = { pair[0], pair[1] }, .pidfd = -1 };
+	pid = -ENOSYS;
+	/* Nobody but stage 0 has the memory: nothing of it need be copied. */
+	if (ns->take_over && ns->take_over->leave()) {
+		pid = clone_in_place(&own, &request);
+		ns->took_over = pid == 0;
+	}
+	if (pid == -ENOSYS)
+		pid = clone_init(ns, &request);
 	if (pid == 0) {
 		sys_close(pair[0]);
 		stage_init(ns, pair[1]);
 		return 0;
 	}
-	sys_close(pair[1]);
 	if (pid == -ENOSYS) {
 		sys_close(pair[0]);
+		sys_close(pair[1]);
 		return pid;
 	}
 	if (pid < 0) {
 		namespaces_refused(ns->boot.cloneflags, "clone3", pid, &err);
 		nsexec_fail(ns, &err);
 	}
-	if (write_maps(ns, (int)pid, &err) < 0 || pipe_reply(ns, 0, (int)pid, pidfd, &err) < 0 ||
-	    release_init(pair[0], &err) < 0)
-		nsexec_fail(ns, &err);
-	report_trace(&ns->report, "done");
-	sys_exit(0);
+	end_parent(pid, &own);
 }
 
 static void run_stages(struct nsexec *ns)

@@ -16,6 +16,13 @@
 #include "launch.h"
 #include "report.h"
 
+/* How stage 2 takes over the memory of stage 0, which has nothing else to do with it: clone.h. */
+struct take_over {
+	void *stack_top;      /* of stage 0 from then on */
+	bool (*leave)(void);  /* before; false: it has to be a copy */
+	void (*arrive)(void); /* in stage 2 */
+};
+
 struct nsexec {
 	int init_fd;
 	bool is_1_2; /* the parent says that it is runc from 1.2 on; found out if it is not said */
@@ -36,6 +43,8 @@ struct nsexec {
 	int place;	/* which is made before a mount namespace is joined; -1: not yet */
 	bool settled;	/* ids and cgroup namespace are as they should be */
 	int *thread_id; /* where libc keeps the thread's id, if libc will go on to be used */
+	bool took_over; /* whether this stage 2 has */
+	const struct take_over *take_over; /* NULL: the stages are copies, as fork(2) makes them */
 };
 
 /* Whether a `NAME=value` is one that this reads, and that our payload must not see. */

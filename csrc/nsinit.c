@@ -77,6 +77,7 @@ int nsinit_main(int argc, char **argv, char **envp)
 	const char *image = from_image_path(envp);
 	struct err err;
 
+	reaper_resume(envp);
 	if (argc > 0 && detach_is_asked(envp))
 		detach(argv);
 	if (argc < 2 && !image) {

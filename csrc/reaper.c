@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reaper.h"
 
+#include <limits.h>
 #include <linux/capability.h>
 
 #include "clone.h"
+#include "exec.h"
 #include "identity.h"
 #include "older.h"
 
@@ -76,6 +78,127 @@ _Noreturn static void stay(int verdict_fd, int child)
 	}
 }
 
+/* ---- a PID 1 of a program of its own */
+
+#define VARIABLE "_NSENTER_REAPER"
+
+struct handover {
+	struct nsexec ns;
+	int gate[2];
+};
+
+/* "9,12,2,1": the verdict's descriptor, the gate's, the child, and whether to die with the parent.
+ */
+static void describe(struct text *t, const struct handover *own, long child)
+{
+	const int64_t numbers[] = { own->ns.launch.init_fd, own->gate[1], child,
+				    own->ns.launch.die_with_parent };
+
+	text_add(t, VARIABLE "=");
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		if (i)
+			text_add(t, ",");
+		text_add_number(t, numbers[i]);
+	}
+}
+
+static _Noreturn void execute(long child, void *context)
+{
+	struct handover *own = context;
+	char buf[128];
+	struct text t = TEXT_IN(buf);
+	char name[] = "nsinit";
+	char *argv[] = { name, NULL };
+	char *envp[] = { buf, NULL };
+	struct err err;
+	long ret;
+
+	describe(&t, own, child);
+	text_end(&t);
+	ret = SYS5(SYS_execveat, own->ns.launch.reaper_fd, "", argv, envp, AT_EMPTY_PATH);
+	err_set(&err, "execveat", "nsinit, as PID 1", ret);
+	nsexec_fail(&own->ns, &err);
+}
+
+static bool read_numbers(const char *value, int *numbers, size_t count)
+{
+	struct span rest = { value, text_length(value) };
+
+	for (size_t i = 0; i < count; i++) {
+		struct span word;
+		uint64_t number;
+
+		if (!span_next(&rest, ',', &word) || !parse_decimal(word, INT_MAX, &number))
+			return false;
+		numbers[i] = (int)number;
+	}
+	return true;
+}
+
+void reaper_resume(char *const *envp)
+{
+	const char *value = environment_get(envp, VARIABLE);
+	int numbers[4];
+	struct err err;
+
+	/* Anybody may have put it into an environment; PID 1 is that of a new namespace alone. */
+	if (!value || sys_getpid() != 1 || !read_numbers(value, numbers, 4))
+		return;
+	sys_prctl(PR_SET_DUMPABLE, 0);
+	if (numbers[3])
+		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sys_prctl(PR_SET_NAME, (unsigned long)"nsinit");
+	if (shed(numbers[0], &err) < 0) /* closes the gate: the child goes on */
+		sys_exit(LOST);
+	stay(numbers[0], numbers[2]);
+}
+
+/* The child waits until PID 1 has another memory, and has shed everything. */
+static int await_reaper(int gate, struct err *err)
+{
+	uint8_t byte;
+	long n = sys_read(gate, &byte, 1);
+
+	sys_close(gate);
+	return n == 0 ? 0 : err_set(err, "read", "the gate of PID 1", n < 0 ? n : EPROTO);
+}
+
+/* The filter of a container around us may refuse the call, and once the child has the memory, it is
+ * too late for another way: the only other name of nsinit is in the payload's /proc. */
+static bool is_execveat_refused(void)
+{
+	static char *const none[] = { NULL };
+	static char word[] = "nsinit";
+	static char *const argv[] = { word, NULL };
+
+	return SYS5(SYS_execveat, -1, "", argv, none, AT_EMPTY_PATH) != -EBADF;
+}
+
+/* Another user's id than root's has no capabilities left when it executes something. */
+static bool can_execute(const struct nsexec *ns)
+{
+	return ns->took_over && ns->launch.reaper_fd >= 0 && SYS0(SYS_geteuid) == 0 &&
+	       !is_execveat_refused() && ns->take_over->leave();
+}
+
+static long clone_over(const struct nsexec *ns, const struct clone_request *request,
+		       struct err *err)
+{
+	static struct handover own;
+	long pid, ret;
+
+	own.ns = *ns;
+	ret = SYS2(SYS_pipe2, own.gate, 0);
+	if (ret < 0)
+		return err_set(err, "pipe2", "the gate of PID 1", ret);
+	pid = process_clone_in_place(request, ns->take_over->stack_top, execute, &own);
+	ns->take_over->arrive();
+	sys_close(own.gate[1]);
+	if (pid < 0)
+		return err_set(err, "clone", "the child of PID 1", pid);
+	return await_reaper(own.gate[0], err);
+}
+
 int reaper_split(const struct nsexec *ns, struct err *err)
 {
 	const struct clone_request request = { .cgroup_fd = -1, .thread_id = ns->thread_id };
@@ -96,10 +219,18 @@ int reaper_split(const struct nsexec *ns, struct err *err)
 	sys_prctl(PR_SET_NAME, (unsigned long)"nsinit");
 	/* Blocked they wait for PID 1, which has no handlers, and would not get them. */
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &before, sizeof(before));
-	pid = process_clone(&request);
+	if (can_execute(ns)) {
+		if (clone_over(ns, &request, err) < 0)
+			return -1;
+		pid = 0;
+	} else {
+		pid = process_clone(&request);
+	}
 	if (pid < 0)
 		return err_set(err, "clone", "the child of PID 1", pid);
 	if (pid == 0) {
+		if (ns->launch.reaper_fd >= 0)
+			sys_close(ns->launch.reaper_fd);
 		sys_prctl(PR_SET_NAME, (unsigned long)name);
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
 		if (dumpable == 1)

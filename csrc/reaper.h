@@ -19,4 +19,11 @@
  */
 int reaper_split(const struct nsexec *ns, struct err *err);
 
+/*
+ * Of an interpreter, the child takes over the memory (clone.h), as of stage 0: what PID 1 had of it
+ * would have to be copied. PID 1 must not share it with a payload, so it executes nsinit, which
+ * calls this: it does not return if the environment has what PID 1 has said.
+ */
+void reaper_resume(char *const *envp);
+
 #endif

@@ -51,6 +51,7 @@ class LaunchAttribute:
     BOUNDING = 62129
     DOORS = 62130
     GATE_FD = 62131
+    REAPER_FD = 62132
 
 
 class Settings(Value):
