@@ -17,6 +17,7 @@ _HOMES = {
     "BootstrapData": "nsenter.bootstrap",
     "BootstrapError": "nsenter.errors",
     "BrokenInitializer": "nsenter.executor",
+    "BrokenPreload": "nsenter.executor",
     "BrokenWorker": "nsenter.executor",
     "Caller": "nsenter.calling",
     "CannotTravel": "nsenter.parcel",

@@ -18,6 +18,7 @@ from nsenter.error_base import NsenterError as NsenterError
 from nsenter.errors import BlobError as BlobError
 from nsenter.errors import BootstrapError as BootstrapError
 from nsenter.executor import BrokenInitializer as BrokenInitializer
+from nsenter.executor import BrokenPreload as BrokenPreload
 from nsenter.executor import BrokenWorker as BrokenWorker
 from nsenter.executor import NamespaceExecutor as NamespaceExecutor
 from nsenter.idmap import IDMap as IDMap

@@ -241,7 +241,7 @@ def end_image() -> None:
     import atexit
 
     atexit._run_exitfuncs()
-    _flush(sys.stdout, sys.stderr)
+    flush(sys.stdout, sys.stderr)
     for name in ("last_exc", "last_type", "last_value", "last_traceback"):
         sys.__dict__.pop(name, None)
     import _io
@@ -251,12 +251,12 @@ def end_image() -> None:
     written = _io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom
     for value in gc.get_objects():
         if type(value) in written:
-            _flush(value)
+            flush(value)
     for name in sys.modules.keys() - _held | {"__main__"}:
         del sys.modules[name]
     while gc.collect():  # what one finds may have held what the next does
         pass
-    _flush(sys.stdout, sys.stderr)
+    flush(sys.stdout, sys.stderr)
 
 
 def _let_threads_go() -> None:
@@ -270,7 +270,8 @@ def _let_threads_go() -> None:
         time.sleep(0.0005)
 
 
-def _flush(*streams: Any) -> None:
+def flush(*streams: Any) -> None:
+    """Write what is left in buffers."""
     for stream in streams:
         try:  # noqa: SIM105 - contextlib would have to travel
             stream.flush()

@@ -12,6 +12,7 @@ import os
 import select
 import sys
 import time
+from _signal import SIGKILL
 from functools import cache, lru_cache
 
 from nsenter import leftovers, plain, worker
@@ -37,16 +38,29 @@ from nsenter.values import Same, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import IO, Any, ParamSpec, TypeVar
 
     from nsenter.launch import Environment
     from nsenter.parcel import Parcel
+    from nsenter.preload import Preloaded
+    from nsenter.waiting import WaitingInit
 
     P = ParamSpec("P")
     T = TypeVar("T")
 
-__all__ = ["BadAnswer", "Caller", "RemoteError", "RemoteTraceback", "Worker", "WorkerDied", "call"]
+__all__ = [
+    "BadAnswer",
+    "Caller",
+    "RemoteError",
+    "RemoteTraceback",
+    "Worker",
+    "WorkerDied",
+    "call",
+    "extensions_from_memory",
+    "how_it_ended",
+    "rebuilt",
+]
 
 _MiB = 1 << 20
 _PIPE, _STDOUT, _DEVNULL = -1, -2, -3  # subprocess's, which is not imported for them
@@ -58,6 +72,7 @@ _DEATH_SECONDS = 1.0
 _START_SECONDS = 30.0  # as `launch` has it
 _LONGEST_POLL = 86400.0  # poll(2) takes an int of milliseconds
 # What one call may have sent to it: names of modules, how many, and of how much code.
+_MOST_TEMPLATES = 3  # that die while a fork of theirs is launched
 _MOST_NAME = 1024
 _MOST_MODULES = 10_000
 _MOST_CODE = 256 * _MiB
@@ -133,7 +148,7 @@ class WorkerDied(NsenterError, RuntimeError):
         self.returncode = returncode
 
     def __str__(self) -> str:
-        return f"the function's process {_how_it_ended(self.returncode)} before it answered"
+        return f"the function's process {how_it_ended(self.returncode)} before it answered"
 
 
 class BadAnswer(NsenterError, RuntimeError):
@@ -253,12 +268,15 @@ class Worker:
     Args:
         caller: how to call.
         modules: what has to be importable there.
+        forks: the process is one of these; None: an interpreter starts.
 
     Raises:
         BootstrapError, ValueError, OSError: it could not be started.
     """
 
-    def __init__(self, caller: Caller, modules: Iterable[str] = ()) -> None:
+    def __init__(
+        self, caller: Caller, modules: Iterable[str] = (), forks: Preloaded | None = None
+    ) -> None:
         self._caller = caller
         self._forks = False
         self.has_files = False
@@ -267,7 +285,28 @@ class Worker:
         self._modules_sent = 0
         self._code_sent = 0
         with Naming():
-            self._start(caller, modules)
+            if forks is None:
+                self._start(caller, modules)
+            else:
+                self._fork(caller, forks)
+
+    def _fork(self, caller: Caller, forks: Preloaded) -> None:
+        """From files, if the root has them; else with what is imported already."""
+        files = _files(caller)
+        for _ in range(_MOST_TEMPLATES):
+            waiting = forks.take()
+            try:
+                self._launch(caller, _forked(_settings(caller, files), waiting))
+            finally:
+                waiting.discard()  # where it was not used
+            # What was an orphan before it asked to die with its parent does not.
+            if not waiting.parent.has_ended():
+                break
+            self.close()
+        else:
+            raise WorkerDied(-SIGKILL)
+        if files is not None:
+            self.has_files = self._opened_files(stays=True)
 
     def _start(self, caller: Caller, modules: Iterable[str]) -> None:
         """From files, if the root has them; else from memory."""
@@ -293,7 +332,7 @@ class Worker:
                 return
 
     def _launch(self, caller: Caller, init: PythonInit) -> None:
-        self.extensions = frozenset(init.bundle().extensions)
+        self.extensions = frozenset(() if init.waiting else init.bundle().extensions)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._child = _options(caller).launch(
@@ -310,8 +349,12 @@ class Worker:
         self._poller = select.poll()
         self._poller.register(self._child.pidfd, select.POLLIN)
 
-    def _opened_files(self) -> bool:
-        """What a new process says, before anything of the caller's runs in it."""
+    def _opened_files(self, *, stays: bool = False) -> bool:
+        """What a new process says, before anything of the caller's runs in it.
+
+        Args:
+            stays: whether it goes on without.
+        """
         try:
             kind, why = self._receive(_MOST_TEXT, time.monotonic() + _START_SECONDS)
             if kind != worker.FILES:
@@ -319,7 +362,7 @@ class Worker:
         except BaseException:
             self.close()
             raise
-        if why:
+        if why and not stays:
             self.close()
         return not why
 
@@ -537,7 +580,7 @@ class Worker:
         if kind == worker.VALUE:
             return self._decoded(body, deadline), None
         if kind == worker.ERROR:
-            return None, _rebuilt(self._decoded(body, deadline))
+            return None, rebuilt(self._decoded(body, deadline))
         if kind == worker.ENDED and self._forks:
             return None, self._ended(body, deadline)
         if self._caller.trusted and kind in (worker.PICKLED_VALUE, worker.PICKLED_ERROR):
@@ -550,10 +593,10 @@ class Worker:
         if kind == worker.PICKLED_VALUE:
             return pickle.loads(body), None
         error, told = pickle.loads(body)
-        rebuilt = _rebuilt(told)
+        plainly = rebuilt(told)
         if not isinstance(error, Exception):
-            return None, rebuilt
-        error.__cause__ = rebuilt.__cause__
+            return None, plainly
+        error.__cause__ = plainly.__cause__
         return None, error
 
 
@@ -623,9 +666,26 @@ def _files(caller: Caller) -> dict[str, Any] | None:
     return installed.orders(_options(caller), _from_files(None).bundle())
 
 
+def extensions_from_memory(caller: Caller) -> set[str]:
+    """Modules that a template imports before it is forked, for a fork whose root may have no files:
+    the code of others is sent there when it is imported, but that of C extensions cannot be."""
+    if _files(caller) is not None:
+        return {*FOR_PICKLE}
+    return {*FOR_PICKLE, *(pythons_own() if caller.extensions is None else caller.extensions)}
+
+
 def _from_files(settings: object) -> PythonInit:
     """A process that needs no more modules than those by which it opens files."""
     return PythonInit("nsenter.worker:main", (settings,), ("nsenter.files",))
+
+
+def _forked(settings: Mapping[str, Any], waiting: WaitingInit) -> PythonInit:
+    """A process that has what it needs. What it is going to call, it knows."""
+    return PythonInit("nsenter.template:main", ({**settings, "preloaded": True},), waiting=waiting)
+
+
+def _settings(caller: Caller, files: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"trusted": caller.trusted, "most": caller.max_answer, "files": files}
 
 
 def _not_loaded(error: BootstrapError, init: PythonInit) -> tuple[str, str] | None:
@@ -647,11 +707,7 @@ def _for_pickle() -> frozenset[str]:
 def _init(
     caller: Caller, modules: Iterable[str], files: dict[str, Any] | None = None
 ) -> PythonInit:
-    settings = {
-        "trusted": caller.trusted,
-        "most": caller.max_answer,
-        "files": files,
-    }
+    settings = _settings(caller, files)
     if files is not None:
         return _from_files(settings)
     extensions = caller.extensions
@@ -667,7 +723,7 @@ def _init(
     )
 
 
-def _how_it_ended(returncode: int) -> str:
+def how_it_ended(returncode: int) -> str:
     if returncode >= 0:
         return f"ended with exit status {returncode}"
     name = signal_name(-returncode)
@@ -680,7 +736,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in told)
 
 
-def _rebuilt(told: Any) -> Exception:
+def rebuilt(told: Any) -> Exception:
     """The exception that `nsenter.worker` has told of."""
     if not isinstance(told, tuple) or not 5 <= len(told) <= 6:
         raise BadAnswer("an exception that is none")

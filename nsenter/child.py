@@ -10,9 +10,9 @@ from _signal import SIGKILL, SIGTERM
 from _thread import RLock
 
 from nsenter.errors import Naming
+from nsenter.parents import THIS_PROCESS
 from nsenter.suppress import suppress
 from nsenter.system import POLLIN, ioctl, poll, send_signal
-from nsenter.usage import wait_for
 from nsenter.values import Value
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nsenter.errors import BootstrapError
+    from nsenter.parents import Parent
     from nsenter.usage import Usage
 
 __all__ = ["Child", "TracePoint"]
@@ -67,7 +68,10 @@ class Child:
         has_own_peak: whether `usage.max_rss` is known.
     """
 
-    def __init__(self, pid: int, pidfd: int, trace: list[TracePoint]) -> None:
+    def __init__(
+        self, pid: int, pidfd: int, trace: list[TracePoint], parent: Parent = THIS_PROCESS
+    ) -> None:
+        self._parent = parent
         self.pid = pid
         self.pidfd = pidfd
         self.channel_fd = -1
@@ -129,7 +133,7 @@ class Child:
     def _status(self) -> int:
         try:
             with Naming():
-                code, status, self.usage = wait_for(self.pidfd, has_own_peak=self.has_own_peak)
+                code, status, self.usage = self._parent.wait_for(self.pidfd, self.has_own_peak)
         except ChildProcessError:
             return self._kept_status()
         return self._told(status) if code == os.CLD_EXITED else -status
@@ -148,6 +152,8 @@ class Child:
                 status = int.from_bytes(info[-4:], sys.byteorder)
                 code = os.waitstatus_to_exitcode(status)
                 return code if code < 0 else self._told(code)
+        if self._parent.has_ended():  # that has killed it
+            return -int(SIGKILL)
         why = "its status is lost: somebody else waited for it, or SIGCHLD is ignored"
         raise ChildProcessError(errno.ECHILD, f"process {self.pid}: {why}")
 
@@ -156,7 +162,7 @@ class Child:
         with self._lock:
             if self.returncode is None:
                 with suppress(ProcessLookupError), Naming():
-                    send_signal(self.pidfd, self.pid, number)
+                    send_signal(self.pidfd, self.pid, number, self._parent.waitid)
 
     def terminate(self) -> None:
         """Send SIGTERM. The init of a PID namespace ignores it unless it has a handler."""

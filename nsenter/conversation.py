@@ -15,6 +15,7 @@ from errno import ECANCELED, ECONNRESET, EPIPE, EPROTO, ETIMEDOUT
 from nsenter import plainjson
 from nsenter.child import Child, TracePoint
 from nsenter.errors import BootstrapError
+from nsenter.parents import THIS_PROCESS
 from nsenter.suppress import suppress
 from nsenter.system import (
     POLLERR,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nsenter.descriptors import Pipes
+    from nsenter.parents import Ended, Parent
 
 __all__ = ["Conversation"]
 
@@ -51,9 +53,11 @@ class Conversation:
         pid, pidfd: those of stage 0. The pidfd is not closed here.
         pipes: the init pipe and the status pipe. `hold` closes the launcher's copies of the child's
             ends.
+        parent: the parent of stage 0, and so of the other stages.
     """
 
-    def __init__(self, pid: int, pidfd: int, pipes: Pipes) -> None:
+    def __init__(self, pid: int, pidfd: int, pipes: Pipes, parent: Parent = THIS_PROCESS) -> None:
+        self._parent = parent
         self._pid = pid
         self._pidfd = pidfd
         self._pipes = pipes
@@ -112,7 +116,7 @@ class Conversation:
             self._trace.append(TracePoint("launcher", "spawn", spawned_ns))
             self._trace.append(TracePoint("launcher", "ready", time.time_ns()))
             self._trace.sort(key=lambda point: point.ns)
-        child = Child(self._stage2, self._stage2_fd, self._trace)
+        child = Child(self._stage2, self._stage2_fd, self._trace, self._parent)
         if held:
             self._status = os.dup(self._status)
             child.rest = self.rest
@@ -223,10 +227,10 @@ class Conversation:
         try:
             fd = fds[0] if fds else pidfd_open(pid)
         except OSError:
-            if _is_living_child(os.P_PID, pid):
+            if self._is_living_child(os.P_PID, pid):
                 self._stage2 = pid  # no descriptor is left for a pidfd: it is killed by its pid
             raise
-        if _is_living_child(os.P_PID, pid) and _is_living_child(os.P_PIDFD, fd):
+        if self._is_living_child(os.P_PID, pid) and self._is_living_child(os.P_PIDFD, fd):
             return pid, fd
         if _is_reaped(pid, fd):
             return pid, fd
@@ -278,12 +282,12 @@ class Conversation:
         ):
             # A process closes its descriptors shortly before it becomes a zombie. If all have
             # closed theirs and none has become the payload, waiting for a zombie is short.
-            ended = _peek_at_the_dead(which, number, wait=self._ended and not self._ready)
+            ended = self._peek_at_the_dead(which, number, wait=self._ended and not self._ready)
             if ended and ended.si_code != os.CLD_EXITED:
                 return BootstrapError.killed(stage, ended.si_status)
         if self._ended and not self._ready and not self._stage2:
             # All have ended. Stage 1 is in the group, but its pid may not have been reported.
-            for ended in iter(lambda: _bury_one(self._pid), None):
+            for ended in iter(lambda: self._bury_one(self._pid), None):
                 if ended.si_code != os.CLD_EXITED:
                     return BootstrapError.killed("child", ended.si_status)
         return None
@@ -302,12 +306,12 @@ class Conversation:
         """
         with suppress(ProcessLookupError, PermissionError):
             # If other code has reaped it, its number may belong to another process.
-            send_signal(self._pidfd, self._pid, 0)
+            send_signal(self._pidfd, self._pid, 0, self._parent.waitid)
             os.killpg(self._pid, SIGKILL)
-        while _reap(os.P_PGID, self._pid):
+        while self._reap(os.P_PGID, self._pid):
             pass
         # A stage 0 that was killed before it made the group is not in it.
-        _reap(os.P_PIDFD, self._pidfd)
+        self._reap(os.P_PIDFD, self._pidfd)
 
     def _destroy_stage2(self) -> None:
         """Kill and reap stage 2; by its pid if there is no pidfd, as it is an unreaped child."""
@@ -316,11 +320,11 @@ class Conversation:
         if self._stage2_fd < 0:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(self._stage2, SIGKILL)
-            _reap(os.P_PID, self._stage2)
+            self._reap(os.P_PID, self._stage2)
             return
         with suppress(ProcessLookupError, PermissionError):
-            send_signal(self._stage2_fd, self._stage2, SIGKILL)
-        _reap(os.P_PIDFD, self._stage2_fd)
+            send_signal(self._stage2_fd, self._stage2, SIGKILL, self._parent.waitid)
+        self._reap(os.P_PIDFD, self._stage2_fd)
         close(self._stage2_fd)
         self._stage2, self._stage2_fd = 0, -1
 
@@ -330,43 +334,42 @@ class Conversation:
             os.set_blocking(self._channel, False)
             self._read_reply()
 
+    # Their parent waits for them, which is this process or a template.
+
+    def _reap(self, which: int, number: int) -> bool:
+        """Wait for one child; return False if there is none, or if other code has waited for it."""
+        try:
+            self._parent.waitid(which, number, os.WEXITED)
+        except ChildProcessError:
+            return False
+        return True
+
+    def _is_living_child(self, which: int, number: int) -> bool:
+        try:
+            self._parent.waitid(which, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except OSError:  # ECHILD, or EINVAL for a descriptor that is not a pidfd
+            return False
+        return True
+
+    def _bury_one(self, group: int) -> Ended | None:
+        try:
+            return self._parent.waitid(os.P_PGID, group, os.WEXITED)
+        except ChildProcessError:
+            return None
+
+    def _peek_at_the_dead(self, which: int, number: int, *, wait: bool) -> Ended | None:
+        if number <= 0:
+            return None
+        options = os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG)
+        try:
+            return self._parent.waitid(which, number, options)
+        except ChildProcessError:
+            return None
+
     def _reap_stages(self) -> None:
-        _reap(os.P_PIDFD, self._pidfd)
+        self._reap(os.P_PIDFD, self._pidfd)
         if self._stage1_fd >= 0:
-            _reap(os.P_PIDFD, self._stage1_fd)
-
-
-def _reap(which: int, number: int) -> bool:
-    """Wait for one child; return False if there is none, or if other code has waited for it."""
-    try:
-        os.waitid(which, number, os.WEXITED)
-    except ChildProcessError:
-        return False
-    return True
-
-
-def _is_living_child(which: int, number: int) -> bool:
-    try:
-        os.waitid(which, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except OSError:  # ECHILD, or EINVAL for a descriptor that is not a pidfd
-        return False
-    return True
-
-
-def _bury_one(group: int) -> os.waitid_result | None:
-    try:
-        return os.waitid(os.P_PGID, group, os.WEXITED)
-    except ChildProcessError:
-        return None
-
-
-def _peek_at_the_dead(which: int, number: int, *, wait: bool) -> os.waitid_result | None:
-    if number <= 0:
-        return None
-    try:
-        return os.waitid(which, number, os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG))
-    except ChildProcessError:
-        return None
+            self._reap(os.P_PIDFD, self._stage1_fd)
 
 
 def _is_reaped(pid: int, fd: int) -> bool:

@@ -45,7 +45,8 @@ class BootstrapError(NsenterError, OSError):
     FileNotFoundError of subprocess for a missing program also catches this one.
 
     Attributes:
-        stage: the stage that failed: "launcher" (the calling process), "parent", "child" or "init".
+        stage: the stage that failed: "launcher" (the calling process), "parent", "child", "init",
+            or "template" (of a `NamespaceExecutor`).
         operation: the system call or step that failed.
         subject: the path, value or pid that the operation was applied to.
         errno: the error number, as for every OSError.

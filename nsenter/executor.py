@@ -18,20 +18,25 @@ from nsenter.unpack import call_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, ParamSpec, TypeVar
 
     from nsenter.options import Options
     from nsenter.parcel import Parcel
+    from nsenter.preload import Preloaded
 
     P = ParamSpec("P")
     T = TypeVar("T")
 
-__all__ = ["BrokenInitializer", "BrokenWorker", "NamespaceExecutor"]
+__all__ = ["BrokenInitializer", "BrokenPreload", "BrokenWorker", "NamespaceExecutor"]
 
 
 class BrokenInitializer(NsenterError, BrokenExecutor):
     """The initializer failed in a worker; its exception is the cause. Nothing more is called."""
+
+
+class BrokenPreload(NsenterError, BrokenExecutor):
+    """The modules to preload could not be imported; the cause says why. Nothing more is called."""
 
 
 class BrokenWorker(WorkerDied, BrokenExecutor):
@@ -48,7 +53,15 @@ class NamespaceExecutor(Executor):
     script's functions (unless the caller has changed them meanwhile), threads, files; and
     a hostile function may answer in the place of those that its worker runs after it.
     Give a hostile one a worker to itself by ``max_tasks_per_child=1``. ``fresh`` keeps apart what
-    is not hostile, by a fork of the warm worker for each call.
+    is not hostile, by a fork of the warm worker for each call, in the worker's namespaces.
+
+    With ``preload``, workers are forks of a template: an interpreter that has imported these
+    modules, and holds nothing else of this process's. Each fork makes namespaces of its own. With
+    ``fresh`` too, each call has such a fork and such namespaces, and nothing of one call is left
+    for the next. What all forks share is where their memory was when they were forked: the
+    addresses, and the seed of the hashes of strings. Generators of random numbers that were seeded
+    when they were imported, such as numpy's global one, go on alike in each; those of the random
+    module do not.
 
     Workers end with this process, however it ends, also in the middle of a call. (Without a new
     pid namespace, a fork that ``fresh`` made ends only when its call does.)
@@ -58,7 +71,12 @@ class NamespaceExecutor(Executor):
         options: the namespaces of each; None: as for `nsenter.Caller`.
         initializer: called once in each worker that is started, with `initargs`.
         max_tasks_per_child: after so many calls a worker is replaced; None: never.
-        fresh: each call has a fork of its worker, which ends with the call.
+        fresh: each call has a fork of its worker, which ends with the call; with `preload`, a
+            worker.
+        preload: names of modules that a template imports, from this Python's files, besides those
+            of `modules`. They are there in any root, also in one that shows no files. The template
+            imports them outside of the namespaces, with the rights of this process and an empty
+            environment; what they print then is dropped.
         settings: the other fields of `nsenter.Caller`, as `timeout`, of each call.
     """
 
@@ -71,6 +89,7 @@ class NamespaceExecutor(Executor):
         initargs: tuple[Any, ...] = (),
         max_tasks_per_child: int | None = None,
         fresh: bool = False,
+        preload: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         _check_count("max_workers", max_workers)
@@ -84,12 +103,13 @@ class NamespaceExecutor(Executor):
         if max_workers is None:
             max_workers = len(os.sched_getaffinity(0))
         caller = Caller(options, **settings)
+        forks = _forks(preload, caller)
         self._plainly = not caller.trusted
         initial = pack(initializer, initargs, {}, plainly=self._plainly) if initializer else None
         # Each of its threads waits for one worker at a time. It knows how to queue, to cancel and
         # to end with the interpreter.
         self._threads = ThreadPoolExecutor(max_workers, thread_name_prefix="nsenter")
-        self._workers = _Workers(caller, initial, max_tasks_per_child, fresh)
+        self._workers = _Workers(caller, initial, max_tasks_per_child, fresh, forks)
         # What is collected or left at exit leaves no process behind.
         self._finalizer = weakref.finalize(self, self._workers.close_when_done)
 
@@ -99,6 +119,7 @@ class NamespaceExecutor(Executor):
         Raises:
             CannotTravel: the function or an argument cannot be sent.
             BrokenInitializer: the initializer has failed.
+            BrokenPreload: a module of `preload` could not be imported.
             RuntimeError: after `shutdown`.
         """
         self._workers.check()
@@ -142,26 +163,45 @@ class NamespaceExecutor(Executor):
         self._finalizer()
 
 
+def _forks(preload: Sequence[str], caller: Caller) -> Preloaded | None:
+    if not preload:
+        return None
+    from nsenter.calling import extensions_from_memory
+    from nsenter.preload import Preloaded, checked_names
+
+    modules = (*checked_names(preload), *caller.modules)
+    return Preloaded(modules, extensions_from_memory(caller))
+
+
 class _Workers:
     """The workers of an executor: those that are free, and how one is made."""
 
     def __init__(
-        self, caller: Caller, initial: Parcel | None, most_tasks: int | None, fresh: bool
+        self,
+        caller: Caller,
+        initial: Parcel | None,
+        most_tasks: int | None,
+        fresh: bool,
+        forks: Preloaded | None,
     ) -> None:
         self._caller = caller
         self._initial = initial
-        self._most_tasks = most_tasks
-        self._fresh = fresh
+        self._most_tasks = 1 if fresh and forks else most_tasks
+        self._forks_itself = fresh and not forks
+        self._forks = forks
         # What each new worker takes along: all that one was ever found to lack.
         self._modules = initial.modules if initial else frozenset()
         self._lock = Lock()
         self._free: list[_Warm] = []
+        self._used: list[_Warm] = []  # they end when the results of their calls are there
         self._unfinished = 0
         self._closing = False
         self._failure: Exception | None = None
 
     def check(self) -> None:
-        """Raises BrokenInitializer."""
+        """Raises BrokenInitializer, BrokenPreload."""
+        if isinstance(self._failure, BrokenPreload):
+            raise BrokenPreload(str(self._failure)) from self._failure.__cause__
         if self._failure is not None:
             raise BrokenInitializer("the initializer failed in a worker") from self._failure
 
@@ -169,13 +209,15 @@ class _Workers:
         """A call, in a free worker or a new one."""
         warm = self._free_one(parcel.modules) or self._new_one(parcel.modules)
         try:
+            self._fork_ahead()
             return warm.run(parcel)
         finally:
-            if warm.tasks == self._most_tasks or not warm.worker.is_usable:
-                warm.worker.close()
-            else:
+            if warm.worker.is_usable:
                 with self._lock:
-                    self._free.append(warm)
+                    used = warm.tasks == self._most_tasks
+                    (self._used if used else self._free).append(warm)
+            else:
+                warm.worker.close()
 
     def _free_one(self, modules: frozenset[str]) -> _Warm | None:
         """The one that was used last; it is replaced where it cannot import what is needed, or
@@ -189,19 +231,37 @@ class _Workers:
         warm.worker.close()
         return None
 
+    def _fork_ahead(self) -> None:
+        """What the next call takes is made while this one runs, if each takes one."""
+        if self._forks is not None and self._most_tasks == 1 and not self._closing:
+            self._forks.fork_ahead()
+
     def _new_one(self, modules: frozenset[str]) -> _Warm:
         self.check()
         with self._lock:
             self._modules = modules = self._modules | modules
-        worker = Worker(self._caller, modules)
+        worker = self._started(modules)
         try:
             self._initialize(worker)
-            if self._fresh:
+            if self._forks_itself:
                 worker.fork_for_each()
         except BaseException as error:
             undo(error, worker.close)
             raise
         return _Warm(worker, modules, self._caller)
+
+    def _started(self, modules: frozenset[str]) -> Worker:
+        if self._forks is None:
+            return Worker(self._caller, modules)
+        from nsenter.preload import PreloadFailed
+
+        try:
+            return Worker(self._caller, modules, self._forks)
+        except PreloadFailed as error:
+            self._failure = BrokenPreload(str(error))
+            self._failure.__cause__ = error.__cause__
+            self.check()
+            raise
 
     def _initialize(self, worker: Worker) -> None:
         if self._initial is None:
@@ -223,6 +283,9 @@ class _Workers:
     def _done(self, future: Future[Any]) -> None:
         with self._lock:
             self._unfinished -= 1
+            used, self._used = self._used, []
+        for warm in used:
+            warm.worker.close()
         if self._closing:
             self.close_when_done()
 
@@ -230,11 +293,14 @@ class _Workers:
         """Close the workers as soon as no call can want one."""
         with self._lock:
             self._closing = True
-            ended = [] if self._unfinished else self._free
+            ended = [] if self._unfinished else self._free + self._used
             if ended:
-                self._free = []
+                self._free, self._used = [], []
+            forks = None if self._unfinished else self._forks
         for warm in ended:
             warm.worker.close()
+        if forks is not None:
+            forks.close()
 
 
 def _check_count(name: str, number: object) -> None:

@@ -82,11 +82,13 @@ class SourceOfFiles:
         return not self.why_not(place)
 
 
-def open_files(orders: Mapping[str, Any]) -> SourceOfFiles:
+def open_files(orders: Mapping[str, Any], *, again: bool = False) -> SourceOfFiles:
     """Import from the caller's files from now on.
 
     Args:
         orders: those of nsenter/installed.py.
+        again: it was done before in this process, or in the one that it is a fork of: what has been
+            imported is as it should be. To look at each module would have its memory copied.
 
     Raises:
         NotOurs: nothing was opened, and nothing changed.
@@ -104,8 +106,9 @@ def open_files(orders: Mapping[str, Any]) -> SourceOfFiles:
     sys.path_importer_cache.clear()
     frozen = _FrozenBut(frozenset(orders["archived"]))
     sys.meta_path[:] = [BuiltinImporter, frozen, external.PathFinder]
-    _give_files_to_loaded_modules(orders, source)
-    _add_builtins()
+    if not again:
+        _give_files_to_loaded_modules(orders, source)
+        _add_builtins()
     return source
 
 

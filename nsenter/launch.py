@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import time
-from _signal import SIGKILL
 from errno import ECANCELED, ENOENT
 
 from nsenter.bootstrap import BootstrapData
@@ -26,10 +25,9 @@ from nsenter.descriptors import (
 from nsenter.errors import BootstrapError, Naming
 from nsenter.kept import KeptDescriptor, sealed_memfd
 from nsenter.namespaces import NamespaceType
+from nsenter.parents import THIS_PROCESS
 from nsenter.settings import LaunchAttribute, Settings
 from nsenter.spawn import Spawn
-from nsenter.suppress import suppress
-from nsenter.system import pidfd_open, send_signal
 from nsenter.undo import close
 from nsenter.values import Value
 
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from nsenter.bundle import Bundle
+    from nsenter.parents import Parent
     from nsenter.tail import Tail
     from nsenter.waiting import WaitingInit
 
@@ -55,7 +54,7 @@ _NSINIT = os.path.join(os.path.dirname(__file__), "nsinit")
 _OWN_VARIABLES = (
     *(b"_LIBCONTAINER_INITPIPE", b"_LIBCONTAINER_LOGPIPE", b"_LIBCONTAINER_LOGLEVEL"),
     *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE", b"_NSENTER_IMAGE"),
-    *(b"_NSENTER_LOADS", b"_NSENTER_DETACH"),
+    *(b"_NSENTER_LOADS", b"_NSENTER_DETACH", b"_NSENTER_REAPER"),
 )
 
 
@@ -225,17 +224,20 @@ class _Job(Value):
     def waiting(self, init: PythonInit, waiting: WaitingInit) -> Child:
         """By an interpreter that runs already."""
         from nsenter.boot import pack
+        from nsenter.waiting import end
 
         ends = waiting.send_descriptors(self.stdio, self.kept | self.lent)
         orders = pack({"args": tuple(init.args), "environment": self.environment})
         with Descriptors() as owner:
-            pidfd = pidfd_open(waiting.pid)
+            pidfd = waiting.open_pidfd()
             pid, *ours = waiting.taken()
             unstarted = [(pid, pidfd)]
             try:
                 with Pipes(owner, ours) as pipes:
                     outgoing = self.settings.encode({*self.kept, *ends}) + orders
-                    child = self._converse(unstarted.pop, pipes, outgoing, waiting.meanwhile)
+                    child = self._converse(
+                        unstarted.pop, pipes, outgoing, waiting.meanwhile, waiting.parent
+                    )
                     child.channel_fd = pipes.detach_channel()
                     return child
             except BootstrapError as error:
@@ -246,7 +248,7 @@ class _Job(Value):
                 raise BootstrapError("init", "run", why, ECANCELED) from None
             finally:
                 for own in unstarted:
-                    _end(*own)
+                    end(*own, waiting.parent)
 
     def python(self, init: PythonInit) -> Child:
         """By an interpreter: from a memory image of one, or else one that boots."""
@@ -342,6 +344,7 @@ class _Job(Value):
         pipes: Pipes,
         outgoing: bytes,
         meanwhile: Callable[[int], None] = lambda channel: None,
+        parent: Parent = THIS_PROCESS,
     ) -> Child:
         # What fits into the socket is there before stage 0 is, which then need not wait for it.
         outgoing = self.blob + outgoing
@@ -353,7 +356,7 @@ class _Job(Value):
         spawned_ns = time.time_ns()
         pid, pidfd = self.start(start)
         try:
-            conversation = Conversation(pid, pidfd, pipes)
+            conversation = Conversation(pid, pidfd, pipes, parent)
             rest = memoryview(outgoing)[sent:]
             timeout = self.settings.timeout
             return conversation.hold(
@@ -361,16 +364,6 @@ class _Job(Value):
             )  # fmt: skip
         finally:
             close(pidfd)
-
-
-def _end(pid: int, pidfd: int) -> None:
-    """Kill a child that was not started, and close its descriptor."""
-    try:
-        with suppress(ProcessLookupError, ChildProcessError):
-            send_signal(pidfd, pid, SIGKILL)
-            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-    finally:
-        close(pidfd)
 
 
 def launch(
@@ -468,6 +461,10 @@ def _run_with_tail(
             who = "kept" if isinstance(target, PythonInit) else "lent"
             changes[who] = getattr(job, who) | {writer}
             attributes += ((LaunchAttribute.INIT_FD, writer),)
+            if isinstance(target, PythonInit) and target.waiting:
+                reaper = nsinit_fd()
+                changes[who] |= {reaper}
+                attributes += ((LaunchAttribute.REAPER_FD, reaper),)
         if tail.held:
             if isinstance(target, PythonInit):
                 raise ValueError("held: a PythonInit waits for what its channel says, by itself")

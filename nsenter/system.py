@@ -22,7 +22,7 @@ intact.check()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     Path = str | bytes
@@ -570,9 +570,14 @@ def signal_handle(pid: int) -> int:
             raise ProcessLookupError(ESRCH, posix.strerror(ESRCH)) from None
 
 
-def send_signal(pidfd: int, pid: int, number: int) -> None:
-    """pidfd_send_signal(2). If a filter refuses that, kill(2) serves for a child of this process
-    that nobody has waited for: its pid is nobody else's.
+def send_signal(
+    pidfd: int, pid: int, number: int, waitid: Callable[[int, int, int], object] = posix.waitid
+) -> None:
+    """pidfd_send_signal(2). If a filter refuses that, kill(2) serves for a child that nobody has
+    waited for: its pid is nobody else's.
+
+    Args:
+        waitid: that of its parent.
 
     Raises:
         ProcessLookupError: it has ended.
@@ -586,7 +591,7 @@ def send_signal(pidfd: int, pid: int, number: int) -> None:
             raise
         refused = Failure("pidfd_send_signal", pid, error.errno or 0)
     try:
-        posix.waitid(posix.P_PIDFD, pidfd, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+        waitid(posix.P_PIDFD, pidfd, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
     except OSError:
         raise refused from None
     posix.kill(pid, number)

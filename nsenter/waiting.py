@@ -10,23 +10,35 @@ parent's.
 
 from __future__ import annotations
 
-import _signal
 import marshal
 import os
 import sys
+from _signal import SIGKILL
 from errno import ECANCELED, ECONNRESET, EPIPE
 
 from nsenter import boot
 from nsenter._nsexec import lib
 from nsenter.errors import BootstrapError
+from nsenter.parents import THIS_PROCESS
 from nsenter.suppress import suppress
-from nsenter.system import Failure, move_above, receive_fds, send_fds
+from nsenter.system import (
+    POLLIN,
+    Failure,
+    move_above,
+    pidfd_open,
+    poll,
+    receive_fds,
+    send_fds,
+    send_signal,
+)
 from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import NoReturn
+
+    from nsenter.parents import Parent
 
 __all__ = ["WaitingInit", "serve"]
 
@@ -36,18 +48,30 @@ _LENGTH_BYTES = 4
 
 
 class WaitingInit:
-    """One that waits, as its parent has it. It is used once, or discarded.
+    """One that waits, as its launcher has it. It is used once, or discarded.
 
     Args:
-        pid: of the process, a child of this one.
+        pid: of the process.
         channel, status: our ends of its init pipe and its status pipe, owned from now on.
+        parent: whose child the process is, if it is none of this one.
+        pidfd: of the process, owned from now on; -1: not opened yet.
 
     Attributes:
         meanwhile: called with the channel when it has its orders, and its process is made: what the
             parent does while it gets ready.
     """
 
-    def __init__(self, pid: int, channel: int, status: int) -> None:
+    def __init__(
+        self,
+        pid: int,
+        channel: int,
+        status: int,
+        *,
+        parent: Parent = THIS_PROCESS,
+        pidfd: int = -1,
+    ) -> None:
+        self.parent = parent
+        self._pidfd = pidfd
         self.pid = pid
         self.channel = channel
         self.status = status
@@ -79,6 +103,17 @@ class WaitingInit:
             raise BootstrapError("init", "run", why, ECANCELED) from None
         return ends
 
+    def has_ended(self) -> bool:
+        """Whether it is dead; False if there is no pidfd to see it by."""
+        return self._pidfd >= 0 and bool(poll({self._pidfd: POLLIN}, 0.0))
+
+    def open_pidfd(self) -> int:
+        """A pidfd of it, which is the caller's."""
+        if self._pidfd < 0:
+            return pidfd_open(self.pid)
+        pidfd, self._pidfd = self._pidfd, -1
+        return pidfd
+
     def taken(self) -> tuple[int, int, int]:
         """Its pid, channel and status pipe, which are the caller's to look after now."""
         taken = self.pid, self.channel, self.status
@@ -91,9 +126,22 @@ class WaitingInit:
             return
         pid, *fds = self.taken()
         close(*fds)
-        with suppress(ProcessLookupError, ChildProcessError):
-            os.kill(pid, _signal.SIGKILL)
+        if self._pidfd >= 0:
+            end(pid, self.open_pidfd(), self.parent)
+            return
+        with suppress(ProcessLookupError, ChildProcessError):  # there may be no room for a pidfd
+            os.kill(pid, SIGKILL)
             os.waitpid(pid, 0)
+
+
+def end(pid: int, pidfd: int, parent: Parent) -> None:
+    """Kill a process that was not started, wait for it, and close its pidfd."""
+    try:
+        with suppress(ProcessLookupError, ChildProcessError):
+            send_signal(pidfd, pid, SIGKILL, parent.waitid)
+            parent.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    finally:
+        close(pidfd)
 
 
 def start(target: str, extensions: Iterable[str] = (), image: str = "payload") -> WaitingInit:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType, TracebackType
     from typing import Any, NoReturn
 
-__all__ = ["HEADER_BYTES", "frame", "main"]
+__all__ = ["HEADER_BYTES", "frame", "main", "tell_of"]
 
 _LENGTH_BYTES = 8
 HEADER_BYTES = 1 + _LENGTH_BYTES
@@ -54,9 +54,13 @@ def frame(kind: bytes, body: bytes) -> bytes:
     return kind + len(body).to_bytes(_LENGTH_BYTES, sys.byteorder) + body
 
 
-def main(channel: int, settings: Mapping[str, Any]) -> NoReturn:
-    """Serve the caller until it is gone."""
-    worker = _Worker(channel, **settings)
+def main(channel: int, settings: Mapping[str, Any], finders: Sequence[Any] = ()) -> NoReturn:
+    """Serve the caller until it is gone.
+
+    Args:
+        finders: what packages that are imported already have put on sys.meta_path.
+    """
+    worker = _Worker(channel, finders, **settings)
     sys.argv[:] = sys.orig_argv[:] = [""]
     while True:
         worker.serve()
@@ -73,10 +77,18 @@ class _Worker:
         trusted: answers are pickled.
         most: bytes that an answer may have.
         files: what nsenter.files is told; None: nothing is imported from files.
+        preloaded: what is imported already stays, also if the files cannot be opened.
     """
 
     def __init__(
-        self, channel: int, *, trusted: bool, most: int, files: Mapping[str, Any] | None
+        self,
+        channel: int,
+        finders: Sequence[Any],
+        *,
+        trusted: bool,
+        most: int,
+        files: Mapping[str, Any] | None,
+        preloaded: bool = False,
     ) -> None:
         self._channel = channel
         self._trusted = trusted
@@ -85,21 +97,25 @@ class _Worker:
         self._most = most
         self._lock = _thread.allocate_lock()
         self._called_in = 0  # the process that is answering
-        if files is None:
+        source = None if files is None else self._open_files(files, preloaded)
+        if source is None:
             archived = _CallersModules(self._ask, self._fetch, archived=sys.meta_path[-1])
             sys.meta_path[1:] = [resources.ArchivedPackages(self._fetch), archived]
         else:
-            source = self._open_files(files)
+            sys.meta_path += finders
             sys.meta_path.append(_CallersModules(self._ask, self._fetch, files=source))
 
-    def _open_files(self, orders: Mapping[str, Any]) -> Any:
-        """Says whether it could; the caller starts another from memory if not."""
+    def _open_files(self, orders: Mapping[str, Any], preloaded: bool) -> Any:
+        """Says whether it could. If not, the caller starts another from memory, unless this one has
+        modules that were imported before."""
         from nsenter import files
 
         try:
-            source = files.open_files(orders)
+            source = files.open_files(orders, again=preloaded)
         except files.NotOurs as error:
             self._send(FILES, f"{error}"[:_MOST_TEXT].encode("utf-8", "replace"))
+            if preloaded:
+                return None
             posix._exit(0)
         unpack.has_sources = True
         self._send(FILES, b"")
@@ -161,7 +177,7 @@ class _Worker:
 
     def _error(self, error: BaseException) -> tuple[bytes, bytes]:
         try:
-            told = _told(error)
+            told = tell_of(error)
             if self._trusted:
                 with suppress(Exception):  # its class cannot be found, or an argument not travel
                     from nsenter import trusted
@@ -335,7 +351,7 @@ class _Loader(resources.Data):
 # ---- telling of an exception
 
 
-def _told(
+def tell_of(
     error: BaseException,
 ) -> tuple[str, str, tuple[Any, ...] | None, str, str, tuple[str, ...]]:
     """The module and name of its class, its arguments if they are plain, its text, its traceback,
