@@ -11,8 +11,8 @@ WORKERS := $(shell n=$$(nproc); n=$$((n + (n + 1) / 2)); echo $$((n < 8 ? n : 8)
 PYTEST  := $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 IMAGE_TESTS := $(foreach name,call call_ends call_errors call_values callers enemy_root executor \
-	faults held image join launch netns options options_init options_root owned parents sandbox \
-	takeover waterfall,tests/test_nsenter/test_$(name).py) tests/test_outer_filters.py \
+	faults held image join launch netns options options_init options_root owned parents preload \
+	preload_faults sandbox takeover waterfall,tests/test_nsenter/test_$(name).py) tests/test_outer_filters.py \
 	$(foreach name,container dying_init hostile not_held_up pyrunc_environment pyrunc_lifecycle \
 	pyrunc_streams pyrunc_terminal seized_joiners,tests/test_libcontainer/test_$(name).py)
 
@@ -75,7 +75,7 @@ test-suites: $(VENV)/.built
 
 # Half a hundred packages of PyPI, each in a call.
 test-imports: $(VENV)/.built $(VENV)/.imports-tools
-	$(PYTEST) -m sweep tests/test_nsenter/test_import_packages.py
+	$(PYTEST) -m sweep tests/test_nsenter/test_import_packages.py tests/test_nsenter/test_preload.py
 
 # As root. Writes benchmarks/results and what benchmarks/README.md says of them.
 bench: $(VENV)/.built $(VENV)/.bench-tools

@@ -286,7 +286,7 @@ class _Template(Parent):
     def close(self) -> None:
         with self._lock:
             with suppress(_TemplateDied, OSError):
-                if not self.has_ended():
+                if self._child.channel_fd >= 0:  # also of one that has died: it may have answered
                     self._settle()
             asked, self._asked = self._asked, None
             spare, self._spare = self._spare, None

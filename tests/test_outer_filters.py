@@ -37,6 +37,7 @@ NEEDED: dict[str, set[str]] = {
     "run with rules": {"landlock_create_ruleset", "memfd_create"},
     "call": {"memfd_create"},
     "call in a sandbox": MOUNT_API | {"memfd_create"},
+    "call in a fork": {"pidfd_open", "memfd_create"},
     "join": {"pidfd_open", "memfd_create"},
     "call into": {"pidfd_open", "memfd_create", "open_tree"},
     "pyrunc run": MOUNT_API | {"pidfd_open"},
@@ -57,6 +58,7 @@ KEPT = {
     ("run with rules", "landlock_create_ruleset", errno.ENOSYS),
     ("run with rules", "landlock_create_ruleset", errno.EPERM),
     ("call", "pidfd_send_signal", errno.ENOSYS), ("call", "execveat", errno.ENOSYS),
+    ("call in a fork", "execveat", errno.ENOSYS), ("call in a fork", "execveat", errno.EPERM),
 }  # fmt: skip
 CASES = [
     pytest.param(
@@ -77,6 +79,17 @@ PYTHON = {
     "run with rules": RUN.format("nsenter.Options(landlock={{'/': 'rwx'}})"),
     "call": CALL.format(""),
     "call in a sandbox": CALL.format(", options=nsenter.presets.sandbox()"),
+    "call in a fork": (
+        # Without the threads of an executor, which libc makes by clone3.
+        "from nsenter.calling import Caller, Worker, pack\n"
+        "from nsenter.preload import Preloaded\n"
+        "forks = Preloaded(['colorsys'])\n"
+        "for _ in range(2):\n"
+        "    with Worker(Caller(), (), forks) as worker:\n"
+        "        forks.fork_ahead()\n"
+        "        assert worker.run(pack(divmod, (7, 2), {{}}, plainly=True)) == (3, 1)\n"
+        "forks.close()"
+    ),
     "join": RUN.format("nsenter.Options(join={pid})"),
     "call into": CALL.format(", options=nsenter.Options(join={pid})"),
 }
@@ -155,7 +168,7 @@ OLD = ("clone3", "close_range", "faccessat2", "pidfd_send_signal", "execveat", "
 
 @pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.__getitem__)
 @pytest.mark.parametrize(
-    "way", ["run", "run in a cgroup", "call", "run in a sandbox", "pyrunc run"]
+    "way", ["run", "run in a cgroup", "call", "call in a fork", "run in a sandbox", "pyrunc run"]
 )
 def test_an_old_profile_refuses_many_calls_at_once(
     way: str, number: int, runtime: Runtime, tmp_path: Path, cgroup: Path

@@ -101,6 +101,8 @@ def numpy_case(kit: Kit, stack: ExitStack) -> Case:
     fresh = NamespaceExecutor(1, options=options, fresh=True, modules=["numpy"])
     plain = [kit.python, "-I", "-c", "import numpy; numpy.ones(100).sum()"]
     stack.enter_context(fresh)
+    forks = NamespaceExecutor(1, options=options, fresh=True, preload=["numpy"])
+    stack.enter_context(forks)
     arms = [
         Arm("nsenter, call()", _timed(lambda: call(payload.with_numpy, options=options)), _QUANTITY,
             note="new namespaces, an interpreter of its own, and the import, for each call"),
@@ -108,6 +110,9 @@ def numpy_case(kit: Kit, stack: ExitStack) -> Case:
             note="the same with NSENTER_IMAGE=off: the interpreter boots"),
         Arm("nsenter, executor, fresh", _timed(lambda: fresh.submit(payload.with_numpy).result()),
             _QUANTITY, note="a fork of a worker that has called it before"),
+        Arm("nsenter, executor, preload, fresh",
+            _timed(lambda: forks.submit(payload.with_numpy).result()),
+            _QUANTITY, note="new namespaces for each call; a fork of a template, one made ahead"),
         Arm("python3 -I -c", run_program(plain), _QUANTITY, note="no namespaces: the import alone"),
     ]  # fmt: skip
     missing: list[str] = []

@@ -246,9 +246,23 @@ STAGES = [
     _row(
         "PID 1 cannot be looked into",
         "csrc/reaper.c",
-        "\tsys_prctl(PR_SET_DUMPABLE, 0);",
-        "\t(void)dumpable;",
+        "\tsys_prctl(PR_SET_DUMPABLE, 0);\n\tsys_prctl(PR_GET_NAME",
+        "\tsys_prctl(PR_GET_NAME",
         f"{CORE}/test_options_init.py::test_the_program_cannot_look_into_its_init",
+    ),
+    _row(
+        "PID 1 that has executed nsinit cannot be looked into",
+        "csrc/reaper.c",
+        "\tsys_prctl(PR_SET_DUMPABLE, 0);\n\tif (numbers[3])",
+        "\tif (numbers[3])",
+        f"{CORE}/test_preload.py::test_a_call_cannot_look_into_its_init",
+    ),
+    _row(
+        "PID 1 that has executed nsinit gives up what it had",
+        "csrc/reaper.c",
+        "if (shed(numbers[0], &err) < 0)",
+        "if (sys_close(numbers[1]), err.errnum = 0)",
+        f"{CORE}/test_preload_faults.py::test_its_init_holds_nothing",
     ),
     _row(
         "PID 1 holds no descriptor but its own",
@@ -612,9 +626,38 @@ PYTHON = [
     _row(
         "a stranger is not taken for stage 2",
         "nsenter/conversation.py",
-        "if _is_living_child(os.P_PID, pid) and _is_living_child(os.P_PIDFD, fd):",
+        "if self._is_living_child(os.P_PID, pid) and self._is_living_child(os.P_PIDFD, fd):",
         "if pid > 0 and fd > 0:",
         f"{CORE}/test_forged_reply.py::test_a_stranger_is_not_taken_for_stage_2",
+    ),
+    _row(
+        "a template has nothing of the caller's environment",
+        "nsenter/preload.py",
+        "env = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}",
+        "env = dict(os.environ)",
+        f"{CORE}/test_preload.py::test_a_template_holds_nothing_of_the_caller",
+    ),
+    _row(
+        "calls share no memory that a module has mapped",
+        "nsenter/template.py",
+        "        if self._shared:",
+        "        if not self._shared:",
+        f"{CORE}/test_preload_faults.py::test_calls_share_no_memory_that_a_module_has_mapped",
+    ),
+    _row(
+        "rights that the caller has given up are not in its calls",
+        "nsenter/preload.py",
+        "if self._identity == _identity():",
+        "if self._identity:",
+        f"{CORE}/test_preload_faults.py::"
+        "test_rights_that_the_caller_has_given_up_are_not_in_its_calls",
+    ),
+    _row(
+        "a template ends with its caller",
+        "nsenter/preload.py",
+        "options = Options(die_with_parent=True)",
+        "options = Options()",
+        f"{CORE}/test_preload_faults.py::test_a_template_that_imports_does_not_outlive_the_caller",
     ),
     _row(
         "nothing that is printed is an order to a terminal",

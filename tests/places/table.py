@@ -686,6 +686,15 @@ NEEDS: dict[str, dict[str, str]] = {
     "test_nsenter/test_executor.py": {
         "namespaces proc": "*",
     },
+    "test_nsenter/test_preload.py": {
+        "namespaces proc": "*",
+    },
+    "test_nsenter/test_preload_faults.py": {
+        "machine": """
+            test_rights_that_the_caller_has_given_up_are_not_in_its_calls
+        """,
+        "namespaces proc": "*",
+    },
     "test_nsenter/test_failed.py": {
         "": "*",
     },

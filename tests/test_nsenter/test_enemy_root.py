@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from nsenter import Namespace, Namespaces, PythonInit, bootstrap_data
+import preloaded
+from nsenter import (
+    Namespace,
+    NamespaceExecutor,
+    Namespaces,
+    Options,
+    PythonInit,
+    bootstrap_data,
+)
 from nsenter.launch import launch
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE is mounted on / here, as root")
@@ -50,4 +58,13 @@ def test_no_name_is_looked_up_in_a_joined_root_before_the_init_asks(
     root.kill()
     assert root.stdout is not None
     # The daemon tells of it, so it would have told of others.
+    assert root.stdout.read().splitlines() == [ASKED_FOR]
+
+
+def test_no_name_is_looked_up_there_by_a_fork_of_a_template(root: subprocess.Popen[str]) -> None:
+    options = Options(join={"mnt": root.pid})
+    with NamespaceExecutor(1, options, preload=["preloaded", "json"], fresh=True) as executor:
+        assert not executor.submit(preloaded.ask_for, f"/{ASKED_FOR}").result(60)
+    root.kill()
+    assert root.stdout is not None
     assert root.stdout.read().splitlines() == [ASKED_FOR]

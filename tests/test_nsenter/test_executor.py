@@ -19,7 +19,7 @@ import call_targets
 import nsenter
 import roots
 from launching import runs, wait_until
-from links import KEPT
+from links import children, descriptors
 from nsenter.executor import BrokenInitializer, BrokenWorker, NamespaceExecutor
 from nsenter.options import Options
 from nsenter.parcel import CannotTravel
@@ -28,21 +28,6 @@ from rootless import as_user
 TESTS = Path(__file__).parent.parent
 AS_ROOT = os.geteuid() == 0
 SHARED = Options(new="user")  # pids are as the caller sees them
-
-
-def descriptors() -> int:
-    links = []
-    for fd in Path("/proc/self/fd").iterdir():
-        try:
-            links.append(str(fd.readlink()))
-        except FileNotFoundError:
-            continue
-    return sum(not link.startswith(KEPT) for link in links)
-
-
-def children() -> set[str]:
-    tasks = Path("/proc/self/task").iterdir()
-    return {pid for task in tasks for pid in (task / "children").read_text().split()}
 
 
 # ---- as an executor

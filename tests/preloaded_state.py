@@ -1,0 +1,3 @@
+"""What a call changes, and the next must find unchanged."""
+
+calls = 0
