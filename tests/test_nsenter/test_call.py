@@ -594,7 +594,7 @@ tellings = st.tuples(
 @given(tellings | plain_values)
 def test_whatever_is_told_becomes_an_exception_that_can_be_shown(told: object) -> None:
     try:
-        error = calling._rebuilt(told)
+        error = calling.rebuilt(told)
     except BadAnswer:
         return
     assert type(error) is RemoteError or type(error).__module__ == "builtins"

@@ -70,9 +70,9 @@ def test_each_builtin_class_can_be_the_nearest(name: str) -> None:
 
 @pytest.mark.parametrize("bases", [("int",), ("SystemExit",), ("StopIteration", "x"), ("Caller",)])
 def test_a_base_that_is_no_exception_of_pythons_is_passed_over(bases: tuple[str, ...]) -> None:
-    from nsenter.calling import _rebuilt
+    from nsenter.calling import rebuilt
 
-    error = _rebuilt(("m", "K", None, "text", "", bases))
+    error = rebuilt(("m", "K", None, "text", "", bases))
     assert type(error) is RemoteError
 
 
@@ -103,6 +103,7 @@ INNER = {
     "Usage", "UsageError", "OutputClosed", "Aborted", "ImageError",  # of the commands
     "_InterruptedError",  # of a dump by netlink, which is asked for again
     "PeerGoneError",  # between a container's init and its parent
+    "PreloadFailed", "_TemplateDied",  # between an executor and its template
     "Failure",  # of system calls; its callers name it
 }  # fmt: skip
 
