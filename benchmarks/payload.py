@@ -21,6 +21,13 @@ def nothing() -> None:
     """For a call."""
 
 
+def with_pandas() -> float:
+    """A function that needs a larger one."""
+    import pandas
+
+    return float(pandas.Series(range(10)).sum())
+
+
 def with_numpy() -> float:
     """A function that needs a large package with extensions."""
     import numpy

@@ -10,6 +10,9 @@ command, it runs it and prints the nanoseconds on the clock, and of the processo
 `worker.py call FUNCTION`: calls a function of the payload for each line, in new namespaces and an
 interpreter of its own.
 
+`worker.py fork FUNCTION`: has called a function of the payload once, and calls it in an os.fork()
+of itself for each line.
+
 `worker.py sandlock NOOP`: runs the no-op by sandlock for each line, with the files of the system.
 It starts threads of its own, which must not be in the process that measures all others.
 """
@@ -93,6 +96,29 @@ def _calls(function: str) -> None:
         print(time.perf_counter_ns() - started, flush=True)
 
 
+def _forks(function: str) -> None:
+    import gc
+
+    import payload
+
+    call = getattr(payload, function)
+    call()
+    gc.collect()
+    gc.freeze()
+    for _ in sys.stdin:
+        started = time.perf_counter_ns()
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.write(writer, repr(call()).encode())
+            os._exit(0)
+        os.close(writer)
+        assert os.read(reader, 100)
+        os.close(reader)
+        os.waitpid(pid, 0)
+        print(time.perf_counter_ns() - started, flush=True)
+
+
 def _by_sandlock(noop: str) -> None:
     from sandlock import Sandbox
 
@@ -110,6 +136,8 @@ if __name__ == "__main__":
         _commands()
     elif sys.argv[1] == "call":
         _calls(sys.argv[2])
+    elif sys.argv[1] == "fork":
+        _forks(sys.argv[2])
     elif sys.argv[1] == "sandlock":
         _by_sandlock(sys.argv[2])
     else:

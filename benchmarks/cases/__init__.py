@@ -41,6 +41,7 @@ CASES: dict[str, Callable[[Kit, ExitStack], Case]] = {
     "join": containers.join_case,
     "call": calling.case,
     "call-numpy": calling.numpy_case,
+    "call-template": calling.template_case,
     "concurrency": concurrency.case,
     "caller": growth.memory_case,
     "mounts": growth.mounts_case,

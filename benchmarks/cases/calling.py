@@ -14,7 +14,7 @@ from kit import Kit, Worker, run_program
 
 from nsenter.options import Options
 
-__all__ = ["NEW", "case", "numpy_case"]
+__all__ = ["NEW", "case", "numpy_case", "template_case"]
 
 NEW = "pid,ipc,uts,net,mnt"
 _QUANTITY = ("→ result",)
@@ -121,3 +121,41 @@ def numpy_case(kit: Kit, stack: ExitStack) -> Case:
     ratios = [Ratio(arm.series(), (bare,)) for arm in arms[:-1]]
     about = "A function that imports numpy and adds 100 numbers, from the call until its result."
     return Case("A call that needs numpy", about, arms, ratios, missing=missing, seconds=20)
+
+
+_TEMPLATES = "user,pid,mnt"
+_MANY = 100
+
+
+def template_case(kit: Kit, stack: ExitStack) -> Case:
+    """What a fork of a template costs that has imported pandas."""
+    from nsenter import NamespaceExecutor
+
+    def preloaded(workers: int, module: str) -> NamespaceExecutor:
+        executor = NamespaceExecutor(workers, Options(new=_TEMPLATES), preload=[module], fresh=True)
+        return stack.enter_context(executor)
+
+    ahead, alone, many = (preloaded(n, m) for n, m in ((1, "pandas"), (1, "pandas"), (2, "numpy")))
+    alone._workers._fork_ahead = lambda: None  # type: ignore[method-assign]
+    arms = [
+        Arm("a fork made ahead", _timed(lambda: ahead.submit(payload.with_pandas).result()),
+            _QUANTITY, note="new user, pid and mnt namespaces for each call"),
+        Arm("a fork made then", _timed(lambda: alone.submit(payload.with_pandas).result()),
+            _QUANTITY, note="the same, without a spare fork"),
+        Arm("os.fork()", Worker(kit.script("worker.py", "fork", "with_pandas"), stack).ask,
+            _QUANTITY, note="no namespaces; a fork of a process that has imported pandas"),
+        Arm(f"{_MANY} calls with numpy", _timed(lambda: _all(many, payload.with_numpy)),
+            _QUANTITY, note="new namespaces for each; two workers"),
+    ]  # fmt: skip
+    missing: list[str] = []
+    arms = [arm for arm in arms if _works(arm, missing)]
+    series = {arm.name: arm.series() for arm in arms}
+    pairs = [("a fork made ahead", "os.fork()"), ("a fork made then", "os.fork()")]
+    ratios = [Ratio(series[a], (series[b],)) for a, b in pairs if a in series and b in series]
+    about = "A function that makes a pandas.Series, from the call until its result."
+    return Case("A call in a fork of a template", about, arms, ratios, missing=missing, seconds=20)
+
+
+def _all(executor: Any, function: Callable[[], object]) -> None:
+    for future in [executor.submit(function) for _ in range(_MANY)]:
+        future.result()
