@@ -581,6 +581,17 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "machine": "*",
     },
+    "test_nsenter/test_call_values.py": {
+        "namespaces proc": """
+            test_a_function_whose_call_gives_no_value_is_refused_at_once
+            test_chunks_of_map_are_calls
+            test_no_output_and_our_own
+            test_the_output_of_a_call_goes_into_a_file
+            test_the_refusal_of_an_answer_says_how_to_trust
+            test_they_all_come_back_from_a_call
+        """,
+        "": "*",
+    },
     "test_nsenter/test_callers.py": {
         "namespaces proc": "*",
     },
