@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
     from nsenter.errors import BootstrapError
 
+# For advice of nsenter.hints that names options of the other command: what it is for config.json.
+_FOR_CONFIG = {
+    "no admin": "config.json must name a user namespace and its mappings too, as `pyrunc spec "
+    "--rootless` writes it",
+    "chroot": "run pyrunc outside of the chroot",
+    "kinds": "`pyrunc features` lists the supported ones; config.json may name only those",
+    "no new privs": "start pyrunc without no_new_privs, or map only the caller's own id",
+    "covered proc": "podman run --security-opt unmask=ALL, docker run --security-opt "
+    "systempaths=unconfined; or bind the current /proc in config.json",
+}
+
 _NOT_STARTED = "unable to start container process"
 _IN_INIT = "error during container init"
 
@@ -71,7 +82,18 @@ def _hint(failure: Any) -> str:
     return f" ({hint})" if hint else ""
 
 
+def hint_for_config(hint: str) -> str:
+    """What a hint of `nsenter.hints` says to who writes a config.json."""
+    from nsenter.hints import FACTS  # for errors alone
+
+    for name, advice in _FOR_CONFIG.items():
+        hint = hint.replace(FACTS[name].do, advice)
+    return hint
+
+
 def _not_started(error: BootstrapError, of_exec: bool) -> str:
+    if error.hint:
+        error.hint = hint_for_config(error.hint)
     if error.stage != "init":
         return f"{_NOT_STARTED}: {error}"
     # What a message of its stage begins with is said in other words here.

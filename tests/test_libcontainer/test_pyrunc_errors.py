@@ -12,6 +12,8 @@ import pytest
 
 import pyrunc
 from libcontainer.pyrunc import main
+from libcontainer.words import hint_for_config
+from nsenter.hints import FACTS
 from pyrunc import Runtime
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -137,6 +139,21 @@ def test_on_a_terminal_it_is_for_people(ours) -> None:
 def test_debug_tells_what_is_done(ours) -> None:
     assert "level=debug" in ours("--debug", "list").stderr
     assert ours("list").stderr == ""
+
+
+def test_advice_is_for_who_writes_a_config_json() -> None:
+    for name, fact in FACTS.items():
+        advice = hint_for_config(f"something was found: {fact.do}")
+        assert advice.startswith("something was found: ")
+        for other in ("Options(", "`--user", "--root ", "--map-", "--no-proc", "nsenter types"):
+            assert other not in advice, name
+
+
+def test_without_privileges_a_config_json_must_name_a_user_namespace(ours, tmp_path) -> None:
+    pyrunc.make_bundle(tmp_path / "bundle")
+    without = Runtime(["setpriv", "--bounding-set=-sys_admin", *pyrunc.PYRUNC], tmp_path / "state")
+    said = without("run", "--bundle", tmp_path / "bundle", "c").stderr
+    assert "uid 0 has no CAP_SYS_ADMIN: config.json must name a user namespace" in said
 
 
 def test_a_config_json_that_is_none_is_named(ours, tmp_path) -> None:
