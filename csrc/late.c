@@ -74,6 +74,8 @@ void late_stages(int init_fd, int status_fd)
 {
 	struct err err;
 
+	/* pyrunc.c sets it; from now on, the end of the channel says that the launcher is gone. */
+	sys_prctl(PR_SET_PDEATHSIG, 0);
 	ns = (struct nsexec){
 		.init_fd = init_fd,
 		.place = -1,

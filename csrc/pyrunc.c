@@ -458,6 +458,19 @@ static char *variable(char *buf, size_t size, const char *name, const long *numb
 	return (char *)(uintptr_t)text_end(&t);
 }
 
+/* An interpreter that hangs while it boots does not notice that nobody has orders for it any more.
+ * Cleared when it has them (csrc/late.c). */
+static void end_with(long parent)
+{
+	long now;
+
+	sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
+	now = SYS0(SYS_getppid);
+	/* It ended before that. 0: it is outside of the PID namespace that its children are in. */
+	if (now != parent && now != 0)
+		sys_exit(127);
+}
+
 /* Nothing of the caller's environment is the init's, but where its libraries are. */
 static _Noreturn void become_init(const char *interpreter, const char *script, int executable,
 				  char *const *envp, int channel, int status)
@@ -484,6 +497,7 @@ static bool start_init(const char *interpreter, const char *script, int executab
 {
 	int channel[2];
 	int status[2];
+	long parent = SYS0(SYS_getpid);
 	long pid;
 
 	if (SYS4(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel) < 0)
@@ -491,8 +505,10 @@ static bool start_init(const char *interpreter, const char *script, int executab
 	if (SYS2(SYS_pipe2, status, O_CLOEXEC) < 0)
 		return false;
 	pid = SYS5(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-	if (pid == 0)
+	if (pid == 0) {
+		end_with(parent);
 		become_init(interpreter, script, executable, envp, channel[1], status[1]);
+	}
 	if (pid < 0)
 		return false;
 	SYS2(SYS_setpgid, pid, pid);

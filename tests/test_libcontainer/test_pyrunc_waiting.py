@@ -85,6 +85,26 @@ def test_it_ends_with_a_command_that_is_killed(runtime: Runtime) -> None:
     wait_until_gone(before)
 
 
+def test_it_ends_with_a_killed_command_even_if_it_hangs_before_it_reads(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    """The dynamic loader, of both interpreters, waits for somebody who writes to a library."""
+    before = inits()
+    os.mkfifo(tmp_path / "libc.so.6")
+    hanging: set[int] = set()
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
+    with subprocess.Popen([*runtime.argv, "exec", "nobody", "true"], env=environment) as command:
+        try:
+            wait_until(lambda: hanging.update(inits() - before) or hanging)
+        finally:
+            command.kill()
+    try:
+        wait_until(lambda: not hanging & inits())
+    finally:
+        for pid in hanging & inits():
+            os.kill(pid, signal.SIGKILL)
+
+
 def test_it_has_nothing_of_the_environment(runtime: Runtime, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle")
     runtime.good(
