@@ -174,6 +174,9 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_libcontainer/test_pyrunc_errors.py": {
+        "machine": """
+            test_without_privileges_a_config_json_must_name_a_user_namespace
+        """,
         "namespaces proc": "*",
     },
     "test_libcontainer/test_pyrunc_image.py": {
