@@ -90,6 +90,7 @@ _EXCEPTIONS = {
     # Generators, and futures of asyncio, take these for something else.
     and not issubclass(kind, (StopIteration, StopAsyncIteration))
 }
+_GROUPS = frozenset(("BaseExceptionGroup", "ExceptionGroup"))
 
 
 class RemoteError(NsenterError, RuntimeError):
@@ -163,7 +164,8 @@ class Caller(Value):
     times of the datetime module, Decimal, Fraction, paths, UUID, range, Counter, OrderedDict, and
     numbers of numpy, also in arrays. An exception comes as the builtin class of its name, with
     plain arguments, control characters in them as escapes; any other as a `RemoteError` that is of
-    its nearest builtin class too. Each has its traceback, as text, for its cause.
+    its nearest builtin class too. A group comes as an ExceptionGroup of such exceptions. Each has
+    its traceback, as text, for its cause.
 
     **What goes in is disclosed**: the function, its arguments, and with `imports` the code of every
     module that this process can import, with the constants in it, the data files of packages that
@@ -746,9 +748,11 @@ def rebuilt(told: Any) -> Exception:
         raise BadAnswer("an exception whose words are none")
     if not isinstance(bases, tuple) or not all(isinstance(base, str) for base in bases):
         raise BadAnswer("an exception whose bases are none")
+    kind = name if module == "builtins" else f"{module}.{name}"
     error = _builtin(name, args) if module == "builtins" else None
+    if error is None and not _GROUPS.isdisjoint((kind, *bases)):
+        error = _group(kind, args)
     if error is None:
-        kind = name if module == "builtins" else f"{module}.{name}"
         base = next((base for base in bases if base in _EXCEPTIONS), "")
         error = RemoteError(_printable(kind), _printable(text), base)
         _take_errno(error, args)
@@ -761,7 +765,7 @@ _remote_kinds: dict[str, type[RemoteError]] = {}
 
 def _builtin_base(name: str) -> type[Exception]:
     kind = _EXCEPTIONS.get(name, RuntimeError)
-    # A group is made of exceptions.
+    # A group that has no exceptions in it is none.
     return RuntimeError if kind is Exception or issubclass(kind, BaseExceptionGroup) else kind
 
 
@@ -774,6 +778,20 @@ def _remote_kind(base: str) -> type[RemoteError]:
         names = {"__module__": __name__, "__doc__": RemoteError.__doc__}
         _remote_kinds[base] = type("RemoteError", (RemoteError, builtin), names)
     return _remote_kinds[base]
+
+
+def _group(kind: str, args: Any) -> Exception | None:
+    """Return a group of the exceptions that `args` tell of; None if they tell of none.
+
+    If the group is of a subclass, the message names it.
+    """
+    if not isinstance(args, tuple) or len(args) != 2:
+        return None
+    message, members = args
+    if not isinstance(message, str) or not isinstance(members, tuple) or not members:
+        return None
+    words = message if kind in _GROUPS else f"{kind}: {message}"
+    return ExceptionGroup(words.translate(_ORDERS), [rebuilt(member) for member in members])
 
 
 def _take_errno(error: Exception, args: Any) -> None:
@@ -794,7 +812,7 @@ def _without_orders(value: Any) -> Any:
 
 def _builtin(name: str, args: Any) -> Exception | None:
     kind = _EXCEPTIONS.get(name)
-    if kind is None or not isinstance(args, tuple):
+    if kind is None or name in _GROUPS or not isinstance(args, tuple):
         return None
     try:
         return kind(*_without_orders(args))

@@ -354,21 +354,29 @@ class _Loader(resources.Data):
 def tell_of(
     error: BaseException,
 ) -> tuple[str, str, tuple[Any, ...] | None, str, str, tuple[str, ...]]:
-    """The module and name of its class, its arguments if they are plain, its text, its traceback,
-    and the names of its builtin bases, the nearest first."""
+    """Return the module and name of its class, its arguments if they are plain, its text, its
+    traceback, and the names of its builtin bases, the nearest first."""
     kind = type(error)
-    args = error.args
-    if isinstance(error, OSError) and len(args) == 2 and error.filename is not None:
-        second = () if error.filename2 is None else (None, error.filename2)
-        args = (*args, error.filename, *second)
     try:
+        args = _arguments(error)
         plain.encode(args, _MOST_TEXT)
-    except (TypeError, ValueError):
-        args = None  # type: ignore[assignment]
+    except (TypeError, ValueError, RecursionError):
+        args = None
     text = _traceback(error, set())
     bases = tuple(base.__name__ for base in kind.__mro__ if base.__module__ == "builtins")
     words = str(error)[:_MOST_TEXT], text[:_MOST_TEXT]
     return kind.__module__, kind.__qualname__, args, *words, bases
+
+
+def _arguments(error: BaseException) -> tuple[Any, ...] | None:
+    """What its class is called with to make it again; of a group, the exceptions in it are told."""
+    args = error.args
+    if isinstance(error, OSError) and len(args) == 2 and error.filename is not None:
+        second = () if error.filename2 is None else (None, error.filename2)
+        return (*args, error.filename, *second)
+    if isinstance(error, BaseExceptionGroup):
+        return error.message, tuple(map(tell_of, error.exceptions))
+    return args
 
 
 def _traceback(error: BaseException, seen: set[int]) -> str:

@@ -362,6 +362,33 @@ def throw_named(name: str, *args: object) -> None:
     raise error
 
 
+class OfAGroup(ExceptionGroup[Exception]):
+    pass
+
+
+def throw_group() -> None:
+    """A group that has another one in it."""
+    import struct
+
+    inner = ExceptionGroup("inner", [OSError(2, "words", "/path"), struct.error("short")])
+    raise ExceptionGroup("outer\x1b[0m", [ValueError("one"), inner])
+
+
+def throw_own_group() -> None:
+    raise OfAGroup("words", [ValueError("one")])
+
+
+def throw_group_of_any() -> None:
+    raise BaseExceptionGroup("words", [KeyboardInterrupt(), ValueError("one")])
+
+
+def throw_nested(depth: int) -> None:
+    error: Exception = ValueError("innermost")
+    for _ in range(depth):
+        error = ExceptionGroup("words", [error])
+    raise error
+
+
 async def a_coroutine() -> int:
     return 1
 

@@ -14,8 +14,8 @@ import pytest
 import call_targets
 import libcontainer
 import nsenter
-from nsenter import Caller, RemoteError, RemoteTraceback
-from nsenter.calling import _EXCEPTIONS
+from nsenter import BadAnswer, Caller, RemoteError, RemoteTraceback
+from nsenter.calling import _EXCEPTIONS, rebuilt
 
 # The class of an exception there, and what catches it here.
 CAUGHT = {
@@ -70,10 +70,64 @@ def test_each_builtin_class_can_be_the_nearest(name: str) -> None:
 
 @pytest.mark.parametrize("bases", [("int",), ("SystemExit",), ("StopIteration", "x"), ("Caller",)])
 def test_a_base_that_is_no_exception_of_pythons_is_passed_over(bases: tuple[str, ...]) -> None:
-    from nsenter.calling import rebuilt
-
     error = rebuilt(("m", "K", None, "text", "", bases))
     assert type(error) is RemoteError
+
+
+def test_a_group_has_the_exceptions_that_it_had() -> None:
+    caught = []
+    try:
+        nsenter.call(call_targets.throw_group)
+    except* ValueError as values:
+        caught += values.exceptions
+    except* OSError as numbers:
+        (inner,) = numbers.exceptions
+        assert isinstance(inner, ExceptionGroup) and inner.message == "inner"
+        caught += inner.exceptions
+    except* RemoteError as others:
+        assert others.message == "outer\\x1b[0m"
+        assert isinstance(others.__cause__, RemoteTraceback)
+        (inner,) = others.exceptions
+        assert isinstance(inner, ExceptionGroup)
+        caught += inner.exceptions
+    value, number, other = caught
+    assert str(value) == "one" and isinstance(value.__cause__, RemoteTraceback)
+    assert isinstance(number, FileNotFoundError) and number.filename == "/path"
+    assert isinstance(other, RemoteError) and other.kind == "struct.error"
+
+
+def test_a_group_of_a_class_of_its_own_names_it() -> None:
+    with pytest.raises(ExceptionGroup, match="OfAGroup: words") as caught:
+        nsenter.call(call_targets.throw_own_group)
+    assert type(caught.value) is ExceptionGroup
+
+
+def test_what_is_no_exception_is_told_of_in_a_group_too() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        nsenter.call(call_targets.throw_group_of_any)
+    interrupted, value = caught.value.exceptions
+    assert isinstance(interrupted, RemoteError) and interrupted.kind == "KeyboardInterrupt"
+    assert isinstance(value, ValueError)
+
+
+@pytest.mark.parametrize("depth", [20, 50, 5000])
+def test_a_group_that_is_nested_however_deep_comes_back(depth: int) -> None:
+    with pytest.raises((ExceptionGroup, RemoteError), match="words"):
+        nsenter.call(call_targets.throw_nested, depth)
+
+
+@pytest.mark.parametrize(
+    "args", [(), ("x",), ("x", []), ("x", ()), (1, (1,)), ("x", (("builtins", "int"),), 1)]
+)
+def test_a_group_that_has_no_exceptions_is_only_told(args: tuple[object, ...]) -> None:
+    error = rebuilt(("builtins", "ExceptionGroup", args, "text", "", ("ExceptionGroup",)))
+    assert type(error) is RemoteError
+
+
+@pytest.mark.parametrize("member", [1, (), ("builtins", "int"), ("m", "K", 1, 2, 3, ())])
+def test_a_group_of_what_are_no_exceptions_is_refused(member: object) -> None:
+    with pytest.raises(BadAnswer):
+        rebuilt(("builtins", "ExceptionGroup", ("x", (member,)), "text", "", ()))
 
 
 def exceptions_of(package: ModuleType) -> set[type[BaseException]]:
