@@ -183,7 +183,7 @@ def test_the_exit_status_does_not_depend_on_the_streams(words: str, redirections
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("words", ["types", "ls", "--version", "run --help"])
+@pytest.mark.parametrize("words", ["types", "ls", "--version", "run --help", "run"])
 def test_an_output_that_cannot_be_written_to_is_named(words: str) -> None:
     done = by_a_shell(words, ">/dev/full")
     assert done.returncode == 125
