@@ -171,15 +171,18 @@ def staged() -> Iterator[Stage]:
         yield Stage(folder)
 
 
+# Other workers write bytecode meanwhile.
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.c")
+
+
 def _stage_package(folder: Path) -> None:
     # Not `nsenter` itself: under pytest that can be the folder of its tests.
     import cloudpickle
 
     import nsenter.launch
 
-    ignored = shutil.ignore_patterns("__pycache__", "*.c")
     for name, module in (("nsenter", nsenter.launch), ("cloudpickle", cloudpickle)):
-        shutil.copytree(Path(module.__file__).parent, folder / name, ignore=ignored)
+        shutil.copytree(Path(module.__file__).parent, folder / name, ignore=_IGNORED)
     for name in _HELPERS:
         shutil.copy(_TESTS / name, folder / name)
 
@@ -205,7 +208,7 @@ def _stage_cffi(folder: Path, version: str) -> None:
         import _cffi_backend
         import cffi
 
-        shutil.copytree(Path(cffi.__file__).parent, folder / "cffi")
+        shutil.copytree(Path(cffi.__file__).parent, folder / "cffi", ignore=_IGNORED)
         shutil.copy(_cffi_backend.__file__, folder)
         return
     done = subprocess.run(

@@ -80,7 +80,9 @@ def _files_of_the_checkout() -> list[str]:
     top = ("csrc", "nsenter", "pylib", "tests", "docs", "benchmarks", ".ci")
     paths = [path for name in top for path in (ROOT / name).rglob("*")]
     paths += [path for path in ROOT.iterdir() if not path.name.startswith(".venv")]
-    built = (".pyc", ".so", ".o", ".image")
+    # Other workers write bytecode meanwhile, at first under another name.
+    paths = [path for path in paths if "__pycache__" not in path.parts]
+    built = (".so", ".o")
     kept = [path for path in paths if path.is_file() and path.suffix not in built]
     made = {"nsenter/_nsexec.c", "nsenter/_libseccomp.py", "nsenter/nsinit"}
     return [name for path in kept if (name := str(path.relative_to(ROOT))) not in made]
