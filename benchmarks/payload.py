@@ -19,17 +19,3 @@ def waiting(channel: int) -> int:
 
 def nothing() -> None:
     """For a call."""
-
-
-def with_pandas() -> float:
-    """A function that needs a larger one."""
-    import pandas
-
-    return float(pandas.Series(range(10)).sum())
-
-
-def with_numpy() -> float:
-    """A function that needs a large package with extensions."""
-    import numpy
-
-    return float(numpy.ones(100).sum())

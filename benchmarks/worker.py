@@ -23,6 +23,7 @@ import mmap
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from cases.launching import five_namespaces, launch_program
@@ -82,8 +83,17 @@ def _commands() -> None:
         print(*usage_of(line.split()), flush=True)
 
 
-def _calls(function: str) -> None:
+def _payload(function: str) -> Callable[[], object]:
     import payload
+    import payload_packages
+
+    found: Callable[[], object] = getattr(payload, function, None) or getattr(
+        payload_packages, function
+    )
+    return found
+
+
+def _calls(function: str) -> None:
     from cases.calling import NEW
 
     from nsenter import call
@@ -92,16 +102,14 @@ def _calls(function: str) -> None:
     options = Options(new=NEW)
     for _ in sys.stdin:
         started = time.perf_counter_ns()
-        call(getattr(payload, function), options=options)
+        call(_payload(function), options=options)
         print(time.perf_counter_ns() - started, flush=True)
 
 
 def _forks(function: str) -> None:
     import gc
 
-    import payload
-
-    call = getattr(payload, function)
+    call = _payload(function)
     call()
     gc.collect()
     gc.freeze()

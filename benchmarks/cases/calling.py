@@ -11,6 +11,7 @@ from typing import Any
 import payload
 from harness import Arm, Case, Ratio
 from kit import Kit, Worker, run_program
+from payload_packages import with_numpy, with_pandas
 
 from nsenter.options import Options
 
@@ -104,14 +105,14 @@ def numpy_case(kit: Kit, stack: ExitStack) -> Case:
     forks = NamespaceExecutor(1, options=options, fresh=True, preload=["numpy"])
     stack.enter_context(forks)
     arms = [
-        Arm("nsenter, call()", _timed(lambda: call(payload.with_numpy, options=options)), _QUANTITY,
+        Arm("nsenter, call()", _timed(lambda: call(with_numpy, options=options)), _QUANTITY,
             note="new namespaces, an interpreter of its own, and the import, for each call"),
         Arm("nsenter, call(), no image", _without_image(kit, "with_numpy", stack), _QUANTITY,
             note="the same with NSENTER_IMAGE=off: the interpreter boots"),
-        Arm("nsenter, executor, fresh", _timed(lambda: fresh.submit(payload.with_numpy).result()),
+        Arm("nsenter, executor, fresh", _timed(lambda: fresh.submit(with_numpy).result()),
             _QUANTITY, note="a fork of a worker that has called it before"),
         Arm("nsenter, executor, preload, fresh",
-            _timed(lambda: forks.submit(payload.with_numpy).result()),
+            _timed(lambda: forks.submit(with_numpy).result()),
             _QUANTITY, note="new namespaces for each call; a fork of a template, one made ahead"),
         Arm("python3 -I -c", run_program(plain), _QUANTITY, note="no namespaces: the import alone"),
     ]  # fmt: skip
@@ -138,13 +139,13 @@ def template_case(kit: Kit, stack: ExitStack) -> Case:
     ahead, alone, many = (preloaded(n, m) for n, m in ((1, "pandas"), (1, "pandas"), (2, "numpy")))
     alone._workers._fork_ahead = lambda: None  # type: ignore[method-assign]
     arms = [
-        Arm("a fork made ahead", _timed(lambda: ahead.submit(payload.with_pandas).result()),
+        Arm("a fork made ahead", _timed(lambda: ahead.submit(with_pandas).result()),
             _QUANTITY, note="new user, pid and mnt namespaces for each call"),
-        Arm("a fork made then", _timed(lambda: alone.submit(payload.with_pandas).result()),
+        Arm("a fork made then", _timed(lambda: alone.submit(with_pandas).result()),
             _QUANTITY, note="the same, without a spare fork"),
         Arm("os.fork()", Worker(kit.script("worker.py", "fork", "with_pandas"), stack).ask,
             _QUANTITY, note="no namespaces; a fork of a process that has imported pandas"),
-        Arm(f"{_MANY} calls with numpy", _timed(lambda: _all(many, payload.with_numpy)),
+        Arm(f"{_MANY} calls with numpy", _timed(lambda: _all(many, with_numpy)),
             _QUANTITY, note="new namespaces for each; two workers"),
     ]  # fmt: skip
     missing: list[str] = []
