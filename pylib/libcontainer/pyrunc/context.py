@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
+from errno import EAGAIN
 
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.root import make_private, may_lack_cgroups, state_root
 from libcontainer.specconv.spelling import respelt
 from nsenter import plainjson
+from nsenter.system import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,8 +125,11 @@ class Context:
 
     def read_json(self, path: str) -> Any:
         """A JSON file. Raises ContainerError where it is none."""
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return self.parse_json(file.read(), path)
+        with open(path, "rb", buffering=0) as file:
+            raw = file.readall()
+        if raw is None:  # reading it does not block, and nothing has been written to it yet
+            raise Failure("read", path, EAGAIN)
+        return self.parse_json(raw.decode("utf-8", "surrogateescape"), path)
 
     def parse_json(self, text: str, name: str) -> Any:
         """JSON of the specification; what is spelt wrong in it is told of.
