@@ -21,20 +21,6 @@
 #define FOLDER	"nsenter-image"
 #define TRIAL	"_PYRUNC_IMAGE" /* the path of one that is not in its place yet */
 
-static bool begins(const char *text, const char *with)
-{
-	while (*with && *text == *with) {
-		text++;
-		with++;
-	}
-	return !*with;
-}
-
-static struct span span_of(const char *text)
-{
-	return (struct span){ text, text_length(text) };
-}
-
 /* ---- whether */
 
 /* The loader would have libraries in the process that nobody knows of, or malloc(3) work in another
@@ -45,7 +31,7 @@ static bool changes_libc(const char *variable)
 					     "GLIBC_TUNABLES=", "MALLOC_" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (begins(variable, names[i]))
+		if (text_begins(variable, names[i]))
 			return true;
 	return false;
 }
@@ -123,37 +109,29 @@ static void add_name(struct text *t, const char *start)
 	text_add(t, ".image");
 }
 
-static bool exists(const char *path)
+/* Returns whether the image is in the folder for images of a directory. In a directory that users
+ * share, the name of the folder ends with the number of its user; -1: it is not shared. */
+static bool is_in(const char *directory, int64_t user, const char *start, struct text path)
 {
-	return SYS4(SYS_faccessat, AT_FDCWD, path, 0, 0) == 0;
+	text_add(&path, directory);
+	text_add(&path, "/" FOLDER);
+	if (user >= 0) {
+		text_add(&path, "-");
+		text_add_number(&path, user);
+	}
+	add_name(&path, start);
+	return sys_exists(text_end(&path)) && !path.cut;
 }
 
-/* As directories() of nsenter/image.py has them; false if there is nothing. */
-static bool find(const char *start, char *const *envp, char *path, size_t size)
+/* Find the image in the directories that directories() of nsenter/image.py lists; returns false if
+ * it is in none of them. */
+static bool find(const char *start, char *const *envp, struct text path)
 {
 	const int64_t user = (int64_t)SYS0(SYS_geteuid);
 	const char *runtime = user ? environment_get(envp, "XDG_RUNTIME_DIR") : "/run";
-	const char *const shared[] = { "/dev/shm", "/tmp" };
-	struct text t;
 
-	if (runtime && *runtime) {
-		t = (struct text){ .data = path, .cap = size };
-		text_add(&t, runtime);
-		text_add(&t, "/" FOLDER);
-		add_name(&t, start);
-		if (exists(text_end(&t)) && !t.cut)
-			return true;
-	}
-	for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
-		t = (struct text){ .data = path, .cap = size };
-		text_add(&t, shared[i]);
-		text_add(&t, "/" FOLDER "-");
-		text_add_number(&t, user);
-		add_name(&t, start);
-		if (exists(text_end(&t)) && !t.cut)
-			return true;
-	}
-	return false;
+	return (runtime && *runtime && is_in(runtime, -1, start, path)) ||
+	       is_in("/dev/shm", user, start, path) || is_in("/tmp", user, start, path);
 }
 
 /* Another installation's could have the same name. */
@@ -166,13 +144,6 @@ static bool is_of(const struct image *image, const char *start)
 }
 
 /* ---- becoming it */
-
-static bool is_ignored(int number)
-{
-	struct sys_sigaction now = { .handler = SIG_DFL };
-
-	return sys_sigaction(number, NULL, &now) == 0 && now.handler == SIG_IGN;
-}
 
 /* Nothing has been done yet that would have to be undone. */
 static void fail(const struct err *err)
@@ -209,7 +180,7 @@ void command_resume(const char *start, const struct image_process *process, stru
 	struct image image;
 	struct err err;
 
-	if (!reason && !path && find(start, process->envp, found, sizeof(found)))
+	if (!reason && !path && find(start, process->envp, TEXT_IN(found)))
 		path = found;
 	if (reason || !path) {
 		text_add(why, reason ? KEEP : REPLACE);
@@ -226,6 +197,6 @@ void command_resume(const char *start, const struct image_process *process, stru
 	}
 	handover.process = process;
 	handover.is_command = true;
-	handover.ignores_interrupt = is_ignored(SIGINT);
+	handover.ignores_interrupt = sys_is_ignored(SIGINT);
 	restore_enter(&image, &handover);
 }

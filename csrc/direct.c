@@ -44,7 +44,7 @@ static bool enters_time_by_exec(void)
 
 	if (SYS1(SYS_uname, &name) < 0)
 		return false;
-	rest = (struct span){ name.release, text_length(name.release) };
+	rest = span_of(name.release);
 	if (!span_next(&rest, '.', &word) || !parse_decimal(word, UINT32_MAX, &major))
 		return false;
 	word = (struct span){ rest.data, 0 };

@@ -46,7 +46,7 @@ static int get_fd(char *const *envp, const char *name, int *fd, struct err *err)
 
 	if (!value)
 		return 0;
-	if (!parse_decimal((struct span){ value, text_length(value) }, INT_MAX, &n))
+	if (!parse_decimal(span_of(value), INT_MAX, &n))
 		return fail(err, name, value, EINVAL);
 	ret = SYS3(SYS_fcntl, n, F_SETFD, FD_CLOEXEC);
 	if (ret < 0)
@@ -60,7 +60,7 @@ static int get_level(char *const *envp)
 	const char *value = environment_get(envp, LOGLEVEL);
 	uint64_t n;
 
-	if (value && parse_decimal((struct span){ value, text_length(value) }, INT_MAX, &n))
+	if (value && parse_decimal(span_of(value), INT_MAX, &n))
 		return (int)n;
 	return LOG_LEVEL_INFO;
 }

@@ -14,7 +14,7 @@ int err_set_span(struct err *err, const char *operation, struct span subject, lo
 
 int err_set(struct err *err, const char *operation, const char *subject, long ret)
 {
-	struct span span = { subject, text_length(subject) };
+	struct span span = span_of(subject);
 
 	return err_set_span(err, operation, span, ret);
 }

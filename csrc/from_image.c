@@ -61,7 +61,7 @@ static int map_bundle(char *const *envp, struct image_handover *handover, struct
 
 	if (!value) /* the image has all */
 		return 0;
-	if (!parse_decimal((struct span){ value, text_length(value) }, INT_MAX, &fd))
+	if (!parse_decimal(span_of(value), INT_MAX, &fd))
 		return err_set(err, "find a descriptor in", BUNDLE, EINVAL);
 	ret = SYS2(SYS_fstat, fd, &st);
 	if (ret < 0)

@@ -54,7 +54,7 @@ static long set_options(int fs, struct span options)
 static long set_bounds(int fs, const char *type)
 {
 	static const char bounds[] = "size=67108864,nr_inodes=16384";
-	struct span name = { type, text_length(type) };
+	struct span name = span_of(type);
 
 	return span_equals(name, "tmpfs")
 		       ? set_options(fs, (struct span){ bounds, sizeof(bounds) - 1 })

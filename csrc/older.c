@@ -75,7 +75,7 @@ void older_release(void)
 
 static long close_listed(const char *name, unsigned first, unsigned last, unsigned flags, int own)
 {
-	struct span word = { name, text_length(name) };
+	struct span word = span_of(name);
 	uint64_t fd;
 
 	if (!parse_decimal(word, INT32_MAX, &fd) || fd < first || fd > last || (int)fd == own)

@@ -122,13 +122,6 @@ static void prepare_streams(void)
 		sys_close((int)fd);
 }
 
-static bool is_ignored(int sig)
-{
-	struct sys_sigaction now = { .handler = SIG_DFL };
-
-	return sys_sigaction(sig, NULL, &now) == 0 && now.handler == SIG_IGN;
-}
-
 /* A caller that ignores SIGCHLD makes the kernel reap our children, whose status nobody learns
  * then; one that blocks signals would have none of them passed on to the container.
  *
@@ -141,7 +134,7 @@ static void reset_signals(bool keep)
 
 	sys_sigaction(SIGCHLD, &by_default, NULL);
 	for (int sig = 1; keep && sig <= 64; sig++)
-		if (is_ignored(sig))
+		if (sys_is_ignored(sig))
 			blocked |= (uint64_t)1 << (sig - 1);
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof(blocked));
 }
@@ -270,11 +263,6 @@ struct installation {
 	char interpreter[PATH_MAX];
 };
 
-static bool exists(const char *path)
-{
-	return SYS4(SYS_faccessat, AT_FDCWD, path, 0, 0) == 0;
-}
-
 /* The interpreter that START names or, if that is no path of this machine, the one beside it. */
 static void set_interpreter(struct installation *found, struct span named)
 {
@@ -287,7 +275,7 @@ static void set_interpreter(struct installation *found, struct span named)
 	}
 	text_add_span(&t, named);
 	/* A blank is part of the path, as pip writes it, or, as packagers do, before an option. */
-	if (!exists(text_end(&t)) && span_next(&named, ' ', &path) && path.len < t.len)
+	if (!sys_exists(text_end(&t)) && span_next(&named, ' ', &path) && path.len < t.len)
 		found->interpreter[path.len] = '\0';
 }
 
@@ -427,22 +415,13 @@ static bool starts_a_process(char *const *words)
 	static const char *const commands[] = { "run", "create", "exec" };
 
 	for (; *words; words++) {
-		const struct span word = { *words, text_length(*words) };
+		const struct span word = span_of(*words);
 
 		for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 			if (span_equals(word, commands[i]))
 				return true;
 	}
 	return false;
-}
-
-static bool begins(const char *text, const char *with)
-{
-	while (*with && *text == *with) {
-		text++;
-		with++;
-	}
-	return !*with;
 }
 
 /* "NAME=1,2,3" */
@@ -481,7 +460,7 @@ static _Noreturn void become_init(const char *interpreter, const char *script, i
 	char *environment[3] = { variable(ours, sizeof(ours), INIT_VARIABLE, ends, 2) };
 
 	for (; *envp; envp++)
-		if (begins(*envp, LIBRARIES))
+		if (text_begins(*envp, LIBRARIES))
 			environment[1] = *envp;
 	SYS2(SYS_setpgid, 0, 0);
 	inherit(channel);
@@ -533,7 +512,7 @@ static char **copy_environment(char *const *envp, char ***room)
 		fail("no memory for", "the environment");
 	copy = (char **)memory;
 	for (count = 0; *envp; envp++)
-		if (!begins(*envp, INIT_VARIABLE "=") && !begins(*envp, NO_IMAGE "="))
+		if (!text_begins(*envp, INIT_VARIABLE "=") && !text_begins(*envp, NO_IMAGE "="))
 			copy[count++] = *envp;
 	*room = &copy[count];
 	return copy;

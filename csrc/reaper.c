@@ -122,7 +122,7 @@ static _Noreturn void execute(long child, void *context)
 
 static bool read_numbers(const char *value, int *numbers, size_t count)
 {
-	struct span rest = { value, text_length(value) };
+	struct span rest = span_of(value);
 
 	for (size_t i = 0; i < count; i++) {
 		struct span word;

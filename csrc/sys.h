@@ -173,6 +173,18 @@ static inline long sys_sigaction(int sig, const struct sys_sigaction *act,
 	return SYS4(SYS_rt_sigaction, sig, act, old, sizeof(uint64_t));
 }
 
+static inline bool sys_is_ignored(int sig)
+{
+	struct sys_sigaction now = { .handler = SIG_DFL };
+
+	return sys_sigaction(sig, NULL, &now) == 0 && now.handler == SIG_IGN;
+}
+
+static inline bool sys_exists(const char *path)
+{
+	return SYS4(SYS_faccessat, AT_FDCWD, path, 0, 0) == 0;
+}
+
 static inline long sys_prctl(int option, unsigned long arg)
 {
 	return SYS5(SYS_prctl, option, arg, 0, 0, 0);

@@ -12,6 +12,20 @@ size_t text_length(const char *s)
 	return n;
 }
 
+bool text_begins(const char *s, const char *start)
+{
+	while (*start && *s == *start) {
+		s++;
+		start++;
+	}
+	return !*start;
+}
+
+struct span span_of(const char *s)
+{
+	return (struct span){ s, text_length(s) };
+}
+
 bool span_equals(struct span span, const char *s)
 {
 	size_t i;

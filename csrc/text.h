@@ -24,6 +24,10 @@ struct text {
 #define TEXT_IN(array) ((struct text){ .data = (array), .cap = sizeof(array) })
 
 size_t text_length(const char *s);
+/* Returns whether `s` begins with `start`. */
+bool text_begins(const char *s, const char *start);
+/* Returns a string without its NUL. */
+struct span span_of(const char *s);
 bool span_equals(struct span span, const char *s);
 /* Cut the part before `separator` off the front of `rest`; false when nothing is left. */
 bool span_next(struct span *rest, char separator, struct span *part);
