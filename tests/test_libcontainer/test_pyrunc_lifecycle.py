@@ -570,6 +570,17 @@ def test_update(runtime, running, tmp_path) -> None:
     assert _limit(runtime, running, "limit") > 1 << 60
 
 
+def test_limits_from_a_pipe_that_has_none_yet_are_refused_by_name(runtime, running) -> None:
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    try:
+        done = runtime("update", "-r", "-", running, stdin=reader)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert done.returncode == 1
+    assert "read standard input: resource temporarily unavailable" in done.stderr
+
+
 def _file(controller: str, bundle: Path, name: str) -> str:
     """Of the cgroup of the bundle's container "box", on v1 or v2."""
     own = {}

@@ -15,6 +15,7 @@ from nsenter.system import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from io import FileIO
     from typing import Any
 
     from libcontainer.configs import Config
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     from nsenter.waiting import WaitingInit
 
 
+_STDIN = 0
 _CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
+
+
+def _read_all(file: FileIO, name: str) -> str:
+    raw = file.readall()
+    if raw is None:  # the descriptor does not block, and nothing has been written to it yet
+        raise Failure("read", name, EAGAIN)
+    return raw.decode("utf-8", "surrogateescape")
 
 
 class Context:
@@ -124,12 +133,20 @@ class Context:
         return spec
 
     def read_json(self, path: str) -> Any:
-        """A JSON file. Raises ContainerError where it is none."""
+        """Return the content of a JSON file.
+
+        Raises:
+            ContainerError: the file is not JSON.
+            OSError: the file cannot be read.
+        """
         with open(path, "rb", buffering=0) as file:
-            raw = file.readall()
-        if raw is None:  # reading it does not block, and nothing has been written to it yet
-            raise Failure("read", path, EAGAIN)
-        return self.parse_json(raw.decode("utf-8", "surrogateescape"), path)
+            return self.parse_json(_read_all(file, path), path)
+
+    def read_json_from_stdin(self) -> Any:
+        """Return the JSON that standard input has; errors are those of `read_json`."""
+        name = "standard input"
+        with open(_STDIN, "rb", buffering=0, closefd=False) as file:
+            return self.parse_json(_read_all(file, name), name)
 
     def parse_json(self, text: str, name: str) -> Any:
         """JSON of the specification; what is spelt wrong in it is told of.

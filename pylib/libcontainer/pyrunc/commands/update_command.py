@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from libcontainer.errors import ContainerError
 from libcontainer.specconv import resources_from_spec
 
@@ -80,7 +78,7 @@ def _changes(told: Resources) -> dict[str, Any]:
 def _from_file(context: Context, path: str) -> Any:
     if path != "-":
         return context.read_json(path)
-    return context.parse_json(sys.stdin.read(), "standard input")
+    return context.read_json_from_stdin()
 
 
 def _from_options(options: dict[str, Any]) -> dict[str, Any]:
