@@ -6,6 +6,7 @@ some of them here, at every one in the sweep.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -136,12 +137,14 @@ def test_an_init_that_is_killed_at_its_execve_has_not_started(case: Case) -> Non
     assert case.check(1, SYS_EXECVE)
 
 
+def steps(case: Case) -> int:
+    """Kill the process at each of its steps; returns how many there were."""
+    return next(nth for nth in itertools.count(1) if not case.check(nth))
+
+
 @pytest.mark.sweep
 def test_an_init_that_is_killed_at_any_step(case: Case) -> None:
-    nth = 1
-    while case.check(nth):
-        nth += 1
-    assert nth > 100
+    assert steps(case) > 100
 
 
 @pytest.fixture(params=[FIRST, SUCCESSOR], ids=["the first process", "its successor"])
@@ -164,7 +167,4 @@ def test_in_an_existing_pid_namespace_neither_process_dies_unnoticed(shared: Cas
 @joins_last
 @pytest.mark.sweep
 def test_in_an_existing_pid_namespace_an_init_that_is_killed_at_any_step(shared: Case) -> None:
-    nth = 1
-    while shared.check(nth):
-        nth += 1
-    assert nth > 50
+    assert steps(shared) > 50

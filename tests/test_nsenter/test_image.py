@@ -91,13 +91,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
+def put(place: Path, kind: str, content: bytes) -> Path:
+    """The image of this kind, for the environment that this process has."""
+    file = place / image.name_of(kind, os.environb)
+    file.touch(mode=0o600)
+    file.write_bytes(content)
+    return file
+
+
 @pytest.fixture
 def file(place: Path, made: bytes) -> Path:
-    """The image, for the environment that this process has."""
-    file = place / image.name_of(image.PAYLOAD, os.environb)
-    file.touch(mode=0o600)
-    file.write_bytes(made)
-    return file
+    return put(place, image.PAYLOAD, made)
 
 
 @pytest.fixture
@@ -259,10 +263,7 @@ def test_extensions_that_are_in_no_image_are_loaded(file: Path) -> None:
 @pytest.fixture
 def memory_file(place: Path, memory_made: bytes) -> Path:
     """The only image there is."""
-    file = place / image.name_of(image.MEMORY, os.environb)
-    file.touch(mode=0o600)
-    file.write_bytes(memory_made)
-    return file
+    return put(place, image.MEMORY, memory_made)
 
 
 FROM_MEMORY = nsenter.Caller(files=False)
