@@ -205,10 +205,7 @@ def resume_image(channel: int, status: int) -> int:
     """What runs first in a process that has resumed an image; returns its exit status."""
     posix.set_inheritable(channel, False)
     posix.set_inheritable(status, False)
-    for fd, name in enumerate(("stdin", "stdout", "stderr")):
-        stream = open_stream(fd, name)
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
+    open_streams()
     orders = receive(channel)
     close_the_file_system(orders["extensions"])
     set_environment(orders["environment"])
@@ -279,8 +276,15 @@ def flush(*streams: Any) -> None:
             pass
 
 
-def open_stream(fd: int, name: str) -> Any:
-    """As the interpreter does when it boots, in UTF-8 mode."""
+def open_streams() -> None:
+    """Make the standard streams, as an interpreter does when it boots in UTF-8 mode."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _open_stream(fd, name)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _open_stream(fd: int, name: str) -> Any:
     import _io
 
     mode = "w" if fd else "r"

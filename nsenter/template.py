@@ -204,10 +204,7 @@ def _be_called(finders: Sequence[Any], channel: int, settings: Mapping[str, Any]
     """In a fork, in its namespaces, behind the last confinement step."""
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     _name_the_thread()
-    for fd, name in enumerate(("stdin", "stdout", "stderr")):
-        stream = boot.open_stream(fd, name)
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
+    boot.open_streams()
     worker.main(channel, settings, finders)
 
 

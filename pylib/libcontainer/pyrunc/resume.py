@@ -111,16 +111,13 @@ def resume_image(
     import os
     import time
 
-    from nsenter.boot import open_stream
+    from nsenter.boot import open_streams
 
     sys.orig_argv[:] = map(os.fsdecode, words)
     sys.argv[:] = [_script, *sys.orig_argv[1:]]
     _set_environment(environment)
     time.tzset()
-    for fd, name in enumerate(("stdin", "stdout", "stderr")):
-        stream = open_stream(fd, name)
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
+    open_streams()
     if ignores_interrupt:
         import _signal
 
