@@ -32,8 +32,8 @@ static long clone3(const struct clone_request *request)
 	return SYS2(SYS_clone3, &args, sizeof(args));
 }
 
-/* Between the call and the change of its stack, the parent touches registers alone: what is on the
- * old one is the child's. */
+/* The parent uses only registers until it has changed its stack: the old stack belongs to the
+ * child. */
 #if defined(__x86_64__)
 static long clone3_in_place(const struct clone_args *args, void *stack_top, clone_rest *rest,
 			    void *context)

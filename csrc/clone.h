@@ -16,17 +16,17 @@ struct clone_request {
 /* The child's pid, 0 in the child, or -errno. */
 long process_clone(const struct clone_request *request);
 
-/* What the calling process does when its child has taken over. */
+/* The code that the calling process runs after its child has taken over. */
 typedef void clone_rest(long pid, void *context);
 
 /*
- * Make a child that goes on in the place of the calling process: with its memory and its stack, of
- * which nothing is copied. Returns 0 in the child, or -errno where there is none (-ENOSYS: it
- * cannot be done here).
+ * Make a child that continues with the memory and the stack of the calling process, without a copy
+ * of either. Returns 0 in the child, or -errno if no child was made (-ENOSYS: this is not possible
+ * here).
  *
- * The calling process goes on by `rest`, on another stack, and must exit in it. Until then both
- * have the same memory. So `rest` may write to its own stack and to `context` alone, may call
- * nothing of libc, whose state is the child's now, and the child must not touch `context`.
+ * The calling process runs `rest` on another stack, and must exit there. Until then, both processes
+ * have the same memory. So `rest` may only write to its own stack and to `context`, and must not
+ * call libc, whose state belongs to the child. The child must not access `context`.
  */
 long process_clone_in_place(const struct clone_request *request, void *stack_top, clone_rest *rest,
 			    void *context);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libcontainer/pyrunc/command_image.py makes the image, and has the same rules for its place and
- * its name. That it is whole, of this boot, and of the files that are there now, restore.c checks;
- * here stands what else would make a difference between an interpreter that boots and one that has
- * booted: the environment.
+ * libcontainer/pyrunc/command_image.py makes the image, and has the same rules for its directory
+ * and its name. restore.c checks that the image is complete, and that it belongs to this boot and
+ * to the current files. This file checks the environment, which an interpreter reads when it boots.
  */
 #include "command.h"
 
@@ -15,16 +14,16 @@
 
 #define HASH_START  0xcbf29ce484222325ULL /* FNV-1a */
 #define HASH_FACTOR 0x100000001b3ULL
-/* Before the reason: whether one should be made. */
+/* The texts in front of a reason: make another image, or not. */
 #define REPLACE "1 "
 #define KEEP	"0 "
 #define FOLDER	"nsenter-image"
-#define TRIAL	"_PYRUNC_IMAGE" /* the path of one that is not in its place yet */
+#define TRIAL	"_PYRUNC_IMAGE" /* the path of a new image that is being tried */
 
 /* ---- whether */
 
-/* The loader would have libraries in the process that nobody knows of, or malloc(3) work in another
- * way than in the image. */
+/* Returns whether a variable makes the dynamic loader load other libraries, or changes how
+ * malloc(3) works: the image would not have that. */
 static bool changes_libc(const char *variable)
 {
 	static const char *const names[] = { "LD_PRELOAD=", "LD_AUDIT=", "LD_LIBRARY_PATH=",
@@ -53,8 +52,8 @@ static bool ends_alike(struct span text, const char *with)
 	return true;
 }
 
-/* Python would read and write text in UTF-8: so it does in the C locale, and in those that it can
- * see to be of UTF-8 and in those that there are not. The image does nothing else. */
+/* Returns whether Python would use UTF-8, as the image always does. It does so in the C locale, and
+ * in locales whose name ends with UTF-8. */
 static bool is_in_utf8(char *const *envp)
 {
 	static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
@@ -109,8 +108,8 @@ static void add_name(struct text *t, const char *start)
 	text_add(t, ".image");
 }
 
-/* Returns whether the image is in the folder for images of a directory. In a directory that users
- * share, the name of the folder ends with the number of its user; -1: it is not shared. */
+/* Returns whether DIRECTORY/FOLDER has the image. In a directory that several users share, the name
+ * of the folder ends with the user's number; `user` is -1 if the directory is not shared. */
 static bool is_in(const char *directory, int64_t user, const char *start, struct text path)
 {
 	text_add(&path, directory);
@@ -134,7 +133,7 @@ static bool find(const char *start, char *const *envp, struct text path)
 	       is_in("/dev/shm", user, start, path) || is_in("/tmp", user, start, path);
 }
 
-/* Another installation's could have the same name. */
+/* Returns whether the image is of this installation: another one's name can have the same hash. */
 static bool is_of(const struct image *image, const char *start)
 {
 	for (uint32_t i = 0; i < image->header->files.count; i++)
@@ -145,7 +144,7 @@ static bool is_of(const struct image *image, const char *start)
 
 /* ---- becoming it */
 
-/* Nothing has been done yet that would have to be undone. */
+/* Report an error and exit. At this point the command has not changed anything. */
 static void fail(const struct err *err)
 {
 	char buf[ERR_SUBJECT_MAX + 128];
@@ -160,7 +159,7 @@ static void fail(const struct err *err)
 	sys_exit(1);
 }
 
-/* What may come otherwise the next time, such as no memory, is no reason to make another. */
+/* An error that may not occur again, such as a lack of memory, does not ask for another image. */
 static void add_error(struct text *why, const struct err *err)
 {
 	text_add(why, err->errnum == ESTALE || err->errnum == ENOENT ? REPLACE : KEEP);

@@ -6,12 +6,11 @@
 #include "image.h"
 
 /*
- * Become the interpreter of the image, which runs the command; returns where there is none that can
- * be used, and the interpreter has to boot. Some of an image may be mapped then, which is of no
- * consequence to a process that executes another program.
+ * Become the interpreter of the image, which runs the command. Returns if no image can be used; the
+ * caller must then execute an interpreter, which also removes what was mapped of an image.
  *
- * Args: `start` is the path of pyrunc-start, after which the image is named; `why` gets a
- * reason, and before it "1 " if another image should be made, or else "0 ".
+ * `start` is the path of pyrunc-start, which is part of the name of the image. `why` gets the
+ * reason, with "1 " in front if another image should be made, and "0 " if not.
  */
 void command_resume(const char *start, const struct image_process *process, struct text *why);
 

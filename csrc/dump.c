@@ -254,7 +254,7 @@ _Noreturn static void end_by_exception(void)
 	end(is_interrupt, 1);
 }
 
-/* Strings as a list of bytes. */
+/* Returns the strings as a Python list of bytes, or NULL. */
 static void *list_of(char *const *strings)
 {
 	void *list = python.new_list(0);
@@ -268,7 +268,7 @@ static void *list_of(char *const *strings)
 	return list;
 }
 
-/* A command has no launcher: all that it is told is its arguments and its environment. */
+/* Call the command with its arguments and environment: it has no launcher. */
 static void *run_command(const struct image_handover *handover)
 {
 	void *words, *environment;
@@ -309,7 +309,7 @@ __attribute__((noinline)) static void *run_init(const struct image_handover *han
 			   handover->status_fd);
 }
 
-/* As run_init(). */
+/* Must not be inlined, for the same reason as run_init(). */
 __attribute__((noinline)) static void run(const struct image_handover *handover)
 {
 	void *status = handover->is_command ? run_command(handover) : run_init(handover);

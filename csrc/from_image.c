@@ -59,7 +59,7 @@ static int map_bundle(char *const *envp, struct image_handover *handover, struct
 	uint64_t fd;
 	long ret;
 
-	if (!value) /* the image has all */
+	if (!value) /* the image has every module */
 		return 0;
 	if (!parse_decimal(span_of(value), INT_MAX, &fd))
 		return err_set(err, "find a descriptor in", BUNDLE, EINVAL);

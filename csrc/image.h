@@ -134,12 +134,11 @@ struct image_process {
 /* What the loader hands to the function that resumes the image, which does not return. */
 struct image_handover {
 	const struct image_process *process;
-	const void *bundle; /* as csrc/bundle.h has it; NULL: there is none */
+	const void *bundle; /* see csrc/bundle.h; NULL if the image has every module */
 	size_t bundle_size;
 	int channel_fd;
 	int status_fd;
-	/* It is a command, with the arguments and the environment of the process, and no launcher.
-	 */
+	/* The image is of a command, which reads argv and the environment and has no launcher. */
 	bool is_command;
 	bool ignores_interrupt; /* SIGINT, which a command's interpreter then does not catch */
 	/* Called when extensions of the bundle are loaded that the image has not, which takes the

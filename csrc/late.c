@@ -21,7 +21,7 @@ static void reset_signals(void)
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof(no_signals));
 }
 
-/* Of stage 0, when stage 2 has taken over this process's memory and stack. */
+/* The stack of stage 0 after stage 2 has taken over the memory and the stack of this process. */
 static uint8_t stage_0_stack[1 << 16] __attribute__((aligned(16)));
 
 static const struct take_over take_over = {
@@ -33,10 +33,10 @@ static const struct take_over take_over = {
 /* Of this process, from its stages to its filter: an interpreter runs in between. */
 static struct nsexec ns;
 
-#define PAGE_BYTES 4096 /* the least that Linux has */
+#define PAGE_BYTES 4096 /* the smallest page size of Linux */
 
-/* Read by the kernel, what lies behind the end of a file, or cannot be read, is no signal; it is
- * zeros in the copy. */
+/* The kernel reads the memory: pages behind the end of a mapped file, which would raise SIGBUS,
+ * become zeros in the copy. */
 static void copy_pages(int mem_fd, uint8_t *to, unsigned long from, size_t size)
 {
 	for (size_t at = 0; at < size;) {

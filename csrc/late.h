@@ -4,9 +4,9 @@
 #define NSX_LATE_H
 
 /*
- * Have a copy of memory that is mapped as shared: what this process writes there, no other process
- * sees, nor is it written to a file. 0 or -errno; if it fails, nothing has changed.
- * mem_fd is of this process's /proc/self/mem.
+ * Replace shared memory by a private copy, so that no other process and no file gets what this
+ * process writes there. mem_fd is a descriptor of /proc/self/mem. Returns 0, or -errno if nothing
+ * was changed.
  */
 int late_own_memory(int mem_fd, unsigned long start, unsigned long size, int protection);
 
@@ -26,9 +26,9 @@ void late_confine(void);
 void late_filter(void);
 
 /*
- * Split as fork(2) does, in a process that has one thread; the child is one of this process's
- * parent, and in the PID namespace that this process has joined by setns(2). Returns its pid, and
- * 0 in it, or -errno. *pidfd is the child's.
+ * Fork a process that has one thread. The new process is a child of this process's parent, and is
+ * in the PID namespace that this process has joined with setns(2). Returns its pid, 0 in the new
+ * process, or -errno. *pidfd becomes its pidfd.
  */
 long late_sibling(int *pidfd);
 

@@ -85,8 +85,7 @@ struct launch {
 	/* Of a new /proc, with a NUL behind them. nsexec.c sets them; they are not sent. */
 	struct span proc_options;
 	int gate_fd; /* a byte from here lets the program be executed; -1: nothing to wait for */
-	/* nsinit, to be a PID 1 that stays where an interpreter's memory is its child's; -1: none
-	 */
+	/* nsinit, which PID 1 executes after its child has taken over its memory; -1: none */
 	int reaper_fd;
 };
 

@@ -56,7 +56,7 @@ void libc_settle(void)
 	tzset();
 }
 
-/* What the kernel knows of the thread. */
+/* What libc has registered with the kernel for the thread. */
 static struct {
 	void *robust_list;
 	size_t robust_size;

@@ -13,13 +13,13 @@ void libc_settle(void);
 int *libc_thread_id(void);
 
 /*
- * Around a clone after which another process goes on with this one's memory (clone.h): have the
- * kernel forget what it would write there, or do with it, when the thread of this process is
- * scheduled or ends. False if it does not; then nothing has changed.
+ * Call this before a clone after which the child continues with the memory of this process
+ * (clone.h). It unregisters everything that the kernel writes to that memory when the thread of
+ * this process is scheduled or ends. Returns false if that fails; then nothing was changed.
  */
 bool libc_leave_thread(void);
 
-/* In that process, or in this one if there is none: have the kernel know of all that again. */
+/* Register it again: in the child, or in this process if the clone failed. */
 void libc_join_thread(void);
 
 #endif

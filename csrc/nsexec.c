@@ -75,8 +75,8 @@ int nsexec_arrive(struct nsexec *ns, struct err *err)
 
 /* ---- stage 2, INIT ------------------------------------------------------------------- */
 
-/* Stage 0 closes its end when it has ended, and that is after it has let go of its memory: now that
- * is stage 2's alone, and what runs in it may be anybody's. */
+/* Wait until stage 0 has ended: its end of the socket is closed after it has released its memory.
+ * From then on stage 2 is the only process with this memory, and may run untrusted code. */
 static int await_sole_use(int sync_fd, struct err *err)
 {
 	char byte;
@@ -87,7 +87,7 @@ static int await_sole_use(int sync_fd, struct err *err)
 				n < 0 ? n : EPROTO);
 }
 
-/* A clone in place leaves the child in the old time namespace: see clone.h. */
+/* A process that shares memory cannot be cloned into a new time namespace: enter it afterwards. */
 static int enter_time(const struct bootstrap *boot, struct err *err)
 {
 	static const char path[] = "/proc/self/ns/time_for_children";
@@ -442,7 +442,7 @@ static bool takes_one_clone(const struct nsexec *ns)
 	       !ns->launch.doors.data;
 }
 
-/* What stage 0 still needs when stage 2 is made, which may have its memory then. */
+/* What stage 0 still needs after stage 2 may have taken over its memory. */
 struct parting {
 	struct nsexec ns;
 	int pair[2];
@@ -492,7 +492,7 @@ static long clone_in_place(struct parting *own, const struct clone_request *requ
 /* Stage 0 and 2 alone. Returns in stage 2, or with -ENOSYS where there is no clone3. */
 static long stage_parent_one_clone(struct nsexec *ns)
 {
-	static struct parting own; /* not on the stack, which stage 2 may have */
+	static struct parting own; /* not on the stack, which stage 2 may take over */
 	const struct clone_request request = {
 		.flags = CLONE_PARENT | (ns->boot.cloneflags & ~(uint32_t)CLONE_NEWCGROUP),
 		.cgroup_fd = ns->launch.cgroup_fd,
@@ -507,7 +507,7 @@ static long stage_parent_one_clone(struct nsexec *ns)
 		nsexec_fail(ns, &err);
 	own = (struct parting){ .ns = *ns, .pair = { pair[0], pair[1] }, .pidfd = -1 };
 	pid = -ENOSYS;
-	/* Nobody but stage 0 has the memory: nothing of it need be copied. */
+	/* No other process needs the memory of stage 0, so it need not be copied. */
 	if (ns->take_over && ns->take_over->leave()) {
 		pid = clone_in_place(&own, &request);
 		ns->took_over = pid == 0;

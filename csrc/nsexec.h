@@ -16,11 +16,11 @@
 #include "launch.h"
 #include "report.h"
 
-/* How stage 2 takes over the memory of stage 0, which has nothing else to do with it: clone.h. */
+/* How stage 2 takes over the memory of stage 0, which does not need it any more: clone.h. */
 struct take_over {
-	void *stack_top;      /* of stage 0 from then on */
-	bool (*leave)(void);  /* before; false: it has to be a copy */
-	void (*arrive)(void); /* in stage 2 */
+	void *stack_top;      /* the stack that stage 0 uses from then on */
+	bool (*leave)(void);  /* called before; returns false if the memory must be copied */
+	void (*arrive)(void); /* called in stage 2 */
 };
 
 struct nsexec {

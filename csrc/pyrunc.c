@@ -2,7 +2,7 @@
 /*
  * pyrunc: starts the interpreter that is the runtime, ready sooner and safer than a script would.
  *
- *  - From a memory image, where there is one of this boot (csrc/command.c). If not:
+ *  - From a memory image, if there is a valid one (csrc/command.c). Otherwise:
  *  - Beside it the interpreter of the init, where there is to be one: it boots while the runtime
  *    finds out what the init is to be (nsenter/waiting.py).
  *  - Without site, which takes longer than the rest of a container's start.
@@ -437,15 +437,15 @@ static char *variable(char *buf, size_t size, const char *name, const long *numb
 	return (char *)(uintptr_t)text_end(&t);
 }
 
-/* An interpreter that hangs while it boots does not notice that nobody has orders for it any more.
- * Cleared when it has them (csrc/late.c). */
+/* Have the kernel kill this process when its parent ends: an interpreter that hangs while it boots
+ * does not read the channel. csrc/late.c clears this when the init config has come. */
 static void end_with(long parent)
 {
 	long now;
 
 	sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
 	now = SYS0(SYS_getppid);
-	/* It ended before that. 0: it is outside of the PID namespace that its children are in. */
+	/* The parent ended before the call. (0 means that it is outside of this PID namespace.) */
 	if (now != parent && now != 0)
 		sys_exit(127);
 }

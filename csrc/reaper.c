@@ -78,7 +78,7 @@ _Noreturn static void stay(int verdict_fd, int child)
 	}
 }
 
-/* ---- a PID 1 of a program of its own */
+/* ---- a PID 1 that has executed nsinit */
 
 #define VARIABLE "_NSENTER_REAPER"
 
@@ -87,8 +87,8 @@ struct handover {
 	int gate[2];
 };
 
-/* "9,12,2,1": the verdict's descriptor, the gate's, the child, and whether to die with the parent.
- */
+/* Add the variable, such as "9,12,2,1": the descriptors of the verdict and of the gate, the child,
+ * and whether to die with the parent. */
 static void describe(struct text *t, const struct handover *own, long child)
 {
 	const int64_t numbers[] = { own->ns.launch.init_fd, own->gate[1], child,
@@ -141,7 +141,8 @@ void reaper_resume(char *const *envp)
 	int numbers[4];
 	struct err err;
 
-	/* Anybody may have put it into an environment; PID 1 is that of a new namespace alone. */
+	/* Any program can set the variable, but only the first process of a new namespace is PID 1.
+	 */
 	if (!value || sys_getpid() != 1 || !read_numbers(value, numbers, 4))
 		return;
 	sys_prctl(PR_SET_DUMPABLE, 0);
@@ -153,7 +154,7 @@ void reaper_resume(char *const *envp)
 	stay(numbers[0], numbers[2]);
 }
 
-/* The child waits until PID 1 has another memory, and has shed everything. */
+/* In the child: wait until PID 1 has its own memory, and has given up its rights. */
 static int await_reaper(int gate, struct err *err)
 {
 	uint8_t byte;
@@ -163,8 +164,8 @@ static int await_reaper(int gate, struct err *err)
 	return n == 0 ? 0 : err_set(err, "read", "the gate of PID 1", n < 0 ? n : EPROTO);
 }
 
-/* The filter of a container around us may refuse the call, and once the child has the memory, it is
- * too late for another way: the only other name of nsinit is in the payload's /proc. */
+/* Returns whether a filter refuses execveat(2). This must be known before the child takes over the
+ * memory: the only other way to execute nsinit is by a path in /proc, which is the payload's. */
 static bool is_execveat_refused(void)
 {
 	static char *const none[] = { NULL };
@@ -174,7 +175,7 @@ static bool is_execveat_refused(void)
 	return SYS5(SYS_execveat, -1, "", argv, none, AT_EMPTY_PATH) != -EBADF;
 }
 
-/* Another user's id than root's has no capabilities left when it executes something. */
+/* Returns whether PID 1 can execute nsinit and keep its capabilities, which requires uid 0. */
 static bool can_execute(const struct nsexec *ns)
 {
 	return ns->took_over && ns->launch.reaper_fd >= 0 && SYS0(SYS_geteuid) == 0 &&

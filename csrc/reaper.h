@@ -20,9 +20,10 @@
 int reaper_split(const struct nsexec *ns, struct err *err);
 
 /*
- * Of an interpreter, the child takes over the memory (clone.h), as of stage 0: what PID 1 had of it
- * would have to be copied. PID 1 must not share it with a payload, so it executes nsinit, which
- * calls this: it does not return if the environment has what PID 1 has said.
+ * Continue as PID 1 after an execve of nsinit; returns if the environment does not ask for that.
+ *
+ * If PID 1 is an interpreter, its child takes over its memory (clone.h), so that nothing is copied.
+ * PID 1 must not share memory with a payload: so it executes nsinit, which calls this.
  */
 void reaper_resume(char *const *envp);
 

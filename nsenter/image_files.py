@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files a memory image was made of, as csrc/restore.c compares them."""
+"""The identities of the files that a memory image depends on; csrc/restore.c compares them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ _FILE = struct.Struct("=QQQqqIIII")  # struct image_file of csrc/image.h
 
 
 def identities(paths: Iterable[str]) -> bytes:
-    """As csrc/dump.c reads them. Raises OSError where there is no such file."""
+    """Return the identities of files, in the form that csrc/dump.c reads.
+
+    Raises:
+        OSError: there is no such file.
+    """
     found = {path: os.stat(path) for path in sorted({*paths})}
     strings = bytearray()
     first = _COUNT.size + _FILE.size * len(found)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What multiprocessing has left when a process of calls ends: a folder in /tmp, shared memory,
-processes. A process that is killed would leave them for good.
+"""Removes what multiprocessing has made in a call: a directory in /tmp, shared memory, processes.
 
-A worker of a ProcessPoolExecutor, and an interpreter, tidy up when they end. It may take long, as
-processes are waited for, and it is bounded here.
+An interpreter removes these when it exits, but a worker is killed. To remove them can take long,
+because processes are waited for, so the time is limited here.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SECONDS = 3.0
 
 
 def _module(name: str) -> Any:
-    """One of multiprocessing's modules, if it was imported."""
+    """Return a module of multiprocessing if it was imported, otherwise None."""
     return sys.modules.get(f"multiprocessing.{name}")
 
 
@@ -34,14 +33,14 @@ def _has_tracker() -> bool:
 
 
 def are_there() -> bool:
-    """Whether there is something to remove."""
+    """Return whether there is something to remove."""
     registry = getattr(_module("util"), "_finalizer_registry", None)
     children = getattr(_module("process"), "_children", None)
     return bool(registry or children or _has_tracker())
 
 
 def forget() -> None:
-    """In a fork: what is there is the parent's."""
+    """Forget everything, in a fork: it belongs to the parent."""
     for module, name in (("util", "_finalizer_registry"), ("process", "_children")):
         held = getattr(_module(module), name, None)
         if held is not None:
@@ -49,17 +48,17 @@ def forget() -> None:
 
 
 def remove() -> None:
-    """Have multiprocessing tidy up, before this process ends; it ends if that takes too long."""
+    """Let multiprocessing remove it before this process ends. If that takes too long, exit."""
     if not are_there():
         return
     _signal.signal(_signal.SIGALRM, lambda *_: posix._exit(0))
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGALRM})
     _signal.setitimer(_signal.ITIMER_REAL, SECONDS)
     for function in reversed(getattr(sys.modules.get("threading"), "_threading_atexits", ())):
-        with suppress(Exception):  # those of executors, whose processes are waited for then
+        with suppress(Exception):  # the functions of executors, which wait for their processes
             function()
     with suppress(Exception):
         _module("util")._exit_function()
-    if _has_tracker():  # it removes what is registered when nobody holds its pipe any more
+    if _has_tracker():  # the tracker removes what is registered when its pipe is closed
         with suppress(Exception):
             _module("resource_tracker")._resource_tracker._stop()

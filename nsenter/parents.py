@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who waits for a process that has ended: only its parent can, which may be another than this one.
+"""Waiting for a process: only its parent can do that, which may not be this process.
 
 A process that was forked from a template (nsenter/preload.py) is the template's child.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nsenter.usage import Usage
 
     class Ended(Protocol):
-        """What is used of an os.waitid_result."""
+        """The fields of os.waitid_result that are used."""
 
         @property
         def si_code(self) -> int: ...
@@ -29,23 +29,23 @@ __all__ = ["THIS_PROCESS", "Parent"]
 
 
 class Parent:
-    """This process, as a parent."""
+    """This process as the parent."""
 
     def waitid(self, which: int, number: int, options: int) -> Ended | None:
-        """As os.waitid.
+        """Wait as os.waitid does.
 
         Raises:
-            ChildProcessError: there is no such child, or somebody else has waited for it.
+            ChildProcessError: there is no such child, or other code has waited for it.
             OSError: the call failed.
         """
         return os.waitid(which, number, options)
 
     def wait_for(self, pidfd: int, has_own_peak: bool) -> tuple[int, int, Usage]:
-        """As `nsenter.usage.wait_for`."""
+        """Wait as `nsenter.usage.wait_for` does."""
         return wait_for(pidfd, has_own_peak=has_own_peak)
 
     def has_ended(self) -> bool:
-        """Whether it is dead, and its children with it."""
+        """Return whether the parent has ended, and its children with it."""
         return False
 
 

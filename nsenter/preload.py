@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Templates, as their launcher has them: processes that are forked with modules imported.
+"""The launcher's side of templates: interpreters that have imported modules, and are forked.
 
-See nsenter/template.py for the other side.
+nsenter/template.py is the side of the template.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ __all__ = ["PreloadFailed", "Preloaded", "checked_names"]
 _IMPORT_SECONDS = 300.0
 _ANSWER_SECONDS = 30.0
 _MOST_ANSWER = 1 << 20
-_MOST_DEAD = 3  # spare forks that have died, one after the other
-# What a template has of the environment: how libraries choose their threads when they are imported.
+_MOST_DEAD = 3  # how many spare forks in a row may have died
+# The variables that a template gets: libraries read them on import, to choose their threads.
 _KEPT_VARIABLES = tuple(
     f"{name}_NUM_THREADS"
     for name in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "VECLIB", "GOTO")
@@ -47,20 +47,22 @@ _KEPT_VARIABLES = tuple(
 
 
 class PreloadFailed(NsenterError, RuntimeError):
-    """The modules to preload could not be imported; the cause says which, and why."""
+    """The modules to preload could not be imported; `__cause__` says which, and why."""
 
 
 class _TemplateDied(Exception):
-    """It has ended, or says what makes no sense."""
+    """The template has ended, or its answer is not valid."""
 
 
 class Preloaded:
-    """The forks of a template, which starts when the first is taken. One that has died is replaced,
-    and so is one that has rights which this process has given up, or another root.
+    """The forks of a template.
+
+    The template starts when the first fork is taken. A new one replaces it if it has died, and if
+    this process has changed its ids or its root, because the template would keep the old ones.
 
     Args:
-        modules: names of what the template imports, in this order.
-        more: of what it imports as well, if it can be imported.
+        modules: the names of the modules that the template must import, in this order.
+        more: the names of modules that it imports as well, unless that fails.
     """
 
     def __init__(self, modules: Sequence[str], more: Iterable[str] = ()) -> None:
@@ -71,11 +73,11 @@ class Preloaded:
         self._identity: object = None
 
     def take(self) -> WaitingInit:
-        """A fork that waits for its orders.
+        """Return a fork that waits for its init config.
 
         Raises:
-            PreloadFailed: the template could not import the modules, or dies each time.
-            BootstrapError, OSError: it could not be started, or not be forked.
+            PreloadFailed: the template could not import the modules, or has died again and again.
+            BootstrapError, OSError: the template could not be started or forked.
         """
         with self._lock:
             if self._template is not None:
@@ -92,13 +94,13 @@ class Preloaded:
                 raise PreloadFailed(f"the template of {self._named()} {died}") from None
 
     def fork_ahead(self) -> None:
-        """Have the fork made that is taken next; `take` tells what is in the way of that."""
+        """Ask for the next fork ahead of time. If that fails, `take` raises the error."""
         with self._lock, suppress(_TemplateDied, OSError):
             if self._template is not None:
                 self._template.fork_ahead()
 
     def close(self) -> None:
-        """End the template. Forks that run go with it."""
+        """End the template, and with it the forks that are running."""
         with self._lock:
             ended, self._template = self._template, None
         if ended is not None:
@@ -109,25 +111,25 @@ class Preloaded:
 
 
 def _identity() -> tuple[object, ...]:
-    """Who this process is, and in which root: what it starts now is the same."""
+    """Return the ids and the root of this process, which a template inherits."""
     root = os.stat("/")
     return os.getresuid(), os.getresgid(), os.getgroups(), root.st_dev, root.st_ino
 
 
 class _Ended(Value):
-    """What is used of an os.waitid_result."""
+    """The fields of os.waitid_result that are used."""
 
     si_code: int
     si_status: int
 
 
 class _Template(Parent):
-    """A template that runs."""
+    """A running template."""
 
     def __init__(self, modules: tuple[str, ...], more: tuple[str, ...]) -> None:
         self._lock = RLock()
         self._modules = modules
-        # Our ends of a fork that was asked for, and whose pid was not told yet; one that waits.
+        # The launcher's ends of a fork that was asked for and has not been reported; a spare fork.
         self._asked: tuple[int, int] | None = None
         self._spare: WaitingInit | None = None
         self._child = _start(modules, more)
@@ -161,11 +163,11 @@ class _Template(Parent):
                 assert taken is not None
                 if not taken.has_ended():
                     return taken
-                taken.discard()  # the spare one was killed, for want of memory or by somebody
+                taken.discard()  # the spare fork was killed, by the OOM killer or by a user
         raise OSError(errno.ECHILD, "each fork of the template ends before it is used")
 
     def fork_ahead(self) -> None:
-        """Ask for a fork if there is none; it is taken in later."""
+        """Ask for a fork if there is none. `_settle` reads the answer later."""
         with self._lock:
             if self.has_ended():
                 raise _TemplateDied(self._how_it_ended())
@@ -176,7 +178,7 @@ class _Template(Parent):
                 self._asked = pipes.detach_channel(), owner.release()
 
     def _settle(self) -> None:
-        """Take in what was asked for."""
+        """Read the answer about the fork that was asked for."""
         if self._asked is None:
             return
         ends, self._asked = self._asked, None
@@ -193,10 +195,10 @@ class _Template(Parent):
 
     def waitid(self, which: int, number: int, options: int) -> Ended | None:
         if which == os.P_PIDFD and not options & os.WNOHANG:
-            poll({number: POLLIN}, None)  # the template waits for nobody: others need it
+            poll({number: POLLIN}, None)  # wait here: the template must be free for other requests
         try:
             told = self._waited(which, number, options, wants_usage=False)
-        except _TemplateDied:  # its orphan may be this process's, if that is a subreaper
+        except _TemplateDied:  # its orphan is a child of this process if that is a subreaper
             return THIS_PROCESS.waitid(which, number, options)
         return None if told is None else _Ended(*told)
 
@@ -214,7 +216,7 @@ class _Template(Parent):
     def _waited(self, which: int, number: int, options: int, *, wants_usage: bool) -> Any:
         fds = (number,) if which == os.P_PIDFD else ()
         with self._lock:
-            with suppress(OSError):  # who takes a fork is told that there is none
+            with suppress(OSError):  # `take` reports that there is no fork
                 self._settle()
             self._request(template.WAIT, (which, number, options, wants_usage), *fds)
             kind, told, _ = self._answer(_ANSWER_SECONDS)
@@ -234,7 +236,7 @@ class _Template(Parent):
             raise
 
     def _answer(self, seconds: float) -> tuple[bytes, Any, list[int]]:
-        """The kind of an answer, its value, and the descriptors with it."""
+        """Return the kind of an answer, its value, and the descriptors that came with it."""
         fds: list[int] = []
         try:
             header = self._read(worker.HEADER_BYTES, seconds, fds)
@@ -242,7 +244,7 @@ class _Template(Parent):
             if size > _MOST_ANSWER:
                 raise _TemplateDied("says what makes no sense")
             return header[:1], plain.decode(self._read(size, seconds, fds)), fds
-        except BaseException as error:  # the next answer would be taken for this one
+        except BaseException as error:  # the next answer would be read as this one
             close(*fds)
             undo(error, self._end)
             raise
@@ -286,7 +288,7 @@ class _Template(Parent):
     def close(self) -> None:
         with self._lock:
             with suppress(_TemplateDied, OSError):
-                if self._child.channel_fd >= 0:  # also of one that has died: it may have answered
+                if self._child.channel_fd >= 0:  # a template that has died may have answered before
                     self._settle()
             asked, self._asked = self._asked, None
             spare, self._spare = self._spare, None
@@ -313,10 +315,10 @@ def _start(modules: tuple[str, ...], more: tuple[str, ...]) -> Child:
 
 
 def checked_names(preload: Sequence[str]) -> tuple[str, ...]:
-    """The names of modules to preload.
+    """Return the names of the modules to preload.
 
     Raises:
-        TypeError, ValueError: they are none.
+        TypeError, ValueError: a name is not the name of a module.
     """
     if isinstance(preload, (str, bytes)):
         raise TypeError(f"preload must be a sequence of names of modules, not {preload!r}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A template: an interpreter that has imported modules, and is forked for who is to have them.
+"""A template: an interpreter that has imported modules, and is forked for each call.
 
 It runs in its launcher's namespaces, from its launcher's files, and holds nothing else of it: no
 descriptor, no environment, no code but the modules'. Its forks are made by fork(2) of libc, so that
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# From the launcher, in the frames of nsenter/worker.py: with the init pipe and the status pipe of
-# a fork; with what to wait for, and a pidfd if it is one.
+# Requests of the launcher, in the frames of nsenter/worker.py: make a fork, with its init pipe and
+# its status pipe; wait for a process, with a pidfd if there is one.
 FORK, WAIT = b"f", b"w"
-# To the launcher: what it has asked for (of a fork its pid, and a pidfd with it), or why not.
+# Answers: the result (for a fork its pid, with a pidfd), or the error.
 DONE, FAILED = b"d", b"x"
 MOST_FDS = 2
 MOST_SHARED = 1 << 30  # bytes
@@ -42,15 +42,15 @@ MOST_SHARED = 1 << 30  # bytes
 def main(
     control: int, orders: Mapping[str, Any], modules: Sequence[str], more: Sequence[str]
 ) -> NoReturn:
-    """What is called in the template.
+    """Be a template; does not return.
 
     Args:
-        control: the launcher's requests come by it, and the answers go.
-        orders: what `nsenter.files.open_files` is told.
-        modules: what is imported.
-        more: what is imported as well, if it can be.
+        control: the socket for the launcher's requests and for the answers.
+        orders: the argument of `nsenter.files.open_files`.
+        modules: the modules to import.
+        more: modules that are imported as well, unless that fails.
     """
-    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the calls get it as well
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the calls get it, too
     try:
         files.open_files(orders)
         standard = list(sys.meta_path)
@@ -61,20 +61,20 @@ def main(
                 __import__(name)
         finders = [finder for finder in sys.meta_path if finder not in standard]
         server = _Server(control, finders, _shared_memory())
-        boot.flush(sys.stdout, sys.stderr)  # or each fork would write it
+        boot.flush(sys.stdout, sys.stderr)  # otherwise each fork would write it again
     except BaseException as error:
         _send(control, FAILED, worker.tell_of(error))
         os._exit(1)
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # or a fork could not be waited for
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # otherwise no fork could be waited for
     gc.collect()
-    gc.freeze()  # what a fork never collects, it need not copy
+    gc.freeze()  # the collector of a fork would write to these objects, and so copy them
     _send(control, DONE, None)
     while True:
         server.serve()
 
 
 def _shared_memory() -> list[tuple[int, int, int]]:
-    """Where memory is that all forks would share, and could write to: start, size and protection.
+    """Return the start, size and protection of the memory that all forks would share and can write.
 
     Locks of multiprocessing are such memory, and files that a module has mapped.
     """
@@ -100,17 +100,17 @@ def _send(control: int, kind: bytes, value: object, *fds: int) -> None:
     rest = worker.frame(kind, plain.encode(value))
     try:
         system.send_fds(control, rest, fds)
-    except OSError:  # the launcher is gone
+    except OSError:  # the launcher has ended
         os._exit(0)
 
 
 class _Server:
-    """What the launcher asks for.
+    """Carries out the launcher's requests.
 
     Args:
-        control: the requests come by it, and the answers go.
-        finders: what the modules have put on sys.meta_path.
-        shared: where they have mapped memory that a fork must not share.
+        control: the socket for the requests and the answers.
+        finders: the finders that the modules have put on sys.meta_path.
+        shared: the memory that a fork must not share, as `_shared_memory` returns it.
     """
 
     def __init__(
@@ -121,13 +121,13 @@ class _Server:
         self._shared = shared
 
     def serve(self) -> None:
-        """Do what one request says."""
+        """Carry out one request."""
         control = self._control
         try:
             header, fds = system.receive_fds(control, worker.HEADER_BYTES, MOST_FDS)
         except OSError:  # the launcher has ended and had not read everything
             os._exit(0)
-        if not header:  # nobody is left who could want a fork
+        if not header:  # the launcher has ended
             os._exit(0)
         try:
             header += boot.read(control, worker.HEADER_BYTES - len(header))
@@ -149,9 +149,9 @@ class _Server:
 
     def _fork(self, channel: int, status: int) -> None:
         with warnings.catch_warnings():
-            # Since 3.12 Python warns if there are threads. Those of libraries stop; modules that
-            # start others when they are imported are no more for a template than for
-            # multiprocessing's.
+            # Since 3.12 Python warns if the process has threads. Libraries stop theirs before a
+            # fork. A module that starts other threads on import cannot be preloaded, just as it
+            # cannot be used with multiprocessing's fork method.
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if not pid:
@@ -159,7 +159,7 @@ class _Server:
                 self._be_a_fork(channel, status)
             finally:
                 os._exit(1)
-        with suppress(OSError):  # it has done so itself
+        with suppress(OSError):  # the fork may have done so already
             os.setpgid(pid, pid)
         try:
             pidfd = system.pidfd_open(pid)
@@ -181,7 +181,7 @@ class _Server:
 
 
 def _own(shared: Sequence[tuple[int, int, int]]) -> None:
-    """Have a copy of memory that this process shares with others. Exits if there is none left."""
+    """Replace shared memory by private copies; exit if there is not enough memory."""
     memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
     for where in shared:
         if lib.late_own_memory(memory, *where) < 0:
@@ -192,7 +192,7 @@ def _own(shared: Sequence[tuple[int, int, int]]) -> None:
 def _waited(
     which: int, number: int, options: int, wants_usage: bool, pidfd: int = -1
 ) -> tuple[Any, ...] | None:
-    """What `nsenter.parents.Parent` has to say."""
+    """Return what a method of `nsenter.parents.Parent` returns."""
     if wants_usage:
         code, status, used = usage.wait_for(pidfd, has_own_peak=True)
         return code, status, used.user_time, used.system_time, used.max_rss
@@ -201,7 +201,7 @@ def _waited(
 
 
 def _be_called(finders: Sequence[Any], channel: int, settings: Mapping[str, Any]) -> NoReturn:
-    """In a fork, in its namespaces, behind the last confinement step."""
+    """Take calls, in a fork that has its namespaces and has done every confinement step."""
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     _name_the_thread()
     boot.open_streams()
@@ -209,7 +209,7 @@ def _be_called(finders: Sequence[Any], channel: int, settings: Mapping[str, Any]
 
 
 def _name_the_thread() -> None:
-    """The process of the fork was another than this one, which went on with its memory."""
+    """Tell threading the id of the main thread: this process took over the memory of the fork."""
     threading = sys.modules.get("threading")
     with suppress(AttributeError):
         threading.main_thread()._set_native_id()  # type: ignore[union-attr]

@@ -66,7 +66,7 @@ def bundle_of(kit: Kit, name: str, program: str, *, cgroup_namespace: bool = Fal
 
 @cache
 def _make_images(pyrunc: str) -> None:
-    """Have pyrunc start from memory images, where they can be made."""
+    """Make pyrunc start from memory images, if they can be made."""
     subprocess.run([pyrunc, "image"], stdout=subprocess.DEVNULL, check=False)
 
 

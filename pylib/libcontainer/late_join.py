@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an init joins an existing PID namespace last, when it has entered its root.
+"""Decides whether an init joins an existing PID namespace last, after it has entered its root.
 
-libcontainer.init.successor does so, and says why. Else stage 1 joins it, and the processes in it
-see the init while that still has the host's root.
+libcontainer.init.successor does so, and says why. Otherwise stage 1 joins it, and the processes in
+it see the init while it still has the host's root.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _PROCESSES = 2  # The init and its successor are there at the same time.
 
 
 def is_exposed(config: Config) -> bool:
-    """Whether others may look into the init of a container while it has the host's root.
+    """Return whether others may access the init of a container while it has the host's root.
 
-    Those of another user namespace than ours may not.
+    Processes of another user namespace may not.
     """
     namespaces = config.namespaces
     path = namespaces.path_of(NamespaceType.NEWPID)
@@ -41,7 +41,7 @@ def is_exposed(config: Config) -> bool:
 
 
 def _has_our_owner(path: str) -> bool:
-    """Whether a namespace belongs to our user namespace; True if it cannot be found out."""
+    """Return whether the caller's user namespace owns a namespace; True if that is not known."""
     fds: list[int] = []
     try:
         fds.append(os.open(path, _FLAGS))
@@ -54,19 +54,19 @@ def _has_our_owner(path: str) -> bool:
 
 
 def pid_namespace(config: Config) -> int:
-    """A descriptor of the PID namespace that the init of a container joins last; -1: of none."""
+    """Return a descriptor of the PID namespace that the init joins last, or -1."""
     namespaces = config.namespaces
     path = namespaces.path_of(NamespaceType.NEWPID)
-    # In a user namespace of its own, it has no right to join one of the host's any more.
+    # An init in another user namespace has no right to join a namespace of the host.
     if not path or namespaces.contains(NamespaceType.NEWUSER):
         return -1
-    # Without mounts of its own, it keeps the host's in sight.
+    # Without a mount namespace, the init still sees the host's files after its setup.
     if not namespaces.contains(NamespaceType.NEWNS) or not _has_room(config.cgroups.resources):
         return -1
     try:
         fd = os.open(path, _FLAGS)
     except OSError:
-        return -1  # stage 1 fails as well, and tells of it
+        return -1  # stage 1 fails as well, and reports it
     if any(mount.device == "proc" for mount in config.mounts) and not can_be_shown(fd):
         close(fd)
         return -1
@@ -74,7 +74,7 @@ def pid_namespace(config: Config) -> int:
 
 
 def _has_room(resources: Resources) -> bool:
-    """Whether the limits of a cgroup allow both processes."""
+    """Return whether the limits of a cgroup allow both processes."""
     limit, word = resources.pids_limit, resources.unified.get("pids.max", "")
     if word.isdecimal():
         limit = int(word)
@@ -82,7 +82,7 @@ def _has_room(resources: Resources) -> bool:
 
 
 def can_be_shown(namespace: int) -> bool:
-    """Whether a /proc that is mounted outside of a PID namespace can show it (Linux 6.17)."""
+    """Return whether a /proc can show another PID namespace than its mounter's (Linux 6.17)."""
     context = -1
     try:
         context = system.fsopen("proc")

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The step of an init into an existing PID namespace, when its root is made.
+"""An init joins an existing PID namespace after it has made its root.
 
-The processes of that namespace see whatever is in it. One with CAP_SYS_PTRACE opens /proc/PID/root
-and /proc/PID/fd/N of an init that makes its root in there, and reaches the host's files. So the
-init makes its root outside, where they do not see it, and gives up what the host could be reached
-by. Then it clones itself: setns(2) changes the PID namespace of children alone. The first process
-ends; the successor goes on, as a child of the runtime too.
+The processes of that namespace see every process in it. If the init made its root there, a process
+with CAP_SYS_PTRACE could open its /proc/PID/root and /proc/PID/fd/N, and reach the host's files. So
+the init makes its root outside, where they do not see it, and gives up everything by which the host
+can be reached. Then it clones itself, because setns(2) changes only the PID namespace of children.
+The first process ends. Its successor, which is also a child of the runtime, continues.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ _WHY = {
 
 
 def succeed(channel: int, orders: Orders, kept: Iterable[int]) -> None:
-    """Return in the successor, which leads a session of its own.
+    """Join the PID namespace; return in the successor, which leads a new session.
 
     Args:
-        kept: the descriptors that it has, and no others.
+        kept: the only descriptors that the successor keeps.
     """
     late = orders.late_join
     assert late is not None
-    # What the parent gives this process, a place in a cgroup and limits, the successor inherits.
+    # The successor inherits the cgroup and the limits that the parent has given to this process.
     sync.ask(channel, sync.LAST)
     setns(late.pid_namespace, _CLONE_NEWPID)
     _shed(orders, late, kept)
@@ -65,7 +65,7 @@ def succeed(channel: int, orders: Orders, kept: Iterable[int]) -> None:
     prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _SIGKILL)
     posix.close(tells)
     if not posix.read(alive, 1):
-        # The first process was killed. The runtime fails then, but has to wait for this one.
+        # The first process was killed. The command fails, but must still wait for this one.
         sync.send_with_fds(channel, [pidfd_open(posix.getpid())], sync.SUCCESSOR)
         posix._exit(_FAILED)
     posix.close(alive)
@@ -74,13 +74,13 @@ def succeed(channel: int, orders: Orders, kept: Iterable[int]) -> None:
 
 
 def _shed(orders: Orders, late: LateJoin, kept: Iterable[int]) -> None:
-    """Give up what the successor does not need."""
+    """Give up everything that the successor does not need."""
     _close_others(kept)
     sets = orders.process.capabilities or orders.config.capabilities
     capabilities.drop_bounding(capabilities.mask_of(sets.bounding if sets else ()))
     held = capabilities.mask_of(late.held) & capget()[1]
     capset(held, held)
-    # A container without CAP_SYS_PTRACE gets nothing of it at all (CVE-2016-9962).
+    # Then a container without CAP_SYS_PTRACE cannot access the successor (CVE-2016-9962).
     prctl("PR_SET_DUMPABLE", PR_SET_DUMPABLE, 0)
 
 

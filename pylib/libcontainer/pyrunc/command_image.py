@@ -42,7 +42,7 @@ def make(script: str) -> str:
 
 
 def detached() -> None:
-    """What `libcontainer.pyrunc.later.make_later` starts: make both images, if nobody else does."""
+    """Make both images, unless another process does. `later.make_later` starts this."""
     script, runtime = sys.argv[1:3]
 
     def make_both() -> None:
@@ -58,7 +58,7 @@ def remove(script: str) -> list[str]:
 
 
 def _own_modules() -> Iterator[str]:
-    """Every module of the package."""
+    """Yield the name of every module of the package."""
     import libcontainer
 
     top = libcontainer.__path__[0]
@@ -98,7 +98,7 @@ def _dump(script: str, out: int) -> None:
 
 
 def _files(script: str) -> Iterator[str]:
-    """What decides which modules the interpreter finds."""
+    """Yield the files that decide which modules the interpreter finds."""
     yield from (script, sys.executable, os.path.abspath(str(resume.__file__)))
     folder = os.path.dirname(sys.executable)
     for path in (f"{folder}/pyvenv.cfg", f"{os.path.dirname(folder)}/pyvenv.cfg"):
@@ -107,7 +107,7 @@ def _files(script: str) -> Iterator[str]:
 
 
 def _try(script: str, path: str, out: int) -> None:
-    """Start a command from it once, and note which pages that has written to."""
+    """Start a command from the image, and record the pages that it has written to."""
     program = f"{os.path.dirname(script)}/pyrunc"
     environment = {resume.TRIAL_VARIABLE: os.fsencode(path)}
     pipe = subprocess.PIPE

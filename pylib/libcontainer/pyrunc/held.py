@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the memory image of a command holds besides the modules of this package."""
+"""The modules in the memory image of a command, besides those of this package."""
 
 from __future__ import annotations
 
 __all__ = ["EXTENSIONS", "MODULES", "NOT_HELD"]
 
-# What functions of ours import.
+# Modules that are imported within functions.
 MODULES = (
     *("nsenter.image", "nsenter.interpreter", "nsenter.image_files", "nsenter.boot", "traceback"),
     "nsenter.waiting",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Having pyrunc's memory images made by somebody else, for the next commands."""
+"""Has another process make pyrunc's memory images, for the next commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CODE = (
 
 
 def name_of(script: str) -> str:
-    """The image's name, as csrc/command.c has it.
+    """Return the name of the image, by the rule of csrc/command.c.
 
     Args:
         script: the path of pyrunc-start.
@@ -31,7 +31,7 @@ def name_of(script: str) -> str:
 
 
 def make_later(script: str) -> None:
-    """Have the images made, as `nsenter.image.make_later` has others."""
+    """Start a process that makes the images, as `nsenter.image.make_later` does for others."""
     if image.reason_against() or image.reason_against_making():
         return
     if not image.failure_of(name_of(script)):

@@ -15,18 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, NoReturn
 
-# For libcontainer/pyrunc/command_image.py and csrc/command.c: the path of an image that is tried.
+# The variable with the path of a new image that is being tried; csrc/command.c reads it.
 TRIAL_VARIABLE = b"_PYRUNC_IMAGE"
 READY = b"ready\n"
 _SIGINT = 2
-_SLACK_NS = 20_000_000  # two ticks: by so much a file may have changed later than it says
+_SLACK_NS = 20_000_000  # two ticks: the time of a change can be too early by this much
 
 _script = ""  # pyrunc-start, which is argv[0] of an interpreter that boots
 
 
 def prepare_image(orders_fd: int) -> None:
-    """In the interpreter that the image is made of: import what it is to hold, and leave nothing of
-    this process behind."""
+    """Import the modules of the image, and remove every trace of the process that makes it."""
     global _script
     import time
 
@@ -58,7 +57,8 @@ def _receive(fd: int) -> "dict[str, Any]":
 
 
 def _check_extensions(known: "Iterable[str]") -> None:
-    """No other may be in an image: it could keep a descriptor, random numbers, or a thread."""
+    """Raise ImportError for an extension that is not known to keep no descriptor, thread or random
+    numbers."""
     for name, module in sys.modules.items():
         loader = getattr(getattr(module, "__spec__", None), "loader", None)
         if isinstance(loader, ExtensionFileLoader) and name not in known:
@@ -66,13 +66,13 @@ def _check_extensions(known: "Iterable[str]") -> None:
 
 
 def _sources() -> "list[str]":
-    """The files that the code of modules is from; what is frozen is from the interpreter's."""
+    """Return the source files of all modules. Frozen modules are part of the interpreter."""
     specs = [getattr(module, "__spec__", None) for module in sys.modules.values()]
     return [spec.origin for spec in specs if spec and str(spec.origin).endswith(".py")]
 
 
 def _tell_files(fd: int, paths: "list[str]", began: int) -> None:
-    """Raises ImportError if one may have changed while modules were imported."""
+    """Write the identities of files; raise ImportError if one may have changed meanwhile."""
     from nsenter.image_files import identities
 
     told = memoryview(identities(paths))
@@ -84,7 +84,7 @@ def _tell_files(fd: int, paths: "list[str]", began: int) -> None:
 
 
 def _set_environment(entries: "Iterable[bytes]") -> None:
-    """As the interpreter reads it when it boots."""
+    """Set os.environ as an interpreter does when it boots."""
     import os
 
     found: dict[bytes, bytes] = {}
@@ -101,12 +101,12 @@ def _set_environment(entries: "Iterable[bytes]") -> None:
 def resume_image(
     words: "list[bytes]", environment: "list[bytes]", ignores_interrupt: int
 ) -> "NoReturn":
-    """What runs first in a process that has resumed the image: be the command.
+    """Run the command, in a process that has resumed the image.
 
     Args:
         words: argv.
-        environment: of the process.
-        ignores_interrupt: whether SIGINT is ignored in this process.
+        environment: the environment of the process.
+        ignores_interrupt: whether this process ignores SIGINT.
     """
     import os
     import time
@@ -130,7 +130,7 @@ def resume_image(
 
 
 def end_image() -> None:
-    """What `main` does not end with os._exit: an interrupt."""
+    """Flush the streams after an interrupt: `main` ends in every other case with os._exit."""
     from nsenter.suppress import suppress
 
     for stream in (sys.stdout, sys.stderr):
@@ -139,7 +139,7 @@ def end_image() -> None:
 
 
 def _be_tried() -> "NoReturn":
-    """Write to the memory that every command writes to, and wait until somebody has looked."""
+    """Write to the memory that every command writes to, then wait until the maker has seen it."""
     from libcontainer.pyrunc.log import Log
     from libcontainer.pyrunc.options import parse_command, parse_globals
     from libcontainer.specconv import config_from_spec
