@@ -263,6 +263,14 @@ def _load(name: str) -> tuple[CodeType, bool] | str | None:
     return code and (code, spec.submodule_search_locations is not None)
 
 
+def _frozen(name: str) -> tuple[CodeType, bool] | None:
+    """As _load(), of a module that the interpreter has frozen. It need not travel, but what it
+    imports may have to: importlib.util imports importlib._abc, which is not frozen."""
+    if name in sys.builtin_module_names or not _imp.is_frozen(name):
+        return None
+    return _imp.get_frozen_object(name), _imp.is_frozen_package(name)
+
+
 # Of those that are part of Python: they test it, or take libraries that programs rarely have.
 _RARELY_USED = ("_test", "_xx", "xx", "_ctypes_test", "_tkinter", "nis", "ossaudiodev")
 # Why a C extension could not be loaded, by its name.
@@ -347,21 +355,27 @@ def _collect(
     queue = [parent for name in wanted for parent in _with_parents(name)]
     while queue:
         name = queue.pop()
+        if name in seen:
+            continue
+        seen.add(name)
         try:
-            loaded = None if name in seen else _load(name)
+            loaded = _load(name)
         except SyntaxError:  # one for another version of Python: importing it would fail, too
             if name in wanted:
                 raise
             loaded = None
-        seen.add(name)
         if isinstance(loaded, str):
             extensions[name] = loaded
         if isinstance(loaded, str) or name in sys.builtin_module_names:
             queue += _IMPORTED_BY_C.get(name, ())
-        if loaded is None or isinstance(loaded, str):
+        if isinstance(loaded, str):
             continue
-        found[name] = loaded
-        code, is_package = loaded
+        if loaded:
+            found[name] = loaded
+        followed = loaded or _frozen(name)
+        if followed is None:
+            continue
+        code, is_package = followed
         package = name if is_package else name.rpartition(".")[0]
         imported = _imports(_parts(code, functions=name in wanted), package)
         queue += [parent for item in imported for parent in _with_parents(item)]

@@ -6,6 +6,7 @@ statement compiles to differs from one version to the next.
 
 from __future__ import annotations
 
+import _imp
 import contextlib
 import errno
 import fcntl
@@ -1059,3 +1060,11 @@ def test_imports_of_the_standard_library_are_read_as_dis_tells_them() -> None:
             assert bundle._read(part) == told or not bundle._IS_KNOWN
             count += len(told)
     assert count > 50
+
+
+@pytest.mark.parametrize("name", ["importlib.util", "runpy", "os", "codecs", "importlib.machinery"])
+def test_what_a_frozen_module_imports_comes_along(name: str) -> None:
+    """The interpreter has the module itself, but not all that it imports."""
+    imported = bundle.imported_by(_imp.get_frozen_object(name), name.rpartition(".")[0])
+    missing = imported - bundle.bundle_for([name]).modules
+    assert not [each for each in missing if (bundle.origin_of(each) or "").endswith(".py")]
