@@ -41,6 +41,8 @@
 #define SIGNALS		   64
 #define STACK_OF_ANY_SIZE  (2U << 20) /* glibc's stack of a thread if there is no limit */
 #define NO_BREAK	   ((void *)-4096L)
+#define STACK_AT_LEAST	   (256U << 10) /* CPython refuses less than some pages */
+#define STACK_AT_MOST	   (8U << 20)	/* that is used of a stack without a limit */
 #define STACK_NOWHERE	   0x10000000UL
 
 extern char **environ;
@@ -124,12 +126,12 @@ static const struct {
 	{ "PyExc_KeyboardInterrupt", &python.interrupt },
 };
 
-/* Since CPython 3.14, which keeps the bounds of the C stack: they are another stack's in each
- * process that resumes the image. */
+/* CPython keeps the bounds of the C stack since 3.14. They differ in each process that resumes the
+ * image. PyUnstable_ThreadState_ResetStackProtection() would bring back those of the process that
+ * the image was made of. */
 static struct {
 	void *(*thread)(void);
 	int (*set)(void *thread, void *start, size_t size);
-	void (*reset)(void *thread);
 } stack_bounds;
 
 #define STACK_BOUNDS_SINCE 0x030eUL
@@ -143,9 +145,7 @@ static void find_stack_bounds(void)
 	*(void **)&stack_bounds.thread = dlsym(RTLD_DEFAULT, "PyThreadState_Get");
 	*(void **)&stack_bounds.set =
 		dlsym(RTLD_DEFAULT, "PyUnstable_ThreadState_SetStackProtection");
-	*(void **)&stack_bounds.reset =
-		dlsym(RTLD_DEFAULT, "PyUnstable_ThreadState_ResetStackProtection");
-	if (!stack_bounds.thread || !stack_bounds.set || !stack_bounds.reset)
+	if (!stack_bounds.thread || !stack_bounds.set)
 		refuse("this CPython cannot be told where the stack is", "");
 }
 
@@ -157,10 +157,31 @@ static void forget_stack(void)
 		refuse("this CPython cannot be told to forget where the stack is", "");
 }
 
-static void learn_stack(void)
+/* The address behind the stack that the kernel has made. What is last there is the path that was
+ * executed. */
+static uintptr_t end_of_stack(const struct image_process *resumed)
 {
-	if (stack_bounds.reset)
-		stack_bounds.reset(stack_bounds.thread());
+	uintptr_t end = (uintptr_t)resumed->argv;
+
+	for (const uint64_t *entry = resumed->auxv; entry[0] != AT_NULL; entry += 2)
+		if (entry[0] == AT_EXECFN)
+			end = entry[1] + strlen((const char *)entry[1]) + 1;
+	return (end + IMAGE_PAGE - 1) / IMAGE_PAGE * IMAGE_PAGE;
+}
+
+/* Tell the interpreter how far the stack of this process, which resumes the image, can grow. */
+static void learn_stack(const struct image_process *resumed)
+{
+	const uintptr_t end = end_of_stack(resumed);
+	struct rlimit limit;
+
+	if (!stack_bounds.set)
+		return;
+	if (getrlimit(RLIMIT_STACK, &limit) < 0 || limit.rlim_cur > STACK_AT_MOST)
+		limit.rlim_cur = STACK_AT_MOST;
+	if (limit.rlim_cur < STACK_AT_LEAST)
+		limit.rlim_cur = STACK_AT_LEAST;
+	stack_bounds.set(stack_bounds.thread(), (void *)(end - limit.rlim_cur), limit.rlim_cur);
 }
 
 static void **current_break;
@@ -274,7 +295,7 @@ static void *run_command(const struct image_handover *handover)
 	void *words, *environment;
 
 	environ = handover->process->envp;
-	learn_stack();
+	learn_stack(handover->process);
 	python.after_fork();
 	words = list_of(handover->process->argv);
 	environment = words ? list_of(handover->process->envp) : NULL;
@@ -299,7 +320,7 @@ __attribute__((noinline)) static void *run_init(const struct image_handover *han
 	environ = no_environment;
 	if (is_early)
 		handover->stages();
-	learn_stack();
+	learn_stack(handover->process);
 	python.after_fork();
 	if (handover->confine && python.add_hook(confine_on_event, NULL) != 0) {
 		err_set(&err, "call", "PySys_AddAuditHook", ENOMEM);

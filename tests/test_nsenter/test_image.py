@@ -1047,3 +1047,22 @@ def test_the_tables_are_as_the_maker_reads_them(made: bytes) -> None:
     assert made[:8] == b"nsximg1\0"
     assert struct.unpack_from("=Q", made, 16) == (len(made),)
     assert 20 < counts[1] < 1000 and 20 < counts[3] < 1000 and 0 < counts[9] <= 512
+
+
+def nested() -> str:
+    value: list[Any] = []
+    for _ in range(200_000):
+        value = [value]
+    try:
+        return repr(value)
+    except RecursionError:
+        return "RecursionError"
+    finally:
+        while value:
+            value = value[0]
+
+
+def test_an_endless_recursion_is_an_error_in_an_image(file: Path) -> None:
+    """Since 3.14, CPython compares addresses with the bounds of the stack of its own process."""
+    for _ in range(5):
+        assert nsenter.call(nested) == "RecursionError"
