@@ -31,9 +31,9 @@ PACKAGES = (
     *"mount bsdutils bsdextrautils runc crun dbus-daemon systemd slirp4netns".split(),
     *"libseccomp2 python3 python3-venv python3-dev python3-pip python3-setuptools".split(),
     *"python3-cffi python3-pytest python3-pytest-xdist python3-hypothesis python3-numpy".split(),
-    *("python3-pyroute2", "libopenblas0-pthread"),
+    *"python3-cloudpickle python3-pyroute2 libopenblas0-pthread".split(),
 )
-_MODULES = "cffi, numpy, pytest, hypothesis, xdist, pyroute2, setuptools"
+_MODULES = "cffi, cloudpickle, numpy, pytest, hypothesis, xdist, pyroute2, setuptools"
 _LEFT_OUT = ("man", "doc", "locale")  # of /usr/share
 # Releases that a mirror keeps unchanged for longer than their Release files say.
 _APT = ('Acquire::Check-Valid-Until "false"', 'Acquire::Check-Date "false"')

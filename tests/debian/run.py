@@ -105,6 +105,7 @@ _ENVIRONMENT = {
     "HOME": "/root",
     "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
     "LANG": "C.UTF-8",
+    "NSENTER_TEST_IMAGES": os.environ.get("NSENTER_TEST_IMAGES", "off"),
     "COLUMNS": "100",
     "TERM": os.environ.get("TERM", "dumb"),
 }
