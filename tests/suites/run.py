@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the test suites of runc (bats) and crun, as Debian has their sources, on pyrunc; and the
-tests that CPython has of subprocess and of asyncio's, on ours.
+tests that CPython has of subprocess, asyncio's subprocesses and concurrent.futures, on ours.
 
     run.py [runc|crun|cpython] [FILE…]   # FILE: as exec.bats, test_exec.py, test.test_subprocess
 
@@ -10,6 +10,7 @@ any more that it knows of. What each file said is in build/suites/out.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -107,12 +108,20 @@ def _crun(files: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _cpython(files: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """By the running Python, which must have its tests (Debian: libpython3-testsuite)."""
+    """By the running Python. If it came without some of its tests, they are Debian's."""
     for module in CPYTHON:
         if module in files or not files:
             words = [sys.executable, "-W", "ignore", str(HERE / "cpython.py"), module]
+            path = {} if _has(module) else {"PYTHONPATH": str(sources.cpython(BUILD))}
             with tempfile.TemporaryDirectory() as folder:
-                yield module, _run(words, Path(folder)).stdout
+                yield module, _run(words, Path(folder), **path).stdout
+
+
+def _has(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # nor the package that it is in
+        return False
 
 
 def _run(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -45,12 +46,25 @@ def crun(build: Path) -> Path:
     return tests
 
 
-def _unpacked(build: Path, package: str) -> Path:
-    if not [*build.glob(f"{package}-*/")]:
+def cpython(build: Path) -> Path:
+    """A folder to import CPython's tests from, for a Python that comes without some of them."""
+    package = "python{}.{}".format(*sys.version_info)
+    library = _unpacked(build, package, folder="Python") / "Lib"
+    path = build / f"{package}-tests"
+    path.mkdir(exist_ok=True)
+    if not (path / "test").exists():
+        (path / "test").symlink_to(library / "test")
+    return path
+
+
+def _unpacked(build: Path, package: str, folder: str = "") -> Path:
+    """The folder that a source package's archive has, whose name begins with its own by default."""
+    pattern = f"{folder or package}-*/"
+    if not [*build.glob(pattern)]:
         _download(build, package)
         (archive,) = build.glob(f"{package}_*.orig.tar.*z")
         subprocess.run(["tar", "-xf", archive], cwd=build, check=True)
-    (top,) = build.glob(f"{package}-*/")
+    (top,) = build.glob(pattern)
     return top
 
 
