@@ -46,6 +46,7 @@ _PROBE_SECONDS = 30.0
 _PROBE = [sys.executable, "-m", "nsenter.probe"]
 _NO_RANGES = "`--map-auto` has nothing to map: only one's own id can be"
 _TOOLS = ("newuidmap", "newgidmap")
+_NO_IMAGE = "no memory image: "  # as in pyrunc's debug messages
 
 
 class Finding(Value):
@@ -373,6 +374,37 @@ def _image(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
     )
 
 
+def _runtime_image(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
+    """Ask pyrunc, if it is installed, whether it starts from an image. None is made."""
+    beside = os.path.join(os.path.dirname(sys.executable), "pyrunc")
+    program = beside if os.access(beside, os.X_OK) else shutil.which("pyrunc")
+    if program is None:
+        return
+    name = "memory image of pyrunc"
+    reason = _runtime_lacks_image(program)
+    if not reason:
+        yield Finding(name, OK, f"{program} is started from one")
+        return
+    means = "each pyrunc command boots an interpreter, which takes about twice as long"
+    yield Finding(name, LIMITED, reason, means, f"{program} image")
+
+
+def _runtime_lacks_image(program: str) -> str:
+    """Why this pyrunc's interpreter is not from an image, by its debug messages; "" if it is."""
+    words = [program, "--log-format", "json", "--debug", "features"]
+    environment = {image.VARIABLE: image.USE, **os.environ}
+    try:
+        done = subprocess.run(
+            words, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=_PROBE_SECONDS, check=True,
+        )  # fmt: skip
+        said = [plainjson.loads(line)["msg"] for line in done.stderr.decode().splitlines()]
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as error:
+        return f"it cannot be asked: {error}"
+    reasons = [line.partition(_NO_IMAGE)[2] for line in said if _NO_IMAGE in line]
+    return reasons[0] if reasons else ""
+
+
 def _try(name: str, options: Options, target: Program | PythonInit, state: str = BROKEN) -> Finding:
     start = time.monotonic()
     try:
@@ -407,5 +439,5 @@ def _probe() -> dict[str, Outcome]:
 
 _LOOKS: tuple[Callable[[Mapping[str, Outcome]], Iterator[Finding]], ...] = (
     *(_kernel, _settings, _limits, _identity, _nesting, _calls, _processes),
-    *(_ids, _tools, _cgroups, _features, _image, _tries),
+    *(_ids, _tools, _cgroups, _features, _image, _runtime_image, _tries),
 )

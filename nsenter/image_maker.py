@@ -35,6 +35,8 @@ __all__ = [
 
 _DUMP = os.path.join(os.path.dirname(__file__), "_dump.so")
 _SECONDS = 30.0
+_SUFFIX = ".image"
+_MOST = 16  # images of one user: an installation has up to four for each time zone
 _FRESH_SECONDS = 10.0  # younger than that, an image was made by another process just now
 
 
@@ -87,9 +89,10 @@ def write(name: str, dump: Callable[[int], None], attempt: Callable[[str, int], 
     """
     if reason := image.reason_against():
         raise ImageError(reason)
-    path = f"{_make_directory()}/{name}"
+    directory = _make_directory()
+    path = f"{directory}/{name}"
     temporary = f"{path}.{os.getpid()}"
-    _remove_leftovers(path)
+    _remove_leftovers(directory, temporary)
     out = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         dump(out)
@@ -97,6 +100,7 @@ def write(name: str, dump: Callable[[int], None], attempt: Callable[[str, int], 
         os.rename(temporary, path)
         with suppress(FileNotFoundError):
             os.unlink(f"{path}.failed")
+        _keep_the_newest(directory)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -106,18 +110,33 @@ def write(name: str, dump: Callable[[int], None], attempt: Callable[[str, int], 
     return path
 
 
-def _remove_leftovers(path: str) -> None:
-    """Of makers that were killed, and this one's own."""
-    directory, name = os.path.split(path)
+def _remove_leftovers(directory: str, temporary: str) -> None:
+    """Remove what makers have left that were killed, and what another process with this one's pid
+    has left."""
     for entry in os.scandir(directory):
-        suffix = entry.name.removeprefix(f"{name}.")
-        if suffix.isdecimal() and suffix != entry.name:
-            with suppress(FileNotFoundError):
-                if (
-                    suffix == str(os.getpid())
-                    or time.time() - entry.stat(follow_symlinks=False).st_mtime > _SECONDS * 2
-                ):
-                    os.unlink(entry.path)
+        name, _, pid = entry.name.rpartition(".")
+        if not (name.endswith(_SUFFIX) and pid.isdecimal()):
+            continue
+        if entry.path == temporary or time.time() - _made_at(entry) > _SECONDS * 2:
+            with suppress(OSError):
+                os.unlink(entry.path)
+
+
+def _keep_the_newest(directory: str) -> None:
+    """Remove the oldest images if there are too many: nobody uses those of installations that have
+    been removed, and each takes some megabytes of memory until the machine boots."""
+    for suffix in (_SUFFIX, f"{_SUFFIX}.failed"):
+        found = [entry for entry in os.scandir(directory) if entry.name.endswith(suffix)]
+        for entry in sorted(found, key=_made_at)[:-_MOST]:
+            with suppress(OSError):
+                os.unlink(entry.path)
+
+
+def _made_at(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:  # another maker has removed it
+        return 0.0
 
 
 def remove(kind: str, environment: Mapping[bytes, bytes] | None = None) -> list[str]:

@@ -58,6 +58,27 @@ def under(
 PRIVATE = ("--mount", "--propagation", "private")
 
 
+PYRUNC = Path(sys.executable).with_name("pyrunc")
+
+
+def test_pyrunc_says_why_it_has_no_image() -> None:
+    finding = found(under(script="export NSENTER_IMAGE=off"))["memory image of pyrunc"]
+    assert (finding["state"], finding["seen"]) == (LIMITED, "NSENTER_IMAGE is off")
+    assert finding["do"] == f"{PYRUNC} image"
+
+
+def test_pyrunc_is_started_from_an_image_if_it_has_one() -> None:
+    script = f"mount -t tmpfs -o mode=755 none /run; unset NSENTER_IMAGE; {PYRUNC} image >&2"
+    finding = found(under(*PRIVATE, script=script))["memory image of pyrunc"]
+    assert (finding["state"], finding["seen"]) == (OK, f"{PYRUNC} is started from one")
+
+
+def test_asking_pyrunc_makes_no_image() -> None:
+    script = "mount -t tmpfs -o mode=755 none /run; unset NSENTER_IMAGE"
+    words = ["sh", "-c", f"{shlex.join(DOCTOR)} >/dev/null; sleep 2; ls /run"]
+    assert under(*PRIVATE, script=script, words=words).stdout == ""
+
+
 # --- a machine that is well -----------------------------------------------------------------------
 
 

@@ -456,6 +456,31 @@ def test_nothing_of_the_makers_environment_is_in_an_image(
     assert secret.encode() not in content
 
 
+def test_the_newest_images_are_kept_and_the_leftovers_of_makers_are_removed(
+    place: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "target"
+    target.write_text("of somebody else")
+    (place / "linked-0000000000000000.image").symlink_to(target)
+    for number in range(image_maker._MOST + 4):
+        for suffix in (".image", ".image.failed"):
+            other = place / f"payload-{number:016x}{suffix}"
+            other.touch()
+            os.utime(other, (number, number))
+    killed = place / "payload-000000000000000a.image.99"
+    killed.touch()
+    os.utime(killed, (1, 1))
+    at_work = place / "payload-000000000000000b.image.99"
+    at_work.touch()
+    made = image_maker.make(image.PAYLOAD)
+    images = {path.name for path in place.glob("*.image")}
+    assert len(images) == len({*place.glob("*.failed")}) == image_maker._MOST
+    assert Path(made).name in images and f"payload-{image_maker._MOST + 3:016x}.image" in images
+    assert "payload-0000000000000000.image" not in images
+    assert at_work.exists() and not killed.exists()
+    assert target.read_text() == "of somebody else"
+
+
 def test_what_the_maker_ignores_is_not_ignored_in_an_image(place: Path) -> None:
     def caught() -> tuple[str, bool]:
         import signal
