@@ -43,11 +43,15 @@ class BundleFinder:
     ) -> ModuleSpec:
         origin = self._extensions.get(name)
         if origin is None:
-            raise ModuleNotFoundError(
+            message = (
                 f"no module named {name!r} in the bundle: name it in PythonInit(modules=…), "
-                "a C extension in PythonInit(extensions=…)",
-                name=name,
+                "a C extension in PythonInit(extensions=…)"
             )
+            error = ModuleNotFoundError(message, name=name)
+            if sys.version_info >= (3, 15) and name in sys.stdlib_module_names:
+                # Tracebacks have another text then, but keep notes.
+                error.add_note(message)
+            raise error
         return ModuleSpec(name, ExtensionFileLoader(name, origin), origin=origin)
 
 

@@ -162,10 +162,10 @@ def test_a_package_that_is_gone_is_named(without_record: Path, tmp_path: Path) -
     (tmp_path / "bin").mkdir()
     program = Path(shutil.copy(without_record, tmp_path / "bin"))
     text = (pyrunc.CHECKOUT / "pylib/libcontainer/pyrunc/find.py").read_text()
-    write_start(program, f"#!{sys.base_prefix}/bin/python3", text)
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    write_start(program, f"#!{sys.base_prefix}/bin/{version}", text)
     done = run(program, "list")
     assert done.returncode == 1
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     assert f"{tmp_path}/lib/{version}/site-packages" in done.stderr
     assert "install pynsenter again" in done.stderr
 
