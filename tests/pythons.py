@@ -142,6 +142,7 @@ class Stage:
             "PATH": os.environ.get("PATH", os.defpath),
             "PYTHONPATH": self.path_of(python),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "NSENTER_IMAGE": "off",  # an image on this machine is of no staged package
         }
 
     def lures(self, python: Python) -> roots.Lures:
