@@ -36,7 +36,7 @@ CORE = (
     *(
         f"tests/test_libcontainer/test_{name}.py"
         for name in """
-            container pyrunc_confinement pyrunc_errors pyrunc_image pyrunc_imports pyrunc_lifecycle
+            container pyrunc_confinement pyrunc_errors pyrunc_imports pyrunc_lifecycle
             pyrunc_mounts pyrunc_options pyrunc_program pyrunc_streams pyrunc_terminal rootfs
             seccomp state sync
         """.split()

@@ -821,13 +821,6 @@ RUNTIME = [
         f"{CONTAINERS}/test_pyrunc_root.py::test_what_another_may_have_made_is_not_believed",
     ),
     _row(
-        "a module cache that another user could have written is not used",
-        "pylib/libcontainer/pyrunc/image.py",
-        "ours = status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022",
-        "ours = status.st_uid >= 0",
-        f"{CONTAINERS}/test_pyrunc_image.py::test_what_others_could_have_written_is_not_used",
-    ),
-    _row(
         "a reused pid is not taken for the container",
         "pylib/libcontainer/state.py",
         "else int(fields[_STAT_START_TIME])",

@@ -179,9 +179,6 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
-    "test_libcontainer/test_pyrunc_image.py": {
-        "namespaces proc": "*",
-    },
     "test_libcontainer/test_pyrunc_imports.py": {
         "": "*",
     },

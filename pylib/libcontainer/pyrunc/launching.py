@@ -11,7 +11,6 @@ from libcontainer.container import Container
 from libcontainer.errors import ContainerError
 from libcontainer.init import capabilities
 from libcontainer.process import START_TIMEOUT, Process
-from libcontainer.pyrunc import image
 from libcontainer.pyrunc.signals import Aborted, Signals
 from libcontainer.specconv import process_from_spec
 from libcontainer.words import errno_text
@@ -157,7 +156,6 @@ class Launch:
                 signals.collect()
 
         process.ready = ready
-        image.rest_has_time()
         give_back = terminal.close if terminal else lambda: None
         try:
             if begin:

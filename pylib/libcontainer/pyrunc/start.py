@@ -4,31 +4,21 @@ command, or, beside it, the init that waits for it."""
 
 import gc
 import sys
-from _frozen_importlib_external import SourceFileLoader
 from posix import environ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterable
 
 _FAILED = 1
 _INIT_VARIABLE = b"_PYRUNC_INIT"
 _NO_IMAGE_VARIABLE = b"_PYRUNC_NO_IMAGE"
 # Commands after which no image is made: an engine starts the container next, or one is made by it.
 _NO_TIME = ("create", "image")
-_IMAGE = "libcontainer.pyrunc.image"
+_INIT = "init"  # no command: how csrc/pyrunc.c starts the init
 # What is made while modules are imported stays: looking through it again and again takes as long
 # as a module or ten.
 OBJECTS_UNTIL_COLLECTED = 20_000
-
-
-def _load_image(here: str) -> "Any":
-    """By its path, as what finds modules would first read the folders of sys.path."""
-    loader = SourceFileLoader(_IMAGE, f"{here}/{_IMAGE.replace('.', '/')}.py")
-    image = sys.modules[_IMAGE] = type(sys)(_IMAGE)
-    image.__file__ = loader.path
-    loader.exec_module(image)
-    return image
 
 
 def main(here: str) -> None:
@@ -39,32 +29,33 @@ def main(here: str) -> None:
     """
     gc.set_threshold(OBJECTS_UNTIL_COLLECTED)
     try:
-        _become_what_is_asked(here)
+        _become_what_is_asked()
     except (ImportError, OSError, MemoryError) as error:  # once they are loaded, nothing is raised
         why = str(error) or type(error).__name__
         sys.stderr.write(f"pyrunc: the modules in {here} cannot be loaded: {why}\n")
         sys.exit(_FAILED)
 
 
-def _become_what_is_asked(here: str) -> None:
-    image = _load_image(here)
+def _command_in(words: "Iterable[str]") -> str:
+    """Return the first word that may be a command. It may be the value of an option instead, which
+    only means that images are made later."""
+    return next((word for word in words if word.isalpha()), "")
+
+
+def _become_what_is_asked() -> None:
     no_image = environ.pop(_NO_IMAGE_VARIABLE, b"").decode("ascii", "backslashreplace")
     numbers = [int(number) for number in environ.pop(_INIT_VARIABLE, b"").split(b",") if number]
-    if sys.argv[1:] == [image.INIT] and numbers:
-        image.install(image.INIT)
+    if sys.argv[1:] == [_INIT] and numbers:
         from libcontainer.init.main import main as become_init
         from nsenter.waiting import serve
 
-        image.save()
         serve(become_init, *numbers)
-    image.install(image.command_in(sys.argv[1:]))
     from libcontainer.pyrunc.main import main as run_command
 
     should_be_made, _, reason = no_image.partition(" ")
 
     def before_leaving(status: int) -> None:
-        image.save(status)
-        if should_be_made == "1" and image.command_in(sys.argv[1:]) not in _NO_TIME:
+        if should_be_made == "1" and _command_in(sys.argv[1:]) not in _NO_TIME:
             from libcontainer.pyrunc.later import make_later
 
             make_later(sys.argv[0])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def execute(context: Context) -> int:
     """Make the memory images of pyrunc's interpreters, or remove them; print their paths."""
     from libcontainer.init.held import IMAGE
-    from libcontainer.pyrunc import command_image, image
+    from libcontainer.pyrunc import command_image
     from nsenter import image_maker
 
     script = sys.argv[0]
@@ -24,7 +24,6 @@ def execute(context: Context) -> int:
         removed = [*command_image.remove(script), *image_maker.remove(IMAGE, {})]
         show("\n".join(removed) or "there were none")
         return 0
-    image.uninstall()
     try:
         show(image_maker.make(IMAGE, {}))
         show(command_image.make(script))
