@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -63,8 +64,7 @@ def _machine() -> bool:
     if not worker.is_admin() or "Seccomp:\t0\n" not in status:
         return False
     for hierarchy in worker.hierarchies():
-        Path(hierarchy.folder, f"nsenter-tests-{os.getpid()}").mkdir()
-        Path(hierarchy.folder, f"nsenter-tests-{os.getpid()}").rmdir()
+        Path(tempfile.mkdtemp(prefix="nsenter-tests-", dir=hierarchy.folder)).rmdir()
     return True
 
 
