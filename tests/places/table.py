@@ -935,6 +935,9 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
+    "test_nsenter/test_plainjson.py": {
+        "": "*",
+    },
     "test_nsenter/test_plain_bulk.py": {
         "namespaces proc": """
             test_a_million_numbers_come_back

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 HEAVY = {
-    "argparse", "asyncio", "contextlib", "ctypes", "dataclasses", "enum", "inspect", "json",
-    "logging", "pathlib", "re", "shutil", "socket", "subprocess", "tempfile", "threading", "typing",
+    "argparse", "asyncio", "contextlib", "ctypes", "dataclasses", "inspect", "logging", "pathlib",
+    "shutil", "socket", "subprocess", "tempfile", "threading", "typing",
 }  # fmt: skip
 # The editable install's own finder and site bring some of these; without site none are there.
 SCRIPT = """

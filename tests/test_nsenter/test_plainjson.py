@@ -1,0 +1,56 @@
+"""JSON as pyrunc and the doctor read it: an error is in words of JSON and names the place."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from nsenter import plainjson
+
+NO_JSON = {
+    "": "no JSON value at line 1, column 1",
+    '{"a": 1,\n "b": ?}': "no JSON value at line 2, column 7",
+    "[1] ]": "no JSON value at line 1, column 5",
+    "{} x": "no JSON value at line 1, column 4",
+    "\ufeff{}": "no JSON value at line 1, column 1",
+    "{": "line 1 column 2",
+    "[1 2]": "Expecting ',' delimiter: line 1 column 4",
+    '"a\nb"': "Invalid control character at: line 1 column 3",
+    '{"a": NaN}': "NaN is no JSON",
+    "-Infinity": "-Infinity is no JSON",
+    "[" * 200_000: "nested too deeply",
+    "9" * 5000: "a number has too many digits",
+}
+
+
+@pytest.mark.parametrize("text", NO_JSON, ids=range(len(NO_JSON)))
+def test_what_is_no_json_is_told_with_its_place(text: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        plainjson.loads(text)
+    assert type(caught.value) is ValueError
+    assert NO_JSON[text] in str(caught.value)
+
+
+@pytest.mark.parametrize("indent", [0, 2, 4])
+def test_a_document_is_read_as_it_was_written(indent: int) -> None:
+    value = {"a": [1, -2.5, "é\n", {}], "b": [], "c": {"d": None, "e": True}}
+    text = plainjson.dumps(value, indent=indent)
+    assert plainjson.loads(f" \n{text}\t") == json.loads(text) == value
+    assert text.isascii()
+    assert (" " in text) == bool(indent)
+
+
+@pytest.mark.parametrize("indent", [0, 2])
+@pytest.mark.parametrize("value", [math.nan, math.inf, b"", {"a": {1}}])
+def test_what_json_has_not_is_not_written(value: object, indent: int) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        plainjson.dumps(value, indent=indent)
+
+
+def test_a_value_can_be_followed_by_anything() -> None:
+    assert plainjson.loads_at('"a":  {"b": 1}, "c": tru', 4) == {"b": 1}
+    for text in ("", "tru", '{"b": ', "[" * 200_000):
+        with pytest.raises(ValueError, match="no whole JSON value"):
+            plainjson.loads_at(text, 0)
