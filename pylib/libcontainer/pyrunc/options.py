@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line in one table, and the parser of it.
 
-Tuples, because they cost nothing when this is imported: argparse alone takes longer than a
-container to start. Help and completion are made of the same table (libcontainer.pyrunc.help).
+Help and completion are made of the same table (libcontainer.pyrunc.help). It is not for argparse,
+which refuses what runc accepts: a flag with a value (--detach=false), and a value that begins with
+a dash and is not a number (--env -x=1).
 
 The rules are those of runc's parser: one dash serves as two, a value follows its option or stands
 behind a "=", options may stand behind the arguments unless these are a command's own, and a word
