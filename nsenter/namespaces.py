@@ -3,12 +3,11 @@
 
 The names and the order are those of runc (libcontainer/configs/namespaces_linux.go); namespaces(7)
 and setns(2) describe namespaces and what joining one requires.
-
-Every start of a process imports this module, so it imports almost nothing itself.
 """
 
 from __future__ import annotations
 
+import enum
 import os
 
 from nsenter.values import Value
@@ -16,7 +15,6 @@ from nsenter.values import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import ClassVar
 
 __all__ = [
     "Namespace",
@@ -28,73 +26,38 @@ __all__ = [
 ]
 
 
-class _Kinds(type):
-    """Makes the class iterable like an enum."""
-
-    def __iter__(cls) -> Iterator[NamespaceType]:
-        return iter(_TYPES)
-
-    def __len__(cls) -> int:
-        return len(_TYPES)
-
-    def __contains__(cls, item: object) -> bool:
-        return item in _TYPES
-
-
-class NamespaceType(str, metaclass=_Kinds):
+class NamespaceType(enum.StrEnum):
     """A type of namespace. The value is the word that runc uses, for example ``NEWNET``.
 
-    The types are in the order in which namespaces are joined: see `namespace_types`. The class is
-    used like an enum.StrEnum, but is not one, because `import enum` takes as long as a launch.
+    The types are in the order in which namespaces are joined: see `namespace_types`.
 
     Attributes:
         clone_flag: the ``CLONE_NEW*`` flag (linux/sched.h) for clone3(2), unshare(2) and setns(2).
         oci_name: the word in the OCI runtime specification (config-linux.md, "Namespaces").
     """
 
-    NEWUSER: ClassVar[NamespaceType]
-    NEWIPC: ClassVar[NamespaceType]
-    NEWUTS: ClassVar[NamespaceType]
-    NEWNET: ClassVar[NamespaceType]
-    NEWPID: ClassVar[NamespaceType]
-    NEWNS: ClassVar[NamespaceType]
-    NEWCGROUP: ClassVar[NamespaceType]
-    NEWTIME: ClassVar[NamespaceType]
-
-    __slots__ = ("_ns_name", "clone_flag", "oci_name")
+    _value_: str
     clone_flag: int
     oci_name: str
     _ns_name: str
 
-    def __new__(cls, word: str) -> NamespaceType:
-        """Return the type for runc's word; `parse` accepts other spellings as well.
+    # The user namespace is first, because it gives the privileges for the others.
+    NEWUSER = "NEWUSER", 0x1000_0000, "user", "user"
+    NEWIPC = "NEWIPC", 0x0800_0000, "ipc", "ipc"
+    NEWUTS = "NEWUTS", 0x0400_0000, "uts", "uts"
+    NEWNET = "NEWNET", 0x4000_0000, "net", "network"
+    NEWPID = "NEWPID", 0x2000_0000, "pid", "pid"
+    NEWNS = "NEWNS", 0x0002_0000, "mnt", "mount"
+    NEWCGROUP = "NEWCGROUP", 0x0200_0000, "cgroup", "cgroup"
+    NEWTIME = "NEWTIME", 0x0000_0080, "time", "time"
 
-        Raises:
-            ValueError: the word is unknown.
-        """
-        for kind in _TYPES:
-            if kind == word:
-                return kind
-        raise ValueError(f"{word!r} is not a valid NamespaceType")
-
-    @property
-    def value(self) -> str:
-        """runc's word, as a plain string."""
-        return str(self)
-
-    name = value
-
-    def __repr__(self) -> str:
-        return f"<NamespaceType.{self.name}: {str(self)!r}>"
-
-    def __reduce__(self) -> tuple[type[NamespaceType], tuple[str]]:
-        return NamespaceType, (str(self),)
-
-    def __copy__(self) -> NamespaceType:
-        return self
-
-    def __deepcopy__(self, memo: object) -> NamespaceType:
-        return self
+    def __new__(
+        cls, word: str, clone_flag: int = 0, ns_name: str = "", oci_name: str = ""
+    ) -> NamespaceType:
+        kind = str.__new__(cls, word)
+        kind._value_ = word
+        kind.clone_flag, kind.oci_name, kind._ns_name = clone_flag, oci_name, ns_name
+        return kind
 
     def ns_name(self) -> str:
         """Return the name of the file in ``/proc/PID/ns`` (namespaces(7)), as used in messages."""
@@ -121,24 +84,7 @@ def _spellings_of(kind: NamespaceType) -> tuple[str, ...]:
     return kind.ns_name(), kind.oci_name, kind.value.lower(), f"clone_{kind.value.lower()}"
 
 
-def _kind(word: str, clone_flag: int, ns_name: str, oci_name: str) -> NamespaceType:
-    kind = str.__new__(NamespaceType, word)
-    kind.clone_flag, kind.oci_name, kind._ns_name = clone_flag, oci_name, ns_name
-    setattr(NamespaceType, word, kind)
-    return kind
-
-
-# The user namespace is first, because it gives the privileges for the others.
-_TYPES = (
-    _kind("NEWUSER", 0x1000_0000, "user", "user"),
-    _kind("NEWIPC", 0x0800_0000, "ipc", "ipc"),
-    _kind("NEWUTS", 0x0400_0000, "uts", "uts"),
-    _kind("NEWNET", 0x4000_0000, "net", "network"),
-    _kind("NEWPID", 0x2000_0000, "pid", "pid"),
-    _kind("NEWNS", 0x0002_0000, "mnt", "mount"),
-    _kind("NEWCGROUP", 0x0200_0000, "cgroup", "cgroup"),
-    _kind("NEWTIME", 0x0000_0080, "time", "time"),
-)
+_TYPES = tuple(NamespaceType)
 _SPELLINGS = {word: kind for kind in _TYPES for word in _spellings_of(kind)}
 
 

@@ -96,6 +96,16 @@ def test_parse_names_the_bad_word_and_the_good_ones(word):
         assert {kind, ns_name, oci_name} <= set(re.findall(r"\w+", text))
 
 
+def test_the_types_are_an_enum_of_words():
+    assert NamespaceType["NEWNET"] is NamespaceType("NEWNET") is NamespaceType.NEWNET
+    assert [*NamespaceType.__members__.values()] == [*namespace_types()]
+    assert repr(NamespaceType.NEWNET) == "<NamespaceType.NEWNET: 'NEWNET'>"
+    assert f"{NamespaceType.NEWNET}" == str(NamespaceType.NEWNET) == "NEWNET"
+    assert NamespaceType.NEWNET == "NEWNET"
+    with pytest.raises(ValueError, match="'newnet' is not a valid NamespaceType"):
+        NamespaceType("newnet")
+
+
 def test_a_type_survives_pickle_and_copy():
     for kind in NamespaceType:
         assert pickle.loads(pickle.dumps(kind)) is kind
