@@ -19,7 +19,7 @@ IMAGE_TESTS := $(foreach name,call call_ends call_errors call_values callers ene
 # Thousands of interpreters start in the tests: none of them may compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h csrc/*.py)
+BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.py csrc/*/*.c csrc/*/*.h)
 
 .PHONY: run test test-packages test-all test-images test-cases mutants test-vm test-debian test-suites test-imports bench bench-vm bench-check lint fuzz check-c clean
 
@@ -94,7 +94,7 @@ lint: $(VENV)/.built $(VENV)/.lint-tools
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
-	clang-format --dry-run --Werror csrc/*.c csrc/*.h tests/csrc/*.c tests/csrc/*.h
+	clang-format --dry-run --Werror csrc/*/*.c csrc/*/*.h tests/csrc/*.c tests/csrc/*.h
 
 # The C alone: warnings are errors, the analyzer, the sanitizers, another architecture.
 check-c:

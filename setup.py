@@ -16,22 +16,13 @@ from setuptools._distutils.sysconfig import customize_compiler
 from setuptools.command.build_ext import build_ext
 from setuptools.command.install_scripts import install_scripts
 
+sys.path.insert(0, "csrc")
+import sources
+
 if not sys.platform.startswith("linux"):
     raise SystemExit("nsenter needs Linux: namespaces are the Linux kernel's")
 
-# From "a message on the init pipe" to "in the namespaces".
-CODEC = "text err idmap namespaces wire bootstrap records launch".split()
-# From there to the payload.
-TAIL = (
-    "network mountapi device mounts root session resources identity landlock filter reaper tail"
-).split()
-STAGES = (
-    CODEC
-    + "older clone sync report tool mapper settle pipe sources nsexec environment exec".split()
-    + TAIL
-)
-PYRUNC = "text err exec older start image restore command pyrunc".split()
-HEADERS = [str(path) for path in sorted(Path("csrc").glob("*.h"))]
+HEADERS = [str(path) for path in sorted(Path("csrc").rglob("*.h"))]
 COMPILE = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
 HARDEN = ["-fstack-protector-strong", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
 # No libc, so no stack protector (its canary lives in libc's thread data), and a compiler that
@@ -41,17 +32,13 @@ FREESTANDING = [
     *("-fno-pie", "-no-pie", "-fno-tree-loop-distribute-patterns"),
     *("-fno-asynchronous-unwind-tables", "-Wl,-z,noexecstack", "-Wl,--build-id=none", "-s"),
 ]
-# The architectures of which csrc/sys.h knows the system call instruction.
+# The architectures of which csrc/base/sys.h knows the system call instruction.
 RAW_SYSCALLS = platform.machine() in ("x86_64", "aarch64") and sys.maxsize > 2**32
 
 
 # What restores a memory image must not be where an interpreter that is no PIE has its code or its
 # heap, up to 1 GiB above that.
 LOADER = [*FREESTANDING, "-Wl,-Ttext-segment=0x70000000"]
-
-
-def sources(*names: str) -> list[str]:
-    return [f"csrc/{name}.c" for name in names]
 
 
 class Product(Extension):
@@ -137,14 +124,14 @@ class InstallPrograms(install_scripts):
             scripts = sysconfig.get_path("scripts")
             flags.append(f'-DNSX_RECORDED="{scripts}/pyrunc-start"')
         target = self._target("pyrunc")
-        files = sources(*PYRUNC)
+        files = sources.of("pyrunc")
         self.spawn([*compiler.compiler_so[:1], *flags, "-Icsrc", "-o", str(target), *files])
         target.chmod(0o755)
 
 
 SHIM = Product(
     "nsenter._shim",
-    sources(*STAGES, "libc", "bundle", "shim"),
+    sources.of("shim"),
     include_dirs=["csrc"],
     depends=HEADERS,
     extra_compile_args=[*COMPILE, *HARDEN, "-fPIC", "-shared"],
@@ -152,7 +139,7 @@ SHIM = Product(
 )
 DUMP = Product(
     "nsenter._dump",
-    sources("text", "err", "image", "bundle", "libc", "dump"),
+    sources.of("dump"),
     include_dirs=["csrc"],
     depends=HEADERS,
     extra_compile_args=[*COMPILE, *HARDEN, "-fPIC", "-shared"],
@@ -160,7 +147,7 @@ DUMP = Product(
 )
 NSINIT = Product(
     "nsenter.nsinit",
-    sources(*STAGES, "image", "restore", "from_image", "detach", "nsinit", "start"),
+    sources.of("nsinit"),
     include_dirs=["csrc"],
     depends=HEADERS,
     extra_compile_args=[*COMPILE, *(LOADER if RAW_SYSCALLS else ["-static"])],

@@ -4,16 +4,12 @@
 setup.py names this file; importing `nsenter._nsexec` needs nothing of it.
 """
 
+import sys
+
 from cffi import FFI
 
-# The codec, what a child does that shares the caller's memory, and the stages, which nothing but
-# a process started for them may run.
-SOURCES = (
-    "text err idmap namespaces wire bootstrap records launch "
-    "older clone tool mapper settle exec spawn direct "
-    "network mountapi device mounts root session resources identity landlock filter reaper tail "
-    "sync report pipe sources nsexec libc late execution"
-).split()
+sys.path.insert(0, "csrc")
+import sources
 
 CDEF = """
 struct span { const char *data; size_t len; };
@@ -97,12 +93,12 @@ CALLS = (
 ).split()
 
 INCLUDES = """
-#include "bootstrap.h"
-#include "direct.h"
-#include "execution.h"
-#include "late.h"
-#include "launch.h"
-#include "sys.h"
+#include "message/bootstrap.h"
+#include "products/direct.h"
+#include "inside/exec_steps.h"
+#include "stages/prebooted.h"
+#include "message/launch.h"
+#include "base/sys.h"
 
 static const struct wire_message *bootstrap_wire(void) { return &bootstrap_message; }
 static const struct wire_message *launch_wire(void) { return &launch_message; }
@@ -113,7 +109,7 @@ ffi.cdef(CDEF + "".join(f"#define SYS_{name} ...\n" for name in CALLS))
 ffi.set_source(
     "nsenter._nsexec",
     INCLUDES,
-    sources=[f"csrc/{name}.c" for name in SOURCES],
+    sources=sources.of("binding"),
     include_dirs=["csrc"],
     define_macros=[("_GNU_SOURCE", None)],
     extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden"],

@@ -176,7 +176,7 @@ def tell_ready(status: int) -> None:
         posix._exit(1)  # the launcher has ended, and nobody waits for this init
 
 
-# ---- from a memory image (csrc/dump.c)
+# ---- from a memory image (csrc/interpreter/dump.c)
 
 
 def prepare_image(orders_fd: int) -> None:
@@ -314,7 +314,7 @@ def _run_module_as_main(*_: object) -> None:
     posix.set_inheritable(channel, False)
     posix.set_inheritable(status, False)
     close_the_file_system({})
-    # Heard by the shim, if it has waited for Python with the stages: see csrc/shim.c.
+    # Heard by the shim, if it has waited for Python with the stages: see csrc/products/shim.c.
     sys.audit("nsenter.stages")
     orders = receive(channel)
     close_the_file_system(orders["extensions"])

@@ -2,7 +2,7 @@
 """The bootstrap message: which namespaces a process joins and creates, in runc's form.
 
 The format, the order and the rules are those of runc's libcontainer (container_linux.go,
-message_linux.go and nsenter/README.md). csrc/bootstrap.c reads and checks a message.
+message_linux.go and nsenter/README.md). csrc/message/bootstrap.c reads and checks a message.
 """
 
 from __future__ import annotations

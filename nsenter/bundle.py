@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundle: every module that an interpreter boots from, in one sealed memfd.
 
-csrc/bundle.c reads it. A module's code is what its loader gives: read from its .pyc, or
-compiled. Which modules a target needs is found by following the import statements in their
+csrc/interpreter/module_archive.c reads it. A module's code is what its loader gives: read from its
+.pyc, or compiled. Which modules a target needs is found by following the import statements in their
 code; what the interpreter has built in or frozen stays out.
 """
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last steps of an init: resource limits, the filter, the program (csrc/execution.c)."""
+"""The last steps of an init: resource limits, the filter, the program.
+
+csrc/inside/exec_steps.c takes them.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ class Confinement(Value):
     agent_path: str = ""
 
     def encoded_rlimits(self) -> bytes:
-        """As csrc/records.c reads them."""
+        """As csrc/message/launch_lists.c reads them."""
         return ",".join(":".join(map(str, limit)) for limit in self.rlimits).encode()
 
 

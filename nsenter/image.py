@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory images of the interpreter: where they are, when one may be used, who makes one.
 
-An image is a CPython that has booted, as a file (csrc/image.h). nsinit maps it back instead of
-having the interpreter boot again: a tenth of the time. It checks itself that the image is valid
-(csrc/restore.c); here stands what only the launcher can know. Any doubt means the ordinary boot.
+An image is a CPython that has booted, as a file (csrc/interpreter/image.h). nsinit maps it back
+instead of having the interpreter boot again: a tenth of the time. It checks itself that the image
+is valid (csrc/interpreter/restore.c); here stands what only the launcher can know. Any doubt means
+the ordinary boot.
 
 `NSENTER_IMAGE=off` in the environment: no image is used or made. `NSENTER_IMAGE=use`: none is made.
 """
@@ -377,7 +378,7 @@ def _start_maker(kind: str, environment: Mapping[bytes, bytes]) -> None:
 
 
 def start_maker(interpreter: str, code: str, words: Sequence[str | bytes]) -> None:
-    """Run code in a process that is nobody's child, as csrc/detach.c has it.
+    """Run code in a process that is nobody's child, as csrc/products/detach.c has it.
 
     Args:
         interpreter: its path.

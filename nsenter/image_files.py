@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The identities of the files that a memory image depends on; csrc/restore.c compares them."""
+"""The identities of the files that a memory image depends on.
+
+csrc/interpreter/restore.c compares them with the files that are there.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["identities"]
 
 _COUNT = struct.Struct("=Q")
-_FILE = struct.Struct("=QQQqqIIII")  # struct image_file of csrc/image.h
+_FILE = struct.Struct("=QQQqqIIII")  # struct image_file of csrc/interpreter/image.h
 
 
 def identities(paths: Iterable[str]) -> bytes:
-    """Return the identities of files, in the form that csrc/dump.c reads.
+    """Return the identities of files, in the form that csrc/interpreter/dump.c reads.
 
     Raises:
         OSError: there is no such file.

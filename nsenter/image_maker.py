@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Making a memory image of the interpreter: see nsenter/image.py for what becomes of it.
 
-An interpreter boots for it, with csrc/dump.c preloaded and a clean environment: what this process
-has in its own, or has open, is in no image.
+An interpreter boots for it, with csrc/interpreter/dump.c preloaded and a clean environment: what
+this process has in its own, or has open, is in no image.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def remove_file(name: str) -> list[str]:
 
 
 def _too_late(*_: object) -> NoReturn:
-    raise ImageError("it was not made within two seconds")  # csrc/detach.c sets the alarm
+    raise ImageError("it was not made within two seconds")  # csrc/products/detach.c sets the alarm
 
 
 def detached() -> None:
@@ -279,7 +279,7 @@ def run(
 
     Args:
         fds: the module archive, the orders, the list of files, and where the image is written to.
-        module: of the archive: prepares and resumes the image (see csrc/dump.c).
+        module: of the archive: prepares and resumes the image (see csrc/interpreter/dump.c).
     """
     ours = {
         **environment,
@@ -348,7 +348,7 @@ def _call_once(channel: int) -> None:
         raise ImageError(f"an interpreter that was started from it has said {said!r}")
 
 
-# struct image_header, image_region and image_range of csrc/image.h.
+# struct image_header, image_region and image_range of csrc/interpreter/image.h.
 _TABLES = struct.Struct("=10I")
 _TABLES_AT = 8 + 8 + 8 + 8 + 40 + 32 + 4 * 8 + 7 * 8
 _REGION = struct.Struct("=QQQIHHII")

@@ -3,7 +3,7 @@
 
 Processes of that namespace see the joiner from its first moment on, and those with CAP_SYS_PTRACE
 can run code in it. It therefore holds no more than its payload is going to have, and what the
-steps need that are left to do. csrc/nsexec.c takes the rest before the joiner is there.
+steps need that are left to do. csrc/stages/nsexec.c takes the rest before the joiner is there.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ SCOPES = {"abstract_unix_socket": "a", "signal": "s"}
 
 
 def encode(options: Options) -> bytes:
-    """The rules as csrc/records.h has them: two strings each.
+    """The rules as csrc/message/launch_lists.h has them: two strings each.
 
     Raises:
         ValueError: a path is not absolute, rights are not letters of "rwx", a port or a scope is

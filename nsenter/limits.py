@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of a process as text for csrc/resources.c: resources, file modes, processors."""
+"""Limits of a process as text for csrc/inside/limits.c: resources, file modes, processors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mounts of a process in its own mount namespace, for `Options.mounts`.
 
-The launcher sends each as a record of four strings (csrc/records.h); csrc/mounts.c mounts them.
+The launcher sends each as a record of four strings (csrc/message/launch_lists.h);
+csrc/inside/mounts.c mounts them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bind", "Dev", "File", "Mount", "Proc", "Tmpfs", "encode"]
 
-_MOST = 256  # csrc/records.h has the same
+_MOST = 256  # csrc/message/launch_lists.h has the same
 _MODE_MAX = 0o7777
 _MOST_TEXT = 4096
 
@@ -168,7 +169,10 @@ class Dev(Mount):
 
 
 def _bounds(mount: Mount, size: int | str | None, inodes: int | str | None) -> bytes:
-    """Return the mount options that limit a tmpfs; csrc/mountapi.c has the defaults for None."""
+    """Return the mount options that limit a tmpfs.
+
+    csrc/inside/mount_api.c has the defaults for None.
+    """
     options = b""
     for name, option, number in (("size", b"size", size), ("inodes", b"nr_inodes", inodes)):
         if number is None:

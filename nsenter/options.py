@@ -57,8 +57,8 @@ class Options(Value):
     Namespaces alone hide no files: to hide them, give a `root`. `nsenter.presets` has ready-made
     options for common cases.
 
-    The process gives up rights last, in the order of csrc/tail.c: limits, ids, capabilities,
-    no_new_privs, landlock, seccomp. The code of a PythonInit has been loaded by then.
+    The process gives up rights last, in the order of csrc/inside/confinement.c: limits, ids,
+    capabilities, no_new_privs, landlock, seccomp. The code of a PythonInit has been loaded by then.
 
     Args:
         new: the types of namespaces to create, in any spelling that `NamespaceType.parse` accepts;

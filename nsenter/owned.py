@@ -3,7 +3,8 @@
 
 The launcher makes them, detached, with the caller's rights: in the namespaces of the process
 nobody has the right to map ids of a file system of the host (mount_setattr(2), MOUNT_ATTR_IDMAP).
-They go to the stages as descriptors (csrc/mounts.c). From a detached mount, ".." leads nowhere.
+They go to the stages as descriptors (csrc/inside/mounts.c). From a detached mount, ".." leads
+nowhere.
 """
 
 from __future__ import annotations
@@ -74,8 +75,10 @@ _COPY = system.OPEN_TREE_CLONE | system.AT_RECURSIVE
 
 
 def _change(tree: int, bind: Bind, uids: Maps, gids: Maps) -> None:
-    """Give the mount its flags, as csrc/mounts.c does for other binds, and the ids. What is mounted
-    below it keeps its own ids: another file system may have other owners."""
+    """Give the mount its flags, as csrc/inside/mounts.c does for other binds, and the ids.
+
+    What is mounted below it keeps its own ids: another file system may have other owners.
+    """
     flags = system.MOUNT_ATTR_NOSUID
     flags |= 0 if bind.devices else system.MOUNT_ATTR_NODEV
     flags |= 0 if bind.writable else system.MOUNT_ATTR_RDONLY

@@ -18,7 +18,7 @@ _INT_MAX = 2**31 - 1
 
 
 class LaunchAttribute:
-    """Attribute types of the second message; csrc/launch.h has the same."""
+    """Attribute types of the second message; csrc/message/launch.h has the same."""
 
     HOSTNAME = 62101
     MOUNT_PROC = 62102

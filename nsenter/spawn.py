@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spawning without a fork: the Python side of csrc/spawn.c and csrc/direct.c."""
+"""Spawning without a fork: the Python side of csrc/products/spawn.c and csrc/products/direct.c."""
 
 from __future__ import annotations
 

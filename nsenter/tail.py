@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The confinement of a process, as attributes of the second message.
 
-It is carried out after the process has got its namespaces and before its payload runs. csrc/tail.c
-does it, in the order that stands there.
+It is carried out after the process has got its namespaces and before its payload runs.
+csrc/inside/confinement.c does it, in the order that stands there.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_target", "joined", "program_of"]
 
-_STAYING_INIT = "nsinit"  # the name that csrc/reaper.c gives itself
+_STAYING_INIT = "nsinit"  # the name that csrc/stages/pid1.c gives itself
 # Where ip-netns(8) keeps named network namespaces.
 _NETNS_FOLDER = "/run/netns"
 _PID_MAX = 2**31 - 1
@@ -168,7 +168,7 @@ def _open_to_us(pidfd: int, owner: Descriptors) -> int:
 def program_of(pid: int) -> int:
     """Return the pid of the program if `pid` is the init that nsenter keeps, otherwise 0.
 
-    An ordinary user may not access that init (csrc/reaper.c), and joins the namespaces of its
+    An ordinary user may not access that init (csrc/stages/pid1.c), and joins the namespaces of its
     program instead. The program is the first child of the init, which ends with it.
     """
     if read_line(f"/proc/{pid}/comm") != _STAYING_INIT:

@@ -3,9 +3,9 @@
 out what it is to be.
 
 A command that starts one process, such as an OCI runtime, has it started beside its own interpreter
-(csrc/pyrunc.c); a process that is there already starts it before it is needed. It goes through the
-stages when it has its orders, and imports nothing from then on. Its memory has nothing of its
-parent's.
+(csrc/products/pyrunc.c); a process that is there already starts it before it is needed. It goes
+through the stages when it has its orders, and imports nothing from then on. Its memory has nothing
+of its parent's.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages as bytes: a thin layer over csrc/wire.c, which does all of it.
+"""Messages as bytes: a thin layer over csrc/message/wire.c, which does all of it.
 
 `nsenter.attributes` has the same for people who look at messages.
 """

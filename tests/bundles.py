@@ -1,7 +1,7 @@
 """Bundles: an independent reader and writer of their bytes, and closures under any Python.
 
-The layout is csrc/bundle.c's: a header, a record of four numbers for each module and of one for
-each extension, and what the records point to.
+The layout is csrc/interpreter/module_archive.c's: a header, a record of four numbers for each
+module and of one for each extension, and what the records point to.
 
 As a script, under a Python to be tried: bundles.py CASES makes the bundle of each case and prints
 in JSON what is in it. Only the standard library is imported then.

@@ -1,4 +1,4 @@
-"""Inits that wait: as csrc/pyrunc.c starts one, beside us, and as nsenter.waiting.start does."""
+"""Inits that wait, as csrc/products/pyrunc.c and nsenter.waiting.start start them."""
 
 from __future__ import annotations
 

@@ -595,7 +595,7 @@ class _Talk:
         """Raise the hard limit where it is lower than asked for, by the rights of this process.
 
         The init sets the limits as such, right before it executes the program: until then they
-        would hinder it (csrc/execution.c)."""
+        would hinder it (csrc/inside/exec_steps.c)."""
         pid, number = self._child.pid, limit.type
         asked = f"{rlimit_name(number)} {limit.soft}:{limit.hard}"
         try:

@@ -19,7 +19,7 @@ def main(folder: Path) -> None:
 
 
 def _launch() -> bytes:
-    """The second message, with one attribute of each kind of the tail's (csrc/launch.h)."""
+    """The second message, with one attribute of each kind of the tail's (csrc/message/launch.h)."""
     attributes = {
         62_109: b"tmpfs\0",
         62_111: b"bind\0/a\0/b\0wdm\0tmpfs\0/c\0mode=755,size=9\0\0proc\0/p\0\0\0dev\0/d\0\0m\0"

@@ -1,10 +1,11 @@
 /* libFuzzer's target: the tables of a memory image. What is accepted must be safe to be used as
- * restore.c uses it: every record is read, and no region, word or range is outside of the others.
+ * interpreter/restore.c uses it: every record is read, and no region, word or range is outside of
+ * the others.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "image.h"
+#include "interpreter/image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bootstrap.h"
-#include "launch.h"
-#include "records.h"
+#include "message/bootstrap.h"
+#include "message/launch.h"
+#include "message/launch_lists.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

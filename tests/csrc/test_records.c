@@ -1,5 +1,5 @@
 /* Records are read as they are written, and what is malformed is seen. */
-#include "records.h"
+#include "message/launch_lists.h"
 
 #include "check.h"
 

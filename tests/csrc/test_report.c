@@ -1,11 +1,11 @@
 /* A line is one write of at most PIPE_BUF bytes, whatever is in it. */
-#include "report.h"
+#include "stages/report.h"
 
 #include <limits.h>
 #include <unistd.h>
 
 #include "check.h"
-#include "sys.h"
+#include "base/sys.h"
 
 static size_t read_once(int fd, char *buf, size_t cap)
 {

@@ -1,5 +1,5 @@
 /* Text is cut where the buffer ends, and a number has one spelling. */
-#include "text.h"
+#include "base/text.h"
 
 #include "check.h"
 

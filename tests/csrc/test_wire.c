@@ -1,8 +1,8 @@
 /* Whatever is encoded is parsed to the same, and nothing is read past the end. */
 #include <limits.h>
 
-#include "bootstrap.h"
-#include "launch.h"
+#include "message/bootstrap.h"
+#include "message/launch.h"
 
 #include "check.h"
 

@@ -37,7 +37,7 @@ from sweeps import some
 SECONDS = 60.0  # for anything that takes milliseconds
 pytestmark = pytest.mark.skipif(bool(image._REASON), reason=image._REASON)
 
-# csrc/image.h
+# csrc/interpreter/image.h
 BOOT_ID_AT = 8 + 8 + 8 + 8
 VDSO_ID_AT = BOOT_ID_AT + 40
 HWCAP_AT = VDSO_ID_AT + 32

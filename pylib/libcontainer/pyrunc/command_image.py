@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Making the memory image that pyrunc starts its own interpreter from (csrc/command.c)."""
+"""Making the memory image that pyrunc starts its own interpreter from.
+
+csrc/interpreter/command_image.c starts it.
+"""
 
 from __future__ import annotations
 

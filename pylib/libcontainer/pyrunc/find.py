@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file pyrunc-start, which is installed beside the pyrunc program.
 
-The installer writes "#!PYTHON" before it, which tells the program (csrc/pyrunc.c) its interpreter.
-The program runs this file in that interpreter, without site and isolated from the environment. It
-finds the package by where it is itself, never by the current directory or the environment, and goes
-on with libcontainer.pyrunc.start.
+The installer writes "#!PYTHON" before it, which tells the program (csrc/products/pyrunc.c) its
+interpreter. The program runs this file in that interpreter, without site and isolated from the
+environment. It finds the package by where it is itself, never by the current directory or the
+environment, and goes on with libcontainer.pyrunc.start.
 """
 
 import sys

@@ -19,7 +19,7 @@ _CODE = (
 
 
 def name_of(script: str) -> str:
-    """Return the name of the image, by the rule of csrc/command.c.
+    """Return the name of the image, by the rule of csrc/interpreter/command_image.c.
 
     Args:
         script: the path of pyrunc-start.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first Python of a command whose interpreter is from a memory image: see csrc/command.c.
+"""The first Python of a command whose interpreter is from a memory image.
 
-csrc/dump.c imports this module under another name, before sys.path has the package: so it imports
-nothing but built-in modules at its top.
+csrc/interpreter/dump.c imports this module under another name, before sys.path has the package: so
+it imports nothing but built-in modules at its top. See csrc/interpreter/command_image.c.
 """
 
 import marshal
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, NoReturn
 
-# The variable with the path of a new image that is being tried; csrc/command.c reads it.
+# The variable with the path of a new image that is being tried; csrc/interpreter/command_image.c
+# reads it.
 TRIAL_VARIABLE = b"_PYRUNC_IMAGE"
 READY = b"ready\n"
 _SIGINT = 2

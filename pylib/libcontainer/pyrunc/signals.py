@@ -40,8 +40,8 @@ class Signals:
         be taken away. One that the caller had ignored does not.
 
         Args:
-            keep_ignored: whether those are left blocked, as csrc/pyrunc.c has them, so that they
-                wait for `collect`.
+            keep_ignored: whether those are left blocked, as csrc/products/pyrunc.c has them, so
+                that they wait for `collect`.
         """
         for number in _ABORTING:
             if _signal.getsignal(number) != _signal.SIG_IGN:

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/libc.h"
+
+#include <dlfcn.h>
+#include <nss.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef SYS_rseq
+#define SYS_rseq 334
+#endif
+
+#define RSEQ_BYTES	  32 /* what glibc registers unless the kernel has more to tell */
+#define RSEQ_UNREGISTER	  1
+#define RSEQ_SIGNATURE	  0x53053053
+#define RSEQ_CPU_ID	  4
+#define RSEQ_UNREGISTERED (-1)
+#define RSEQ_FAILED	  (-2)
+
+int *libc_thread_id(void)
+{
+	int *place = NULL;
+
+	if (prctl(PR_GET_TID_ADDRESS, (unsigned long)&place, 0, 0, 0) < 0)
+		return NULL;
+	return place;
+}
+
+/*
+ * What libc would look for by name later, and run, it gets now from the host or does without: the
+ * unwinder, which it loads when a thread is cut off, and the name services, which the root's
+ * nsswitch.conf would choose. Files there are data, and may be read.
+ */
+void libc_settle(void)
+{
+	static const char *const databases[] = {
+		"aliases",  "ethers",	"group",  "gshadow",   "initgroups",
+		"netgroup", "networks", "passwd", "protocols", "publickey",
+		"rpc",	    "services", "shadow",
+	};
+
+	for (size_t i = 0; i < sizeof(databases) / sizeof(databases[0]); i++)
+		__nss_configure_lookup(databases[i], "files");
+	__nss_configure_lookup("hosts", "files dns");
+	/* Before 2.34 these were not in libc itself. */
+	if (!__GLIBC_PREREQ(2, 34)) {
+		dlopen("libnss_files.so.2", RTLD_NOW | RTLD_NODELETE);
+		dlopen("libnss_dns.so.2", RTLD_NOW | RTLD_NODELETE);
+	}
+	dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_NODELETE);
+	/* The zone's file, too: later the same TZ is known already. */
+	tzset();
+}
+
+/* What libc has registered with the kernel for the thread. */
+static struct {
+	void *robust_list;
+	size_t robust_size;
+	int *thread_id;
+	uint8_t *rseq; /* NULL: libc has registered none */
+} thread;
+
+/* The area that glibc has registered since 2.35, for sched_getcpu(3) and others. */
+static uint8_t *rseq_area(void)
+{
+	const ptrdiff_t *offset = dlsym(RTLD_DEFAULT, "__rseq_offset");
+	const unsigned *size = dlsym(RTLD_DEFAULT, "__rseq_size");
+
+	if (!offset || !size || !*size)
+		return NULL;
+	return (uint8_t *)__builtin_thread_pointer() + *offset;
+}
+
+bool libc_leave_thread(void)
+{
+	thread.thread_id = libc_thread_id();
+	thread.rseq = rseq_area();
+	if (!thread.thread_id ||
+	    syscall(SYS_get_robust_list, 0, &thread.robust_list, &thread.robust_size) < 0)
+		return false;
+	if (thread.rseq &&
+	    syscall(SYS_rseq, thread.rseq, RSEQ_BYTES, RSEQ_UNREGISTER, RSEQ_SIGNATURE) < 0)
+		return false;
+	syscall(SYS_set_robust_list, NULL, thread.robust_size);
+	syscall(SYS_set_tid_address, NULL);
+	return true;
+}
+
+void libc_join_thread(void)
+{
+	*thread.thread_id = (int)syscall(SYS_set_tid_address, thread.thread_id);
+	syscall(SYS_set_robust_list, thread.robust_list, thread.robust_size);
+	if (!thread.rseq)
+		return;
+	*(volatile int32_t *)(thread.rseq + RSEQ_CPU_ID) = RSEQ_UNREGISTERED;
+	if (syscall(SYS_rseq, thread.rseq, RSEQ_BYTES, 0, RSEQ_SIGNATURE) < 0)
+		*(volatile int32_t *)(thread.rseq + RSEQ_CPU_ID) = RSEQ_FAILED;
+}

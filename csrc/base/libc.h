@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a process that goes on to use libc, in whatever root it lands, needs of it beforehand. */
+#ifndef NSX_LIBC_H
+#define NSX_LIBC_H
+
+#include <stdbool.h>
+
+/* Have libc load now, from the host, what it would look for by name later and run. */
+void libc_settle(void);
+
+/* libc gives each thread's id a place and has the kernel clear it when the thread ends. A raw
+ * clone leaves the parent's number there, which CPython 3.14 on an old glibc dies of. */
+int *libc_thread_id(void);
+
+/*
+ * Call this before a clone after which the child continues with the memory of this process
+ * (base/clone.h). It unregisters everything that the kernel writes to that memory when the thread
+ * of this process is scheduled or ends. Returns false if that fails; then nothing was changed.
+ */
+bool libc_leave_thread(void);
+
+/* Register it again: in the child, or in this process if the clone failed. */
+void libc_join_thread(void);
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "inside/confinement.h"
+
+#include <limits.h>
+#include <sys/mount.h>
+
+#include "inside/credentials.h"
+#include "inside/landlock.h"
+#include "inside/network.h"
+#include "base/fallback.h"
+#include "message/launch_lists.h"
+#include "inside/limits.h"
+#include "inside/root.h"
+#include "inside/session.h"
+#include "base/sys.h"
+
+static int set_hostname(struct span name, struct err *err)
+{
+	long ret;
+
+	if (!name.data)
+		return 0;
+	ret = SYS2(SYS_sethostname, name.data, name.len);
+	return ret < 0 ? err_set_span(err, "sethostname", name, ret) : 0;
+}
+
+/* A /proc of the new pid namespace over the one that was there, in this mount namespace only. */
+static int mount_proc(struct span options, struct err *err)
+{
+	long ret;
+
+	if (root_make_private(err) < 0)
+		return -1;
+	ret = SYS5(SYS_mount, "proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		   options.data);
+	return ret < 0 ? err_set(err, "mount", "proc on /proc", ret) : 0;
+}
+
+/* A directory outside the root that a descriptor leads to is no place to start in
+ * (CVE-2024-21626): the kernel then says "(unreachable)…" or ENOENT. */
+static int change_directory(struct span path, struct err *err)
+{
+	char buf[PATH_MAX];
+	struct text t = TEXT_IN(buf);
+	long ret;
+
+	if (!path.data)
+		return 0;
+	text_add_span(&t, path);
+	ret = t.cut ? -ENAMETOOLONG : SYS1(SYS_chdir, text_end(&t));
+	if (ret < 0)
+		return err_set_span(err, "chdir", path, ret);
+	ret = SYS2(SYS_getcwd, buf, sizeof(buf));
+	if (ret < 0 || buf[0] != '/')
+		return err_set_span(err, "getcwd: outside the root:", path,
+				    ret < 0 ? ret : -ENOENT);
+	return 0;
+}
+
+bool tail_mounts_proc(const struct launch *launch)
+{
+	struct span list = launch->mounts;
+	struct mount_record record;
+
+	while (records_next_mount(&list, &record))
+		if (record.kind == MOUNT_PROC)
+			return true;
+	return launch->mount_proc;
+}
+
+int tail_prepare(const struct launch *launch, struct err *err)
+{
+	if (launch->loopback && network_loopback_up(err) < 0)
+		return -1;
+	if (root_enter(launch, err) < 0)
+		return -1;
+	if (set_hostname(launch->hostname, err) < 0)
+		return -1;
+	if (launch->mount_proc && mount_proc(launch->proc_options, err) < 0)
+		return -1;
+	return change_directory(launch->cwd, err);
+}
+
+/* If a PID 1 stays, it dies with the caller instead, and all that is in the namespace with it. */
+static bool dies_by_itself(const struct launch *launch)
+{
+	return launch->die_with_parent && launch->init_fd < 0;
+}
+
+bool tail_confines(const struct launch *launch)
+{
+	return launch->terminal || launch->process_group >= 0 || launch->rlimits.data ||
+	       launch->cpus.data || launch->umask >= 0 || launch->uid >= 0 || launch->gid >= 0 ||
+	       launch->groups.data || launch->capabilities.data || launch->no_new_privs ||
+	       launch->landlock.data || launch->seccomp.data || dies_by_itself(launch);
+}
+
+/* The order has been paid for: the paths of Landlock while they can be opened, its rules when there
+ * is nothing more to open; limits while there is a right to raise them. The signal of the parent's
+ * death is lost by a change of ids. */
+int tail_confine(const struct launch *launch, struct err *err)
+{
+	int ruleset;
+	long ret;
+
+	if (session_begin(launch, err) < 0 ||
+	    landlock_prepare(launch->landlock, &ruleset, err) < 0 ||
+	    resources_limit(launch, err) < 0 || identity_take_on(launch, err) < 0)
+		return -1;
+	if (launch->no_new_privs && (ret = sys_prctl(PR_SET_NO_NEW_PRIVS, 1)) < 0)
+		return err_set(err, "prctl", "PR_SET_NO_NEW_PRIVS", ret);
+	if (dies_by_itself(launch))
+		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return landlock_restrict(ruleset, err);
+}
+
+/* Find the least descriptor from `least` on that is kept; false if there is none. */
+static bool next_kept(struct span keep, const int *others, size_t count, unsigned least,
+		      unsigned *next)
+{
+	bool found = false;
+	unsigned fd;
+
+	while (launch_next_fd(&keep, &fd)) {
+		if (fd < least)
+			continue;
+		*next = fd;
+		found = true;
+		break;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (others[i] < 0 || (unsigned)others[i] < least)
+			continue;
+		if (!found || (unsigned)others[i] < *next)
+			*next = (unsigned)others[i];
+		found = true;
+	}
+	return found;
+}
+
+static long close_others(struct span keep, const int *others, size_t count, unsigned flags)
+{
+	unsigned next = 0;
+	unsigned fd = 0;
+	long ret = 0;
+
+	while (ret == 0 && next_kept(keep, others, count, next, &fd)) {
+		if (fd > next)
+			ret = older_close_range(next, fd - 1, flags);
+		next = fd + 1;
+	}
+	return ret < 0 ? ret : older_close_range(next, ~0U, flags);
+}
+
+static int fail_to_keep(struct span keep, long ret, struct err *err)
+{
+	return err_set_span(err, "keep the descriptors", keep, ret);
+}
+
+int tail_close_others(struct span keep, const int *others, size_t count, struct err *err)
+{
+	long ret = close_others(keep, others, count, 0);
+
+	return ret < 0 ? fail_to_keep(keep, ret, err) : 0;
+}
+
+int tail_keep_fds(struct span keep, unsigned flags, struct err *err)
+{
+	long ret = close_others(keep, NULL, 0, flags);
+	struct span rest = keep;
+	unsigned fd;
+
+	while (ret == 0 && launch_next_fd(&rest, &fd))
+		ret = SYS3(SYS_fcntl, fd, F_SETFD, 0);
+	return ret < 0 ? fail_to_keep(keep, ret, err) : 0;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a new network namespace needs to be of use. */
+#ifndef NSX_NETWORK_H
+#define NSX_NETWORK_H
+
+#include "base/err.h"
+
+/* Take the loopback device up: a new one is down, and nothing answers on 127.0.0.1. */
+int network_loopback_up(struct err *err);
+
+#endif

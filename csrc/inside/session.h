@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The session of the payload, and its terminal. */
+#ifndef NSX_SESSION_H
+#define NSX_SESSION_H
+
+#include "base/err.h"
+#include "message/launch.h"
+
+/* Be in the process group, and have stream 0 as controlling terminal, if that is asked for. */
+int session_begin(const struct launch *launch, struct err *err);
+
+#endif

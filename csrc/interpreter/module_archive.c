@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "interpreter/module_archive.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/sys.h"
+
+#define BUNDLE_MAGIC "nsxbndl1"
+
+struct header {
+	char magic[8];
+	uint32_t modules;
+	uint32_t extensions;
+	uint32_t version; /* of the Python whose code it is: 0x030b for 3.11 */
+	uint32_t late;	  /* how many of the extensions, the last ones, Python must run for */
+};
+
+struct module {
+	uint32_t name;
+	uint32_t code;
+	uint32_t code_size;
+	uint32_t is_package;
+};
+
+/* CPython's struct _frozen, in the two layouts of Include/cpython/import.h: 3.11 and 3.12 have
+ * get_code, later ones have not. */
+struct frozen {
+	const char *name;
+	const unsigned char *code;
+	int size;
+	int is_package;
+};
+
+struct frozen_with_get_code {
+	struct frozen frozen;
+	void *(*get_code)(void);
+};
+
+struct bundle {
+	const uint8_t *data;
+	size_t size;
+	const struct header *header;
+	const struct module *modules;
+	const uint32_t *extensions;
+};
+
+static int refuse(struct err *err, const char *reason)
+{
+	return err_set(err, "read the bundle:", reason, EBADMSG);
+}
+
+static bool is_possible(uint64_t size)
+{
+	return size >= sizeof(struct header) && size <= UINT32_MAX;
+}
+
+static int bundle_map(int fd, struct bundle *bundle, struct err *err)
+{
+	struct stat st;
+	void *data;
+
+	if (fstat(fd, &st) < 0)
+		return err_set(err, "fstat", "the bundle", errno);
+	if (!is_possible((uint64_t)st.st_size))
+		return refuse(err, "its size is impossible");
+	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		return err_set(err, "mmap", "the bundle", errno);
+	*bundle = (struct bundle){ .data = data, .size = (size_t)st.st_size };
+	return 0;
+}
+
+static int find_tables(struct bundle *bundle, struct err *err)
+{
+	size_t tables;
+
+	bundle->header = (const void *)bundle->data;
+	if (memcmp(bundle->header->magic, BUNDLE_MAGIC, sizeof(bundle->header->magic)) != 0)
+		return refuse(err, "its magic is another version's");
+	tables = sizeof(struct header) + (size_t)bundle->header->modules * sizeof(struct module) +
+		 (size_t)bundle->header->extensions * sizeof(uint32_t);
+	if (tables > bundle->size)
+		return refuse(err, "its tables run past the end");
+	bundle->modules = (const void *)(bundle->header + 1);
+	bundle->extensions = (const void *)(bundle->modules + bundle->header->modules);
+	return 0;
+}
+
+/* A NUL-terminated string inside the bundle, or NULL. */
+static const char *string_at(const struct bundle *bundle, uint32_t offset)
+{
+	if (offset >= bundle->size || !memchr(bundle->data + offset, '\0', bundle->size - offset))
+		return NULL;
+	return (const char *)bundle->data + offset;
+}
+
+static bool fill_entry(const struct bundle *bundle, const struct module *module,
+		       struct frozen *entry)
+{
+	if (module->code > bundle->size || module->code_size > bundle->size - module->code ||
+	    module->code_size > INT32_MAX)
+		return false;
+	*entry = (struct frozen){
+		.name = string_at(bundle, module->name),
+		.code = bundle->data + module->code,
+		.size = (int)module->code_size,
+		.is_package = module->is_package != 0,
+	};
+	return entry->name != NULL;
+}
+
+/* The interpreter consults this table before all else; it ends at an entry without a name. It
+ * is never freed: modules are imported from it as long as the process lives. */
+static int install_modules(const struct bundle *bundle, struct err *err)
+{
+	/* Code of another version, or a table of another layout, would crash this one: the file at
+	 * the interpreter's path may be newer than the parent that has made the bundle. */
+	const unsigned long *version = dlsym(RTLD_DEFAULT, "Py_Version");
+	size_t stride = bundle->header->version < 0x030d ? sizeof(struct frozen_with_get_code)
+							 : sizeof(struct frozen);
+	const struct frozen **frozen_modules = dlsym(RTLD_DEFAULT, "PyImport_FrozenModules");
+	char *table = calloc((size_t)bundle->header->modules + 1, stride);
+
+	if (!frozen_modules) {
+		free(table);
+		return err_set(err, "dlsym", "PyImport_FrozenModules: not a CPython?", ENOEXEC);
+	}
+	if (!version || *version >> 16 != bundle->header->version) {
+		free(table);
+		return refuse(err, "it is for another version of Python");
+	}
+	if (!table)
+		return err_set(err, "calloc", "the table of frozen modules", ENOMEM);
+	for (uint32_t i = 0; i < bundle->header->modules; i++) {
+		struct frozen *entry = (void *)(table + i * stride);
+
+		if (!fill_entry(bundle, &bundle->modules[i], entry)) {
+			free(table);
+			return refuse(err, "a module lies outside it");
+		}
+	}
+	*frozen_modules = (const struct frozen *)(void *)table;
+	return 0;
+}
+
+/* How many threads there are, give or take a constant: the links of the folder. */
+static nlink_t count_threads(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/task", &st) == 0 ? st.st_nlink : 0;
+}
+
+/* Loaded by its absolute path, an extension module is found by that name later without a
+ * file being opened. */
+static int load_extension(const char *path, struct err *err)
+{
+	nlink_t before = count_threads();
+
+	if (!dlopen(path, RTLD_NOW)) {
+		const char *why = dlerror();
+		char subject[ERR_SUBJECT_MAX];
+
+		why = why ? why : "";
+		/* It may name a library that is missing, and not who needs it. */
+		if (strncmp(why, path, strlen(path)) == 0)
+			return err_set(err, "dlopen", why, ELIBACC);
+		snprintf(subject, sizeof(subject), "%s: %s", path, why);
+		return err_set(err, "dlopen", subject, ELIBACC);
+	}
+	if (count_threads() != before)
+		return err_set(err,
+			       "dlopen: it starts threads, which cannot go through clone:", path,
+			       EINVAL);
+	return 0;
+}
+
+static int load_extensions(const struct bundle *bundle, uint32_t from, uint32_t to, struct err *err)
+{
+	for (uint32_t i = from; i < to; i++) {
+		const char *path = string_at(bundle, bundle->extensions[i]);
+
+		if (!path)
+			return refuse(err, "an extension's path lies outside it");
+		if (load_extension(path, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* It stays mapped: the interpreter has its modules from it. */
+static struct bundle installed;
+
+static uint32_t early(const struct header *header)
+{
+	return header->extensions - header->late;
+}
+
+int bundle_install(int fd, struct err *err)
+{
+	int mapped = bundle_map(fd, &installed, err);
+
+	sys_close(fd);
+	if (mapped < 0 || find_tables(&installed, err) < 0)
+		return -1;
+	if (installed.header->late > installed.header->extensions)
+		return refuse(err, "it has more late extensions than extensions");
+	if (install_modules(&installed, err) < 0)
+		return -1;
+	return load_extensions(&installed, 0, early(installed.header), err);
+}
+
+bool bundle_is_late(void)
+{
+	return installed.header->late > 0;
+}
+
+int bundle_load_late(struct err *err)
+{
+	return load_extensions(&installed, early(installed.header), installed.header->extensions,
+			       err);
+}
+
+int bundle_install_mapped(const void *data, size_t size, bool loads, struct err *err)
+{
+	struct bundle bundle = { .data = data, .size = size };
+
+	if (!is_possible(size))
+		return refuse(err, "its size is impossible");
+	if (find_tables(&bundle, err) < 0 || install_modules(&bundle, err) < 0)
+		return -1;
+	if (bundle.header->late)
+		return refuse(err, "it has late extensions, which an image cannot load");
+	return loads ? load_extensions(&bundle, 0, bundle.header->extensions, err) : 0;
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stages exist to join namespaces and to write id maps from outside. A program in new namespaces
+ * alone needs neither: the spawned child is cloned into them, settles and executes, and two
+ * processes and a dozen messages are saved. Until then it shares the caller's memory, so nothing
+ * may happen that makes that memory another user's or readable to one:
+ *
+ * - nothing is joined: there is nobody in a new namespace but the child;
+ * - its host ids stay the caller's, all of them: a change would mark the shared memory as not
+ *   dumpable for good, or let another user look into it;
+ * - no filter of system calls may kill it: before Linux 5.16, whoever dumps core takes along all
+ *   that have the same memory.
+ *
+ * An unprivileged caller maps its own id alone, by a line that the child may write itself. For root
+ * the calling thread writes the maps, while the child waits.
+ *
+ * A time namespace is entered by an execve, since Linux 6.3: before, by a process that is made.
+ */
+#include "products/direct.h"
+
+#include <sys/utsname.h>
+
+#include "message/bootstrap.h"
+#include "message/idmap.h"
+#include "message/launch.h"
+#include "stages/write_maps.h"
+#include "stages/become_root.h"
+#include "inside/confinement.h"
+
+struct orders {
+	struct bootstrap boot;
+	struct launch launch;
+};
+
+#define TIME_BY_EXEC_MAJOR 6
+#define TIME_BY_EXEC_MINOR 3
+
+/* "6.12.3-arch1" is at least 6.3. */
+static bool enters_time_by_exec(void)
+{
+	struct utsname name;
+	struct span rest, word;
+	uint64_t major, minor;
+
+	if (SYS1(SYS_uname, &name) < 0)
+		return false;
+	rest = span_of(name.release);
+	if (!span_next(&rest, '.', &word) || !parse_decimal(word, UINT32_MAX, &major))
+		return false;
+	word = (struct span){ rest.data, 0 };
+	while (word.len < rest.len && rest.data[word.len] >= '0' && rest.data[word.len] <= '9')
+		word.len++;
+	return parse_decimal(word, UINT32_MAX, &minor) &&
+	       (major > TIME_BY_EXEC_MAJOR ||
+		(major == TIME_BY_EXEC_MAJOR && minor >= TIME_BY_EXEC_MINOR));
+}
+
+static bool same_ids(long call, uint32_t *id)
+{
+	uint32_t ids[3] = { 0 };
+
+	if (SYS3(call, &ids[0], &ids[1], &ids[2]) < 0)
+		return false;
+	*id = ids[0];
+	return ids[0] == ids[1] && ids[1] == ids[2];
+}
+
+/* One line, for the id that the caller has. */
+static bool maps_own_id_only(struct span map, uint32_t id)
+{
+	struct idmap only;
+	struct span line;
+
+	return span_ended(&map, '\n', &line) && map.len == 0 && !idmap_parse_line(line, &only) &&
+	       only.size == 1 && only.host == id;
+}
+
+/* That the caller, root, goes on being the same root. */
+static bool maps_root_to_itself(struct span map)
+{
+	struct idmap row;
+	struct span line;
+
+	while (span_ended(&map, '\n', &line))
+		if (!idmap_parse_line(line, &row) && row.container == 0)
+			return row.host == 0;
+	return false;
+}
+
+static bool keeps_ids(const struct bootstrap *boot)
+{
+	uint32_t uid, gid;
+
+	if (!same_ids(SYS_getresuid, &uid) || !same_ids(SYS_getresgid, &gid))
+		return false;
+	if (!(boot->cloneflags & CLONE_NEWUSER))
+		return uid != 0 || gid == 0;
+	if (!boot->rootless_euid)
+		return uid == 0 && gid == 0 && maps_root_to_itself(boot->uidmap) &&
+		       maps_root_to_itself(boot->gidmap);
+	return !boot->setgroup && maps_own_id_only(boot->uidmap, uid) &&
+	       maps_own_id_only(boot->gidmap, gid) && sys_prctl(PR_GET_DUMPABLE, 0) == 1;
+}
+
+/* A path may be on a file system that never answers: the caller's thread waits for this child, and
+ * could not give it up. A PID 1 that stays needs a program of its own. */
+static bool is_direct_tail(const struct launch *launch)
+{
+	return !launch->cwd.data && !launch->root.data && !launch->mounts.data &&
+	       !launch->landlock.data && !launch->terminal && launch->init_fd < 0 &&
+	       launch->gate_fd < 0 && launch->uid < 0 && launch->gid < 0 && !launch->groups.data &&
+	       !launch->seccomp.data;
+}
+
+/* A cgroup is entered by clone3(2) alone. */
+static bool is_direct(const struct orders *orders)
+{
+	return orders->boot.join.count == 0 &&
+	       (!(orders->boot.cloneflags & CLONE_NEWTIME) || enters_time_by_exec()) &&
+	       !orders->boot.oom_score_adj.data && orders->launch.cgroup_fd < 0 &&
+	       !orders->launch.trace && is_direct_tail(&orders->launch) && keeps_ids(&orders->boot);
+}
+
+static bool maps_itself(const struct bootstrap *boot)
+{
+	return (boot->cloneflags & CLONE_NEWUSER) && boot->rootless_euid;
+}
+
+static int write_maps(const struct spawn *spawn, int pid, struct err *err)
+{
+	const struct orders *orders = spawn->context;
+
+	return mapper_write(&orders->boot, pid, -1, orders->launch.timeout_ms, err);
+}
+
+static int enter_time(const struct bootstrap *boot, struct err *err)
+{
+	static const char path[] = "/proc/self/timens_offsets";
+	long fd, ret;
+
+	if (namespaces_unshare(boot->cloneflags & CLONE_NEWTIME, err) < 0)
+		return -1;
+	if (!boot->timens_offsets.data)
+		return 0;
+	fd = sys_open(path, O_WRONLY);
+	if (fd < 0)
+		return err_set(err, "open", path, fd);
+	ret = sys_write((int)fd, boot->timens_offsets.data, boot->timens_offsets.len);
+	sys_close((int)fd);
+	return ret < 0 ? err_set_span(err, "write timens_offsets", boot->timens_offsets, ret) : 0;
+}
+
+static int enter(const struct spawn *spawn, struct err *err)
+{
+	const struct orders *orders = spawn->context;
+
+	if (maps_itself(&orders->boot) && mapper_write_own(&orders->boot, err) < 0)
+		return -1;
+	if (enter_time(&orders->boot, err) < 0)
+		return -1;
+	if (settle(&orders->boot, true, orders->launch.keep_session, err) < 0)
+		return -1;
+	return tail_prepare(&orders->launch, err);
+}
+
+static int confine(const struct spawn *spawn, struct err *err)
+{
+	const struct orders *orders = spawn->context;
+
+	return tail_confine(&orders->launch, err);
+}
+
+int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch, int *pidfd)
+{
+	struct orders orders;
+	struct wire_error wire;
+	int pid;
+
+	if (!bootstrap_parse((const uint8_t *)bootstrap.data, bootstrap.len, &orders.boot, &wire) ||
+	    !launch_parse((const uint8_t *)launch.data, launch.len, &orders.launch, &wire) ||
+	    !is_direct(&orders))
+		return DIRECT_DECLINED;
+	spawn->inside = enter;
+	if ((orders.boot.cloneflags & CLONE_NEWUSER) && !maps_itself(&orders.boot))
+		spawn->outside = write_maps;
+	spawn->last = tail_confines(&orders.launch) ? confine : NULL;
+	spawn->dies_with_caller = orders.launch.die_with_parent;
+	spawn->context = &orders;
+	spawn->clone_flags = orders.boot.cloneflags & ~(uint32_t)(CLONE_NEWCGROUP | CLONE_NEWTIME);
+	pid = spawn_process(spawn, pidfd);
+	/* A root without its capabilities regains them by executing nsinit. */
+	if (pid < 0 && !spawn->executing && spawn->err.errnum == EPERM && SYS0(SYS_geteuid) == 0)
+		return DIRECT_DECLINED;
+	return pid;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The shortest way: a program in new namespaces without a stage between. */
+#ifndef NSX_DIRECT_H
+#define NSX_DIRECT_H
+
+#include "products/spawn.h"
+#include "message/wire.h"
+
+#define DIRECT_DECLINED (-2)
+
+/* Start spawn->argv as the two messages say, in a child that shares the caller's memory until it
+ * executes. Returns the pid, -1 as spawn_process does, or DIRECT_DECLINED where it takes the
+ * stages; nothing was done then. */
+int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch, int *pidfd);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * nsinit PROGRAM [ARGS…]: go through the stages, then execute PROGRAM in stage 2.
+ *
+ * Static and without libc. Our launcher runs it from a sealed memfd (CVE-2019-5736: what a
+ * container could get at through /proc/self/exe cannot be written); any parent that speaks
+ * runc's protocol may start it in the place of `runc init`.
+ */
+#include "products/detach.h"
+#include "base/exec.h"
+#include "inside/seccomp.h"
+#include "stages/image_stages.h"
+#include "stages/nsexec.h"
+#include "stages/pid1.h"
+#include "stages/mount_sources.h"
+#include "inside/confinement.h"
+
+static const char usage[] =
+	"usage: nsinit PROGRAM [ARGS...]\n"
+	"Started by nsenter.launch, or in the place of `runc init` by a parent that speaks "
+	"its\n"
+	"protocol: _LIBCONTAINER_INITPIPE names the descriptor of a socket on which the\n"
+	"bootstrap message comes.\n";
+
+/* Take our launcher's variables out; the payload sees its own environment and no more. */
+static void drop_variables(char **envp)
+{
+	char **kept = envp;
+
+	for (; *envp; envp++)
+		if (!nsexec_reads(*envp))
+			*kept++ = *envp;
+	*kept = NULL;
+}
+
+/* Where another parent started us, the payload goes on with its pipes. */
+static void keep_pipes(const struct nsexec *ns)
+{
+	SYS3(SYS_fcntl, ns->init_fd, F_SETFD, 0);
+	if (ns->report.log_fd >= 0)
+		SYS3(SYS_fcntl, ns->report.log_fd, F_SETFD, 0);
+	sources_pass_on(ns);
+}
+
+/* The launcher's end of the pipe is closed if it is gone, or wants no program any more. */
+static void wait_at_gate(int fd)
+{
+	uint8_t go;
+
+	if (fd >= 0 && sys_read(fd, &go, 1) != 1)
+		sys_exit(1);
+}
+
+/* Returns only on failure. */
+static int execute(const struct nsexec *ns, const char *name, char *const *argv, char *const *envp,
+		   struct err *err)
+{
+	if (!ns->launched)
+		keep_pipes(ns);
+	else if (tail_keep_fds(ns->launch.keep_fds, CLOSE_RANGE_CLOEXEC, err) < 0)
+		return -1;
+	report_trace(&ns->report, "exec");
+	if (report_ready(&ns->report, err) < 0)
+		return -1;
+	nsexec_restore_signals(ns);
+	wait_at_gate(ns->launch.gate_fd);
+	if (filter_install(&ns->launch, err) < 0)
+		return -1;
+	return err_set(err, "execve", name, exec_program(name, argv, envp));
+}
+
+int nsinit_main(int argc, char **argv, char **envp);
+
+int nsinit_main(int argc, char **argv, char **envp)
+{
+	static struct nsexec ns;
+	const char *image = from_image_path(envp);
+	struct err err;
+
+	reaper_resume(envp);
+	if (argc > 0 && detach_is_asked(envp))
+		detach(argv);
+	if (argc < 2 && !image) {
+		sys_write(2, usage, sizeof(usage) - 1);
+		return 2;
+	}
+	if (!nsexec_from_environment(&ns, envp, &err)) {
+		sys_write(2, usage, sizeof(usage) - 1);
+		nsexec_fail(&ns, &err);
+	}
+	if (ns.launched && image)
+		from_image(&ns, image, argc, argv, envp);
+	nsexec(&ns);
+	if (ns.launched)
+		drop_variables(envp);
+	if (nsexec_arrive(&ns, &err) == 0 && reaper_split(&ns, &err) == 0 &&
+	    tail_confine(&ns.launch, &err) == 0)
+		/* argv[0] of our launcher is the program, which may be told another name. */
+		execute(&ns, ns.launched ? argv[0] : argv[1], argv + 1, envp, &err);
+	nsexec_fail(&ns, &err);
+}

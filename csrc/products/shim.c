@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The interpreter's constructor. Preloaded into a Python that is about to start, it goes
+ * through the stages before main: what returns from here is stage 2, and the interpreter boots
+ * there, from the bundle. There is no execve behind the namespaces, so a process that joins
+ * somebody's stays undumpable: only a process with CAP_SYS_PTRACE can ptrace it (CVE-2016-9962).
+ *
+ * Without its own variables in the environment it does nothing.
+ */
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "interpreter/module_archive.h"
+#include "base/exec.h"
+#include "inside/seccomp.h"
+#include "base/libc.h"
+#include "stages/nsexec.h"
+#include "stages/pid1.h"
+#include "inside/root.h"
+#include "inside/confinement.h"
+
+#define BUNDLE	 "_NSENTER_BUNDLE"
+#define ROOT_FDS "_NSENTER_ROOT" /* for nsenter/boot.py */
+#define TITLE	 "nsenter-init"
+
+extern char **environ;
+
+static bool is_ours(const char *variable)
+{
+	char *const one[] = { (char *)(uintptr_t)variable, NULL };
+
+	return nsexec_reads(variable) || environment_get(one, BUNDLE) ||
+	       environment_get(one, "LD_PRELOAD");
+}
+
+/* A copy of the array and all its strings in one piece of memory. */
+static char **copy_strings(char **strings, bool without_ours)
+{
+	size_t count = 0;
+	size_t bytes = 0;
+	char **copy;
+	char *room;
+
+	for (; strings[count]; count++)
+		bytes += strlen(strings[count]) + 1;
+	copy = malloc((count + 1) * sizeof(*copy) + bytes);
+	if (!copy)
+		return NULL;
+	room = (char *)(copy + count + 1);
+	count = 0;
+	for (; *strings; strings++) {
+		if (without_ours && is_ours(*strings))
+			continue;
+		copy[count++] = room;
+		room = stpcpy(room, *strings) + 1;
+	}
+	copy[count] = NULL;
+	return copy;
+}
+
+static void wipe(char **strings)
+{
+	for (; *strings; strings++)
+		memset(*strings, 0, strlen(*strings));
+}
+
+/* What the boot needs moves to the heap; then nothing of it is left to be read from
+ * /proc/PID/environ and cmdline. main gets the very array `argv`, so it is filled in place. */
+static int hide_arguments(int argc, char **argv, struct err *err)
+{
+	char **new_argv = copy_strings(argv, false);
+	char **new_environ = copy_strings(environ, true);
+	char *title = argv[0];
+	size_t room;
+
+	if (!new_argv || !new_environ || !title) {
+		free(new_argv);
+		free(new_environ);
+		return err_set(err, "malloc", "a copy of the arguments", ENOMEM);
+	}
+	room = strlen(title);
+	wipe(argv);
+	wipe(environ);
+	memcpy(title, TITLE, room < sizeof(TITLE) ? room : sizeof(TITLE));
+	memcpy(argv, new_argv, (size_t)argc * sizeof(*argv)); /* its strings stay */
+	environ = new_environ;
+	return 0;
+}
+
+static int fd_in(const char *variable, struct err *err)
+{
+	const char *value = getenv(variable);
+	struct span digits = { value, value ? strlen(value) : 0 };
+	unsigned fd;
+
+	if (!launch_next_fd(&digits, &fd))
+		return err_set(err, "find a descriptor in", variable, EINVAL);
+	return (int)fd;
+}
+
+/* A descriptor of a directory, "" for the working directory or "/", for which no name is looked up;
+ * close-on-exec. */
+static int open_place(const char *path, struct err *err)
+{
+	long fd = SYS3(SYS_open_tree, AT_FDCWD, path, AT_EMPTY_PATH | O_CLOEXEC);
+
+	return fd < 0 ? err_set(err, "open_tree", *path ? path : "the working directory", fd)
+		      : (int)fd;
+}
+
+/*
+ * However the interpreter boots, it looks for a file or two, and a root that was joined or made may
+ * be an enemy's file system that says yes to every name. So it boots with an empty place for its
+ * root, in which nothing can be found; nsenter/boot.py goes back by the descriptors of the root
+ * and the working directory.
+ */
+static int hide_root(const struct nsexec *ns, int root, struct err *err)
+{
+	char fds[32];
+	int cwd = open_place("", err);
+	long place = ns->place >= 0 ? ns->place : root_make_empty();
+
+	if (cwd < 0)
+		return -1;
+	if (place < 0)
+		return err_set(err, "fsmount", "an empty tmpfs to boot in", place);
+	if (fchdir((int)place) < 0 || chroot(".") < 0)
+		return err_set(err, "chroot", "the empty tmpfs to boot in", errno);
+	sys_close((int)place);
+	snprintf(fds, sizeof(fds), "%d,%d", root, cwd);
+	setenv(ROOT_FDS, fds, 1);
+	return 0;
+}
+
+/*
+ * What is given up for good is given up when the code is there and about to be called, which the
+ * interpreter says by audit events: the only way to us that needs nothing of its headers, and
+ * that it has before it runs (PySys_AddAuditHook).
+ */
+static struct nsexec stage;
+
+static int run_late_stages(const struct launch *launch, struct err *err);
+
+/* Each once, in this order: later, who says them is the payload. */
+static const struct {
+	const char *event;
+	int (*carry_out)(const struct launch *launch, struct err *err);
+} steps[] = {
+	{ "nsenter.stages", run_late_stages },
+	{ "nsenter.confine", tail_confine },
+	{ "nsenter.filter", filter_install },
+};
+static size_t steps_done;
+
+static int do_on_event(const char *event, void *args, void *data)
+{
+	struct err err;
+
+	(void)args;
+	(void)data;
+	if (steps_done == sizeof(steps) / sizeof(steps[0]) ||
+	    strcmp(event, steps[steps_done].event) != 0)
+		return 0;
+	if (steps[steps_done++].carry_out(&stage.launch, &err) < 0)
+		nsexec_fail(&stage, &err);
+	return 0;
+}
+
+static int do_later(struct err *err)
+{
+	int (*add)(int (*)(const char *, void *, void *), void *);
+
+	*(void **)&add = dlsym(RTLD_DEFAULT, "PySys_AddAuditHook");
+	if (!add || add(do_on_event, NULL) != 0)
+		return err_set(err, "dlsym", "PySys_AddAuditHook: not a CPython?", ENOEXEC);
+	return 0;
+}
+
+/* In every namespace: make ready what the interpreter boots in. */
+static int arrive(struct nsexec *ns, struct err *err)
+{
+	bool is_joined = namespaces_flags(&ns->boot.join) & CLONE_NEWNS;
+	bool is_made = ns->launch.root.data || ns->launch.mounts.data;
+	int root = -1;
+
+	/* Joining a mount namespace has made its root the working directory. */
+	if (is_joined && (root = open_place("", err)) < 0)
+		return -1;
+	if (tail_prepare(&ns->launch, err) < 0 || reaper_split(ns, err) < 0)
+		return -1;
+	if (is_made && (root = open_place("/", err)) < 0)
+		return -1;
+	return is_joined || is_made ? hide_root(ns, root, err) : 0;
+}
+
+/* The same for an interpreter that has booted, and looks for no file any more. */
+static int arrive_late(struct nsexec *ns, struct err *err)
+{
+	return tail_prepare(&ns->launch, err) < 0 || reaper_split(ns, err) < 0 ? -1 : 0;
+}
+
+/* In stage 2: the descriptors are those that stage 1 has left, or are cut now. */
+static int take_over(struct nsexec *ns, struct err *err)
+{
+	if (nsexec_cut(ns, err) < 0 || nsexec_arrive(ns, err) < 0)
+		return -1;
+	report_trace(&ns->report, "boot");
+	nsexec_restore_signals(ns);
+	return 0;
+}
+
+/*
+ * There are extension modules whose constructors call Python, and crash one that does not run yet.
+ * If there are any, the interpreter boots in the caller's namespaces and loads them there; then it
+ * goes through the stages. It has one thread, and runs nothing but nsenter/boot.py meanwhile.
+ */
+static int run_late_stages(const struct launch *launch, struct err *err)
+{
+	(void)launch;
+	if (bundle_load_late(err) < 0)
+		return -1;
+	stage.arrive = arrive_late;
+	nsexec(&stage);
+	return take_over(&stage, err);
+}
+
+static int prepare(struct nsexec *ns, int argc, char **argv, struct err *err)
+{
+	int bundle = fd_in(BUNDLE, err);
+
+	if (bundle < 0)
+		return -1;
+	if (!ns->launched)
+		return err_set(err, "find", "our launcher's pipe in the environment", EINVAL);
+	if (bundle_install(bundle, err) < 0)
+		return -1;
+	libc_settle();
+	ns->thread_id = libc_thread_id();
+	return hide_arguments(argc, argv, err);
+}
+
+static void boot(int argc, char **argv)
+{
+	struct err err;
+
+	if (!nsexec_from_environment(&stage, environ, &err) ||
+	    prepare(&stage, argc, argv, &err) < 0)
+		nsexec_fail(&stage, &err);
+	if (bundle_is_late()) {
+		if (do_later(&err) < 0)
+			nsexec_fail(&stage, &err);
+		return;
+	}
+	steps_done = 1;
+	stage.arrive = arrive;
+	stage.boots = true;
+	nsexec(&stage);
+	if (take_over(&stage, &err) < 0 || (tail_confines(&stage.launch) && do_later(&err) < 0))
+		nsexec_fail(&stage, &err);
+}
+
+#ifdef __GLIBC__
+/*
+ * From 3.15 on CPython warns on stderr, on every start, if the directory of its standard library
+ * or the one of its extensions in it is not there; no option turns that off. Here they never are:
+ * the modules are in memory, and PYTHONHOME is a name that nobody can know. So the looks that the
+ * warnings are about find directories. All later ones, such as an import's, ask the kernel.
+ */
+static bool warns_of_library;
+static bool warns_of_extensions;
+
+/* What comes behind HOME/lib/python3.MINOR; NULL for another path. */
+static const char *in_library(const char *path)
+{
+	static const char NAME[] = "/python3.";
+	const char *home = getenv("PYTHONHOME");
+	size_t length = home ? strlen(home) : 0;
+	const char *name;
+
+	if (!length || strncmp(path, home, length) != 0 || path[length] != '/')
+		return NULL;
+	name = strstr(path + length, NAME);
+	if (!name)
+		return NULL;
+	name += strlen(NAME);
+	return name + strspn(name, "0123456789");
+}
+
+static bool is_warned_of(const char *path)
+{
+	const char *rest = in_library(path);
+	bool *expected;
+
+	if (!rest)
+		return false;
+	expected = *rest ? &warns_of_extensions : &warns_of_library;
+	if (!*expected || (*rest && strcmp(rest, "/lib-dynload") != 0))
+		return false;
+	*expected = false;
+	return true;
+}
+
+__attribute__((visibility("default"))) int stat64(const char *restrict path,
+						  struct stat64 *restrict status)
+{
+	if ((warns_of_library || warns_of_extensions) && is_warned_of(path)) {
+		memset(status, 0, sizeof(*status));
+		status->st_mode = S_IFDIR | 0555;
+		return 0;
+	}
+	return fstatat64(AT_FDCWD, path, status, 0);
+}
+
+static void expect_warning(void)
+{
+	const unsigned long *version = dlsym(RTLD_DEFAULT, "Py_Version");
+
+	warns_of_library = version && *version >= 0x030f0000;
+	warns_of_extensions = warns_of_library;
+}
+#else
+static void expect_warning(void)
+{
+}
+#endif
+
+__attribute__((constructor)) static void shim(int argc, char **argv, char **envp)
+{
+	(void)envp;
+	if (getenv(BUNDLE)) {
+		boot(argc, argv);
+		expect_warning();
+	}
+}

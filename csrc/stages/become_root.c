@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stages/become_root.h"
+
+#include "message/idmap.h"
+
+bool settle_has_root(const struct bootstrap *boot, struct span map, bool launched)
+{
+	if (boot->cloneflags & CLONE_NEWUSER)
+		return idmap_maps(map, 0);
+	if (namespaces_flags(&boot->join) & CLONE_NEWUSER)
+		return true;
+	return !launched || SYS0(SYS_geteuid) == 0;
+}
+
+static int become_root(const struct bootstrap *boot, bool launched, struct err *err)
+{
+	long ret;
+
+	if (settle_has_root(boot, boot->uidmap, launched) &&
+	    (ret = SYS3(SYS_setresuid, 0, 0, 0)) < 0)
+		return err_set(err, "setresuid", "0", ret);
+	if (settle_has_root(boot, boot->gidmap, launched) &&
+	    (ret = SYS3(SYS_setresgid, 0, 0, 0)) < 0)
+		return err_set(err, "setresgid", "0", ret);
+	/* The host's groups have no names in there, and open the host's files all the same. Where
+	 * setgroups(2) is denied, the namespace is its owner's, with the owner's own groups. */
+	if (launched && (namespaces_flags(&boot->join) & CLONE_NEWUSER) &&
+	    (ret = SYS2(SYS_setgroups, 0, 0)) < 0 && ret != -EPERM)
+		return err_set(err, "setgroups", "none", ret);
+	if (!boot->rootless_euid && boot->setgroup && (ret = SYS2(SYS_setgroups, 0, 0)) < 0)
+		return err_set(err, "setgroups", "none", ret);
+	return 0;
+}
+
+int settle_session(bool keep_session, struct err *err)
+{
+	long ret = keep_session ? 0 : SYS0(SYS_setsid);
+
+	return ret < 0 ? err_set(err, "setsid", "", ret) : 0;
+}
+
+int settle_privileges(const struct bootstrap *boot, bool launched, struct err *err)
+{
+	if (become_root(boot, launched, err) < 0)
+		return -1;
+	/* Last, when the caller has put us in the cgroup that is to be the root. */
+	return namespaces_unshare(boot->cloneflags & CLONE_NEWCGROUP, err);
+}
+
+int settle(const struct bootstrap *boot, bool launched, bool keep_session, struct err *err)
+{
+	if (settle_session(keep_session, err) < 0)
+		return -1;
+	return settle_privileges(boot, launched, err);
+}

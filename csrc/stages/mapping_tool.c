@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stages/mapping_tool.h"
+
+#include <limits.h>
+
+#include "base/clone.h"
+#include "message/idmap.h"
+#include "base/fallback.h"
+
+#define TOOL_ARGS_MAX (2 + 3 * IDMAP_LINES_MAX + 1)
+
+/* argv of a mapping tool: `tool pid container host size …`. The words are copied, so that each
+ * has its NUL. */
+struct tool {
+	char path[PATH_MAX];
+	char pid[16];
+	char words[IDMAP_BYTES_MAX + 1];
+	const char *argv[TOOL_ARGS_MAX];
+};
+
+static void split_words(struct tool *tool, struct span map, size_t argc)
+{
+	bool inside = false;
+
+	for (size_t i = 0; i < map.len; i++) {
+		char c = map.data[i];
+		bool blank = c == ' ' || c == '\n';
+
+		tool->words[i] = blank ? '\0' : c;
+		if (!blank && !inside)
+			tool->argv[argc++] = &tool->words[i];
+		inside = !blank;
+	}
+	tool->words[map.len] = '\0';
+	tool->argv[argc] = NULL;
+}
+
+/* `map` has passed idmap_check, so it fits. */
+static void tool_prepare(struct tool *tool, struct span path, int pid, struct span map)
+{
+	struct text path_text = TEXT_IN(tool->path);
+	struct text pid_text = TEXT_IN(tool->pid);
+
+	text_add_span(&path_text, path);
+	text_add_number(&pid_text, pid);
+	tool->argv[0] = text_end(&path_text);
+	tool->argv[1] = text_end(&pid_text);
+	split_words(tool, map, 2);
+}
+
+/* A tool that nobody waits for any more must not go on: it dies with this stage. (The kernel
+ * forgets that for a setuid one, which our launcher finds by its process group.) */
+static _Noreturn void tool_exec(const struct tool *tool, int stderr_fd, long parent)
+{
+	static const char *const no_environment[] = { NULL };
+	const struct sys_sigaction by_default = { .handler = SIG_DFL };
+
+	sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (SYS0(SYS_getppid) != parent)
+		sys_exit(127);
+	sys_sigaction(SIGPIPE, &by_default, NULL);
+	SYS3(SYS_dup3, stderr_fd, 2, 0);
+	if (older_close_range(3, ~0U, 0) < 0)
+		sys_exit(127);
+	SYS3(SYS_execve, tool->path, tool->argv, no_environment);
+	sys_exit(127);
+}
+
+/* What a tool says on its stderr: the beginning is kept, the rest is read and dropped, so that
+ * none blocks on a full pipe. */
+struct words {
+	int fd;
+	char data[256];
+	size_t len;
+};
+
+static void words_read(struct words *words)
+{
+	char rest[4096];
+	size_t room = sizeof(words->data) - words->len;
+	long n = room ? sys_read(words->fd, words->data + words->len, room)
+		      : sys_read(words->fd, rest, sizeof(rest));
+
+	if (n > 0 && room) {
+		words->len += (size_t)n;
+	} else if (n <= 0 && n != -EAGAIN) {
+		sys_close(words->fd);
+		words->fd = -1; /* poll(2) passes it over */
+	}
+}
+
+/* Wait until the tool has ended, has used up its time, or nobody waits for us any more: the
+ * init pipe hangs up when our own parent is gone. Returns 0, or -errno when it must be killed. */
+static long tool_watch(int pidfd, int init_fd, int timeout_ms, struct words *words)
+{
+	struct timespec left = { timeout_ms / 1000, timeout_ms % 1000 * 1000000L };
+
+	for (;;) {
+		struct pollfd polls[] = {
+			{ .fd = pidfd, .events = POLLIN },
+			{ .fd = init_fd },
+			{ .fd = words->fd, .events = POLLIN },
+		};
+		/* The system call itself takes what has passed off `left`. */
+		long ready = SYS5(SYS_ppoll, polls, 3, &left, 0, sizeof(uint64_t));
+
+		if (ready == -EINTR)
+			continue;
+		if (ready < 0)
+			return ready;
+		if (ready == 0)
+			return -ETIMEDOUT;
+		if (polls[2].revents)
+			words_read(words);
+		if (polls[0].revents)
+			return 0;
+		if (polls[1].revents & (POLLHUP | POLLERR))
+			return -EPIPE;
+	}
+}
+
+/* Returns the tool's siginfo, or -errno. */
+static long tool_wait(int pidfd, int pid, int init_fd, int timeout_ms, struct words *words,
+		      siginfo_t *info)
+{
+	long watched = tool_watch(pidfd, init_fd, timeout_ms, words);
+	long ret;
+
+	if (watched < 0)
+		older_kill(pidfd, pid);
+	do
+		ret = SYS5(SYS_waitid, P_PIDFD, pidfd, info, WEXITED, 0);
+	while (ret == -EINTR);
+	/* What it said last. */
+	while (words->fd >= 0 && words->len < sizeof(words->data)) {
+		size_t before = words->len;
+
+		words_read(words);
+		if (words->len == before)
+			break;
+	}
+	return watched < 0 ? watched : ret;
+}
+
+/* "/usr/bin/newuidmap: exit status 1: uid range … not allowed" */
+static void describe(struct text *t, const struct tool *tool, const siginfo_t *info,
+		     const struct words *words)
+{
+	size_t n = words->len;
+
+	text_add(t, tool->path);
+	if (info->si_code == CLD_EXITED)
+		text_add(t, ": exit status ");
+	else
+		text_add(t, ": killed by signal ");
+	text_add_number(t, info->si_status);
+	while (n > 0 && (words->data[n - 1] == '\n' || words->data[n - 1] == '\0'))
+		n--;
+	if (n > 0) {
+		text_add(t, ": ");
+		text_add_span(t, (struct span){ words->data, n });
+	}
+}
+
+static int tool_result(const struct tool *tool, long waited, const siginfo_t *info,
+		       const struct words *words, struct err *err)
+{
+	char buf[ERR_SUBJECT_MAX];
+	struct text t = TEXT_IN(buf);
+
+	if (waited < 0)
+		return err_set(err, "wait for", tool->path, waited);
+	/* A killed tool has failed whatever its status reads as. */
+	if (info->si_code == CLD_EXITED && info->si_status == 0)
+		return 0;
+	describe(&t, tool, info, words);
+	return err_set(err, "run", text_end(&t), EPERM);
+}
+
+static int run(const struct tool *tool, int init_fd, int timeout_ms, struct err *err)
+{
+	int output[2];
+	int pidfd = -1;
+	long self = sys_getpid();
+	const struct clone_request request = { .cgroup_fd = -1, .pidfd = &pidfd };
+	struct words words = { 0 };
+	siginfo_t info = { 0 };
+	/* Its exit status would tell that it is not there, but not apart from its own 127. */
+	long ret = SYS3(SYS_faccessat, AT_FDCWD, tool->path, 1 /* X_OK */);
+
+	if (ret < 0)
+		return err_set(err, "execve", tool->path, ret);
+	ret = SYS2(SYS_pipe2, output, O_CLOEXEC);
+	if (ret < 0)
+		return err_set(err, "pipe2", tool->path, ret);
+	ret = process_clone(&request);
+	if (ret == 0)
+		tool_exec(tool, output[1], self);
+	sys_close(output[1]);
+	words.fd = output[0];
+	if (ret < 0) {
+		sys_close(output[0]);
+		return err_set(err, "clone", tool->path, ret);
+	}
+	/* Our end alone: the tool's must block as any pipe does. */
+	SYS3(SYS_fcntl, output[0], F_SETFL, O_NONBLOCK);
+	ret = tool_wait(pidfd, (int)ret, init_fd, timeout_ms, &words, &info);
+	ret = tool_result(tool, ret, &info, &words, err);
+	if (words.fd >= 0)
+		sys_close(words.fd);
+	sys_close(pidfd);
+	return (int)ret;
+}
+
+int tool_run(struct span path, int pid, struct span map, int init_fd, int timeout_ms,
+	     struct err *err)
+{
+	struct tool tool;
+
+	if (path.len >= sizeof(tool.path))
+		return err_set_span(err, "execve", path, ENAMETOOLONG);
+	tool_prepare(&tool, path, pid, map);
+	return run(&tool, init_fd, timeout_ms, err);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stages/pid1.h"
+
+#include <limits.h>
+#include <linux/capability.h>
+
+#include "base/clone.h"
+#include "base/exec.h"
+#include "inside/credentials.h"
+#include "base/fallback.h"
+
+#define KILLED 128 /* plus the signal's number, as a shell tells it */
+
+static const uint64_t all_signals = ~0ULL;
+
+/* Nothing is left to it but what it has to do: it holds no stream of the payload open, keeps no
+ * folder busy, and cannot be looked into from inside. An ordinary user cannot look into it either:
+ * nsenter/targets.py joins the namespaces of its child instead. */
+static int shed(int verdict_fd, struct err *err)
+{
+	long ret;
+
+	if (identity_keep_only(1ULL << CAP_KILL, err) < 0)
+		return -1;
+	ret = verdict_fd > 0 ? older_close_range(0, (unsigned)verdict_fd - 1, 0) : 0;
+	if (ret == 0)
+		ret = older_close_range((unsigned)verdict_fd + 1, ~0U, 0);
+	if (ret == 0)
+		ret = SYS1(SYS_chdir, "/");
+	if (ret < 0)
+		return err_set(err, "close_range", "what PID 1 does not need", ret);
+	return 0;
+}
+
+_Noreturn static void end_as(int verdict_fd, const siginfo_t *ended)
+{
+	uint8_t number = (uint8_t)ended->si_status;
+
+	if (ended->si_code == CLD_EXITED)
+		sys_exit(ended->si_status);
+	sys_write(verdict_fd, &number, 1);
+	sys_exit(KILLED + number);
+}
+
+/* The status of PID 1 if it can no longer wait for the child. The whole namespace ends with it, so
+ * that nothing in there runs without an end. */
+#define LOST 255
+
+/* Wait for all that has ended, and end with the child. */
+static void reap(int verdict_fd, int child)
+{
+	siginfo_t ended = { 0 };
+	long ret;
+
+	do {
+		ended.si_pid = 0;
+		ret = SYS5(SYS_waitid, P_ALL, 0, &ended, WEXITED | WNOHANG | __WALL, 0);
+		if (ret == 0 && ended.si_pid == child)
+			end_as(verdict_fd, &ended);
+	} while (ret == -EINTR || (ret == 0 && ended.si_pid != 0));
+	if (ret < 0)
+		sys_exit(LOST);
+}
+
+_Noreturn static void stay(int verdict_fd, int child)
+{
+	for (;;) {
+		siginfo_t info = { 0 };
+		long sig;
+
+		reap(verdict_fd, child);
+		sig = SYS4(SYS_rt_sigtimedwait, &all_signals, &info, 0, sizeof(all_signals));
+		/* What the terminal sends, it sends to the child's process group as well. */
+		if (sig < 0 && sig != -EINTR && sig != -EAGAIN)
+			sys_exit(LOST);
+		if (sig > 0 && sig != SIGCHLD && info.si_code != SI_KERNEL)
+			SYS2(SYS_kill, child, sig);
+	}
+}
+
+/* ---- a PID 1 that has executed nsinit */
+
+#define VARIABLE "_NSENTER_REAPER"
+
+struct handover {
+	struct nsexec ns;
+	int gate[2];
+};
+
+/* Add the variable, such as "9,12,2,1": the descriptors of the verdict and of the gate, the child,
+ * and whether to die with the parent. */
+static void describe(struct text *t, const struct handover *own, long child)
+{
+	const int64_t numbers[] = { own->ns.launch.init_fd, own->gate[1], child,
+				    own->ns.launch.die_with_parent };
+
+	text_add(t, VARIABLE "=");
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		if (i)
+			text_add(t, ",");
+		text_add_number(t, numbers[i]);
+	}
+}
+
+static _Noreturn void execute(long child, void *context)
+{
+	struct handover *own = context;
+	char buf[128];
+	struct text t = TEXT_IN(buf);
+	char name[] = "nsinit";
+	char *argv[] = { name, NULL };
+	char *envp[] = { buf, NULL };
+	struct err err;
+	long ret;
+
+	describe(&t, own, child);
+	text_end(&t);
+	ret = SYS5(SYS_execveat, own->ns.launch.reaper_fd, "", argv, envp, AT_EMPTY_PATH);
+	err_set(&err, "execveat", "nsinit, as PID 1", ret);
+	nsexec_fail(&own->ns, &err);
+}
+
+static bool read_numbers(const char *value, int *numbers, size_t count)
+{
+	struct span rest = span_of(value);
+
+	for (size_t i = 0; i < count; i++) {
+		struct span word;
+		uint64_t number;
+
+		if (!span_next(&rest, ',', &word) || !parse_decimal(word, INT_MAX, &number))
+			return false;
+		numbers[i] = (int)number;
+	}
+	return true;
+}
+
+void reaper_resume(char *const *envp)
+{
+	const char *value = environment_get(envp, VARIABLE);
+	int numbers[4];
+	struct err err;
+
+	/* Any program can set the variable, but only the first process of a new namespace is PID 1.
+	 */
+	if (!value || sys_getpid() != 1 || !read_numbers(value, numbers, 4))
+		return;
+	sys_prctl(PR_SET_DUMPABLE, 0);
+	if (numbers[3])
+		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sys_prctl(PR_SET_NAME, (unsigned long)"nsinit");
+	if (shed(numbers[0], &err) < 0) /* closes the gate: the child goes on */
+		sys_exit(LOST);
+	stay(numbers[0], numbers[2]);
+}
+
+/* In the child: wait until PID 1 has its own memory, and has given up its rights. */
+static int await_reaper(int gate, struct err *err)
+{
+	uint8_t byte;
+	long n = sys_read(gate, &byte, 1);
+
+	sys_close(gate);
+	return n == 0 ? 0 : err_set(err, "read", "the gate of PID 1", n < 0 ? n : EPROTO);
+}
+
+/* Returns whether a filter refuses execveat(2). This must be known before the child takes over the
+ * memory: the only other way to execute nsinit is by a path in /proc, which is the payload's. */
+static bool is_execveat_refused(void)
+{
+	static char *const none[] = { NULL };
+	static char word[] = "nsinit";
+	static char *const argv[] = { word, NULL };
+
+	return SYS5(SYS_execveat, -1, "", argv, none, AT_EMPTY_PATH) != -EBADF;
+}
+
+/* Returns whether PID 1 can execute nsinit and keep its capabilities, which requires uid 0. */
+static bool can_execute(const struct nsexec *ns)
+{
+	return ns->took_over && ns->launch.reaper_fd >= 0 && SYS0(SYS_geteuid) == 0 &&
+	       !is_execveat_refused() && ns->take_over->leave();
+}
+
+static long clone_over(const struct nsexec *ns, const struct clone_request *request,
+		       struct err *err)
+{
+	static struct handover own;
+	long pid, ret;
+
+	own.ns = *ns;
+	ret = SYS2(SYS_pipe2, own.gate, 0);
+	if (ret < 0)
+		return err_set(err, "pipe2", "the gate of PID 1", ret);
+	pid = process_clone_in_place(request, ns->take_over->stack_top, execute, &own);
+	ns->take_over->arrive();
+	sys_close(own.gate[1]);
+	if (pid < 0)
+		return err_set(err, "clone", "the child of PID 1", pid);
+	return await_reaper(own.gate[0], err);
+}
+
+int reaper_split(const struct nsexec *ns, struct err *err)
+{
+	const struct clone_request request = { .cgroup_fd = -1, .thread_id = ns->thread_id };
+	int verdict_fd = ns->launch.init_fd;
+	char name[16]; /* TASK_COMM_LEN */
+	uint64_t before;
+	long dumpable, pid, ret;
+
+	if (verdict_fd < 0)
+		return 0;
+	dumpable = sys_prctl(PR_GET_DUMPABLE, 0);
+	/* Before the launcher's word is taken for that it still is there: report_ready(). */
+	if (ns->launch.die_with_parent)
+		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* Before there is a child, which may be the payload before PID 1 has shed anything. */
+	sys_prctl(PR_SET_DUMPABLE, 0);
+	sys_prctl(PR_GET_NAME, (unsigned long)name);
+	sys_prctl(PR_SET_NAME, (unsigned long)"nsinit");
+	/* Blocked they wait for PID 1, which has no handlers, and would not get them. */
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &before, sizeof(before));
+	if (can_execute(ns)) {
+		if (clone_over(ns, &request, err) < 0)
+			return -1;
+		pid = 0;
+	} else {
+		pid = process_clone(&request);
+	}
+	if (pid < 0)
+		return err_set(err, "clone", "the child of PID 1", pid);
+	if (pid == 0) {
+		if (ns->launch.reaper_fd >= 0)
+			sys_close(ns->launch.reaper_fd);
+		sys_prctl(PR_SET_NAME, (unsigned long)name);
+		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
+		if (dumpable == 1)
+			sys_prctl(PR_SET_DUMPABLE, 1);
+		sys_close(verdict_fd);
+		/* PID 1 leads the session that it is in. */
+		ret = ns->launch.keep_session ? 0 : SYS0(SYS_setsid);
+		return ret < 0 ? err_set(err, "setsid", "", ret) : 0;
+	}
+	if (shed(verdict_fd, err) < 0)
+		return -1;
+	stay(verdict_fd, (int)pid);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stages/prebooted.h"
+
+#include "base/clone.h"
+#include "inside/seccomp.h"
+#include "base/libc.h"
+#include "stages/nsexec.h"
+#include "stages/pid1.h"
+#include "inside/confinement.h"
+
+/* As a program that is spawned has them (products/spawn.c); but the interpreter goes on, which
+ * turns two of them into exceptions. */
+static void reset_signals(void)
+{
+	const struct sys_sigaction by_default = { .handler = SIG_DFL };
+	const uint64_t no_signals = 0;
+
+	for (int sig = 1; sig <= 64; sig++)
+		if (sig != SIGPIPE && sig != SIGXFSZ)
+			sys_sigaction(sig, &by_default, NULL);
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof(no_signals));
+}
+
+/* The stack of stage 0 after stage 2 has taken over the memory and the stack of this process. */
+static uint8_t stage_0_stack[1 << 16] __attribute__((aligned(16)));
+
+static const struct take_over take_over = {
+	.stack_top = stage_0_stack + sizeof(stage_0_stack),
+	.leave = libc_leave_thread,
+	.arrive = libc_join_thread,
+};
+
+/* Of this process, from its stages to its filter: an interpreter runs in between. */
+static struct nsexec ns;
+
+#define PAGE_BYTES 4096 /* the smallest page size of Linux */
+
+/* The kernel reads the memory: pages behind the end of a mapped file, which would raise SIGBUS,
+ * become zeros in the copy. */
+static void copy_pages(int mem_fd, uint8_t *to, unsigned long from, size_t size)
+{
+	for (size_t at = 0; at < size;) {
+		long n = SYS4(SYS_pread64, mem_fd, to + at, size - at, from + at);
+
+		at += n > 0 ? (size_t)n : PAGE_BYTES;
+	}
+}
+
+int late_own_memory(int mem_fd, unsigned long start, unsigned long size, int protection)
+{
+	const int kind = MAP_PRIVATE | MAP_ANONYMOUS;
+	long copy = SYS6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, kind, -1, 0);
+	long ret;
+
+	if (copy < 0)
+		return (int)copy;
+	copy_pages(mem_fd, (uint8_t *)copy, start, size);
+	ret = SYS3(SYS_mprotect, copy, size, protection);
+	if (ret == 0)
+		ret = SYS5(SYS_mremap, copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, start);
+	if (ret >= 0)
+		return 0;
+	SYS2(SYS_munmap, copy, size);
+	return (int)ret;
+}
+
+void late_settle(void)
+{
+	reset_signals();
+	libc_settle();
+}
+
+void late_stages(int init_fd, int status_fd)
+{
+	struct err err;
+
+	/* products/pyrunc.c sets it; from now on, the end of the channel says that the launcher is
+	 * gone. */
+	sys_prctl(PR_SET_PDEATHSIG, 0);
+	ns = (struct nsexec){
+		.init_fd = init_fd,
+		.place = -1,
+		.launched = true,
+		.report = { .log_fd = -1, .status_fd = status_fd, .stage = "parent" },
+	};
+	ns.thread_id = libc_thread_id();
+	ns.take_over = &take_over;
+	nsexec(&ns);
+	if (nsexec_cut(&ns, &err) < 0 || nsexec_arrive(&ns, &err) < 0 ||
+	    tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || reaper_split(&ns, &err) < 0)
+		nsexec_fail(&ns, &err);
+	report_trace(&ns.report, "late");
+	nsexec_restore_signals(&ns);
+}
+
+void late_confine(void)
+{
+	struct err err;
+
+	if (tail_confine(&ns.launch, &err) < 0)
+		nsexec_fail(&ns, &err);
+}
+
+void late_filter(void)
+{
+	struct err err;
+
+	if (filter_install(&ns.launch, &err) < 0)
+		nsexec_fail(&ns, &err);
+}
+
+long late_sibling(int *pidfd)
+{
+	const struct clone_request request = {
+		.flags = CLONE_PARENT,
+		.cgroup_fd = -1,
+		.pidfd = pidfd,
+		.thread_id = libc_thread_id(),
+	};
+
+	return process_clone(&request);
+}
