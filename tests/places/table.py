@@ -30,6 +30,9 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "machine": "*",
     },
+    "test_floors.py": {
+        "": "*",
+    },
     "test_libcontainer/test_capabilities.py": {
         "": """
             test_a_mask_and_its_names
