@@ -14,7 +14,7 @@ import sources
 CDEF = """
 struct span { const char *data; size_t len; };
 
-struct wire_message { uint16_t type; ...; };
+struct wire_message { uint16_t type; uint16_t first_attr; uint16_t attr_count; ...; };
 static const struct wire_message *bootstrap_wire(void);
 static const struct wire_message *launch_wire(void);
 

@@ -50,7 +50,7 @@ __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_pat
 
 
 _NSINIT = os.path.join(os.path.dirname(__file__), "nsinit")
-# What csrc/stages/environment.c, shim.c, from_image.c and detach.c read.
+# What environment.c and image_stages.c of csrc/stages read, and shim.c and detach.c of csrc/products.
 _OWN_VARIABLES = (
     *(b"_LIBCONTAINER_INITPIPE", b"_LIBCONTAINER_LOGPIPE", b"_LIBCONTAINER_LOGLEVEL"),
     *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE", b"_NSENTER_IMAGE"),

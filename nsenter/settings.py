@@ -17,41 +17,18 @@ __all__ = ["LaunchAttribute", "Settings"]
 _INT_MAX = 2**31 - 1
 
 
-class LaunchAttribute:
-    """Attribute types of the second message; csrc/message/launch.h has the same."""
+class _Attributes:
+    """The attribute types of the second message, by the names in csrc/message/launch_fields.h."""
 
-    HOSTNAME = 62101
-    MOUNT_PROC = 62102
-    CWD = 62103
-    KEEP_FDS = 62104
-    CGROUP_FD = 62105
-    TIMEOUT = 62106
-    TRACE = 62107
-    LOOPBACK = 62108
-    ROOT = 62109
-    READ_ONLY = 62110
-    MOUNTS = 62111
-    KEEP_SESSION = 62112
-    TERMINAL = 62113
-    INIT_FD = 62114
-    RLIMITS = 62115
-    UMASK = 62116
-    CPUS = 62117
-    UID = 62118
-    GID = 62119
-    GROUPS = 62120
-    CAPABILITIES = 62121
-    NO_NEW_PRIVS = 62122
-    LANDLOCK = 62123
-    SECCOMP = 62124
-    SECCOMP_FLAGS = 62125
-    DIE_WITH_PARENT = 62126
-    PROCESS_GROUP = 62127
-    HELD = 62128
-    BOUNDING = 62129
-    DOORS = 62130
-    GATE_FD = 62131
-    REAPER_FD = 62132
+    def __init__(self) -> None:
+        self.__dict__.update(wire.attribute_types(wire.LAUNCH))
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> int: ...
+
+
+LaunchAttribute = _Attributes()
 
 
 class Settings(Value):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from _cffi_backend import _CDataBase
 
-__all__ = ["BOOTSTRAP", "LAUNCH", "attribute_name", "encode", "raise_refused"]
+__all__ = ["BOOTSTRAP", "LAUNCH", "attribute_name", "attribute_types", "encode", "raise_refused"]
 
 BOOTSTRAP = lib.bootstrap_wire()
 LAUNCH = lib.launch_wire()
@@ -26,6 +26,13 @@ def attribute_name(type: int, message: Any = BOOTSTRAP) -> str:
     """The name of an attribute type, as runc has it; "unknown attribute" for another."""
     spec = lib.wire_spec(message, type) if 0 <= type < 2**16 else ffi.NULL
     return ffi.string(spec.name).decode() if spec else "unknown attribute"
+
+
+def attribute_types(message: Any) -> dict[str, int]:
+    """Return the attribute types of a kind of message by their names."""
+    first = message.first_attr
+    types = range(first, first + message.attr_count)
+    return {attribute_name(type, message): type for type in types}
 
 
 def raise_refused(err: Any, message: Any = BOOTSTRAP, *, encoding: bool = False) -> NoReturn:

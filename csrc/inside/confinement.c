@@ -89,10 +89,8 @@ static bool dies_by_itself(const struct launch *launch)
 
 bool tail_confines(const struct launch *launch)
 {
-	return launch->terminal || launch->process_group >= 0 || launch->rlimits.data ||
-	       launch->cpus.data || launch->umask >= 0 || launch->uid >= 0 || launch->gid >= 0 ||
-	       launch->groups.data || launch->capabilities.data || launch->no_new_privs ||
-	       launch->landlock.data || launch->seccomp.data || dies_by_itself(launch);
+	return launch_has(launch, LAUNCH_CONFINE) || launch_has(launch, LAUNCH_FILTER) ||
+	       dies_by_itself(launch);
 }
 
 /* The order has been paid for: the paths of Landlock while they can be opened, its rules when there

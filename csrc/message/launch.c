@@ -5,36 +5,25 @@
 
 #include "message/launch_lists.h"
 
+#define WIRE_KIND_TEXT	 WIRE_TEXT
+#define WIRE_KIND_BYTES	 WIRE_BYTES
+#define WIRE_KIND_FLAG	 WIRE_BOOL
+#define WIRE_KIND_NUMBER WIRE_U32
+#define WIRE_KIND_ID	 WIRE_U32
+#define WIRE_KIND_BITS	 WIRE_U32
+
 static const struct wire_spec specs[LAUNCH_ATTR_COUNT] = {
-	{ "HOSTNAME", WIRE_TEXT },     { "MOUNT_PROC", WIRE_BOOL },
-	{ "CWD", WIRE_TEXT },	       { "KEEP_FDS", WIRE_TEXT },
-	{ "CGROUP_FD", WIRE_U32 },     { "TIMEOUT", WIRE_U32 },
-	{ "TRACE", WIRE_BOOL },	       { "LOOPBACK", WIRE_BOOL },
-	{ "ROOT", WIRE_TEXT },	       { "READ_ONLY", WIRE_BOOL },
-	{ "MOUNTS", WIRE_BYTES },      { "KEEP_SESSION", WIRE_BOOL },
-	{ "TERMINAL", WIRE_BOOL },     { "INIT_FD", WIRE_U32 },
-	{ "RLIMITS", WIRE_TEXT },      { "UMASK", WIRE_U32 },
-	{ "CPUS", WIRE_BYTES },	       { "UID", WIRE_U32 },
-	{ "GID", WIRE_U32 },	       { "GROUPS", WIRE_BYTES },
-	{ "CAPABILITIES", WIRE_TEXT }, { "NO_NEW_PRIVS", WIRE_BOOL },
-	{ "LANDLOCK", WIRE_BYTES },    { "SECCOMP", WIRE_BYTES },
-	{ "SECCOMP_FLAGS", WIRE_U32 }, { "DIE_WITH_PARENT", WIRE_BOOL },
-	{ "PROCESS_GROUP", WIRE_U32 }, { "HELD", WIRE_TEXT },
-	{ "BOUNDING", WIRE_TEXT },     { "DOORS", WIRE_TEXT },
-	{ "GATE_FD", WIRE_U32 },       { "REAPER_FD", WIRE_U32 },
+#define X(NAME, member, KIND, default, STEP, WAY) { #NAME, WIRE_KIND_##KIND },
+	LAUNCH_FIELDS(X)
+#undef X
 };
 
 const struct wire_message launch_message = {
 	.type = 62100,
-	.first_attr = LAUNCH_HOSTNAME_ATTR,
+	.first_attr = LAUNCH_FIRST_ATTR,
 	.attr_count = LAUNCH_ATTR_COUNT,
 	.attrs = specs,
 };
-
-static const struct wire_attr *pick(const struct wire_attr *attrs, int type)
-{
-	return &attrs[type - LAUNCH_HOSTNAME_ATTR];
-}
 
 bool launch_next_fd(struct span *list, unsigned *fd)
 {
@@ -103,17 +92,17 @@ static bool check_array(const struct wire_attr *attr, size_t unit, size_t least,
 
 static bool check_ids(const struct wire_attr *attrs, struct wire_error *err)
 {
-	static const int types[] = { LAUNCH_UID_ATTR, LAUNCH_GID_ATTR };
+	static const int fields[] = { LAUNCH_UID, LAUNCH_GID };
 
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		const struct wire_attr *attr = pick(attrs, types[i]);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		const struct wire_attr *attr = &attrs[fields[i]];
 
 		/* setresuid(2) takes it for "as it is". */
 		if (attr->present && attr->number == UINT32_MAX)
 			return refuse(err, attr, 0, "the number is no id");
 	}
-	if (pick(attrs, LAUNCH_UMASK_ATTR)->number > 0777)
-		return refuse(err, pick(attrs, LAUNCH_UMASK_ATTR), 0, "no mask of file modes");
+	if (attrs[LAUNCH_UMASK].number > 0777)
+		return refuse(err, &attrs[LAUNCH_UMASK], 0, "no mask of file modes");
 	return true;
 }
 
@@ -128,71 +117,79 @@ static bool check_records(const struct wire_attr *attr, const char *(*check)(str
 
 static bool check_lists(const struct wire_attr *attrs, struct wire_error *err)
 {
-	return check_fds(pick(attrs, LAUNCH_KEEP_FDS_ATTR), err) &&
-	       check_fds(pick(attrs, LAUNCH_DOORS_ATTR), err) &&
-	       check_records(pick(attrs, LAUNCH_HELD_ATTR), records_check_capabilities, err) &&
-	       check_records(pick(attrs, LAUNCH_BOUNDING_ATTR), records_check_capabilities, err) &&
-	       check_records(pick(attrs, LAUNCH_MOUNTS_ATTR), records_check_mounts, err) &&
-	       check_records(pick(attrs, LAUNCH_RLIMITS_ATTR), records_check_limits, err) &&
-	       check_records(pick(attrs, LAUNCH_CAPABILITIES_ATTR), records_check_capabilities,
-			     err) &&
-	       check_records(pick(attrs, LAUNCH_LANDLOCK_ATTR), records_check_rules, err) &&
-	       check_array(pick(attrs, LAUNCH_CPUS_ATTR), 8, 1, 1024, err) &&
-	       check_array(pick(attrs, LAUNCH_GROUPS_ATTR), 4, 0, 65536, err) &&
-	       check_array(pick(attrs, LAUNCH_SECCOMP_ATTR), 8, 1, 4096, err);
+	return check_fds(&attrs[LAUNCH_KEEP_FDS], err) && check_fds(&attrs[LAUNCH_DOORS], err) &&
+	       check_records(&attrs[LAUNCH_HELD], records_check_capabilities, err) &&
+	       check_records(&attrs[LAUNCH_BOUNDING], records_check_capabilities, err) &&
+	       check_records(&attrs[LAUNCH_MOUNTS], records_check_mounts, err) &&
+	       check_records(&attrs[LAUNCH_RLIMITS], records_check_limits, err) &&
+	       check_records(&attrs[LAUNCH_CAPABILITIES], records_check_capabilities, err) &&
+	       check_records(&attrs[LAUNCH_LANDLOCK], records_check_rules, err) &&
+	       check_array(&attrs[LAUNCH_CPUS], 8, 1, 1024, err) &&
+	       check_array(&attrs[LAUNCH_GROUPS], 4, 0, 65536, err) &&
+	       check_array(&attrs[LAUNCH_SECCOMP], 8, 1, 4096, err);
 }
 
-static int64_t id_or_none(const struct wire_attr *attr)
+#define VALUE_TEXT(attr, default)   (attr)->text
+#define VALUE_BYTES(attr, default)  (attr)->text
+#define VALUE_FLAG(attr, default)   (attr)->number != 0
+#define VALUE_NUMBER(attr, default) number_or(attr, default)
+#define VALUE_ID(attr, default)	    ((attr)->present ? (int64_t)(attr)->number : (default))
+#define VALUE_BITS(attr, default)   (attr)->number
+
+static struct launch launch_of(const struct wire_attr *attrs)
 {
-	return attr->present ? (int64_t)attr->number : -1;
+	return (struct launch){
+#define X(NAME, member, KIND, default, STEP, WAY)                                                  \
+	.member = VALUE_##KIND(&attrs[LAUNCH_##NAME], default),
+		LAUNCH_FIELDS(X)
+#undef X
+	};
 }
 
-static void fill_tail(const struct wire_attr *attrs, struct launch *out)
+struct launch launch_defaults(void)
 {
-	out->loopback = pick(attrs, LAUNCH_LOOPBACK_ATTR)->number;
-	out->root = pick(attrs, LAUNCH_ROOT_ATTR)->text;
-	out->read_only = pick(attrs, LAUNCH_READ_ONLY_ATTR)->number;
-	out->mounts = pick(attrs, LAUNCH_MOUNTS_ATTR)->text;
-	out->keep_session = pick(attrs, LAUNCH_KEEP_SESSION_ATTR)->number;
-	out->terminal = pick(attrs, LAUNCH_TERMINAL_ATTR)->number;
-	out->init_fd = number_or(pick(attrs, LAUNCH_INIT_FD_ATTR), -1);
-	out->reaper_fd = number_or(pick(attrs, LAUNCH_REAPER_FD_ATTR), -1);
-	out->rlimits = pick(attrs, LAUNCH_RLIMITS_ATTR)->text;
-	out->umask = number_or(pick(attrs, LAUNCH_UMASK_ATTR), -1);
-	out->cpus = pick(attrs, LAUNCH_CPUS_ATTR)->text;
-	out->uid = id_or_none(pick(attrs, LAUNCH_UID_ATTR));
-	out->gid = id_or_none(pick(attrs, LAUNCH_GID_ATTR));
-	out->groups = pick(attrs, LAUNCH_GROUPS_ATTR)->text;
-	out->capabilities = pick(attrs, LAUNCH_CAPABILITIES_ATTR)->text;
-	out->no_new_privs = pick(attrs, LAUNCH_NO_NEW_PRIVS_ATTR)->number;
-	out->landlock = pick(attrs, LAUNCH_LANDLOCK_ATTR)->text;
-	out->seccomp = pick(attrs, LAUNCH_SECCOMP_ATTR)->text;
-	out->seccomp_flags = pick(attrs, LAUNCH_SECCOMP_FLAGS_ATTR)->number;
-	out->gate_fd = number_or(pick(attrs, LAUNCH_GATE_FD_ATTR), -1);
-	out->process_group = number_or(pick(attrs, LAUNCH_PROCESS_GROUP_ATTR), -1);
-	out->die_with_parent = pick(attrs, LAUNCH_DIE_WITH_PARENT_ATTR)->number;
-	out->held = pick(attrs, LAUNCH_HELD_ATTR)->text;
-	out->bounding = pick(attrs, LAUNCH_BOUNDING_ATTR)->text;
-	out->doors = pick(attrs, LAUNCH_DOORS_ATTR)->text;
+	static const struct wire_attr absent[LAUNCH_ATTR_COUNT];
+
+	return launch_of(absent);
 }
 
 bool launch_parse(const uint8_t *data, size_t size, struct launch *out, struct wire_error *err)
 {
 	struct wire_attr attrs[LAUNCH_ATTR_COUNT];
-	const struct launch defaults = LAUNCH_DEFAULTS;
 
 	if (!wire_parse(&launch_message, data, size, attrs, err))
 		return false;
-	*out = (struct launch){
-		.hostname = pick(attrs, LAUNCH_HOSTNAME_ATTR)->text,
-		.cwd = pick(attrs, LAUNCH_CWD_ATTR)->text,
-		.keep_fds = pick(attrs, LAUNCH_KEEP_FDS_ATTR)->text,
-		.mount_proc = pick(attrs, LAUNCH_MOUNT_PROC_ATTR)->number,
-		.trace = pick(attrs, LAUNCH_TRACE_ATTR)->number,
-		.cgroup_fd = number_or(pick(attrs, LAUNCH_CGROUP_FD_ATTR), defaults.cgroup_fd),
-		.timeout_ms = number_or(pick(attrs, LAUNCH_TIMEOUT_ATTR), defaults.timeout_ms),
-	};
-	fill_tail(attrs, out);
-	return check_root(pick(attrs, LAUNCH_ROOT_ATTR), err) && check_ids(attrs, err) &&
+	*out = launch_of(attrs);
+	return check_root(&attrs[LAUNCH_ROOT], err) && check_ids(attrs, err) &&
 	       check_lists(attrs, err);
+}
+
+#define IS_SET_TEXT(value, default)   ((value).data != NULL)
+#define IS_SET_BYTES(value, default)  ((value).data != NULL)
+#define IS_SET_FLAG(value, default)   (value)
+#define IS_SET_NUMBER(value, default) ((value) != (default))
+#define IS_SET_ID(value, default)     ((value) != (default))
+#define IS_SET_BITS(value, default)   ((value) != (default))
+
+bool launch_has(const struct launch *launch, enum launch_step step)
+{
+	bool has = false;
+
+#define X(NAME, member, KIND, default, STEP, WAY)                                                  \
+	has |= LAUNCH_##STEP == step && IS_SET_##KIND(launch->member, default);
+	LAUNCH_FIELDS(X)
+#undef X
+	return has;
+}
+
+bool launch_takes_stages(const struct launch *launch)
+{
+	enum { DIRECT, STAGED };
+	bool takes = false;
+
+#define X(NAME, member, KIND, default, STEP, WAY)                                                  \
+	takes |= WAY == STAGED && IS_SET_##KIND(launch->member, default);
+	LAUNCH_FIELDS(X)
+#undef X
+	return takes;
 }

@@ -102,23 +102,12 @@ static bool keeps_ids(const struct bootstrap *boot)
 	       maps_own_id_only(boot->gidmap, gid) && sys_prctl(PR_GET_DUMPABLE, 0) == 1;
 }
 
-/* A path may be on a file system that never answers: the caller's thread waits for this child, and
- * could not give it up. A PID 1 that stays needs a program of its own. */
-static bool is_direct_tail(const struct launch *launch)
-{
-	return !launch->cwd.data && !launch->root.data && !launch->mounts.data &&
-	       !launch->landlock.data && !launch->terminal && launch->init_fd < 0 &&
-	       launch->gate_fd < 0 && launch->uid < 0 && launch->gid < 0 && !launch->groups.data &&
-	       !launch->seccomp.data;
-}
-
-/* A cgroup is entered by clone3(2) alone. */
 static bool is_direct(const struct orders *orders)
 {
 	return orders->boot.join.count == 0 &&
 	       (!(orders->boot.cloneflags & CLONE_NEWTIME) || enters_time_by_exec()) &&
-	       !orders->boot.oom_score_adj.data && orders->launch.cgroup_fd < 0 &&
-	       !orders->launch.trace && is_direct_tail(&orders->launch) && keeps_ids(&orders->boot);
+	       !orders->boot.oom_score_adj.data && !launch_takes_stages(&orders->launch) &&
+	       keeps_ids(&orders->boot);
 }
 
 static bool maps_itself(const struct bootstrap *boot)

@@ -136,7 +136,7 @@ int pipe_receive(struct nsexec *ns, struct err *err)
 		return -1;
 	if (!(ns->is_1_2 ? bootstrap_parse : bootstrap_parse_1_1)(data, size, &ns->boot, &wire))
 		return fail_wire(err, message, &wire);
-	ns->launch = LAUNCH_DEFAULTS;
+	ns->launch = launch_defaults();
 	if (!ns->launched)
 		return 0;
 	data = read_message(ns, &launch_message, &size, err);

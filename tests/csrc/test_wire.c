@@ -6,6 +6,8 @@
 
 #include "check.h"
 
+#define TYPE(NAME) (LAUNCH_FIRST_ATTR + LAUNCH_##NAME)
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static struct wire_attr number(uint16_t type, uint32_t value)
@@ -190,9 +192,9 @@ static void a_buffer_too_small_is_not_written_past(void)
 static void the_launch_message_has_its_own_type(void)
 {
 	const struct wire_attr attrs[] = {
-		{ .type = LAUNCH_HOSTNAME_ATTR, .text = { "box", 3 } },
-		{ .type = LAUNCH_CGROUP_FD_ATTR, .number = 7 },
-		{ .type = LAUNCH_TIMEOUT_ATTR, .number = UINT32_MAX },
+		{ .type = TYPE(HOSTNAME), .text = { "box", 3 } },
+		{ .type = TYPE(CGROUP_FD), .number = 7 },
+		{ .type = TYPE(TIMEOUT), .number = UINT32_MAX },
 	};
 	uint8_t out[128];
 	struct wire_error err;
@@ -268,7 +270,7 @@ static bool takes(uint16_t type, const char *bytes, size_t len)
 
 static void what_was_not_sent_is_not_asked_for(void)
 {
-	const struct wire_attr attr = { .type = LAUNCH_TRACE_ATTR };
+	const struct wire_attr attr = { .type = TYPE(TRACE) };
 	struct wire_error err;
 	struct launch launch;
 
@@ -279,7 +281,7 @@ static void what_was_not_sent_is_not_asked_for(void)
 
 static void bytes_may_be_none_and_have_nuls(void)
 {
-	struct wire_attr attr = { .type = LAUNCH_GROUPS_ATTR, .text = { "", 0 } };
+	struct wire_attr attr = { .type = TYPE(GROUPS), .text = { "", 0 } };
 	struct wire_error err;
 	struct launch launch;
 
@@ -294,43 +296,43 @@ static void arrays_have_whole_elements_and_not_too_many(void)
 {
 	static char many[4097 * 8];
 
-	CHECK(!TAKES(LAUNCH_GROUPS_ATTR, "12345"));
-	CHECK(TAKES(LAUNCH_CPUS_ATTR, "12345678") && !TAKES(LAUNCH_CPUS_ATTR, "1234"));
-	CHECK(!TAKES(LAUNCH_CPUS_ATTR, "") && !TAKES(LAUNCH_SECCOMP_ATTR, ""));
-	CHECK(takes(LAUNCH_SECCOMP_ATTR, many, sizeof(many) - 8));
-	CHECK(!takes(LAUNCH_SECCOMP_ATTR, many, sizeof(many)));
+	CHECK(!TAKES(TYPE(GROUPS), "12345"));
+	CHECK(TAKES(TYPE(CPUS), "12345678") && !TAKES(TYPE(CPUS), "1234"));
+	CHECK(!TAKES(TYPE(CPUS), "") && !TAKES(TYPE(SECCOMP), ""));
+	CHECK(takes(TYPE(SECCOMP), many, sizeof(many) - 8));
+	CHECK(!takes(TYPE(SECCOMP), many, sizeof(many)));
 }
 
 static void a_root_is_a_path_or_tmpfs(void)
 {
-	CHECK(TAKES(LAUNCH_ROOT_ATTR, "tmpfs") && TAKES(LAUNCH_ROOT_ATTR, "/srv"));
-	CHECK(!TAKES(LAUNCH_ROOT_ATTR, "srv") && !TAKES(LAUNCH_ROOT_ATTR, ""));
+	CHECK(TAKES(TYPE(ROOT), "tmpfs") && TAKES(TYPE(ROOT), "/srv"));
+	CHECK(!TAKES(TYPE(ROOT), "srv") && !TAKES(TYPE(ROOT), ""));
 }
 
 static void numbers_of_the_tail_are_in_range(void)
 {
-	struct wire_attr attr = { .type = LAUNCH_UID_ATTR, .number = UINT32_MAX - 1 };
+	struct wire_attr attr = { .type = TYPE(UID), .number = UINT32_MAX - 1 };
 	struct wire_error err;
 	struct launch launch;
 
 	CHECK(parses(&attr, &launch, &err) && launch.uid == UINT32_MAX - 1);
 	attr.number++;
-	CHECK(!parses(&attr, &launch, &err) && err.attr == LAUNCH_UID_ATTR);
-	attr = (struct wire_attr){ .type = LAUNCH_UMASK_ATTR, .number = 01000 };
-	CHECK(!parses(&attr, &launch, &err) && err.attr == LAUNCH_UMASK_ATTR);
+	CHECK(!parses(&attr, &launch, &err) && err.attr == TYPE(UID));
+	attr = (struct wire_attr){ .type = TYPE(UMASK), .number = 01000 };
+	CHECK(!parses(&attr, &launch, &err) && err.attr == TYPE(UMASK));
 }
 
 static void a_list_with_a_bad_record_is_refused_at_its_offset(void)
 {
 	const struct wire_attr attr = {
-		.type = LAUNCH_MOUNTS_ATTR,
+		.type = TYPE(MOUNTS),
 		.text = { "proc\0/p\0\0\0bind\0/t\0src\0\0", 24 },
 	};
 	struct wire_error err;
 	struct launch launch;
 
 	CHECK(!parses(&attr, &launch, &err));
-	CHECK(err.attr == LAUNCH_MOUNTS_ATTR);
+	CHECK(err.attr == TYPE(MOUNTS));
 	CHECK(err.offset == WIRE_HEADER_SIZE + WIRE_ATTR_HEADER + 10);
 }
 

@@ -826,6 +826,9 @@ NEEDS: dict[str, dict[str, str]] = {
         "": "*",
     },
     "test_nsenter/test_options.py": {
+        "": """
+            test_each_field_is_in_the_table_of_the_launch_message
+        """,
         "namespaces proc": """
             test_a_bad_value_is_refused_when_the_options_are_made
             test_a_capability_that_the_caller_lacks_is_named

@@ -6,6 +6,7 @@ refused before anything starts; what fails inside says what it was.
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
@@ -31,6 +32,7 @@ from nsenter import (
     PythonInit,
     Tmpfs,
     targets,
+    wire,
 )
 from optioned import ALLOW_ALL, CASES, OF_ROOT, SUBORDINATE, WAYS, Case, Facts
 
@@ -465,3 +467,24 @@ def test_who_cannot_drop_the_callers_groups_does_not_become_another_user_with_th
     done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=True)
     assert done.stdout.splitlines()[:2] == ["setgroups"] * 2
     assert "setgroups" not in done.stdout.splitlines()[2]
+
+
+# ---- one table: csrc/message/launch_fields.h
+
+# Fields that travel under other names, and those that the launcher or runc's message carries out.
+SENT_AS = {
+    "proc": "MOUNT_PROC",
+    "new_session": "KEEP_SESSION",
+    "init": "INIT_FD",
+    "cgroup": "CGROUP_FD",
+    "landlock_bind": "LANDLOCK",
+    "landlock_connect": "LANDLOCK",
+    "landlock_scope": "LANDLOCK",
+}
+NOT_SENT = {"new", "join", "maps", "oom_score_adj", "time_offsets"}
+
+
+def test_each_field_is_in_the_table_of_the_launch_message() -> None:
+    fields = set(inspect.signature(Options).parameters) - NOT_SENT
+    sent = {SENT_AS.get(name, name.upper()) for name in fields}
+    assert sent <= wire.attribute_types(wire.LAUNCH).keys()
