@@ -50,7 +50,7 @@ __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_pat
 
 
 _NSINIT = os.path.join(os.path.dirname(__file__), "nsinit")
-# What environment.c and image_stages.c of csrc/stages read, and shim.c and detach.c of csrc/products.
+# What environment.c and image_stages.c (csrc/stages), shim.c and detach.c (csrc/products) read.
 _OWN_VARIABLES = (
     *(b"_LIBCONTAINER_INITPIPE", b"_LIBCONTAINER_LOGPIPE", b"_LIBCONTAINER_LOGLEVEL"),
     *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE", b"_NSENTER_IMAGE"),
