@@ -49,7 +49,7 @@ def test_each_script_is_run_on_a_page() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == {run.script for run in RUNS}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted({*PAGES, *ROOT.glob("*.md")}), ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose(page)):
         assert (page.parent / link).exists(), link
