@@ -65,12 +65,12 @@ int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch
 
 static const int BOOTSTRAP_ATTR_COUNT;
 
-int late_own_memory(int mem_fd, unsigned long start, unsigned long size, int protection);
-void late_settle(void);
-void late_stages(int init_fd, int status_fd);
-void late_confine(void);
-void late_filter(void);
-long late_sibling(int *pidfd);
+int prebooted_own_memory(int mem_fd, unsigned long start, unsigned long size, int protection);
+void prebooted_reset(void);
+void prebooted_stages(int init_fd, int status_fd);
+void prebooted_confine(void);
+void prebooted_filter(void);
+long prebooted_sibling(int *pidfd);
 
 struct execution {
     const char *path; char *const *argv; char *const *envp;

@@ -324,7 +324,7 @@ def clone_sibling(subject: str) -> tuple[int, int]:
         Its pid and a pidfd of it, as this process sees it; (0, -1) in the child.
     """
     pidfd = ffi.new("int *", -1)
-    pid = lib.late_sibling(pidfd)
+    pid = lib.prebooted_sibling(pidfd)
     if pid < 0:
         raise Failure("clone", subject, -pid)
     return pid, pidfd[0] if pid else -1

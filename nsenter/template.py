@@ -184,7 +184,7 @@ def _own(shared: Sequence[tuple[int, int, int]]) -> None:
     """Replace shared memory by private copies; exit if there is not enough memory."""
     memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
     for where in shared:
-        if lib.late_own_memory(memory, *where) < 0:
+        if lib.prebooted_own_memory(memory, *where) < 0:
             os._exit(1)
     os.close(memory)
 

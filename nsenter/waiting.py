@@ -186,17 +186,17 @@ def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:
     """
     code: object = 1
     try:
-        lib.late_settle()
+        lib.prebooted_reset()
         boot.close_the_file_system({})
         channel, status = _take_descriptors(channel, status)
-        lib.late_stages(channel, status)
+        lib.prebooted_stages(channel, status)
         os.set_inheritable(channel, False)
         os.set_inheritable(status, False)
         orders = boot.receive(channel)
         boot.set_environment(orders["environment"])
-        lib.late_confine()
+        lib.prebooted_confine()
         boot.tell_ready(status)
-        lib.late_filter()
+        lib.prebooted_filter()
         os.close(status)
         code = target(channel, *orders["args"])
     except SystemExit as ending:

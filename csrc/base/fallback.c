@@ -21,7 +21,7 @@ struct entry {
 
 /* ---- descriptors ---------------------------------------------------------------------- */
 
-/* The listing that older_prepare() has opened; -1: there is none. */
+/* The listing that fallback_prepare() has opened; -1: there is none. */
 static int prepared = -1;
 
 /* Whether a directory of a procfs lists this process's descriptors. A container chooses what is
@@ -59,14 +59,14 @@ static long open_listing(void)
 	return fd;
 }
 
-void older_prepare(void)
+void fallback_prepare(void)
 {
 	/* There is no such descriptor. */
 	if (is_refused(sys_close_range(~0U, ~0U, 0)))
 		prepared = (int)open_listing();
 }
 
-void older_release(void)
+void fallback_release(void)
 {
 	if (prepared >= 0)
 		sys_close(prepared);
@@ -105,7 +105,7 @@ static long close_each(int folder, unsigned first, unsigned last, unsigned flags
 	return got;
 }
 
-long older_close_range(unsigned first, unsigned last, unsigned flags)
+long fallback_close_range(unsigned first, unsigned last, unsigned flags)
 {
 	long ret = sys_close_range(first, last, flags);
 	long folder;
@@ -126,7 +126,7 @@ long older_close_range(unsigned first, unsigned last, unsigned flags)
 
 /* ---- the others ------------------------------------------------------------------------- */
 
-long older_set_filter(const struct sock_fprog *program, unsigned flags)
+long fallback_set_filter(const struct sock_fprog *program, unsigned flags)
 {
 	long ret = SYS3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, program);
 
@@ -135,7 +135,7 @@ long older_set_filter(const struct sock_fprog *program, unsigned flags)
 	return SYS5(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) < 0 ? ret : 0;
 }
 
-long older_execute(int fd, char *const *argv, char *const *envp)
+long fallback_execute(int fd, char *const *argv, char *const *envp)
 {
 	char buf[sizeof(FOLDER) + 16];
 	struct text path = TEXT_IN(buf);
@@ -150,7 +150,7 @@ long older_execute(int fd, char *const *argv, char *const *envp)
 	return again == -ENOENT ? ret : again; /* there is no /proc */
 }
 
-void older_kill(int pidfd, int pid)
+void fallback_kill(int pidfd, int pid)
 {
 	if (is_refused(SYS4(SYS_pidfd_send_signal, pidfd, SIGKILL, 0, 0)))
 		SYS2(SYS_kill, pid, SIGKILL);

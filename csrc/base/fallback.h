@@ -18,20 +18,20 @@ static inline bool is_refused(long ret)
 
 /* close_range(2). Without it, each descriptor that /proc/self/fd lists. If that does not list those
  * of this process, the call's own error: nothing that may stay open is passed over. */
-long older_close_range(unsigned first, unsigned last, unsigned flags);
+long fallback_close_range(unsigned first, unsigned last, unsigned flags);
 
 /* Before a mount namespace is joined, whose /proc may not know this process: open the listing that
- * older_close_range() will use, if it is going to need one. older_release() closes it. */
-void older_prepare(void);
-void older_release(void);
+ * fallback_close_range() will use, if it is going to need one. fallback_release() closes it. */
+void fallback_prepare(void);
+void fallback_release(void);
 
 /* seccomp(2) with a filter; prctl(2) takes one without flags. */
-long older_set_filter(const struct sock_fprog *program, unsigned flags);
+long fallback_set_filter(const struct sock_fprog *program, unsigned flags);
 
 /* execveat(2) of an open file; returns only on failure. */
-long older_execute(int fd, char *const *argv, char *const *envp);
+long fallback_execute(int fd, char *const *argv, char *const *envp);
 
 /* SIGKILL for a child that is not reaped yet, so that its pid is nobody else's. */
-void older_kill(int pidfd, int pid);
+void fallback_kill(int pidfd, int pid);
 
 #endif

@@ -57,7 +57,7 @@ static int change_directory(struct span path, struct err *err)
 	return 0;
 }
 
-bool tail_mounts_proc(const struct launch *launch)
+bool confinement_mounts_proc(const struct launch *launch)
 {
 	struct span list = launch->mounts;
 	struct mount_record record;
@@ -68,7 +68,7 @@ bool tail_mounts_proc(const struct launch *launch)
 	return launch->mount_proc;
 }
 
-int tail_prepare(const struct launch *launch, struct err *err)
+int confinement_prepare(const struct launch *launch, struct err *err)
 {
 	if (launch->loopback && network_loopback_up(err) < 0)
 		return -1;
@@ -87,7 +87,7 @@ static bool dies_by_itself(const struct launch *launch)
 	return launch->die_with_parent && launch->init_fd < 0;
 }
 
-bool tail_confines(const struct launch *launch)
+bool confinement_is_asked(const struct launch *launch)
 {
 	return launch_has(launch, LAUNCH_CONFINE) || launch_has(launch, LAUNCH_FILTER) ||
 	       dies_by_itself(launch);
@@ -96,14 +96,14 @@ bool tail_confines(const struct launch *launch)
 /* The order has been paid for: the paths of Landlock while they can be opened, its rules when there
  * is nothing more to open; limits while there is a right to raise them. The signal of the parent's
  * death is lost by a change of ids. */
-int tail_confine(const struct launch *launch, struct err *err)
+int confinement_begin(const struct launch *launch, struct err *err)
 {
 	int ruleset;
 	long ret;
 
 	if (session_begin(launch, err) < 0 ||
 	    landlock_prepare(launch->landlock, &ruleset, err) < 0 ||
-	    resources_limit(launch, err) < 0 || identity_take_on(launch, err) < 0)
+	    limits_apply(launch, err) < 0 || credentials_take_on(launch, err) < 0)
 		return -1;
 	if (launch->no_new_privs && (ret = sys_prctl(PR_SET_NO_NEW_PRIVS, 1)) < 0)
 		return err_set(err, "prctl", "PR_SET_NO_NEW_PRIVS", ret);
@@ -144,10 +144,10 @@ static long close_others(struct span keep, const int *others, size_t count, unsi
 
 	while (ret == 0 && next_kept(keep, others, count, next, &fd)) {
 		if (fd > next)
-			ret = older_close_range(next, fd - 1, flags);
+			ret = fallback_close_range(next, fd - 1, flags);
 		next = fd + 1;
 	}
-	return ret < 0 ? ret : older_close_range(next, ~0U, flags);
+	return ret < 0 ? ret : fallback_close_range(next, ~0U, flags);
 }
 
 static int fail_to_keep(struct span keep, long ret, struct err *err)
@@ -155,14 +155,14 @@ static int fail_to_keep(struct span keep, long ret, struct err *err)
 	return err_set_span(err, "keep the descriptors", keep, ret);
 }
 
-int tail_close_others(struct span keep, const int *others, size_t count, struct err *err)
+int confinement_close_others(struct span keep, const int *others, size_t count, struct err *err)
 {
 	long ret = close_others(keep, others, count, 0);
 
 	return ret < 0 ? fail_to_keep(keep, ret, err) : 0;
 }
 
-int tail_keep_fds(struct span keep, unsigned flags, struct err *err)
+int confinement_keep_fds(struct span keep, unsigned flags, struct err *err)
 {
 	long ret = close_others(keep, NULL, 0, flags);
 	struct span rest = keep;

@@ -47,7 +47,7 @@ static long put_sets(const struct sets *sets)
 	return SYS2(SYS_capset, &header, data);
 }
 
-int identity_keep_only(uint64_t mask, struct err *err)
+int credentials_keep_only(uint64_t mask, struct err *err)
 {
 	struct sets sets = { 0 };
 	long ret = get_sets(&sets);
@@ -78,13 +78,13 @@ static int drop_bounding(uint64_t keep, struct err *err)
 	return 0;
 }
 
-int identity_hold(const struct launch *launch, struct err *err)
+int credentials_hold(const struct launch *launch, struct err *err)
 {
 	if (!launch->held.data)
 		return 0;
 	if (drop_bounding(mask_of(launch->bounding), err) < 0)
 		return -1;
-	return identity_keep_only(mask_of(launch->held), err);
+	return credentials_keep_only(mask_of(launch->held), err);
 }
 
 /* "CAP_SYS_TIME", for an error: the first of the list that this process does not have itself. */
@@ -165,7 +165,7 @@ static int set_ids(const struct launch *launch, struct err *err)
 	return ret < 0 ? fail_id("setresuid", launch->uid, ret, err) : 0;
 }
 
-int identity_take_on(const struct launch *launch, struct err *err)
+int credentials_take_on(const struct launch *launch, struct err *err)
 {
 	bool chooses = launch->capabilities.data;
 

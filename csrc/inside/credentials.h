@@ -6,13 +6,13 @@
 #include "base/err.h"
 #include "message/launch.h"
 
-int identity_take_on(const struct launch *launch, struct err *err);
+int credentials_take_on(const struct launch *launch, struct err *err);
 
 /* Keep no capability but these bits, none of them inheritable. */
-int identity_keep_only(uint64_t mask, struct err *err);
+int credentials_keep_only(uint64_t mask, struct err *err);
 
 /* Keep the capabilities that stage 2 still needs, as the launch message lists them. The bounding
  * set is cut too, because an execve(2) as root gives a process all that is in it. */
-int identity_hold(const struct launch *launch, struct err *err);
+int credentials_hold(const struct launch *launch, struct err *err);
 
 #endif

@@ -148,7 +148,7 @@ static long install_filter(const struct execution *execution)
 		.filter = (struct sock_filter *)(uintptr_t)execution->filter.data,
 	};
 
-	return older_set_filter(&program, execution->filter_flags & ~OF_ALL_THREADS);
+	return fallback_set_filter(&program, execution->filter_flags & ~OF_ALL_THREADS);
 }
 
 /* The descriptor travels with the first byte. Nothing is sent once all is sent: an agent may close
@@ -256,7 +256,7 @@ static int confine(const struct execution *execution, bool accompanied, struct e
 {
 	long ret;
 
-	if (resources_set_limits(execution->rlimits, err) < 0)
+	if (limits_set(execution->rlimits, err) < 0)
 		return -1;
 	if (!execution->filter.data)
 		return 0;

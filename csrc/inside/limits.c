@@ -9,7 +9,7 @@ struct sys_rlimit {
 	uint64_t soft, hard;
 };
 
-int resources_set_limits(struct span list, struct err *err)
+int limits_set(struct span list, struct err *err)
 {
 	struct limit limit;
 
@@ -23,11 +23,11 @@ int resources_set_limits(struct span list, struct err *err)
 	return 0;
 }
 
-int resources_limit(const struct launch *launch, struct err *err)
+int limits_apply(const struct launch *launch, struct err *err)
 {
 	long ret;
 
-	if (resources_set_limits(launch->rlimits, err) < 0)
+	if (limits_set(launch->rlimits, err) < 0)
 		return -1;
 	if (launch->cpus.data) {
 		ret = SYS3(SYS_sched_setaffinity, 0, launch->cpus.len, launch->cpus.data);

@@ -7,7 +7,7 @@
 #include "message/launch.h"
 
 /* Set the limits of a list, for records_next_limit(). */
-int resources_set_limits(struct span list, struct err *err);
-int resources_limit(const struct launch *launch, struct err *err);
+int limits_set(struct span list, struct err *err);
+int limits_apply(const struct launch *launch, struct err *err);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include "base/fallback.h"
 
-int filter_install(const struct launch *launch, struct err *err)
+int seccomp_install(const struct launch *launch, struct err *err)
 {
 	const struct sock_fprog program = {
 		.len = (unsigned short)(launch->seccomp.len / sizeof(struct sock_filter)),
@@ -13,6 +13,6 @@ int filter_install(const struct launch *launch, struct err *err)
 
 	if (!launch->seccomp.data)
 		return 0;
-	ret = older_set_filter(&program, launch->seccomp_flags);
+	ret = fallback_set_filter(&program, launch->seccomp_flags);
 	return ret < 0 ? err_set(err, "seccomp", "the filter", ret) : 0;
 }

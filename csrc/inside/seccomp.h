@@ -6,6 +6,6 @@
 #include "base/err.h"
 #include "message/launch.h"
 
-int filter_install(const struct launch *launch, struct err *err);
+int seccomp_install(const struct launch *launch, struct err *err);
 
 #endif

@@ -171,7 +171,7 @@ static void add_error(struct text *why, const struct err *err)
 	text_add_number(why, err->errnum);
 }
 
-void command_resume(const char *start, const struct image_process *process, struct text *why)
+void command_image_resume(const char *start, const struct image_process *process, struct text *why)
 {
 	static struct image_handover handover = { .fail = fail, .channel_fd = -1, .status_fd = -1 };
 	const char *path = environment_get(process->envp, TRIAL);

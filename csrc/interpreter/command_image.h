@@ -12,6 +12,6 @@
  * `start` is the path of pyrunc-start, which is part of the name of the image. `why` gets the
  * reason, with "1 " in front if another image should be made, and "0 " if not.
  */
-void command_resume(const char *start, const struct image_process *process, struct text *why);
+void command_image_resume(const char *start, const struct image_process *process, struct text *why);
 
 #endif

@@ -315,7 +315,7 @@ __attribute__((noinline)) static void *run_init(const struct image_handover *han
 	/* The variables are for libraries that are loaded now. */
 	environ = is_early ? handover->process->envp : no_environment;
 	if (handover->bundle &&
-	    bundle_install_mapped(handover->bundle, handover->bundle_size, is_early, &err) < 0)
+	    archive_install_mapped(handover->bundle, handover->bundle_size, is_early, &err) < 0)
 		handover->fail(&err);
 	environ = no_environment;
 	if (is_early)
@@ -1052,7 +1052,7 @@ static int dump_main(int argc, char **argv, char **envp)
 	process.auxv = (const uint64_t *)(envp + 1);
 	reset_signals();
 	find_functions();
-	if (bundle_install(fds.bundle, &err) < 0)
+	if (archive_install(fds.bundle, &err) < 0)
 		give_up(&err);
 	libc_settle();
 	boot();

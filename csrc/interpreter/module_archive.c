@@ -58,7 +58,7 @@ static bool is_possible(uint64_t size)
 	return size >= sizeof(struct header) && size <= UINT32_MAX;
 }
 
-static int bundle_map(int fd, struct bundle *bundle, struct err *err)
+static int archive_map(int fd, struct bundle *bundle, struct err *err)
 {
 	struct stat st;
 	void *data;
@@ -200,9 +200,9 @@ static uint32_t early(const struct header *header)
 	return header->extensions - header->late;
 }
 
-int bundle_install(int fd, struct err *err)
+int archive_install(int fd, struct err *err)
 {
-	int mapped = bundle_map(fd, &installed, err);
+	int mapped = archive_map(fd, &installed, err);
 
 	sys_close(fd);
 	if (mapped < 0 || find_tables(&installed, err) < 0)
@@ -214,18 +214,18 @@ int bundle_install(int fd, struct err *err)
 	return load_extensions(&installed, 0, early(installed.header), err);
 }
 
-bool bundle_is_late(void)
+bool archive_is_late(void)
 {
 	return installed.header->late > 0;
 }
 
-int bundle_load_late(struct err *err)
+int archive_load_late(struct err *err)
 {
 	return load_extensions(&installed, early(installed.header), installed.header->extensions,
 			       err);
 }
 
-int bundle_install_mapped(const void *data, size_t size, bool loads, struct err *err)
+int archive_install_mapped(const void *data, size_t size, bool loads, struct err *err)
 {
 	struct bundle bundle = { .data = data, .size = size };
 

@@ -18,17 +18,17 @@
 
 /* Map the bundle, make its modules the interpreter's frozen ones, and load its extension
  * modules while their files can be reached. The descriptor is closed. */
-int bundle_install(int fd, struct err *err);
+int archive_install(int fd, struct err *err);
 
-/* As bundle_install(), of a bundle that is mapped already. Extensions are loaded if `loads` says
+/* As archive_install(), of a bundle that is mapped already. Extensions are loaded if `loads` says
  * so. None may be late.
  */
-int bundle_install_mapped(const void *data, size_t size, bool loads, struct err *err);
+int archive_install_mapped(const void *data, size_t size, bool loads, struct err *err);
 
 /* Whether there are extensions that only a Python that runs can load: their constructors call it.
  */
-bool bundle_is_late(void);
+bool archive_is_late(void);
 /* Load them, in a Python that runs. */
-int bundle_load_late(struct err *err);
+int archive_load_late(struct err *err);
 
 #endif

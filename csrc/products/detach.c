@@ -56,7 +56,7 @@ static long use_no_descriptor(void)
 	for (int fd = 0; fd < 3 && null >= 0; fd++)
 		if (null != fd && SYS3(SYS_dup3, null, fd, 0) < 0)
 			return -EBADF;
-	return null < 0 ? null : older_close_range(3, ~0U, 0);
+	return null < 0 ? null : fallback_close_range(3, ~0U, 0);
 }
 
 _Noreturn void detach(char **argv)

@@ -119,7 +119,7 @@ static int write_maps(const struct spawn *spawn, int pid, struct err *err)
 {
 	const struct orders *orders = spawn->context;
 
-	return mapper_write(&orders->boot, pid, -1, orders->launch.timeout_ms, err);
+	return maps_write(&orders->boot, pid, -1, orders->launch.timeout_ms, err);
 }
 
 static int enter_time(const struct bootstrap *boot, struct err *err)
@@ -143,20 +143,20 @@ static int enter(const struct spawn *spawn, struct err *err)
 {
 	const struct orders *orders = spawn->context;
 
-	if (maps_itself(&orders->boot) && mapper_write_own(&orders->boot, err) < 0)
+	if (maps_itself(&orders->boot) && maps_write_own(&orders->boot, err) < 0)
 		return -1;
 	if (enter_time(&orders->boot, err) < 0)
 		return -1;
-	if (settle(&orders->boot, true, orders->launch.keep_session, err) < 0)
+	if (lead_session_as_root(&orders->boot, true, orders->launch.keep_session, err) < 0)
 		return -1;
-	return tail_prepare(&orders->launch, err);
+	return confinement_prepare(&orders->launch, err);
 }
 
 static int confine(const struct spawn *spawn, struct err *err)
 {
 	const struct orders *orders = spawn->context;
 
-	return tail_confine(&orders->launch, err);
+	return confinement_begin(&orders->launch, err);
 }
 
 int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch, int *pidfd)
@@ -172,7 +172,7 @@ int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch
 	spawn->inside = enter;
 	if ((orders.boot.cloneflags & CLONE_NEWUSER) && !maps_itself(&orders.boot))
 		spawn->outside = write_maps;
-	spawn->last = tail_confines(&orders.launch) ? confine : NULL;
+	spawn->last = confinement_is_asked(&orders.launch) ? confine : NULL;
 	spawn->dies_with_caller = orders.launch.die_with_parent;
 	spawn->context = &orders;
 	spawn->clone_flags = orders.boot.cloneflags & ~(uint32_t)(CLONE_NEWCGROUP | CLONE_NEWTIME);

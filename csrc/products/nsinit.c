@@ -39,7 +39,7 @@ static void keep_pipes(const struct nsexec *ns)
 	SYS3(SYS_fcntl, ns->init_fd, F_SETFD, 0);
 	if (ns->report.log_fd >= 0)
 		SYS3(SYS_fcntl, ns->report.log_fd, F_SETFD, 0);
-	sources_pass_on(ns);
+	mount_sources_pass_on(ns);
 }
 
 /* The launcher's end of the pipe is closed if it is gone, or wants no program any more. */
@@ -57,14 +57,14 @@ static int execute(const struct nsexec *ns, const char *name, char *const *argv,
 {
 	if (!ns->launched)
 		keep_pipes(ns);
-	else if (tail_keep_fds(ns->launch.keep_fds, CLOSE_RANGE_CLOEXEC, err) < 0)
+	else if (confinement_keep_fds(ns->launch.keep_fds, CLOSE_RANGE_CLOEXEC, err) < 0)
 		return -1;
 	report_trace(&ns->report, "exec");
 	if (report_ready(&ns->report, err) < 0)
 		return -1;
 	nsexec_restore_signals(ns);
 	wait_at_gate(ns->launch.gate_fd);
-	if (filter_install(&ns->launch, err) < 0)
+	if (seccomp_install(&ns->launch, err) < 0)
 		return -1;
 	return err_set(err, "execve", name, exec_program(name, argv, envp));
 }
@@ -74,10 +74,10 @@ int nsinit_main(int argc, char **argv, char **envp);
 int nsinit_main(int argc, char **argv, char **envp)
 {
 	static struct nsexec ns;
-	const char *image = from_image_path(envp);
+	const char *image = image_stages_path(envp);
 	struct err err;
 
-	reaper_resume(envp);
+	pid1_resume(envp);
 	if (argc > 0 && detach_is_asked(envp))
 		detach(argv);
 	if (argc < 2 && !image) {
@@ -89,12 +89,12 @@ int nsinit_main(int argc, char **argv, char **envp)
 		nsexec_fail(&ns, &err);
 	}
 	if (ns.launched && image)
-		from_image(&ns, image, argc, argv, envp);
+		image_stages_run(&ns, image, argc, argv, envp);
 	nsexec(&ns);
 	if (ns.launched)
 		drop_variables(envp);
-	if (nsexec_arrive(&ns, &err) == 0 && reaper_split(&ns, &err) == 0 &&
-	    tail_confine(&ns.launch, &err) == 0)
+	if (nsexec_arrive(&ns, &err) == 0 && pid1_split(&ns, &err) == 0 &&
+	    confinement_begin(&ns.launch, &err) == 0)
 		/* argv[0] of our launcher is the program, which may be told another name. */
 		execute(&ns, ns.launched ? argv[0] : argv[1], argv + 1, envp, &err);
 	nsexec_fail(&ns, &err);

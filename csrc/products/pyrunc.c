@@ -371,7 +371,7 @@ static int open_executable(const char *path)
 static long execute(const char *path, int fd, char *const *argv, char *const *envp)
 {
 	if (fd >= 0)
-		return older_execute(fd, argv, envp);
+		return fallback_execute(fd, argv, envp);
 	return SYS3(SYS_execve, path, argv, envp);
 }
 
@@ -547,7 +547,7 @@ int nsinit_main(int argc, char **argv, char **envp)
 	envp = copy_environment(envp, &room);
 	process = (struct image_process){ argc, argv, envp, auxv };
 	text_add(&why, NO_IMAGE "=");
-	command_resume(found.start, &process, &why);
+	command_image_resume(found.start, &process, &why);
 	*room++ = (char *)(uintptr_t)text_end(&why);
 	executable = open_executable(found.interpreter);
 	if (executable == UNPROTECTED && starts_a_process(argv + 1))

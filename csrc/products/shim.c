@@ -152,8 +152,8 @@ static const struct {
 	int (*carry_out)(const struct launch *launch, struct err *err);
 } steps[] = {
 	{ "nsenter.stages", run_late_stages },
-	{ "nsenter.confine", tail_confine },
-	{ "nsenter.filter", filter_install },
+	{ "nsenter.confine", confinement_begin },
+	{ "nsenter.filter", seccomp_install },
 };
 static size_t steps_done;
 
@@ -191,7 +191,7 @@ static int arrive(struct nsexec *ns, struct err *err)
 	/* Joining a mount namespace has made its root the working directory. */
 	if (is_joined && (root = open_place("", err)) < 0)
 		return -1;
-	if (tail_prepare(&ns->launch, err) < 0 || reaper_split(ns, err) < 0)
+	if (confinement_prepare(&ns->launch, err) < 0 || pid1_split(ns, err) < 0)
 		return -1;
 	if (is_made && (root = open_place("/", err)) < 0)
 		return -1;
@@ -201,7 +201,7 @@ static int arrive(struct nsexec *ns, struct err *err)
 /* The same for an interpreter that has booted, and looks for no file any more. */
 static int arrive_late(struct nsexec *ns, struct err *err)
 {
-	return tail_prepare(&ns->launch, err) < 0 || reaper_split(ns, err) < 0 ? -1 : 0;
+	return confinement_prepare(&ns->launch, err) < 0 || pid1_split(ns, err) < 0 ? -1 : 0;
 }
 
 /* In stage 2: the descriptors are those that stage 1 has left, or are cut now. */
@@ -222,7 +222,7 @@ static int take_over(struct nsexec *ns, struct err *err)
 static int run_late_stages(const struct launch *launch, struct err *err)
 {
 	(void)launch;
-	if (bundle_load_late(err) < 0)
+	if (archive_load_late(err) < 0)
 		return -1;
 	stage.arrive = arrive_late;
 	nsexec(&stage);
@@ -237,7 +237,7 @@ static int prepare(struct nsexec *ns, int argc, char **argv, struct err *err)
 		return -1;
 	if (!ns->launched)
 		return err_set(err, "find", "our launcher's pipe in the environment", EINVAL);
-	if (bundle_install(bundle, err) < 0)
+	if (archive_install(bundle, err) < 0)
 		return -1;
 	libc_settle();
 	ns->thread_id = libc_thread_id();
@@ -251,7 +251,7 @@ static void boot(int argc, char **argv)
 	if (!nsexec_from_environment(&stage, environ, &err) ||
 	    prepare(&stage, argc, argv, &err) < 0)
 		nsexec_fail(&stage, &err);
-	if (bundle_is_late()) {
+	if (archive_is_late()) {
 		if (do_later(&err) < 0)
 			nsexec_fail(&stage, &err);
 		return;
@@ -260,7 +260,8 @@ static void boot(int argc, char **argv)
 	stage.arrive = arrive;
 	stage.boots = true;
 	nsexec(&stage);
-	if (take_over(&stage, &err) < 0 || (tail_confines(&stage.launch) && do_later(&err) < 0))
+	if (take_over(&stage, &err) < 0 ||
+	    (confinement_is_asked(&stage.launch) && do_later(&err) < 0))
 		nsexec_fail(&stage, &err);
 }
 

@@ -70,7 +70,7 @@ static int place_stdio(struct spawn *spawn)
 
 static int keep_descriptors(struct spawn *spawn)
 {
-	long ret = older_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	long ret = fallback_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 
 	if (ret < 0)
 		return err_set(&spawn->err, "close_range", "of all descriptors", ret);
@@ -89,7 +89,7 @@ static void execute(struct spawn *spawn)
 
 	spawn->executing = true;
 	if (spawn->exe_fd >= 0)
-		ret = older_execute(spawn->exe_fd, spawn->argv, spawn->envp);
+		ret = fallback_execute(spawn->exe_fd, spawn->argv, spawn->envp);
 	else
 		ret = exec_program(name, spawn->argv, spawn->envp);
 	err_set(&spawn->err, "execve", name, ret);
@@ -160,7 +160,7 @@ static void accompany(struct spawn *spawn, int pid, int pidfd)
 {
 	if (spawn->outside(spawn, pid, &spawn->err) < 0) {
 		spawn->refused = true;
-		older_kill(pidfd, pid);
+		fallback_kill(pidfd, pid);
 	} else {
 		__atomic_store_n(&spawn->gate, 1, __ATOMIC_RELEASE);
 		SYS6(SYS_futex, &spawn->gate, FUTEX_WAKE, 1, 0, 0, 0);

@@ -3,7 +3,7 @@
 
 #include "message/idmap.h"
 
-bool settle_has_root(const struct bootstrap *boot, struct span map, bool launched)
+bool has_root_id(const struct bootstrap *boot, struct span map, bool launched)
 {
 	if (boot->cloneflags & CLONE_NEWUSER)
 		return idmap_maps(map, 0);
@@ -16,11 +16,9 @@ static int become_root(const struct bootstrap *boot, bool launched, struct err *
 {
 	long ret;
 
-	if (settle_has_root(boot, boot->uidmap, launched) &&
-	    (ret = SYS3(SYS_setresuid, 0, 0, 0)) < 0)
+	if (has_root_id(boot, boot->uidmap, launched) && (ret = SYS3(SYS_setresuid, 0, 0, 0)) < 0)
 		return err_set(err, "setresuid", "0", ret);
-	if (settle_has_root(boot, boot->gidmap, launched) &&
-	    (ret = SYS3(SYS_setresgid, 0, 0, 0)) < 0)
+	if (has_root_id(boot, boot->gidmap, launched) && (ret = SYS3(SYS_setresgid, 0, 0, 0)) < 0)
 		return err_set(err, "setresgid", "0", ret);
 	/* The host's groups have no names in there, and open the host's files all the same. Where
 	 * setgroups(2) is denied, the namespace is its owner's, with the owner's own groups. */
@@ -32,14 +30,14 @@ static int become_root(const struct bootstrap *boot, bool launched, struct err *
 	return 0;
 }
 
-int settle_session(bool keep_session, struct err *err)
+int lead_session(bool keep_session, struct err *err)
 {
 	long ret = keep_session ? 0 : SYS0(SYS_setsid);
 
 	return ret < 0 ? err_set(err, "setsid", "", ret) : 0;
 }
 
-int settle_privileges(const struct bootstrap *boot, bool launched, struct err *err)
+int gain_root(const struct bootstrap *boot, bool launched, struct err *err)
 {
 	if (become_root(boot, launched, err) < 0)
 		return -1;
@@ -47,9 +45,10 @@ int settle_privileges(const struct bootstrap *boot, bool launched, struct err *e
 	return namespaces_unshare(boot->cloneflags & CLONE_NEWCGROUP, err);
 }
 
-int settle(const struct bootstrap *boot, bool launched, bool keep_session, struct err *err)
+int lead_session_as_root(const struct bootstrap *boot, bool launched, bool keep_session,
+			 struct err *err)
 {
-	if (settle_session(keep_session, err) < 0)
+	if (lead_session(keep_session, err) < 0)
 		return -1;
-	return settle_privileges(boot, launched, err);
+	return gain_root(boot, launched, err);
 }

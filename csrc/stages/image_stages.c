@@ -23,7 +23,7 @@
 #define LOADS	    "_NSENTER_LOADS" /* the bundle has extensions that the image has not */
 #define BUNDLE_HINT 0x100000000UL    /* an image may have memory wherever the kernel would put it */
 
-const char *from_image_path(char *const *envp)
+const char *image_stages_path(char *const *envp)
 {
 	return environment_get(envp, IMAGE);
 }
@@ -35,7 +35,7 @@ static void confine(void)
 {
 	struct err err;
 
-	if (tail_confine(&stage->launch, &err) < 0)
+	if (confinement_begin(&stage->launch, &err) < 0)
 		nsexec_fail(stage, &err);
 }
 
@@ -43,7 +43,7 @@ static void filter(void)
 {
 	struct err err;
 
-	if (filter_install(&stage->launch, &err) < 0)
+	if (seccomp_install(&stage->launch, &err) < 0)
 		nsexec_fail(stage, &err);
 }
 
@@ -102,9 +102,9 @@ static void go_through_stages(void)
 	wipe(process.envp);
 	nsexec(stage);
 	if (nsexec_cut(stage, &err) < 0 || nsexec_arrive(stage, &err) < 0 ||
-	    reaper_split(stage, &err) < 0)
+	    pid1_split(stage, &err) < 0)
 		nsexec_fail(stage, &err);
-	if (tail_confines(&stage->launch)) {
+	if (confinement_is_asked(&stage->launch)) {
 		handover.confine = confine;
 		handover.filter = filter;
 	}
@@ -112,7 +112,8 @@ static void go_through_stages(void)
 	nsexec_restore_signals(stage);
 }
 
-_Noreturn void from_image(struct nsexec *ns, const char *path, int argc, char **argv, char **envp)
+_Noreturn void image_stages_run(struct nsexec *ns, const char *path, int argc, char **argv,
+				char **envp)
 {
 	const bool loads = environment_get(envp, LOADS) != NULL;
 	struct image image;

@@ -6,13 +6,14 @@
 #include "stages/nsexec.h"
 
 /* The path of the image that the launcher wants to be used, or NULL. */
-const char *from_image_path(char *const *envp);
+const char *image_stages_path(char *const *envp);
 
 /*
  * Check and map the image, go through the stages, and become the interpreter in it. Where the image
  * cannot be used, that is reported with the stage "image" before anything is read from the init
  * pipe.
  */
-_Noreturn void from_image(struct nsexec *ns, const char *path, int argc, char **argv, char **envp);
+_Noreturn void image_stages_run(struct nsexec *ns, const char *path, int argc, char **argv,
+				char **envp);
 
 #endif

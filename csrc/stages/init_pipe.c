@@ -15,7 +15,7 @@ static long send_up(int init_fd, struct span bytes, int fd)
 	return n == -ENOTSOCK ? sys_write(init_fd, bytes.data, bytes.len) : n;
 }
 
-int pipe_reply(const struct nsexec *ns, int pid1, int pid2, int pidfd, struct err *err)
+int init_pipe_reply(const struct nsexec *ns, int pid1, int pid2, int pidfd, struct err *err)
 {
 	char buf[64];
 	struct text t = TEXT_IN(buf);
@@ -43,7 +43,7 @@ static bool writes_at_once(const struct nsexec *ns)
 	return !ns->launched && (ns->is_1_2 || SYS5(SYS_ppoll, &come, 1, &patience, 0, 0) > 0);
 }
 
-int pipe_hello(struct nsexec *ns, struct err *err)
+int init_pipe_hello(struct nsexec *ns, struct err *err)
 {
 	long n;
 
@@ -124,7 +124,7 @@ static uint8_t *read_message(const struct nsexec *ns, const struct wire_message 
 	return data;
 }
 
-int pipe_receive(struct nsexec *ns, struct err *err)
+int init_pipe_receive(struct nsexec *ns, struct err *err)
 {
 	struct wire_error wire;
 	uint32_t size;

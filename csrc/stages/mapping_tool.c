@@ -60,7 +60,7 @@ static _Noreturn void tool_exec(const struct tool *tool, int stderr_fd, long par
 		sys_exit(127);
 	sys_sigaction(SIGPIPE, &by_default, NULL);
 	SYS3(SYS_dup3, stderr_fd, 2, 0);
-	if (older_close_range(3, ~0U, 0) < 0)
+	if (fallback_close_range(3, ~0U, 0) < 0)
 		sys_exit(127);
 	SYS3(SYS_execve, tool->path, tool->argv, no_environment);
 	sys_exit(127);
@@ -127,7 +127,7 @@ static long tool_wait(int pidfd, int pid, int init_fd, int timeout_ms, struct wo
 	long ret;
 
 	if (watched < 0)
-		older_kill(pidfd, pid);
+		fallback_kill(pidfd, pid);
 	do
 		ret = SYS5(SYS_waitid, P_PIDFD, pidfd, info, WEXITED, 0);
 	while (ret == -EINTR);
@@ -212,8 +212,8 @@ static int run(const struct tool *tool, int init_fd, int timeout_ms, struct err 
 	return (int)ret;
 }
 
-int tool_run(struct span path, int pid, struct span map, int init_fd, int timeout_ms,
-	     struct err *err)
+int mapping_tool_run(struct span path, int pid, struct span map, int init_fd, int timeout_ms,
+		     struct err *err)
 {
 	struct tool tool;
 

@@ -8,7 +8,7 @@
 /* Run the tool on a map that has passed idmap_check, and wait for it: until `timeout_ms` have
  * passed, or the other end of `init_fd`, a socket, is gone. What it says on its stderr stands in
  * the error. */
-int tool_run(struct span path, int pid, struct span map, int init_fd, int timeout_ms,
-	     struct err *err);
+int mapping_tool_run(struct span path, int pid, struct span map, int init_fd, int timeout_ms,
+		     struct err *err);
 
 #endif

@@ -53,7 +53,7 @@ static int put(int source, int place, struct err *err)
 	return ret < 0 ? err_set(err, "dup3", "a mount source", ret) : 0;
 }
 
-int sources_receive(const struct nsexec *ns, int sync_fd, const char *peer, struct err *err)
+int mount_sources_receive(const struct nsexec *ns, int sync_fd, const char *peer, struct err *err)
 {
 	struct span places = ns->mount_fds;
 	struct span sources = ns->boot.mount_sources;
@@ -112,7 +112,8 @@ static int send_each(const struct nsexec *ns, int sync_fd, const char *peer, str
 	return 0;
 }
 
-int sources_send(const struct nsexec *ns, int pid1, int sync_fd, const char *peer, struct err *err)
+int mount_sources_send(const struct nsexec *ns, int pid1, int sync_fd, const char *peer,
+		       struct err *err)
 {
 	long home = sys_open("/proc/self/ns/mnt", O_RDONLY);
 	int result;
@@ -128,7 +129,7 @@ int sources_send(const struct nsexec *ns, int pid1, int sync_fd, const char *pee
 	return result;
 }
 
-void sources_pass_on(const struct nsexec *ns)
+void mount_sources_pass_on(const struct nsexec *ns)
 {
 	struct span places = ns->mount_fds;
 	bool wrong = false;

@@ -10,10 +10,11 @@
 #include "stages/nsexec.h"
 
 /* In stage 1: ask for them and put each where the environment says. */
-int sources_receive(const struct nsexec *ns, int sync_fd, const char *peer, struct err *err);
+int mount_sources_receive(const struct nsexec *ns, int sync_fd, const char *peer, struct err *err);
 /* In stage 0: open and send them. */
-int sources_send(const struct nsexec *ns, int pid1, int sync_fd, const char *peer, struct err *err);
+int mount_sources_send(const struct nsexec *ns, int pid1, int sync_fd, const char *peer,
+		       struct err *err);
 /* Before an execve(2): it keeps them. */
-void sources_pass_on(const struct nsexec *ns);
+void mount_sources_pass_on(const struct nsexec *ns);
 
 #endif

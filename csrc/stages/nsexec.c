@@ -62,7 +62,7 @@ int nsexec_cut(const struct nsexec *ns, struct err *err)
 
 	if (ns->arrived)
 		return 0;
-	return tail_close_others(ns->launch.keep_fds, needed, count, err);
+	return confinement_close_others(ns->launch.keep_fds, needed, count, err);
 }
 
 int nsexec_arrive(struct nsexec *ns, struct err *err)
@@ -70,7 +70,7 @@ int nsexec_arrive(struct nsexec *ns, struct err *err)
 	if (ns->arrived)
 		return 0;
 	ns->arrived = true;
-	return ns->arrive ? ns->arrive(ns, err) : tail_prepare(&ns->launch, err);
+	return ns->arrive ? ns->arrive(ns, err) : confinement_prepare(&ns->launch, err);
 }
 
 /* ---- stage 2, INIT ------------------------------------------------------------------- */
@@ -112,8 +112,8 @@ static void stage_init(struct nsexec *ns, int sync_fd)
 
 	enter_stage(ns, "init", "ns:[2:INIT]");
 	if (sync_wait(sync_fd, SYNC_GO, &value, STAGE_0, &err) < 0 ||
-	    settle_session(ns->launch.keep_session, &err) < 0 ||
-	    (!ns->settled && settle_privileges(&ns->boot, ns->launched, &err) < 0) ||
+	    lead_session(ns->launch.keep_session, &err) < 0 ||
+	    (!ns->settled && gain_root(&ns->boot, ns->launched, &err) < 0) ||
 	    sync_send(sync_fd, SYNC_DONE, 0, STAGE_0, &err) < 0)
 		nsexec_fail(ns, &err);
 	if (ns->took_over && (await_sole_use(sync_fd, &err) < 0 || enter_time(&ns->boot, &err) < 0))
@@ -182,7 +182,7 @@ static int unshare_user(const struct nsexec *ns, int sync_fd, struct err *err)
 		return -1;
 	set_dumpable(ns, false);
 	report_trace(&ns->report, "mapped");
-	if (settle_has_root(&ns->boot, ns->boot.uidmap, ns->launched) &&
+	if (has_root_id(&ns->boot, ns->boot.uidmap, ns->launched) &&
 	    (ret = SYS3(SYS_setresuid, 0, 0, 0)) < 0)
 		return err_set(err, "setresuid", "0 in the new user namespace", ret);
 	return 0;
@@ -205,7 +205,7 @@ static int enter_namespaces(struct nsexec *ns, int sync_fd, struct err *err)
 	if (ns->boots && (joined & CLONE_NEWNS))
 		ns->place = (int)root_make_empty_apart();
 	if (ns->launched && (joined & CLONE_NEWNS))
-		older_prepare();
+		fallback_prepare();
 	if (open_offsets(ns, &offsets_fd, err) < 0 || namespaces_open(&ns->boot.join, err) < 0 ||
 	    namespaces_join(&ns->boot.join, err) < 0)
 		return -1;
@@ -286,17 +286,17 @@ static int shed(struct nsexec *ns, const struct pairs *pairs, struct err *err)
 
 	if (!ns->launched)
 		return 0;
-	if (tail_close_others(ns->launch.keep_fds, needed, count, err) < 0)
+	if (confinement_close_others(ns->launch.keep_fds, needed, count, err) < 0)
 		return -1;
-	older_release();
+	fallback_release();
 	if (!is_seen(ns))
 		return 0;
 	ns->report.stage = "init"; /* the steps are stage 2's, and so are their errors */
-	if (settle_privileges(&ns->boot, ns->launched, err) < 0)
+	if (gain_root(&ns->boot, ns->launched, err) < 0)
 		return -1;
 	ns->settled = true;
-	if ((!tail_mounts_proc(&ns->launch) || can_mount_proc(ns)) &&
-	    (nsexec_arrive(ns, err) < 0 || identity_hold(&ns->launch, err) < 0))
+	if ((!confinement_mounts_proc(&ns->launch) || can_mount_proc(ns)) &&
+	    (nsexec_arrive(ns, err) < 0 || credentials_hold(&ns->launch, err) < 0))
 		return -1;
 	ns->report.stage = stage;
 	return 0;
@@ -320,7 +320,7 @@ static void stage_child(struct nsexec *ns, const struct pairs *pairs)
 	sys_close(pairs->init[0]);
 	enter_stage(ns, "child", "ns:[1:CHILD]");
 	if (go_through_doors(ns, &err) < 0 || enter_namespaces(ns, sync_fd, &err) < 0 ||
-	    sources_receive(ns, sync_fd, STAGE_0, &err) < 0 || shed(ns, pairs, &err) < 0)
+	    mount_sources_receive(ns, sync_fd, STAGE_0, &err) < 0 || shed(ns, pairs, &err) < 0)
 		nsexec_fail(ns, &err);
 	pid = clone_init(ns, &request);
 	if (pid == 0) {
@@ -344,7 +344,7 @@ static void stage_child(struct nsexec *ns, const struct pairs *pairs)
 
 static int write_maps(const struct nsexec *ns, int pid, struct err *err)
 {
-	if (mapper_write(&ns->boot, pid, ns->init_fd, ns->launch.timeout_ms, err) < 0)
+	if (maps_write(&ns->boot, pid, ns->init_fd, ns->launch.timeout_ms, err) < 0)
 		return -1;
 	report_trace(&ns->report, "mapped");
 	return 0;
@@ -354,7 +354,7 @@ static int serve_pid(const struct nsexec *ns, int pid1, int pid2, struct err *er
 {
 	/* Stage 2 waits for us, so its pid is its own still. */
 	int pidfd = ns->launched ? (int)SYS2(SYS_pidfd_open, pid2, 0) : -1;
-	int result = pipe_reply(ns, pid1, pid2, pidfd, err);
+	int result = init_pipe_reply(ns, pid1, pid2, pidfd, err);
 
 	if (pidfd >= 0)
 		sys_close(pidfd);
@@ -377,7 +377,7 @@ static int serve_child(const struct nsexec *ns, int sync_fd, int pid1, struct er
 				return -1;
 			break;
 		case SYNC_SOURCES:
-			if (sources_send(ns, pid1, sync_fd, STAGE_1, err) < 0)
+			if (mount_sources_send(ns, pid1, sync_fd, STAGE_1, err) < 0)
 				return -1;
 			break;
 		case SYNC_PID:
@@ -460,7 +460,7 @@ static _Noreturn void end_parent(long pid, void *context)
 		SYS2(SYS_setpgid, 0, own->group);
 	sys_close(own->pair[1]);
 	if (write_maps(ns, (int)pid, &err) < 0 ||
-	    pipe_reply(ns, 0, (int)pid, own->pidfd, &err) < 0 ||
+	    init_pipe_reply(ns, 0, (int)pid, own->pidfd, &err) < 0 ||
 	    release_init(own->pair[0], &err) < 0)
 		nsexec_fail(ns, &err);
 	report_trace(&ns->report, "done");
@@ -550,7 +550,7 @@ void nsexec(struct nsexec *ns)
 	/* A log pipe that nobody reads must not kill a stage. */
 	sys_sigaction(SIGPIPE, &ignore, &ns->sigpipe);
 	ns->report.stage = "parent";
-	if (pipe_hello(ns, &err) < 0 || pipe_receive(ns, &err) < 0)
+	if (init_pipe_hello(ns, &err) < 0 || init_pipe_receive(ns, &err) < 0)
 		nsexec_fail(ns, &err);
 	enter_stage(ns, "parent", "ns:[0:PARENT]");
 	run_stages(ns);

@@ -33,9 +33,10 @@ struct nsexec {
 	struct launch launch;
 	struct sys_sigaction sigpipe; /* as it was before nsexec() */
 	/*
-	 * The product's steps in the namespaces that require privileges; NULL: tail_prepare().
-	 * Stage 1 does them if processes of a joined PID namespace can see stage 2, which then has
-	 * neither the privileges nor anything that names a place of the host. Else stage 2 does.
+	 * The product's steps in the namespaces that require privileges; NULL:
+	 * confinement_prepare(). Stage 1 does them if processes of a joined PID namespace can see
+	 * stage 2, which then has neither the privileges nor anything that names a place of the
+	 * host. Else stage 2 does.
 	 */
 	int (*arrive)(struct nsexec *ns, struct err *err);
 	bool arrived;

@@ -20,11 +20,11 @@ static int shed(int verdict_fd, struct err *err)
 {
 	long ret;
 
-	if (identity_keep_only(1ULL << CAP_KILL, err) < 0)
+	if (credentials_keep_only(1ULL << CAP_KILL, err) < 0)
 		return -1;
-	ret = verdict_fd > 0 ? older_close_range(0, (unsigned)verdict_fd - 1, 0) : 0;
+	ret = verdict_fd > 0 ? fallback_close_range(0, (unsigned)verdict_fd - 1, 0) : 0;
 	if (ret == 0)
-		ret = older_close_range((unsigned)verdict_fd + 1, ~0U, 0);
+		ret = fallback_close_range((unsigned)verdict_fd + 1, ~0U, 0);
 	if (ret == 0)
 		ret = SYS1(SYS_chdir, "/");
 	if (ret < 0)
@@ -135,7 +135,7 @@ static bool read_numbers(const char *value, int *numbers, size_t count)
 	return true;
 }
 
-void reaper_resume(char *const *envp)
+void pid1_resume(char *const *envp)
 {
 	const char *value = environment_get(envp, VARIABLE);
 	int numbers[4];
@@ -200,7 +200,7 @@ static long clone_over(const struct nsexec *ns, const struct clone_request *requ
 	return await_reaper(own.gate[0], err);
 }
 
-int reaper_split(const struct nsexec *ns, struct err *err)
+int pid1_split(const struct nsexec *ns, struct err *err)
 {
 	const struct clone_request request = { .cgroup_fd = -1, .thread_id = ns->thread_id };
 	int verdict_fd = ns->launch.init_fd;

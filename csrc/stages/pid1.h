@@ -17,7 +17,7 @@
  *   own;
  * - it ends with status 255 if it can no longer wait for the child.
  */
-int reaper_split(const struct nsexec *ns, struct err *err);
+int pid1_split(const struct nsexec *ns, struct err *err);
 
 /*
  * Continue as PID 1 after an execve of nsinit; returns if the environment does not ask for that.
@@ -25,6 +25,6 @@ int reaper_split(const struct nsexec *ns, struct err *err);
  * If PID 1 is an interpreter, its child takes over its memory (base/clone.h), so that nothing is
  * copied. PID 1 must not share memory with a payload: so it executes nsinit, which calls this.
  */
-void reaper_resume(char *const *envp);
+void pid1_resume(char *const *envp);
 
 #endif

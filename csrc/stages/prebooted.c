@@ -46,7 +46,7 @@ static void copy_pages(int mem_fd, uint8_t *to, unsigned long from, size_t size)
 	}
 }
 
-int late_own_memory(int mem_fd, unsigned long start, unsigned long size, int protection)
+int prebooted_own_memory(int mem_fd, unsigned long start, unsigned long size, int protection)
 {
 	const int kind = MAP_PRIVATE | MAP_ANONYMOUS;
 	long copy = SYS6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, kind, -1, 0);
@@ -64,13 +64,13 @@ int late_own_memory(int mem_fd, unsigned long start, unsigned long size, int pro
 	return (int)ret;
 }
 
-void late_settle(void)
+void prebooted_reset(void)
 {
 	reset_signals();
 	libc_settle();
 }
 
-void late_stages(int init_fd, int status_fd)
+void prebooted_stages(int init_fd, int status_fd)
 {
 	struct err err;
 
@@ -87,29 +87,29 @@ void late_stages(int init_fd, int status_fd)
 	ns.take_over = &take_over;
 	nsexec(&ns);
 	if (nsexec_cut(&ns, &err) < 0 || nsexec_arrive(&ns, &err) < 0 ||
-	    tail_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || reaper_split(&ns, &err) < 0)
+	    confinement_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || pid1_split(&ns, &err) < 0)
 		nsexec_fail(&ns, &err);
 	report_trace(&ns.report, "late");
 	nsexec_restore_signals(&ns);
 }
 
-void late_confine(void)
+void prebooted_confine(void)
 {
 	struct err err;
 
-	if (tail_confine(&ns.launch, &err) < 0)
+	if (confinement_begin(&ns.launch, &err) < 0)
 		nsexec_fail(&ns, &err);
 }
 
-void late_filter(void)
+void prebooted_filter(void)
 {
 	struct err err;
 
-	if (filter_install(&ns.launch, &err) < 0)
+	if (seccomp_install(&ns.launch, &err) < 0)
 		nsexec_fail(&ns, &err);
 }
 
-long late_sibling(int *pidfd)
+long prebooted_sibling(int *pidfd)
 {
 	const struct clone_request request = {
 		.flags = CLONE_PARENT,

@@ -75,7 +75,7 @@ static int write_map(int pid, const char *file, struct span map, struct span too
 		return 0;
 	if (ret != -EPERM || !tool_path.data)
 		return err_set(err, "write", path, ret);
-	if (tool_run(tool_path, pid, map, init_fd, timeout_ms, err) < 0)
+	if (mapping_tool_run(tool_path, pid, map, init_fd, timeout_ms, err) < 0)
 		return -1;
 	return check_written(path, tool_path, err);
 }
@@ -97,8 +97,8 @@ static int check_proc(struct err *err)
 	return 0;
 }
 
-int mapper_write(const struct bootstrap *boot, int pid, int init_fd, int tool_timeout_ms,
-		 struct err *err)
+int maps_write(const struct bootstrap *boot, int pid, int init_fd, int tool_timeout_ms,
+	       struct err *err)
 {
 	if (!(boot->cloneflags & CLONE_NEWUSER))
 		return 0;
@@ -113,7 +113,7 @@ int mapper_write(const struct bootstrap *boot, int pid, int init_fd, int tool_ti
 			 err);
 }
 
-int mapper_write_own(const struct bootstrap *boot, struct err *err)
+int maps_write_own(const struct bootstrap *boot, struct err *err)
 {
 	const struct {
 		const char *path;

@@ -157,14 +157,14 @@ STAGES = [
     _row(
         "a joiner holds no descriptor of the host before the container sees it",
         "csrc/stages/nsexec.c",
-        "if (tail_close_others(ns->launch.keep_fds, needed, count, err) < 0)",
+        "if (confinement_close_others(ns->launch.keep_fds, needed, count, err) < 0)",
         "if (count == 0)",
         f"{CONTAINERS}/test_seized_joiners.py::test_exec_gives_nothing_of_the_host_away",
     ),
     _row(
         "a joiner has given up its capabilities before the container sees it",
         "csrc/stages/nsexec.c",
-        "(nsexec_arrive(ns, err) < 0 || identity_hold(&ns->launch, err) < 0))",
+        "(nsexec_arrive(ns, err) < 0 || credentials_hold(&ns->launch, err) < 0))",
         "nsexec_arrive(ns, err) < 0)",
         f"{CONTAINERS}/test_seized_joiners.py::test_exec_gives_nothing_of_the_host_away",
     ),
@@ -208,7 +208,7 @@ STAGES = [
     _row(
         "only descriptors on an allow list reach the payload",
         "csrc/inside/confinement.c",
-        "ret = older_close_range(next, fd - 1, flags);",
+        "ret = fallback_close_range(next, fd - 1, flags);",
         "ret = 0;",
         f"{CORE}/test_launch.py::test_the_descriptors_passed_and_no_others_are_inherited",
         f"{CONTAINERS}/test_seized_joiners.py::test_exec_gives_nothing_of_the_host_away",
@@ -216,7 +216,7 @@ STAGES = [
     _row(
         "only descriptors on an allow list reach a payload that is started directly",
         "csrc/products/spawn.c",
-        "long ret = older_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);",
+        "long ret = fallback_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);",
         "long ret = 0;",
         f"{CORE}/test_launch.py::test_the_descriptors_passed_and_no_others_are_inherited",
     ),
@@ -238,7 +238,7 @@ STAGES = [
     _row(
         "PID 1 keeps no capability but CAP_KILL",
         "csrc/stages/pid1.c",
-        "if (identity_keep_only(1ULL << CAP_KILL, err) < 0)",
+        "if (credentials_keep_only(1ULL << CAP_KILL, err) < 0)",
         "if (verdict_fd < 0)",
         f"{CORE}/test_options_init.py::"
         "test_the_init_holds_nothing_and_has_no_rights_but_to_send_signals",
@@ -267,7 +267,7 @@ STAGES = [
     _row(
         "PID 1 holds no descriptor but its own",
         "csrc/stages/pid1.c",
-        "ret = older_close_range((unsigned)verdict_fd + 1, ~0U, 0);",
+        "ret = fallback_close_range((unsigned)verdict_fd + 1, ~0U, 0);",
         "ret = 0;",
         f"{CORE}/test_options_init.py::"
         "test_the_init_holds_nothing_and_has_no_rights_but_to_send_signals",
@@ -349,7 +349,7 @@ CONFINEMENT = [
     _row(
         "the filter of system calls is in force",
         "csrc/inside/seccomp.c",
-        "ret = older_set_filter(&program, launch->seccomp_flags);",
+        "ret = fallback_set_filter(&program, launch->seccomp_flags);",
         "ret = program.len == 0;",
         _OPTIONS,
     ),
