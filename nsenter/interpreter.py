@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an interpreter is started so that it boots from a bundle and opens no file.
 
-What each setting closes off was found by tracing a boot: see "The interpreter boots from
-memory" in README.md.
+What each setting closes off was found by tracing a boot: see "From memory" in
+docs/how-it-works.md.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 
 The caller may be of any size and have any number of threads: it is never forked and never
 changes namespaces itself. A small program is spawned in its place, gets a bootstrap message,
-and becomes the process (see "How it works" in README.md).
+and becomes the process (see docs/how-it-works.md).
 """
 
 from __future__ import annotations

@@ -433,8 +433,8 @@ def test_a_container_that_shares_a_pid_namespace_warns_that_the_root_can_be_reac
 STEP_ROWS = re.compile(r"^\| (CAP_[A-Z_, ]+) \|", re.MULTILINE)
 
 
-def test_the_readme_lists_what_a_joiner_holds() -> None:
-    text = (pyrunc.CHECKOUT / "README.md").read_text()
+def test_the_page_lists_what_a_joiner_holds() -> None:
+    text = (pyrunc.CHECKOUT / "docs/how-it-works.md").read_text()
     told = {name for row in STEP_ROWS.findall(text) for name in row.split(", ")}
     assert told == {name for names in STEPS.values() for name in names}
 
