@@ -156,7 +156,7 @@ NSINIT = Product(
 setup(
     distclass=WithPrograms,
     scripts=[],
-    packages=["nsenter", "nsenter.commands", *find_packages("pylib")],
+    packages=[*find_packages(include=["nsenter", "nsenter.*"]), *find_packages("pylib")],
     package_dir={"nsenter": "nsenter", "": "pylib"},
     package_data={"nsenter": ["py.typed", "*.pyi"]},
     cffi_modules=["csrc/build_binding.py:ffi", "csrc/build_libseccomp.py:ffi"],

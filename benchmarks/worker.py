@@ -29,7 +29,7 @@ from pathlib import Path
 from cases.launching import five_namespaces, launch_program
 from kit import usage_of
 
-from nsenter import system
+from nsenter._host import syscalls
 
 _PAGE = mmap.PAGESIZE
 _MS_BIND = 0x1000
@@ -50,18 +50,18 @@ def _touched(size: int) -> mmap.mmap | None:
 
 
 def _own_mounts() -> None:
-    system.unshare(_CLONE_NEWNS)
-    system.mount("", "/", "", _MS_REC | _MS_PRIVATE)
+    syscalls.unshare(_CLONE_NEWNS)
+    syscalls.mount("", "/", "", _MS_REC | _MS_PRIVATE)
 
 
 def _mount(count: int, folder: Path) -> None:
     """So many mounts, beside each other, as those of containers are."""
     _own_mounts()
-    system.mount("nsenter-bench", str(folder), "tmpfs", 0)
+    syscalls.mount("nsenter-bench", str(folder), "tmpfs", 0)
     for i in range(count - 1):
         place = folder / str(i)
         place.mkdir()
-        system.mount(str(place), str(place), "", _MS_BIND)
+        syscalls.mount(str(place), str(place), "", _MS_BIND)
 
 
 def _launches(size: int, mounts: int, noop: Path) -> None:
@@ -78,7 +78,7 @@ def _launches(size: int, mounts: int, noop: Path) -> None:
 
 def _commands() -> None:
     _own_mounts()
-    system.mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0)
+    syscalls.mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0)
     for line in sys.stdin:
         print(*usage_of(line.split()), flush=True)
 

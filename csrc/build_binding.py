@@ -83,7 +83,7 @@ void execution_run(const struct execution *execution);
 long sys_call(long nr, long a, long b, long c, long d, long e, long f);
 """
 
-# Those that nsenter/system.py makes; the numbers differ between architectures.
+# Those that nsenter/_host/syscalls.py makes; the numbers differ between architectures.
 CALLS = (
     "mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount mount_setattr openat2 "
     "unshare setns sethostname setdomainname prctl capget capset keyctl personality ioprio_set "

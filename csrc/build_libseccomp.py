@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nsenter/libseccomp.py calls of libseccomp, which it opens when there is a policy.
+"""What nsenter/_host/libseccomp.py calls of libseccomp, which it opens when there is a policy.
 
 setup.py names this file. cffi makes a Python module of it (ABI mode): neither its headers nor the
 library have to be there to build, nor the library to run without a policy.

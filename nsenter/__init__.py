@@ -20,7 +20,7 @@ _HOMES = {
     "BrokenPreload": "nsenter.executor",
     "BrokenWorker": "nsenter.executor",
     "Caller": "nsenter.calling",
-    "CannotTravel": "nsenter.parcel",
+    "CannotTravel": "nsenter._remote.call_bytes",
     "Child": "nsenter.launch",
     "CompletedProcess": "nsenter.popen",
     "Dev": "nsenter.mounts",
@@ -32,7 +32,7 @@ _HOMES = {
     "NamespaceInfo": "nsenter.inspect",
     "NamespaceType": "nsenter.namespaces",
     "Namespaces": "nsenter.namespaces",
-    "NsenterError": "nsenter.error_base",
+    "NsenterError": "nsenter._host.base_error",
     "Options": "nsenter.options",
     "Popen": "nsenter.popen",
     "Proc": "nsenter.mounts",
@@ -44,7 +44,7 @@ _HOMES = {
     "Snapshot": "nsenter.inspect",
     "TimeOffset": "nsenter.bootstrap",
     "Tmpfs": "nsenter.mounts",
-    "Usage": "nsenter.usage",
+    "Usage": "nsenter._launch.usage",
     "WorkerDied": "nsenter.calling",
     "bootstrap_data": "nsenter.bootstrap",
     "call": "nsenter.calling",
@@ -85,7 +85,7 @@ def _look_for_others() -> None:
             continue
         import warnings
 
-        from nsenter.intact import CURE
+        from nsenter._host.distribution_check import CURE
 
         warnings.warn(
             f"the distribution 'nsenter' {version} is installed in {folder} too, and has a "

@@ -1,6 +1,9 @@
 from nsenter import idmap as idmap
 from nsenter import presets as presets
 from nsenter import seccomp as seccomp
+from nsenter._host.base_error import NsenterError as NsenterError
+from nsenter._launch.usage import Usage as Usage
+from nsenter._remote.call_bytes import CannotTravel as CannotTravel
 from nsenter.asyncio_process import create_subprocess_exec as create_subprocess_exec
 from nsenter.asyncio_process import create_subprocess_shell as create_subprocess_shell
 from nsenter.bootstrap import BootstrapData as BootstrapData
@@ -14,7 +17,6 @@ from nsenter.calling import WorkerDied as WorkerDied
 from nsenter.calling import call as call
 from nsenter.doctor import Finding as Finding
 from nsenter.doctor import diagnose as diagnose
-from nsenter.error_base import NsenterError as NsenterError
 from nsenter.errors import BlobError as BlobError
 from nsenter.errors import BootstrapError as BootstrapError
 from nsenter.executor import BrokenInitializer as BrokenInitializer
@@ -41,12 +43,10 @@ from nsenter.namespaces import NamespaceType as NamespaceType
 from nsenter.namespaces import is_namespace_supported as is_namespace_supported
 from nsenter.namespaces import namespace_types as namespace_types
 from nsenter.options import Options as Options
-from nsenter.parcel import CannotTravel as CannotTravel
 from nsenter.popen import CompletedProcess as CompletedProcess
 from nsenter.popen import Popen as Popen
 from nsenter.popen import check_call as check_call
 from nsenter.popen import check_output as check_output
 from nsenter.popen import run as run
-from nsenter.usage import Usage as Usage
 
 __version__: str

@@ -8,18 +8,18 @@ import os
 import signal
 import sys
 
-from nsenter import intact
+from nsenter._host import distribution_check
+from nsenter._host.cleanup import notes_of
+from nsenter._host.printable import printable
 from nsenter.commands import complain, discard
 from nsenter.errors import BootstrapError
-from nsenter.printable import printable
-from nsenter.undo import notes_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-intact.check()
+distribution_check.check()
 
 # The module of each is nsenter.commands.NAME; only the one that runs is imported.
 _COMMANDS = {

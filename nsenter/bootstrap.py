@@ -10,19 +10,19 @@ from __future__ import annotations
 import os
 
 from nsenter import idmap
+from nsenter._host.records import Value
+from nsenter._message.codec import attribute_name, raise_refused
 from nsenter._nsexec import ffi, lib
 from nsenter.errors import BlobError
 from nsenter.idmap import IDMap
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType, namespace_types
-from nsenter.values import Value
-from nsenter.wire import attribute_name, raise_refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from nsenter.attributes import Attribute, decode_attributes, encode_attributes
+    from nsenter._message.raw import Attribute, decode_attributes, encode_attributes
 
 __all__ = [
     "Attribute",
@@ -42,9 +42,9 @@ def __getattr__(name: str) -> object:
     """Import the raw level only if it is used: a launch does not need it."""
     if name not in _RAW:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nsenter import attributes
+    from nsenter._message import raw
 
-    return getattr(attributes, name)
+    return getattr(raw, name)
 
 
 CLONE_FLAGS = 27281

@@ -15,8 +15,13 @@ import time
 from _signal import SIGKILL
 from functools import cache, lru_cache
 
-from nsenter import leftovers, plain, worker
-from nsenter.bundle import (
+from nsenter._host.base_error import NsenterError
+from nsenter._host.cleanup import close, undo
+from nsenter._host.records import Same, Value
+from nsenter._host.suppress import suppress
+from nsenter._inside import multiprocessing_cleanup, worker
+from nsenter._interpreter.image import MEMORY, PAYLOAD
+from nsenter._interpreter.module_archive import (
     extensions_of,
     is_extension,
     is_found,
@@ -25,26 +30,22 @@ from nsenter.bundle import (
     module_place,
     pythons_own,
 )
-from nsenter.error_base import NsenterError
+from nsenter._launch.option_types import check_flags, names
+from nsenter._remote import safe_data
+from nsenter._remote.call_bytes import FOR_PICKLE, pack
 from nsenter.errors import BootstrapError, Naming, signal_name
-from nsenter.image import MEMORY, PAYLOAD
 from nsenter.launch import PythonInit
-from nsenter.option_types import check_flags, names
 from nsenter.options import Options
-from nsenter.parcel import FOR_PICKLE, pack
-from nsenter.suppress import suppress
-from nsenter.undo import close, undo
-from nsenter.values import Same, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import IO, Any, ParamSpec, TypeVar
 
+    from nsenter._interpreter.prebooted import WaitingInit
+    from nsenter._remote.call_bytes import Parcel
+    from nsenter._remote.preload import Preloaded
     from nsenter.launch import Environment
-    from nsenter.parcel import Parcel
-    from nsenter.preload import Preloaded
-    from nsenter.waiting import WaitingInit
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -420,7 +421,7 @@ class Worker:
             self._poller.unregister(self._child.channel_fd)
         close(self._child.channel_fd)
         self._child.channel_fd = -1
-        self._poller.poll((leftovers.SECONDS + _DEATH_SECONDS) * 1000)
+        self._poller.poll((multiprocessing_cleanup.SECONDS + _DEATH_SECONDS) * 1000)
 
     def __enter__(self) -> Worker:
         return self
@@ -536,20 +537,20 @@ class Worker:
                 raise ModuleNotFoundError(f"{wanted!r} is not along: {advice}")
             found: Any = self._found(wanted) if kind == worker.IMPORT else self._data(wanted)
         except Exception as error:  # finders and compilers raise what they like
-            return worker.NO_MODULE, plain.encode(f"{error}"[:_MOST_NAME])
+            return worker.NO_MODULE, safe_data.encode(f"{error}"[:_MOST_NAME])
         if found is None:
-            return worker.NO_MODULE, plain.encode("")
+            return worker.NO_MODULE, safe_data.encode("")
         self._code_sent += len(found) if kind == worker.DATA else len(found[1])
-        return worker.MODULE, plain.encode(found)
+        return worker.MODULE, safe_data.encode(found)
 
     def _data(self, wanted: str) -> bytes | list[str]:
-        from nsenter import installed
+        from nsenter._interpreter import installed
 
         package, _, path = wanted.partition("\0")
         return installed.data_of(package, path)
 
     def _found(self, name: str) -> tuple[Any, ...] | None:
-        """A module: see `_Worker._ask` of nsenter/worker.py. None if there is none."""
+        """A module: see `_Worker._ask` of nsenter/_inside/worker.py. None if there is none."""
         place = module_place(name) if self.has_files else None
         if place is not None:
             is_package, path, folders = place
@@ -565,14 +566,14 @@ class Worker:
     def _decoded(self, body: bytes, deadline: float | None) -> Any:
         latest = time.monotonic() + _DECODE_SECONDS if deadline is None else deadline
         try:
-            return plain.decode(body, memory=self._caller.max_answer, deadline=latest)
-        except plain.TooSlow as error:
+            return safe_data.decode(body, memory=self._caller.max_answer, deadline=latest)
+        except safe_data.TooSlow as error:
             if deadline is not None:
                 raise self._timed_out() from None
             raise BadAnswer(f"the answer cannot be read: {error}") from None
-        except plain.TooLarge as error:
+        except safe_data.TooLarge as error:
             raise BadAnswer(f"the answer is too large: {error} (max_answer)") from None
-        except plain.Malformed as error:
+        except safe_data.Malformed as error:
             raise BadAnswer(f"the answer cannot be read: {error}") from None
 
     def _opened(
@@ -663,7 +664,7 @@ def _files(caller: Caller) -> dict[str, Any] | None:
     """What is said of this Python's files to a process that can have them."""
     if not caller.files or not caller.imports:
         return None
-    from nsenter import installed
+    from nsenter._interpreter import installed
 
     return installed.orders(_options(caller), _from_files(None).bundle())
 
@@ -678,12 +679,14 @@ def extensions_from_memory(caller: Caller) -> set[str]:
 
 def _from_files(settings: object) -> PythonInit:
     """A process that needs no more modules than those by which it opens files."""
-    return PythonInit("nsenter.worker:main", (settings,), ("nsenter.files",))
+    return PythonInit("nsenter._inside.worker:main", (settings,), ("nsenter._inside.file_imports",))
 
 
 def _forked(settings: Mapping[str, Any], waiting: WaitingInit) -> PythonInit:
     """A process that has what it needs. What it is going to call, it knows."""
-    return PythonInit("nsenter.template:main", ({**settings, "preloaded": True},), waiting=waiting)
+    return PythonInit(
+        "nsenter._inside.template:main", ({**settings, "preloaded": True},), waiting=waiting
+    )
 
 
 def _settings(caller: Caller, files: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -717,7 +720,7 @@ def _init(
         extensions = sorted({*extensions, *_for_pickle()})
     wanted = {*caller.modules, *modules, *(pythons_own() if extensions is None else ())}
     return PythonInit(
-        "nsenter.worker:main",
+        "nsenter._inside.worker:main",
         (settings,),
         modules=sorted(wanted - {*(extensions or ())}),
         extensions=extensions,
@@ -739,7 +742,7 @@ def _printable(text: str) -> str:
 
 
 def rebuilt(told: Any) -> Exception:
-    """The exception that `nsenter.worker` has told of."""
+    """The exception that `nsenter._inside.worker` has told of."""
     if not isinstance(told, tuple) or not 5 <= len(told) <= 6:
         raise BadAnswer("an exception that is none")
     module, name, args, text, traceback, *more = told

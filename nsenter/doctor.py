@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why namespaces do or do not work here: what the machine says, and what comes of trying.
 
-What a finding means and what to do about it is in the table of `nsenter.hints`, which the hints of
-errors are taken from as well. A try says what a launch says.
+What a finding means and what to do about it is in the table of `nsenter._host.hints`, which the
+hints of errors are taken from as well. A try says what a launch says.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ import subprocess
 import sys
 import time
 
-from nsenter import image, plainjson, procfs
+from nsenter._host import json_text, procfs
+from nsenter._host.hints import ASK_THE_DOCTOR, FACTS, has_admin, read_line
+from nsenter._host.probe import CALLS, refused
+from nsenter._host.records import Value
+from nsenter._host.suppress import suppress
+from nsenter._interpreter import image
 from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError
-from nsenter.hints import ASK_THE_DOCTOR, FACTS, has_admin, read_line
 from nsenter.idmap import map_auto, parse
 from nsenter.launch import Program, PythonInit, launch
 from nsenter.namespaces import is_namespace_supported, namespace_types, supported_namespaces
 from nsenter.options import Options
-from nsenter.probe import CALLS, refused
-from nsenter.suppress import suppress
-from nsenter.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from nsenter.probe import Outcome
+    from nsenter._host.probe import Outcome
 
 __all__ = ["BROKEN", "LIMITED", "OK", "Finding", "diagnose"]
 
@@ -43,7 +44,7 @@ _OLDEST = (5, 11)  # close_range(2) with CLOSE_RANGE_CLOEXEC
 _FEW_PROCESSES = 32
 _FEW_LEVELS = 2
 _PROBE_SECONDS = 30.0
-_PROBE = [sys.executable, "-m", "nsenter.probe"]
+_PROBE = [sys.executable, "-m", "nsenter._host.probe"]
 _NO_RANGES = "`--map-auto` has nothing to map: only one's own id can be"
 _TOOLS = ("newuidmap", "newgidmap")
 _NO_IMAGE = "no memory image: "  # as in pyrunc's debug messages
@@ -344,7 +345,7 @@ def _tries(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
     yield _try("a new /proc", Options(new=("user", "pid", "mnt")), true, LIMITED)
     with suppress(LookupError, OSError, ValueError):  # which is a finding of its own
         yield _try("subordinate ids", Options(new=("user",), maps=map_auto()), true, LIMITED)
-    init = PythonInit("nsenter.init:main", true.argv)
+    init = PythonInit("nsenter._inside.pid1:main", true.argv)
     yield _try("Python as init", Options(new=tuple(kinds), proc=False), init)
 
 
@@ -398,7 +399,7 @@ def _runtime_lacks_image(program: str) -> str:
             words, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
             timeout=_PROBE_SECONDS, check=True,
         )  # fmt: skip
-        said = [plainjson.loads(line)["msg"] for line in done.stderr.decode().splitlines()]
+        said = [json_text.loads(line)["msg"] for line in done.stderr.decode().splitlines()]
     except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as error:
         return f"it cannot be asked: {error}"
     reasons = [line.partition(_NO_IMAGE)[2] for line in said if _NO_IMAGE in line]
@@ -424,14 +425,14 @@ def _try(name: str, options: Options, target: Program | PythonInit, state: str =
 
 
 def _probe() -> dict[str, Outcome]:
-    """What nsenter.probe found out; nothing where it was killed itself."""
+    """What nsenter._host.probe found out; nothing where it was killed itself."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     try:
         done = subprocess.run(
             _PROBE, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
             timeout=_PROBE_SECONDS, check=True,
         )  # fmt: skip
-        found: dict[str, Outcome] = plainjson.loads(done.stdout.decode())
+        found: dict[str, Outcome] = json_text.loads(done.stdout.decode())
     except (OSError, subprocess.SubprocessError, ValueError):
         return {}
     return found

@@ -6,8 +6,8 @@ from __future__ import annotations
 import errno
 import os
 
-from nsenter.error_base import NsenterError
-from nsenter.undo import notes_of
+from nsenter._host.base_error import NsenterError
+from nsenter._host.cleanup import notes_of
 
 __all__ = ["BlobError", "BootstrapError", "Naming", "NsenterError", "signal_name"]
 
@@ -110,9 +110,9 @@ def _is_bare(error: OSError) -> bool:
 
 def _named(error: OSError) -> BootstrapError:
     try:
-        from nsenter import failed
+        from nsenter._host import os_errors
 
-        operation, subject = failed.operation_of(error), failed.subject_of(error)
+        operation, subject = os_errors.operation_of(error), os_errors.subject_of(error)
     except (OSError, ImportError):  # no descriptor or memory is left to import the module
         trace = error.__traceback__
         while trace and trace.tb_next:
@@ -139,7 +139,7 @@ def signal_name(number: int) -> str:
 
 def _hint_for(operation: str, number: int, subject: str) -> str:
     try:
-        from nsenter.hints import hint_for  # only errors need it
+        from nsenter._host.hints import hint_for  # only errors need it
 
         return hint_for(operation, number, subject)
     except (OSError, ImportError):  # no descriptor or memory is left: there is no hint

@@ -9,21 +9,21 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from itertools import chain, islice, repeat
 from threading import Lock
 
-from nsenter.bundle import extensions_of
+from nsenter._host.base_error import NsenterError
+from nsenter._host.cleanup import undo
+from nsenter._inside.call_from_bytes import call_each
+from nsenter._interpreter.module_archive import extensions_of
+from nsenter._remote.call_bytes import pack
 from nsenter.calling import Caller, Worker, WorkerDied
-from nsenter.error_base import NsenterError
-from nsenter.parcel import pack
-from nsenter.undo import undo
-from nsenter.unpack import call_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, ParamSpec, TypeVar
 
+    from nsenter._remote.call_bytes import Parcel
+    from nsenter._remote.preload import Preloaded
     from nsenter.options import Options
-    from nsenter.parcel import Parcel
-    from nsenter.preload import Preloaded
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -166,8 +166,8 @@ class NamespaceExecutor(Executor):
 def _forks(preload: Sequence[str], caller: Caller) -> Preloaded | None:
     if not preload:
         return None
+    from nsenter._remote.preload import Preloaded, checked_names
     from nsenter.calling import extensions_from_memory
-    from nsenter.preload import Preloaded, checked_names
 
     modules = (*checked_names(preload), *caller.modules)
     return Preloaded(modules, extensions_from_memory(caller))
@@ -253,7 +253,7 @@ class _Workers:
     def _started(self, modules: frozenset[str]) -> Worker:
         if self._forks is None:
             return Worker(self._caller, modules)
-        from nsenter.preload import PreloadFailed
+        from nsenter._remote.preload import PreloadFailed
 
         try:
             return Worker(self._caller, modules, self._forks)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from itertools import pairwise
 
-from nsenter.values import Value
+from nsenter._host.records import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

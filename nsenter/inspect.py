@@ -12,11 +12,11 @@ import os
 import sys
 from errno import EACCES, EINVAL, ENOTTY, EPERM, ESRCH
 
-from nsenter import procfs, system
+from nsenter._host import procfs, syscalls
+from nsenter._host.cleanup import close
+from nsenter._host.records import Value
+from nsenter._host.suppress import suppress
 from nsenter.namespaces import NamespaceType, namespace_types
-from nsenter.suppress import suppress
-from nsenter.undo import close
-from nsenter.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -335,7 +335,7 @@ class _Look:
         if relative is None:
             return None
         try:
-            kind = _BY_FLAG[system.ioctl(relative, "NS_GET_NSTYPE", _NS_GET_NSTYPE)]
+            kind = _BY_FLAG[syscalls.ioctl(relative, "NS_GET_NSTYPE", _NS_GET_NSTYPE)]
             draft = self._draft(kind, os.fstat(relative).st_ino)
             if not draft.asked:
                 self._learn(draft, relative)
@@ -347,8 +347,8 @@ class _Look:
 def _answer(fd: int, name: str, request: int, argument: int | bytearray = 0) -> int | None:
     """What an ioctl of ioctl_ns(2) says; None where it is outside of what we may see."""
     try:
-        return system.ioctl(fd, name, request, argument)
-    except system.Failure as failure:
+        return syscalls.ioctl(fd, name, request, argument)
+    except syscalls.Failure as failure:
         if failure.errno in (EPERM, EINVAL, ENOTTY):
             return None
         raise

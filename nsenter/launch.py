@@ -12,24 +12,24 @@ import os
 import time
 from errno import ECANCELED, ENOENT
 
-from nsenter.bootstrap import BootstrapData
-from nsenter.child import Child, TracePoint
-from nsenter.conversation import Conversation
-from nsenter.descriptors import (
+from nsenter._host.cleanup import close
+from nsenter._host.records import Value
+from nsenter._interpreter.sealed_memory import KeptDescriptor, sealed_memfd
+from nsenter._launch.child import Child, TracePoint
+from nsenter._launch.descriptors import (
     Descriptors,
     Pipes,
     above_the_streams,
     borrowed_fds,
     checked_fds,
 )
+from nsenter._launch.handshake import Conversation
+from nsenter._launch.process_parent import THIS_PROCESS
+from nsenter._launch.spawn import Spawn
+from nsenter._message.launch import LaunchAttribute, Settings
+from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError, Naming
-from nsenter.kept import KeptDescriptor, sealed_memfd
 from nsenter.namespaces import NamespaceType
-from nsenter.parents import THIS_PROCESS
-from nsenter.settings import LaunchAttribute, Settings
-from nsenter.spawn import Spawn
-from nsenter.undo import close
-from nsenter.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, TypeVar
 
-    from nsenter.bundle import Bundle
-    from nsenter.parents import Parent
-    from nsenter.tail import Tail
-    from nsenter.waiting import WaitingInit
+    from nsenter._interpreter.module_archive import Bundle
+    from nsenter._interpreter.prebooted import WaitingInit
+    from nsenter._launch.confinement import Tail
+    from nsenter._launch.process_parent import Parent
 
     T = TypeVar("T")
     StrOrBytes = str | bytes
@@ -85,7 +85,7 @@ class PythonInit(Value):
         waiting: an init that was started before and has imported what it needs; `target` is its
             own then. None: an interpreter boots in the namespaces.
         image: which memory image it may start from, where there is one: "payload", or a package
-            that has one of its own (see `nsenter.image.contents`).
+            that has one of its own (see `nsenter._interpreter.image.contents`).
         boots: whether an interpreter boots if there is no image; if not, that is an error whose
             stage is "image".
     """
@@ -100,7 +100,7 @@ class PythonInit(Value):
 
     def bundle(self) -> Bundle:
         """Raises ModuleNotFoundError or ValueError where a module cannot travel."""
-        from nsenter.bundle import bundle_for
+        from nsenter._interpreter.module_archive import bundle_for
 
         return bundle_for((self.target.partition(":")[0], *self.modules), self.extensions)
 
@@ -223,8 +223,8 @@ class _Job(Value):
 
     def waiting(self, init: PythonInit, waiting: WaitingInit) -> Child:
         """By an interpreter that runs already."""
-        from nsenter.boot import pack
-        from nsenter.waiting import end
+        from nsenter._inside.boot import pack
+        from nsenter._interpreter.prebooted import end
 
         ends = waiting.send_descriptors(self.stdio, self.kept | self.lent)
         orders = pack({"args": tuple(init.args), "environment": self.environment})
@@ -252,7 +252,7 @@ class _Job(Value):
 
     def python(self, init: PythonInit) -> Child:
         """By an interpreter: from a memory image of one, or else one that boots."""
-        from nsenter import image
+        from nsenter._interpreter import image
 
         # Making a bundle takes longer than the start.
         bundle = None if image.has_all(init) else init.bundle()
@@ -295,7 +295,7 @@ class _Job(Value):
         Raises:
             BootstrapError: also, with the stage "image", if the image cannot be used.
         """
-        from nsenter import image, interpreter
+        from nsenter._interpreter import command, image
 
         with Descriptors() as owner, Pipes(owner) as pipes:
             environment = {b"_NSENTER_IMAGE": os.fsencode(path), **pipes.environment()}
@@ -305,7 +305,7 @@ class _Job(Value):
                 environment[b"_NSENTER_BUNDLE"] = b"%d" % bundle.fd
                 keep |= {bundle.fd}
                 if image.lacks(bundle, kind):
-                    environment |= {b"_NSENTER_LOADS": b"1", **interpreter.ONE_THREAD}
+                    environment |= {b"_NSENTER_LOADS": b"1", **command.ONE_THREAD}
             spawn = Spawn([b"nsenter-init"], environment, self.stdio, keep, _nsinit.get())
             body = self._orders(init, bundle)
             child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
@@ -314,26 +314,26 @@ class _Job(Value):
 
     def _booted(self, init: PythonInit, bundle: Bundle) -> Child:
         """By the interpreter, with the shim going through the stages."""
-        from nsenter import interpreter
+        from nsenter._interpreter import command
 
         with Descriptors() as owner, Pipes(owner) as pipes:
-            shim = owner.add(interpreter.open_shim())
-            fds = interpreter.BootFds(pipes.child_channel, pipes.child_status, bundle.fd, shim)
+            shim = owner.add(command.open_shim())
+            fds = command.BootFds(pipes.child_channel, pipes.child_status, bundle.fd, shim)
             environment = {
-                **interpreter.boot_environment(fds, self.environment),
+                **command.boot_environment(fds, self.environment),
                 **pipes.environment(),
             }
             kept = self.kept | pipes.child_fds()
             keep = kept | self.lent | set(fds.__dict__.values())
-            executable = interpreter.open_interpreter(owner)
-            spawn = Spawn(interpreter.boot_argv(), environment, self.stdio, keep, executable)
+            executable = command.open_interpreter(owner)
+            spawn = Spawn(command.boot_argv(), environment, self.stdio, keep, executable)
             body = self._orders(init, bundle)
             child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
             child.channel_fd = pipes.detach_channel()
             return child
 
     def _orders(self, init: PythonInit, bundle: Bundle | None) -> bytes:
-        from nsenter.interpreter import orders
+        from nsenter._interpreter.command import orders
 
         words = [init.target, *map(str, init.args)]
         return orders(init.target, words, init.args, self.environment, bundle)
@@ -475,7 +475,7 @@ def _run_with_tail(
             changes["held"] = True
             attributes += ((LaunchAttribute.GATE_FD, reader),)
         if tail.die_with_parent:
-            from nsenter.keeper import on_lasting_thread
+            from nsenter._launch.spawner_thread import on_lasting_thread
 
             changes["start"] = on_lasting_thread
         settings = job.settings.replace(tail=attributes)

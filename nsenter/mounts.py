@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
-from nsenter.option_types import check_flags
-from nsenter.sizes import in_bytes
-from nsenter.values import Value
+from nsenter._host.records import Value
+from nsenter._host.sizes import in_bytes
+from nsenter._launch.option_types import check_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Bind(Mount):
 
 
 class Tree(Mount):
-    """A detached mount that the launcher holds; nsenter/owned.py makes it from a `Bind`.
+    """A detached mount that the launcher holds; `_launch.idmapped_binds` makes it from a `Bind`.
 
     Args:
         target: the mount point.

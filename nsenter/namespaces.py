@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import os
 
-from nsenter.values import Value
+from nsenter._host.records import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,24 +5,25 @@ from __future__ import annotations
 
 import os
 
-from nsenter import idmap, option_types
+from nsenter import idmap
+from nsenter._host.records import Value
+from nsenter._launch import option_types
+from nsenter._launch.confinement import tail_of
+from nsenter._launch.descriptors import Descriptors
+from nsenter._launch.join_targets import check_target, joined
 from nsenter.bootstrap import BootstrapData, TimeOffset, bootstrap_data
-from nsenter.descriptors import Descriptors
 from nsenter.launch import launch
 from nsenter.namespaces import Namespaces, NamespaceType, supported_namespaces
-from nsenter.tail import tail_of
-from nsenter.targets import check_target, joined
-from nsenter.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from nsenter.child import Child
+    from nsenter._launch.child import Child
+    from nsenter._message.limits import Limit
     from nsenter.idmap import IDMap, IDMappings
     from nsenter.launch import Environment, Program, PythonInit, StrOrBytes
-    from nsenter.limits import Limit
     from nsenter.mounts import Mount, Tmpfs
 
 __all__ = ["Options"]
@@ -242,7 +243,7 @@ class Options(Value):
                 held=held,
             )
             if namespaces.path_of(NamespaceType.NEWPID):
-                from nsenter.joiner import held_by_options, warn_of_host_root
+                from nsenter._launch.joiner_capabilities import held_by_options, warn_of_host_root
 
                 warn_of_host_root(self, namespaces)
                 more = held_by_options(self, namespaces, target)
@@ -261,8 +262,8 @@ class Options(Value):
         self, mounts: tuple[Mount, ...], namespaces: Namespaces, owner: Descriptors
     ) -> tuple[tuple[Mount, ...], set[int]]:
         """Return the mounts as the launcher sends them, and the descriptors that they refer to."""
+        from nsenter._launch.idmapped_binds import with_trees
         from nsenter.mounts import Tree
-        from nsenter.owned import with_trees
 
         if namespaces.path_of(NamespaceType.NEWUSER):
             raise ValueError("mounts: as_owner cannot be had in a user namespace that is joined")
@@ -377,7 +378,7 @@ class Options(Value):
             return ()
         if not namespaces.is_private(NamespaceType.NEWNS):
             return ()
-        from nsenter.netns import files_of, name_of
+        from nsenter._launch.named_netns import files_of, name_of
 
         name = name_of(path)
         return tuple(files_of(name, self.mounts)) if name else ()

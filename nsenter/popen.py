@@ -19,21 +19,20 @@ from _thread import RLock
 from functools import partial
 from io import FileIO
 
-from nsenter.descriptors import Descriptors, open_fds
+from nsenter._host.cleanup import undo
+from nsenter._host.suppress import suppress
+from nsenter._launch.descriptors import Descriptors, open_fds
 from nsenter.errors import Naming
 from nsenter.launch import Program
 from nsenter.options import Options
-from nsenter.suppress import suppress
-from nsenter.undo import undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, AnyStr, Literal, Unpack, overload
 
-    from nsenter.child import Child
-    from nsenter.launch import Environment
-    from nsenter.popen_types import (
+    from nsenter._launch.child import Child
+    from nsenter._launch.popen_types import (
         Arguments,
         Command,
         OutputArguments,
@@ -42,7 +41,8 @@ if TYPE_CHECKING:
         TextArguments,
         TextOutputArguments,
     )
-    from nsenter.usage import Usage
+    from nsenter._launch.usage import Usage
+    from nsenter.launch import Environment
 else:
     AnyStr = "AnyStr"
 
@@ -400,7 +400,7 @@ class Popen(subprocess.Popen[AnyStr]):
         if they do not run as root, because they may not access the init. After the program has
         ended, this is `pid`.
         """
-        from nsenter.targets import program_of
+        from nsenter._launch.join_targets import program_of
 
         return program_of(self.pid) or self.pid
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import sys
 
-from nsenter import idmap, installed, seccomp
-from nsenter.hints import has_admin, status_field
+from nsenter import idmap, seccomp
+from nsenter._host.hints import has_admin, status_field
+from nsenter._host.sizes import in_bytes
+from nsenter._interpreter import installed
 from nsenter.idmap import IDMap, IDMappings
 from nsenter.mounts import Bind, Dev, File, Proc, Tmpfs
 from nsenter.options import Options
-from nsenter.sizes import in_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

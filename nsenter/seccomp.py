@@ -13,7 +13,7 @@ import platform
 from errno import EAFNOSUPPORT, ENOSYS, EPERM
 from functools import cache
 
-from nsenter.values import Value
+from nsenter._host.records import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,8 +161,8 @@ def policy(default: str, rules: Mapping[str, str | Iterable[str]]) -> Filter:
 
     Example: `policy("allow", {"eperm": ["mount", "ptrace"]})`
     """
-    from nsenter.libseccomp import Filter as Compiled
-    from nsenter.libseccomp import is_known
+    from nsenter._host.libseccomp import Filter as Compiled
+    from nsenter._host.libseccomp import is_known
 
     compiled, seen = Compiled(_action(default)), set[str]()
     for word, given in rules.items():

@@ -158,7 +158,7 @@ def closure(case: Case, folder: Path) -> Facts:
 
 
 def _closure(case: Case) -> Facts:
-    from nsenter.bundle import bundle_for
+    from nsenter._interpreter.module_archive import bundle_for
 
     bundle = bundle_for(case.wanted or (case.name,))
     contents = read(content_of(bundle.fd))
@@ -170,7 +170,7 @@ def _closure(case: Case) -> Facts:
         "packages": sorted(m.name for m in contents.modules if m.is_package),
         "file names": sorted({name for part in code.values() for name in file_names(part)}),
         "version": contents.version,
-        "boots as runpy": code["runpy"] == code["nsenter.boot"],
+        "boots as runpy": code["runpy"] == code["nsenter._inside.boot"],
         "there already": sorted(set(code) & set(sys.builtin_module_names)),
     }
 

@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from links import KEPT
 from mounted import mounted
-from nsenter import system
+from nsenter._host import syscalls
 from nsenter._nsexec import lib
 from places import plugin
 from pyrunc import PYRUNC
@@ -79,7 +79,7 @@ def interpreters_boot_or_are_from_an_image() -> None:
     if os.environ.get("NSENTER_TEST_IMAGES") != "on":
         os.environ["NSENTER_IMAGE"] = "off"
         return
-    from nsenter import image, image_maker
+    from nsenter._interpreter import image, image_maker
 
     os.environ.pop(image.VARIABLE, None)
     for kind in (image.PAYLOAD, image.MEMORY):
@@ -120,7 +120,7 @@ def _is_ignored(number: int) -> bool:
 
 def _sigaction(number: int, new: bytes | None, old: bytearray | None) -> None:
     """rt_sigaction(2), as the kernel has it: struct sigaction begins with the handler."""
-    system.call("rt_sigaction", number, lib.SYS_rt_sigaction, number, new, old, _SIGSET_BYTES)
+    syscalls.call("rt_sigaction", number, lib.SYS_rt_sigaction, number, new, old, _SIGSET_BYTES)
 
 
 # Twice for each of thousands of tests: pathlib would take as long as the rest of most.

@@ -47,8 +47,8 @@ AT_ONCE = 10.0
 NEVER = 60.0
 TRUE = Program(["/bin/true"])
 SLEEP = Program(["/bin/sleep", "1000"])
-PYTHON_TRUE = PythonInit("nsenter.init:main", TRUE.argv)
-PYTHON_SLEEP = PythonInit("nsenter.init:main", SLEEP.argv)
+PYTHON_TRUE = PythonInit("nsenter._inside.pid1:main", TRUE.argv)
+PYTHON_SLEEP = PythonInit("nsenter._inside.pid1:main", SLEEP.argv)
 
 MAPS = (IDMap(0, 0, 1000),)
 KINDS = tuple(KIND_FLAGS)

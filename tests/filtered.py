@@ -39,20 +39,20 @@ def calls(code: bytes, flags: int, wanted: Sequence[Call]) -> list[int]:
 
 def with_listener(socket: int, number: int, argument: int) -> None:
     """In such a process: send the listener, and print what one call returns."""
-    from nsenter import system
+    from nsenter._host import syscalls
 
     listener, _ = _filtered()
-    system.send_fds(socket, b"0", (listener,))
+    syscalls.send_fds(socket, b"0", (listener,))
     print(_call(number, (argument,)))
 
 
 def _filtered() -> tuple[int, list[Call]]:
     """Put the filter on. Returns its listener, and the calls to make."""
-    from nsenter import system
+    from nsenter._host import syscalls
 
     code, flags, wanted = marshal.loads(sys.stdin.buffer.read())
-    system.prctl("no_new_privs", _PR_SET_NO_NEW_PRIVS, 1)
-    return system.seccomp(code, flags), wanted
+    syscalls.prctl("no_new_privs", _PR_SET_NO_NEW_PRIVS, 1)
+    return syscalls.seccomp(code, flags), wanted
 
 
 def _call(number: int, args: Sequence[int]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# Made once, and open as long as the process (nsenter/kept.py).
+# Made once, and open as long as the process (nsenter/_interpreter/sealed_memory.py).
 KEPT = ("/memfd:nsenter-bundle", "/memfd:nsinit", "/dev/shm/nsenter-", "/tmp/nsenter-")
 
 

@@ -147,7 +147,7 @@ class Stage:
 
     def lures(self, python: Python) -> roots.Lures:
         package = self.folder / "nsenter"
-        files = [*package.glob("*.py"), *package.glob("*.so"), package / "nsinit"]
+        files = [*package.rglob("*.py"), *package.glob("*.so"), package / "nsinit"]
         files += [self.folder / name for name in _HELPERS]
         files += (self.folder / f"cffi-{python.short_version}").glob("*.so")
         return roots.Lures(

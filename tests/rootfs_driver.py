@@ -21,7 +21,7 @@ _SECONDS = 30
 
 
 class RootError(Exception):
-    """The root could not be made: attributes as those of nsenter.system.Failure."""
+    """The root could not be made: attributes as those of nsenter._host.syscalls.Failure."""
 
     def __init__(self, operation: str, subject: str, errno: int, why: str) -> None:
         super().__init__(f"{operation} {subject}: {why}")
@@ -158,11 +158,11 @@ def own_hierarchies() -> list[tuple[str, list[str], str]]:
 
 
 def _drive(message: dict[str, Any]) -> dict[str, Any]:
-    from libcontainer.init.orders import thaw
+    from libcontainer.init.config import thaw
     from libcontainer.init.rootfs import Rootfs
-    from nsenter import system
+    from nsenter._host import syscalls
 
-    names: dict[str, Any] = {"os": os, "sys": sys, "json": json, "system": system}
+    names: dict[str, Any] = {"os": os, "sys": sys, "json": json, "system": syscalls}
     exec(message["before"], names)
     orders = {**message["orders"], "config": message["config"]}
     orders["mount_fds"] = names.get("mount_fds", {})

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from libcontainer.late_join import can_be_shown
+from libcontainer.pid_namespace_join import can_be_shown
 from needs import needs
 
 ATTACKS = Path(__file__).with_name("attacks")

@@ -82,7 +82,7 @@ PYTHON = {
     "call in a fork": (
         # Without the threads of an executor, which libc makes by clone3.
         "from nsenter.calling import Caller, Worker, pack\n"
-        "from nsenter.preload import Preloaded\n"
+        "from nsenter._remote.preload import Preloaded\n"
         "forks = Preloaded(['colorsys'])\n"
         "for _ in range(2):\n"
         "    with Worker(Caller(), (), forks) as worker:\n"
@@ -268,8 +268,9 @@ def false_listing(tmp_path: Path) -> Iterator[int]:
 CLOSE_BY_A_FALSE_LISTING = {
     "a program": "nsenter.run(['true'], nsenter.Options(join={{'mnt': '/proc/{pid}/ns/mnt'}}))",
     "Python": (
-        "import ctypes, os; from nsenter import system; fd = os.open('/proc/{pid}/ns/mnt', 0);"
-        "assert ctypes.CDLL(None).setns(fd, 0) == 0; system.close_range(3, 4000)"
+        "import ctypes, os; from nsenter._host import syscalls;"
+        "fd = os.open('/proc/{pid}/ns/mnt', 0);"
+        "assert ctypes.CDLL(None).setns(fd, 0) == 0; syscalls.close_range(3, 4000)"
     ),
 }
 

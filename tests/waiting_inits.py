@@ -1,4 +1,4 @@
-"""Inits that wait, as csrc/products/pyrunc.c and nsenter.waiting.start start them."""
+"""Inits that wait, as csrc/products/pyrunc.c and `prebooted.start` start them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import sys
 
 from launching import PYTHONPATH
-from nsenter import system, waiting
-from nsenter.waiting import WaitingInit
+from nsenter._host import syscalls
+from nsenter._interpreter import prebooted
+from nsenter._interpreter.prebooted import WaitingInit
 
 _SERVE = """
 import importlib, sys
-from nsenter.waiting import serve
+from nsenter._interpreter.prebooted import serve
 module, _, function = sys.argv[1].partition(":")
 serve(getattr(importlib.import_module(module), function), *map(int, sys.argv[2:]))
 """
@@ -19,12 +20,12 @@ serve(getattr(importlib.import_module(module), function), *map(int, sys.argv[2:]
 
 def from_memory(target: str) -> WaitingInit:
     """Args: target: "module:function"."""
-    return waiting.start(target, ["_cffi_backend", "nsenter._nsexec"])
+    return prebooted.start(target, ["_cffi_backend", "nsenter._nsexec"])
 
 
 def start(target: str) -> WaitingInit:
     """Args: target: "module:function"."""
-    channel, theirs = system.socketpair()
+    channel, theirs = syscalls.socketpair()
     status, writer = os.pipe()
     for fd in (theirs, writer):
         os.set_inheritable(fd, True)

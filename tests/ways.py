@@ -30,10 +30,10 @@ import launching
 import rootless
 from launching import SECONDS, message
 from links import KEPT
+from nsenter._launch.spawn import Spawn
 from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError
 from nsenter.launch import Program, launch
-from nsenter.spawn import Spawn
 
 DIRECT_KINDS = ("pid", "net", "ipc", "uts", "mnt", "cgroup")
 PLAIN_ENV = {"PATH": "/usr/bin:/bin", "EMPTY": "", "ANSWER": "a=b c"}

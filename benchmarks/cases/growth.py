@@ -11,8 +11,8 @@ from harness import WAITED, Arm, Case, Curve, Ratio
 from kit import Kit, Worker, run_program
 
 from cases.launching import ALL, EXECUTED, all_namespaces, five_namespaces, launch_program
+from nsenter._launch.child import Child
 from nsenter.bootstrap import bootstrap_data
-from nsenter.child import Child
 from nsenter.idmap import IDMap
 from nsenter.launch import Program, launch
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType

@@ -14,7 +14,7 @@ from kit import Kit
 
 from cases.containers import bundle_of, run_command, runtimes
 from cases.launching import five_namespaces
-from nsenter.child import Child
+from nsenter._launch.child import Child
 from nsenter.launch import Program, PythonInit, launch
 
 __all__ = ["peaks_case", "rest_case"]

@@ -11,8 +11,8 @@ from harness import Arm, Case, Ratio
 from kit import Kit, run_program
 
 from cases.launching import EXECUTED, five_namespaces, launch_arm
+from nsenter._interpreter.command import interpreter_path
 from nsenter.bootstrap import BootstrapData
-from nsenter.interpreter import interpreter_path
 from nsenter.launch import PythonInit, launch
 
 __all__ = ["case"]

@@ -123,8 +123,8 @@ static bool is_in(const char *directory, int64_t user, const char *start, struct
 	return sys_exists(text_end(&path)) && !path.cut;
 }
 
-/* Find the image in the directories that directories() of nsenter/image.py lists; returns false if
- * it is in none of them. */
+/* Find the image in the directories that directories() of nsenter/_interpreter/image.py lists;
+ * returns false if it is in none of them. */
 static bool find(const char *start, char *const *envp, struct text path)
 {
 	const int64_t user = (int64_t)SYS0(SYS_geteuid);

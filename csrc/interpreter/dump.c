@@ -254,7 +254,8 @@ static void end_thread(void *unused)
 		SYS1(SYS_exit, 0);
 }
 
-/* End as Py_RunMain() does, but call end_image() of nsenter/boot.py instead of Py_FinalizeEx(). */
+/* End as Py_RunMain() does, but call end_image() of nsenter/_inside/boot.py instead of
+ * Py_FinalizeEx(). */
 _Noreturn static void end(bool is_interrupt, int status)
 {
 	if (!python.call(boot_module, "end_image", NULL))
@@ -872,8 +873,8 @@ static void describe_signals(void)
 	}
 }
 
-/* Add the source files, which nsenter/image_maker.py looked at before it read them: a count, the
- * records, strings. */
+/* Add the source files, which nsenter/_interpreter/image_maker.py looked at before it read them: a
+ * count, the records, strings. */
 static void add_other_files(void)
 {
 	struct stat st;
@@ -959,7 +960,7 @@ static void write_image(void)
 	write_all(t->files, h->files.count * sizeof(t->files[0]));
 	write_all(t->words, h->words.count * sizeof(t->words[0]));
 	write_all(t->signals, h->signals.count * sizeof(t->signals[0]));
-	write_all(padding, hot_room); /* nsenter/image_maker.py fills it in */
+	write_all(padding, hot_room); /* nsenter/_interpreter/image_maker.py fills it in */
 	write_all(t->strings, t->strings_size);
 	write_all(padding, h->header_size - used);
 	for (uint32_t i = 0; i < h->regions.count; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bundle: the modules that an interpreter boots from, in one sealed memfd that the parent
- * has made (nsenter/bundle.py writes it). In native byte order:
+ * has made (nsenter/_interpreter/module_archive.py writes it). In native byte order:
  *
  *   header      magic, the sizes of the tables, which layout the interpreter's table has, how many
  *               extensions are late

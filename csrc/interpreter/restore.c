@@ -3,7 +3,7 @@
  * Nothing may be in the way: nsinit is linked to an address where no image has memory, makes no
  * other mapping, and MAP_FIXED_NOREPLACE tells if the stack, which is somewhere else each time, is
  * where the image has something. Then, and in every other doubt, the ordinary boot is used: see
- * nsenter/image.py.
+ * nsenter/_interpreter/image.py.
  */
 #include "interpreter/restore.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one table of what our launcher's message carries. The attribute types, their kinds, the
- * members of struct launch, the parser, nsenter/settings.py's LaunchAttribute, and the answers to
- * "is there anything to confine?" and "does this take the stages?" are all made of it, so that a
- * field cannot be sent and then be silently left out.
+ * members of struct launch, the parser, nsenter/_message/launch.py's LaunchAttribute, and the
+ * answers to "is there anything to confine?" and "does this take the stages?" are all made of it,
+ * so that a field cannot be sent and then be silently left out.
  *
  * Each row is X(NAME, member, KIND, default, STEP, WAY).
  *

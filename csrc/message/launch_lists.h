@@ -4,9 +4,9 @@
  *
  *   mounts        kind, target, argument, flags: strings, each with its NUL (nsenter/mounts.py)
  *   rules         path, letters of "rwx": two such strings; or "bind" or "connect" and a port or
- *                 "none", "scope" and letters of "as", "paths" and "any" (nsenter/landlock.py)
- *   limits        name:number:soft:hard, with commas between (nsenter/limits.py)
- *   capabilities  number:name, with commas between (nsenter/capabilities.py)
+ *                 "none", "scope" and letters of "as", "paths" and "any" (landlock.py)
+ *   limits        name:number:soft:hard, with commas between (limits.py)
+ *   capabilities  number:name, with commas between (capabilities.py)
  *
  * A list is checked once, as a whole; then it is taken apart without a look at what is wrong. Names
  * are for errors, so that no table of them is needed here.

@@ -4,7 +4,7 @@
  *
  *  - From a memory image, if there is a valid one (csrc/interpreter/command_image.c). Otherwise:
  *  - Beside it the interpreter of the init, where there is to be one: it boots while the runtime
- *    finds out what the init is to be (nsenter/waiting.py).
+ *    finds out what the init is to be (nsenter/_interpreter/prebooted.py).
  *  - Without site, which takes longer than the rest of a container's start.
  *  - By a read-only mount of the interpreter that nobody else has, or a sealed copy of it: a
  *    container that gets at its init through /proc/self/exe cannot write to it (CVE-2019-5736).

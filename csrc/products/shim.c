@@ -25,7 +25,7 @@
 #include "inside/confinement.h"
 
 #define BUNDLE	 "_NSENTER_BUNDLE"
-#define ROOT_FDS "_NSENTER_ROOT" /* for nsenter/boot.py */
+#define ROOT_FDS "_NSENTER_ROOT" /* for nsenter/_inside/boot.py */
 #define TITLE	 "nsenter-init"
 
 extern char **environ;
@@ -116,8 +116,8 @@ static int open_place(const char *path, struct err *err)
 /*
  * However the interpreter boots, it looks for a file or two, and a root that was joined or made may
  * be an enemy's file system that says yes to every name. So it boots with an empty place for its
- * root, in which nothing can be found; nsenter/boot.py goes back by the descriptors of the root
- * and the working directory.
+ * root, in which nothing can be found; nsenter/_inside/boot.py goes back by the descriptors of the
+ * root and the working directory.
  */
 static int hide_root(const struct nsexec *ns, int root, struct err *err)
 {
@@ -217,7 +217,8 @@ static int take_over(struct nsexec *ns, struct err *err)
 /*
  * There are extension modules whose constructors call Python, and crash one that does not run yet.
  * If there are any, the interpreter boots in the caller's namespaces and loads them there; then it
- * goes through the stages. It has one thread, and runs nothing but nsenter/boot.py meanwhile.
+ * goes through the stages. It has one thread, and runs nothing but nsenter/_inside/boot.py
+ * meanwhile.
  */
 static int run_late_stages(const struct launch *launch, struct err *err)
 {

@@ -15,7 +15,7 @@ static const uint64_t all_signals = ~0ULL;
 
 /* Nothing is left to it but what it has to do: it holds no stream of the payload open, keeps no
  * folder busy, and cannot be looked into from inside. An ordinary user cannot look into it either:
- * nsenter/targets.py joins the namespaces of its child instead. */
+ * nsenter/_launch/join_targets.py joins the namespaces of its child instead. */
 static int shed(int verdict_fd, struct err *err)
 {
 	long ret;

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 
-from nsenter.attributes import Attribute, scan_attributes
+from nsenter._message.as_json import to_document
+from nsenter._message.codec import attribute_name
+from nsenter._message.raw import Attribute, scan_attributes
 from nsenter.bootstrap import CLONE_FLAGS, BlobError, BootstrapData
 from nsenter.commands import complain, read, read_file
 from nsenter.commands.table import Option
-from nsenter.document import to_document
 from nsenter.namespaces import namespace_types
-from nsenter.wire import attribute_name
 
 _HEX = re.compile(rb"[0-9a-fA-F\s]+")
 REFUSED = 1

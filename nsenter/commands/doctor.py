@@ -9,10 +9,10 @@ as the init. `limited` is what not everybody needs; the exit status is 0 unless 
 
 from __future__ import annotations
 
+from nsenter._host.printable import printable
 from nsenter.commands import read
 from nsenter.commands.table import Option
 from nsenter.doctor import BROKEN, OK, Finding, diagnose
-from nsenter.printable import printable
 
 UNWELL = 1
 

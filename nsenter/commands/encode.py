@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import sys
 
+from nsenter._message.as_json import from_document
 from nsenter.commands import read, read_file
 from nsenter.commands.table import Option
-from nsenter.document import from_document
 
 _OPTIONS = (Option(("--hex",), "", "write hexadecimal text, not bytes", "hex"),)
 

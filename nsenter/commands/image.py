@@ -12,10 +12,10 @@ example: python -m nsenter image
 
 from __future__ import annotations
 
-from nsenter import image
+from nsenter._host.printable import printable
+from nsenter._interpreter import image
 from nsenter.commands import complain, read
 from nsenter.commands.table import Option
-from nsenter.printable import printable
 
 FAILED = 1
 _KINDS = (image.PAYLOAD, image.MEMORY)
@@ -27,7 +27,7 @@ def main(words: list[str]) -> int:
     given = read("image", __doc__, _OPTIONS, words)
     if given is None:
         return 0
-    from nsenter.image_maker import ImageError, make, remove
+    from nsenter._interpreter.image_maker import ImageError, make, remove
 
     if given.all("remove"):
         removed = [path for kind in _KINDS for path in remove(kind)]

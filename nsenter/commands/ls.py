@@ -13,11 +13,11 @@ examples:
 
 from __future__ import annotations
 
+from nsenter._host.printable import printable
 from nsenter.commands import complain, read
 from nsenter.commands.table import Option, Usage
 from nsenter.inspect import snapshot
 from nsenter.namespaces import NamespaceType
-from nsenter.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,18 +19,18 @@ from __future__ import annotations
 import os
 import signal
 
-from nsenter import waterfall
+from nsenter._host.suppress import suppress
+from nsenter._launch import trace as waterfall
 from nsenter.commands import complain, read
 from nsenter.commands.run_options import OPTIONS, names_namespaces, options_of
 from nsenter.commands.table import Option
 from nsenter.launch import Program, PythonInit
 from nsenter.namespaces import supported_namespaces
 from nsenter.options import ALL
-from nsenter.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nsenter.child import Child, TracePoint
+    from nsenter._launch.child import Child, TracePoint
 
 _FORWARDED = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT),
@@ -81,8 +81,8 @@ def main(words: list[str]) -> int:
 
 def _target(command: tuple[str, ...], by_python: bool) -> Program | PythonInit:
     if not command:
-        return PythonInit("nsenter.tour:main", (_own_namespaces(),))
-    return PythonInit("nsenter.init:main", command) if by_python else Program(command)
+        return PythonInit("nsenter._inside.show_inside:main", (_own_namespaces(),))
+    return PythonInit("nsenter._inside.pid1:main", command) if by_python else Program(command)
 
 
 def _own_namespaces() -> dict[str, str]:

@@ -6,9 +6,9 @@ The spelling is that of unshare(1) and nsenter(1), and bwrap(1)'s for what those
 
 from __future__ import annotations
 
+from nsenter._host.hints import read_line
 from nsenter.bootstrap import TimeOffset
 from nsenter.commands.table import Option, Usage
-from nsenter.hints import read_line
 from nsenter.idmap import IDMap, IDMappings
 from nsenter.mounts import Bind, Dev, Proc, Tmpfs
 from nsenter.namespaces import NamespaceType, namespace_types
@@ -170,7 +170,7 @@ def _filter(word: str) -> object:
 
 def _all_capabilities(word: str = "") -> tuple[str, ...]:
     """Those that this kernel knows of and this process could give."""
-    from nsenter.capabilities import NAMES
+    from nsenter._message.capabilities import NAMES
 
     return NAMES[: int(read_line("/proc/sys/kernel/cap_last_cap") or len(NAMES) - 1) + 1]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import sys
 
+from nsenter._host.hints import ASK_THE_DOCTOR
 from nsenter.bootstrap import bootstrap_data
 from nsenter.commands.decode import explain
 from nsenter.errors import BootstrapError
-from nsenter.hints import ASK_THE_DOCTOR
 from nsenter.idmap import map_root
 from nsenter.launch import PythonInit
 from nsenter.namespaces import Namespaces, supported_namespaces
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from nsenter.child import Child
+    from nsenter._launch.child import Child
 
 __all__ = ["start"]
 

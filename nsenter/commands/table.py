@@ -9,7 +9,7 @@ launch takes.
 
 from __future__ import annotations
 
-from nsenter.values import Value
+from nsenter._host.records import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from nsenter.child import Child
+    from nsenter._launch.child import Child
 
 __all__ = ["relay"]
 

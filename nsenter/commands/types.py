@@ -4,8 +4,8 @@ create (/proc/sys/user/max_*_namespaces)."""
 
 from __future__ import annotations
 
+from nsenter._host.hints import read_line
 from nsenter.commands import read
-from nsenter.hints import read_line
 from nsenter.namespaces import is_namespace_supported, namespace_types
 
 

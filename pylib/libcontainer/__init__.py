@@ -5,7 +5,7 @@ The names below are imported when they are first used.
 """
 
 try:
-    from nsenter import intact
+    from nsenter._host import distribution_check
 except ImportError as error:
     import nsenter
 
@@ -15,7 +15,7 @@ except ImportError as error:
         f"pip install --force-reinstall --no-deps pynsenter"
     ) from error
 
-intact.check()
+distribution_check.check()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,15 +15,15 @@ from errno import ENXIO
 from libcontainer.cgroups import FROZEN, new_manager
 from libcontainer.configs.validate import validate, validate_process
 from libcontainer.errors import ContainerError, ContainerNotFoundError
+from libcontainer.runc_messages import message
 from libcontainer.state import State, StateFolder, is_id, start_time_of
-from libcontainer.words import message
-from nsenter import plainjson
+from nsenter._host import json_text
+from nsenter._host.cleanup import close, undo
+from nsenter._host.suppress import suppress
+from nsenter._host.syscalls import Failure, send_signal, signal_handle
 from nsenter.bootstrap import BootstrapData, bootstrap_data, requires_root_or_mapping_tool
 from nsenter.idmap import encode
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType, supported_namespaces
-from nsenter.suppress import suppress
-from nsenter.system import Failure, send_signal, signal_handle
-from nsenter.undo import close, undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -317,7 +317,7 @@ class Container:
         start_further(self, process)
 
     def new_init_process(self, process: Process) -> dict[str, Any]:
-        """What `start` tells a first process, to look at (libcontainer.init.orders). In a pid
+        """What `start` tells a first process, to look at (libcontainer.init.config). In a pid
         namespace that is shared it is not the first there, and does not take the others with it
         when it ends: then `signal` and `destroy` reach every process of the cgroup."""
         return self._orders(process, init=True)
@@ -538,7 +538,7 @@ class Container:
         from libcontainer.hooks import run_hooks
 
         state = self.oci_state(status, pid)
-        run_hooks(kind, hooks, plainjson.dumps(state), state["bundle"], first)
+        run_hooks(kind, hooks, json_text.dumps(state), state["bundle"], first)
 
 
 _HOOK_FIELDS = {

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from nsenter.error_base import NsenterError
+from nsenter._host.base_error import NsenterError
 
 __all__ = ["ConfigError", "ContainerError", "ContainerNotFoundError"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 from libcontainer.errors import ConfigError
-from nsenter.system import Failure, file_system_type
-from nsenter.undo import close
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure, file_system_type
 
 __all__ = ["apparmor_is_enabled", "check", "selinux_is_enabled"]
 

@@ -10,10 +10,10 @@ import os
 import time
 from errno import EAGAIN
 
-from nsenter import procfs
-from nsenter.suppress import suppress
-from nsenter.system import LOCK_EX, LOCK_NB, Failure, flock
-from nsenter.undo import close
+from nsenter._host import procfs
+from nsenter._host.cleanup import close
+from nsenter._host.suppress import suppress
+from nsenter._host.syscalls import LOCK_EX, LOCK_NB, Failure, flock
 
 __all__ = ["holder_of", "is_free", "let_go", "try_for"]
 

@@ -12,8 +12,8 @@ import os
 from errno import ENODEV
 
 from libcontainer.netlink import Route
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

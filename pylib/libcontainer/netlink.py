@@ -10,9 +10,9 @@ import _socket
 import errno
 import sys
 
-from nsenter.suppress import suppress
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host.cleanup import close
+from nsenter._host.suppress import suppress
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,18 +13,18 @@ from errno import EAGAIN, ECANCELED, EINVAL, EPERM, EPROTO, ESRCH, ETIMEDOUT
 from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
 from libcontainer.init import sync
-from libcontainer.init.held import EXTENSIONS, IMAGE
+from libcontainer.init.image_contents import EXTENSIONS, IMAGE
+from libcontainer.runc_messages import errno_text
 from libcontainer.state import has_executed, parent_of, start_time_of, state_letter_of
-from libcontainer.words import errno_text
-from nsenter import plainjson
-from nsenter.descriptors import Descriptors
+from nsenter._host import json_text
+from nsenter._host.cleanup import close, undo
+from nsenter._host.suppress import suppress
+from nsenter._host.syscalls import Failure, get_rlimit, prlimit, send_fds
+from nsenter._launch.descriptors import Descriptors
+from nsenter._message.limits import rlimit_name
 from nsenter.errors import BootstrapError
 from nsenter.launch import PythonInit, launch
-from nsenter.limits import rlimit_name
 from nsenter.namespaces import NamespaceType
-from nsenter.suppress import suppress
-from nsenter.system import Failure, get_rlimit, prlimit, send_fds
-from nsenter.undo import close, undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from libcontainer.container import Container
     from libcontainer.net_devices import NetDevices
     from libcontainer.process import Process
+    from nsenter._interpreter.prebooted import WaitingInit
+    from nsenter._launch.child import Child
+    from nsenter._launch.confinement import Tail
     from nsenter.bootstrap import BootstrapData
-    from nsenter.child import Child
-    from nsenter.tail import Tail
-    from nsenter.waiting import WaitingInit
 
 __all__ = ["init_orders", "start_further", "start_init", "waiting_init"]
 
@@ -64,7 +64,7 @@ def waiting_init() -> WaitingInit:
     Raises:
         BootstrapError: it could not be started.
     """
-    from nsenter.waiting import start
+    from nsenter._interpreter.prebooted import start
 
     return start(_TARGET, EXTENSIONS, IMAGE)
 
@@ -89,7 +89,7 @@ def _travelling(config: Config) -> dict[str, Any]:
 
 
 def init_orders(container: Container, process: Process) -> dict[str, Any]:
-    """What the init is told, but for descriptors (see `libcontainer.init.orders.Orders`)."""
+    """What the init is told, but for descriptors (see `libcontainer.init.config.Orders`)."""
     config = container.config
     program, has_listener = _compiled_filter(container)
     namespaces = config.namespaces
@@ -114,7 +114,7 @@ def init_orders(container: Container, process: Process) -> dict[str, Any]:
         "late_join": None,
         "console_fd": -1,
         "preserve_fds": process.preserve_fds,
-        "hook_state": {name: plainjson.dumps(state).encode() for name, state in states.items()},
+        "hook_state": {name: json_text.dumps(state).encode() for name, state in states.items()},
     }
 
 
@@ -122,7 +122,7 @@ def _connected(path: str) -> int:
     """A socket connected to who listens at `path`."""
     import _socket
 
-    from nsenter.addresses import connect_to
+    from nsenter._host.socket_addresses import connect_to
 
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
     try:
@@ -289,8 +289,8 @@ class _Talk:
         config = self._container.config
         if not config.namespaces.path_of(NamespaceType.NEWPID):
             return data
-        from libcontainer.late_join import pid_namespace
-        from nsenter.joiner import names_held
+        from libcontainer.pid_namespace_join import pid_namespace
+        from nsenter._launch.joiner_capabilities import names_held
 
         fd = pid_namespace(config)
         if fd < 0:
@@ -379,8 +379,8 @@ class _Talk:
         """
         if self._process.init:
             return None
-        from nsenter.joiner import held
-        from nsenter.tail import Tail
+        from nsenter._launch.confinement import Tail
+        from nsenter._launch.joiner_capabilities import held
 
         bounding = self._sets().get("bounding", ())
         steps = self._steps(boots=boots)
@@ -395,7 +395,7 @@ class _Talk:
         return [name for names in self._sets().values() for name in names]
 
     def _steps(self, *, boots: bool) -> Iterator[str]:
-        """Those of nsenter.joiner that libcontainer.init.setns takes."""
+        """Those of nsenter._launch.joiner_capabilities that libcontainer.init.setns takes."""
         yield from self._later_steps()
         if boots and not self._process.waiting:
             yield "root"
@@ -555,7 +555,7 @@ class _Talk:
         if not self._has_trees():
             return
         config = self._container.config
-        from libcontainer.trees import detached_trees
+        from libcontainer.detached_mounts import detached_trees
 
         for index, tree in detached_trees(config, self._child.pid):
             try:
@@ -567,7 +567,7 @@ class _Talk:
 
     def _map_ids(self, words: list[str], fds: list[int]) -> None:
         """Map the ids of a tree that the init has cloned by itself, once for each such mount."""
-        from libcontainer.trees import comes_with_the_root, map_ids
+        from libcontainer.detached_mounts import comes_with_the_root, map_ids
 
         config = self._container.config
         index = int(words[0]) if words and words[0].isdecimal() else -1
@@ -706,7 +706,7 @@ class _Talk:
         code = int(number) if number.isdecimal() else EINVAL
         if not why:
             return BootstrapError("init", operation, subject, code)
-        from nsenter.refusals import why_refused  # for errors alone
+        from nsenter._host.refused_syscalls import why_refused  # for errors alone
 
         why += self._addition(operation, code)
         step = why.partition(":")[0].partition(" ")[0]
@@ -791,8 +791,8 @@ class _Talk:
         Others see that process already, and may have sent this message. So it must be a child of
         ours; those that can be are what it would do by itself.
         """
-        from nsenter.child import Child
-        from nsenter.targets import pid_of
+        from nsenter._launch.child import Child
+        from nsenter._launch.join_targets import pid_of
 
         self._is_followed = False
         first = self._child
@@ -837,5 +837,5 @@ class _Talk:
         with Descriptors() as agents:
             for _ in range(count):
                 agents.add(connect(policy))
-            path, message = policy.listener_path, plainjson.dumps(told)
+            path, message = policy.listener_path, json_text.dumps(told)
             sync.send_agents(self._fd, agents.numbers(), path, message, deadline=self._deadline())

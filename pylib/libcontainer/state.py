@@ -13,12 +13,12 @@ from errno import EBUSY, EEXIST, ELOOP, ENOTDIR, ENOTEMPTY, ENXIO
 from libcontainer.configs import Config
 from libcontainer.errors import ContainerError, ContainerNotFoundError
 from libcontainer.locking import holder_of, is_free, let_go, try_for
+from libcontainer.output_files import close_written, write_whole
 from libcontainer.state_form import from_runc, to_runc
-from libcontainer.writing import close_written, write_whole
-from nsenter import plainjson, procfs
-from nsenter.suppress import suppress
-from nsenter.undo import close, undo
-from nsenter.values import Value
+from nsenter._host import json_text, procfs
+from nsenter._host.cleanup import close, undo
+from nsenter._host.records import Value
+from nsenter._host.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def fragments_of(text: str) -> dict[str, Any]:
         at = text.find(f'"{name}":')
         if at >= 0:
             with suppress(ValueError):
-                found[name] = plainjson.loads_at(text, at + len(name) + 3)
+                found[name] = json_text.loads_at(text, at + len(name) + 3)
     return found
 
 
@@ -287,8 +287,8 @@ class StateFolder:
         """state.json. The configuration, which is most of it, seldom changes between two."""
         config = state.config
         if self._encoded_config is None or self._encoded_config[0] is not config:
-            self._encoded_config = config, plainjson.dumps(to_runc(config.to_plain()))
-        rest = plainjson.dumps(state.to_plain(besides=("config",)))
+            self._encoded_config = config, json_text.dumps(to_runc(config.to_plain()))
+        rest = json_text.dumps(state.to_plain(besides=("config",)))
         return f'{rest[:-1]},"config":{self._encoded_config[1]}}}'.encode()
 
     def is_as_known(self) -> bool:
@@ -313,7 +313,7 @@ class StateFolder:
         if text is None:
             return None
         try:
-            return State.read(from_runc(plainjson.loads(text), nulls="null" in text))
+            return State.read(from_runc(json_text.loads(text), nulls="null" in text))
         except ValueError as error:
             raise self._broken(str(error)) from None
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nsenter import image, image_maker
+from nsenter._interpreter import image, image_maker
 
 folder = tempfile.mkdtemp()
 image.directories = lambda: iter([folder])

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from nsenter import system
+from nsenter._host import syscalls
 
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 _SECONDS = 20.0  # for what is ending by itself: a conmon, a shim
@@ -29,12 +29,12 @@ def adopted() -> Iterator[None]:
 
     Those that have not are killed.
     """
-    system.prctl("PR_SET_CHILD_SUBREAPER", _SET_CHILD_SUBREAPER, 1)
+    syscalls.prctl("PR_SET_CHILD_SUBREAPER", _SET_CHILD_SUBREAPER, 1)
     try:
         with settled():
             yield
     finally:
-        system.prctl("PR_SET_CHILD_SUBREAPER", _SET_CHILD_SUBREAPER, 0)
+        syscalls.prctl("PR_SET_CHILD_SUBREAPER", _SET_CHILD_SUBREAPER, 0)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import pyrunc
-from libcontainer.words import errno_text
+from libcontainer.runc_messages import errno_text
 from pyrunc import Runtime
 from sweeps import every
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from libcontainer.init.capabilities import is_known, mask_of, names_of, not_raised
-from nsenter.capabilities import NAMES
+from nsenter._message.capabilities import NAMES
 
 # What a process is told to do with itself; `said` tells what has become of it.
 PRELUDE = """
 import json, os, sys
 from libcontainer.init.capabilities import *
-from nsenter.system import PR_SET_KEEPCAPS, Failure, capset, prctl
+from nsenter._host.syscalls import PR_SET_KEEPCAPS, Failure, capset, prctl
 
 def said():
     lines = open("/proc/self/status").read().splitlines()

@@ -16,7 +16,7 @@ from cgrouping import as_user, in_child, removed, v2_manager
 from libcontainer.cgroups import ebpf
 from libcontainer.cgroups.devices import Access
 from libcontainer.configs import DeviceRule, Resources
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 NONE = DeviceRule("a", -1, -1, "rwm", False)
 ALL = DeviceRule("a", -1, -1, "rwm", True)

@@ -18,7 +18,7 @@ from libcontainer.configs import (
     Resources,
 )
 from libcontainer.errors import ConfigError
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 DISK = BlockIODevice(8, 0, 500)
 V1 = [

@@ -25,9 +25,9 @@ from libcontainer.cgroups.systemd_bus import escaped
 from libcontainer.cgroups.systemd_properties import limits, unit_properties, variant, words
 from libcontainer.configs import BlockIODevice, Cgroup, DeviceRule, Resources
 from libcontainer.errors import ConfigError
-from libcontainer.pyrunc import root
+from libcontainer.pyrunc import state_root
 from needs import needs
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 UNLIMITED = str(2**64 - 1)
 QUIET = Resources(skip_devices=True)
@@ -463,5 +463,5 @@ def test_whose_session_a_bus_is_of(
     (calls.parent / "bin" / "busctl").write_text(f"#!/bin/sh\n{status}\n")
     assert systemd_bus.Bus(user=True).owner() == owner
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(root, "in_user_namespace", lambda: True)
-    assert root.may_lack_cgroups("auto", systemd=True) == (owner != 0)
+    monkeypatch.setattr(state_root, "in_user_namespace", lambda: True)
+    assert state_root.may_lack_cgroups("auto", systemd=True) == (owner != 0)

@@ -30,7 +30,7 @@ from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED, Layout, Manager, fi
 from libcontainer.cgroups.fs import LegacyManager
 from libcontainer.configs import BlockIODevice, Cgroup, DeviceRule, HugepageLimit, Resources
 from libcontainer.errors import ConfigError, ContainerError
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 MIB = 1 << 20
 NOTHING = Resources(skip_devices=True)

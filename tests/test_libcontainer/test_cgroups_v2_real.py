@@ -38,7 +38,7 @@ from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED
 from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.configs import BlockIODevice, Cgroup, HugepageLimit, Resources
 from libcontainer.errors import ContainerError
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 MIB = 1 << 20
 NOTHING = Resources(skip_devices=True)

@@ -23,7 +23,7 @@ SAMPLES = 3
 PYTHON = """
 import os, subprocess
 from nsenter import Options, Popen, call
-import nsenter.failed, nsenter.hints
+import nsenter._host.os_errors, nsenter._host.hints
 os.access("/begin", 0)
 {}
 """

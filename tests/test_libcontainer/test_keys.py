@@ -19,15 +19,15 @@ from libcontainer.seccomp import compile
 PRELUDE = """
 import json, os
 from libcontainer.init.keys import join_session_keyring
-from nsenter import system
+from nsenter._host import syscalls
 
 def ring():
     room = bytearray(1024)
-    length = system.keyctl("", 6, -3, room, len(room))  # of the session
+    length = syscalls.keyctl("", 6, -3, room, len(room))  # of the session
     return bytes(room[:length - 1]).decode().split(";")
 
 def serial():
-    return system.keyctl("", 0, -3, 0)
+    return syscalls.keyctl("", 0, -3, 0)
 """
 USER_SEARCH, OTHER_SEARCH, POSSESSOR_ALL = 0x80000, 0x8, 0x3F000000
 
@@ -58,7 +58,7 @@ read, write = os.pipe()
 join_session_keyring({id!r})
 first = serial()
 if os.fork() == 0:
-    system.keyctl("", 1, None)  # a ring without a name
+    syscalls.keyctl("", 1, None)  # a ring without a name
     other = serial()
     join_session_keyring({id!r})
     os.write(write, json.dumps([first, other, serial()]).encode())
@@ -82,12 +82,12 @@ def test_only_a_kernel_without_keyrings_is_passed_over(number: int, expected: st
     rule = SyscallRule(["keyctl"], "SCMP_ACT_ERRNO", number)
     program = compile(Seccomp("SCMP_ACT_ALLOW", syscalls=(rule,)))
     script = f"""
-system.prctl("", system.PR_SET_NO_NEW_PRIVS, 1)
-system.seccomp({program.code!r}, 0)
+syscalls.prctl("", syscalls.PR_SET_NO_NEW_PRIVS, 1)
+syscalls.seccomp({program.code!r}, 0)
 try:
     join_session_keyring("c1")
     print(json.dumps("joined"))
-except system.Failure as failure:
+except syscalls.Failure as failure:
     print(json.dumps(str(failure)))
 """
     assert in_a_process(script).startswith(expected)

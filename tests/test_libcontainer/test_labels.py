@@ -14,7 +14,7 @@ import pytest
 from libcontainer import labels
 from libcontainer.errors import ConfigError
 from libcontainer.init import labels as init_labels
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 WITHOUT_APPARMOR = not labels.apparmor_is_enabled()
 WITHOUT_SELINUX = not labels.selinux_is_enabled()

@@ -15,7 +15,7 @@ import pytest
 
 import pyrunc
 from needs import needs
-from nsenter.system import setns, umount, unshare
+from nsenter._host.syscalls import setns, umount, unshare
 from pyrunc import Runtime, make_bundle
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="devices are moved by root")

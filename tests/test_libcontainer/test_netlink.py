@@ -13,7 +13,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 
 from libcontainer import netlink
 from libcontainer.netlink import Address, Route
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 PERMANENT, LENT = b"\x80\0\0\0", b"\0\0\0\0"

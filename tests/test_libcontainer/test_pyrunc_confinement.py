@@ -17,7 +17,7 @@ import pytest
 import launching
 import pyrunc
 from agents import Agent
-from nsenter import system
+from nsenter._host import syscalls
 from pyrunc import NO_STREAMS, Runtime, make_bundle, open_the_way
 from sweeps import every
 
@@ -351,7 +351,7 @@ def test_an_agent_that_is_not_there_stops_the_start(runtime: Runtime, tmp_path: 
 
 
 def test_flags_that_the_kernel_does_not_have_are_told_before_a_filter_is_installed() -> None:
-    with pytest.raises(system.Failure, match="flags 0x80000000") as caught:
-        system.check_seccomp_flags(1 << 31)
+    with pytest.raises(syscalls.Failure, match="flags 0x80000000") as caught:
+        syscalls.check_seccomp_flags(1 << 31)
     assert caught.value.errno == errno.EINVAL
-    system.check_seccomp_flags(0)
+    syscalls.check_seccomp_flags(0)

@@ -12,8 +12,8 @@ import pytest
 
 import pyrunc
 from libcontainer.pyrunc import main
-from libcontainer.words import hint_for_config
-from nsenter.hints import FACTS
+from libcontainer.runc_messages import hint_for_config
+from nsenter._host.hints import FACTS
 from pyrunc import Runtime
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

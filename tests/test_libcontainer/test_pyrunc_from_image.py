@@ -17,8 +17,8 @@ import pytest
 import pyrunc
 import test_nsenter.test_image as images
 from launching import wait_until
-from libcontainer.pyrunc import command_image, held
-from nsenter import image
+from libcontainer.pyrunc import command_image, image_contents
+from nsenter._interpreter import image
 from pyrunc import PYRUNC, Done, make_bundle
 
 pytestmark = [
@@ -274,9 +274,9 @@ def test_an_interrupt_ends_a_command(runtime: Runtime, tmp_path: Path) -> None:
 MAKE_LATER = """
 import sys, os
 sys.path[:] = {path!r}
-from nsenter import image
+from nsenter._interpreter import image
 image._FIRST_PID_NAMESPACE = os.readlink("/proc/self/ns/pid")
-from libcontainer.pyrunc.later import make_later
+from libcontainer.pyrunc.image_request import make_later
 make_later({script!r})
 try:
     print(os.waitpid(-1, os.WNOHANG))
@@ -321,7 +321,7 @@ def test_nothing_of_the_makers_environment_is_in_it(made: Path) -> None:
 def test_every_module_of_the_package_is_in_it() -> None:
     names = {*command_image._own_modules()}
     assert {"libcontainer", "libcontainer.pyrunc.main", "libcontainer.cgroups.fs"} <= names
-    assert names >= held.NOT_HELD
+    assert names >= image_contents.NOT_HELD
 
 
 def test_it_is_restored_many_times(runtime: Runtime) -> None:

@@ -16,7 +16,7 @@ import pytest
 import pyrunc
 import rootless
 from libcontainer.errors import ContainerError
-from libcontainer.pyrunc import personal
+from libcontainer.pyrunc import without_bundle
 from libcontainer.pyrunc.options import parse_command
 from pyrunc import Runtime
 
@@ -203,7 +203,7 @@ def test_exec_finds_what_it_was_started_with(runtime: Runtime, root: Path) -> No
 )
 def test_what_is_refused(words: list[str], said: str) -> None:
     with pytest.raises(ContainerError) as caught:
-        personal.spec_of(_options("--rootfs", "/", *words), "x", [])
+        without_bundle.spec_of(_options("--rootfs", "/", *words), "x", [])
     assert said in str(caught.value)
 
 
@@ -215,8 +215,8 @@ def test_a_command_needs_a_rootfs_and_a_rootfs_no_bundle(runtime: Runtime) -> No
 
 
 def test_without_root_it_is_rootless(monkeypatch) -> None:
-    monkeypatch.setattr(personal.os, "geteuid", lambda: 1000)
-    spec = personal.spec_of(_options("--rootfs", "/some", "--network", "none"), "x", ["ls"])
+    monkeypatch.setattr(without_bundle.os, "geteuid", lambda: 1000)
+    spec = without_bundle.spec_of(_options("--rootfs", "/some", "--network", "none"), "x", ["ls"])
     kinds = [namespace["type"] for namespace in spec["linux"]["namespaces"]]
     assert {"user", "network"} <= set(kinds)
     assert json.dumps(spec)

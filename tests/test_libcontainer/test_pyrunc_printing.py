@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import pyrunc
-from nsenter.printable import printable
+from nsenter._host.printable import printable
 from pyrunc import Runtime
 
 runtime = pytest.fixture(pyrunc.runtimes)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from libcontainer.errors import ContainerError
-from libcontainer.pyrunc import root
+from libcontainer.pyrunc import state_root
 
 
 @pytest.fixture
 def user(tmp_path, monkeypatch):
     """An ordinary user with a runtime folder."""
-    monkeypatch.setattr(root.os, "geteuid", lambda: tmp_path.stat().st_uid or 1)
+    monkeypatch.setattr(state_root.os, "geteuid", lambda: tmp_path.stat().st_uid or 1)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     if os.getuid() == 0:
         os.chown(tmp_path, 1, 1)
@@ -23,39 +23,39 @@ def user(tmp_path, monkeypatch):
 
 
 def test_roots_is_the_systems(monkeypatch) -> None:
-    monkeypatch.setattr(root.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(root, "in_user_namespace", lambda: False)
+    monkeypatch.setattr(state_root.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(state_root, "in_user_namespace", lambda: False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/0")
-    assert root.state_root("") == "/run/pyrunc"
+    assert state_root.state_root("") == "/run/pyrunc"
 
 
 def test_what_is_given_is_made_absolute(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert root.state_root("state") == str(tmp_path / "state")
+    assert state_root.state_root("state") == str(tmp_path / "state")
 
 
 def test_a_containers_root_who_is_a_user_outside_has_a_users(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(root.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(root, "in_user_namespace", lambda: True)
+    monkeypatch.setattr(state_root.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(state_root, "in_user_namespace", lambda: True)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("USER", "somebody")
-    assert root.state_root("") == f"{tmp_path}/pyrunc"
+    assert state_root.state_root("") == f"{tmp_path}/pyrunc"
     monkeypatch.setenv("USER", "root")
-    assert root.state_root("") == "/run/pyrunc"
+    assert state_root.state_root("") == "/run/pyrunc"
 
 
 def test_a_users_is_private_and_stays(user, monkeypatch) -> None:
-    place = root.state_root("")
+    place = state_root.state_root("")
     assert place == f"{user}/pyrunc"
-    monkeypatch.setattr(root, "_check", lambda _: None)  # what a test makes is root's
-    root.make_private(place)
+    monkeypatch.setattr(state_root, "_check", lambda _: None)  # what a test makes is root's
+    state_root.make_private(place)
     assert stat.S_IMODE(Path(place).stat().st_mode) == 0o1700
 
 
 def test_without_a_runtime_folder_it_is_in_tmp(monkeypatch) -> None:
-    monkeypatch.setattr(root.os, "geteuid", lambda: 123456)
+    monkeypatch.setattr(state_root.os, "geteuid", lambda: 123456)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    assert root.state_root("") == "/tmp/pyrunc-123456"
+    assert state_root.state_root("") == "/tmp/pyrunc-123456"
 
 
 @pytest.mark.parametrize("how", ["of another user", "writable", "a link", "a file"])
@@ -71,7 +71,7 @@ def test_what_another_may_have_made_is_not_believed(user, how: str) -> None:
         os.chown(place, 2 if how == "of another user" else 1, 1)
         place.chmod(0o777 if how == "writable" else 0o700)
     with pytest.raises(ContainerError, match="can be changed by another user"):
-        root.state_root("")
+        state_root.state_root("")
 
 
 @pytest.mark.parametrize(
@@ -88,11 +88,11 @@ def test_what_another_may_have_made_is_not_believed(user, how: str) -> None:
     ],
 )
 def test_rootless(monkeypatch, word, euid, inside, systemd, expected) -> None:
-    monkeypatch.setattr(root.os, "geteuid", lambda: euid)
-    monkeypatch.setattr(root, "in_user_namespace", lambda: inside)
-    assert root.may_lack_cgroups(word, systemd=systemd) is expected
+    monkeypatch.setattr(state_root.os, "geteuid", lambda: euid)
+    monkeypatch.setattr(state_root, "in_user_namespace", lambda: inside)
+    assert state_root.may_lack_cgroups(word, systemd=systemd) is expected
 
 
 def test_rootless_is_one_of_three_words() -> None:
     with pytest.raises(ContainerError, match="true, false or auto"):
-        root.may_lack_cgroups("maybe", systemd=False)
+        state_root.may_lack_cgroups("maybe", systemd=False)

@@ -1,4 +1,4 @@
-"""The init that waits beside the command (nsenter/waiting.py): used once, or gone."""
+"""The init that is booted beside the command (nsenter's `prebooted`): used once, or gone."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from needs import needs
-from nsenter import system
+from nsenter._host import syscalls
 from rootfs_driver import MountLine, Root, RootError, own_hierarchies, parse
 
 Spec = dict[str, Any]
@@ -216,7 +216,7 @@ system.mount("tmpfs", {path!r} + "/inner", "tmpfs", 0)
 
 def test_a_bind_has_the_flags_it_is_given_and_no_others(bare: Root, tmp_path: Path) -> None:
     source = str(tmp_path / "source")
-    bare.before = _TMPFS.format(path=source, flags=system.MS_NOSUID | system.MS_NODIRATIME)
+    bare.before = _TMPFS.format(path=source, flags=syscalls.MS_NOSUID | syscalls.MS_NODIRATIME)
     add(bare, "/ro", "bind", "bind", "ro", source=source)
     add(bare, "/as", "bind", "rbind", source=source)
     add(bare, "/suid", "bind", "bind", "suid", "diratime", source=source)
@@ -234,7 +234,7 @@ def test_a_bind_has_the_flags_it_is_given_and_no_others(bare: Root, tmp_path: Pa
 
 def test_recursive_flags_reach_what_is_mounted_below(bare: Root, tmp_path: Path) -> None:
     source = str(tmp_path / "source")
-    bare.before = _TMPFS.format(path=source, flags=system.MS_NOATIME)
+    bare.before = _TMPFS.format(path=source, flags=syscalls.MS_NOATIME)
     add(bare, "/rro", "bind", "rbind", "rro", "rnosuid", source=source)
     add(bare, "/ratime", "bind", "rbind", "ratime", source=source)
     mounts = bare.mountinfo()
@@ -303,7 +303,7 @@ for name, text in ("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 
 
 @pytest.fixture
 def locked(bare: Root, tmp_path: Path) -> Root:
-    flags = system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC | system.MS_NOATIME
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC | syscalls.MS_NOATIME
     bare.before = _TMPFS.format(path=str(tmp_path / "source"), flags=flags) + _LOCK
     bare.orders = {"in_userns": True}
     bare.spec["mounts"].pop(0)  # of a pid namespace that is not this user namespace's

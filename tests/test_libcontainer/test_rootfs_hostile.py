@@ -15,7 +15,7 @@ import pytest
 
 from libcontainer.init import paths
 from libcontainer.specconv.example import example
-from nsenter import system
+from nsenter._host import syscalls
 from rootfs_driver import MountLine, Root, RootError
 
 _OUT = "../../../../../../../../../../../.."
@@ -370,7 +370,7 @@ def test_a_directory_of_the_host_is_no_working_directory(root: Root) -> None:
 def test_what_is_to_be_no_link_has_a_name(inside: Path, path: str) -> None:
     fd = os.open(inside, os.O_RDONLY)
     try:
-        with pytest.raises(system.Failure) as caught:
+        with pytest.raises(syscalls.Failure) as caught:
             paths.make_plain(fd, path, folder=True)
     finally:
         os.close(fd)

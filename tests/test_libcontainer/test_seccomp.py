@@ -21,7 +21,7 @@ from libcontainer.configs import Seccomp, SyscallArgument, SyscallRule
 from libcontainer.errors import ConfigError, ContainerError
 from libcontainer.seccomp import SeccompProgram, cache, compile, enosys, library
 from libcontainer.seccomp.policies import ACTIONS
-from nsenter import libseccomp
+from nsenter._host import libseccomp
 
 X86_64, X86, X32 = 0xC000003E, 0x40000003, 0x4000003E
 ALL_X86 = ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32")

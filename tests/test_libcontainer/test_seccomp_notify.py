@@ -18,7 +18,7 @@ from agents import Agent
 from libcontainer.configs import Seccomp, SyscallRule
 from libcontainer.seccomp import compile
 from libcontainer.seccomp.notify import connect, process_state
-from nsenter import system
+from nsenter._host import syscalls
 
 # linux/seccomp.h
 NEW_LISTENER, WAIT_KILLABLE_RECV = 1 << 3, 1 << 5
@@ -52,8 +52,8 @@ def told_by_execute(policy: Seccomp, message: bytes, agent: Agent) -> bytes:
     program = compile(policy)
     connection = connect(policy)
     script = (
-        "import sys; from nsenter import system; system.prctl('no_new_privs', 38, 1);"
-        "from nsenter.execution import Confinement, execute;"
+        "import sys; from nsenter._host import syscalls; syscalls.prctl('no_new_privs', 38, 1);"
+        "from nsenter._inside.exec_steps import Confinement, execute;"
         f"confinement = Confinement(filter={program.code!r}, filter_flags={program.flags},"
         f" agent_fd={connection}, agent_message=sys.stdin.buffer.read());"
         "execute('/bin/sh', ['sh', '-c', 'umask 027; echo $?'], {}, confinement)"
@@ -104,7 +104,7 @@ def test_an_agent_is_reached_by_a_path_of_any_length(tmp_path: Path, length: int
     [("/nowhere/agent", errno.ENOENT), (f"/{'long' * 99}", errno.ENAMETOOLONG)],
 )
 def test_an_agent_that_is_not_there_is_named(policy: Seccomp, path: str, number: int) -> None:
-    with pytest.raises(system.Failure) as caught:
+    with pytest.raises(syscalls.Failure) as caught:
         connect(policy.replace(listener_path=path))
     assert caught.value.errno == number
     assert str(caught.value).startswith(f"failed to connect with seccomp agent {path}: ")

@@ -20,7 +20,7 @@ from libcontainer.seccomp import compile, library
 from libcontainer.specconv.reader import Reader
 from libcontainer.specconv.seccomp import seccomp_from_spec
 from needs import needs
-from nsenter import system
+from nsenter._host import syscalls
 from sweeps import every
 
 X86_64, X86, X32_BIT = 0xC000003E, 0x40000003, 0x40000000
@@ -101,7 +101,7 @@ def folder() -> Iterator[Path]:
 
 def ptrace(request: int, pid: int, where: int = 0, data: int = 0) -> int:
     nr = library._open().seccomp_syscall_resolve_name(b"ptrace")
-    return system.call("ptrace", pid, nr, request, pid, where, data)
+    return syscalls.call("ptrace", pid, nr, request, pid, where, data)
 
 
 def filter_of(pid: int) -> bytes:
@@ -111,7 +111,7 @@ def filter_of(pid: int) -> bytes:
         ptrace(PTRACE_INTERRUPT, pid)
         os.waitpid(pid, WALL)
         code = bytearray(8 * ptrace(PTRACE_SECCOMP_GET_FILTER, pid))
-        ptrace(PTRACE_SECCOMP_GET_FILTER, pid, data=system.address(code))
+        ptrace(PTRACE_SECCOMP_GET_FILTER, pid, data=syscalls.address(code))
     finally:
         ptrace(PTRACE_DETACH, pid)
     return bytes(code)

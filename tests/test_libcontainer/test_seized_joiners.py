@@ -27,12 +27,12 @@ from libcontainer.configs import ProcessConfig
 from libcontainer.container import Container
 from libcontainer.process import Process
 from needs import needs
-from nsenter import image
-from nsenter.capabilities import NAMES, NUMBERS
-from nsenter.joiner import STEPS
+from nsenter._host.syscalls import capget
+from nsenter._interpreter import image
+from nsenter._launch.joiner_capabilities import STEPS
+from nsenter._message.capabilities import NAMES, NUMBERS
 from nsenter.launch import PythonInit
 from nsenter.options import Options
-from nsenter.system import capget
 from pyrunc import PYRUNC, Runtime
 from seizing import HAS_PIDNS_OPTION, Attacker, Joiner
 
@@ -265,7 +265,9 @@ def test_nor_does_a_worker(place: Place) -> None:
 
 def test_nor_does_an_init_in_python(place: Place) -> None:
     def start() -> None:
-        child = Options(join=place.pid).launch(PythonInit("nsenter.init:main", ["/bin/true"]))
+        child = Options(join=place.pid).launch(
+            PythonInit("nsenter._inside.pid1:main", ["/bin/true"])
+        )
         child.wait()
         child.close()
 

@@ -19,7 +19,7 @@ import pytest
 import cgrouping
 import pyrunc
 from faults import SYS_CLONE3, Blow, Strike, child_pids
-from libcontainer import late_join
+from libcontainer import pid_namespace_join
 from libcontainer.cgroups import new_manager
 from libcontainer.configs import Cgroup, Resources
 from libcontainer.container import Container
@@ -28,9 +28,9 @@ from libcontainer.process import Process
 from libcontainer.specconv import config_from_spec, process_from_spec
 from libcontainer.starting import _Talk, waiting_init
 from mounted import mounted
+from nsenter._host.syscalls import pidfd_open
+from nsenter._interpreter.prebooted import WaitingInit
 from nsenter.errors import BootstrapError
-from nsenter.system import pidfd_open
-from nsenter.waiting import WaitingInit
 from pyrunc import NO_STREAMS, Runtime, cgroups_of, make_bundle
 from seizing import HAS_PIDNS_OPTION, joins_last
 
@@ -352,7 +352,7 @@ def test_who_is_warned(pod: int, tmp_path: Path, change: dict[str, Any], is_expo
         ids = [{"containerID": 0, "hostID": 100_000, "size": 1000}]
         spec["linux"] |= {"uidMappings": ids, "gidMappings": ids}
     config = config_from_spec(spec, id="c", bundle=str(bundle))
-    assert late_join.is_exposed(config) is is_exposed
+    assert pid_namespace_join.is_exposed(config) is is_exposed
 
 
 def test_before_its_successor_is_known_no_init_is_ready() -> None:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from libcontainer.init import sync
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 
 def test_a_message_with_descriptors_to_nobody_is_a_broken_pipe_as_one_without() -> None:

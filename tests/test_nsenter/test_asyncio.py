@@ -23,8 +23,8 @@ import inside
 import launching
 from isolations import ALL, DIRECT, KEEPS_STATUS, PLAIN, STAGES, each_way
 from nsenter import create_subprocess_exec, create_subprocess_shell
+from nsenter._launch.child import Child
 from nsenter.asyncio_process import Process
-from nsenter.child import Child
 from nsenter.errors import BootstrapError
 from nsenter.options import Options
 

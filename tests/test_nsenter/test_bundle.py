@@ -39,14 +39,16 @@ import pytest
 import bundles
 import pythons
 from bundles import Case, Contents, Facts
-from nsenter import bundle, interpreter, wire
+from nsenter._interpreter import command
+from nsenter._interpreter import module_archive as bundle
+from nsenter._interpreter.module_archive import Bundle, bundle_for
+from nsenter._interpreter.sealed_memory import KeptDescriptor, sealed_memfd
+from nsenter._launch.spawn import Spawn
+from nsenter._message import codec
+from nsenter._message.launch import LaunchAttribute
 from nsenter.bootstrap import BootstrapData
-from nsenter.bundle import Bundle, bundle_for
 from nsenter.errors import BootstrapError
-from nsenter.kept import KeptDescriptor, sealed_memfd
 from nsenter.launch import PythonInit, launch
-from nsenter.settings import LaunchAttribute
-from nsenter.spawn import Spawn
 from pythons import Python
 
 PYTHONS = pythons.installed()
@@ -422,14 +424,22 @@ def test_the_tables_are_those_of_this_python(python: Python, closures: Closures)
 def test_what_the_boot_needs_is_in_every_bundle(python: Python, closures: Closures) -> None:
     encodings = {f"encodings.{name}" for name in ("aliases", "utf_8", "ascii", "latin_1")}
     for facts in made(closures(python)):
-        assert {"encodings", "nsenter", "nsenter.boot", *encodings} <= set(facts["modules"])
+        assert {"encodings", "nsenter", "nsenter._inside.boot", *encodings} <= set(facts["modules"])
 
 
 @each_python
 def test_packages_are_told_from_modules(python: Python, closures: Closures) -> None:
     facts = closures(python)
     parents = facts["parents_of_what_is_imported"]
-    assert set(parents["packages"]) == {"a", "a.b", "d", "d.e", "encodings", "nsenter"}
+    assert set(parents["packages"]) == {
+        "a",
+        "a.b",
+        "d",
+        "d.e",
+        "encodings",
+        "nsenter",
+        "nsenter._inside",
+    }
     spaces = facts["namespace_packages"]["packages"]
     assert {"namespace_packages", "space", "space.inner"} <= set(spaces)
 
@@ -544,7 +554,7 @@ def test_an_extension_that_is_none_is_refused_by_name(tree: Tree) -> None:
 @pytest.fixture(scope="module")
 def good() -> Bundle:
     """One with a package, modules and an extension."""
-    return bundle_for(["takeover_targets", "nsenter.init"], ["_cffi_backend"])
+    return bundle_for(["takeover_targets", "nsenter._inside.pid1"], ["_cffi_backend"])
 
 
 def test_a_bundle_is_what_its_file_holds(good: Bundle) -> None:
@@ -695,7 +705,7 @@ def boot(content: bytes | int, extensions: dict[str, str] | None = None) -> Boot
         stack.enter_context(channel)
         status, child_status = os.pipe()
         stack.callback(os.close, status)
-        shim = interpreter.open_shim()
+        shim = command.open_shim()
         stack.callback(os.close, shim)
         stderr = stack.enter_context(tempfile.TemporaryFile())
         try:
@@ -722,15 +732,15 @@ def memfd(content: bytes | int) -> int:
 
 
 def start(bundle: Bundle, channel: int, status: int, shim: int, stderr: int) -> int:
-    fds = interpreter.BootFds(channel, status, bundle.fd, shim)
+    fds = command.BootFds(channel, status, bundle.fd, shim)
     environment = {
-        **interpreter.boot_environment(fds, {}),
+        **command.boot_environment(fds, {}),
         b"_LIBCONTAINER_INITPIPE": b"%d" % channel,
         b"_NSENTER_STATUS": b"%d" % status,
     }
     keep = set(fds.__dict__.values())
-    executable = os.fsencode(interpreter.interpreter_path())
-    spawn = Spawn(interpreter.boot_argv(), environment, (0, 1, stderr), keep, executable)
+    executable = os.fsencode(command.interpreter_path())
+    spawn = Spawn(command.boot_argv(), environment, (0, 1, stderr), keep, executable)
     pid, pidfd = spawn.run()
     os.close(pidfd)
     return pid
@@ -744,9 +754,9 @@ def send(channel: socket.socket, bundle: Bundle, kept: str) -> None:
         (int(LaunchAttribute.TIMEOUT), 5000),
         (int(LaunchAttribute.TRACE), 0),
     ]
-    body = interpreter.orders("takeover_targets:echo", ["echo"], ("hello",), {}, bundle)
+    body = command.orders("takeover_targets:echo", ["echo"], ("hello",), {}, bundle)
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it was refused already
-        channel.sendall(BootstrapData().encode() + wire.encode(settings, wire.LAUNCH) + body)
+        channel.sendall(BootstrapData().encode() + codec.encode(settings, codec.LAUNCH) + body)
 
 
 def listen(

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from nsenter import Caller, NamespaceExecutor, RemoteError, call, presets
-from nsenter.names import importable
+from nsenter._remote.importable_names import importable
 from sweeps import every
 
 COUNT = 0

@@ -25,11 +25,13 @@ import call_targets
 import nsenter
 import roots
 from call_targets import Thing
-from nsenter import calling, plain, worker
-from nsenter.bundle import bundle_for
+from nsenter import calling
+from nsenter._inside import worker
+from nsenter._interpreter.module_archive import bundle_for
+from nsenter._remote import safe_data
+from nsenter._remote.call_bytes import CannotTravel
 from nsenter.calling import BadAnswer, Caller, RemoteError, RemoteTraceback, WorkerDied, call
 from nsenter.options import Options
-from nsenter.parcel import CannotTravel
 from rootless import as_user
 
 TESTS = Path(__file__).parent.parent
@@ -528,7 +530,7 @@ class Bomb:
 
 def answers_of_an_enemy() -> dict[str, tuple[bytes, str]]:
     frame = worker.frame
-    told = plain.encode
+    told = safe_data.encode
     deep = (b"l" + (1).to_bytes(4, sys.byteorder)) * 100_000
     return {
         "pickle as plain": (frame(worker.VALUE, pickle.dumps([1])), "cannot be read"),
@@ -577,7 +579,7 @@ def test_a_bomb_explodes_for_who_trusts_it(tmp_path: Path) -> None:
 )
 def test_an_exception_of_an_enemy_is_only_told(error: tuple[object, ...]) -> None:
     with pytest.raises(RemoteError, match=str(error[1])):
-        call(call_targets.say_raw, worker.frame(worker.ERROR, plain.encode(error)))
+        call(call_targets.say_raw, worker.frame(worker.ERROR, safe_data.encode(error)))
 
 
 builtin_names = st.sampled_from(sorted(vars(__import__("builtins"))))

@@ -13,16 +13,9 @@ import pytest
 
 import call_targets
 from launching import SECONDS
-from nsenter import (
-    BootstrapData,
-    Caller,
-    NamespaceExecutor,
-    Options,
-    PythonInit,
-    call,
-    parcel,
-    worker,
-)
+from nsenter import BootstrapData, Caller, NamespaceExecutor, Options, PythonInit, call
+from nsenter._inside import worker
+from nsenter._remote import call_bytes
 from nsenter.calling import WorkerDied
 from nsenter.launch import launch
 from sweeps import some
@@ -88,8 +81,8 @@ def test_nothing_is_left_when_the_caller_is_killed_at_any_moment(caller: str) ->
 def test_a_worker_ends_without_a_word_if_its_caller_has_not_read_all(tmp_path: Path) -> None:
     """The kernel then says ECONNRESET to the worker, not that there is no more to read."""
     settings = {"trusted": False, "most": 1 << 20, "files": None}
-    init = PythonInit("nsenter.worker:main", (settings,), modules=parcel.FOR_PICKLE)
-    sent = parcel.pack(os.getpid, (), {}, plainly=True)
+    init = PythonInit("nsenter._inside.worker:main", (settings,), modules=call_bytes.FOR_PICKLE)
+    sent = call_bytes.pack(os.getpid, (), {}, plainly=True)
     with (tmp_path / "stderr").open("wb") as stderr:
         child = launch(BootstrapData(), init, stderr=stderr.fileno())
     with child:

@@ -18,7 +18,8 @@ import pytest
 
 import call_targets
 import nsenter
-from nsenter import Caller, CannotTravel, NamespaceExecutor, call, plain
+from nsenter import Caller, CannotTravel, NamespaceExecutor, call
+from nsenter._remote import safe_data
 
 
 class Zone(datetime.tzinfo):
@@ -45,7 +46,7 @@ NUMPY = [
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_a_common_value_comes_back_as_it_is(value: Any) -> None:
-    back = plain.decode(plain.encode([value, {"key": value}], more=True))[0]
+    back = safe_data.decode(safe_data.encode([value, {"key": value}], more=True))[0]
     assert type(back) is type(value)
     assert repr(back) == repr(value)
 
@@ -57,7 +58,7 @@ def test_they_all_come_back_from_a_call() -> None:
 
 @pytest.mark.parametrize("value", NUMPY, ids=repr)
 def test_numbers_of_numpy_come_back_by_themselves_and_in_arrays(value: Any) -> None:
-    back = plain.decode(plain.encode(value, more=True))
+    back = safe_data.decode(safe_data.encode(value, more=True))
     assert type(back) is type(value)
     assert back.dtype == value.dtype
     assert numpy.array_equal(back, value)
@@ -78,8 +79,8 @@ def test_numbers_of_numpy_come_back_by_themselves_and_in_arrays(value: Any) -> N
     ids=lambda _: None,
 )
 def test_another_value_is_refused(value: Any, why: str) -> None:
-    with pytest.raises(plain.NotPlain, match=why):
-        plain.encode(value, more=True)
+    with pytest.raises(safe_data.NotPlain, match=why):
+        safe_data.encode(value, more=True)
 
 
 def test_the_refusal_of_an_answer_says_how_to_trust() -> None:
@@ -91,8 +92,8 @@ def test_a_subclass_is_not_taken_for_its_base() -> None:
     class Mine(decimal.Decimal):
         pass
 
-    with pytest.raises(plain.NotPlain, match="Mine"):
-        plain.encode(Mine(1), more=True)
+    with pytest.raises(safe_data.NotPlain, match="Mine"):
+        safe_data.encode(Mine(1), more=True)
 
 
 EVIL: list[tuple[Any, Any]] = [
@@ -115,9 +116,9 @@ EVIL: list[tuple[Any, Any]] = [
 
 @pytest.mark.parametrize(("name", "payload"), EVIL)
 def test_what_an_enemy_writes_in_their_place_is_refused(name: Any, payload: Any) -> None:
-    data = b"x" + plain.encode(name) + plain.encode(payload)
-    with pytest.raises(plain.Malformed):
-        plain.decode(data)
+    data = b"x" + safe_data.encode(name) + safe_data.encode(payload)
+    with pytest.raises(safe_data.Malformed):
+        safe_data.decode(data)
 
 
 # ---- what is called, and what with
@@ -327,7 +328,7 @@ def test_sizes_have_units(size: int | str) -> None:
         mounts=[nsenter.Tmpfs("/tmp", size=1 << 20)], rlimits={"fsize": 1 << 20}
     )
     assert options.mounts[0]._record() == plainly.mounts[0]._record()  # type: ignore[index]
-    from nsenter.limits import encode_rlimits
+    from nsenter._message.limits import encode_rlimits
 
     assert options.rlimits is not None and plainly.rlimits is not None
     assert encode_rlimits(options.rlimits) == encode_rlimits(plainly.rlimits)

@@ -41,7 +41,8 @@ def test_a_caller_that_is_a_payload_itself_passes_none_of_that_on(options: str) 
 def test_a_caller_that_closes_all_descriptors_gets_new_ones() -> None:
     """A daemon does; the numbers of what was kept may then be anything else's."""
     script = """
-targets = (Program(["true"]), {"trace": True}), (PythonInit("nsenter.init:main", ["true"]), {})
+python = PythonInit("nsenter._inside.pid1:main", ["true"])
+targets = (Program(["true"]), {"trace": True}), (python, {})
 for target, options in targets:
     assert status(target, **options) == 0
 os.closerange(3, 100)
@@ -85,7 +86,7 @@ else:
 
 def test_a_python_init_hands_on_no_ignored_signal() -> None:
     script = """
-print(status(PythonInit("nsenter.init:main", ["grep", "SigIgn", "/proc/self/status"])))
+print(status(PythonInit("nsenter._inside.pid1:main", ["grep", "SigIgn", "/proc/self/status"])))
 """
     assert run(script).split() == ["SigIgn:", "0000000000000000", "0"]
 

@@ -283,8 +283,8 @@ def that_kills(number: int) -> bytes:
 
 def behind(code: bytes, words: list[str]) -> subprocess.CompletedProcess[str]:
     script = (
-        "import os\nfrom nsenter import system\n"
-        f"system.seccomp(bytes.fromhex({code.hex()!r}), 0)\nos.execv({words[0]!r}, {words!r})"
+        "import os\nfrom nsenter._host import syscalls\n"
+        f"syscalls.seccomp(bytes.fromhex({code.hex()!r}), 0)\nos.execv({words[0]!r}, {words!r})"
     )
     return subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False

@@ -20,9 +20,9 @@ import nsenter
 import roots
 from launching import runs, wait_until
 from links import children, descriptors
+from nsenter._remote.call_bytes import CannotTravel
 from nsenter.executor import BrokenInitializer, BrokenWorker, NamespaceExecutor
 from nsenter.options import Options
-from nsenter.parcel import CannotTravel
 from rootless import as_user
 
 TESTS = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ import pytest
 
 from needs import needs
 from nsenter import BootstrapError, Caller, Options
-from nsenter.bundle import pythons_own
+from nsenter._interpreter.module_archive import pythons_own
 
 EMPTY = Options(new="all", root="tmpfs", proc=False)
 MEMORY = Caller(EMPTY, files=False, timeout=120)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from nsenter.failed import in_words, operation_of, subject_of
+from nsenter._host.os_errors import in_words, operation_of, subject_of
 from pythons import Python, installed
 
 NONE = 999_999  # no descriptor
@@ -99,7 +99,7 @@ NAMES = ", ".join(f"sys.flags if sys else sys.n{number}" for number in range(200
 SCRIPT = """
 import sys
 failed = {}
-exec(compile(open("nsenter/failed.py").read(), "failed", "exec"), failed)
+exec(compile(open("nsenter/_host/os_errors.py").read(), "failed", "exec"), failed)
 import os
 def reader():
     import os; os.read(999999, 1)

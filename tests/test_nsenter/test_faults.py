@@ -44,10 +44,10 @@ from faults import (
     three_stages,
 )
 from interop.runc_parent import RuncParent, StageExits, StubError
+from nsenter._launch.spawn import Spawn
 from nsenter.bootstrap import BootstrapData, TimeOffset
 from nsenter.idmap import IDMap
 from nsenter.launch import Program, PythonInit, launch, nsinit_path
-from nsenter.spawn import Spawn
 from sweeps import some
 from ways import enters_time_by_exec
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from nsenter.conversation import Conversation
-from nsenter.descriptors import Descriptors, Pipes
+from nsenter._launch.descriptors import Descriptors, Pipes
+from nsenter._launch.handshake import Conversation
 from nsenter.errors import BootstrapError
 
 SECONDS = 20.0

@@ -92,7 +92,7 @@ def test_one_that_is_never_let_go_ends_with_its_block() -> None:
 
 def test_a_python_init_is_not_held() -> None:
     with pytest.raises(ValueError, match="held: a PythonInit waits"):
-        Options().launch(PythonInit("nsenter.init:main", ["true"]), held=True)
+        Options().launch(PythonInit("nsenter._inside.pid1:main", ["true"]), held=True)
 
 
 NETWORK = """

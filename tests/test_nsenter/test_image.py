@@ -28,8 +28,8 @@ import pytest
 
 import nsenter
 import pythons
-from nsenter import bundle, image, image_files, image_maker
 from nsenter import launch as nsenter_launch
+from nsenter._interpreter import image, image_files, image_maker, module_archive
 from nsenter.bootstrap import BootstrapData
 from nsenter.launch import PythonInit, launch
 from sweeps import some
@@ -252,7 +252,7 @@ def with_libraries() -> tuple[str, str, int]:
 
 def test_extensions_that_are_in_no_image_are_loaded(file: Path) -> None:
     names = ["_hashlib", "_ctypes"]
-    assert image.lacks(bundle.bundle_for(["hashlib", "ctypes"], names), image.PAYLOAD)
+    assert image.lacks(module_archive.bundle_for(["hashlib", "ctypes"], names), image.PAYLOAD)
     caller = nsenter.Caller(modules=["hashlib", "ctypes"], extensions=names, files=False)
     assert caller.call(with_libraries) == ("image", "2d711642", 0)
 
@@ -281,18 +281,18 @@ def import_all(names: list[str]) -> tuple[str, list[str]]:
 
 
 def test_an_image_has_all_of_pythons_own_extensions_loaded(memory_file: Path) -> None:
-    own = bundle.pythons_own()
-    assert not image.lacks(bundle.bundle_for(own, None), image.MEMORY)
+    own = module_archive.pythons_own()
+    assert not image.lacks(module_archive.bundle_for(own, None), image.MEMORY)
     assert FROM_MEMORY.call(import_all, sorted(own)) == ("image", [])
 
 
 def test_an_extension_from_another_file_is_loaded(memory_file: Path, tmp_path: Path) -> None:
     """The interpreter would open the file in the foreign root else."""
-    path = Path(bundle.pythons_own()["_decimal"])
+    path = Path(module_archive.pythons_own()["_decimal"])
     shutil.copy(path, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(tmp_path))
-        found = bundle._build(frozenset(["_decimal"]), None)
+        found = module_archive._build(frozenset(["_decimal"]), None)
     assert found.extensions["_decimal"] == str(tmp_path / path.name)
     assert image.lacks(found, image.MEMORY)
 
@@ -312,14 +312,14 @@ def test_what_cannot_be_loaded_is_in_no_image(
     broken = tmp_path / "_broken.so"
     broken.write_text("no library")
     monkeypatch.syspath_prepend(str(tmp_path))
-    own = {**bundle.pythons_own(), "_broken": str(broken)}
-    monkeypatch.setattr(bundle, "_pythons_own", lambda: own)
-    monkeypatch.setattr(bundle, "_unloadable", {})
+    own = {**module_archive.pythons_own(), "_broken": str(broken)}
+    monkeypatch.setattr(module_archive, "_pythons_own", lambda: own)
+    monkeypatch.setattr(module_archive, "_unloadable", {})
     before = image.name_of(image.MEMORY, os.environb)
     made = Path(image_maker.make(image.MEMORY))
     assert names(place) == [made.name]
     assert made.name == image.name_of(image.MEMORY, os.environb) != before
-    assert "_broken.so" in bundle._unloadable["_broken"]
+    assert "_broken.so" in module_archive._unloadable["_broken"]
     assert FROM_MEMORY.call(how) == "image"
 
 
@@ -384,7 +384,8 @@ def test_the_main_thread_may_end_before_the_others(
 
 IN_EACH_PYTHON = """
 import hashlib, os, sys, threading
-from nsenter import Caller, bundle, image, image_maker
+from nsenter import Caller
+from nsenter._interpreter import module_archive, image, image_maker
 image.directories = lambda: iter([sys.argv[1]])
 for kind in (image.PAYLOAD, image.MEMORY):
     image_maker.make(kind)
@@ -409,7 +410,7 @@ def import_all(names):
 
 version = sys.version_info[:3]
 memory = Caller(files=False, imports=True)
-assert memory.call(import_all, sorted(bundle.pythons_own())) == (True, version)
+assert memory.call(import_all, sorted(module_archive.pythons_own())) == (True, version)
 for _ in range(5):
     assert Caller().call(plain) == (True, version)
     answer = Caller(modules=["hashlib", "threading"]).call(more)
@@ -542,7 +543,7 @@ def test_the_modules_in_an_image_are_known(file: Path) -> None:
     unknown = {
         name
         for name in nsenter.Caller(imports=False).call(held)
-        if bundle.origin_of(name) and name not in image.HELD
+        if module_archive.origin_of(name) and name not in image.HELD
     }
     assert unknown <= {__name__.partition(".")[0], "genericpath", "posixpath"}
 
@@ -796,7 +797,7 @@ def wait_for(condition: Callable[[], Any]) -> None:
 RUN = """
 import os, sys, time
 import nsenter
-from nsenter import image
+from nsenter._interpreter import image
 image._FIRST_PID_NAMESPACE = os.readlink("/proc/self/ns/pid")
 print(nsenter.call(abs, -1), image.name_of(image.PAYLOAD, os.environb))
 try:
@@ -831,7 +832,10 @@ def own_place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def makers() -> Iterator[int]:
     for entry in names(Path("/proc")):
         with contextlib.suppress(OSError, ValueError):
-            if b"nsenter.image_maker" in Path(f"/proc/{int(entry)}/cmdline").read_bytes():
+            if (
+                b"nsenter._interpreter.image_maker"
+                in Path(f"/proc/{int(entry)}/cmdline").read_bytes()
+            ):
                 yield int(entry)
 
 

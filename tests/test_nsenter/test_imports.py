@@ -16,8 +16,9 @@ import pytest
 import call_targets
 import nsenter
 import roots
-from nsenter import Bind, Caller, Options, Tmpfs, call, installed, presets
-from nsenter.files import SourceOfFiles
+from nsenter import Bind, Caller, Options, Tmpfs, call, presets
+from nsenter._inside.file_imports import SourceOfFiles
+from nsenter._interpreter import installed
 
 AS_ROOT = os.geteuid() == 0
 STDLIB = Path(os.__file__).parent
@@ -345,13 +346,13 @@ def test_a_root_that_is_joined_is_somebody_elses() -> None:
 def test_who_may_look_on_or_change_the_mounts_is_not_given_files(
     join: object, harmless: bool
 ) -> None:
-    bundle = nsenter.PythonInit("nsenter.worker:main").bundle()
+    bundle = nsenter.PythonInit("nsenter._inside.worker:main").bundle()
     assert (installed.orders(Options(join=join), bundle) is not None) == harmless
 
 
 def told_folders() -> set[str]:
     """What a call is told of, now."""
-    bundle = nsenter.PythonInit("nsenter.worker:main").bundle()
+    bundle = nsenter.PythonInit("nsenter._inside.worker:main").bundle()
     told = installed.orders(Options(), bundle)
     assert told is not None
     return {place[0] for place in told["path"]}
@@ -399,7 +400,7 @@ def test_a_root_is_looked_at_again_if_a_folder_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The options are the same object."""
-    bundle = nsenter.PythonInit("nsenter.worker:main").bundle()
+    bundle = nsenter.PythonInit("nsenter._inside.worker:main").bundle()
     options = presets.sandbox()
     assert installed.orders(options, bundle) is not None
     site_packages = tmp_path / "site-packages"
@@ -445,9 +446,11 @@ def test_what_the_boot_has_imported_is_from_its_files(place: Options | None) -> 
 
 def test_this_package_is_from_its_files_where_they_are(place: Options | None) -> None:
     """The sources of an editable install are not in a sandbox."""
-    (told,) = call(files_of, ("nsenter.worker",), options=place)
+    (told,) = call(files_of, ("nsenter._inside.worker",), options=place)
     is_there = call(os.path.exists, str(Path(nsenter.__file__)), options=place)
-    assert told[:3] == (found_by_python("nsenter.worker")[:3] if is_there else (None, None, None))
+    assert told[:3] == (
+        found_by_python("nsenter._inside.worker")[:3] if is_there else (None, None, None)
+    )
 
 
 def place_of(path: Path) -> tuple[str, int, int]:

@@ -144,9 +144,9 @@ def test_a_descriptor_keeps_a_namespace_that_nobody_is_in() -> None:
 
 def test_a_thread_that_has_left_its_process_keeps_a_namespace() -> None:
     script = (
-        "import sys, threading, _thread\nfrom nsenter import system\n"
+        "import sys, threading, _thread\nfrom nsenter._host import syscalls\n"
         "def leave():\n"
-        "  system.unshare(0x0400_0000); print(threading.get_native_id(), flush=True)\n"
+        "  syscalls.unshare(0x0400_0000); print(threading.get_native_id(), flush=True)\n"
         "  sys.stdin.read()\n"
         "thread = threading.Thread(target=leave); thread.start(); thread.join()"
     )

@@ -16,7 +16,8 @@ import pytest
 
 import denying
 import nsenter
-from nsenter import Options, probe
+from nsenter import Options
+from nsenter._host import probe
 
 NEWEST = 6  # the version of Landlock's interface that has all of it
 

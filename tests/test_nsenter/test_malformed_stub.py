@@ -23,10 +23,10 @@ import pytest
 import reference
 from faults import AT_ONCE, LaunchedStub, hung_up, kill_children, nothing_left
 from interop.runc_parent import RuncParent
-from nsenter import wire
+from nsenter._message import codec
+from nsenter._message.launch import LaunchAttribute
 from nsenter.bootstrap import BootstrapData
 from nsenter.launch import nsinit_path
-from nsenter.settings import LaunchAttribute
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="what is wrongly accepted should go as far as it can"
@@ -256,7 +256,7 @@ def test_malformed_second_message_is_a_record_by_attribute_and_offset(name: str)
 
 
 def test_second_message_as_the_launcher_writes_it_is_taken() -> None:
-    message = wire.encode([(LaunchAttribute.KEEP_FDS, b"0,1,2")], wire.LAUNCH)
+    message = codec.encode([(LaunchAttribute.KEEP_FDS, b"0,1,2")], codec.LAUNCH)
     problems: list[str] = []
     with nothing_left(problems), LaunchedStub() as stub:
         stub.channel.sendall(FIRST + message)

@@ -11,7 +11,7 @@ import pytest
 
 from launching import PYTHONPATH
 from needs import needs
-from nsenter.netns import name_of
+from nsenter._launch.named_netns import name_of
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do: run as root")
 

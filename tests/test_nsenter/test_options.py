@@ -23,17 +23,9 @@ import optioned
 import rootless
 import waiting_inits
 from launching import PYTHONPATH, SECONDS, runs, wait_until
-from nsenter import (
-    Bind,
-    BootstrapError,
-    NamespaceType,
-    Options,
-    Program,
-    PythonInit,
-    Tmpfs,
-    targets,
-    wire,
-)
+from nsenter import Bind, BootstrapError, NamespaceType, Options, Program, PythonInit, Tmpfs
+from nsenter._launch import join_targets
+from nsenter._message import codec
 from optioned import ALLOW_ALL, CASES, OF_ROOT, SUBORDINATE, WAYS, Case, Facts
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
@@ -431,7 +423,7 @@ def test_who_ends_while_looked_at_is_not_taken_for_who_has_its_number_then(
             child.wait()
             return True
 
-        monkeypatch.setattr(targets, "_is_ours", is_ours)
+        monkeypatch.setattr(join_targets, "_is_ours", is_ours)
         with pytest.raises(ProcessLookupError, match="has ended"):
             Options(join=child).launch(Program(["true"]))
 
@@ -487,4 +479,4 @@ NOT_SENT = {"new", "join", "maps", "oom_score_adj", "time_offsets"}
 def test_each_field_is_in_the_table_of_the_launch_message() -> None:
     fields = set(inspect.signature(Options).parameters) - NOT_SENT
     sent = {SENT_AS.get(name, name.upper()) for name in fields}
-    assert sent <= wire.attribute_types(wire.LAUNCH).keys()
+    assert sent <= codec.attribute_types(codec.LAUNCH).keys()

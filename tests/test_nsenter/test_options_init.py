@@ -21,7 +21,7 @@ import rootless
 from boxes import box, output
 from launching import SECONDS
 from nsenter import Dev, Options, Program, PythonInit, Tmpfs
-from nsenter.child import Child
+from nsenter._launch.child import Child
 
 INIT = Options(new="user,pid,mnt", init=True)
 
@@ -236,14 +236,15 @@ def test_its_user_owns_the_terminal() -> None:
 NO_WAIT = """
 import errno, sys
 import nsenter
-from nsenter import seccomp, system
+from nsenter import seccomp
+from nsenter._host import syscalls
 number = {"x86_64": 247, "aarch64": 95}[sys.argv[1]]
 denied = seccomp._step(seccomp._ANY_BIT, 0x40000000, no=1) + seccomp._error(errno.EIO)
 code = seccomp._step(seccomp._LOAD, seccomp._NUMBER_AT)
 code += seccomp._if_equal(number, seccomp._load_argument(3) + denied)
 code += seccomp._step(seccomp._RETURN, seccomp._ALLOW)
-system.prctl("no_new_privs", system.PR_SET_NO_NEW_PRIVS, 1)
-system.seccomp(code, 0)
+syscalls.prctl("no_new_privs", syscalls.PR_SET_NO_NEW_PRIVS, 1)
+syscalls.seccomp(code, 0)
 try:
     print(nsenter.run(["sleep", "1"], nsenter.Options(new="user,pid", init=True)).returncode)
 except nsenter.BootstrapError as error:

@@ -14,8 +14,8 @@ import nsenter
 import rootless
 from boxes import SYSTEM, output
 from nsenter import Bind, Options, presets
-from nsenter.descriptors import Descriptors, open_fds
-from nsenter.owned import with_trees
+from nsenter._launch.descriptors import Descriptors, open_fds
+from nsenter._launch.idmapped_binds import with_trees
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do: run as root")
 NOBODY = 65534

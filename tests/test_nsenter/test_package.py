@@ -130,7 +130,13 @@ def test_there_is_one_version() -> None:
 # --- the other distribution, which is called nsenter and has a package nsenter -------------------
 
 CURE = "pip install --force-reinstall --no-deps pynsenter"
-IMPORTS = ["nsenter.popen", "nsenter.presets", "nsenter.system", "nsenter.__main__", "libcontainer"]
+IMPORTS = [
+    "nsenter.popen",
+    "nsenter.presets",
+    "nsenter._host.syscalls",
+    "nsenter.__main__",
+    "libcontainer",
+]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsenter.plain import MAX_DEPTH, Malformed, NotPlain, decode, encode
+from nsenter._remote.safe_data import MAX_DEPTH, Malformed, NotPlain, decode, encode
 
 atoms = (
     st.none()

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nsenter
-from nsenter.plain import Malformed, NotPlain, TooLarge, TooSlow, decode, encode
-from nsenter.plain_bulk import LEAST
+from nsenter._remote.safe_arrays import LEAST
+from nsenter._remote.safe_data import Malformed, NotPlain, TooLarge, TooSlow, decode, encode
 
 NUMBER = 2 * LEAST
 RECORDS = [{"id": n, "name": str(n), "part": n / 2, "is": n % 2 == 0} for n in range(NUMBER)]

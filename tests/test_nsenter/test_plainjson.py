@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from nsenter import plainjson
+from nsenter._host import json_text
 
 NO_JSON = {
     "": "no JSON value at line 1, column 1",
@@ -28,7 +28,7 @@ NO_JSON = {
 @pytest.mark.parametrize("text", NO_JSON, ids=range(len(NO_JSON)))
 def test_what_is_no_json_is_told_with_its_place(text: str) -> None:
     with pytest.raises(ValueError) as caught:
-        plainjson.loads(text)
+        json_text.loads(text)
     assert type(caught.value) is ValueError
     assert NO_JSON[text] in str(caught.value)
 
@@ -36,8 +36,8 @@ def test_what_is_no_json_is_told_with_its_place(text: str) -> None:
 @pytest.mark.parametrize("indent", [0, 2, 4])
 def test_a_document_is_read_as_it_was_written(indent: int) -> None:
     value = {"a": [1, -2.5, "é\n", {}], "b": [], "c": {"d": None, "e": True}}
-    text = plainjson.dumps(value, indent=indent)
-    assert plainjson.loads(f" \n{text}\t") == json.loads(text) == value
+    text = json_text.dumps(value, indent=indent)
+    assert json_text.loads(f" \n{text}\t") == json.loads(text) == value
     assert text.isascii()
     assert (" " in text) == bool(indent)
 
@@ -46,11 +46,11 @@ def test_a_document_is_read_as_it_was_written(indent: int) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, b"", {"a": {1}}])
 def test_what_json_has_not_is_not_written(value: object, indent: int) -> None:
     with pytest.raises((TypeError, ValueError)):
-        plainjson.dumps(value, indent=indent)
+        json_text.dumps(value, indent=indent)
 
 
 def test_a_value_can_be_followed_by_anything() -> None:
-    assert plainjson.loads_at('"a":  {"b": 1}, "c": tru', 4) == {"b": 1}
+    assert json_text.loads_at('"a":  {"b": 1}, "c": tru', 4) == {"b": 1}
     for text in ("", "tru", '{"b": ', "[" * 200_000):
         with pytest.raises(ValueError, match="no whole JSON value"):
-            plainjson.loads_at(text, 0)
+            json_text.loads_at(text, 0)

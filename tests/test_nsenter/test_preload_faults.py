@@ -18,7 +18,7 @@ import nsenter
 import preloaded
 from launching import wait_until
 from links import children, descriptors
-from nsenter import preload
+from nsenter._remote import preload
 from nsenter.executor import BrokenPreload, BrokenWorker, NamespaceExecutor
 from nsenter.options import Options
 from rootless import as_user
@@ -246,7 +246,7 @@ def test_a_template_that_dies_takes_its_calls_along(
     options: Options, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not kept:
-        monkeypatch.setattr("nsenter.child._PIDFD_GET_INFO", 0)
+        monkeypatch.setattr("nsenter._launch.child._PIDFD_GET_INFO", 0)
     started = tmp_path / "started"
     with fresh("preloaded", options=options) as executor:
         call = executor.submit(preloaded.say_and_sleep, str(started))

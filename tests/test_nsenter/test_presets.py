@@ -342,7 +342,7 @@ def _podmans_default() -> set[str] | None:
 
 
 def _numbers_of_the_machine() -> dict[str, int]:
-    from nsenter.libseccomp import is_known
+    from nsenter._host.libseccomp import is_known
 
     done = subprocess.run(
         ["gcc", "-E", "-dM", "-include", "asm/unistd.h", "-"], input="", capture_output=True,

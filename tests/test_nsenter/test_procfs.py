@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nsenter import procfs
-from nsenter.system import Failure
+from nsenter._host import procfs
+from nsenter._host.syscalls import Failure
 
 LINE = rb"36 25 98:0 /a /b rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue"
 # A name of each kind that has confused a reader of mountinfo somewhere.
@@ -70,7 +70,7 @@ def test_mounts_with_such_names_are_seen_one_by_one(tmp_path: Path) -> None:
     """The kernel's own lines, of mounts over mounts as well."""
     script = f"""
 import os
-from nsenter import procfs, system
+from nsenter._host import procfs, syscalls
 here = {os.fsencode(tmp_path)!r}
 before = len(procfs.mounts())
 points = []
@@ -78,7 +78,7 @@ for name in {[name.replace(b"/", b"_") for name in NAMES]!r}:
     point = here + b"/" + name
     os.mkdir(point)
     for _ in range(2):
-        system.mount(name, point, "tmpfs", 0)
+        syscalls.mount(name, point, "tmpfs", 0)
         points.append(os.fsdecode(point))
 found = procfs.mounts()[before:]
 assert [mount.point for mount in found] == points, found
@@ -102,7 +102,7 @@ def test_a_name_does_not_forge_fields() -> None:
     """Of this process, under such a name."""
     for name in (b"a) R 1 1", b"x\nUid:\t7", b"\xff)"):
         code = (
-            "import os\nfrom nsenter import procfs\n"
+            "import os\nfrom nsenter._host import procfs\n"
             f"open('/proc/self/comm','wb').write({name!r})\n"
             "fields = procfs.stat(procfs.read('/proc/self/stat'))\n"
             "status = procfs.status(procfs.read('/proc/self/status'))\n"

@@ -27,9 +27,10 @@ import nsenter
 import rootless
 from hostile import ATTACKS, Attack, Host
 from launching import PYTHONPATH, SECONDS
-from nsenter import Options, presets, worker
+from nsenter import Options, presets
+from nsenter._inside import worker
+from nsenter._interpreter.sealed_memory import KeptDescriptor, sealed_memfd
 from nsenter.calling import BadAnswer
-from nsenter.kept import KeptDescriptor, sealed_memfd
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=[a.name for a in ATTACKS])
@@ -81,7 +82,8 @@ def as_user(code: str) -> str:
 
 TAKE_THE_MODE = """
 import os, shutil, tempfile
-from nsenter import call, interpreter, presets
+from nsenter import call, presets
+from nsenter._interpreter import command
 
 def take():
     import posix
@@ -90,9 +92,9 @@ def take():
     return "taken"
 
 with tempfile.TemporaryDirectory() as folder:
-    path = shutil.copy(interpreter.interpreter_path(), folder)
+    path = shutil.copy(command.interpreter_path(), folder)
     os.chmod(path, MODE)
-    interpreter.interpreter_path = lambda: path
+    command.interpreter_path = lambda: path
     before = os.stat(path)
     answers = [call(take, options=presets.sandbox()) for _ in range(2)]
     print(len(answers), os.stat(path).st_mode == before.st_mode)

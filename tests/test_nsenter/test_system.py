@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from nsenter import system
-from nsenter.system import Failure
+from nsenter._host import syscalls
+from nsenter._host.syscalls import Failure
 
 
 class Kernel:
@@ -25,8 +25,8 @@ class Kernel:
 
 
 CALLS = {
-    "openat2": lambda: system.openat2(system.AT_FDCWD, "/", os.O_RDONLY),
-    "bpf": lambda: system.bpf("load", 5, b""),
+    "openat2": lambda: syscalls.openat2(syscalls.AT_FDCWD, "/", os.O_RDONLY),
+    "bpf": lambda: syscalls.bpf("load", 5, b""),
 }
 
 
@@ -35,7 +35,7 @@ def test_a_call_is_made_again_when_the_kernel_asks(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = Kernel(3)
-    monkeypatch.setattr(system, "call", kernel)
+    monkeypatch.setattr(syscalls, "call", kernel)
     assert CALLS[name]() == 7
     assert kernel.calls == 4
 
@@ -43,7 +43,7 @@ def test_a_call_is_made_again_when_the_kernel_asks(
 @pytest.mark.parametrize("name", CALLS)
 def test_it_is_not_made_again_for_ever(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(1_000_000)
-    monkeypatch.setattr(system, "call", kernel)
+    monkeypatch.setattr(syscalls, "call", kernel)
     with pytest.raises(Failure) as caught:
         CALLS[name]()
     assert caught.value.errno == errno.EAGAIN
@@ -53,7 +53,7 @@ def test_it_is_not_made_again_for_ever(name: str, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("name", CALLS)
 def test_another_error_is_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(1, errno.EPERM)
-    monkeypatch.setattr(system, "call", kernel)
+    monkeypatch.setattr(syscalls, "call", kernel)
     with pytest.raises(Failure):
         CALLS[name]()
     assert kernel.calls == 1
@@ -67,22 +67,22 @@ def test_a_listing_that_is_no_procs_is_not_believed(monkeypatch: pytest.MonkeyPa
             raise Failure(operation, subject, errno.ENOSYS)
         return real(operation, subject, *arguments)
 
-    real = system.call
-    monkeypatch.setattr(system, "call", refuse)
-    monkeypatch.setattr(system, "file_system_type", lambda fd: 0x01021994)  # tmpfs
+    real = syscalls.call
+    monkeypatch.setattr(syscalls, "call", refuse)
+    monkeypatch.setattr(syscalls, "file_system_type", lambda fd: 0x01021994)  # tmpfs
     with pytest.raises(Failure, match="close_range"):
-        system.close_range(1000, 2000)
+        syscalls.close_range(1000, 2000)
 
 
 def test_the_directory_of_a_process_takes_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(pid: int) -> int:
         raise Failure("pidfd_open", pid, errno.EPERM)
 
-    monkeypatch.setattr(system, "pidfd_open", refuse)
-    fd = system.signal_handle(os.getpid())
+    monkeypatch.setattr(syscalls, "pidfd_open", refuse)
+    fd = syscalls.signal_handle(os.getpid())
     try:
-        system.send_signal(fd, os.getpid(), 0)
+        syscalls.send_signal(fd, os.getpid(), 0)
     finally:
         os.close(fd)
     with pytest.raises(ProcessLookupError):
-        system.signal_handle(999_999_999)
+        syscalls.signal_handle(999_999_999)

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
+from nsenter._host.cleanup import close, notes_of, undo
 from nsenter.errors import BootstrapError, Naming
-from nsenter.undo import close, notes_of, undo
 
 
 class Step:

@@ -1,4 +1,4 @@
-"""nsenter.values: records that do not change."""
+"""nsenter._host.records: records that do not change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsenter.values import Value
+from nsenter._host.records import Value
 
 
 class Point(Value):
@@ -190,7 +190,7 @@ def test_a_value_comes_back_from_its_fields(shape: Shape) -> None:
 
 def test_the_module_imports_nothing() -> None:
     code = (
-        "import sys; before = set(sys.modules); import nsenter.values;"
+        "import sys; before = set(sys.modules); import nsenter._host.records;"
         "print(*set(sys.modules) - before)"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,8 +13,8 @@ import pytest
 
 from launching import SECONDS
 from nsenter import Options, PythonInit
+from nsenter._interpreter.prebooted import WaitingInit
 from nsenter.errors import BootstrapError
-from nsenter.waiting import WaitingInit
 from waiting_inits import WAYS
 
 NEW = Options(new="user,pid,uts,net", hostname="box")

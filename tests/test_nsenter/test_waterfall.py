@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from nsenter import waterfall
-from nsenter.child import TracePoint
+from nsenter._launch import trace as waterfall
+from nsenter._launch.child import TracePoint
 from nsenter.launch import Program, PythonInit
 from nsenter.options import Options
 
@@ -104,7 +104,9 @@ def test_a_title_is_text_whatever_is_in_it() -> None:
     assert texts[0] == "run -- sh -c '<b>&amp;\"' �[31m � �"
 
 
-@pytest.mark.parametrize("target", [Program(["true"]), PythonInit("nsenter.init:main", ["true"])])
+@pytest.mark.parametrize(
+    "target", [Program(["true"]), PythonInit("nsenter._inside.pid1:main", ["true"])]
+)
 def test_a_real_start_is_told_from_its_spawn_until_it_is_ready(target: Program) -> None:
     with Options(new="all").launch(target, trace=True) as child:
         bars = waterfall.bars(child.trace)

@@ -8,7 +8,7 @@ import time
 from errno import EBUSY, ENODEV, ENOENT, EPERM
 
 from libcontainer.cgroups import files
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

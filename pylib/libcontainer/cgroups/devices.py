@@ -7,7 +7,7 @@ from __future__ import annotations
 from errno import EINVAL
 
 from libcontainer.cgroups.files import read, write
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

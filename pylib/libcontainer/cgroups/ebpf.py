@@ -12,8 +12,8 @@ import sys
 from errno import EPERM
 
 from libcontainer.cgroups.devices import effective
-from nsenter.system import Failure, address, bpf
-from nsenter.undo import close
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure, address, bpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

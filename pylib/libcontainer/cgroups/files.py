@@ -21,9 +21,9 @@ from errno import (
 )
 
 from libcontainer.errors import ContainerError
-from nsenter import procfs
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host import procfs
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

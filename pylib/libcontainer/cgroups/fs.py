@@ -14,8 +14,8 @@ from errno import ENOENT
 from libcontainer.cgroups import files
 from libcontainer.cgroups.base import FROZEN, RUNNING, UNDEFINED, Manager
 from libcontainer.errors import ConfigError, ContainerError
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from errno import EBUSY
 
 from libcontainer.errors import ConfigError
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

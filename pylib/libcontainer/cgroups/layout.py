@@ -6,9 +6,9 @@ from __future__ import annotations
 import errno
 import os
 
-from nsenter import procfs
-from nsenter.system import CGROUP2_SUPER_MAGIC, Failure, file_system_type
-from nsenter.undo import close
+from nsenter._host import procfs
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import CGROUP2_SUPER_MAGIC, Failure, file_system_type
 
 _ROOT = "/sys/fs/cgroup"
 _TYPES = ("cgroup", "cgroup2")

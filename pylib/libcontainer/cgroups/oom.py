@@ -7,8 +7,8 @@ import os
 import select
 
 from libcontainer.cgroups.files import explained, read, write
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

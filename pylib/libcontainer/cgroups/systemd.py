@@ -16,7 +16,7 @@ from libcontainer.cgroups.files import DENIED
 from libcontainer.cgroups.systemd_bus import Bus
 from libcontainer.cgroups.systemd_properties import limits, says_idle, unit_properties, words
 from libcontainer.errors import ConfigError
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

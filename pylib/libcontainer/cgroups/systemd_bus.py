@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from errno import EIO, ENOENT
 
-from nsenter.system import Failure
+from nsenter._host.syscalls import Failure
 
 RUNNING_SYSTEMD = "/run/systemd/system"
 _SERVICE = "org.freedesktop.systemd1"

@@ -7,7 +7,7 @@ specification); None: not said, left as it is.
 
 from __future__ import annotations
 
-from nsenter.values import Value
+from nsenter._host.records import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from libcontainer.configs.cgroup import Cgroup
 from libcontainer.configs.mount import Device, Mount
 from libcontainer.configs.seccomp import Seccomp
+from nsenter._host.records import Value
 from nsenter.bootstrap import TimeOffset
 from nsenter.idmap import IDMap
 from nsenter.namespaces import Namespaces, NamespaceType
-from nsenter.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from nsenter._host.records import Value
 from nsenter.idmap import IDMap
-from nsenter.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from libcontainer.configs.config import Capabilities, IOPriority, Rlimit, Scheduler
-from nsenter.values import Value
+from nsenter._host.records import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from errno import ENOTDIR
 
 from libcontainer.configs.sysctls import check_sysctls
 from libcontainer.errors import ConfigError
-from libcontainer.words import errno_text
+from libcontainer.runc_messages import errno_text
 from nsenter import idmap
+from nsenter._host.syscalls import MOUNT_ATTR_IDMAP
 from nsenter.namespaces import NamespaceType, is_namespace_supported
-from nsenter.system import MOUNT_ATTR_IDMAP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

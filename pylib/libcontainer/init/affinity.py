@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from nsenter.system import Failure, sched_setaffinity
+from nsenter._host.syscalls import Failure, sched_setaffinity
 
 _EVERY_CPU = b"\xff" * 1024  # the kernel can be built for 8,192 of them
 # What a filter of a container around us says.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import posix
 
-from nsenter import system
-from nsenter.system import Failure
+from nsenter._host import syscalls
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,42 +16,44 @@ if TYPE_CHECKING:
 
 # (of mount(2), of mount_setattr(2))
 _BITS = (
-    (system.MS_RDONLY, system.MOUNT_ATTR_RDONLY),
-    (system.MS_NOSUID, system.MOUNT_ATTR_NOSUID),
-    (system.MS_NODEV, system.MOUNT_ATTR_NODEV),
-    (system.MS_NOEXEC, system.MOUNT_ATTR_NOEXEC),
-    (system.MS_NOSYMFOLLOW, system.MOUNT_ATTR_NOSYMFOLLOW),
+    (syscalls.MS_RDONLY, syscalls.MOUNT_ATTR_RDONLY),
+    (syscalls.MS_NOSUID, syscalls.MOUNT_ATTR_NOSUID),
+    (syscalls.MS_NODEV, syscalls.MOUNT_ATTR_NODEV),
+    (syscalls.MS_NOEXEC, syscalls.MOUNT_ATTR_NOEXEC),
+    (syscalls.MS_NOSYMFOLLOW, syscalls.MOUNT_ATTR_NOSYMFOLLOW),
 )
 # One of them holds; that of 0 is the default.
 _ATIMES = (
-    (system.MS_NOATIME, system.MOUNT_ATTR_NOATIME),
-    (system.MS_STRICTATIME, system.MOUNT_ATTR_STRICTATIME),
-    (system.MS_RELATIME, system.MOUNT_ATTR_RELATIME),
+    (syscalls.MS_NOATIME, syscalls.MOUNT_ATTR_NOATIME),
+    (syscalls.MS_STRICTATIME, syscalls.MOUNT_ATTR_STRICTATIME),
+    (syscalls.MS_RELATIME, syscalls.MOUNT_ATTR_RELATIME),
 )
-ANY_ATIME = system.MS_NOATIME | system.MS_STRICTATIME | system.MS_RELATIME | system.MS_NODIRATIME
+ANY_ATIME = (
+    syscalls.MS_NOATIME | syscalls.MS_STRICTATIME | syscalls.MS_RELATIME | syscalls.MS_NODIRATIME
+)
 ALL = sum(attribute for _, attribute in _BITS)
-TIMES = system.MOUNT_ATTR__ATIME | system.MOUNT_ATTR_NODIRATIME
+TIMES = syscalls.MOUNT_ATTR__ATIME | syscalls.MOUNT_ATTR_NODIRATIME
 # What the kernel locks of a mount that another user namespace brings, beside the times.
-LOCKABLE = ALL & ~system.MOUNT_ATTR_NOSYMFOLLOW
+LOCKABLE = ALL & ~syscalls.MOUNT_ATTR_NOSYMFOLLOW
 # (of statvfs(3), of mount_setattr(2))
 _SEEN = (
-    (posix.ST_RDONLY, system.MOUNT_ATTR_RDONLY),
-    (posix.ST_NOSUID, system.MOUNT_ATTR_NOSUID),
-    (posix.ST_NODEV, system.MOUNT_ATTR_NODEV),
-    (posix.ST_NOEXEC, system.MOUNT_ATTR_NOEXEC),
-    (posix.ST_NODIRATIME, system.MOUNT_ATTR_NODIRATIME),
+    (posix.ST_RDONLY, syscalls.MOUNT_ATTR_RDONLY),
+    (posix.ST_NOSUID, syscalls.MOUNT_ATTR_NOSUID),
+    (posix.ST_NODEV, syscalls.MOUNT_ATTR_NODEV),
+    (posix.ST_NOEXEC, syscalls.MOUNT_ATTR_NOEXEC),
+    (posix.ST_NODIRATIME, syscalls.MOUNT_ATTR_NODIRATIME),
 )
 # Bits that say how to mount, not with which flags.
-_HOW = system.MS_BIND | system.MS_REC | system.MS_REMOUNT
+_HOW = syscalls.MS_BIND | syscalls.MS_REC | syscalls.MS_REMOUNT
 _MOUNTING = "error mounting"
-_PROPAGATION = system.MS_PRIVATE | system.MS_SLAVE | system.MS_SHARED | system.MS_UNBINDABLE
+_PROPAGATION = syscalls.MS_PRIVATE | syscalls.MS_SLAVE | syscalls.MS_SHARED | syscalls.MS_UNBINDABLE
 
 
 def attributes_of(flags: int) -> int:
     """The MOUNT_ATTR_* bits of a new mount with these MS_* bits."""
     attributes = sum(attribute for flag, attribute in _BITS if flags & flag)
-    if flags & system.MS_NODIRATIME:
-        attributes |= system.MOUNT_ATTR_NODIRATIME
+    if flags & syscalls.MS_NODIRATIME:
+        attributes |= syscalls.MOUNT_ATTR_NODIRATIME
     for flag, attribute in _ATIMES:
         if flags & flag:
             return attributes | attribute
@@ -63,8 +65,8 @@ def attributes_at(fd: int) -> int:
     seen = posix.fstatvfs(fd).f_flag
     attributes = sum(attribute for flag, attribute in _SEEN if seen & flag)
     if seen & posix.ST_NOATIME:
-        return attributes | system.MOUNT_ATTR_NOATIME
-    return attributes if seen & posix.ST_RELATIME else attributes | system.MOUNT_ATTR_STRICTATIME
+        return attributes | syscalls.MOUNT_ATTR_NOATIME
+    return attributes if seen & posix.ST_RELATIME else attributes | syscalls.MOUNT_ATTR_STRICTATIME
 
 
 def changes_of(flags: int, cleared: int) -> tuple[int, int]:
@@ -82,7 +84,7 @@ def changes_of(flags: int, cleared: int) -> tuple[int, int]:
     clear = ALL & ~attributes
     if flags & ANY_ATIME:
         # Of the times, all are cleared if one is set (mount_setattr(2)).
-        clear |= TIMES & ~(attributes & system.MOUNT_ATTR_NODIRATIME)
+        clear |= TIMES & ~(attributes & syscalls.MOUNT_ATTR_NODIRATIME)
     return attributes, clear
 
 
@@ -93,15 +95,15 @@ def unwanted(cleared: int) -> int:
 
 def whole_times(clear: int) -> int:
     """A mask for `clear` that mount_setattr(2) takes: the times of access are one field of it."""
-    times = system.MOUNT_ATTR__ATIME
+    times = syscalls.MOUNT_ATTR__ATIME
     return clear | times if clear & times else clear
 
 
 def is_late_readonly(mount: Mount) -> bool:
     """Whether a mount is read-only only when all is in it, as a tmpfs and /dev are."""
     late = mount.device == "tmpfs" or mount.destination.rstrip("/") == "/dev"
-    flags = mount.flags & (system.MS_RDONLY | system.MS_BIND)
-    return late and flags == system.MS_RDONLY
+    flags = mount.flags & (syscalls.MS_RDONLY | syscalls.MS_BIND)
+    return late and flags == syscalls.MS_RDONLY
 
 
 def failed(mount: Mount, failure: OSError, hint: str = "") -> Failure:
@@ -120,6 +122,6 @@ def failed(mount: Mount, failure: OSError, hint: str = "") -> Failure:
 
 def propagate(fd: int, flags: int, subject: str) -> None:
     """Set the propagation of a mount: one of MS_PRIVATE …, with or without MS_REC."""
-    recursive = bool(flags & system.MS_REC)
+    recursive = bool(flags & syscalls.MS_REC)
     kind = flags & _PROPAGATION
-    system.mount_setattr(fd, propagation=kind, recursive=recursive, subject=subject)
+    syscalls.mount_setattr(fd, propagation=kind, recursive=recursive, subject=subject)

@@ -15,8 +15,8 @@ from libcontainer.init.attributes import (
     unwanted,
     whole_times,
 )
-from nsenter import system
-from nsenter.system import Failure
+from nsenter._host import syscalls
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ _LOCKED = "flags of the source are locked by its user namespace: ask for the sam
 
 def clone(mount: Mount) -> int:
     """A detached clone of the mount's source, with what is mounted below it where that is asked."""
-    recursive = system.AT_RECURSIVE if mount.flags & system.MS_REC else 0
+    recursive = syscalls.AT_RECURSIVE if mount.flags & syscalls.MS_REC else 0
     try:
-        flags = system.OPEN_TREE_CLONE | recursive
-        return system.open_tree(system.AT_FDCWD, mount.source, flags)
+        flags = syscalls.OPEN_TREE_CLONE | recursive
+        return syscalls.open_tree(syscalls.AT_FDCWD, mount.source, flags)
     except Failure as failure:
         raise failed(mount, failure, _HINTS.get(failure.errno or 0, "")) from None
 
@@ -51,11 +51,11 @@ def set_flags(mount: Mount, tree: int, *, as_locked: bool) -> None:
     if not to_set and not to_clear:
         return
     try:
-        system.mount_setattr(tree, set=to_set, clear=to_clear)
+        syscalls.mount_setattr(tree, set=to_set, clear=to_clear)
     except Failure as failure:
         if failure.errno != errno.EPERM:
             raise failed(mount, failure) from None
-        _set_beside_locked(mount, tree, to_set, to_clear & system.MOUNT_ATTR__ATIME)
+        _set_beside_locked(mount, tree, to_set, to_clear & syscalls.MOUNT_ATTR__ATIME)
 
 
 def _unlocked(mount: Mount, tree: int, to_set: int, to_clear: int) -> int:
@@ -76,7 +76,7 @@ def _set_beside_locked(mount: Mount, tree: int, to_set: int, times: int) -> None
     passed over, unless it is asked to go."""
     clear = unwanted(mount.cleared_flags) & ~to_set | times
     try:
-        system.mount_setattr(tree, set=to_set, clear=clear)
+        syscalls.mount_setattr(tree, set=to_set, clear=clear)
     except Failure as failure:
         raise failed(mount, failure, _LOCKED) from None
 
@@ -86,7 +86,7 @@ def set_recursive_flags(mount: Mount, tree: int) -> None:
     if not mount.rec_attr_set and not mount.rec_attr_clr:
         return
     try:
-        system.mount_setattr(
+        syscalls.mount_setattr(
             tree, set=mount.rec_attr_set, clear=whole_times(mount.rec_attr_clr), recursive=True
         )
     except Failure as failure:

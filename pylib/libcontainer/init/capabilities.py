@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import errno
 
-from nsenter.capabilities import NAMES, NUMBERS
-from nsenter.system import (
+from nsenter._host.syscalls import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
     PR_CAP_AMBIENT_RAISE,
@@ -17,6 +16,7 @@ from nsenter.system import (
     capset,
     prctl,
 )
+from nsenter._message.capabilities import NAMES, NUMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

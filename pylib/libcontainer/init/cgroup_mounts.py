@@ -8,18 +8,18 @@ import posix
 
 from libcontainer.init import binds, filesystems, paths
 from libcontainer.init.attributes import ALL, TIMES, attributes_of
-from nsenter import system
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host import syscalls
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer.configs import Mount
+    from libcontainer.init.config import Orders
     from libcontainer.init.mounts import Mounter
-    from libcontainer.init.orders import Orders
 
 TYPES = ("cgroup", "cgroup2")
-_FLAGS = system.MS_NOEXEC | system.MS_NOSUID | system.MS_NODEV
+_FLAGS = syscalls.MS_NOEXEC | syscalls.MS_NOSUID | syscalls.MS_NODEV
 _UNIFIED = "/sys/fs/cgroup"
 _HOSTS_V2 = (_UNIFIED, f"{_UNIFIED}/unified")
 _NAMED = "name="
@@ -42,7 +42,7 @@ def _changed(mount: Mount, **changes: object) -> Mount:
 
 
 def _bind(mounter: Mounter, mount: Mount, source: str, flags: int) -> None:
-    flags |= system.MS_BIND
+    flags |= syscalls.MS_BIND
     mounter.mount(_changed(mount, source=source, device="bind", flags=flags, data=""))
 
 
@@ -89,10 +89,10 @@ def _clone_v2(mount: Mount) -> int:
 def _cloned(path: str) -> int:
     """A detached clone of what is mounted there, if it is the whole hierarchy of cgroup v2."""
     try:
-        tree = system.open_tree(system.AT_FDCWD, path, system.OPEN_TREE_CLONE)
+        tree = syscalls.open_tree(syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE)
     except Failure:
         return -1
-    is_v2 = system.file_system_type(tree) == system.CGROUP2_SUPER_MAGIC
+    is_v2 = syscalls.file_system_type(tree) == syscalls.CGROUP2_SUPER_MAGIC
     if is_v2 and posix.fstat(tree).st_ino == _TOP:
         return tree
     posix.close(tree)
@@ -103,8 +103,8 @@ def _as_new(mount: Mount, tree: int) -> int:
     """Give a clone the flags and the propagation of a new mount; -1 if it cannot have them."""
     to_set = attributes_of(mount.flags)
     try:
-        system.mount_setattr(
-            tree, set=to_set, clear=ALL & ~to_set | TIMES, propagation=system.MS_PRIVATE
+        syscalls.mount_setattr(
+            tree, set=to_set, clear=ALL & ~to_set | TIMES, propagation=syscalls.MS_PRIVATE
         )
     except Failure:
         close(tree)
@@ -132,7 +132,7 @@ def _bind_v2(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None:
         if failure.errno != errno.ENOENT or not orders.config.rootless_cgroups:
             raise
         # Without rights the cgroup was not made: the host's, which may be here, are not to be seen.
-        flags = _FLAGS | system.MS_RDONLY
+        flags = _FLAGS | syscalls.MS_RDONLY
         mounter.new(_changed(mount, flags=flags, device="tmpfs"), "tmpfs", "tmpfs", "")
 
 
@@ -141,7 +141,7 @@ def _bind_v2(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None:
 
 def _mount_v1(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None:
     """A tmpfs with a directory for each hierarchy, read-only in the end where that is asked."""
-    readonly = mount.flags & system.MS_RDONLY
+    readonly = mount.flags & syscalls.MS_RDONLY
     tmpfs = _changed(mount, device="tmpfs", flags=_FLAGS | readonly, propagation_flags=())
     fd = mounter.new_open(tmpfs, "tmpfs", "tmpfs", "mode=755")
     try:
@@ -152,7 +152,7 @@ def _mount_v1(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None
                 inner = _changed(inner, flags=_FLAGS | readonly)
                 tree = _hierarchy(inner, controllers)
             else:
-                inner = _changed(inner, flags=mount.flags | system.MS_BIND | system.MS_REC)
+                inner = _changed(inner, flags=mount.flags | syscalls.MS_BIND | syscalls.MS_REC)
                 tree = _part(inner)
             _attach(mounter, inner, tree, fd, name)
             _link_controllers(fd, name, controllers)

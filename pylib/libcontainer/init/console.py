@@ -7,7 +7,7 @@ import errno
 import posix
 import sys
 
-from nsenter.system import (
+from nsenter._host.syscalls import (
     AT_FDCWD,
     RESOLVE_NO_MAGICLINKS,
     Failure,

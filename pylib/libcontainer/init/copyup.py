@@ -10,8 +10,8 @@ import _stat as stat
 import errno
 import posix
 
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure
 
 _FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 _FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC

@@ -12,9 +12,9 @@ import errno
 import posix
 
 from libcontainer.init import paths
-from nsenter import system
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host import syscalls
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _is_node(parent: int, name: str, kind: int, number: int) -> bool:
 
 def _bind_node(parent: int, name: str, device: Device) -> None:
     try:
-        tree = system.open_tree(system.AT_FDCWD, device.path, system.OPEN_TREE_CLONE)
+        tree = syscalls.open_tree(syscalls.AT_FDCWD, device.path, syscalls.OPEN_TREE_CLONE)
     except Failure as failure:
         why = f"{failure.strerror}, on the host, whose node is bound in a user namespace"
         raise Failure("bind", device.path, failure.errno or 0, why) from None
@@ -87,7 +87,7 @@ def _bind_node(parent: int, name: str, device: Device) -> None:
         _remove_link(parent, name)
         target = paths.make_below(parent, name, device.path, folder=False)
         try:
-            system.move_mount(tree, target, f"{device.path} of the host to {device.path}")
+            syscalls.move_mount(tree, target, f"{device.path} of the host to {device.path}")
         finally:
             close(target)
     finally:

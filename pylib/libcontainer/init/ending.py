@@ -8,10 +8,9 @@ import errno
 import posix
 
 from libcontainer.init import affinity, capabilities, identity, labels, mempolicy, program, sync
-from libcontainer.words import errno_text
-from nsenter.execution import Confinement, execute
-from nsenter.limits import rlimit_name
-from nsenter.system import (
+from libcontainer.runc_messages import errno_text
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import (
     PR_SET_PDEATHSIG,
     Failure,
     capget,
@@ -20,14 +19,15 @@ from nsenter.system import (
     personality,
     prctl,
 )
-from nsenter.undo import close
+from nsenter._inside.exec_steps import Confinement, execute
+from nsenter._message.limits import rlimit_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from libcontainer.init.orders import Orders
+    from libcontainer.init.config import Orders
 
 _FIRST_OTHER_FD = 3
 _CLOSE_RANGE_CLOEXEC = 4

@@ -6,9 +6,14 @@ from __future__ import annotations
 import errno
 
 from libcontainer.init.attributes import attributes_of, failed, is_late_readonly
-from nsenter import procfs, system
-from nsenter.system import FSCONFIG_CMD_CREATE, FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, Failure
-from nsenter.undo import close
+from nsenter._host import procfs, syscalls
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import (
+    FSCONFIG_CMD_CREATE,
+    FSCONFIG_SET_FLAG,
+    FSCONFIG_SET_STRING,
+    Failure,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,11 +21,11 @@ if TYPE_CHECKING:
 
 # What belongs to the file system rather than to the mount.
 _SUPER_FLAGS = (
-    (system.MS_RDONLY, "ro"),
-    (system.MS_SYNCHRONOUS, "sync"),
-    (system.MS_DIRSYNC, "dirsync"),
-    (system.MS_MANDLOCK, "mand"),
-    (system.MS_LAZYTIME, "lazytime"),
+    (syscalls.MS_RDONLY, "ro"),
+    (syscalls.MS_SYNCHRONOUS, "sync"),
+    (syscalls.MS_DIRSYNC, "dirsync"),
+    (syscalls.MS_MANDLOCK, "mand"),
+    (syscalls.MS_LAZYTIME, "lazytime"),
 )
 _LONGEST_VALUE = 255  # of fsconfig(2)
 _LONGEST_DATA = 4095  # of mount(2), that cuts off the rest without a word
@@ -56,22 +61,22 @@ def detached(mount: Mount, fstype: str, source: str, data: str, *, pid_namespace
     Raises:
         Failure: with what the file system says, and what to try.
     """
-    late = system.MS_RDONLY if is_late_readonly(mount) else 0
+    late = syscalls.MS_RDONLY if is_late_readonly(mount) else 0
     flags = mount.flags & ~late
     context = -1
     try:
-        context = system.fsopen(fstype)
-        system.fsconfig(context, FSCONFIG_SET_STRING, "source", source or fstype)
+        context = syscalls.fsopen(fstype)
+        syscalls.fsconfig(context, FSCONFIG_SET_STRING, "source", source or fstype)
         if pid_namespace >= 0:
-            system.set_pid_namespace(context, pid_namespace)
+            syscalls.set_pid_namespace(context, pid_namespace)
         for flag, name in _SUPER_FLAGS:
             if flags & flag:
-                system.fsconfig(context, FSCONFIG_SET_FLAG, name, None)
+                syscalls.fsconfig(context, FSCONFIG_SET_FLAG, name, None)
         for name, value in _options(fstype, data):
             command = FSCONFIG_SET_FLAG if value is None else FSCONFIG_SET_STRING
-            system.fsconfig(context, command, name, value)
-        system.fsconfig(context, FSCONFIG_CMD_CREATE, None, None)
-        return system.fsmount(context, attributes_of(flags))
+            syscalls.fsconfig(context, command, name, value)
+        syscalls.fsconfig(context, FSCONFIG_CMD_CREATE, None, None)
+        return syscalls.fsmount(context, attributes_of(flags))
     except Failure as failure:
         hint = hint_for(fstype, failure.errno or 0) or _hint_for_ids(data)
         raise failed(mount, failure, hint) from None
@@ -82,7 +87,7 @@ def detached(mount: Mount, fstype: str, source: str, data: str, *, pid_namespace
 
 def has_mount_flags_alone(mount: Mount) -> bool:
     """Whether none of its flags but "ro" is of the file system, so that a bind can have them."""
-    of_the_file_system = sum(flag for flag, _ in _SUPER_FLAGS) & ~system.MS_RDONLY
+    of_the_file_system = sum(flag for flag, _ in _SUPER_FLAGS) & ~syscalls.MS_RDONLY
     return not mount.flags & of_the_file_system
 
 
@@ -103,7 +108,7 @@ def mount_here(mount: Mount, fstype: str, source: str, data: str) -> None:
     "." is the very directory, whatever its path leads to by now.
     """
     try:
-        system.mount(source or fstype, ".", fstype, mount.flags, data)
+        syscalls.mount(source or fstype, ".", fstype, mount.flags, data)
     except Failure as failure:
         hint = hint_for(fstype, failure.errno or 0) or _hint_for_ids(data)
         raise failed(mount, failure, hint) from None

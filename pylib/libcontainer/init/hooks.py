@@ -9,10 +9,18 @@ import posix
 import time
 
 from libcontainer.init import sync
-from libcontainer.words import errno_text
-from nsenter.execution import Confinement, execute
-from nsenter.system import POLLIN, POLLOUT, Failure, close_range, pidfd_open, poll, socketpair
-from nsenter.undo import close
+from libcontainer.runc_messages import errno_text
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import (
+    POLLIN,
+    POLLOUT,
+    Failure,
+    close_range,
+    pidfd_open,
+    poll,
+    socketpair,
+)
+from nsenter._inside.exec_steps import Confinement, execute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

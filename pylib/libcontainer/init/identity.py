@@ -7,7 +7,7 @@ import errno
 import posix
 
 from libcontainer.init import capabilities
-from nsenter.system import (
+from nsenter._host.syscalls import (
     PR_SET_KEEPCAPS,
     PR_SET_NO_NEW_PRIVS,
     Failure,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 
 from libcontainer.init import labels
-from nsenter.system import Failure, keyctl
+from nsenter._host.syscalls import Failure, keyctl
 
 _JOIN_SESSION_KEYRING = 1
 _SETPERM = 5

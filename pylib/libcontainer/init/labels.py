@@ -6,7 +6,8 @@ from __future__ import annotations
 import errno
 import posix
 
-from nsenter.system import (
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import (
     PROC_SUPER_MAGIC,
     RESOLVE_BENEATH,
     RESOLVE_NO_XDEV,
@@ -14,7 +15,6 @@ from nsenter.system import (
     file_system_type,
     openat2,
 )
-from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import errno
 import posix
 import sys
 
-from libcontainer.init import setns, standard, sync
-from libcontainer.init.doors import go_through
-from libcontainer.init.orders import thaw
-from libcontainer.words import go_text
-from nsenter.failed import operation_of, subject_of
-from nsenter.system import PR_SET_PDEATHSIG, prctl
+from libcontainer.init import setns, standard_init, sync
+from libcontainer.init.cgroup_entry import go_through
+from libcontainer.init.config import thaw
+from libcontainer.runc_messages import go_text
+from nsenter._host.os_errors import operation_of, subject_of
+from nsenter._host.syscalls import PR_SET_PDEATHSIG, prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 _FAILED = 1
 _NO_MEMORY = "cannot allocate memory (is a limit of this user or of a cgroup too low?)"
-_ROLES = {"standard": standard.run, "setns": setns.run}
+_ROLES = {"standard": standard_init.run, "setns": setns.run}
 
 
 def main(channel: int, orders: dict[str, Any]) -> NoReturn:
@@ -29,7 +29,7 @@ def main(channel: int, orders: dict[str, Any]) -> NoReturn:
 
     Args:
         channel: our end of the init pipe.
-        orders: see `libcontainer.init.orders.Orders`.
+        orders: see `libcontainer.init.config.Orders`.
     """
     # A half-made init does not outlive the runtime that makes it.
     prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _SIGKILL)

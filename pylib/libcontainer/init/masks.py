@@ -7,11 +7,11 @@ import posix
 
 from libcontainer.init import devices, paths
 from libcontainer.init.attributes import propagate
-from nsenter import system
-from nsenter.system import FSCONFIG_CMD_CREATE, FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING
-from nsenter.undo import close
+from nsenter._host import syscalls
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import FSCONFIG_CMD_CREATE, FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING
 
-_CLONE = system.OPEN_TREE_CLONE | system.AT_EMPTY_PATH
+_CLONE = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH
 # Nothing is ever in it, should it be made writable.
 _EMPTY = {"source": "tmpfs", "nr_blocks": "1", "nr_inodes": "1"}
 
@@ -28,9 +28,9 @@ def make_readonly(root: int, names: tuple[str, ...], *, is_shared: bool) -> None
         if fd < 0:
             continue
         try:
-            tree = system.open_tree(fd, "", _CLONE | system.AT_RECURSIVE)
+            tree = syscalls.open_tree(fd, "", _CLONE | syscalls.AT_RECURSIVE)
             try:
-                system.mount_setattr(tree, set=system.MOUNT_ATTR_RDONLY, subject=name)
+                syscalls.mount_setattr(tree, set=syscalls.MOUNT_ATTR_RDONLY, subject=name)
                 _put(tree, fd, f"read-only {name}", apart=is_shared)
             finally:
                 close(tree)
@@ -68,8 +68,8 @@ def _put(tree: int, target: int, subject: str, *, apart: bool) -> None:
             shared root, whatever is mounted on one of them is mounted on all.
     """
     if apart:
-        propagate(tree, system.MS_PRIVATE, subject)
-    system.move_mount(tree, target, subject)
+        propagate(tree, syscalls.MS_PRIVATE, subject)
+    syscalls.move_mount(tree, target, subject)
 
 
 class _Masks:
@@ -96,7 +96,7 @@ class _Masks:
     def _file(self) -> int:
         if self._null < 0:
             self._null = devices.open_null(self._root)
-        return system.open_tree(self._null, "", _CLONE)
+        return syscalls.open_tree(self._null, "", _CLONE)
 
     def _folder(self) -> int:
         """One file system serves all: it is empty and stays so."""
@@ -106,16 +106,16 @@ class _Masks:
             # before Linux 6.15.
             self._empty = posix.dup(tree)
             return tree
-        return system.open_tree(self._empty, "", _CLONE)
+        return syscalls.open_tree(self._empty, "", _CLONE)
 
     def _new(self) -> int:
         options = {**_EMPTY, "context": self._label} if self._label else _EMPTY
-        context = system.fsopen("tmpfs")
+        context = syscalls.fsopen("tmpfs")
         try:
             for name, value in options.items():
-                system.fsconfig(context, FSCONFIG_SET_STRING, name, value)
-            system.fsconfig(context, FSCONFIG_SET_FLAG, "ro", None)
-            system.fsconfig(context, FSCONFIG_CMD_CREATE, None, None)
-            return system.fsmount(context, system.MOUNT_ATTR_RDONLY, "the mask of folders")
+                syscalls.fsconfig(context, FSCONFIG_SET_STRING, name, value)
+            syscalls.fsconfig(context, FSCONFIG_SET_FLAG, "ro", None)
+            syscalls.fsconfig(context, FSCONFIG_CMD_CREATE, None, None)
+            return syscalls.fsmount(context, syscalls.MOUNT_ATTR_RDONLY, "the mask of folders")
         finally:
             close(context)

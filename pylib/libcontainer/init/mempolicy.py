@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from nsenter.system import set_mempolicy
+from nsenter._host.syscalls import set_mempolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

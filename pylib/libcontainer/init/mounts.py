@@ -14,9 +14,9 @@ import posix
 from libcontainer.init import binds, filesystems, paths
 from libcontainer.init.attributes import failed, is_late_readonly, propagate
 from libcontainer.init.copyup import copy_up
-from nsenter import system
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host import syscalls
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ class Mounter:
             tree: a detached tree to bind, where the caller has made it.
             map_ids: id-maps one that is made here, where the mount asks for that.
         """
-        if mount.flags & system.MS_BIND or tree >= 0:
+        if mount.flags & syscalls.MS_BIND or tree >= 0:
             self._bind(mount, tree, map_ids)
-        elif mount.flags & system.MS_REMOUNT:
+        elif mount.flags & syscalls.MS_REMOUNT:
             self._remount(mount)
         else:
             self.new(mount, mount.device, mount.source, mount.data)
@@ -79,7 +79,7 @@ class Mounter:
     def finish(self) -> None:
         """Make read-only what waited for it."""
         for fd, mount in self._late:
-            system.mount_setattr(fd, set=system.MOUNT_ATTR_RDONLY, subject=mount.destination)
+            syscalls.mount_setattr(fd, set=syscalls.MOUNT_ATTR_RDONLY, subject=mount.destination)
             posix.close(fd)
         self._late = []
 
@@ -167,7 +167,7 @@ class Mounter:
         fd = paths.open_in(self.root, mount.destination)
         try:
             posix.fchdir(fd)
-            system.mount(mount.source, ".", mount.device, mount.flags, mount.data)
+            syscalls.mount(mount.source, ".", mount.device, mount.flags, mount.data)
         except OSError as error:
             raise failed(mount, error) from None
         finally:
@@ -200,7 +200,7 @@ class Mounter:
         """Put a detached mount on the directory or file that `target` is of."""
         binds.set_recursive_flags(mount, fd)
         try:
-            system.move_mount(fd, target, mount.destination)
+            syscalls.move_mount(fd, target, mount.destination)
         except Failure as failure:
             raise failed(mount, _of_kinds(failure, fd, target)) from None
         _propagate(mount, fd)
@@ -226,9 +226,9 @@ def _guard_proc(mount: Mount, target: int, tree: int = -1) -> None:
     """Nothing is mounted in proc but what is known to be harmless; on it, another proc."""
     path = mount.destination.rstrip("/")
     if path == "/proc":
-        allowed = tree >= 0 and system.file_system_type(tree) == system.PROC_SUPER_MAGIC
+        allowed = tree >= 0 and syscalls.file_system_type(tree) == syscalls.PROC_SUPER_MAGIC
     else:
-        allowed = path in _IN_PROC or system.file_system_type(target) != system.PROC_SUPER_MAGIC
+        allowed = path in _IN_PROC or syscalls.file_system_type(target) != syscalls.PROC_SUPER_MAGIC
     if not allowed:
         raise Failure(
             "mount", mount.destination, errno.EPERM,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import sys
 
 from libcontainer.init import sync
-from nsenter.system import SYS_socket, call, ioctl
-from nsenter.undo import close
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import SYS_socket, call, ioctl
 
 _AF_UNIX = 1
 _AF_NETLINK = 16

@@ -12,8 +12,8 @@ import _stat as stat
 import errno
 import posix
 
-from nsenter.system import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, Failure, openat2
-from nsenter.undo import close
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, Failure, openat2
 
 O_PATH = 0o10000000
 _SAFELY = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS

@@ -7,12 +7,12 @@ import errno
 import posix
 
 from libcontainer.init.attributes import propagate
-from nsenter import procfs, system
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host import procfs, syscalls
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure
 
 _FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
-_SLAVE = system.MS_SLAVE | system.MS_REC
+_SLAVE = syscalls.MS_SLAVE | syscalls.MS_REC
 # What shows the host, and more of it than a container's own does.
 _KERNELS = ("proc", "sysfs")
 
@@ -27,7 +27,7 @@ def pivot(root: int) -> None:
     try:
         posix.fchdir(root)
         try:
-            system.pivot_root(".", ".")
+            syscalls.pivot_root(".", ".")
         except Failure as failure:
             if failure.errno != errno.EINVAL:
                 raise
@@ -36,7 +36,7 @@ def pivot(root: int) -> None:
         posix.fchdir(old)
         # What is unmounted here must not be unmounted on the host.
         propagate(old, _SLAVE, "the propagation of the old root")
-        system.umount(".", system.MNT_DETACH)
+        syscalls.umount(".", syscalls.MNT_DETACH)
     finally:
         close(old)
 
@@ -54,7 +54,7 @@ def move_root(root: int, rootfs: str) -> None:
         _take_off(point)
     old = posix.open("/", _FOLDER)
     try:
-        system.move_mount(root, old, f"{rootfs} to /")
+        syscalls.move_mount(root, old, f"{rootfs} to /")
     finally:
         close(old)
     posix.fchdir(root)
@@ -76,12 +76,12 @@ def _kernel_mounts(*, besides: str) -> list[str]:
 def _take_off(point: str) -> None:
     try:
         # What is unmounted here must not be unmounted on the host.
-        system.mount("", point, "", _SLAVE)
-        system.umount(point, system.MNT_DETACH)
+        syscalls.mount("", point, "", _SLAVE)
+        syscalls.umount(point, syscalls.MNT_DETACH)
     except Failure as failure:
         if failure.errno == errno.ENOENT:  # below another mount, out of reach
             return
         if failure.errno not in (errno.EINVAL, errno.EPERM):
             raise
         # Locked, in a user namespace: hidden then.
-        system.mount("tmpfs", point, "tmpfs", system.MS_RDONLY, "nr_blocks=1,nr_inodes=1")
+        syscalls.mount("tmpfs", point, "tmpfs", syscalls.MS_RDONLY, "nr_blocks=1,nr_inodes=1")

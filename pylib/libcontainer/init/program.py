@@ -7,9 +7,9 @@ import _stat as stat
 import errno
 import posix
 
-from libcontainer.words import errno_text
-from nsenter.system import Failure
-from nsenter.undo import close
+from libcontainer.runc_messages import errno_text
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,15 +16,15 @@ from libcontainer.init.cgroup_mounts import mount_cgroups
 from libcontainer.init.mounts import Mounter
 from libcontainer.init.pivot import move_root, pivot
 from libcontainer.init.sysctl import write_sysctls
-from nsenter import system
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host import syscalls
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from libcontainer.init.orders import Orders
+    from libcontainer.init.config import Orders
 
 _FOLDER = paths.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
 
@@ -80,18 +80,18 @@ class Rootfs:
     def _make_root(self) -> None:
         """The root is a mount, of the container's own."""
         rootfs = self._config.rootfs
-        flags = self._config.root_propagation or system.MS_SLAVE | system.MS_REC
+        flags = self._config.root_propagation or syscalls.MS_SLAVE | syscalls.MS_REC
         _propagate_path("/", flags)
         if not _is_unshared(flags):
             _privatise_parent(rootfs, flags)
         target = posix.open(rootfs, _FOLDER)
         try:
             # Of the very directory that it comes to lie on.
-            clone = system.OPEN_TREE_CLONE | system.AT_RECURSIVE | system.AT_EMPTY_PATH
-            self._root = system.open_tree(target, "", clone)
+            clone = syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE | syscalls.AT_EMPTY_PATH
+            self._root = syscalls.open_tree(target, "", clone)
             if self._config.readonly_submounts:
                 _make_submounts_readonly(self._root)
-            system.move_mount(self._root, target, f"{rootfs} to itself")
+            syscalls.move_mount(self._root, target, f"{rootfs} to itself")
         except Failure as failure:
             operation, number = failure.operation, failure.errno or 0
             why = f"{failure.strerror}{_ROOT_HINTS.get(number, '')}"
@@ -128,7 +128,7 @@ class Rootfs:
     def _has_own_dev(self) -> bool:
         """Unless the host's is bound there."""
         return not any(
-            mount.flags & system.MS_BIND and mount.destination.rstrip("/") == "/dev"
+            mount.flags & syscalls.MS_BIND and mount.destination.rstrip("/") == "/dev"
             for mount in self._config.mounts
         )
 
@@ -152,10 +152,10 @@ class Rootfs:
         try:
             target = paths.make_plain(root, "/dev/console", folder=False)
             try:
-                clone = system.OPEN_TREE_CLONE | system.AT_EMPTY_PATH
-                tree = system.open_tree(slave, "", clone)
+                clone = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH
+                tree = syscalls.open_tree(slave, "", clone)
                 try:
-                    system.move_mount(tree, target, "the terminal to /dev/console")
+                    syscalls.move_mount(tree, target, "the terminal to /dev/console")
                 finally:
                     close(tree)
             finally:
@@ -171,11 +171,11 @@ class Rootfs:
             if self._mounter:
                 self._mounter.finish()
             if self._own_mounts and config.readonlyfs:
-                attribute = system.MOUNT_ATTR_RDONLY
-                system.mount_setattr(root, set=attribute, subject="the root, read-only")
+                attribute = syscalls.MOUNT_ATTR_RDONLY
+                syscalls.mount_setattr(root, set=attribute, subject="the root, read-only")
             write_sysctls(root, config.sysctl)
             if self._own_mounts:
-                is_shared = bool(config.root_propagation & system.MS_SHARED)
+                is_shared = bool(config.root_propagation & syscalls.MS_SHARED)
                 masks.make_readonly(root, config.readonly_paths, is_shared=is_shared)
                 masks.hide(root, config.mask_paths, config.mount_label)
         finally:
@@ -184,7 +184,7 @@ class Rootfs:
             # What was set before is the propagation of the host's root. Here it is not recursive:
             # each mount has its own, and has taken it from its source or from what it is on. It
             # comes last, because nothing of an unbindable mount can be bound.
-            _propagate_path("/", config.root_propagation & ~system.MS_REC)
+            _propagate_path("/", config.root_propagation & ~syscalls.MS_REC)
 
 
 _ROOT_HINTS = {
@@ -198,18 +198,18 @@ def _make_submounts_readonly(tree: int) -> None:
     have to be made. The kernel changes all of them or none, covered ones and those with names that
     nobody could write down included. They are private: a mount that the host makes below one of
     them later would arrive writable."""
-    was_readonly = attributes_at(tree) & system.MOUNT_ATTR_RDONLY
-    system.mount_setattr(
-        tree, set=system.MOUNT_ATTR_RDONLY, propagation=system.MS_PRIVATE, recursive=True,
+    was_readonly = attributes_at(tree) & syscalls.MOUNT_ATTR_RDONLY
+    syscalls.mount_setattr(
+        tree, set=syscalls.MOUNT_ATTR_RDONLY, propagation=syscalls.MS_PRIVATE, recursive=True,
         subject="what is mounted in it",
     )  # fmt: skip
     if not was_readonly:
-        system.mount_setattr(tree, clear=system.MOUNT_ATTR_RDONLY, subject="the root, writable")
+        syscalls.mount_setattr(tree, clear=syscalls.MOUNT_ATTR_RDONLY, subject="the root, writable")
 
 
 def _is_unshared(flags: int) -> bool:
     """Whether a propagation that all mounts got leaves none of them shared."""
-    return bool(flags & system.MS_REC) and not flags & system.MS_SHARED
+    return bool(flags & syscalls.MS_REC) and not flags & syscalls.MS_SHARED
 
 
 def _propagate_path(path: str, flags: int) -> None:
@@ -225,9 +225,9 @@ def _privatise_parent(rootfs: str, flags: int) -> None:
     others, and pivot_root(2) refuses a shared one. That of "/", which has the propagation `flags`,
     may stay a slave."""
     path = rootfs
-    while path != "/" or not flags & system.MS_SLAVE:
+    while path != "/" or not flags & syscalls.MS_SLAVE:
         try:
-            _propagate_path(path, system.MS_PRIVATE)
+            _propagate_path(path, syscalls.MS_PRIVATE)
         except Failure as failure:
             if failure.errno != errno.EINVAL or path == "/":  # no mount point
                 raise

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from libcontainer.init.orders import Orders
+    from libcontainer.init.config import Orders
 
 
 def run(channel: int, orders: Orders) -> NoReturn:

@@ -14,7 +14,7 @@ import errno
 import posix
 
 from libcontainer.init import capabilities, sync
-from nsenter.system import (
+from nsenter._host.syscalls import (
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
     Failure,
@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from libcontainer.init.orders import LateJoin, Orders
+    from libcontainer.init.config import LateJoin, Orders
 
 _CLONE_NEWPID = 0x2000_0000
 _SIGKILL = 9

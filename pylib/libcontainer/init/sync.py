@@ -14,8 +14,8 @@ import sys
 import time
 from errno import ECONNRESET, EPIPE
 
-from nsenter.system import POLLIN, POLLOUT, Failure, poll, receive_fds, send_fds
-from nsenter.undo import close
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import POLLIN, POLLOUT, Failure, poll, receive_fds, send_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ import errno
 import posix
 
 from libcontainer.init import paths
-from nsenter import system
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host import syscalls
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_BELOW = system.RESOLVE_BENEATH | system.RESOLVE_NO_SYMLINKS | system.RESOLVE_NO_XDEV
+_BELOW = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_XDEV
 
 
 def write_sysctls(root: int, sysctls: Mapping[str, str]) -> None:
@@ -29,7 +29,7 @@ def write_sysctls(root: int, sysctls: Mapping[str, str]) -> None:
         return
     proc = paths.find_in(root, "/proc/sys")
     try:
-        if proc < 0 or system.file_system_type(proc) != system.PROC_SUPER_MAGIC:
+        if proc < 0 or syscalls.file_system_type(proc) != syscalls.PROC_SUPER_MAGIC:
             why = "no proc is mounted on /proc: add one to the mounts"
             raise Failure("sysctl", "/proc/sys", errno.ENOENT, why)
         for name, value in sysctls.items():
@@ -41,7 +41,7 @@ def write_sysctls(root: int, sysctls: Mapping[str, str]) -> None:
 
 def _write(proc: int, name: str, value: str) -> None:
     try:
-        fd = system.openat2(proc, _path_of(name), posix.O_WRONLY, resolve=_BELOW)
+        fd = syscalls.openat2(proc, _path_of(name), posix.O_WRONLY, resolve=_BELOW)
         try:
             posix.write(fd, value.encode())
         finally:

@@ -11,12 +11,12 @@ import os
 import subprocess
 import sys
 
-from libcontainer.init.held import IMAGE
-from libcontainer.pyrunc import held, resume, start
-from libcontainer.pyrunc.later import name_of
-from nsenter import bundle, image_maker
-from nsenter.image_maker import ImageError
-from nsenter.kept import sealed_memfd
+from libcontainer.init.image_contents import IMAGE
+from libcontainer.pyrunc import image_contents, resume, start
+from libcontainer.pyrunc.image_request import name_of
+from nsenter._interpreter import image_maker, module_archive
+from nsenter._interpreter.image_maker import ImageError
+from nsenter._interpreter.sealed_memory import sealed_memfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,14 +76,19 @@ def _own_modules() -> Iterator[str]:
 
 
 def _dump(script: str, out: int) -> None:
-    archive = sealed_memfd("modules", bundle.pack_one(resume.__name__, _MODULE), executable=False)
+    archive = sealed_memfd(
+        "modules", module_archive.pack_one(resume.__name__, _MODULE), executable=False
+    )
     files = os.memfd_create("files", os.MFD_CLOEXEC)
     orders = marshal.dumps(
         {
             "script": script,
             "path": [*sys.path],
-            "modules": [*sorted({*_own_modules()} - held.NOT_HELD), *held.MODULES],
-            "extensions": [*held.EXTENSIONS],
+            "modules": [
+                *sorted({*_own_modules()} - image_contents.NOT_HELD),
+                *image_contents.MODULES,
+            ],
+            "extensions": [*image_contents.EXTENSIONS],
             "files_fd": files,
             "files": [*_files(script)],
             "objects_until_collected": start.OBJECTS_UNTIL_COLLECTED,

@@ -8,10 +8,10 @@ from errno import EAGAIN
 
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
-from libcontainer.pyrunc.root import make_private, may_lack_cgroups, state_root
+from libcontainer.pyrunc.state_root import make_private, may_lack_cgroups, state_root
 from libcontainer.specconv.spelling import respelt
-from nsenter import plainjson
-from nsenter.system import Failure
+from nsenter._host import json_text
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from libcontainer.configs import Config
     from libcontainer.pyrunc.log import Log
-    from nsenter.waiting import WaitingInit
+    from nsenter._interpreter.prebooted import WaitingInit
 
 
 _STDIN = 0
@@ -155,7 +155,7 @@ class Context:
             name: of where it comes from, for errors.
         """
         try:
-            value, notes = respelt(plainjson.loads(text))
+            value, notes = respelt(json_text.loads(text))
         except ValueError as error:
             raise ContainerError(f"{name}: {error}") from None
         for note in notes:

@@ -10,16 +10,16 @@ from libcontainer import starting  # noqa: F401 - what `Container.start` imports
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
 from libcontainer.init import capabilities
+from libcontainer.output_files import make_file
 from libcontainer.process import START_TIMEOUT, Process
 from libcontainer.pyrunc.signals import Aborted, Signals
+from libcontainer.runc_messages import errno_text
 from libcontainer.specconv import process_from_spec
-from libcontainer.words import errno_text
-from libcontainer.writing import make_file
-from nsenter.capabilities import NUMBERS
-from nsenter.descriptors import Descriptors
+from nsenter._host.cleanup import undo
+from nsenter._host.suppress import suppress
+from nsenter._launch.descriptors import Descriptors
+from nsenter._message.capabilities import NUMBERS
 from nsenter.namespaces import NamespaceType
-from nsenter.suppress import suppress
-from nsenter.undo import undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from libcontainer.configs import Config, ProcessConfig
     from libcontainer.pyrunc.context import Context
-    from libcontainer.pyrunc.notify import Proxy
+    from libcontainer.pyrunc.sd_notify import Proxy
     from libcontainer.pyrunc.streams import Streams
     from libcontainer.pyrunc.supervise import Supervisor
     from libcontainer.pyrunc.tty import Terminal
@@ -279,10 +279,10 @@ def launch_new(context: Context, spec: dict[str, Any], bundle: str, *, begin: bo
     folder = f"{context.root}/{context.id}"
     notified = bool(os.environ.get(_MANAGER))
     if notified:
-        from libcontainer.pyrunc import notify
+        from libcontainer.pyrunc import sd_notify
 
         spec = dict(spec)
-        notify.add_to_spec(spec, folder)
+        sd_notify.add_to_spec(spec, folder)
     detach = not begin or context.options["detach"]
     launch = Launch(context, process_from_spec(spec["process"]), detach=detach)
     config = context.convert(spec, bundle or folder)
@@ -296,8 +296,8 @@ def launch_new(context: Context, spec: dict[str, Any], bundle: str, *, begin: bo
             if not bundle:
                 _keep_spec(spec, folder)
             if notified:
-                notify.make_folder(folder)
-            proxy = notify.Proxy(folder) if notified and begin else None
+                sd_notify.make_folder(folder)
+            proxy = sd_notify.Proxy(folder) if notified and begin else None
             return launch.first(container, begin=begin, proxy=proxy)
         except BaseException as error:
             reserve.close()
@@ -325,9 +325,9 @@ def _fill(reserve: Descriptors) -> None:
 
 
 def _keep_spec(spec: dict[str, Any], folder: str) -> None:
-    from nsenter import plainjson
+    from nsenter._host import json_text
 
-    make_file(f"{folder}/config.json", plainjson.dumps(spec).encode())
+    make_file(f"{folder}/config.json", json_text.dumps(spec).encode())
 
 
 def start_timeout(text: str) -> float | None:
@@ -413,7 +413,7 @@ def _warn_of_shared_pids(context: Context, config: Config) -> None:
     if it cannot join that last; SECURITY.md says why."""
     if not config.namespaces.path_of(NamespaceType.NEWPID):
         return
-    from libcontainer.late_join import is_exposed
+    from libcontainer.pid_namespace_join import is_exposed
 
     if is_exposed(config):
         context.log.warning(

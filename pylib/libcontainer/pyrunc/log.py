@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 import time
 
-from nsenter import plainjson
-from nsenter.printable import printable
-from nsenter.undo import close
+from nsenter._host import json_text
+from nsenter._host.cleanup import close
+from nsenter._host.printable import printable
 
 _STDERR = 2
 _PATIENCE = 5.0  # seconds
@@ -81,7 +81,7 @@ class Log:
     def _line(self, level: str, message: str) -> str:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         if self._format == "json":
-            return plainjson.dumps({"level": level, "msg": message, "time": now})
+            return json_text.dumps({"level": level, "msg": message, "time": now})
         return f'time="{now}" level={level} msg={_quoted(message)}'
 
 
@@ -104,7 +104,7 @@ def _put(fd: int, line: str) -> None:
 
 
 def _has_room(fd: int) -> bool:
-    from nsenter.system import POLLOUT, poll
+    from nsenter._host.syscalls import POLLOUT, poll
 
     try:
         return bool(poll({fd: POLLOUT}, _PATIENCE))

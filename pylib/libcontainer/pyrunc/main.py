@@ -14,8 +14,8 @@ from libcontainer.errors import ConfigError, ContainerError
 from libcontainer.pyrunc.log import Log
 from libcontainer.pyrunc.options import COMMANDS, UsageError, parse_command, parse_globals
 from libcontainer.pyrunc.output import OutputClosed, flush, show
-from libcontainer.words import errno_text, message
-from nsenter.suppress import suppress
+from libcontainer.runc_messages import errno_text, message
+from nsenter._host.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from libcontainer.pyrunc.context import Context
-    from nsenter.waiting import WaitingInit
+    from nsenter._interpreter.prebooted import WaitingInit
 
 _FAILED = 1
 _NO_SUCH_COMMAND = 3
@@ -66,7 +66,7 @@ def main(
 def _waiting(init: Sequence[int]) -> WaitingInit | None:
     if not init:
         return None
-    from nsenter.waiting import WaitingInit
+    from nsenter._interpreter.prebooted import WaitingInit
 
     return WaitingInit(*init)
 
@@ -139,7 +139,7 @@ def _show_traceback(error: Exception) -> None:
     """Where it happened; what it says may come from a container."""
     import traceback
 
-    from nsenter.printable import printable
+    from nsenter._host.printable import printable
 
     sys.stderr.write("".join(traceback.format_tb(error.__traceback__)))
     sys.stderr.write(f"{printable(f'{type(error).__name__}: {error}')}\n")

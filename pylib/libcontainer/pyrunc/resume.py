@@ -74,7 +74,7 @@ def _sources() -> "list[str]":
 
 def _tell_files(fd: int, paths: "list[str]", began: int) -> None:
     """Write the identities of files; raise ImportError if one may have changed meanwhile."""
-    from nsenter.image_files import identities
+    from nsenter._interpreter.image_files import identities
 
     told = memoryview(identities(paths))
     for path in paths:
@@ -112,7 +112,7 @@ def resume_image(
     import os
     import time
 
-    from nsenter.boot import open_streams
+    from nsenter._inside.boot import open_streams
 
     sys.orig_argv[:] = map(os.fsdecode, words)
     sys.argv[:] = [_script, *sys.orig_argv[1:]]
@@ -132,7 +132,7 @@ def resume_image(
 
 def end_image() -> None:
     """Flush the streams after an interrupt: `main` ends in every other case with os._exit."""
-    from nsenter.suppress import suppress
+    from nsenter._host.suppress import suppress
 
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError):
@@ -146,12 +146,12 @@ def _be_tried() -> "NoReturn":
     from libcontainer.specconv import config_from_spec
     from libcontainer.specconv.example import example
     from libcontainer.specconv.spelling import respelt
-    from nsenter import plainjson
+    from nsenter._host import json_text
 
     Log()
     _, words = parse_globals(["--root", "/nowhere", "run", "--bundle", "/nowhere", "name"])
     parse_command(words[0], words[1:])
-    spec, _ = respelt(plainjson.loads(plainjson.dumps(example())))
+    spec, _ = respelt(json_text.loads(json_text.dumps(example())))
     config_from_spec(spec, id="name", bundle="/nowhere")
     posix.write(1, READY)
     posix.read(0, 1)

@@ -47,7 +47,7 @@ def _become_what_is_asked() -> None:
     numbers = [int(number) for number in environ.pop(_INIT_VARIABLE, b"").split(b",") if number]
     if sys.argv[1:] == [_INIT] and numbers:
         from libcontainer.init.main import main as become_init
-        from nsenter.waiting import serve
+        from nsenter._interpreter.prebooted import serve
 
         serve(become_init, *numbers)
     from libcontainer.pyrunc.main import main as run_command
@@ -56,7 +56,7 @@ def _become_what_is_asked() -> None:
 
     def before_leaving(status: int) -> None:
         if should_be_made == "1" and _command_in(sys.argv[1:]) not in _NO_TIME:
-            from libcontainer.pyrunc.later import make_later
+            from libcontainer.pyrunc.image_request import make_later
 
             make_later(sys.argv[0])
 

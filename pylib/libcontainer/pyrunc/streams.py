@@ -16,11 +16,11 @@ import os
 import select
 import stat
 
+from nsenter._host.cleanup import close
+from nsenter._host.suppress import suppress
+from nsenter._host.syscalls import poll
+from nsenter._interpreter.sealed_memory import out_of_the_streams
 from nsenter.idmap import host_id
-from nsenter.kept import out_of_the_streams
-from nsenter.suppress import suppress
-from nsenter.system import poll
-from nsenter.undo import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

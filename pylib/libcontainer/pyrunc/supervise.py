@@ -6,7 +6,7 @@ from __future__ import annotations
 import _signal
 import os
 
-from nsenter.system import POLLIN, poll, prctl
+from nsenter._host.syscalls import POLLIN, poll, prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

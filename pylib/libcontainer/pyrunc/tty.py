@@ -11,8 +11,8 @@ import termios
 from errno import EIO
 
 from libcontainer.errors import ContainerError
-from nsenter.system import Failure, receive_fds
-from nsenter.undo import close
+from nsenter._host.cleanup import close
+from nsenter._host.syscalls import Failure, receive_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

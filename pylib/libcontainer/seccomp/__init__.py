@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from libcontainer.errors import ConfigError
 from libcontainer.seccomp import cache, enosys, library, policies
-from nsenter.values import Value
+from nsenter._host.records import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import marshal
 import os
 import stat
 
-from nsenter.undo import close
+from nsenter._host.cleanup import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ from __future__ import annotations
 import errno
 
 from libcontainer.errors import ConfigError, ContainerError
-from nsenter import libseccomp
-from nsenter.system import Failure
+from nsenter._host import libseccomp
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from nsenter.libseccomp import Condition
+    from nsenter._host.libseccomp import Condition
 
 __all__ = ["Filter", "architecture", "identity", "newest"]
 

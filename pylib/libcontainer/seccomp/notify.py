@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import _socket
 
-from nsenter.addresses import connect_to
-from nsenter.system import Failure
-from nsenter.undo import close
+from nsenter._host.cleanup import close
+from nsenter._host.socket_addresses import connect_to
+from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

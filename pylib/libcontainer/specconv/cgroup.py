@@ -9,9 +9,9 @@ from libcontainer.configs import Cgroup
 from libcontainer.errors import ConfigError
 from libcontainer.specconv.devices import DENY_ALL, always_allowed
 from libcontainer.specconv.resources import resources_from_spec
+from nsenter._host.syscalls import MS_RDONLY
 from nsenter.idmap import host_id
 from nsenter.namespaces import NamespaceType
-from nsenter.system import MS_RDONLY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

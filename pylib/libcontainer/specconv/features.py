@@ -6,7 +6,7 @@ from __future__ import annotations
 from libcontainer.specconv import memory_policy, mounts, seccomp
 from libcontainer.specconv.hooks import HOOKS
 from libcontainer.specconv.namespaces import KINDS
-from nsenter.capabilities import NAMES
+from nsenter._message.capabilities import NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

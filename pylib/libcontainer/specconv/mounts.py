@@ -9,7 +9,7 @@ from libcontainer.configs import Mount
 from libcontainer.configs.mount import EXT_COPYUP
 from libcontainer.errors import ConfigError
 from libcontainer.specconv.idmaps import mappings
-from nsenter import system
+from nsenter._host import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,71 +18,71 @@ if TYPE_CHECKING:
 # option: (whether it clears, bits). "acl" is not here: MS_POSIXACL means nothing to mount(2), and
 # the file systems that have the option read the word.
 FLAGS = {
-    "async": (True, system.MS_SYNCHRONOUS),
-    "atime": (True, system.MS_NOATIME),
-    "bind": (False, system.MS_BIND),
+    "async": (True, syscalls.MS_SYNCHRONOUS),
+    "atime": (True, syscalls.MS_NOATIME),
+    "bind": (False, syscalls.MS_BIND),
     "defaults": (False, 0),
-    "dev": (True, system.MS_NODEV),
-    "diratime": (True, system.MS_NODIRATIME),
-    "dirsync": (False, system.MS_DIRSYNC),
-    "exec": (True, system.MS_NOEXEC),
-    "iversion": (False, system.MS_I_VERSION),
-    "lazytime": (False, system.MS_LAZYTIME),
-    "loud": (True, system.MS_SILENT),
-    "mand": (False, system.MS_MANDLOCK),
-    "noatime": (False, system.MS_NOATIME),
-    "nodev": (False, system.MS_NODEV),
-    "nodiratime": (False, system.MS_NODIRATIME),
-    "noexec": (False, system.MS_NOEXEC),
-    "noiversion": (True, system.MS_I_VERSION),
-    "nolazytime": (True, system.MS_LAZYTIME),
-    "nomand": (True, system.MS_MANDLOCK),
-    "norelatime": (True, system.MS_RELATIME),
-    "nostrictatime": (True, system.MS_STRICTATIME),
-    "nosuid": (False, system.MS_NOSUID),
-    "nosymfollow": (False, system.MS_NOSYMFOLLOW),
-    "rbind": (False, system.MS_BIND | system.MS_REC),
-    "relatime": (False, system.MS_RELATIME),
-    "remount": (False, system.MS_REMOUNT),
-    "ro": (False, system.MS_RDONLY),
-    "rw": (True, system.MS_RDONLY),
-    "silent": (False, system.MS_SILENT),
-    "strictatime": (False, system.MS_STRICTATIME),
-    "suid": (True, system.MS_NOSUID),
-    "sync": (False, system.MS_SYNCHRONOUS),
-    "symfollow": (True, system.MS_NOSYMFOLLOW),
+    "dev": (True, syscalls.MS_NODEV),
+    "diratime": (True, syscalls.MS_NODIRATIME),
+    "dirsync": (False, syscalls.MS_DIRSYNC),
+    "exec": (True, syscalls.MS_NOEXEC),
+    "iversion": (False, syscalls.MS_I_VERSION),
+    "lazytime": (False, syscalls.MS_LAZYTIME),
+    "loud": (True, syscalls.MS_SILENT),
+    "mand": (False, syscalls.MS_MANDLOCK),
+    "noatime": (False, syscalls.MS_NOATIME),
+    "nodev": (False, syscalls.MS_NODEV),
+    "nodiratime": (False, syscalls.MS_NODIRATIME),
+    "noexec": (False, syscalls.MS_NOEXEC),
+    "noiversion": (True, syscalls.MS_I_VERSION),
+    "nolazytime": (True, syscalls.MS_LAZYTIME),
+    "nomand": (True, syscalls.MS_MANDLOCK),
+    "norelatime": (True, syscalls.MS_RELATIME),
+    "nostrictatime": (True, syscalls.MS_STRICTATIME),
+    "nosuid": (False, syscalls.MS_NOSUID),
+    "nosymfollow": (False, syscalls.MS_NOSYMFOLLOW),
+    "rbind": (False, syscalls.MS_BIND | syscalls.MS_REC),
+    "relatime": (False, syscalls.MS_RELATIME),
+    "remount": (False, syscalls.MS_REMOUNT),
+    "ro": (False, syscalls.MS_RDONLY),
+    "rw": (True, syscalls.MS_RDONLY),
+    "silent": (False, syscalls.MS_SILENT),
+    "strictatime": (False, syscalls.MS_STRICTATIME),
+    "suid": (True, syscalls.MS_NOSUID),
+    "sync": (False, syscalls.MS_SYNCHRONOUS),
+    "symfollow": (True, syscalls.MS_NOSYMFOLLOW),
 }
 PROPAGATION = {
-    "private": system.MS_PRIVATE,
-    "shared": system.MS_SHARED,
-    "slave": system.MS_SLAVE,
-    "unbindable": system.MS_UNBINDABLE,
-    "rprivate": system.MS_PRIVATE | system.MS_REC,
-    "rshared": system.MS_SHARED | system.MS_REC,
-    "rslave": system.MS_SLAVE | system.MS_REC,
-    "runbindable": system.MS_UNBINDABLE | system.MS_REC,
+    "private": syscalls.MS_PRIVATE,
+    "shared": syscalls.MS_SHARED,
+    "slave": syscalls.MS_SLAVE,
+    "unbindable": syscalls.MS_UNBINDABLE,
+    "rprivate": syscalls.MS_PRIVATE | syscalls.MS_REC,
+    "rshared": syscalls.MS_SHARED | syscalls.MS_REC,
+    "rslave": syscalls.MS_SLAVE | syscalls.MS_REC,
+    "runbindable": syscalls.MS_UNBINDABLE | syscalls.MS_REC,
 }
 # option: (attributes to set, to clear), on the whole tree. The ways to keep access times are one
 # number of several bits: to clear it leaves the kernel's default, relatime (mount_setattr(2)).
 RECURSIVE = {
-    "rro": (system.MOUNT_ATTR_RDONLY, 0),
-    "rrw": (0, system.MOUNT_ATTR_RDONLY),
-    "rnosuid": (system.MOUNT_ATTR_NOSUID, 0),
-    "rsuid": (0, system.MOUNT_ATTR_NOSUID),
-    "rnodev": (system.MOUNT_ATTR_NODEV, 0),
-    "rdev": (0, system.MOUNT_ATTR_NODEV),
-    "rnoexec": (system.MOUNT_ATTR_NOEXEC, 0),
-    "rexec": (0, system.MOUNT_ATTR_NOEXEC),
-    "rnodiratime": (system.MOUNT_ATTR_NODIRATIME, 0),
-    "rdiratime": (0, system.MOUNT_ATTR_NODIRATIME),
-    "rrelatime": (system.MOUNT_ATTR_RELATIME, system.MOUNT_ATTR__ATIME),
+    "rro": (syscalls.MOUNT_ATTR_RDONLY, 0),
+    "rrw": (0, syscalls.MOUNT_ATTR_RDONLY),
+    "rnosuid": (syscalls.MOUNT_ATTR_NOSUID, 0),
+    "rsuid": (0, syscalls.MOUNT_ATTR_NOSUID),
+    "rnodev": (syscalls.MOUNT_ATTR_NODEV, 0),
+    "rdev": (0, syscalls.MOUNT_ATTR_NODEV),
+    "rnoexec": (syscalls.MOUNT_ATTR_NOEXEC, 0),
+    "rexec": (0, syscalls.MOUNT_ATTR_NOEXEC),
+    "rnodiratime": (syscalls.MOUNT_ATTR_NODIRATIME, 0),
+    "rdiratime": (0, syscalls.MOUNT_ATTR_NODIRATIME),
+    "rrelatime": (syscalls.MOUNT_ATTR_RELATIME, syscalls.MOUNT_ATTR__ATIME),
     "rnorelatime": (0, 0),
-    "rnoatime": (system.MOUNT_ATTR_NOATIME, system.MOUNT_ATTR__ATIME),
-    "ratime": (0, system.MOUNT_ATTR__ATIME),
-    "rstrictatime": (system.MOUNT_ATTR_STRICTATIME, system.MOUNT_ATTR__ATIME),
-    "rnostrictatime": (0, system.MOUNT_ATTR__ATIME),
-    "rnosymfollow": (system.MOUNT_ATTR_NOSYMFOLLOW, 0),
-    "rsymfollow": (0, system.MOUNT_ATTR_NOSYMFOLLOW),
+    "rnoatime": (syscalls.MOUNT_ATTR_NOATIME, syscalls.MOUNT_ATTR__ATIME),
+    "ratime": (0, syscalls.MOUNT_ATTR__ATIME),
+    "rstrictatime": (syscalls.MOUNT_ATTR_STRICTATIME, syscalls.MOUNT_ATTR__ATIME),
+    "rnostrictatime": (0, syscalls.MOUNT_ATTR__ATIME),
+    "rnosymfollow": (syscalls.MOUNT_ATTR_NOSYMFOLLOW, 0),
+    "rsymfollow": (0, syscalls.MOUNT_ATTR_NOSYMFOLLOW),
 }
 EXTENSIONS = {"tmpcopyup": EXT_COPYUP}
 IDMAP = {"idmap": False, "ridmap": True}
@@ -159,9 +159,9 @@ def _what(spec: Reader, options: _Options, bundle: str) -> tuple[str, str]:
     (config.md), and so is what has that for its type."""
     device, source = spec.text("type"), spec.text("source")
     if device == "bind":
-        options.flags |= system.MS_BIND
-    if not options.flags & system.MS_BIND:
-        if not device and not options.flags & system.MS_REMOUNT:
+        options.flags |= syscalls.MS_BIND
+    if not options.flags & syscalls.MS_BIND:
+        if not device and not options.flags & syscalls.MS_REMOUNT:
             raise ConfigError(spec.at("type"), "it is missing, and no option says bind or rbind")
         return device, source
     if not source:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from libcontainer.configs import Capabilities, IOPriority, ProcessConfig, Rlimit, Scheduler
 from libcontainer.errors import ConfigError
 from libcontainer.specconv.reader import INT32, UINT32, UINT64, Reader, table_entry
-from nsenter.limits import RLIMIT_NAMES
+from nsenter._message.limits import RLIMIT_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from libcontainer.specconv.namespaces import namespaces_from_spec, time_offsets_
 from libcontainer.specconv.net_devices import net_devices_from_spec
 from libcontainer.specconv.process import process_from_spec
 from libcontainer.specconv.reader import Reader
+from nsenter._host.syscalls import MS_PRIVATE
 from nsenter.namespaces import NamespaceType
-from nsenter.system import MS_PRIVATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

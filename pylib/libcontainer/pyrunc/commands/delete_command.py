@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from libcontainer.delete_unreadable import take_away
 from libcontainer.errors import ContainerError, ContainerNotFoundError
-from libcontainer.salvage import take_away
 from libcontainer.state import StateFolder
 
 TYPE_CHECKING = False

@@ -8,8 +8,8 @@ import time
 
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.output import flush, show
-from libcontainer.words import message
-from nsenter import plainjson
+from libcontainer.runc_messages import message
+from nsenter._host import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def execute(context: Context) -> int:
 
 def _print(kind: str, id: str, data: object = None) -> None:
     event = {"type": kind, "id": id, **({"data": data} if data is not None else {})}
-    show(plainjson.dumps(event))
+    show(json_text.dumps(event))
     flush()
 
 

@@ -79,7 +79,7 @@ def _process(context: Context, container: Container) -> dict[str, Any]:
 def _set_user(process: dict[str, Any], options: dict[str, Any]) -> None:
     user = dict(process.get("user") or {})
     if options["user"]:
-        from libcontainer.pyrunc.personal import parse_user
+        from libcontainer.pyrunc.without_bundle import parse_user
 
         user |= parse_user(options["user"])
     groups = options["additional_gids"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from libcontainer.pyrunc.output import show
 from libcontainer.specconv.features import features
-from nsenter import plainjson
+from nsenter._host import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 
 def execute(context: Context) -> int:
     """Print OCI's features document."""
-    show(plainjson.dumps(features(), indent=4))
+    show(json_text.dumps(features(), indent=4))
     return 0

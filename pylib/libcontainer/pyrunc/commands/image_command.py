@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def execute(context: Context) -> int:
     """Make the memory images of pyrunc's interpreters, or remove them; print their paths."""
-    from libcontainer.init.held import IMAGE
+    from libcontainer.init.image_contents import IMAGE
     from libcontainer.pyrunc import command_image
-    from nsenter import image_maker
+    from nsenter._interpreter import image_maker
 
     script = sys.argv[0]
     if context.options["remove"]:

@@ -9,9 +9,9 @@ from libcontainer.container import Container, list_containers
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.commands.state_command import told
 from libcontainer.pyrunc.output import show
-from libcontainer.words import message
-from nsenter import plainjson
-from nsenter.printable import printable
+from libcontainer.runc_messages import message
+from nsenter._host import json_text
+from nsenter._host.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def execute(context: Context) -> int:
         for entry in entries:
             show(entry["id"])
     else:
-        show(plainjson.dumps(entries) if form == "json" else _table(entries))
+        show(json_text.dumps(entries) if form == "json" else _table(entries))
     return 0
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.output import show
-from nsenter import plainjson
-from nsenter.printable import printable
+from nsenter._host import json_text
+from nsenter._host.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def execute(context: Context) -> int:
     pids = context.container().processes()
     form = context.options["format"]
     if form == "json":
-        show(plainjson.dumps(pids))
+        show(json_text.dumps(pids))
     elif form == "table":
         show(_filtered(_ps(context.words or ["-ef"]), set(map(str, pids))))
     else:

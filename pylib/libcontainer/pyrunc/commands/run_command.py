@@ -17,7 +17,7 @@ def execute(context: Context) -> int:
     """Make a container, run it, and take it away when it has ended, unless detached."""
     options = context.options
     if options["rootfs"]:
-        from libcontainer.pyrunc.personal import spec_of
+        from libcontainer.pyrunc.without_bundle import spec_of
 
         if options["bundle"]:
             raise UsageError("--rootfs and --bundle cannot be used together", "run")

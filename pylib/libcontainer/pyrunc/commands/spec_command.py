@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 
 from libcontainer.errors import ContainerError
-from libcontainer.writing import make_file
-from nsenter import plainjson
-from nsenter.procfs import is_mapped
+from libcontainer.output_files import make_file
+from nsenter._host import json_text
+from nsenter._host.procfs import is_mapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def execute(context: Context) -> int:
         cgroup_namespace=is_unified(),  # as runc: on cgroup v1, others look up a process's cgroup
         tty_group=is_mapped("gid", TTY_GROUP),
     )
-    document = plainjson.dumps(spec, indent=4)
+    document = json_text.dumps(spec, indent=4)
     try:
         make_file(path, f"{document}\n".encode())
     except FileExistsError:

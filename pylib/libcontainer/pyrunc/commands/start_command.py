@@ -23,7 +23,7 @@ def execute(context: Context) -> int:
 
 def _start_notified(container: Container) -> None:
     """A service manager waits to hear that the container is ready."""
-    from libcontainer.pyrunc.notify import Proxy
+    from libcontainer.pyrunc.sd_notify import Proxy
 
     proxy = Proxy(container.root_folder)
     try:

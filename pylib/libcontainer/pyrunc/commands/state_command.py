@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from libcontainer.pyrunc.output import show
-from nsenter import plainjson
+from nsenter._host import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,5 +36,5 @@ def told(container: Container, owner: str = "") -> dict[str, Any]:
 
 def execute(context: Context) -> int:
     """Print it."""
-    show(plainjson.dumps(told(context.container()), indent=2))
+    show(json_text.dumps(told(context.container()), indent=2))
     return 0

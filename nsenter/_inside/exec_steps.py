@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last steps of an init: resource limits, the filter, the program.
+
+csrc/inside/exec_steps.c takes them.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from nsenter._host.records import Value
+from nsenter._nsexec import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, NoReturn
+
+__all__ = ["Confinement", "execute"]
+
+_ERRNOS = 134  # one more than the highest that Linux has
+
+
+class Confinement(Value):
+    """What is in force when the program begins.
+
+    Args:
+        rlimits: each a resource's name and number, and its soft and hard limit.
+        filter: struct sock_filter, one behind another; empty: there is no filter.
+        filter_flags: SECCOMP_FILTER_FLAG_*.
+        agent_fd: a connected socket that gets the filter's listener; -1: there is none.
+        agent_message: what the agent is sent with the listener.
+        agent_path: where the agent listens, for errors.
+    """
+
+    rlimits: tuple[tuple[str, int, int, int], ...] = ()
+    filter: bytes = b""
+    filter_flags: int = 0
+    agent_fd: int = -1
+    agent_message: bytes = b""
+    agent_path: str = ""
+
+    def encoded_rlimits(self) -> bytes:
+        """As csrc/message/launch_lists.c reads them."""
+        return ",".join(":".join(map(str, limit)) for limit in self.rlimits).encode()
+
+
+def execute(
+    path: str,
+    args: Iterable[str],
+    env: Mapping[str, str],
+    confinement: Confinement,
+    *,
+    channel: int = -1,
+    errno_text: Callable[[int], str] = posix.strerror,
+) -> NoReturn:
+    """Confine this process and execute a program.
+
+    What fails is told by this function: when a limit is in force, Python may have no memory to
+    raise an exception, and a filter may deny what it takes to handle one.
+
+    Args:
+        path: of the program.
+        channel: a descriptor that a failure is told on as `libcontainer.init.sync.ERROR`; -1: it
+            is told on standard error.
+        errno_text: what to say of an errno.
+    """
+    kept: list[Any] = []
+
+    def text(data: bytes) -> Any:
+        memory = ffi.from_buffer(data)
+        kept.extend((data, memory))
+        return memory
+
+    def span(data: bytes) -> tuple[Any, int]:
+        return (text(data) if data else ffi.NULL), len(data)
+
+    words = ([_raw(word) for word in args], [_raw(f"{k}={v}") for k, v in env.items()])
+    argv, envp = (ffi.new("char *[]", [*map(text, part), ffi.NULL]) for part in words)
+    execution = ffi.new(
+        "struct execution *",
+        {
+            "path": text(_raw(path)),
+            "argv": argv,
+            "envp": envp,
+            "rlimits": span(confinement.encoded_rlimits()),
+            "filter": span(confinement.filter),
+            "filter_flags": confinement.filter_flags,
+            "agent_fd": confinement.agent_fd,
+            "agent_message": span(confinement.agent_message),
+            "agent_path": text(_raw(confinement.agent_path)),
+            "channel_fd": channel,
+            "errno_texts": span(_errno_texts(errno_text)),
+        },
+    )
+    lib.execution_run(execution)
+    raise AssertionError("it does not return")
+
+
+def _raw(word: str) -> bytes:
+    return word.encode("utf-8", "surrogateescape")
+
+
+def _errno_texts(errno_text: Callable[[int], str]) -> bytes:
+    return "".join(f"{errno_text(number)}\0" for number in range(_ERRNOS)).encode()

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Imports from files, in an interpreter that has booted from memory.
+
+This is what makes packages work as they do in `python3`: their data files, their C extensions,
+their threads. It happens in the namespaces, after the last confinement step, and only if every
+folder is the caller's own: a file of a root that somebody else has made is never opened. The caller
+says which folders those are (nsenter/_interpreter/installed.py); each is compared by device and
+inode.
+
+A folder of an overlay has the overlay's device. So one that an overlay shows, with an upper layer
+that hides the caller's files, is not taken for the folder below it.
+"""
+
+from __future__ import annotations
+
+import _frozen_importlib_external as external
+import posix
+import sys
+from _frozen_importlib import BuiltinImporter, FrozenImporter, ModuleSpec
+
+from nsenter._host.suppress import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import ModuleType
+    from typing import Any
+
+    Place = tuple[str, int, int]  # a path, and the device and inode that it must have
+    # The folder that a module is in or under, its file, its cached code, whether it is a package.
+    KnownFile = tuple[str, str, str, bool]
+
+__all__ = ["SourceOfFiles", "open_files"]
+
+_ST_RDONLY = 1  # of statvfs(3)
+_R_OK, _X_OK = 4, 1
+_S_IFMT, _S_IFDIR = 0o170000, 0o040000
+
+
+class NotOurs(Exception):
+    """A folder is missing in this root, or is another, or can be written to; says which."""
+
+
+class SourceOfFiles:
+    """What may be opened in this root.
+
+    Args:
+        read_only: whether only what lies on a read-only mount may be.
+    """
+
+    def __init__(self, read_only: bool) -> None:
+        self._read_only = read_only
+
+    def why_not(self, place: Place) -> str:
+        """Why this is not the caller's file or folder; "" if it is."""
+        path, device, inode = place
+        try:
+            fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+        try:
+            return self._why_not(fd, path, device, inode)
+        finally:
+            posix.close(fd)
+
+    def _why_not(self, fd: int, path: str, device: int, inode: int) -> str:
+        found = posix.fstat(fd)
+        if (found.st_dev, found.st_ino) != (device, inode):
+            return f"{path}: another one is there"
+        if self._read_only and not posix.fstatvfs(fd).f_flag & _ST_RDONLY:
+            return f"{path}: it can be written to"
+        try:
+            if found.st_mode & _S_IFMT == _S_IFDIR:  # Landlock is asked as well
+                posix.close(posix.open(".", posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=fd))
+            elif not posix.access(path, _R_OK):
+                return f"{path}: it cannot be read"
+        except OSError as error:
+            return f"{path}: it cannot be read: {error.strerror}"
+        return ""
+
+    def has(self, place: Place) -> bool:
+        """Whether this is the caller's file or folder."""
+        return not self.why_not(place)
+
+
+def open_files(orders: Mapping[str, Any], *, again: bool = False) -> SourceOfFiles:
+    """Import from the caller's files from now on.
+
+    Args:
+        orders: those of nsenter/_interpreter/installed.py.
+        again: it was done before in this process, or in the one that it is a fork of: what has been
+            imported is as it should be. To look at each module would have its memory copied.
+
+    Raises:
+        NotOurs: nothing was opened, and nothing changed.
+    """
+    source = SourceOfFiles(orders["read_only"])
+    for place in orders["needed"]:
+        if why := source.why_not(place):
+            raise NotOurs(why)
+    sys.path[:] = [place[0] for place in orders["path"] if source.has(place)]
+    _be_the_callers_python(orders, source)
+    hooks = external.FileFinder.path_hook(*external._get_supported_file_loaders())  # type: ignore[attr-defined]
+    import zipimport
+
+    sys.path_hooks[:] = [zipimport.zipimporter, hooks]
+    sys.path_importer_cache.clear()
+    frozen = _FrozenBut(frozenset(orders["archived"]))
+    sys.meta_path[:] = [BuiltinImporter, frozen, external.PathFinder]
+    if not again:
+        _give_files_to_loaded_modules(orders, source)
+        _add_builtins()
+    return source
+
+
+def _be_the_callers_python(orders: Mapping[str, Any], source: SourceOfFiles) -> None:
+    """What the sys module says of the interpreter's files."""
+    for name, value in orders["sys"].items():
+        setattr(sys, name, value)
+    executable = orders["executable"]
+    if executable and source.has(executable) and posix.access(executable[0], _X_OK):
+        sys.executable = executable[0]
+        sys._base_executable = orders["base_executable"]  # type: ignore[attr-defined]
+
+
+class _FrozenBut:
+    """The frozen modules of the interpreter, without those of the module archive: they have no
+    files, and are there only for the boot."""
+
+    def __init__(self, archived: frozenset[str]) -> None:
+        self._archived = archived
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name in self._archived and not name.startswith("nsenter."):
+            return None
+        return FrozenImporter.find_spec(name, path, target)
+
+
+def _give_files_to_loaded_modules(orders: Mapping[str, Any], source: SourceOfFiles) -> None:
+    """What the boot has imported from memory is as if it had come from its file, so that its
+    submodules, its data and its source are found."""
+    package: Place | None = orders["package"]
+    folders = {*sys.path}
+    if package is not None and source.has(package):
+        folders.add(package[0])
+    known: Mapping[str, KnownFile | None] = orders["known"]
+    for name, module in sorted(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        if not isinstance(spec, ModuleSpec) or spec.loader is not FrozenImporter:  # type: ignore[comparison-overlap]
+            continue
+        with suppress(ImportError, OSError):
+            if name in known:
+                _take_spec(module, _known_spec(name, known[name], folders))
+            else:
+                path = None
+                if "." in name:
+                    path = getattr(sys.modules.get(name.rpartition(".")[0]), "__path__", [])
+                _take_spec(module, external.PathFinder.find_spec(name, path))
+
+
+def _known_spec(name: str, known: KnownFile | None, folders: set[str]) -> ModuleSpec | None:
+    """As PathFinder would find it. None if it is in no folder that is here."""
+    if known is None or known[0] not in folders:
+        return None
+    _, path, cached, is_package = known
+    spec = ModuleSpec(name, external.SourceFileLoader(name, path), origin=path)
+    spec.has_location = True
+    spec.cached = cached
+    if is_package:
+        spec.submodule_search_locations = [path.rpartition("/")[0]]
+    return spec
+
+
+def _take_spec(module: Any, spec: Any) -> None:
+    """Without one, it has no file: what it says is the place of the boot."""
+    if spec is None or not spec.has_location:
+        module.__dict__.pop("__file__", None)
+        if hasattr(module, "__path__"):
+            module.__path__ = []
+        return
+    module.__spec__, module.__loader__ = spec, spec.loader
+    module.__file__, module.__cached__ = spec.origin, spec.cached
+    if spec.submodule_search_locations is not None:
+        module.__path__ = spec.submodule_search_locations
+
+
+def _add_builtins() -> None:
+    """exit, quit, help and the like, which the site module adds."""
+    import site
+
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()

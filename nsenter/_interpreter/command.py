@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an interpreter is started so that it boots from a bundle and opens no file.
+
+What each setting closes off was found by tracing a boot: see "From memory" in
+docs/how-it-works.md.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from nsenter._host import syscalls
+from nsenter._host.records import Value
+from nsenter._inside.boot import FDS_VARIABLE, pack
+from nsenter._interpreter.sealed_memory import KeptDescriptor, sealed_memfd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nsenter._interpreter.module_archive import Bundle
+    from nsenter._launch.descriptors import Descriptors
+
+__all__ = [
+    "ONE_THREAD",
+    "BootFds",
+    "boot_argv",
+    "boot_environment",
+    "interpreter_path",
+    "open_interpreter",
+    "orders",
+    "time_zone",
+]
+
+_SHIM = os.path.join(os.path.dirname(os.path.dirname(__file__)), "_shim.so")
+
+
+def interpreter_path() -> str:
+    """The real binary of this interpreter: neither a virtual environment's link nor a wrapper.
+
+    Raises:
+        RuntimeError: this process does not know its interpreter (Python is embedded).
+    """
+    executable = getattr(sys, "_base_executable", "") or sys.executable
+    if not executable:
+        raise RuntimeError("sys.executable is not set: there is no interpreter to start as init")
+    return os.path.realpath(executable)
+
+
+def _sealed_interpreter() -> int:
+    path = interpreter_path()
+    with open(path, "rb") as file:
+        return sealed_memfd("python", file.read(), executable=True)
+
+
+_sealed = KeptDescriptor(_sealed_interpreter)
+
+
+def open_interpreter(owner: Descriptors) -> bytes | int:
+    """What to execute, so that a payload which gets at its init's /proc/self/exe has nothing that
+    it could overwrite (CVE-2019-5736): a read-only mount of the interpreter that nobody else has;
+    without the right to mount, its path where we could not write to it either, or a sealed copy.
+
+    Args:
+        owner: closes the mount's descriptor.
+    """
+    path = interpreter_path()
+    try:
+        fd = owner.add(syscalls.open_tree(syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE))
+        syscalls.mount_setattr(fd, set=syscalls.MOUNT_ATTR_RDONLY, subject=path)
+    except syscalls.Failure:
+        return _sealed.get() if _could_change(path) else os.fsencode(path)
+    return fd
+
+
+def _could_change(path: str) -> bool:
+    """Its owner may, whatever its mode is now."""
+    return os.access(path, os.W_OK) or os.stat(path).st_uid == os.geteuid()
+
+
+def _hiding_place() -> str:
+    """A folder that does not exist and that nobody in the new root can have guessed: beside
+    argv[0] and in PYTHONHOME the interpreter looks for files that would change what it does."""
+    return f"/{os.urandom(16).hex()}"
+
+
+def boot_argv() -> list[bytes]:
+    """argv of the interpreter. The name behind -m is not used: see nsenter/_inside/boot.py."""
+    return [
+        *(f"{_hiding_place()}/python".encode(), b"-S", b"-s", b"-P", b"-B"),
+        *(b"-X", b"utf8=1", b"-X", b"frozen_modules=on", b"-m", b"nsenter._inside.boot"),
+    ]
+
+
+# Extension modules that start threads when they are loaded, unless they are told not to: those
+# would not come along through clone. (numpy's OpenBLAS; BLIS; what is built with OpenMP.)
+ONE_THREAD = dict.fromkeys(
+    (b"OPENBLAS_NUM_THREADS", b"BLIS_NUM_THREADS", b"MKL_NUM_THREADS", b"OMP_NUM_THREADS"), b"1"
+)
+
+
+class BootFds(Value):
+    """Descriptors that the boot needs, in the child.
+
+    Args:
+        channel, status: ends of the init pipe and the status pipe.
+        bundle: the modules.
+        shim: the shim's file.
+    """
+
+    channel: int
+    status: int
+    bundle: int
+    shim: int
+
+
+def boot_environment(fds: BootFds, environment: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """All that the interpreter's environment is while it boots.
+
+    Args:
+        environment: what the init's will be.
+    """
+    shim = os.fsencode(_SHIM)
+    if any(c in b" :$" for c in shim):  # what separates entries of LD_PRELOAD, and its variables
+        shim = b"/proc/self/fd/%d" % fds.shim
+    # An interpreter whose libpython is found that way must be found that way again.
+    libraries = os.environb.get(b"LD_LIBRARY_PATH")
+    return {
+        **({b"LD_LIBRARY_PATH": libraries} if libraries else {}),
+        b"LD_PRELOAD": shim,
+        b"_NSENTER_BUNDLE": b"%d" % fds.bundle,
+        FDS_VARIABLE: b"%d,%d" % (fds.channel, fds.status),
+        b"PYTHONHOME": _hiding_place().encode(),
+        **ONE_THREAD,
+        # No locale archive.
+        b"LC_ALL": b"C",
+        b"PYTHONCOERCECLOCALE": b"0",
+        b"TZ": time_zone(environment),
+    }
+
+
+def time_zone(environment: Mapping[bytes, bytes]) -> bytes:
+    """TZ while the interpreter boots. Its file is read before the root is another; libc keeps the
+    zone while TZ is the same."""
+    return environment.get(b"TZ", b":/etc/localtime")
+
+
+def orders(
+    target: str,
+    argv: Sequence[str],
+    args: Sequence[object],
+    environment: Mapping[bytes, bytes],
+    bundle: Bundle | None,
+) -> bytes:
+    """What nsenter/_inside/boot.py reads from the init pipe.
+
+    Args:
+        bundle: what comes along; None: nothing.
+
+    Raises:
+        ValueError: an argument is not plain data (what marshal takes).
+    """
+    return pack(
+        {
+            "target": target,
+            "argv": list(argv),
+            "args": tuple(args),
+            "environment": dict(environment),
+            "extensions": bundle.extensions if bundle else {},
+        }
+    )
+
+
+def open_shim() -> int:
+    """A descriptor of the shim, close-on-exec."""
+    return os.open(_SHIM, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An init that waits: its interpreter booted, and imported what it needs, while its parent found
+out what it is to be.
+
+A command that starts one process, such as an OCI runtime, has it started beside its own interpreter
+(csrc/products/pyrunc.c); a process that is there already starts it before it is needed. It goes
+through the stages when it has its orders, and imports nothing from then on. Its memory has nothing
+of its parent's.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+from _signal import SIGKILL
+from errno import ECANCELED, ECONNRESET, EPIPE
+
+from nsenter._host.cleanup import close
+from nsenter._host.suppress import suppress
+from nsenter._host.syscalls import (
+    POLLIN,
+    Failure,
+    move_above,
+    pidfd_open,
+    poll,
+    receive_fds,
+    send_fds,
+    send_signal,
+)
+from nsenter._inside import boot
+from nsenter._launch.process_parent import THIS_PROCESS
+from nsenter._nsexec import lib
+from nsenter.errors import BootstrapError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import NoReturn
+
+    from nsenter._launch.process_parent import Parent
+
+__all__ = ["WaitingInit", "serve"]
+
+# Linux sends no more with one message (SCM_MAX_FD).
+_MOST_FDS = 253
+_LENGTH_BYTES = 4
+
+
+class WaitingInit:
+    """One that waits, as its launcher has it. It is used once, or discarded.
+
+    Args:
+        pid: of the process.
+        channel, status: our ends of its init pipe and its status pipe, owned from now on.
+        parent: whose child the process is, if it is none of this one.
+        pidfd: of the process, owned from now on; -1: not opened yet.
+
+    Attributes:
+        meanwhile: called with the channel when it has its orders, and its process is made: what the
+            parent does while it gets ready.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        channel: int,
+        status: int,
+        *,
+        parent: Parent = THIS_PROCESS,
+        pidfd: int = -1,
+    ) -> None:
+        self.parent = parent
+        self._pidfd = pidfd
+        self.pid = pid
+        self.channel = channel
+        self.status = status
+        self.meanwhile: Callable[[int], None] = lambda channel: None
+        for fd in (channel, status):
+            os.set_inheritable(fd, False)
+
+    def send_descriptors(self, stdio: tuple[int, int, int], fds: Iterable[int]) -> tuple[int, int]:
+        """Give it descriptors: its streams, and others under the numbers that they have here.
+
+        Returns:
+            the numbers that its ends of the two pipes get, out of the way of those.
+
+        Raises:
+            BootstrapError: it has ended.
+            OSError: they are more than Linux sends at once.
+        """
+        numbers = sorted({*fds} - {0, 1, 2})
+        first = max([2, *numbers]) + 1
+        ends = first, first + 1
+        body = marshal.dumps((*numbers, *ends))
+        length = len(body).to_bytes(_LENGTH_BYTES, sys.byteorder)
+        try:
+            send_fds(self.channel, length + body, (*stdio, *numbers))
+        except Failure as failure:
+            if failure.errno not in (EPIPE, ECONNRESET):
+                raise
+            why = "it has ended before it had its orders"
+            raise BootstrapError("init", "run", why, ECANCELED) from None
+        return ends
+
+    def has_ended(self) -> bool:
+        """Whether it is dead; False if there is no pidfd to see it by."""
+        return self._pidfd >= 0 and bool(poll({self._pidfd: POLLIN}, 0.0))
+
+    def open_pidfd(self) -> int:
+        """A pidfd of it, which is the caller's."""
+        if self._pidfd < 0:
+            return pidfd_open(self.pid)
+        pidfd, self._pidfd = self._pidfd, -1
+        return pidfd
+
+    def taken(self) -> tuple[int, int, int]:
+        """Its pid, channel and status pipe, which are the caller's to look after now."""
+        taken = self.pid, self.channel, self.status
+        self.pid = self.channel = self.status = -1
+        return taken
+
+    def discard(self) -> None:
+        """End it, where it was not used."""
+        if self.pid < 0:
+            return
+        pid, *fds = self.taken()
+        close(*fds)
+        if self._pidfd >= 0:
+            end(pid, self.open_pidfd(), self.parent)
+            return
+        with suppress(ProcessLookupError, ChildProcessError):  # there may be no room for a pidfd
+            os.kill(pid, SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def end(pid: int, pidfd: int, parent: Parent) -> None:
+    """Kill a process that was not started, wait for it, and close its pidfd."""
+    try:
+        with suppress(ProcessLookupError, ChildProcessError):
+            send_signal(pidfd, pid, SIGKILL, parent.waitid)
+            parent.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    finally:
+        close(pidfd)
+
+
+def start(target: str, extensions: Iterable[str] = (), image: str = "payload") -> WaitingInit:
+    """Start one, in an interpreter that boots from memory, in the caller's namespaces.
+
+    It ends with this process, or when it is discarded.
+
+    Args:
+        target: "package.module:function" is what it is going to call; the module is imported now.
+        extensions, image: as in `nsenter.launch.PythonInit`.
+
+    Raises:
+        BootstrapError, ModuleNotFoundError: as `nsenter.launch.launch`.
+    """
+    from nsenter._launch.descriptors import Descriptors, Pipes
+    from nsenter.bootstrap import BootstrapData
+    from nsenter.launch import PythonInit, launch
+
+    with Descriptors() as owner, Pipes(owner) as pipes:
+        ends = pipes.child_channel, pipes.child_status
+        module = target.partition(":")[0]
+        init = PythonInit(
+            f"{__name__}:main", (target, *ends), [module], tuple(extensions), image=image
+        )
+        child = launch(BootstrapData(), init, env={}, pass_fds=ends)
+        child.close()
+        return WaitingInit(child.pid, pipes.detach_channel(), owner.release())
+
+
+def main(channel: int, target: str, *ends: int) -> None:
+    """What `start` starts."""
+    os.close(channel)
+    serve(boot.resolve(target), *ends)
+
+
+def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:
+    """Be the one that waits; called when all is imported.
+
+    Args:
+        target: is called in the namespaces, with the channel and what the orders say.
+        channel, status: its ends of the init pipe and the status pipe.
+    """
+    code: object = 1
+    try:
+        lib.prebooted_reset()
+        boot.close_the_file_system({})
+        channel, status = _take_descriptors(channel, status)
+        lib.prebooted_stages(channel, status)
+        os.set_inheritable(channel, False)
+        os.set_inheritable(status, False)
+        orders = boot.receive(channel)
+        boot.set_environment(orders["environment"])
+        lib.prebooted_confine()
+        boot.tell_ready(status)
+        lib.prebooted_filter()
+        os.close(status)
+        code = target(channel, *orders["args"])
+    except SystemExit as ending:
+        code = ending.code
+    except EOFError:  # the parent is gone, or needs no init
+        pass
+    except BaseException as error:
+        # No traceback: it would show the sources, by names that now are the new root's.
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
+    raise AssertionError  # os._exit does not return
+
+
+def _take_descriptors(channel: int, status: int) -> tuple[int, int]:
+    """Put what `WaitingInit.send_descriptors` sends in place; returns the ends of the pipes."""
+    length, fds = receive_fds(channel, _LENGTH_BYTES, _MOST_FDS)
+    if len(length) < _LENGTH_BYTES:
+        raise EOFError
+    numbers = marshal.loads(boot.read(channel, int.from_bytes(length, sys.byteorder)))
+    places = [0, 1, 2, *numbers]
+    sources = [*fds, channel, status]
+    free = max(*places, *sources) + 1
+    # First out of the way of one another.
+    high = [move_above(fd, free) for fd in sources]
+    for fd, place in zip(high, places, strict=True):
+        os.dup2(fd, place)
+        os.close(fd)
+    return numbers[-2], numbers[-1]

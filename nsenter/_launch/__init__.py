@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting a process in namespaces: the launcher's side, below `nsenter.launch`."""

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Of what type each field of `nsenter.options.Options` is, so that a mistake is told where it is
+made, not at some later start."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from nsenter._host.records import Value
+    from nsenter.options import Options
+
+__all__ = ["check", "check_flags", "names"]
+
+_NAME = (str, bytes)
+_PATH = (str, bytes, os.PathLike)
+_FLAG = "True or False"
+_FLAGS = ("loopback", "read_only", "new_session", "terminal", "die_with_parent")
+_PERHAPS = ("proc", "init", "no_new_privs")
+_FD_MAX = 2**31 - 1
+
+# What a field may be besides its default, and how that is said.
+_FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "hostname": (_NAME, "a text"),
+    "cwd": (_PATH, "a path"),
+    "oom_score_adj": ((int,), "a whole number"),
+    "cgroup": ((*_PATH, int), "a path or a descriptor"),
+    "umask": ((int,), "a whole number, 0 … 0o777"),
+    **dict.fromkeys(_FLAGS, ((bool,), _FLAG)),
+    **dict.fromkeys(_PERHAPS, ((bool,), f"{_FLAG} or None")),
+}
+
+
+# The fields that are a mapping, what its keys must be, and how that is said.
+_MAPPINGS: dict[str, tuple[tuple[type, ...], str]] = {
+    "rlimits": ((str,), "names of resources"),
+    "landlock": (_PATH, "paths"),
+}
+# The fields that are a sequence, what each item must be, and how that is said.
+_SEQUENCES: dict[str, tuple[tuple[type, ...], str]] = {
+    "cpus": ((int,), "numbers of processors"),
+    "groups": ((int,), "numbers of groups"),
+    "capabilities": ((str,), "names of capabilities"),
+    "landlock_scope": ((str,), "names of scopes"),
+}
+
+
+def check(options: Options) -> None:
+    """Raise TypeError for a field of the wrong type, and ValueError for a cgroup that is none."""
+    for name, (kinds, words) in _FIELDS.items():
+        value = getattr(options, name)
+        if value is None and options._fields[name] is None:
+            continue
+        if not _is_one(value, kinds):
+            raise TypeError(f"{name} must be {words}, not {value!r}")
+    for name, (kinds, words) in _MAPPINGS.items():
+        value = getattr(options, name)
+        if value is None:
+            continue
+        if not hasattr(value, "items"):
+            raise TypeError(f"{name} must be a mapping, not {value!r}")
+        if not all(isinstance(key, kinds) for key in value):
+            raise TypeError(f"{name} must be a mapping whose keys are {words}, not {value!r}")
+    for name, (kinds, words) in _SEQUENCES.items():
+        value = getattr(options, name)
+        if value is None:
+            continue
+        # The items of bytes are numbers.
+        if isinstance(value, bytes) or not all(_is_one(item, kinds) for item in value):
+            raise TypeError(f"{name} must be {words}, not {value!r}")
+    _check_root(options.root)
+    _check_cgroup(options.cgroup)
+    _check_offsets(options)
+
+
+def _is_one(value: object, kinds: tuple[type, ...]) -> bool:
+    """Return whether a value is of these types. True and False are no numbers here."""
+    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+
+
+def _check_root(root: object) -> None:
+    if root is None or isinstance(root, _PATH):
+        return
+    from nsenter.mounts import Tmpfs
+
+    if not isinstance(root, Tmpfs):
+        raise TypeError(f'root must be a path, "tmpfs" or a Tmpfs, not {root!r}')
+
+
+def _check_cgroup(cgroup: Any) -> None:
+    if isinstance(cgroup, int):
+        if not 0 <= cgroup <= _FD_MAX:
+            raise ValueError(f"cgroup={cgroup!r}: a descriptor must be 0 … {_FD_MAX}")
+    elif cgroup is not None and (not cgroup or b"\0" in os.fsencode(cgroup)):
+        raise ValueError(f"cgroup={cgroup!r}: it must be a path without NUL")
+
+
+def check_flags(value: Value, *names: str) -> None:
+    """Raise TypeError if one of these fields of a value is neither True nor False.
+
+    A text such as "no" would count as True.
+    """
+    for name in names:
+        given = getattr(value, name)
+        if not isinstance(given, bool):
+            raise TypeError(f"{name} must be {_FLAG}, not {given!r}")
+
+
+def names(field: str, given: Any) -> tuple[str, ...]:
+    """Return a sequence of names as a tuple.
+
+    Raises:
+        TypeError: it is none, or a single name; the message has `field`.
+    """
+    if not isinstance(given, (str, bytes)) and hasattr(given, "__iter__"):
+        found = tuple(given)
+        if all(isinstance(name, str) for name in found):
+            return found
+    raise TypeError(f"{field} must be a sequence of names, not {given!r}")
+
+
+def _check_offsets(options: Options) -> None:
+    from nsenter.bootstrap import TimeOffset
+
+    for offset in options.time_offsets:
+        if not isinstance(offset, TimeOffset):
+            raise TypeError(f"time_offsets must be TimeOffset values, not {offset!r}")

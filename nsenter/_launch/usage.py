@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a process has used, as the kernel tells its parent when it has ended (wait4(2))."""
+
+from __future__ import annotations
+
+import os
+import sys
+from errno import ECHILD
+
+from nsenter._host import syscalls
+from nsenter._host.records import Value
+from nsenter._host.syscalls import Failure
+from nsenter._nsexec import lib
+
+__all__ = ["Usage", "wait_for"]
+
+_SIGINFO_SIZE = 128
+_RUSAGE_SIZE = 256  # struct rusage has 144 bytes
+_CODE_AT, _STATUS_AT = 8, 24  # si_code and si_status, where a long has 8 bytes
+
+
+class Usage(Value):
+    """What a process that has ended has used, and all its descendants that were waited for. With a
+    PID 1 (`Options.init`) these are all in its pid namespace.
+
+    Args:
+        user_time, system_time: seconds of processors, in programs and in the kernel.
+        max_rss: the most memory that one of them had at a time, in bytes. None if the process was
+            started without stages: the kernel then counts it from the most that its caller had.
+    """
+
+    user_time: float
+    system_time: float
+    max_rss: int | None
+
+
+def wait_for(pidfd: int, *, has_own_peak: bool) -> tuple[int, int, Usage]:
+    """Wait for a child: `si_code` and `si_status` of its end (waitid(2)), and what it has used.
+
+    Raises:
+        ChildProcessError: somebody else has waited for it.
+        Failure: the call failed.
+    """
+    info, usage = bytearray(_SIGINFO_SIZE), bytearray(_RUSAGE_SIZE)
+    words = os.P_PIDFD, pidfd, info, os.WEXITED, usage
+    try:
+        syscalls.uninterrupted("waitid", "", lib.SYS_waitid, *words)
+    except Failure as failure:
+        if failure.errno == ECHILD:
+            raise ChildProcessError(ECHILD, os.strerror(ECHILD)) from None
+        raise
+    code, status = (_number(info, at, 4) for at in (_CODE_AT, _STATUS_AT))
+    user, user_us, kernel, kernel_us, peak = (_number(usage, 8 * n, 8) for n in range(5))
+    max_rss = peak * 1024 if has_own_peak else None
+    return code, status, Usage(user + user_us / 1e6, kernel + kernel_us / 1e6, max_rss)
+
+
+def _number(memory: bytearray, at: int, size: int) -> int:
+    return int.from_bytes(memory[at : at + size], sys.byteorder, signed=True)

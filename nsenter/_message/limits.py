@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits of a process as text for csrc/inside/limits.c: resources, file modes, processors."""
+
+from __future__ import annotations
+
+from nsenter._host.sizes import in_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    Limit = int | str | None | tuple[int | str | None, int | str | None]
+
+__all__ = ["RLIMIT_NAMES", "encode_cpus", "encode_rlimits", "encode_umask", "rlimit_name"]
+
+# asm-generic/resource.h, in the order of their numbers; the names are prlimit(1)'s.
+RESOURCES = (
+    *("cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as"),
+    *("locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime"),
+)
+RLIMIT_NAMES = tuple(f"RLIMIT_{name.upper()}" for name in RESOURCES)  # getrlimit(2)'s
+_INFINITY = 2**64 - 1  # RLIM64_INFINITY
+_UNLIMITED = (None, -1, "unlimited")
+_CPUS_MAX = 8192
+_WORD_BITS = 64
+
+
+def encode_rlimits(rlimits: Mapping[str, Limit]) -> bytes:
+    """`nofile:7:1024:4096,…`: name, number, soft, hard.
+
+    Raises:
+        ValueError: a resource or a value is none.
+    """
+    return ",".join(_one_limit(name, limit) for name, limit in rlimits.items()).encode()
+
+
+def _one_limit(name: str, limit: Limit) -> str:
+    word = name.lower().removeprefix("rlimit_")
+    if word not in RESOURCES:
+        raise ValueError(f"rlimits: {name!r} is none of {', '.join(RESOURCES)}")
+    both = limit if isinstance(limit, tuple) else (limit, limit)
+    if len(both) != 2:
+        raise ValueError(f"rlimits: {name}={limit!r}: must be a limit, or a soft and a hard one")
+    soft, hard = (_value(name, value) for value in both)
+    if soft > hard:
+        raise ValueError(f"rlimits: {name}={limit!r}: the soft limit is above the hard one")
+    return f"{word}:{RESOURCES.index(word)}:{soft}:{hard}"
+
+
+def _value(name: str, value: object) -> int:
+    if value in _UNLIMITED:
+        return _INFINITY
+    number = in_bytes(value)
+    if number is None or not 0 <= number <= _INFINITY:
+        words = 'is neither a number nor "unlimited"; sizes may be as "64M"'
+        raise ValueError(f"rlimits: {name}: {value!r} {words}")
+    return number
+
+
+def rlimit_name(number: int) -> str:
+    """Of a resource, as getrlimit(2) has it; the number where it is none."""
+    return RLIMIT_NAMES[number] if number in range(len(RLIMIT_NAMES)) else str(number)
+
+
+def encode_umask(umask: int) -> int:
+    """Raises ValueError where it is none."""
+    if not 0 <= umask <= 0o777:
+        raise ValueError(f"umask {umask!r}: must be 0 … 0o777")
+    return umask
+
+
+def encode_cpus(cpus: Iterable[int]) -> bytes:
+    """The mask of sched_setaffinity(2). Raises ValueError where it is empty or a number is none."""
+    numbers = set(cpus)
+    if not numbers or not all(0 <= number < _CPUS_MAX for number in numbers):
+        raise ValueError(f"cpus {sorted(numbers)}: must be numbers of processors, at least one")
+    words = max(numbers) // _WORD_BITS + 1
+    return sum(1 << number for number in numbers).to_bytes(words * 8, "little")

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What no module there has under its name, written so that it is made anew there: cloudpickle.
+
+Classes, enums, closures and the like of a script, a notebook or a test module. It is only for the
+way in: nothing that comes back is ever read by this.
+
+Functions are reduced here rather than by cloudpickle, for three reasons. Closures that share a
+variable share it there too. What a function of a script leaves in its globals stays in its worker,
+as in a ProcessPoolExecutor. And a worker that gets only functions need not import cloudpickle,
+which takes four times as long as its boot.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+import sys
+import threading
+import typing
+import weakref
+from hashlib import blake2b
+from types import CellType, CodeType, FunctionType, ModuleType
+
+import cloudpickle
+
+from nsenter._host.suppress import suppress
+from nsenter._inside import call_from_bytes
+from nsenter._interpreter.module_archive import without_source
+from nsenter._remote import importable_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+__all__ = ["dumps"]
+
+_ATTRIBUTES = (
+    *("__name__", "__qualname__", "__module__", "__doc__", "__defaults__", "__kwdefaults__"),
+    *("__annotations__", "__type_params__"),
+)
+_DATA = (dict, list, set, bytearray)  # what can be changed in place, and is most often
+_lock = threading.RLock()  # of cloudpickle's register
+
+
+def dumps(value: object, modules: set[str], *, keeps: bool = False) -> bytes:
+    """Pickle a value.
+
+    Args:
+        modules: those are noted here that it takes to read it.
+        keeps: whether the worker takes more than one call, and keeps what it has.
+    """
+    file = io.BytesIO()
+    with _lock:
+        pickler = _Pickler(file, modules, keeps)
+        try:
+            pickler.dump(value)
+        finally:
+            pickler.close()
+    return file.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: io.BytesIO, modules: set[str], keeps: bool) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        self._modules = modules
+        self._keeps = keeps
+        self._registered: list[ModuleType] = []
+
+    def close(self) -> None:
+        for module in self._registered:
+            cloudpickle.unregister_pickle_by_value(module)
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, ModuleType):
+            return self._module(value)
+        if isinstance(value, CellType):  # its value comes with the functions that share it
+            return call_from_bytes.make_cell, ()
+        if importable_names.has_a_name(value):
+            self._modules.add(value.__module__)
+            return NotImplemented
+        if isinstance(value, FunctionType):
+            return self._function(value)
+        if isinstance(value, type):
+            self._by_value(value.__module__)
+        elif type(value) in _REDUCERS:
+            return _REDUCERS[type(value)](value)
+        return super().reducer_override(value)
+
+    def _by_value(self, name: str) -> None:
+        """cloudpickle takes whatever module is imported here for one that can be there."""
+        module = sys.modules.get(name)
+        if module is None or name == "__main__" or importable_names.importable(name):
+            return
+        if name not in cloudpickle.list_registry_pickle_by_value():
+            cloudpickle.register_pickle_by_value(module)
+            self._registered.append(module)
+
+    def _module(self, module: ModuleType) -> Any:
+        name = module.__name__
+        if name == "__main__":
+            return call_from_bytes.import_module, (name,)
+        if importable_names.importable(name):
+            self._modules.add(name)
+            return call_from_bytes.import_module, (name,)
+        state = {k: v for k, v in vars(module).items() if k != "__builtins__"}
+        return call_from_bytes.make_module, (name,), state, None, None, call_from_bytes.fill_module
+
+    def _function(self, func: FunctionType) -> Any:
+        used = importable_names.used_globals(func)
+        state = {
+            "imports": self._imports(func, used),
+            "globals": used,
+            "digests": self._digests(used) if self._keeps else {},
+            "dict": func.__dict__,
+            "attributes": dict(_attributes(func)),
+            "contents": tuple(importable_names.held(cell) for cell in func.__closure__ or ()),
+        }
+        made = without_source(func.__code__), _scope(func), func.__closure__
+        return call_from_bytes.make_function, made, state, None, None, call_from_bytes.fill_function
+
+    def _imports(self, func: FunctionType, used: dict[str, Any]) -> list[str]:
+        """Notes what its code may import; what it has from elsewhere is to be imported before."""
+        early, late = importable_names.imports(func, used)
+        self._modules |= early | late
+        return sorted(early)
+
+    def _digests(self, used: dict[str, Any]) -> dict[str, bytes]:
+        """Of the data among the globals: what the caller has not changed stays as it is there."""
+        found = {}
+        for name, value in used.items():
+            if isinstance(value, (FunctionType, ModuleType, type, CodeType)):
+                continue
+            with suppress(Exception):  # what cannot be pickled is told of when it is sent
+                found[name] = blake2b(dumps(value, set()), digest_size=16).digest()
+        return found
+
+
+def _scope(func: FunctionType) -> tuple[str, str | None, bool, int]:
+    """What `unpack.make_function` takes."""
+    scope = func.__globals__
+    name = scope.get("__name__")
+    name = name if isinstance(name, str) else "__main__"
+    is_modules = scope is getattr(sys.modules.get(name), "__dict__", None)
+    is_whole = is_modules and not importable_names.importable(name)
+    return name, scope.get("__package__"), is_whole, 0 if is_modules else id(scope)
+
+
+def _attributes(func: FunctionType) -> Iterator[tuple[str, Any]]:
+    for name in _ATTRIBUTES:
+        # From 3.14 on annotations are made when they are asked for, and may name what is not there.
+        with suppress(AttributeError, NameError):
+            yield name, getattr(func, name)
+
+
+# ---- what neither pickle nor cloudpickle takes
+
+
+def _cached(value: Any) -> Any:
+    made = value.__wrapped__, value.cache_parameters()
+    return call_from_bytes.make_cached, made, value.__dict__
+
+
+def _weak(value: Any) -> Any:
+    return type(value), (dict(value.items()),)
+
+
+def _cached_property(value: Any) -> Any:
+    return functools.cached_property, (value.func,), {"attrname": value.attrname}
+
+
+_REDUCERS: dict[type, Any] = {
+    type(functools.lru_cache(int)): _cached,
+    functools.cached_property: _cached_property,
+    weakref.WeakKeyDictionary: _weak,
+    weakref.WeakValueDictionary: _weak,
+    typing.NewType: lambda value: (typing.NewType, (value.__name__, value.__supertype__)),
+}

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `delete --force` does with a container whose state cannot be read: a runtime was killed
+before it had written it, or something else has changed the file.
+
+What can still be made out is killed and removed; what cannot is told.
+"""
+
+from __future__ import annotations
+
+import _signal
+import os
+
+from libcontainer.cgroups import layout, new_manager
+from libcontainer.configs import Cgroup
+from libcontainer.errors import ConfigError
+from libcontainer.state import StateFolder, fragments_of, start_time_of
+from nsenter._host.suppress import suppress
+from nsenter._host.syscalls import send_signal, signal_handle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["take_away"]
+
+
+def take_away(folder: StateFolder, warn: Callable[[str], None]) -> None:
+    """Remove it, as far as it is known; locked.
+
+    Args:
+        warn: is told what may be left.
+    """
+    text = folder.text()
+    if text is not None:  # else there was nothing before the state
+        known = fragments_of(text)
+        _kill(known)
+        if not _remove_cgroup(folder.id, known):
+            warn(
+                f"the state of container {folder.id!r} does not name its cgroup: the cgroup, "
+                "and processes in it, may be left"
+            )
+    folder.remove()
+
+
+def _kill(known: dict[str, Any]) -> None:
+    """Its first process, if it is known for sure."""
+    pid, started = known.get("init_process_pid", 0), known.get("init_process_start", 0)
+    if type(pid) is not int or not 0 < pid < 1 << 31 or not started:
+        return
+    with suppress(ProcessLookupError):
+        fd = signal_handle(pid)
+        try:
+            # Only now: if the pid had been reused before it was opened, the start would differ.
+            if start_time_of(pid) == started:
+                send_signal(fd, pid, _signal.SIGKILL)
+        finally:
+            os.close(fd)
+
+
+def _remove_cgroup(id: str, known: dict[str, Any]) -> bool:
+    """Whether the cgroup was known; it is gone then, with what was in it."""
+    paths = known.get("cgroup_paths")
+    if not isinstance(paths, dict) or not paths:
+        return False
+    try:
+        roots = tuple(f"{hierarchy.mount_point}/" for hierarchy in layout().all())
+        usable = {
+            controller: path
+            for controller, path in paths.items()
+            if type(path) is str and path.startswith(roots) and "\0" not in path
+        }
+        if not usable:
+            return False
+        manager = new_manager(Cgroup(name=id), usable)
+        manager.kill_all()
+        manager.destroy()
+    except (OSError, ConfigError, LookupError):
+        return False
+    return len(usable) == len(paths)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runc says, where engines read it.
+
+Docker, podman and containerd decide by the texts of a runtime's errors with which status they end
+(125, 126 or 127), and which hint they give. The texts of an errno are those of Go there: as
+strerror(3) has them, beginning with a small letter.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from nsenter._host.cleanup import notes_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from nsenter.errors import BootstrapError
+
+# Some advice of nsenter._host.hints names options of the other command. This is the same for
+# config.json.
+_FOR_CONFIG = {
+    "no admin": "config.json must name a user namespace and its mappings too, as `pyrunc spec "
+    "--rootless` writes it",
+    "chroot": "run pyrunc outside of the chroot",
+    "kinds": "`pyrunc features` lists the supported ones; config.json may name only those",
+    "no new privs": "start pyrunc without no_new_privs, or map only the caller's own id",
+    "covered proc": "podman run --security-opt unmask=ALL, docker run --security-opt "
+    "systempaths=unconfined; or bind the current /proc in config.json",
+}
+
+_NOT_STARTED = "unable to start container process"
+_IN_INIT = "error during container init"
+
+
+def errno_text(number: int) -> str:
+    """Go's text for an errno, such as "permission denied"."""
+    return _as_go_has_it(posix.strerror(number))
+
+
+def _as_go_has_it(text: str) -> str:
+    """With a small first letter, unless it begins an abbreviation ("RFS specific error")."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
+def message(error: BaseException, *, of_exec: bool = False) -> str:
+    """What an error says in runc's words, without the number that Python puts before it, and what
+    was noted on it.
+
+    Args:
+        of_exec: whether a process was to be executed in a running container.
+    """
+    if not isinstance(error, OSError) or error.strerror is None:
+        told = str(error)
+    else:
+        told = go_text(_told(error, of_exec), error.errno or 0)
+    return ", ".join((told, *notes_of(error)))
+
+
+def go_text(text: str, number: int) -> str:
+    """A text with Go's words for one errno. All others in it are somebody's own words."""
+    return text.replace(posix.strerror(number), errno_text(number))
+
+
+def _told(error: OSError, of_exec: bool) -> str:
+    if hasattr(error, "stage"):
+        return _not_started(error, of_exec)  # type: ignore[arg-type]
+    if hasattr(error, "operation"):
+        return f"{error}{_hint(error)}"
+    if type(error).__str__ is not OSError.__str__:
+        return str(error)
+    from nsenter._host.os_errors import in_words
+
+    return in_words(error)
+
+
+def _hint(failure: Any) -> str:
+    """What to do about a system call that failed, if a filter refuses it."""
+    from nsenter._host.refused_syscalls import why_refused  # for errors alone
+
+    hint = why_refused(failure.operation, failure.errno or 0, failure.subject)
+    return f" ({hint})" if hint else ""
+
+
+def hint_for_config(hint: str) -> str:
+    """What a hint of `nsenter._host.hints` says to who writes a config.json."""
+    from nsenter._host.hints import FACTS  # for errors alone
+
+    for name, advice in _FOR_CONFIG.items():
+        hint = hint.replace(FACTS[name].do, advice)
+    return hint
+
+
+def _not_started(error: BootstrapError, of_exec: bool) -> str:
+    if error.hint:
+        error.hint = hint_for_config(error.hint)
+    if error.stage != "init":
+        return f"{_NOT_STARTED}: {error}"
+    # What a message of its stage begins with is said in other words here.
+    text = str(error).removeprefix(f"{error.stage}: ")
+    inside = () if of_exec else (_IN_INIT,)
+    return ": ".join((_NOT_STARTED, *inside, text))
