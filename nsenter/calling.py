@@ -30,7 +30,7 @@ from nsenter._interpreter.module_archive import (
     module_place,
     pythons_own,
 )
-from nsenter._launch.option_types import check_flags, names
+from nsenter._launch.argument_checks import check_flags, names
 from nsenter._remote import safe_data
 from nsenter._remote.call_bytes import FOR_PICKLE, pack
 from nsenter.errors import BootstrapError, Naming, signal_name

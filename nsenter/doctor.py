@@ -16,8 +16,9 @@ import sys
 import time
 
 from nsenter._host import json_text, procfs
-from nsenter._host.hints import ASK_THE_DOCTOR, FACTS, has_admin, read_line
+from nsenter._host.hints import ASK_THE_DOCTOR, FACTS, read_line
 from nsenter._host.probe import CALLS, refused
+from nsenter._host.procfs import has_admin
 from nsenter._host.records import Value
 from nsenter._host.suppress import suppress
 from nsenter._interpreter import image

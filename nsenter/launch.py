@@ -14,7 +14,6 @@ from errno import ECANCELED, ENOENT
 
 from nsenter._host.cleanup import close
 from nsenter._host.records import Value
-from nsenter._interpreter.sealed_memory import KeptDescriptor, sealed_memfd
 from nsenter._launch.child import Child, TracePoint
 from nsenter._launch.descriptors import (
     Descriptors,
@@ -24,7 +23,8 @@ from nsenter._launch.descriptors import (
     checked_fds,
 )
 from nsenter._launch.handshake import Conversation
-from nsenter._launch.process_parent import THIS_PROCESS
+from nsenter._launch.nsinit import nsinit_fd, nsinit_path
+from nsenter._launch.process_parent import THIS_PROCESS, end_unstarted
 from nsenter._launch.spawn import Spawn
 from nsenter._message.launch import LaunchAttribute, Settings
 from nsenter.bootstrap import BootstrapData
@@ -34,7 +34,6 @@ from nsenter.namespaces import NamespaceType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
     from typing import Any, TypeVar
 
     from nsenter._interpreter.module_archive import Bundle
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_path"]
 
 
-_NSINIT = os.path.join(os.path.dirname(__file__), "nsinit")
 # What environment.c and image_stages.c (csrc/stages), shim.c and detach.c (csrc/products) read.
 _OWN_VARIABLES = (
     *(b"_LIBCONTAINER_INITPIPE", b"_LIBCONTAINER_LOGPIPE", b"_LIBCONTAINER_LOGLEVEL"),
@@ -69,6 +67,22 @@ class Program(Value):
 
     argv: Sequence[StrOrBytes | os.PathLike[str]]
     executable: StrOrBytes | os.PathLike[str] | None = None
+
+    # An init in the PID namespace stays in another process, so the program does not keep its pipe.
+    keeps_init_pipe = False
+    # What a joiner must be able to do in a mount namespace before this runs.
+    steps_in_root = ()
+
+    def start(self, job: _Job) -> Child:
+        """Start it directly if no stage is needed, and by nsinit otherwise."""
+        return job.direct(self) or job.program(self)
+
+    def needs_reaper(self) -> bool:
+        """Return whether an init in the PID namespace must be nsinit, given as a descriptor."""
+        return False
+
+    def check_can_be_held(self) -> None:
+        """Raise ValueError if this cannot wait for `Child.go`."""
 
 
 class PythonInit(Value):
@@ -98,38 +112,27 @@ class PythonInit(Value):
     image: str = "payload"
     boots: bool = True
 
+    # An interpreter closes what it does not keep before it has a PID 1, a fork of it.
+    keeps_init_pipe = True
+    steps_in_root = ("root",)
+
+    def start(self, job: _Job) -> Child:
+        """Give an init that waits its orders, or start an interpreter."""
+        return job.waiting(self, self.waiting) if self.waiting else job.python(self)
+
+    def needs_reaper(self) -> bool:
+        """Return whether an init in the PID namespace must be nsinit, given as a descriptor."""
+        return self.waiting is not None
+
+    def check_can_be_held(self) -> None:
+        """Raise ValueError: this cannot wait for `Child.go`."""
+        raise ValueError("held: a PythonInit waits for what its channel says, by itself")
+
     def bundle(self) -> Bundle:
         """Raises ModuleNotFoundError or ValueError where a module cannot travel."""
         from nsenter._interpreter.module_archive import bundle_for
 
         return bundle_for((self.target.partition(":")[0], *self.modules), self.extensions)
-
-
-def nsinit_path() -> Path:
-    """The static program that goes through the stages and executes another.
-
-    It can be started in the place of ``runc init`` by whatever speaks its protocol.
-    """
-    from pathlib import Path  # 5 ms to import, which a launch does not have
-
-    return Path(_NSINIT)
-
-
-def _nsinit_bytes() -> bytes:
-    with open(_NSINIT, "rb") as file:
-        return file.read()
-
-
-# A container that gets at its own executable through /proc/self/exe has nothing that it could
-# overwrite (CVE-2019-5736).
-_nsinit = KeptDescriptor(
-    lambda: sealed_memfd("nsinit", _nsinit_bytes(), executable=True),
-)
-
-
-def nsinit_fd() -> int:
-    """A descriptor of a sealed copy of nsinit, which stays open."""
-    return _nsinit.get()
 
 
 def _encode_environment(env: Environment | None) -> dict[bytes, bytes]:
@@ -189,10 +192,7 @@ class _Job(Value):
 
     def run(self, target: Program | PythonInit) -> Child:
         """By the shortest way there is."""
-        if isinstance(target, PythonInit):
-            waiting = target.waiting
-            return self.waiting(target, waiting) if waiting else self.python(target)
-        return self.direct(target) or self.program(target)
+        return target.start(self)
 
     def direct(self, program: Program) -> Child | None:
         """The short way; None where it takes the stages."""
@@ -217,14 +217,13 @@ class _Job(Value):
             environment = {**self.environment, **pipes.environment()}
             keep = self.kept | self.lent | pipes.child_fds()
             spawn = Spawn(
-                argv, environment, self.stdio, keep, _nsinit.get(), self.ignored_signals
+                argv, environment, self.stdio, keep, nsinit_fd(), self.ignored_signals
             )  # fmt: skip
             return self._converse(spawn.run, pipes, self.settings.encode(self.kept))
 
     def waiting(self, init: PythonInit, waiting: WaitingInit) -> Child:
         """By an interpreter that runs already."""
         from nsenter._inside.boot import pack
-        from nsenter._interpreter.prebooted import end
 
         ends = waiting.send_descriptors(self.stdio, self.kept | self.lent)
         orders = pack({"args": tuple(init.args), "environment": self.environment})
@@ -248,7 +247,7 @@ class _Job(Value):
                 raise BootstrapError("init", "run", why, ECANCELED) from None
             finally:
                 for own in unstarted:
-                    end(*own, waiting.parent)
+                    end_unstarted(*own, waiting.parent)
 
     def python(self, init: PythonInit) -> Child:
         """By an interpreter: from a memory image of one, or else one that boots."""
@@ -306,7 +305,7 @@ class _Job(Value):
                 keep |= {bundle.fd}
                 if image.lacks(bundle, kind):
                     environment |= {b"_NSENTER_LOADS": b"1", **command.ONE_THREAD}
-            spawn = Spawn([b"nsenter-init"], environment, self.stdio, keep, _nsinit.get())
+            spawn = Spawn([b"nsenter-init"], environment, self.stdio, keep, nsinit_fd())
             body = self._orders(init, bundle)
             child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
             child.channel_fd = pipes.detach_channel()
@@ -457,17 +456,15 @@ def _run_with_tail(
             reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             verdict = ours.add(reader)
             writer = owner.add(writer)
-            # An interpreter closes what it does not keep before it has a PID 1, a fork of it.
-            who = "kept" if isinstance(target, PythonInit) else "lent"
+            who = "kept" if target.keeps_init_pipe else "lent"
             changes[who] = getattr(job, who) | {writer}
             attributes += ((LaunchAttribute.INIT_FD, writer),)
-            if isinstance(target, PythonInit) and target.waiting:
+            if target.needs_reaper():
                 reaper = nsinit_fd()
                 changes[who] |= {reaper}
                 attributes += ((LaunchAttribute.REAPER_FD, reaper),)
         if tail.held:
-            if isinstance(target, PythonInit):
-                raise ValueError("held: a PythonInit waits for what its channel says, by itself")
+            target.check_can_be_held()
             reader, writer = os.pipe2(os.O_CLOEXEC)
             gate = ours.add(writer)
             reader = owner.add(reader)

@@ -11,7 +11,7 @@ import os
 
 from nsenter._host.records import Value
 from nsenter._host.sizes import in_bytes
-from nsenter._launch.option_types import check_flags
+from nsenter._launch.argument_checks import check_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

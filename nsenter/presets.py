@@ -11,7 +11,7 @@ import os
 import sys
 
 from nsenter import idmap, seccomp
-from nsenter._host.hints import has_admin, status_field
+from nsenter._host.procfs import has_admin, status_field
 from nsenter._host.sizes import in_bytes
 from nsenter._interpreter import installed
 from nsenter.idmap import IDMap, IDMappings

@@ -33,13 +33,10 @@ __all__ = [
     "ASK_THE_DOCTOR",
     "FACTS",
     "Fact",
-    "has_admin",
     "hint_for",
     "read_line",
-    "status_field",
 ]
 
-_CAP_SYS_ADMIN = 21
 _KINDS = ("user", "ipc", "uts", "net", "pid", "mnt", "cgroup", "time")
 
 
@@ -51,16 +48,6 @@ def read_line(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.readline().strip()
-    except OSError:
-        return ""
-
-
-def status_field(name: str) -> str:
-    """Return a field of /proc/self/status (proc_pid_status(5)), or "" if there is none."""
-    from nsenter._host import procfs  # only errors need it
-
-    try:
-        return procfs.status(procfs.read("/proc/self/status")).get(name, "").strip()
     except OSError:
         return ""
 
@@ -80,24 +67,31 @@ def _where_asked(kind: str, seen: Callable[[str], str]) -> Callable[[str], str]:
     return lambda kinds: "" if kinds and kind not in kinds.split(",") else seen(kinds)
 
 
-def has_admin() -> bool:
-    """Return whether this process has CAP_SYS_ADMIN in its user namespace."""
-    return bool(int(status_field("CapEff") or "0", 16) >> _CAP_SYS_ADMIN & 1)
+def _status_field(name: str) -> str:
+    from nsenter._host.procfs import status_field
+
+    return status_field(name)
+
+
+def _has_admin() -> bool:
+    from nsenter._host.procfs import has_admin  # only errors need it
+
+    return has_admin()
 
 
 def _no_admin(kinds: str) -> str:
-    if has_admin() or "user" in kinds.split(","):
+    if _has_admin() or "user" in kinds.split(","):
         return ""
     return f"uid {posix.geteuid()} has no CAP_SYS_ADMIN"
 
 
 def _for_users(seen: Callable[[str], str]) -> Callable[[str], str]:
     """Return a check that does not apply to root."""
-    return lambda kinds: "" if has_admin() else seen(kinds)
+    return lambda kinds: "" if _has_admin() else seen(kinds)
 
 
 def _filtered(kinds: str) -> str:
-    return "a seccomp filter is on this process" if status_field("Seccomp") == "2" else ""
+    return "a seccomp filter is on this process" if _status_field("Seccomp") == "2" else ""
 
 
 def _chroot(kinds: str) -> str:
@@ -134,7 +128,7 @@ def _differs_from_init() -> bool:
 
 
 def _no_new_privs(kinds: str) -> str:
-    return "no_new_privs is set on this process" if status_field("NoNewPrivs") == "1" else ""
+    return "no_new_privs is set on this process" if _status_field("NoNewPrivs") == "1" else ""
 
 
 def _covered_proc(kinds: str) -> str:

@@ -21,11 +21,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Mount", "cgroups", "is_mapped", "mounts", "read", "stat", "status", "unescape"]
+__all__ = [
+    "Mount",
+    "cgroups",
+    "has_admin",
+    "is_mapped",
+    "mounts",
+    "read",
+    "stat",
+    "status",
+    "status_field",
+    "unescape",
+]
 
 _MOUNTINFO = "/proc/self/mountinfo"
 _DELETED = "//deleted"  # an existing path never has two slashes
 _CHUNK = 1 << 16
+_CAP_SYS_ADMIN = 21
 _OCTAL = frozenset(b"01234567")
 
 
@@ -160,3 +172,16 @@ def read(path: str, folder: int | None = None) -> bytes:
         return text
     finally:
         close(fd)
+
+
+def status_field(name: str) -> str:
+    """Return a field of /proc/self/status (proc_pid_status(5)), or "" if there is none."""
+    try:
+        return status(read("/proc/self/status")).get(name, "").strip()
+    except OSError:
+        return ""
+
+
+def has_admin() -> bool:
+    """Return whether this process has CAP_SYS_ADMIN in its user namespace."""
+    return bool(int(status_field("CapEff") or "0", 16) >> _CAP_SYS_ADMIN & 1)

@@ -12,6 +12,7 @@ import posix
 from errno import EBADF, EINVAL, ENOSYS, EPERM
 
 from nsenter._host import syscalls
+from nsenter._host.procfs import has_admin
 from nsenter._nsexec import lib
 
 __all__ = ["refused_call", "why_refused"]
@@ -69,15 +70,9 @@ def _is_refused(name: str) -> bool:
         return (
             failure.errno == ENOSYS
             or (failure.errno == EPERM and not needs_admin)
-            or (failure.errno == EPERM and _has_admin())
+            or (failure.errno == EPERM and has_admin())
         )
     return False
-
-
-def _has_admin() -> bool:
-    from nsenter._host.hints import has_admin
-
-    return has_admin()
 
 
 def why_refused(operation: str, number: int, subject: str = "") -> str:

@@ -393,8 +393,8 @@ def start_maker(interpreter: str, code: str, words: Sequence[str | bytes]) -> No
         interpreter: its path.
         words: for sys.argv.
     """
+    from nsenter._launch.nsinit import nsinit_fd
     from nsenter._launch.spawn import Spawn
-    from nsenter.launch import nsinit_fd
 
     argv = [interpreter, "-I", "-S", "-c", code, *words]
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

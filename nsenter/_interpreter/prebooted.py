@@ -26,10 +26,9 @@ from nsenter._host.syscalls import (
     poll,
     receive_fds,
     send_fds,
-    send_signal,
 )
 from nsenter._inside import boot
-from nsenter._launch.process_parent import THIS_PROCESS
+from nsenter._launch.process_parent import THIS_PROCESS, end_unstarted
 from nsenter._nsexec import lib
 from nsenter.errors import BootstrapError
 
@@ -127,21 +126,11 @@ class WaitingInit:
         pid, *fds = self.taken()
         close(*fds)
         if self._pidfd >= 0:
-            end(pid, self.open_pidfd(), self.parent)
+            end_unstarted(pid, self.open_pidfd(), self.parent)
             return
         with suppress(ProcessLookupError, ChildProcessError):  # there may be no room for a pidfd
             os.kill(pid, SIGKILL)
             os.waitpid(pid, 0)
-
-
-def end(pid: int, pidfd: int, parent: Parent) -> None:
-    """Kill a process that was not started, wait for it, and close its pidfd."""
-    try:
-        with suppress(ProcessLookupError, ChildProcessError):
-            send_signal(pidfd, pid, SIGKILL, parent.waitid)
-            parent.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-    finally:
-        close(pidfd)
 
 
 def start(target: str, extensions: Iterable[str] = (), image: str = "payload") -> WaitingInit:

@@ -92,10 +92,8 @@ def held_by_options(
 def _steps_of(
     options: Options, namespaces: Namespaces, target: Program | PythonInit
 ) -> Iterator[str]:
-    from nsenter.launch import PythonInit
-
-    if isinstance(target, PythonInit) and namespaces.contains(NamespaceType.NEWNS):
-        yield "root"
+    if namespaces.contains(NamespaceType.NEWNS):
+        yield from target.steps_in_root
     if (options.uid, options.gid, options.groups) != (None, None, None):
         yield "ids"
     if options.terminal:

@@ -6,18 +6,18 @@ from __future__ import annotations
 
 import os
 
+from nsenter._launch.argument_checks import FLAG
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from nsenter._host.records import Value
     from nsenter.options import Options
 
-__all__ = ["check", "check_flags", "names"]
+__all__ = ["check"]
 
 _NAME = (str, bytes)
 _PATH = (str, bytes, os.PathLike)
-_FLAG = "True or False"
 _FLAGS = ("loopback", "read_only", "new_session", "terminal", "die_with_parent")
 _PERHAPS = ("proc", "init", "no_new_privs")
 _FD_MAX = 2**31 - 1
@@ -29,8 +29,8 @@ _FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
     "oom_score_adj": ((int,), "a whole number"),
     "cgroup": ((*_PATH, int), "a path or a descriptor"),
     "umask": ((int,), "a whole number, 0 … 0o777"),
-    **dict.fromkeys(_FLAGS, ((bool,), _FLAG)),
-    **dict.fromkeys(_PERHAPS, ((bool,), f"{_FLAG} or None")),
+    **dict.fromkeys(_FLAGS, ((bool,), FLAG)),
+    **dict.fromkeys(_PERHAPS, ((bool,), f"{FLAG} or None")),
 }
 
 
@@ -96,30 +96,6 @@ def _check_cgroup(cgroup: Any) -> None:
             raise ValueError(f"cgroup={cgroup!r}: a descriptor must be 0 … {_FD_MAX}")
     elif cgroup is not None and (not cgroup or b"\0" in os.fsencode(cgroup)):
         raise ValueError(f"cgroup={cgroup!r}: it must be a path without NUL")
-
-
-def check_flags(value: Value, *names: str) -> None:
-    """Raise TypeError if one of these fields of a value is neither True nor False.
-
-    A text such as "no" would count as True.
-    """
-    for name in names:
-        given = getattr(value, name)
-        if not isinstance(given, bool):
-            raise TypeError(f"{name} must be {_FLAG}, not {given!r}")
-
-
-def names(field: str, given: Any) -> tuple[str, ...]:
-    """Return a sequence of names as a tuple.
-
-    Raises:
-        TypeError: it is none, or a single name; the message has `field`.
-    """
-    if not isinstance(given, (str, bytes)) and hasattr(given, "__iter__"):
-        found = tuple(given)
-        if all(isinstance(name, str) for name in found):
-            return found
-    raise TypeError(f"{field} must be a sequence of names, not {given!r}")
 
 
 def _check_offsets(options: Options) -> None:

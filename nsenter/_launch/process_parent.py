@@ -7,7 +7,11 @@ A process that was forked from a template (nsenter/_remote/preload.py) is the te
 from __future__ import annotations
 
 import os
+from _signal import SIGKILL
 
+from nsenter._host.cleanup import close
+from nsenter._host.suppress import suppress
+from nsenter._host.syscalls import send_signal
 from nsenter._launch.usage import wait_for
 
 TYPE_CHECKING = False
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
         def si_status(self) -> int: ...
 
 
-__all__ = ["THIS_PROCESS", "Parent"]
+__all__ = ["THIS_PROCESS", "Parent", "end_unstarted"]
 
 
 class Parent:
@@ -50,3 +54,13 @@ class Parent:
 
 
 THIS_PROCESS = Parent()
+
+
+def end_unstarted(pid: int, pidfd: int, parent: Parent) -> None:
+    """Kill a process that was not started, wait for it, and close its pidfd."""
+    try:
+        with suppress(ProcessLookupError, ChildProcessError):
+            send_signal(pidfd, pid, SIGKILL, parent.waitid)
+            parent.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    finally:
+        close(pidfd)
