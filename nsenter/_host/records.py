@@ -81,6 +81,8 @@ class Value:
     def __init_subclass__(cls) -> None:
         own = (n for n in cls.__annotations__ if not n.startswith("_") and n != "nested")
         cls._fields = {**cls._fields, **{n: cls.__dict__.get(n, _REQUIRED) for n in own}}
+        # Type checkers have this from dataclass_transform, so they let nobody assign it.
+        type.__setattr__(cls, "__match_args__", tuple(cls._fields))
 
     def __init__(self, *args: Any, **given: Any) -> None:
         fields = self._fields
@@ -134,6 +136,8 @@ class Value:
     def replace(self, **changes: Any) -> Self:
         """A copy with other values for some fields."""
         return type(self)(**{**self.__dict__, **changes})
+
+    __replace__ = replace  # copy.replace, since Python 3.13
 
     def to_plain(self, *, full: bool = False, besides: tuple[str, ...] = ()) -> dict[str, Any]:
         """Dicts, lists and scalars, for JSON or marshal.

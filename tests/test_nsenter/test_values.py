@@ -103,6 +103,21 @@ def test_it_is_checked_when_it_is_made_and_when_it_is_replaced() -> None:
         Positive(1).replace(number=-1)
 
 
+def test_it_can_be_taken_apart_by_its_fields_in_order() -> None:
+    assert (Point.__match_args__, Named.__match_args__) == (("x", "y"), ("x", "y", "name"))
+    match Named(1, 2, "here"):
+        case Named(x, y, name):
+            assert (x, y, name) == (1, 2, "here")
+
+
+def test_it_is_copied_with_changes_as_copy_replace_does() -> None:
+    assert Named(1).__replace__(y=3) == Named(1, 3)
+    with pytest.raises(ValueError, match=r"^-1 is not positive$"):
+        Positive(1).__replace__(number=-1)
+    with pytest.raises(TypeError, match="Point has no field z"):
+        Point(1).__replace__(z=1)
+
+
 def test_values_are_equal_by_type_and_fields() -> None:
     assert Point(1, 2) == Point(1, 2)
     assert Point(1, 2) != Point(1, 3)
