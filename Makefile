@@ -95,6 +95,7 @@ lint: $(VENV)/.built $(VENV)/.lint-tools
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/codespell --check-hidden *.md *.toml *.py Makefile .ci .github benchmarks csrc docs nsenter pylib tests
+	PYTHONPATH=.ci:.:pylib $(VENV)/bin/lint-imports --no-cache
 	clang-format --dry-run --Werror csrc/*/*.c csrc/*/*.h tests/csrc/*.c tests/csrc/*.h
 
 # The C alone: warnings are errors, the analyzer, the sanitizers, another architecture.

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A contract for import-linter: no modules import one another in a circle, at whatever depth.
+
+The contract "acyclic_siblings" compares whole packages, and packages of one floor may use modules
+of each other. Imports that only type checkers see are left out by the settings in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+
+from grimp import ImportGraph
+from importlinter import Contract, ContractCheck, output
+
+
+class NoCircles(Contract):
+    """Kept if the modules can be put in an order in which each imports only earlier ones."""
+
+    def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
+        imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+        circle = circle_in(imports)
+        return ContractCheck(kept=not circle, metadata={"circle": circle})
+
+    def render_broken_contract(self, check: ContractCheck) -> None:
+        output.print_error(" -> ".join(check.metadata["circle"]))
+
+
+def circle_in(imports: dict[str, set[str]]) -> list[str]:
+    """Return the modules of one circle, the first also as the last; nothing if there is none."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return list(reversed(error.args[1]))
+    return []
