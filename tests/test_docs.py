@@ -42,7 +42,7 @@ def named(value: Block | Run) -> str:
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "python"], ids=named)
 def test_code_on_a_page_is_that_of_a_script(block: Block) -> None:
     assert block.said is not None, "name its script and section before it"
-    assert block.text == block.said, "python tests/pages.py writes it anew"
+    assert block.text == block.said, "python tests/support/pages.py writes it anew"
 
 
 def test_each_script_is_run_on_a_page() -> None:

@@ -49,7 +49,7 @@ def test_garbage_that_parses_sources_does_not_end_the_run(tmp_path: Path) -> Non
     words = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*words, "--rootdir", tmp_path, file],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS)},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{TESTS}:{TESTS / 'support'}"},
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -393,7 +393,7 @@ def closures(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Python], dic
 
     @functools.cache
     def closures(python: Python) -> dict[str, Facts]:
-        words = [python.binary, "-s", "-P", "-B", ROOT / "tests/bundles.py", folder, cases]
+        words = [python.binary, "-s", "-P", "-B", ROOT / "tests/support/bundles.py", folder, cases]
         return pythons.told(words, {"PYTHONPATH": str(ROOT)})
 
     return closures

@@ -34,7 +34,7 @@ from nsenter.calling import BadAnswer, Caller, RemoteError, RemoteTraceback, Wor
 from nsenter.options import Options
 from rootless import as_user
 
-TESTS = Path(__file__).parent.parent
+PAYLOADS = Path(__file__).parents[1] / "payloads"
 AS_ROOT = os.geteuid() == 0
 FACTOR = 7
 
@@ -648,7 +648,7 @@ def test_from_many_threads_at_once() -> None:
 
 def test_an_unprivileged_user_can_call() -> None:
     code = (
-        f"import sys; sys.path.insert(0, {str(TESTS)!r}); import call_targets, nsenter; "
+        f"import sys; sys.path.insert(0, {str(PAYLOADS)!r}); import call_targets, nsenter; "
         "print(nsenter.call(call_targets.root_of, 4.0), nsenter.call(call_targets.late_module),"
         " nsenter.call(lambda: call_targets.where()['uid']))"
     )

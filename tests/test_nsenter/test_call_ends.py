@@ -141,5 +141,5 @@ for options in (None, nsenter.presets.sandbox()):
     seen = nsenter.call(call_targets.streams, options=options)
     assert all(seen[number] == seen["null"] for number in map(int, "{closed}")), seen
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT / "tests", check=False)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT / "tests/payloads", check=False)
     assert done.returncode == 0

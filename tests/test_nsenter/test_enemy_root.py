@@ -24,7 +24,7 @@ from nsenter.launch import launch
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE is mounted on / here, as root")
 
-DAEMON = Path(__file__).parent.parent / "fuse_root.py"
+DAEMON = Path(__file__).parents[1] / "support" / "fuse_root.py"
 ASKED_FOR = "what-the-init-asks-for"
 
 

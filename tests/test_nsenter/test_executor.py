@@ -25,7 +25,7 @@ from nsenter.executor import BrokenInitializer, BrokenWorker, NamespaceExecutor
 from nsenter.options import Options
 from rootless import as_user
 
-TESTS = Path(__file__).parent.parent
+PAYLOADS = Path(__file__).parents[1] / "payloads"
 AS_ROOT = os.geteuid() == 0
 SHARED = Options(new="user")  # pids are as the caller sees them
 
@@ -125,7 +125,7 @@ def test_it_works_in_an_empty_root_of_somebody_else() -> None:
 
 def test_an_unprivileged_user_can_have_one() -> None:
     code = (
-        f"import sys; sys.path.insert(0, {str(TESTS)!r}); import call_targets, nsenter\n"
+        f"import sys; sys.path.insert(0, {str(PAYLOADS)!r}); import call_targets, nsenter\n"
         "with nsenter.NamespaceExecutor(2) as executor:\n"
         "    print(sum(executor.map(call_targets.add, range(50))))"
     )
@@ -329,7 +329,7 @@ print(*set(executor.map(call_targets.pid_and_sleep, [0.1] * 4)), flush=True)
 
 @pytest.mark.parametrize("end", ["", "os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)"])
 def test_an_interpreter_that_ends_leaves_no_worker(end: str) -> None:
-    script = LEFT.format(tests=str(TESTS), end=end)
+    script = LEFT.format(tests=str(PAYLOADS), end=end)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
     )

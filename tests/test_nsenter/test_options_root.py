@@ -340,7 +340,7 @@ with options.launch(PythonInit("told:tell")) as child:
 @pytest.fixture(scope="module")
 def stage() -> Iterator[pythons.Stage]:
     with pythons.staged() as stage:
-        shutil.copy(Path(__file__).parent.parent / "told.py", stage.folder)
+        shutil.copy(Path(__file__).parents[1] / "payloads" / "told.py", stage.folder)
         yield stage
 
 

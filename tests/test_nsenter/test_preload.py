@@ -25,7 +25,7 @@ from nsenter.executor import BrokenPreload, BrokenWorker, NamespaceExecutor
 from nsenter.options import Options
 from rootless import as_user
 
-TESTS = Path(__file__).parent.parent
+PAYLOADS = Path(__file__).parents[1] / "payloads"
 ALL = Options(new="all")
 SHARED = Options(new="user")  # pids are as the caller sees them
 
@@ -142,7 +142,7 @@ def test_the_thread_of_a_call_is_its_process_alone(options: Options) -> None:
 
 SCRIPT = f"""
 import sys
-sys.path.insert(0, {str(TESTS)!r})
+sys.path.insert(0, {str(PAYLOADS)!r})
 import nsenter
 def add(left, right):
     import preloaded

@@ -23,7 +23,7 @@ from nsenter.executor import BrokenPreload, BrokenWorker, NamespaceExecutor
 from nsenter.options import Options
 from rootless import as_user
 
-TESTS = Path(__file__).parent.parent
+PAYLOADS = Path(__file__).parents[1] / "payloads"
 AS_ROOT = os.geteuid() == 0
 SHARED = Options(new="user")  # pids are as the caller sees them
 SECONDS = 60
@@ -260,7 +260,7 @@ def test_a_template_that_dies_takes_its_calls_along(
 
 SCRIPT = f"""
 import ctypes, os, signal, sys, threading, time
-sys.path.insert(0, {str(TESTS)!r})
+sys.path.insert(0, {str(PAYLOADS)!r})
 import nsenter, preloaded
 options = nsenter.Options(new="user")
 def executor():

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PLACES = ("own root", "sandbox")
-_TESTS = Path(__file__).parent
 _SCRIPT = """
 import json, sys, warnings
 warnings.simplefilter("ignore")

@@ -19,7 +19,7 @@ from pathlib import Path
 NAME = "nsuser"
 UID = 4242
 SUBIDS = "300000:65536"
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def as_user(

@@ -188,7 +188,7 @@ def folder() -> Path:
     made = Path(tempfile.mkdtemp(prefix="ways-"))
     atexit.register(shutil.rmtree, made)
     made.chmod(0o755)
-    source = Path(__file__).parent / "ways" / "snapshot.c"
+    source = Path(__file__).parents[1] / "ways" / "snapshot.c"
     options = ["-O1", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-static"]
     subprocess.run([gcc, *options, "-o", made / "snapshot", source], check=True)
     scripts = {

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-TOP = Path(__file__).parent.parent
+TOP = Path(__file__).parents[2]
 _ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{TOP}:{TOP / 'pylib'}"}
 _SECONDS = 30
 

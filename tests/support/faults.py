@@ -40,7 +40,7 @@ from nsenter.launch import Program, PythonInit, launch, nsinit_path
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType
 from reference import KIND_FLAGS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # Guards against hanging, in seconds. What takes milliseconds comes within the first on any machine.
 # What a test makes wait by itself waits for the second, so that the two cannot be confused.
 AT_ONCE = 10.0
@@ -370,7 +370,7 @@ def killer() -> Path:
     folder = tempfile.mkdtemp(prefix="faults-")
     atexit.register(shutil.rmtree, folder)
     program = Path(folder) / "killer"
-    source = Path(__file__).parent / "faults" / "killer.c"
+    source = ROOT / "tests" / "faults" / "killer.c"
     subprocess.run(
         [gcc, "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", program, source], check=True
     )

@@ -27,9 +27,10 @@ from nsenter.errors import BootstrapError
 from nsenter.launch import Child, Program, PythonInit, launch
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # The checkout and the tests' own helpers.
-PYTHONPATH = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+TESTS = ROOT / "tests"
+PYTHONPATH = os.pathsep.join(map(str, (ROOT, TESTS, TESTS / "support", TESTS / "payloads")))
 
 SECONDS = 20.0  # for anything that takes milliseconds
 TARGETS = ("program", "python")

@@ -13,7 +13,7 @@ from typing import Any
 
 from needs import needs
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 # The command that is installed: it starts the init beside itself, which `python -m` does not.
 PYRUNC = (Path(sys.executable).with_name("pyrunc"),)
 TIMEOUT = 30

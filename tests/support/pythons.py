@@ -30,8 +30,11 @@ MINIMUM = (3, 11)
 SECONDS = 20.0
 CONTAINER_ROOT = 300_000  # the host's id of a root inside; in rootless.SUBIDS too
 
-_TESTS = Path(__file__).resolve().parent
-_HELPERS = ("pythons.py", "roots.py", "takeover_targets.py", "rootless.py")
+_TESTS = Path(__file__).resolve().parents[1]
+_HELPERS = (
+    *("support/pythons.py", "support/roots.py", "support/rootless.py"),
+    "payloads/takeover_targets.py",
+)
 _SCRATCH = "nsenter-pythons-"
 
 # What came of a case, as json has it.
@@ -148,7 +151,7 @@ class Stage:
     def lures(self, python: Python) -> roots.Lures:
         package = self.folder / "nsenter"
         files = [*package.rglob("*.py"), *package.glob("*.so"), package / "nsinit"]
-        files += [self.folder / name for name in _HELPERS]
+        files += [self.folder / Path(name).name for name in _HELPERS]
         files += (self.folder / f"cffi-{python.short_version}").glob("*.so")
         return roots.Lures(
             binary=python.binary,
@@ -185,7 +188,7 @@ def _stage_package(folder: Path) -> None:
     for name, module in (("nsenter", nsenter.launch), ("cloudpickle", cloudpickle)):
         shutil.copytree(Path(module.__file__).parent, folder / name, ignore=_IGNORED)
     for name in _HELPERS:
-        shutil.copy(_TESTS / name, folder / name)
+        shutil.copy(_TESTS / name, folder)
 
 
 def build_library(library: Path, source: str) -> None:
