@@ -201,7 +201,7 @@ def test_a_broken_pipe_that_is_not_its_output_is_told(runtime: Runtime, tmp_path
     assert not list(runtime.root.glob("*"))
 
 
-@pytest.mark.parametrize("module", ["_json", "_nsexec"])
+@pytest.mark.parametrize("module", ["_cffi_backend", "_nsexec"])
 def test_a_module_that_cannot_be_loaded_is_told_in_a_line(runtime: Runtime, module: str) -> None:
     source = str(
         importlib.import_module(f"nsenter.{module}" if module == "_nsexec" else module).__file__
