@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.py csrc/*/*.c csrc/*/*.h)
 
-.PHONY: run test test-packages test-all test-images test-cases mutants test-vm test-debian test-suites test-imports bench bench-vm bench-check lint fuzz check-c clean
+.PHONY: run test test-packages test-all test-images test-cases mutants test-vm test-debian test-suites test-imports bench bench-vm bench-check docs lint fuzz check-c clean
 
 run: $(VENV)/.built
 	@$(VENV)/bin/python -m nsenter image >/dev/null 2>&1 || true  # without one, Python boots each time
@@ -98,6 +98,10 @@ lint: $(VENV)/.built $(VENV)/.lint-tools
 	PYTHONPATH=.ci:.:pylib $(VENV)/bin/lint-imports --no-cache
 	clang-format --dry-run --Werror csrc/*/*.c csrc/*/*.h tests/csrc/*.c tests/csrc/*.h
 
+# The pages of docs as a site, in build/site. A warning is an error.
+docs: $(VENV)/.built $(VENV)/.docs-tools
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
+
 # The C alone: warnings are errors, the analyzer, the sanitizers, another architecture.
 check-c:
 	.ci/install-packages c
@@ -136,6 +140,10 @@ $(VENV)/.bench-tools: $(VENV)/.built
 $(VENV)/.lint-tools: $(VENV)/.built
 	$(PIP) install --editable '.[lint]'
 	.ci/install-packages lint
+	@touch $@
+
+$(VENV)/.docs-tools: $(VENV)/.built
+	$(PIP) install --editable '.[docs]'
 	@touch $@
 
 clean:

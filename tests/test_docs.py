@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import nsenter
 import rootless
 from interop import orphans, runtimes
 from interop.oci_bundles import make_root, scratch_folder
@@ -53,6 +55,21 @@ def test_each_script_is_run_on_a_page() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose(page)):
         assert (page.parent / link).exists(), link
+
+
+COMING_FROM = (ROOT / "docs/coming-from.md").read_text()
+
+
+def test_each_argument_of_subprocess_is_on_the_page_for_those_who_know_it() -> None:
+    arguments = set(inspect.signature(subprocess.Popen.__init__).parameters) - {"self"}
+    assert {name for name in arguments if f"`{name}`" not in COMING_FROM} == set()
+
+
+def test_the_fields_that_the_page_names_exist() -> None:
+    fields = set(inspect.signature(nsenter.Options).parameters)
+    rows = re.findall(r"^\| `-.* \| `([a-z_]+)(?:=|`)", COMING_FROM, re.MULTILINE)
+    assert len(rows) > 20
+    assert set(rows) <= fields | {"env", "exec"}
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:

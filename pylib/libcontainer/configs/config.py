@@ -126,9 +126,9 @@ class Config(Value):
         time_offsets: of the clocks of a new time namespace.
         hostname, domainname: of a new uts namespace; "": as they are.
         cgroups: the container's cgroup.
-        capabilities, rlimits, no_new_privileges, apparmor_profile, process_label,
-        oom_score_adj, umask, io_priority, scheduler: of its first process, and of those executed
-            in it later that say nothing else; None: as they come.
+        capabilities, rlimits, no_new_privileges, apparmor_profile, process_label: of its first
+            process, and of those executed in it later that say nothing else; None: as they come.
+        oom_score_adj, umask, io_priority, scheduler: the same.
         mount_label: SELinux context of its mounts.
         mask_paths: paths that show nothing.
         readonly_paths: paths that cannot be written below.
