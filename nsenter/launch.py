@@ -99,7 +99,7 @@ class PythonInit(Value):
         waiting: an init that was started before and has imported what it needs; `target` is its
             own then. None: an interpreter boots in the namespaces.
         image: which memory image it may start from, where there is one: "payload", or a package
-            that has one of its own (see `nsenter._interpreter.image.contents`).
+            that has one of its own.
         boots: whether an interpreter boots if there is no image; if not, that is an error whose
             stage is "image".
     """

@@ -57,6 +57,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / link).exists(), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_names_a_private_module(page: Path) -> None:
+    assert re.findall(r"(?:nsenter|libcontainer)[./]_\w+", page.read_text()) == []
+
+
 COMING_FROM = (ROOT / "docs/coming-from.md").read_text()
 
 

@@ -35,8 +35,8 @@ class Process:
         sub_cgroup_paths: a cgroup below the container's to run in, such as {"": "job"}; with cgroup
             v1 also by controller. None: the container's; where that takes no processes any more,
             as that of a systemd, its init's.
-        waiting: an init that was started before and waits (`nsenter._interpreter.prebooted`);
-            None: an interpreter boots in the namespaces.
+        waiting: a prebooted init, from `libcontainer.waiting_init`. None: an interpreter boots in
+            the namespaces.
         trace: whether the times of the stages are noted, in `child.trace`.
         timeout: seconds that its start, and each answer of the process while it makes its place,
             may take; None: for ever. Hooks have timeouts of their own.

@@ -24,6 +24,7 @@ NEEDS: dict[str, dict[str, str]] = {
             test_each_argument_of_subprocess_is_on_the_page_for_those_who_know_it
             test_each_script_is_run_on_a_page
             test_links_lead_somewhere
+            test_no_page_names_a_private_module
             test_the_fields_that_the_page_names_exist
         """,
         "namespaces proc": """
