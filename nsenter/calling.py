@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calling a Python function in namespaces: its value comes back, or its exception.
+"""Call a Python function in namespaces: its value is returned, or its exception is raised.
 
-The interpreter that runs it boots from memory, so the root may be one without Python, without
-/proc, without files. What comes back may be an enemy's: see `Caller`.
+The interpreter that runs the function can boot from memory. Its root therefore needs no Python, no
+/proc and no files. The answer may come from hostile code: see `Caller`.
 """
 
 from __future__ import annotations
@@ -64,21 +64,21 @@ __all__ = [
 ]
 
 _MiB = 1 << 20
-_PIPE, _STDOUT, _DEVNULL = -1, -2, -3  # subprocess's, which is not imported for them
+_PIPE, _STDOUT, _DEVNULL = -1, -2, -3  # as in subprocess, which takes long to import
 _CHUNK = _MiB
-_SMALL = 1 << 14  # most answers are, and room for a large one takes a while to make
-# How long reading an answer may take if the call has no timeout of its own.
+_SMALL = 1 << 14  # most answers fit into this; to allocate a larger buffer takes time
+# How long the decoding of an answer may take if the call has no timeout.
 _DECODE_SECONDS = 30.0
 _DEATH_SECONDS = 1.0
-_START_SECONDS = 30.0  # as `launch` has it
+_START_SECONDS = 30.0  # the same as in `launch`
 _LONGEST_POLL = 86400.0  # poll(2) takes an int of milliseconds
-# What one call may have sent to it: names of modules, how many, and of how much code.
-_MOST_TEMPLATES = 3  # that die while a fork of theirs is launched
+_MOST_TEMPLATES = 3  # how many may die while a fork of theirs is launched
+# What one call may request: the length of a name, the number of modules, the bytes of their code.
 _MOST_NAME = 1024
 _MOST_MODULES = 10_000
 _MOST_CODE = 256 * _MiB
-_MOST_TEXT = 1 << 16  # of what is told of an exception
-# What a terminal takes for an order, as Python would write it.
+_MOST_TEXT = 1 << 16  # characters of a text of an exception
+# The characters that control a terminal, each with its escape in Python.
 _ORDERS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160)) if chr(n) not in "\n\t"}
 
 _DEFAULT = Options(new="all", die_with_parent=True)
@@ -88,22 +88,23 @@ _EXCEPTIONS = {
     for name, kind in vars(builtins).items()
     if isinstance(kind, type)
     and issubclass(kind, Exception)
-    # Generators, and futures of asyncio, take these for something else.
+    # In generators and in futures of asyncio, these two have a meaning of their own.
     and not issubclass(kind, (StopIteration, StopAsyncIteration))
 }
 _GROUPS = frozenset(("BaseExceptionGroup", "ExceptionGroup"))
 
 
 class RemoteError(NsenterError, RuntimeError):
-    """An exception in the namespaces whose class is none of Python's own, or no Exception, as
-    SystemExit.
+    """The function raised an exception that cannot be raised here with its own class.
 
-    It is of the nearest builtin class that its class is derived from: `except ValueError` catches
-    that of a json.JSONDecodeError.
+    This is so if the class is not builtin, if it is not derived from Exception (for example,
+    SystemExit), if it is StopIteration or StopAsyncIteration, or if the arguments of the exception
+    are not plain data. The error is also an instance of the nearest builtin class from which the
+    original class is derived: `except ValueError` catches the error for a json.JSONDecodeError.
 
     Attributes:
-        kind: the name of its class, with its module.
-        text: what it says.
+        kind: the name of the original class, with its module.
+        text: the text of the original exception.
     """
 
     def __new__(cls, kind: str, text: str, base: str = "") -> RemoteError:
@@ -113,8 +114,8 @@ class RemoteError(NsenterError, RuntimeError):
         builtin: Any = _builtin_base(base)
         made: RemoteError
         try:
-            made = builtin.__new__(mixed)  # an OSError is made by that of OSError alone
-        except TypeError:  # a MemoryError is not
+            made = builtin.__new__(mixed)  # only OSError.__new__ can make an OSError
+        except TypeError:  # MemoryError.__new__ cannot make a subclass like this one
             made = Exception.__new__(mixed)
         return made
 
@@ -132,7 +133,7 @@ class RemoteError(NsenterError, RuntimeError):
 
 
 class RemoteTraceback(NsenterError):
-    """The traceback of an exception in the namespaces: its `__cause__` here."""
+    """The traceback of an exception in the namespaces, as text. It is the `__cause__` here."""
 
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0]}"""'
@@ -142,7 +143,7 @@ class WorkerDied(NsenterError, RuntimeError):
     """The process ended before it answered.
 
     Attributes:
-        returncode: its exit status, minus the signal that killed it.
+        returncode: the exit status of the process, or -N if signal N killed it.
     """
 
     def __init__(self, returncode: int) -> None:
@@ -154,52 +155,62 @@ class WorkerDied(NsenterError, RuntimeError):
 
 
 class BadAnswer(NsenterError, RuntimeError):
-    """What came back is no answer, or one that is too large."""
+    """The process sent something that is not an answer, or an answer that is too large."""
 
 
 class Caller(Value):
-    """How functions are called in namespaces. A value: made once, used for any number of calls.
+    """Describe how functions are called in namespaces.
 
-    **What comes back is not trusted.** Only plain data is read: None, bool, int, float, complex,
-    str, bytes, bytearray, tuple, list, dict, set and frozenset; and by a fixed table dates and
-    times of the datetime module, Decimal, Fraction, paths, UUID, range, Counter, OrderedDict, and
-    numbers of numpy, also in arrays. An exception comes as the builtin class of its name, with
-    plain arguments, control characters in them as escapes; any other as a `RemoteError` that is of
-    its nearest builtin class too. A group comes as an ExceptionGroup of such exceptions. Each has
-    its traceback, as text, for its cause.
+    A Caller is an immutable value, and can be used for any number of calls.
 
-    **What goes in is disclosed**: the function, its arguments, and with `imports` the code of every
-    module that this process can import, with the constants in it, the data files of packages that
-    are installed, and where this Python's folders are. Its source lines, and what
-    is in the memory of this process, are not.
+    **The answer is not trusted.** Only plain data is read: None, bool, int, float, complex, str,
+    bytes, bytearray, tuple, list, dict, set and frozenset. A fixed table adds the dates and times
+    of the datetime module, Decimal, Fraction, paths, UUID, range, Counter, OrderedDict, and the
+    numbers of numpy, also in arrays. A builtin exception is raised here as the class of that name,
+    with plain arguments, in which control characters are escaped. Any other exception is raised as
+    a `RemoteError` that is also an instance of the nearest builtin class. An exception group is
+    raised as an ExceptionGroup of such exceptions. The cause of each exception is its traceback, as
+    text.
+
+    **The function can read what is sent to it**: itself and its arguments. With `imports`, it can
+    also read the code of every module that this process can import, including the constants in that
+    code, the data files of the installed packages, and the paths of this Python's folders. It
+    cannot read the source lines of modules, nor the memory of this process.
 
     Args:
-        options: the namespaces; None: new ones of every kind, where the files are the caller's:
-            for what is not trusted see `nsenter.presets.sandbox`. A new pid namespace has a
-            PID 1 that stays, unless `init` is False. Whatever the options say, the process ends
-            when this one does; with that PID 1, everything that the function has started ends
-            too.
-        timeout: seconds that a call may take, from when its process runs; None: any. Then the
-            process is killed. If the function has left something of multiprocessing's, the process
-            has 3 seconds more to remove it after the answer.
-        trusted: the function, and all that runs with it, may do here what it likes: its answers
-            are unpickled.
-        max_answer: bytes that an answer may have, as it comes and in memory.
-        imports: whether a module that is imported there, and was not sent along, is looked for
-            here and its code sent. (Of C extensions there is no code: see `extensions`.)
-        files: whether modules are imported from this Python's own files if the root has them; this
-            takes `imports`, too. Then everything works as in `python3` there: data files, C
-            extensions, threads. The root has them if it is the caller's own, or an empty one into
-            which they are bound read-only, as `nsenter.presets.sandbox` does. In any other root,
-            and with False, no file is opened, and the next two say what comes along in memory.
-        modules: modules to send along, besides the function's own and what they import.
-        extensions: C extension modules that can be imported there; None: those that the modules
-            sent along import, of Python's own, of the packages of `modules`, and of those that
-            this process has imported.
-        env: the environment of the process; None: the caller's, which is disclosed then.
-        stdout, stderr: where its output goes: a descriptor, a file, or subprocess.DEVNULL; for
-            stderr subprocess.STDOUT too. Its input is /dev/null. To have the output of a call, give
-            it a file and read that afterwards, as `tempfile.TemporaryFile()`.
+        options: the namespaces. None means new namespaces of every type, in which the function sees
+            the caller's files; for untrusted code see `nsenter.presets.sandbox`. A new PID
+            namespace has a PID 1 that stays, unless `init` is False. Whatever the options say, the
+            process ends when the calling process ends. If there is such a PID 1, everything that
+            the function has started ends, too.
+        timeout: how many seconds a call may take, counted from when its process runs. Then the
+            process is killed. None means no limit. If the function has left objects of
+            multiprocessing, the process has 3 more seconds to remove them after the answer.
+        trusted: unpickle the answers. The function, and all code that runs with it, can then do
+            anything in the calling process.
+        max_answer: how many bytes an answer may have, both as it is received and in memory.
+        imports: if the function imports a module that was not sent, look for it in the calling
+            process and send its code. (C extensions have no code to send: see `extensions`.)
+        files: import modules from this Python's own files if the root has them. This requires
+            `imports`. Everything then works as in `python3` there: data files, C extensions,
+            threads. The root has the files if it is the caller's own root, or an empty root into
+            which they are bound read-only, as in `nsenter.presets.sandbox`. In any other root, or
+            with False, no file is opened, and `modules` and `extensions` say what is sent in
+            memory.
+        modules: names of modules to send in addition to the function's own module and those that it
+            imports.
+        extensions: names of the C extension modules that can be imported. None means those that
+            belong to Python itself and, of those that the sent modules import, the ones in the
+            packages of these modules and the ones that this process has imported.
+        env: the environment of the process. None means the caller's, which the function can then
+            read.
+        stdout, stderr: where the output goes: a descriptor, a file, or subprocess.DEVNULL; for
+            stderr also subprocess.STDOUT. None means the caller's stream. The input is /dev/null.
+            To get the output of a call, pass a file, such as `tempfile.TemporaryFile()`, and read
+            it afterwards.
+
+    Raises:
+        TypeError, ValueError: an argument is not valid.
     """
 
     options: Options | None = None
@@ -237,15 +248,22 @@ class Caller(Value):
             raise ValueError(f"max_answer {self.max_answer!r}: must be bytes, at least 1")
 
     def call(self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function in a process of its own.
+        """Call a function in a new process.
+
+        Args:
+            func: the function.
+            *args, **kwargs: its arguments.
+
+        Returns:
+            The value of the function.
 
         Raises:
             CannotTravel: the function or an argument cannot be sent; nothing was started.
             BootstrapError, ValueError, OSError: the process could not be started.
-            TimeoutError: it took too long. (One that the function raised has a cause.)
-            WorkerDied: it ended without an answer: by a signal, or os._exit.
-            BadAnswer: its answer is too large, or none.
-            RemoteError, Exception: what the function raised.
+            TimeoutError: the call took too long. (A TimeoutError of the function has a cause.)
+            WorkerDied: the process ended before it answered: by a signal, or by os._exit.
+            BadAnswer: the answer is too large, or it is not an answer.
+            RemoteError, Exception: the function raised this exception.
         """
         parcel = pack(func, args, kwargs, plainly=not self.trusted)
         with Worker(self, parcel.modules) as worker:
@@ -254,27 +272,38 @@ class Caller(Value):
 
 
 def call(func: Callable[..., T], /, *args: Any, options: Options | None = None, **kwargs: Any) -> T:
-    """Call a function in namespaces; its value comes back, or its exception is raised.
+    """Call a function in namespaces.
 
-    As `Caller(options).call(func, …)`, which has more settings and passes on any keyword.
+    This is `Caller(options).call(func, …)`. A `Caller` has more settings, and passes on every
+    keyword, also one that is called "options".
 
     Args:
-        options: the namespaces; None: as for `Caller`.
+        func: the function.
+        *args, **kwargs: its arguments.
+        options: the namespaces. None means the same as for `Caller`.
+
+    Returns:
+        The value of the function.
+
+    Raises:
+        The same as `Caller.call`, including the exception of the function.
     """
     return Caller(options).call(func, *args, **kwargs)
 
 
 class Worker:
-    """A process in namespaces that takes one call after another. As a context manager it is
-    killed at the end of the block.
+    """Start a process in namespaces that takes one call after another.
+
+    As a context manager, it kills the process at the end of the block.
 
     Args:
-        caller: how to call.
-        modules: what has to be importable there.
-        forks: the process is one of these; None: an interpreter starts.
+        caller: how functions are called.
+        modules: names of modules that must be importable in the process.
+        forks: the source of the process, which is then a fork of a template. None means that a new
+            interpreter starts.
 
     Raises:
-        BootstrapError, ValueError, OSError: it could not be started.
+        BootstrapError, ValueError, OSError: the process could not be started.
     """
 
     def __init__(
@@ -294,15 +323,20 @@ class Worker:
                 self._fork(caller, forks)
 
     def _fork(self, caller: Caller, forks: Preloaded) -> None:
-        """From files, if the root has them; else with what is imported already."""
+        """Start as a fork of a template.
+
+        The process imports from files if the root has them. Otherwise it goes on with the modules
+        that the template has imported.
+        """
         files = _files(caller)
         for _ in range(_MOST_TEMPLATES):
             waiting = forks.take()
             try:
                 self._launch(caller, _forked(_settings(caller, files), waiting))
             finally:
-                waiting.discard()  # where it was not used
-            # What was an orphan before it asked to die with its parent does not.
+                waiting.discard()  # if it was not used
+            # If its parent ended before it asked to die with that parent, the kernel does not kill
+            # it: take another fork.
             if not waiting.parent.has_ended():
                 break
             self.close()
@@ -312,7 +346,7 @@ class Worker:
             self.has_files = self._opened_files(stays=True)
 
     def _start(self, caller: Caller, modules: Iterable[str]) -> None:
-        """From files, if the root has them; else from memory."""
+        """Start an interpreter from files if the root has them, otherwise from memory."""
         files = _files(caller)
         if files is not None:
             self._launch(caller, _init(caller, (), files))
@@ -321,7 +355,10 @@ class Worker:
             self._launch_from_memory(caller, modules)
 
     def _launch_from_memory(self, caller: Caller, modules: Iterable[str]) -> None:
-        """Without the C extensions that cannot be loaded, if nobody has named them."""
+        """Start an interpreter from memory.
+
+        A C extension that cannot be loaded is left out, unless the caller has named extensions.
+        """
         while True:
             init = _init(caller, modules)
             try:
@@ -353,10 +390,12 @@ class Worker:
         self._poller.register(self._child.pidfd, select.POLLIN)
 
     def _opened_files(self, *, stays: bool = False) -> bool:
-        """What a new process says, before anything of the caller's runs in it.
+        """Return whether a new process could open this Python's files.
+
+        The process tells this before any code of the caller runs in it.
 
         Args:
-            stays: whether it goes on without.
+            stays: whether the process is kept if it could not open them.
         """
         try:
             kind, why = self._receive(_MOST_TEXT, time.monotonic() + _START_SECONDS)
@@ -370,14 +409,18 @@ class Worker:
         return not why
 
     def fork_for_each(self) -> None:
-        """From now on each call has a fork of the process, which ends with the call."""
+        """Make the process fork for each following call. The fork ends with the call."""
         has_init = b"\1" if self._child.verdict_fd >= 0 else b""
         self._send(worker.FORK, has_init, time.monotonic() + _DEATH_SECONDS)
         self._forks = True
 
     def run(self, parcel: Parcel) -> Any:
-        """The value of a call. Errors are those of `Caller.call`; the process is killed by those
-        that are not the function's own: see `is_usable`."""
+        """Run a call and return its value.
+
+        Raises:
+            The same as `Caller.call`. If the error is not an exception of the function, the process
+            has been killed: see `is_usable`.
+        """
         timeout = self._caller.timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         self._modules_sent = self._code_sent = 0
@@ -396,18 +439,22 @@ class Worker:
         try:
             raise error
         finally:
-            del error  # it has this frame in its traceback
+            del error  # its traceback refers to this frame, which would make a cycle
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can take another call: it runs, and has not spoken unasked."""
+        """Whether the process can take another call: it runs, and has sent nothing unasked."""
         if self._child.pidfd < 0:
             return False
         self._poller.register(self._child.channel_fd, select.POLLIN)
         return not self._buffer and not self._poller.poll(0)
 
     def close(self) -> None:
-        """Kill it and wait for it. If it has something to remove, it has a moment for that."""
+        """Kill the process and wait for it.
+
+        If the process has announced that it must remove something, it first gets a few seconds to
+        do so.
+        """
         if self._child.pidfd >= 0:
             try:
                 if self._ends_itself:
@@ -416,7 +463,7 @@ class Worker:
                 self._child.__exit__()
 
     def _await_its_end(self) -> None:
-        """It ends when this end of the channel is closed."""
+        """Close this end of the channel, which tells the process to end, and wait for that."""
         with suppress(KeyError):
             self._poller.unregister(self._child.channel_fd)
         close(self._child.channel_fd)
@@ -432,7 +479,7 @@ class Worker:
     # ---- the channel
 
     def _wait(self, events: int, deadline: float | None) -> None:
-        """Until there is an event of the channel; raises where its process has ended."""
+        """Wait for an event on the channel. Raise an error if the process has ended."""
         channel = self._child.channel_fd
         self._poller.register(channel, events)
         while True:
@@ -440,7 +487,7 @@ class Worker:
             ready = dict(self._poller.poll(max(0.0, min(left, _LONGEST_POLL)) * 1000))
             if ready and channel not in ready:
                 raise self._death()
-            if left <= 0:  # whoever sends a byte at a time is always ready
+            if left <= 0:  # checked also if data is ready: it may come one byte at a time
                 raise self._timed_out()
             if ready:
                 return
@@ -471,7 +518,7 @@ class Worker:
                 raise self._death() from None
 
     def _receive(self, most: int, deadline: float | None) -> tuple[bytes, bytes]:
-        """A frame whose body has `most` bytes at most."""
+        """Receive a frame. Its body may have at most `most` bytes."""
         with Naming():
             return self._read(most, deadline)
 
@@ -512,21 +559,23 @@ class Worker:
             self._send(*self._module(kind, body), deadline)
 
     def _await_the_end(self, deadline: float | None) -> None:
-        """The fork that has answered is gone before the next is made."""
+        """Wait until the fork that has answered is gone, before the next one is made."""
         kind, _ = self._receive(_MOST_NAME, deadline)
         if kind != worker.ENDED:
             raise BadAnswer("a second answer")
 
     def _ended(self, body: bytes, deadline: float | None) -> WorkerDied:
-        """The fork has ended; the process that it was one of has not."""
+        """Return the error for a fork that has ended. The process that made it still runs."""
         status = self._decoded(body, deadline)
         if type(status) is not int:
             raise BadAnswer("a status that is no number")
         return WorkerDied(status)
 
     def _module(self, kind: bytes, name: bytes) -> tuple[bytes, bytes]:
-        """The answer to a request for a module or the data of one: a name that anybody may have
-        chosen."""
+        """Return the answer to a request for a module, or for the data of a package.
+
+        Hostile code may have chosen the name that is requested.
+        """
         self._modules_sent += 1
         if self._modules_sent > _MOST_MODULES or self._code_sent > _MOST_CODE:
             raise BadAnswer("the function asks for more modules than there can be")
@@ -536,7 +585,7 @@ class Worker:
                 advice = "name it in modules=, or send modules that are imported (imports=True)"
                 raise ModuleNotFoundError(f"{wanted!r} is not along: {advice}")
             found: Any = self._found(wanted) if kind == worker.IMPORT else self._data(wanted)
-        except Exception as error:  # finders and compilers raise what they like
+        except Exception as error:  # finders and compilers can raise any exception
             return worker.NO_MODULE, safe_data.encode(f"{error}"[:_MOST_NAME])
         if found is None:
             return worker.NO_MODULE, safe_data.encode("")
@@ -550,7 +599,10 @@ class Worker:
         return installed.data_of(package, path)
 
     def _found(self, name: str) -> tuple[Any, ...] | None:
-        """A module: see `_Worker._ask` of nsenter/_inside/worker.py. None if there is none."""
+        """Return a module in the form that `_Worker._ask` of nsenter/_inside/worker.py describes.
+
+        Return None if there is no such module.
+        """
         place = module_place(name) if self.has_files else None
         if place is not None:
             is_package, path, folders = place
@@ -579,7 +631,7 @@ class Worker:
     def _opened(
         self, kind: bytes, body: bytes, deadline: float | None
     ) -> tuple[Any, Exception | None]:
-        """The value of an answer, or its exception."""
+        """Return the value of an answer, or its exception."""
         if kind == worker.VALUE:
             return self._decoded(body, deadline), None
         if kind == worker.ERROR:
@@ -604,12 +656,14 @@ class Worker:
 
 
 def _output(name: str, given: Any, null: int, own: int, stdout: Any = None) -> int:
-    """The descriptor that a stream of a call is.
+    """Return the descriptor for a stream of a call.
 
     Args:
-        null: of /dev/null.
-        own: this process's own stream, which None is.
-        stdout: what that one was given, for a stderr.
+        name: "stdout" or "stderr".
+        given: what the user gave for this stream.
+        null: the descriptor of /dev/null.
+        own: the descriptor of this process's own stream, which None means.
+        stdout: what the user gave for stdout, if this stream is stderr.
     """
     if given is None:
         return own
@@ -621,7 +675,7 @@ def _output(name: str, given: Any, null: int, own: int, stdout: Any = None) -> i
         return given
     if hasattr(given, "fileno"):
         if hasattr(given, "flush"):
-            given.flush()  # what was written before comes before
+            given.flush()  # text that is still in the buffer comes before the call's output
         return int(given.fileno())
     words = "a descriptor, a file with one, subprocess.DEVNULL" + " or STDOUT" * (own == 2)
     if given == _PIPE:
@@ -630,7 +684,7 @@ def _output(name: str, given: Any, null: int, own: int, stdout: Any = None) -> i
 
 
 def _open_or(null: int, stream: int) -> int:
-    """Return a descriptor, or that of /dev/null for a stream that this process has closed."""
+    """Return the descriptor of a stream, or that of /dev/null if this process has closed it."""
     if stream > 2:
         return stream
     try:
@@ -649,7 +703,7 @@ def _shown_stream(given: Any) -> str:
 
 
 def _options(caller: Caller) -> Options:
-    """Nobody else can want the answer: the process of a call ends with this one."""
+    """Return the options of a call, with die_with_parent: nobody else can receive the answer."""
     options = caller.options or _DEFAULT
     return options if options.die_with_parent else _ending_with_us(Same(options))
 
@@ -661,7 +715,7 @@ def _ending_with_us(options: Same) -> Options:
 
 
 def _files(caller: Caller) -> dict[str, Any] | None:
-    """What is said of this Python's files to a process that can have them."""
+    """Return what a process is told about this Python's files; None if it must not use them."""
     if not caller.files or not caller.imports:
         return None
     from nsenter._interpreter import installed
@@ -670,20 +724,23 @@ def _files(caller: Caller) -> dict[str, Any] | None:
 
 
 def extensions_from_memory(caller: Caller) -> set[str]:
-    """Modules that a template imports before it is forked, for a fork whose root may have no files:
-    the code of others is sent there when it is imported, but that of C extensions cannot be."""
+    """Return the C extensions that a template imports before it is forked.
+
+    The root of a fork may have no files. The code of a Python module can be sent to it when it is
+    imported, but a C extension cannot.
+    """
     if _files(caller) is not None:
         return {*FOR_PICKLE}
     return {*FOR_PICKLE, *(pythons_own() if caller.extensions is None else caller.extensions)}
 
 
 def _from_files(settings: object) -> PythonInit:
-    """A process that needs no more modules than those by which it opens files."""
+    """Return an init that is sent only those modules that it needs to open files."""
     return PythonInit("nsenter._inside.worker:main", (settings,), ("nsenter._inside.file_imports",))
 
 
 def _forked(settings: Mapping[str, Any], waiting: WaitingInit) -> PythonInit:
-    """A process that has what it needs. What it is going to call, it knows."""
+    """Return an init for a fork. It is sent no modules: the template has imported them."""
     return PythonInit(
         "nsenter._inside.template:main", ({**settings, "preloaded": True},), waiting=waiting
     )
@@ -694,7 +751,7 @@ def _settings(caller: Caller, files: Mapping[str, Any] | None) -> dict[str, Any]
 
 
 def _not_loaded(error: BootstrapError, init: PythonInit) -> tuple[str, str] | None:
-    """The C extension that a start has failed for, and why."""
+    """Return the C extension that made a start fail, and why; None if none did."""
     if not error.operation.startswith("dlopen"):
         return None
     for name, path in init.bundle().extensions.items():
@@ -716,7 +773,7 @@ def _init(
     if files is not None:
         return _from_files(settings)
     extensions = caller.extensions
-    if extensions is not None:  # the worker's own are no matter of the caller's
+    if extensions is not None:  # the worker itself needs these, whatever the user names
         extensions = sorted({*extensions, *_for_pickle()})
     wanted = {*caller.modules, *modules, *(pythons_own() if extensions is None else ())}
     return PythonInit(
@@ -736,13 +793,17 @@ def how_it_ended(returncode: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without what a terminal would take for an order."""
+    """Return the text with escapes for the characters that control a terminal, cut if too long."""
     told = text[:_MOST_TEXT]
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in told)
 
 
 def rebuilt(told: Any) -> Exception:
-    """The exception that `nsenter._inside.worker` has told of."""
+    """Return the exception that `nsenter._inside.worker.tell_of` has described.
+
+    Raises:
+        BadAnswer: the description is malformed.
+    """
     if not isinstance(told, tuple) or not 5 <= len(told) <= 6:
         raise BadAnswer("an exception that is none")
     module, name, args, text, traceback, *more = told
@@ -768,12 +829,12 @@ _remote_kinds: dict[str, type[RemoteError]] = {}
 
 def _builtin_base(name: str) -> type[Exception]:
     kind = _EXCEPTIONS.get(name, RuntimeError)
-    # A group that has no exceptions in it is none.
+    # An exception group cannot be made without exceptions in it.
     return RuntimeError if kind is Exception or issubclass(kind, BaseExceptionGroup) else kind
 
 
 def _remote_kind(base: str) -> type[RemoteError]:
-    """RemoteError, and that builtin exception's class."""
+    """Return a class that is RemoteError and the builtin class of this name."""
     builtin = _builtin_base(base)
     if issubclass(RemoteError, builtin):
         return RemoteError
@@ -784,9 +845,9 @@ def _remote_kind(base: str) -> type[RemoteError]:
 
 
 def _group(kind: str, args: Any) -> Exception | None:
-    """Return a group of the exceptions that `args` tell of; None if they tell of none.
+    """Return a group of the exceptions that `args` describe; None if they describe none.
 
-    If the group is of a subclass, the message names it.
+    If the class of the group is a subclass, the message names it.
     """
     if not isinstance(args, tuple) or len(args) != 2:
         return None
@@ -798,7 +859,7 @@ def _group(kind: str, args: Any) -> Exception | None:
 
 
 def _take_errno(error: Exception, args: Any) -> None:
-    """An OSError is known by its number."""
+    """Set errno and strerror of an OSError from the arguments: callers look at errno."""
     if not isinstance(error, OSError) or not isinstance(args, tuple) or len(args) < 2:
         return
     number, words = args[:2]
@@ -807,7 +868,10 @@ def _take_errno(error: Exception, args: Any) -> None:
 
 
 def _without_orders(value: Any) -> Any:
-    """What an exception has for arguments: Python prints them where nobody catches it."""
+    """Escape control characters in the arguments of an exception.
+
+    Python prints the arguments to the terminal if nobody catches the exception.
+    """
     if isinstance(value, str):
         return value.translate(_ORDERS)
     return tuple(map(_without_orders, value)) if isinstance(value, tuple) else value
@@ -819,5 +883,5 @@ def _builtin(name: str, args: Any) -> Exception | None:
         return None
     try:
         return kind(*_without_orders(args))
-    except Exception:  # not what this class takes
+    except Exception:  # the class does not accept these arguments
         return None
