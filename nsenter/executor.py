@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An executor of concurrent.futures whose workers are processes in namespaces, kept warm."""
+"""An executor for concurrent.futures whose workers are processes in namespaces.
+
+The workers keep running between calls.
+"""
 
 from __future__ import annotations
 
@@ -32,52 +35,65 @@ __all__ = ["BrokenInitializer", "BrokenPreload", "BrokenWorker", "NamespaceExecu
 
 
 class BrokenInitializer(NsenterError, BrokenExecutor):
-    """The initializer failed in a worker; its exception is the cause. Nothing more is called."""
+    """The initializer failed in a worker.
+
+    The exception of the initializer is the `__cause__`. The executor calls nothing more.
+    """
 
 
 class BrokenPreload(NsenterError, BrokenExecutor):
-    """The modules to preload could not be imported; the cause says why. Nothing more is called."""
+    """A module of `preload` could not be imported.
+
+    The `__cause__` says why. The executor calls nothing more.
+    """
 
 
 class BrokenWorker(WorkerDied, BrokenExecutor):
-    """The worker ended before it answered. The executor goes on, with another."""
+    """The worker ended before it answered. The executor goes on with another worker."""
 
 
 class NamespaceExecutor(Executor):
-    """Calls functions in worker processes, each in namespaces of its own.
+    """Call functions in worker processes, each in its own namespaces.
 
-    A worker is started when there is a call and none is free, and takes one call after another.
-    One that dies, or whose call takes too long, fails that call alone: the next has a new one.
+    If a call is submitted and no worker is free, a worker is started. A worker takes one call after
+    another. If a worker dies, or its call takes too long, only that call fails: the next call gets
+    a new worker.
 
-    What a call leaves in its worker, the next one finds: modules, globals of modules and of a
-    script's functions (unless the caller has changed them meanwhile), threads, files; and
-    a hostile function may answer in the place of those that its worker runs after it.
-    Give a hostile one a worker to itself by ``max_tasks_per_child=1``. ``fresh`` keeps apart what
-    is not hostile, by a fork of the warm worker for each call, in the worker's namespaces.
+    A call can see what earlier calls have left in its worker: modules, globals of modules and of a
+    script's functions (unless the caller has changed these globals in the meantime), threads,
+    files. A hostile function can also answer in place of the functions that its worker runs later.
+    Give a hostile function its own worker: ``max_tasks_per_child=1``. ``fresh`` separates calls
+    that are not hostile: each call runs in a fork of the worker, in the worker's namespaces.
 
     With ``preload``, workers are forks of a template: an interpreter that has imported these
-    modules, and holds nothing else of this process's. Each fork makes namespaces of its own. With
-    ``fresh`` too, each call has such a fork and such namespaces, and nothing of one call is left
-    for the next. What all forks share is where their memory was when they were forked: the
-    addresses, and the seed of the hashes of strings. Generators of random numbers that were seeded
-    when they were imported, such as numpy's global one, go on alike in each; those of the random
-    module do not.
+    modules, and holds nothing else of this process. Each fork creates its own namespaces. With both
+    ``preload`` and ``fresh``, each call has such a fork and such namespaces, and one call leaves
+    nothing for the next. All forks share the layout of their memory: the addresses, and the seed of
+    the hashes of strings. Random number generators that are seeded when they are imported, such as
+    the global one of numpy, give the same numbers in each fork; those of the random module do not.
 
-    Workers end with this process, however it ends, also in the middle of a call. (Without a new
-    pid namespace, a fork that ``fresh`` made ends only when its call does.)
+    Workers end when this process ends, for whatever reason, also in the middle of a call. (Without
+    a new PID namespace, a fork that ``fresh`` made ends only when its call ends.)
 
     Args:
-        max_workers: how many at once; None: as many as this process has CPUs.
-        options: the namespaces of each; None: as for `nsenter.Caller`.
-        initializer: called once in each worker that is started, with `initargs`.
-        max_tasks_per_child: after so many calls a worker is replaced; None: never.
-        fresh: each call has a fork of its worker, which ends with the call; with `preload`, a
-            worker.
-        preload: names of modules that a template imports, from this Python's files, besides those
-            of `modules`. They are there in any root, also in one that shows no files. The template
-            imports them outside of the namespaces, with the rights of this process and an empty
-            environment; what they print then is dropped.
-        settings: the other fields of `nsenter.Caller`, as `timeout`, of each call.
+        max_workers: how many workers can run at once. None means the number of CPUs that this
+            process may use.
+        options: the namespaces of each worker. None means the same as for `nsenter.Caller`.
+        initializer: a callable that is called once in each worker when it has started.
+        initargs: the arguments of `initializer`.
+        max_tasks_per_child: replace a worker after this many calls. None means never.
+        fresh: run each call in a fork of its worker, which ends with the call; with `preload`, in a
+            worker of its own.
+        preload: names of modules that the template imports from this Python's files, in addition to
+            those of `modules`. They are available in every root, also in one without files. The
+            template imports them outside the namespaces, with the rights of this process and an
+            empty environment. What they print then is dropped.
+        **settings: the other fields of `nsenter.Caller`, such as `timeout`. They apply to each
+            call.
+
+    Raises:
+        TypeError, ValueError: an argument is not valid.
+        CannotTravel: the initializer or one of its arguments cannot be sent.
     """
 
     def __init__(
@@ -106,21 +122,28 @@ class NamespaceExecutor(Executor):
         forks = _forks(preload, caller)
         self._plainly = not caller.trusted
         initial = pack(initializer, initargs, {}, plainly=self._plainly) if initializer else None
-        # Each of its threads waits for one worker at a time. It knows how to queue, to cancel and
-        # to end with the interpreter.
+        # Each thread waits for one worker at a time. ThreadPoolExecutor already queues calls,
+        # cancels them, and ends with the interpreter.
         self._threads = ThreadPoolExecutor(max_workers, thread_name_prefix="nsenter")
         self._workers = _Workers(caller, initial, max_tasks_per_child, fresh, forks)
-        # What is collected or left at exit leaves no process behind.
+        # An executor that is garbage collected, or that exists at exit, leaves no process behind.
         self._finalizer = weakref.finalize(self, self._workers.close_when_done)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have a function called. Errors of the call are those of `Caller.call`.
+        """Submit a call of a function to a worker.
+
+        Args:
+            fn: the function.
+            *args, **kwargs: its arguments.
+
+        Returns:
+            A Future with the value of the call. The errors of the call are those of `Caller.call`.
 
         Raises:
             CannotTravel: the function or an argument cannot be sent.
             BrokenInitializer: the initializer has failed.
             BrokenPreload: a module of `preload` could not be imported.
-            RuntimeError: after `shutdown`.
+            RuntimeError: the executor has been shut down.
         """
         self._workers.check()
         parcel = pack(fn, args, kwargs, plainly=self._plainly, keeps=True)
@@ -135,12 +158,23 @@ class NamespaceExecutor(Executor):
         timeout: float | None = None,
         chunksize: int = 1,
     ) -> Iterator[T]:
-        """As concurrent.futures.Executor.map.
+        """Call a function with each of the items, like concurrent.futures.Executor.map.
 
         Args:
-            chunksize: how many items one call takes; a larger number is faster for small functions.
-                What holds for a call, as its timeout and max_answer, holds for all of them
-                together.
+            fn: the function.
+            *iterables: the items. The function gets one argument from each iterable.
+            timeout: how many seconds to wait for the results, counted from this call. None means no
+                limit.
+            chunksize: how many items one call takes. A larger number is faster for small functions.
+                The limits of a call, such as its timeout and max_answer, then apply to all of its
+                items together.
+
+        Returns:
+            An iterator over the values, in the order of the items.
+
+        Raises:
+            ValueError: `chunksize` is not a positive integer.
+            The same as `submit`. The iterator raises the errors of the calls.
         """
         if not isinstance(chunksize, int) or chunksize < 1:
             raise ValueError(f"chunksize must be a whole number, at least 1, not {chunksize!r}")
@@ -148,16 +182,16 @@ class NamespaceExecutor(Executor):
             return super().map(fn, *iterables, timeout=timeout)
         items = zip(*iterables, strict=False)
         chunks = iter(lambda: list(islice(items, chunksize)), [])
-        pack(fn, (), {}, plainly=self._plainly)  # says what is bad about it
+        pack(fn, (), {}, plainly=self._plainly)  # if fn cannot be sent, the error is about fn
         done = super().map(call_each, repeat(fn), chunks, timeout=timeout)
         return chain.from_iterable(done)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls. The workers end when all that were submitted are done.
+        """Take no more calls. The workers end when all submitted calls are done.
 
         Args:
-            wait: until then.
-            cancel_futures: drop those that have not started.
+            wait: return only when all submitted calls are done.
+            cancel_futures: cancel the calls that have not started.
         """
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
         self._finalizer()
@@ -174,7 +208,7 @@ def _forks(preload: Sequence[str], caller: Caller) -> Preloaded | None:
 
 
 class _Workers:
-    """The workers of an executor: those that are free, and how one is made."""
+    """The workers of an executor. It keeps the free ones and starts new ones."""
 
     def __init__(
         self,
@@ -189,24 +223,24 @@ class _Workers:
         self._most_tasks = 1 if fresh and forks else most_tasks
         self._forks_itself = fresh and not forks
         self._forks = forks
-        # What each new worker takes along: all that one was ever found to lack.
+        # The modules that each new worker is sent: all that any worker was ever found to lack.
         self._modules = initial.modules if initial else frozenset()
         self._lock = Lock()
         self._free: list[_Warm] = []
-        self._used: list[_Warm] = []  # they end when the results of their calls are there
+        self._used: list[_Warm] = []  # closed when the results of their calls are set
         self._unfinished = 0
         self._closing = False
         self._failure: Exception | None = None
 
     def check(self) -> None:
-        """Raises BrokenInitializer, BrokenPreload."""
+        """Raise BrokenInitializer or BrokenPreload if the executor is broken."""
         if isinstance(self._failure, BrokenPreload):
             raise BrokenPreload(str(self._failure)) from self._failure.__cause__
         if self._failure is not None:
             raise BrokenInitializer("the initializer failed in a worker") from self._failure
 
     def run(self, parcel: Parcel) -> Any:
-        """A call, in a free worker or a new one."""
+        """Run a call in a free worker, or in a new one, and return its value."""
         warm = self._free_one(parcel.modules) or self._new_one(parcel.modules)
         try:
             self._fork_ahead()
@@ -220,8 +254,11 @@ class _Workers:
                 warm.worker.close()
 
     def _free_one(self, modules: frozenset[str]) -> _Warm | None:
-        """The one that was used last; it is replaced where it cannot import what is needed, or
-        has died or spoken unasked."""
+        """Return the free worker that was used last; None if there is none.
+
+        The worker is closed, and None is returned, if it cannot import these modules, has died, or
+        has sent something unasked.
+        """
         with self._lock:
             if not self._free:
                 return None
@@ -232,7 +269,7 @@ class _Workers:
         return None
 
     def _fork_ahead(self) -> None:
-        """What the next call takes is made while this one runs, if each takes one."""
+        """Make the fork for the next call while this call runs, if each call takes a fork."""
         if self._forks is not None and self._most_tasks == 1 and not self._closing:
             self._forks.fork_ahead()
 
@@ -290,7 +327,7 @@ class _Workers:
             self.close_when_done()
 
     def close_when_done(self) -> None:
-        """Close the workers as soon as no call can want one."""
+        """Close the workers, now or as soon as no call can need one."""
         with self._lock:
             self._closing = True
             ended = [] if self._unfinished else self._free + self._used
@@ -313,7 +350,7 @@ def _check_count(name: str, number: object) -> None:
 
 
 class _Warm:
-    """A worker that runs, and what it has along."""
+    """A running worker, and the modules that it can import."""
 
     def __init__(self, worker: Worker, modules: frozenset[str], caller: Caller) -> None:
         self.worker = worker
@@ -323,7 +360,10 @@ class _Warm:
         self._imports = caller.imports
 
     def has(self, modules: frozenset[str]) -> bool:
-        """Whether it can import these. Their code can come later, C extensions cannot."""
+        """Whether the worker can import these modules.
+
+        The code of a Python module can be sent later; a C extension cannot.
+        """
         if self.worker.has_files or modules <= self._modules:
             return True
         if not self._imports:
