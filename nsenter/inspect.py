@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which namespaces there are, who is in them, who owns them, and what else keeps them, as data.
+"""List namespaces as data: their processes, their owners, and what else keeps them alive.
 
-What can be seen is what namespaces(7), ioctl_ns(2) and /proc tell this user: processes of others
-are there without their namespaces, and what is owned from outside of the caller's user namespace
-has no known owner. Processes come and go meanwhile: one that ends is left out.
+The data come from namespaces(7), ioctl_ns(2) and /proc, as far as this user may see them. Processes
+of other users are listed without their namespaces. If the owner of a namespace is outside the
+caller's user namespace, it is unknown. Processes start and end while this module looks: a process
+that ends is left out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NamespaceInfo", "ProcessInfo", "Snapshot", "namespaces_of", "snapshot"]
 
-# linux/nsfs.h. The first two answer with a descriptor.
+# From linux/nsfs.h. The first two return a descriptor.
 _NS_GET_USERNS = 0xB701
 _NS_GET_PARENT = 0xB702
 _NS_GET_NSTYPE = 0xB703
@@ -33,9 +34,9 @@ _NS_GET_OWNER_UID = 0xB704
 _KINDS = {kind.ns_name(): kind for kind in namespace_types()}
 _BY_FLAG = {kind.clone_flag: kind for kind in namespace_types()}
 _NESTED = (NamespaceType.NEWUSER, NamespaceType.NEWPID)
-# The namespaces that a process's next children are put into.
+# The types for which /proc also shows the namespace of a process's future children.
 _FOR_CHILDREN = ("pid", "time")
-# A process that has ended, before or while it is looked at.
+# The errors for a process that has ended.
 _ENDED = (FileNotFoundError, ProcessLookupError)
 
 
@@ -43,16 +44,19 @@ class NamespaceInfo(Value):
     """A namespace.
 
     Args:
-        kind: its kind.
-        inode: its number: what /proc/PID/ns shows and lsns(8) calls NS.
-        owner: the number of the user namespace that owns it; None where that one is outside of
-            the caller's, or the namespace could not be opened. A user namespace's is its parent.
-        parent: of a user or a pid namespace, the one that it is nested in; None as for `owner`.
-        owner_uid: of a user namespace, the uid of who created it, as the caller sees it.
-        pids: the processes in it that the caller may see, in ascending order.
-        kept_by: paths that keep it, with or without a process: where it is mounted, as
-            ip-netns(8) does in /run/netns; open descriptors; threads that have left the
-            namespaces of their process; and those for a process's next children.
+        kind: the type of the namespace.
+        inode: the number of the namespace, which /proc/PID/ns shows and lsns(8) calls NS.
+        owner: the number of the user namespace that owns it. For a user namespace, this is its
+            parent. None if the owner is outside the caller's user namespace, or if the namespace
+            could not be opened.
+        parent: for a user or a PID namespace, the number of the namespace in which it is nested.
+            None for the other types, and in the same cases as for `owner`.
+        owner_uid: for a user namespace, the uid of the user who created it, as the caller sees it.
+            None for the other types, and if the namespace could not be opened.
+        pids: the processes in the namespace that the caller may see, in ascending order.
+        kept_by: paths that keep the namespace alive, also without a process: mounts of it, such as
+            those of ip-netns(8) in /run/netns; open descriptors; threads that have left the
+            namespace of their process; and /proc/PID/ns/…_for_children, for future children.
     """
 
     kind: NamespaceType
@@ -71,12 +75,14 @@ class ProcessInfo(Value):
     """A process.
 
     Args:
-        pid, parent: its pid and its parent's, as the caller sees them; a parent of 0 is outside.
-        comm: the name of its first thread (proc_pid_comm(5)). It is the process's own word.
-        uid: its effective user, as the caller sees it.
-        pids: its pid in each pid namespace from the caller's to its own.
-        namespaces: the name of a kind → the number of its namespace; what the caller may not
-            see, and what a zombie has no more, is not there.
+        pid, parent: the pids of the process and of its parent, as the caller sees them. A parent of
+            0 is outside the caller's PID namespace.
+        comm: the name of its first thread (proc_pid_comm(5)). The process can set it to anything.
+        uid: its effective user id, as the caller sees it.
+        pids: its pids, one in each PID namespace from the caller's to its own.
+        namespaces: a mapping from the names of types, such as "net", to the numbers of its
+            namespaces. Namespaces that the caller may not see, or that a zombie has already left,
+            are missing.
     """
 
     pid: int
@@ -88,13 +94,13 @@ class ProcessInfo(Value):
 
 
 class Snapshot(Value):
-    """All that could be seen at about one time.
+    """The namespaces and processes that could be seen at about one time.
 
     Args:
-        namespaces: by kind, in the order of `namespace_types`, and number.
-        processes: by pid.
-        hidden: pids of those of which the caller may not see all namespaces (ptrace(2),
-            PTRACE_MODE_READ_FSCREDS).
+        namespaces: sorted by type, in the order of `namespace_types`, and then by number.
+        processes: sorted by pid.
+        hidden: the pids of the processes whose namespaces the caller may not see, or not all of
+            them (ptrace(2), PTRACE_MODE_READ_FSCREDS).
     """
 
     namespaces: tuple[NamespaceInfo, ...]
@@ -102,21 +108,34 @@ class Snapshot(Value):
     hidden: tuple[int, ...] = ()
 
     def process(self, pid: int) -> ProcessInfo:
-        """One process. Raises ProcessLookupError."""
+        """Return the process with this pid.
+
+        Raises:
+            ProcessLookupError: there is no such process.
+        """
         for found in self.processes:
             if found.pid == pid:
                 return found
         raise ProcessLookupError(ESRCH, f"process {pid}: there is none")
 
     def namespace(self, inode: int) -> NamespaceInfo:
-        """One namespace, by its number. Raises LookupError."""
+        """Return the namespace with this number.
+
+        Raises:
+            LookupError: there is no such namespace, or the caller may not see it.
+        """
         for found in self.namespaces:
             if found.inode == inode:
                 return found
         raise LookupError(f"namespace {inode}: there is none that this user may see")
 
     def of(self, pid: int) -> tuple[NamespaceInfo, ...]:
-        """The namespaces of a process. Raises ProcessLookupError, PermissionError."""
+        """Return the namespaces of a process.
+
+        Raises:
+            ProcessLookupError: there is no such process.
+            PermissionError: the caller may not see its namespaces.
+        """
         inodes = set(self.process(pid).namespaces.values())
         if not inodes and pid in self.hidden:
             why = "only its user may see its namespaces, or who has all its capabilities"
@@ -124,7 +143,14 @@ class Snapshot(Value):
         return tuple(found for found in self.namespaces if found.inode in inodes)
 
     def sharing(self, pid: int) -> dict[str, tuple[int, ...]]:
-        """The name of a kind → the other processes that share that namespace of a process."""
+        """Return, for each of the namespaces of a process, the other processes in it.
+
+        Returns:
+            A mapping from the names of types, such as "net", to pids.
+
+        Raises:
+            The same as `of`.
+        """
         return {
             found.kind.ns_name(): tuple(other for other in found.pids if other != pid)
             for found in self.of(pid)
@@ -132,7 +158,11 @@ class Snapshot(Value):
 
 
 def snapshot() -> Snapshot:
-    """Look at every process and namespace that the caller may see."""
+    """Look at every process and namespace that the caller may see.
+
+    Returns:
+        A `Snapshot`.
+    """
     look = _Look()
     for name in os.listdir("/proc"):
         if name.isdecimal():
@@ -141,11 +171,16 @@ def snapshot() -> Snapshot:
 
 
 def namespaces_of(pid: int) -> tuple[NamespaceInfo, ...]:
-    """The namespaces of one process; of others, and of what keeps them, nothing is told.
+    """Return the namespaces of one process.
+
+    Only this process is looked at: `pids` and `kept_by` name no other process.
+
+    Args:
+        pid: the pid of the process, as the caller sees it.
 
     Raises:
-        ProcessLookupError: there is none.
-        PermissionError: the caller may not see them.
+        ProcessLookupError: there is no such process.
+        PermissionError: the caller may not see its namespaces.
     """
     look = _Look()
     look.at_process(pid)
@@ -153,7 +188,7 @@ def namespaces_of(pid: int) -> tuple[NamespaceInfo, ...]:
 
 
 class _Draft:
-    """What is known of a namespace so far."""
+    """What is known about a namespace so far."""
 
     def __init__(self, kind: NamespaceType, inode: int) -> None:
         self.kind, self.inode = kind, inode
@@ -165,7 +200,7 @@ class _Draft:
         self.asked = False
 
     def ways_in(self) -> Iterator[str]:
-        """Paths that lead to it, unless what they belong to has ended meanwhile."""
+        """Yield paths that lead to the namespace, unless their process has ended by now."""
         yield from (f"/proc/{pid}/ns/{self.kind.ns_name()}" for pid in self.pids)
         yield from self.kept_by
 
@@ -177,7 +212,7 @@ class _Draft:
 
 
 class _Look:
-    """One look around: processes first, then what they led to is asked about its owner."""
+    """One look at the system: first at the processes, then at the owners of their namespaces."""
 
     def __init__(self) -> None:
         own = os.stat("/proc/self/ns/mnt")
@@ -202,7 +237,8 @@ class _Look:
 
     def at_process(self, pid: int) -> None:
         try:
-            # Through one descriptor all is of one process, whoever gets its pid later.
+            # All that is read through one descriptor is about one process, even if another gets
+            # its pid in the meantime.
             folder = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except _ENDED:
             return
@@ -217,11 +253,11 @@ class _Look:
         fields = procfs.status(procfs.read("status", folder))
         namespaces = self._namespaces(pid, folder)
         if not namespaces and pid not in self._hidden:
-            return  # it has ended between the two
+            return  # the process ended after its status was read
         self._processes.append(
             ProcessInfo(
                 pid, int(fields["PPid"]), fields["Name"], int(fields["Uid"].split()[1]),
-                # Without pid namespaces in the kernel there is no such line.
+                # A kernel without PID namespaces does not write this line.
                 tuple(map(int, fields.get("NSpid", str(pid)).split())), namespaces,
             )
         )  # fmt: skip
@@ -238,7 +274,7 @@ class _Look:
             try:
                 inode = os.stat(f"ns/{name}", dir_fd=folder).st_ino
             except _ENDED:
-                continue  # the kernel lacks it, or a zombie has no more
+                continue  # the kernel lacks this type, or a zombie has left its namespace
             except PermissionError:
                 self._hidden.append(pid)
                 break
@@ -249,18 +285,18 @@ class _Look:
     def _draft(self, kind: NamespaceType, inode: int) -> _Draft:
         return self._drafts.setdefault(inode, _Draft(kind, inode))
 
-    # ---- what keeps a namespace besides
+    # ---- what keeps a namespace alive besides processes
 
     def _kept_for_children(self, pid: int, folder: int, namespaces: Mapping[str, int]) -> None:
         for name in _FOR_CHILDREN:
-            with suppress(*_ENDED):  # of a pid namespace: there is none until its init is there
+            with suppress(*_ENDED):  # for a new PID namespace, this fails until its init exists
                 inode = os.stat(f"ns/{name}_for_children", dir_fd=folder).st_ino
                 if inode != namespaces.get(name):
                     path = f"/proc/{pid}/ns/{name}_for_children"
                     self._draft(_KINDS[name], inode).kept_by.append(path)
 
     def _kept_by_threads(self, pid: int, folder: int, namespaces: Mapping[str, int]) -> None:
-        """Each thread can leave the namespaces of its process, but for user and pid."""
+        """Each thread can leave the namespaces of its process, except user and PID."""
         for thread in _names(folder, "task"):
             for name, kind in _KINDS.items():
                 with suppress(*_ENDED):
@@ -271,7 +307,7 @@ class _Look:
 
     def _kept_by_descriptors(self, pid: int, folder: int) -> None:
         if pid == os.getpid():
-            return  # ours are open to look
+            return  # this process has opened its descriptors only to look
         for number in _names(folder, "fd"):
             with suppress(*_ENDED):
                 self._keep(os.readlink(f"fd/{number}", dir_fd=folder), f"/proc/{pid}/fd/{number}")
@@ -286,7 +322,7 @@ class _Look:
             self._keep(link, f"{root}{path}")
 
     def _keep(self, link: str, path: str) -> None:
-        """`link` is what the kernel calls a namespace: "net:[4026531840]"."""
+        """Note that `path` keeps a namespace. `link` is its name, such as "net:[4026531840]"."""
         name, _, rest = link.partition(":[")
         kind, number = _KINDS.get(name), rest.removesuffix("]")
         if kind is not None and number.isdecimal():
@@ -305,8 +341,11 @@ class _Look:
                 return
 
     def _open(self, path: str, inode: int) -> int:
-        """A descriptor of the namespace, or -1. Opens nothing else, whatever the path is by now:
-        in a container's mounts it may be a pipe that nobody ever writes to."""
+        """Return a descriptor of the namespace, or -1.
+
+        Nothing else is opened, whatever the path leads to by now. In the mounts of a container it
+        can be a pipe that nobody ever writes to: open(2) would not return.
+        """
         try:
             probe = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
@@ -330,7 +369,7 @@ class _Look:
         draft.owner = self._relative(fd, "NS_GET_USERNS", _NS_GET_USERNS)
 
     def _relative(self, fd: int, name: str, request: int) -> int | None:
-        """The number of a namespace that this one leads to; it may have no process at all."""
+        """Return the number of the parent or the owner, which may have no process at all."""
         relative = _answer(fd, name, request)
         if relative is None:
             return None
@@ -345,7 +384,7 @@ class _Look:
 
 
 def _answer(fd: int, name: str, request: int, argument: int | bytearray = 0) -> int | None:
-    """What an ioctl of ioctl_ns(2) says; None where it is outside of what we may see."""
+    """Return the result of an ioctl of ioctl_ns(2); None if the caller may not see it."""
     try:
         return syscalls.ioctl(fd, name, request, argument)
     except syscalls.Failure as failure:
@@ -370,11 +409,11 @@ def _names(folder: int, name: str) -> list[str]:
 
 
 def _namespace_mounts(folder: int) -> Iterator[tuple[str, str]]:
-    """The namespace and the path of each mount of one."""
+    """Yield the name of the namespace and the path, for each mount of a namespace."""
     try:
         text = procfs.read("mountinfo", folder)
     except OSError as error:
-        if error.errno != EINVAL:  # which it is of a process that is ending: it has left its own
+        if error.errno != EINVAL:  # the process is ending and has left its mount namespace
             raise
         return
     for mount in procfs.mounts(text):
