@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why namespaces do or do not work here: what the machine says, and what comes of trying.
+"""Find out why namespaces do or do not work on this machine.
 
-What a finding means and what to do about it is in the table of `nsenter._host.hints`, which the
-hints of errors are taken from as well. A try says what a launch says.
+The doctor reads the settings of the machine, and starts processes in namespaces to see if that
+works. The table in `nsenter._host.hints` says what each finding means and what to do about it; the
+hints of errors come from the same table. If a start fails, the finding has the error's own text.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["BROKEN", "LIMITED", "OK", "Finding", "diagnose"]
 
 OK = "ok"
-LIMITED = "limited"  # something that not everybody needs does not work
+LIMITED = "limited"  # something does not work that not every user needs
 BROKEN = "broken"
 
 _OLDEST = (5, 11)  # close_range(2) with CLOSE_RANGE_CLOEXEC
@@ -48,18 +49,18 @@ _PROBE_SECONDS = 30.0
 _PROBE = [sys.executable, "-m", "nsenter._host.probe"]
 _NO_RANGES = "`--map-auto` has nothing to map: only one's own id can be"
 _TOOLS = ("newuidmap", "newgidmap")
-_NO_IMAGE = "no memory image: "  # as in pyrunc's debug messages
+_NO_IMAGE = "no memory image: "  # the beginning of a debug message of pyrunc
 
 
 class Finding(Value):
-    """One thing that was looked at.
+    """The result of one check.
 
     Args:
-        name: of it.
+        name: what was checked.
         state: "ok", "limited" or "broken".
-        seen: what was seen.
-        means: what that means; "" where it is ok.
-        do: what to do about it, with the exact command where there is one; "" where it is ok.
+        seen: what the check saw.
+        means: what this means; "" if the state is "ok".
+        do: what to do about it, with the exact command if there is one; "" if the state is "ok".
     """
 
     name: str
@@ -70,16 +71,19 @@ class Finding(Value):
 
 
 def diagnose() -> tuple[Finding, ...]:
-    """Look at all that namespaces depend on, and try them, as this user.
+    """Check everything that namespaces depend on, and try them, as this user.
 
-    Nothing is changed: what is tried is tried in processes that have ended when this returns.
+    Nothing is changed. The trials run in other processes, which have ended when this returns.
+
+    Returns:
+        The findings, one or more for each check.
     """
     probed = _probe()
     return tuple(finding for look in _LOOKS for finding in look(probed))
 
 
 def _by_fact(name: str, fact: str, otherwise: str, state: str) -> Finding:
-    """In `state` where the fact is seen to be in the way."""
+    """Return a finding in `state` if this fact is seen, otherwise an "ok" finding."""
     known = FACTS[fact]
     seen = known.is_seen()
     if not seen:
@@ -88,7 +92,7 @@ def _by_fact(name: str, fact: str, otherwise: str, state: str) -> Finding:
 
 
 def _of_fact(name: str, fact: str, seen: str, state: str = LIMITED) -> Finding:
-    """In the way, whoever has seen that."""
+    """Return a finding about a fact that another check has already seen."""
     return Finding(name, state, seen, FACTS[fact].means, FACTS[fact].do)
 
 
@@ -138,7 +142,7 @@ def _limits(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
         yield Finding("limits", OK, f"user.max_KIND_namespaces are at least {least}")
 
 
-# ---- who we are, and what is around us
+# ---- the user, and what limits this process
 
 
 def _identity(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
@@ -154,7 +158,7 @@ def _identity(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
 
 
 def _own_namespace() -> str:
-    """Whether its user namespace is the first one, which maps all ids to themselves."""
+    """Describe the user namespace; "" for the initial one, which maps all ids to themselves."""
     try:
         with open("/proc/self/uid_map", "rb") as file:
             rows = parse(file.read())
@@ -168,7 +172,7 @@ def _nesting(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
     outcome = probed.get("nesting", {})
     levels = outcome.get("value")
     if levels is None:
-        # Why not, the trial of a user namespace tells, with what to do.
+        # The trial of a new user namespace says why, and what to do.
         yield Finding(
             "nesting",
             LIMITED,
@@ -183,7 +187,7 @@ def _nesting(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
 
 
 def _calls(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
-    """A filter of a container around us is known by what it refuses."""
+    """Detect the seccomp filter of a surrounding container by the calls that it refuses."""
     names = (*CALLS, "memfd_create")
     said = {name: refused(probed[name]) for name in names if name in probed}
     bad = [f"{name} is {why}" for name, why in said.items() if why]
@@ -261,7 +265,10 @@ def _tool_problem(name: str) -> str:
 
 
 def _own_cgroups() -> dict[str, str]:
-    """Where the own cgroup is, by controller; of version 2 by "" and by each that it has."""
+    """Return the directory of this process's cgroup for each controller.
+
+    The cgroup of version 2 has the key "", and the keys of the controllers that it has.
+    """
     mounts = _cgroup_mounts()
     found: dict[str, str] = {}
     for name, path in procfs.cgroups(procfs.read("/proc/self/cgroup")):
@@ -274,7 +281,7 @@ def _own_cgroups() -> dict[str, str]:
 
 
 def _cgroup_mounts() -> dict[str, str]:
-    """Mount points by controller, "" for version 2."""
+    """Return the mount point for each controller; version 2 has the key ""."""
     found: dict[str, str] = {}
     for mount in procfs.mounts():
         if mount.fstype == "cgroup2":
@@ -294,7 +301,8 @@ def _cgroups(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
         return
     controllers = read_line(f"{folder}/cgroup.controllers") or "none"
     seen = f"{layout}, {folder}, controllers: {controllers}"
-    # To start in a cgroup below takes both: to make it, and to move from here.
+    # A process that starts in a cgroup below this one needs both: the right to create that cgroup
+    # and the right to move out of this one.
     if all(os.access(path, os.W_OK) for path in (folder, f"{folder}/cgroup.procs")):
         yield Finding("cgroup", OK, f"{seen}; writable")
     else:
@@ -311,7 +319,7 @@ def _layout(own: Mapping[str, str]) -> str:
     return "hybrid of v1 and v2" if old else "v2"
 
 
-# ---- what some options need
+# ---- what some options require
 
 
 def _features(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
@@ -326,7 +334,7 @@ def _features(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
             yield _of_fact(name, fact, refused(outcome) or "the probe was killed")
 
 
-# ---- real tries
+# ---- trials
 
 
 def _tries(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
@@ -344,14 +352,14 @@ def _tries(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
         yield _try(f"new {kind}", Options(new=new), true)
     yield _try("all together", Options(new=tuple(kinds), proc=False), true)
     yield _try("a new /proc", Options(new=("user", "pid", "mnt")), true, LIMITED)
-    with suppress(LookupError, OSError, ValueError):  # which is a finding of its own
+    with suppress(LookupError, OSError, ValueError):  # `_ids` has a finding for these errors
         yield _try("subordinate ids", Options(new=("user",), maps=map_auto()), true, LIMITED)
     init = PythonInit("nsenter._inside.pid1:main", true.argv)
     yield _try("Python as init", Options(new=tuple(kinds), proc=False), init)
 
 
 def _image(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
-    """Start from it, if it is there. None is made."""
+    """Start an interpreter from the memory image if there is one. No image is made."""
     name = "memory image"
     path, reason = image.find(image.PAYLOAD, os.environb)
     if path:
@@ -377,7 +385,7 @@ def _image(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
 
 
 def _runtime_image(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
-    """Ask pyrunc, if it is installed, whether it starts from an image. None is made."""
+    """Ask pyrunc, if it is installed, if it starts from an image. No image is made."""
     beside = os.path.join(os.path.dirname(sys.executable), "pyrunc")
     program = beside if os.access(beside, os.X_OK) else shutil.which("pyrunc")
     if program is None:
@@ -392,7 +400,7 @@ def _runtime_image(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
 
 
 def _runtime_lacks_image(program: str) -> str:
-    """Why this pyrunc's interpreter is not from an image, by its debug messages; "" if it is."""
+    """Return why this pyrunc does not start from an image, by its debug messages; "" if it does."""
     words = [program, "--log-format", "json", "--debug", "features"]
     environment = {image.VARIABLE: image.USE, **os.environ}
     try:
@@ -426,7 +434,7 @@ def _try(name: str, options: Options, target: Program | PythonInit, state: str =
 
 
 def _probe() -> dict[str, Outcome]:
-    """What nsenter._host.probe found out; nothing where it was killed itself."""
+    """Return what nsenter._host.probe found out; an empty mapping if the probe was killed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     try:
         done = subprocess.run(
