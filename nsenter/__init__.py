@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start, join and supervise namespaced processes.
+"""Start, join and supervise processes in Linux namespaces.
 
-The names below are imported when they are first used: a process that only joins a namespace
-does not pay for the rest. `__init__.pyi` beside this file lists them with their types.
+The public names are imported when they are first used, so that a process that only joins a
+namespace does not pay for the rest. `__init__.pyi` beside this file lists them with their types.
 """
 
 import sys
@@ -64,15 +64,16 @@ _HOMES = {
 _MODULES = ("idmap", "presets", "seccomp")
 
 __all__ = sorted(_HOMES)
-__version__ = "0.1.0"  # the only place of it: pyproject.toml reads this line
+__version__ = "0.1.0"  # the version is only here: pyproject.toml reads this line
 __distribution__ = "pynsenter"
 
-_OTHERS = ("0.2", "0.1.7")  # of the distribution that is called nsenter, with this package's name
+# The versions of another distribution, called "nsenter", that installs a package of the same name.
+_OTHERS = ("0.2", "0.1.7")
 _looked_for_others = False
 
 
 def _look_for_others() -> None:
-    """Warn of another distribution's files: whoever uninstalls that one takes ours away."""
+    """Warn if the other distribution is installed: to uninstall it would remove our files, too."""
     global _looked_for_others
     _looked_for_others = True
     from posix import stat

@@ -36,7 +36,7 @@ _BYTES_ONLY = ("text", "universal_newlines", "encoding", "errors", "bufsize")
 
 
 class Process(subprocess.Process):
-    """An asyncio.subprocess.Process that can be joined: `Options(join=process)`."""
+    """An asyncio.subprocess.Process in namespaces. `Options(join=process)` joins them."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Process(subprocess.Process):
 
     @property
     def usage(self) -> Usage | None:
-        """The resources that it used, as in `nsenter.Popen.usage`; None until it has ended."""
+        """The resources that the process used, as in `nsenter.Popen.usage`; None until it ends."""
         return self._popen.usage
 
 
@@ -97,7 +97,18 @@ async def create_subprocess_shell(
     limit: int = _LIMIT,
     **popen: Unpack[Surroundings],
 ) -> Process:
-    """Start a shell command in namespaces. The rest is as for `create_subprocess_exec`."""
+    """Start a shell command in namespaces, like asyncio.create_subprocess_shell.
+
+    Args:
+        cmd: the command, which the shell /bin/sh splits into words.
+        options, stdin, stdout, stderr, limit, **popen: as for `create_subprocess_exec`.
+
+    Returns:
+        The process, an asyncio.subprocess.Process.
+
+    Raises:
+        The same as `create_subprocess_exec`.
+    """
     if not isinstance(cmd, (str, bytes)):
         raise TypeError(f"cmd {cmd!r}: expected a string, which is the shell's to split")
     return await _create(cmd, options, (stdin, stdout, stderr), limit, {**popen, "shell": True})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors, with what a person needs to know to continue."""
+"""The exceptions of this package. Each says what failed and, if known, what to do about it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class BootstrapError(NsenterError, OSError):
 
     def __reduce__(self) -> tuple[type[BootstrapError], tuple[str, str, str, int, str], object]:
         where = self.stage, self.operation, self.subject
-        # It may be more precise than the kernel's text.
+        # strerror may be more precise than the kernel's text for this errno.
         state = {"strerror": self.strerror}
         return BootstrapError, (*where, self.errno or 0, self.hint), state
 
