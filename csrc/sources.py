@@ -34,7 +34,7 @@ _STAGES = [
     *_files("base", "fallback clone exec"),
     *_INSIDE,
     *_files("stages", "sync report mapping_tool write_maps become_root init_pipe mount_sources"),
-    *_files("stages", "nsexec environment pid1"),
+    *_files("stages", "nsexec environment pid1 payload"),
 ]
 _RESTORE = _files("interpreter", "image restore")
 

@@ -17,9 +17,9 @@
 
 #include "interpreter/module_archive.h"
 #include "base/exec.h"
-#include "inside/seccomp.h"
 #include "base/libc.h"
 #include "stages/nsexec.h"
+#include "stages/payload.h"
 #include "stages/pid1.h"
 #include "inside/root.h"
 #include "inside/confinement.h"
@@ -144,30 +144,27 @@ static int hide_root(const struct nsexec *ns, int root, struct err *err)
  */
 static struct nsexec stage;
 
-static int run_late_stages(const struct launch *launch, struct err *err);
+static void run_late_stages(const struct nsexec *ns);
 
 /* Each once, in this order: later, who says them is the payload. */
 static const struct {
 	const char *event;
-	int (*carry_out)(const struct launch *launch, struct err *err);
+	void (*carry_out)(const struct nsexec *ns);
 } steps[] = {
 	{ "nsenter.stages", run_late_stages },
-	{ "nsenter.confine", confinement_begin },
-	{ "nsenter.filter", seccomp_install },
+	{ "nsenter.confine", payload_confine },
+	{ "nsenter.filter", payload_filter },
 };
 static size_t steps_done;
 
 static int do_on_event(const char *event, void *args, void *data)
 {
-	struct err err;
-
 	(void)args;
 	(void)data;
 	if (steps_done == sizeof(steps) / sizeof(steps[0]) ||
 	    strcmp(event, steps[steps_done].event) != 0)
 		return 0;
-	if (steps[steps_done++].carry_out(&stage.launch, &err) < 0)
-		nsexec_fail(&stage, &err);
+	steps[steps_done++].carry_out(&stage);
 	return 0;
 }
 
@@ -220,14 +217,16 @@ static int take_over(struct nsexec *ns, struct err *err)
  * goes through the stages. It has one thread, and runs nothing but nsenter/_inside/boot.py
  * meanwhile.
  */
-static int run_late_stages(const struct launch *launch, struct err *err)
+static void run_late_stages(const struct nsexec *ns)
 {
-	(void)launch;
-	if (archive_load_late(err) < 0)
-		return -1;
+	struct err err;
+
+	if (archive_load_late(&err) < 0)
+		nsexec_fail(ns, &err);
 	stage.arrive = arrive_late;
 	nsexec(&stage);
-	return take_over(&stage, err);
+	if (take_over(&stage, &err) < 0)
+		nsexec_fail(ns, &err);
 }
 
 static int prepare(struct nsexec *ns, int argc, char **argv, struct err *err)

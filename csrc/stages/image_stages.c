@@ -13,9 +13,8 @@
 #include <sys/stat.h>
 
 #include "base/exec.h"
-#include "inside/seccomp.h"
-#include "stages/pid1.h"
 #include "interpreter/restore.h"
+#include "stages/payload.h"
 #include "inside/confinement.h"
 
 #define IMAGE	    "_NSENTER_IMAGE"
@@ -33,18 +32,12 @@ static struct nsexec *stage;
 
 static void confine(void)
 {
-	struct err err;
-
-	if (confinement_begin(&stage->launch, &err) < 0)
-		nsexec_fail(stage, &err);
+	payload_confine(stage);
 }
 
 static void filter(void)
 {
-	struct err err;
-
-	if (seccomp_install(&stage->launch, &err) < 0)
-		nsexec_fail(stage, &err);
+	payload_filter(stage);
 }
 
 static void fail(const struct err *err)
@@ -97,13 +90,9 @@ static struct image_handover handover = { .process = &process, .fail = fail };
 /* Returns in the namespaces. */
 static void go_through_stages(void)
 {
-	struct err err;
-
 	wipe(process.envp);
 	nsexec(stage);
-	if (nsexec_cut(stage, &err) < 0 || nsexec_arrive(stage, &err) < 0 ||
-	    pid1_split(stage, &err) < 0)
-		nsexec_fail(stage, &err);
+	payload_arrive(stage);
 	if (confinement_is_asked(&stage->launch)) {
 		handover.confine = confine;
 		handover.filter = filter;

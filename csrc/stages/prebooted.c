@@ -2,11 +2,8 @@
 #include "stages/prebooted.h"
 
 #include "base/clone.h"
-#include "inside/seccomp.h"
 #include "base/libc.h"
-#include "stages/nsexec.h"
-#include "stages/pid1.h"
-#include "inside/confinement.h"
+#include "stages/payload.h"
 
 /* As a program that is spawned has them (products/spawn.c); but the interpreter goes on, which
  * turns two of them into exceptions. */
@@ -72,8 +69,6 @@ void prebooted_reset(void)
 
 void prebooted_stages(int init_fd, int status_fd)
 {
-	struct err err;
-
 	/* products/pyrunc.c sets it; from now on, the end of the channel says that the launcher is
 	 * gone. */
 	sys_prctl(PR_SET_PDEATHSIG, 0);
@@ -86,27 +81,19 @@ void prebooted_stages(int init_fd, int status_fd)
 	ns.thread_id = libc_thread_id();
 	ns.take_over = &take_over;
 	nsexec(&ns);
-	if (nsexec_cut(&ns, &err) < 0 || nsexec_arrive(&ns, &err) < 0 ||
-	    confinement_keep_fds(ns.launch.keep_fds, 0, &err) < 0 || pid1_split(&ns, &err) < 0)
-		nsexec_fail(&ns, &err);
+	payload_arrive(&ns);
 	report_trace(&ns.report, "late");
 	nsexec_restore_signals(&ns);
 }
 
 void prebooted_confine(void)
 {
-	struct err err;
-
-	if (confinement_begin(&ns.launch, &err) < 0)
-		nsexec_fail(&ns, &err);
+	payload_confine(&ns);
 }
 
 void prebooted_filter(void)
 {
-	struct err err;
-
-	if (seccomp_install(&ns.launch, &err) < 0)
-		nsexec_fail(&ns, &err);
+	payload_filter(&ns);
 }
 
 long prebooted_sibling(int *pidfd)
