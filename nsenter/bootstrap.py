@@ -82,7 +82,8 @@ class TimeOffset(Value):
     def __post_init__(self) -> None:
         # The text consists of lines: a newline in the name of a clock would start another one.
         if self.clock not in _CLOCKS:
-            raise ValueError(f"time offset of clock {self.clock!r}: must be one of {_CLOCKS}")
+            words = " or ".join(f'"{clock}"' for clock in _CLOCKS)
+            raise ValueError(f"the clock of a time offset must be {words}, not {self.clock!r}")
 
     def __str__(self) -> str:
         return f"{self.clock} {self.secs:d} {self.nsecs:d}\n"

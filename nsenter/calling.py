@@ -232,7 +232,7 @@ class Caller(Value):
         if self.timeout is not None and not isinstance(self.timeout, (int, float)):
             raise TypeError(f"timeout must be seconds or None, not {self.timeout!r}")
         if self.timeout is not None and not self.timeout >= 0:
-            raise ValueError(f"timeout {self.timeout!r}: must be seconds, at least 0, or None")
+            raise ValueError(f"timeout must be at least 0 seconds, or None, not {self.timeout!r}")
         _output("stdout", self.stdout, 0, 1)
         _output("stderr", self.stderr, 0, 2, self.stdout)
         check_flags(self, "trusted", "imports", "files")
@@ -245,7 +245,7 @@ class Caller(Value):
         if not isinstance(self.max_answer, int) or isinstance(self.max_answer, bool):
             raise TypeError(f"max_answer must be a number of bytes, not {self.max_answer!r}")
         if self.max_answer < 1:
-            raise ValueError(f"max_answer {self.max_answer!r}: must be bytes, at least 1")
+            raise ValueError(f"max_answer must be at least 1 byte, not {self.max_answer!r}")
 
     def call(self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in a new process.

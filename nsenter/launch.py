@@ -143,7 +143,7 @@ def _encode_environment(env: Environment | None) -> dict[bytes, bytes]:
         encoded = {os.fsencode(k): os.fsencode(v) for k, v in env.items()}
         for name, value in encoded.items():
             if b"=" in name or not name or b"\0" in name + value:
-                raise ValueError(f"env: {name!r}: a name has no '=', and neither part has a NUL")
+                raise ValueError(f"env: {name!r} must have no '=', and neither part a NUL")
     # The caller may be a payload itself: what it was started with is not for another.
     for name in _OWN_VARIABLES:
         encoded.pop(name, None)
@@ -154,7 +154,7 @@ def _checked_words(program: Program) -> tuple[bytes, list[bytes]]:
     """The name of what is executed, and its argv."""
     argv = program.argv
     if isinstance(argv, (str, bytes)):
-        raise TypeError(f"argv {argv!r}: expected a sequence of strings, not one string")
+        raise TypeError(f"argv must be a sequence of strings, not the string {argv!r}")
     words = [os.fsencode(word) for word in argv]
     if not words:
         raise ValueError("argv is empty: there is no program to execute")
@@ -421,7 +421,7 @@ def launch(
     if mount_proc:
         _check_owned(data, NamespaceType.NEWNS, "mount_proc")
     if not timeout >= 0:
-        raise ValueError(f"timeout {timeout!r}: must be seconds, at least 0")
+        raise ValueError(f"timeout must be at least 0 seconds, not {timeout!r}")
     with Naming(), Descriptors() as owner:
         data = above_the_streams(data, owner)
         if cgroup is not None:

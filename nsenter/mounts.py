@@ -203,7 +203,7 @@ class File(Mount):
             raise TypeError(f"mounts: {self!r}: text must be str or bytes, not {self.text!r}")
         text = os.fsencode(self.text)
         if len(text) > _MOST_TEXT or b"\0" in text:
-            raise ValueError(f"mounts: {self.target!r}: a text of over 4,096 bytes, or with a NUL")
+            raise ValueError(f"mounts: {self.target!r}: text must be 4,096 bytes at most, no NUL")
         return b"file", _absolute(self, "target", self.target), text, ""
 
 
@@ -223,13 +223,13 @@ def encode(mounts: Iterable[Mount], *, root_is_ours: bool, root_is_new: bool = F
     places = [(b"/", root_is_ours, root_is_new)]
     for mount in mounts:
         if not isinstance(mount, Mount):
-            raise TypeError(f"mounts: {mount!r}: expected Bind, Tmpfs, Proc, Dev or File")
+            raise TypeError(f"mounts must be Bind, Tmpfs, Proc, Dev or File values, not {mount!r}")
         kind, target, argument, flags = mount._record()
         if not target.strip(b"/"):
-            raise ValueError(f"mounts: {mount!r}: the root itself is given by `root`")
+            raise ValueError(f'mounts: {mount!r}: target must not be "/": use the field root')
         *_, (is_ours, is_new) = (how for folder, *how in places if _is_below(target, folder))
         if kind == b"file" and not is_new:
-            raise ValueError(f'mounts: {mount!r}: a File takes a root of "tmpfs", or a Tmpfs there')
+            raise ValueError(f'mounts: {mount!r}: File requires root="tmpfs", or a Tmpfs above it')
         makes = kind in (b"tmpfs", b"dev")
         places.append((target, makes or "w" in flags, makes))
         fields += kind, target, argument, (flags + "m" * is_ours).encode()

@@ -89,7 +89,7 @@ def sandbox(
     """
     for name, paths in (("read", read), ("write", write)):
         if isinstance(paths, (str, bytes)) or not hasattr(paths, "__iter__"):
-            raise TypeError(f"{name}={paths!r}: expected a sequence of paths")
+            raise TypeError(f"{name} must be a sequence of paths, not {paths!r}")
     if tmp_size is not None and in_bytes(tmp_size) is None:
         raise TypeError(f'tmp_size must be a number of bytes, also as "64M", not {tmp_size!r}')
     if imports not in ("installed", "all"):

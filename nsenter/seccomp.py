@@ -135,7 +135,7 @@ def encode(program: Any) -> tuple[bytes, int]:
     """
     code, flags = getattr(program, "code", program), getattr(program, "flags", 0)
     if not isinstance(code, bytes):
-        raise TypeError(f"seccomp={program!r}: expected a Filter, as of `strict()`, or its bytes")
+        raise TypeError(f"seccomp must be a Filter (see policy()) or its bytes, not {program!r}")
     if not code or len(code) % _INSTRUCTION or len(code) > _MOST * _INSTRUCTION:
         raise ValueError(
             f"seccomp: {len(code)} bytes are no program of 1 … {_MOST} instructions of 8"

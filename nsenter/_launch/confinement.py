@@ -143,11 +143,11 @@ def _is_in_memory(root: Path | Tmpfs) -> bool:
 def _checked_root(root: Path | Tmpfs) -> bytes:
     if not isinstance(root, (str, bytes, os.PathLike)):
         if os.fsencode(root.target) != b"/":
-            raise ValueError(f'root {root!r}: target must be "/"')
+            raise ValueError(f'root must be a Tmpfs whose target is "/", not {root!r}')
         return b"%b,%b" % (TMPFS.encode(), root.options())
     raw = os.fsencode(root)
     if root != TMPFS and (not raw.startswith(b"/") or b"\0" in raw):
-        raise ValueError(f'root {root!r}: must be an absolute path without NUL, or "{TMPFS}"')
+        raise ValueError(f'root must be an absolute path without NUL, or "{TMPFS}", not {root!r}')
     return raw
 
 
@@ -172,7 +172,7 @@ def _identity(options: Options) -> Iterator[Attribute]:
 
 def _checked_id(name: str, number: int) -> int:
     if not isinstance(number, int) or not 0 <= number <= _ID_MAX:
-        raise ValueError(f"{name} {number!r}: must be a number, 0 … {_ID_MAX}")
+        raise ValueError(f"{name} must be 0 … {_ID_MAX}, not {number!r}")
     return number
 
 

@@ -90,9 +90,9 @@ def checked_fds(pass_fds: Iterable[int]) -> set[int]:
     fds = set(pass_fds)
     for fd in fds:
         if not isinstance(fd, int):
-            raise TypeError(f"pass_fds: {fd!r} is not the number of a descriptor")
+            raise TypeError(f"pass_fds must be numbers of descriptors, not {fd!r}")
         if fd < 0:
-            raise ValueError(f"pass_fds: {fd!r}: a descriptor must not be below 0")
+            raise ValueError(f"pass_fds must be at least 0, not {fd!r}")
         try:
             os.fstat(fd)
         except OSError as error:

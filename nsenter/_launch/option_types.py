@@ -24,13 +24,13 @@ _FD_MAX = 2**31 - 1
 
 # What a field may be besides its default, and how that is said.
 _FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "hostname": (_NAME, "a text"),
+    "hostname": (_NAME, "a string"),
     "cwd": (_PATH, "a path"),
     "oom_score_adj": ((int,), "a whole number"),
     "cgroup": ((*_PATH, int), "a path or a descriptor"),
     "umask": ((int,), "a whole number, 0 … 0o777"),
     **dict.fromkeys(_FLAGS, ((bool,), FLAG)),
-    **dict.fromkeys(_PERHAPS, ((bool,), f"{FLAG} or None")),
+    **dict.fromkeys(_PERHAPS, ((bool,), "True, False or None")),
 }
 
 
@@ -93,9 +93,9 @@ def _check_root(root: object) -> None:
 def _check_cgroup(cgroup: Any) -> None:
     if isinstance(cgroup, int):
         if not 0 <= cgroup <= _FD_MAX:
-            raise ValueError(f"cgroup={cgroup!r}: a descriptor must be 0 … {_FD_MAX}")
+            raise ValueError(f"cgroup must be a descriptor, 0 … {_FD_MAX}, not {cgroup!r}")
     elif cgroup is not None and (not cgroup or b"\0" in os.fsencode(cgroup)):
-        raise ValueError(f"cgroup={cgroup!r}: it must be a path without NUL")
+        raise ValueError(f"cgroup must be a path without NUL, not {cgroup!r}")
 
 
 def _check_offsets(options: Options) -> None:

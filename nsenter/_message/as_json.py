@@ -20,6 +20,7 @@ _PLAIN: dict[str, tuple[str, type]] = {
     "oomScoreAdj": ("oom_score_adj", int),
     "rootlessEUID": ("rootless_euid", bool),
 }
+_WORDS: dict[type, str] = {str: "a string", bool: "true or false", int: "a whole number"}
 _MAPPINGS = {"uidMappings": "uid_mappings", "gidMappings": "gid_mappings"}
 _KEYS = {"namespaces", "timeOffsets", *_PLAIN, *_MAPPINGS}
 
@@ -45,20 +46,21 @@ def to_document(data: BootstrapData) -> dict[str, Any]:
 def _value(container: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     value = container.get(key)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{where}.{key}: expected {kind.__name__}, got {value!r}")
+        raise ValueError(f"{where}{key} must be {_WORDS[kind]}, not {value!r}")
     return value
 
 
 def _mappings(values: Any, where: str) -> tuple[IDMap, ...]:
     if not isinstance(values, list):
-        raise ValueError(f"{where}: expected list, got {values!r}")
+        raise ValueError(f"{where} must be a list, not {values!r}")
     return tuple(_mapping(value, f"{where}[{i}]") for i, value in enumerate(values))
 
 
 def _mapping(value: Any, where: str) -> IDMap:
     if not isinstance(value, dict):
-        raise ValueError(f"{where}: expected an object, got {value!r}")
-    numbers = (_value(value, key, int, where) for key in ("containerID", "hostID", "size"))
+        raise ValueError(f"{where} must be an object, not {value!r}")
+    keys = ("containerID", "hostID", "size")
+    numbers = [_value(value, key, int, f"{where}.") for key in keys]
     try:
         return IDMap(*numbers)
     except ValueError as error:
@@ -68,11 +70,11 @@ def _mapping(value: Any, where: str) -> IDMap:
 def _offset(clock: str, value: Any) -> TimeOffset:
     where = f"timeOffsets.{clock}"
     if not isinstance(value, dict):
-        raise ValueError(f"{where}: expected an object, got {value!r}")
+        raise ValueError(f"{where} must be an object, not {value!r}")
     return TimeOffset(
         clock,
-        _value(value, "secs", int, where) if "secs" in value else 0,
-        _value(value, "nanosecs", int, where) if "nanosecs" in value else 0,
+        _value(value, "secs", int, f"{where}.") if "secs" in value else 0,
+        _value(value, "nanosecs", int, f"{where}.") if "nanosecs" in value else 0,
     )
 
 
@@ -88,16 +90,16 @@ def from_document(document: Any) -> BootstrapData:
         ValueError: a key is unknown or a value bad; names its path.
     """
     if not isinstance(document, dict):
-        raise ValueError(f"expected an object, got {document!r}")
+        raise ValueError(f"the document must be an object, not {document!r}")
     unknown = sorted(document.keys() - _KEYS)
     if unknown:
         raise ValueError(f"{unknown[0]}: unknown key; known are {', '.join(sorted(_KEYS))}")
     namespaces = Namespaces.from_json(document.get("namespaces"))
     offsets = document.get("timeOffsets", {})
     if not isinstance(offsets, dict):
-        raise ValueError(f"timeOffsets: expected an object, got {offsets!r}")
+        raise ValueError(f"timeOffsets must be an object, not {offsets!r}")
     fields: dict[str, Any] = {
-        field: _value(document, key, kind, "document")
+        field: _value(document, key, kind, "")
         for key, (field, kind) in _PLAIN.items()
         if key in document
     }

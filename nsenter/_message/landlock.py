@@ -42,9 +42,9 @@ def _paths(rules: Mapping[str, str]) -> Iterator[bytes]:
     for path, rights in rules.items():
         raw = os.fsencode(path)
         if not raw.startswith(b"/") or b"\0" in raw:
-            raise ValueError(f"landlock: {path!r}: must be an absolute path without NUL")
+            raise ValueError(f"landlock: a path must be absolute and without NUL, not {path!r}")
         if not rights or set(rights) - set(_RIGHTS) or len(set(rights)) != len(rights):
-            raise ValueError(f"landlock: {path!r}: rights {rights!r}: must be letters of {_RIGHTS}")
+            raise ValueError(f"landlock: {path!r} must have letters of {_RIGHTS}, not {rights!r}")
         yield raw
         yield rights.encode()
 
@@ -53,21 +53,21 @@ def _ports(word: str, ports: Iterable[int] | None) -> Iterator[bytes]:
     if ports is None:
         return
     if isinstance(ports, (str, bytes)):
-        raise ValueError(f"landlock_{word}={ports!r}: must be a sequence of TCP ports")
+        raise ValueError(f"landlock_{word} must be a sequence of TCP ports, not {ports!r}")
     yield from (word.encode(), b"none")
     for port in ports:
         if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= _PORT_MAX:
-            raise ValueError(f"landlock_{word}: {port!r}: must be a TCP port, 0 … {_PORT_MAX}")
+            raise ValueError(f"landlock_{word} must be TCP ports, 0 … {_PORT_MAX}, not {port!r}")
         yield from (word.encode(), b"%d" % port)
 
 
 def _scope(names: Iterable[str]) -> Iterator[bytes]:
     if isinstance(names, (str, bytes)):
-        raise ValueError(f"landlock_scope={names!r}: must be a sequence of names")
+        raise ValueError(f"landlock_scope must be a sequence of names, not {names!r}")
     letters = set()
     for name in names:
         if name not in SCOPES:
-            raise ValueError(f"landlock_scope: {name!r}: must be one of {', '.join(SCOPES)}")
+            raise ValueError(f"landlock_scope must be {' or '.join(SCOPES)}, not {name!r}")
         letters.add(SCOPES[name])
     if letters:
         yield from (b"scope", "".join(sorted(letters)).encode())

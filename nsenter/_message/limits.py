@@ -40,7 +40,7 @@ def _one_limit(name: str, limit: Limit) -> str:
         raise ValueError(f"rlimits: {name!r} is none of {', '.join(RESOURCES)}")
     both = limit if isinstance(limit, tuple) else (limit, limit)
     if len(both) != 2:
-        raise ValueError(f"rlimits: {name}={limit!r}: must be a limit, or a soft and a hard one")
+        raise ValueError(f"rlimits: {name} must be a limit or a pair (soft, hard), not {limit!r}")
     soft, hard = (_value(name, value) for value in both)
     if soft > hard:
         raise ValueError(f"rlimits: {name}={limit!r}: the soft limit is above the hard one")
@@ -65,7 +65,7 @@ def rlimit_name(number: int) -> str:
 def encode_umask(umask: int) -> int:
     """Raises ValueError where it is none."""
     if not 0 <= umask <= 0o777:
-        raise ValueError(f"umask {umask!r}: must be 0 … 0o777")
+        raise ValueError(f"umask must be 0 … 0o777, not {umask:#o}")
     return umask
 
 
@@ -73,6 +73,6 @@ def encode_cpus(cpus: Iterable[int]) -> bytes:
     """The mask of sched_setaffinity(2). Raises ValueError where it is empty or a number is none."""
     numbers = set(cpus)
     if not numbers or not all(0 <= number < _CPUS_MAX for number in numbers):
-        raise ValueError(f"cpus {sorted(numbers)}: must be numbers of processors, at least one")
+        raise ValueError(f"cpus must be one or more numbers of processors, not {sorted(numbers)}")
     words = max(numbers) // _WORD_BITS + 1
     return sum(1 << number for number in numbers).to_bytes(words * 8, "little")

@@ -61,14 +61,14 @@ def read(
         print(help_text(usage, about or "", (*options, _HELP)))
         return None
     if given.operands and not operands:
-        raise Usage(f"{given.operands[0]}: {name} takes options alone")
+        raise Usage(f"{given.operands[0]}: {name} takes only options")
     return given
 
 
 def read_file(given: Given) -> tuple[str, bytes]:
     """The name and the content of the file that the operand names; "-" or none: standard input."""
     if len(given.operands) > 1:
-        raise Usage(f"{given.operands[1]}: one file is all that it takes")
+        raise Usage(f"{given.operands[1]}: the command takes only one file")
     path = given.operands[0] if given.operands else "-"
     if path == "-":
         return "<stdin>", sys.stdin.buffer.read()

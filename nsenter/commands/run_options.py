@@ -433,9 +433,9 @@ def _maps(fields: dict[str, Any]) -> Any:
     if uids is None and gids is None:
         return words
     if words is not None:
-        raise Usage(f"--map-users and --map-groups: --map-{words} says already which ids there are")
+        raise Usage(f"--map-users and --map-groups cannot be given together with --map-{words}")
     if uids is None or gids is None:
-        raise Usage("--map-users and --map-groups: one takes the other")
+        raise Usage("--map-users and --map-groups must be given together")
     return IDMappings(uids, gids)
 
 

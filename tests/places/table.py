@@ -758,6 +758,9 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "ids namespaces proc": "*",
     },
+    "test_nsenter/test_error_messages.py": {
+        "": "*",
+    },
     "test_nsenter/test_extensions.py": {
         "namespaces proc": "*",
     },

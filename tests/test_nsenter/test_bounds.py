@@ -131,5 +131,5 @@ def test_what_is_no_bound_is_refused(mount: nsenter.mounts.Mount, said: str) -> 
 
 
 def test_a_root_in_memory_is_at_the_root() -> None:
-    with pytest.raises(ValueError, match='target must be "/"'):
+    with pytest.raises(ValueError, match='Tmpfs whose target is "/"'):
         nsenter.run(["true"], Options(new="user,mnt", root=Tmpfs("/x")))

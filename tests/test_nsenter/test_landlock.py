@@ -126,12 +126,12 @@ def test_scopes(outside: list[str]) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"landlock_bind": [65536]}, "landlock_bind: 65536: must be a TCP port, 0 … 65535"),
-        ({"landlock_connect": [-1]}, "landlock_connect: -1: must be a TCP port"),
-        ({"landlock_connect": ["80"]}, "landlock_connect: '80': must be a TCP port"),
+        ({"landlock_bind": [65536]}, "landlock_bind must be TCP ports, 0 … 65535, not 65536"),
+        ({"landlock_connect": [-1]}, "landlock_connect must be TCP ports"),
+        ({"landlock_connect": ["80"]}, "landlock_connect must be TCP ports, 0 … 65535, not '80'"),
         ({"landlock_bind": 80}, "landlock_bind must be a sequence, not 80"),
-        ({"landlock_bind": b"P"}, "landlock_bind=b'P': must be a sequence of TCP ports"),
-        ({"landlock_scope": ["sockets"]}, "must be one of abstract_unix_socket, signal"),
+        ({"landlock_bind": b"P"}, "landlock_bind must be a sequence of TCP ports, not b'P'"),
+        ({"landlock_scope": ["sockets"]}, "must be abstract_unix_socket or signal, not 'sockets'"),
         ({"landlock_scope": "signal"}, "must be a sequence of names"),
     ],
 )

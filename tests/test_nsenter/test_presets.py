@@ -133,9 +133,9 @@ def test_the_tmp_of_a_sandbox_holds_what_it_may() -> None:
 
 @pytest.mark.parametrize("name", ["read", "write"])
 def test_a_single_path_is_not_taken_for_many(name: str) -> None:
-    with pytest.raises(TypeError, match=f"{name}='/opt': expected a sequence of paths"):
+    with pytest.raises(TypeError, match=f"{name} must be a sequence of paths, not '/opt'"):
         presets.sandbox(**{name: "/opt"})
-    with pytest.raises(TypeError, match=f"{name}=7: expected a sequence of paths"):
+    with pytest.raises(TypeError, match=f"{name} must be a sequence of paths, not 7"):
         presets.sandbox(**{name: 7})
 
 
@@ -549,7 +549,7 @@ def test_a_file_is_made_in_memory_alone(tmp_path: Path) -> None:
         {"root": folder, "mounts": [file]},
         {"root": "tmpfs", "mounts": [nsenter.Bind(folder, "/a", writable=True), file]},
     ):
-        with pytest.raises(ValueError, match=r"File takes a root of .tmpfs., or a Tmpfs there"):
+        with pytest.raises(ValueError, match=r"File requires root=.tmpfs., or a Tmpfs above it"):
             Options(new="user,mnt", **bad)
     for text in ("x" * 4097, "\0", 7):
         with pytest.raises((ValueError, TypeError), match="text"):
