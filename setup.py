@@ -159,6 +159,11 @@ setup(
     packages=[*find_packages(include=["nsenter", "nsenter.*"]), *find_packages("pylib")],
     package_dir={"nsenter": "nsenter", "": "pylib"},
     package_data={"nsenter": ["py.typed", "*.pyi"]},
+    # docs/man/generate.py writes them; a build has no parser of the commands to make them from.
+    data_files=[
+        ("share/man/man1", ["docs/man/pynsenter.1"]),
+        ("share/man/man8", ["docs/man/pyrunc.8"]),
+    ],
     cffi_modules=["csrc/build_binding.py:ffi", "csrc/build_libseccomp.py:ffi"],
     ext_modules=[SHIM, DUMP, NSINIT],
     # The binding keeps to the stable ABI, and the other two products to none.

@@ -99,7 +99,7 @@ def _venv(
 
 
 def check(way: str, scripts: Path, words: list[str], env: Mapping[str, str]) -> None:
-    """Run a container and a process; raise SystemExit unless both say what they must."""
+    """Run a container and a process, and look for the man pages; raise SystemExit if one fails."""
     version = run(*words, "-c", "import nsenter; print(nsenter.__version__)", env=env).strip()
     about = "import importlib.metadata as m; print(m.version('pynsenter'))"
     linked = Path(env["HOME"], f"linked-{uuid.uuid4().hex}")
@@ -117,6 +117,9 @@ def check(way: str, scripts: Path, words: list[str], env: Mapping[str, str]) -> 
         "pyrunc run by a link": (run(linked, *container, env=env), "hello"),
         "nsenter.run": (run(*words, "-c", SCRIPT, env=env), f"hello {version} 7"),
     }
+    for page in ("man1/pynsenter.1", "man8/pyrunc.8"):
+        if not (scripts.parent / "share/man" / page).is_file():
+            sys.exit(f"check_packages: {way}: there is no man page {page}")
     for what, (printed, expected) in said.items():
         if printed.strip() != expected:
             sys.exit(f"check_packages: {way}: {what} printed {printed!r}, not {expected!r}")

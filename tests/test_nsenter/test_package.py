@@ -111,6 +111,8 @@ def test_the_wheel_of_the_sdist_fits_every_python(sdist: Path, tmp_path: Path) -
         program, start = (wheel.read(f"{scripts}/{name}") for name in ("pyrunc", "pyrunc-start"))
     products = {"nsenter/_nsexec.abi3.so", "nsenter/_shim.so", "nsenter/nsinit"}
     assert products | {"nsenter/py.typed", "nsenter/__init__.pyi", "nsenter/_nsexec.pyi"} <= names
+    data = f"pynsenter-{nsenter.__version__}.data/data/share/man"
+    assert {f"{data}/man1/pynsenter.1", f"{data}/man8/pyrunc.8"} <= names
     assert program.startswith(b"\x7fELF")
     assert start.startswith(b"#!python\n")  # where the installer writes the path of its own
     assert str(ROOT).encode() not in start
