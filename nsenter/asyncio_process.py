@@ -14,18 +14,14 @@ import os
 from asyncio import base_subprocess, subprocess
 from functools import partial
 from threading import Lock
+from typing import Any, Unpack
 
 from nsenter._host.cleanup import undo
 from nsenter._host.suppress import suppress
+from nsenter._launch.popen_types import Path, Stream, Surroundings
+from nsenter._launch.usage import Usage
+from nsenter.options import Options
 from nsenter.popen import Popen
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Unpack
-
-    from nsenter._launch.popen_types import Path, Stream, Surroundings
-    from nsenter._launch.usage import Usage
-    from nsenter.options import Options
 
 __all__ = ["Process", "create_subprocess_exec", "create_subprocess_shell"]
 

@@ -13,6 +13,7 @@ import select
 import sys
 import time
 from _signal import SIGKILL
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 
 from nsenter._host.base_error import NsenterError
@@ -32,23 +33,23 @@ from nsenter._interpreter.module_archive import (
 )
 from nsenter._launch.argument_checks import check_flags, names
 from nsenter._remote import safe_data
-from nsenter._remote.call_bytes import FOR_PICKLE, pack
+from nsenter._remote.call_bytes import FOR_PICKLE, Parcel, pack
 from nsenter.errors import BootstrapError, Naming, signal_name
-from nsenter.launch import PythonInit
+from nsenter.launch import Environment, PythonInit
 from nsenter.options import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
     from typing import IO, Any, ParamSpec, TypeVar
 
     from nsenter._interpreter.prebooted import WaitingInit
-    from nsenter._remote.call_bytes import Parcel
     from nsenter._remote.preload import Preloaded
-    from nsenter.launch import Environment
 
     P = ParamSpec("P")
     T = TypeVar("T")
+else:
+    from nsenter._remote.call_hints import IO, Any, Callable, P, T
 
 __all__ = [
     "BadAnswer",

@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping
 
 from nsenter._host import json_text, procfs
 from nsenter._host.hints import ASK_THE_DOCTOR, FACTS, read_line
@@ -32,8 +33,6 @@ from nsenter.options import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from nsenter._host.probe import Outcome
 
 __all__ = ["BROKEN", "LIMITED", "OK", "Finding", "diagnose"]

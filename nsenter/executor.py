@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from itertools import chain, islice, repeat
 from threading import Lock
@@ -16,20 +17,21 @@ from nsenter._host.base_error import NsenterError
 from nsenter._host.cleanup import undo
 from nsenter._inside.call_from_bytes import call_each
 from nsenter._interpreter.module_archive import extensions_of
-from nsenter._remote.call_bytes import pack
+from nsenter._remote.call_bytes import Parcel, pack
 from nsenter.calling import Caller, Worker, WorkerDied
+from nsenter.options import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable
     from typing import Any, ParamSpec, TypeVar
 
-    from nsenter._remote.call_bytes import Parcel
     from nsenter._remote.preload import Preloaded
-    from nsenter.options import Options
 
     P = ParamSpec("P")
     T = TypeVar("T")
+else:
+    from nsenter._remote.call_hints import Any, Callable, P, T
 
 __all__ = ["BrokenInitializer", "BrokenPreload", "BrokenWorker", "NamespaceExecutor"]
 

@@ -9,13 +9,10 @@ subgid(5) say who may use which ids.
 from __future__ import annotations
 
 import os
+from _collections_abc import Callable, Iterable, Iterator, Sequence  # without all of collections
 from itertools import pairwise
 
 from nsenter._host.records import Value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = [
     "MAX_BYTES",

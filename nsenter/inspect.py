@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from errno import EACCES, EINVAL, ENOTTY, EPERM, ESRCH
 
 from nsenter._host import procfs, syscalls
@@ -18,10 +19,6 @@ from nsenter._host.cleanup import close
 from nsenter._host.records import Value
 from nsenter._host.suppress import suppress
 from nsenter.namespaces import NamespaceType, namespace_types
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 __all__ = ["NamespaceInfo", "ProcessInfo", "Snapshot", "namespaces_of", "snapshot"]
 

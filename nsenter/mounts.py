@@ -8,16 +8,13 @@ csrc/inside/mounts.c mounts them.
 from __future__ import annotations
 
 import os
+from _collections_abc import Iterable  # collections.abc imports all of collections
 
 from nsenter._host.records import Value
 from nsenter._host.sizes import in_bytes
 from nsenter._launch.argument_checks import check_flags
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    Path = str | bytes | os.PathLike[str]
+Path = str | bytes | os.PathLike[str]
 
 __all__ = ["Bind", "Dev", "File", "Mount", "Proc", "Tmpfs", "encode"]
 

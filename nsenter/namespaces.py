@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Iterable, Iterator
 
 from nsenter._host.records import Value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "Namespace",

@@ -16,35 +16,30 @@ import sys
 import time
 import warnings
 from _thread import RLock
+from collections.abc import Iterable
 from functools import partial
 from io import FileIO
+from typing import Any, AnyStr, Literal, Unpack, overload
 
 from nsenter._host.cleanup import undo
 from nsenter._host.suppress import suppress
+from nsenter._launch.child import Child
 from nsenter._launch.descriptors import Descriptors, open_fds
+from nsenter._launch.popen_types import (
+    Arguments,
+    Command,
+    OutputArguments,
+    Path,
+    Stream,
+    TextArguments,
+    TextOutputArguments,
+)
+from nsenter._launch.usage import Usage
 from nsenter.errors import Naming
-from nsenter.launch import Program
+from nsenter.launch import Environment, Program
 from nsenter.options import Options
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any, AnyStr, Literal, Unpack, overload
-
-    from nsenter._launch.child import Child
-    from nsenter._launch.popen_types import (
-        Arguments,
-        Command,
-        OutputArguments,
-        Path,
-        Stream,
-        TextArguments,
-        TextOutputArguments,
-    )
-    from nsenter._launch.usage import Usage
-    from nsenter.launch import Environment
-else:
-    AnyStr = "AnyStr"
 
 __all__ = ["CompletedProcess", "Popen", "check_call", "check_output", "run"]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Popen and its kin take, for type checkers; nothing imports it when it runs."""
+"""What Popen and its kin take, as types."""
 
 from __future__ import annotations
 

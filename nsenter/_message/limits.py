@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from nsenter._host.sizes import in_bytes
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    Limit = int | str | None | tuple[int | str | None, int | str | None]
+Limit = int | str | None | tuple[int | str | None, int | str | None]
 
 __all__ = ["RLIMIT_NAMES", "encode_cpus", "encode_rlimits", "encode_umask", "rlimit_name"]
 

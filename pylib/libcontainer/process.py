@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 
+from libcontainer.configs import ProcessConfig
 from libcontainer.errors import ContainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from libcontainer.configs import ProcessConfig
     from nsenter._interpreter.prebooted import WaitingInit
     from nsenter._launch.child import Child
+else:
+    WaitingInit = object  # at run time: its module is imported when it is needed
 
 __all__ = ["Process"]
 

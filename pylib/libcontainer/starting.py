@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from nsenter._launch.child import Child
     from nsenter._launch.confinement import Tail
     from nsenter.bootstrap import BootstrapData
+else:
+    WaitingInit = object  # at run time: its module is imported when it is needed
 
 __all__ = ["init_orders", "start_further", "start_init", "waiting_init"]
 

@@ -1052,6 +1052,9 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
+    "test_nsenter/test_typing_hints.py": {
+        "": "*",
+    },
     "test_nsenter/test_undo.py": {
         "": "*",
     },

@@ -7,12 +7,9 @@ specification); None: not said, left as it is.
 
 from __future__ import annotations
 
-from nsenter._host.records import Value
+from collections.abc import Mapping
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import ClassVar
+from nsenter._host.records import Value
 
 
 class DeviceRule(Value):
@@ -66,7 +63,7 @@ class RdmaLimit(Value):
 class Resources(Value):
     """What a cgroup limits. Units: bytes, microseconds, CPU shares, processes."""
 
-    nested: ClassVar[Mapping[str, type[Value]]] = {
+    nested = {
         "devices": DeviceRule,
         "blkio_weight_device": BlockIODevice,
         "blkio_throttle_read_bps_device": BlockIODevice,
@@ -131,7 +128,7 @@ class Cgroup(Value):
         disabled: the container has no cgroup of its own, and so no limits.
     """
 
-    nested: ClassVar[Mapping[str, type[Value]]] = {"resources": Resources}
+    nested = {"resources": Resources}
 
     path: str = ""
     name: str = ""

@@ -6,11 +6,6 @@ from __future__ import annotations
 from nsenter._host.records import Value
 from nsenter.idmap import IDMap
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import ClassVar
-
 
 class Mount(Value):
     """One mount.
@@ -33,7 +28,7 @@ class Mount(Value):
         idmap_recursive: over the whole tree ("ridmap").
     """
 
-    nested: ClassVar[Mapping[str, type[Value]]] = {
+    nested = {
         "uid_mappings": IDMap,
         "gid_mappings": IDMap,
     }

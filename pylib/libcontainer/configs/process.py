@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from libcontainer.configs.config import Capabilities, IOPriority, Rlimit, Scheduler
 from nsenter._host.records import Value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import ClassVar
 
 
 class ProcessConfig(Value):
@@ -32,7 +29,7 @@ class ProcessConfig(Value):
         exec_cpu_affinity: "initial" and "final" lists of CPUs, for a process executed later.
     """
 
-    nested: ClassVar[Mapping[str, type[Value]]] = {
+    nested = {
         "capabilities": Capabilities,
         "rlimits": Rlimit,
         "io_priority": IOPriority,

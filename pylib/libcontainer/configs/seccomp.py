@@ -5,11 +5,6 @@ from __future__ import annotations
 
 from nsenter._host.records import Value
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import ClassVar
-
 
 class SyscallArgument(Value):
     """A condition on one argument of a system call.
@@ -36,7 +31,7 @@ class SyscallRule(Value):
         args: conditions, all of which hold.
     """
 
-    nested: ClassVar[Mapping[str, type[Value]]] = {"args": SyscallArgument}
+    nested = {"args": SyscallArgument}
 
     names: tuple[str, ...]
     action: str
@@ -57,7 +52,7 @@ class Seccomp(Value):
         listener_metadata: passed along with it.
     """
 
-    nested: ClassVar[Mapping[str, type[Value]]] = {"syscalls": SyscallRule}
+    nested = {"syscalls": SyscallRule}
 
     default_action: str
     default_errno_ret: int | None = None
