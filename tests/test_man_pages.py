@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from libcontainer.pyrunc import options as pyrunc
+from needs import needs
 from nsenter import __main__ as pynsenter
 from nsenter.commands.run_options import OPTIONS
 
@@ -61,10 +61,8 @@ def test_the_page_has_each_command_and_option_of_pyrunc() -> None:
         assert all(f"\n--{name}" in own for name, *_ in options), command
 
 
-@pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
 @pytest.mark.parametrize("name", NAMES)
 def test_groff_has_no_complaint(name: str) -> None:
-    done = subprocess.run(
-        ["groff", "-man", "-ww", "-z", FOLDER / name], capture_output=True, text=True, check=False
-    )
+    words = [needs("groff", package="groff-base"), "-man", "-ww", "-z", FOLDER / name]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
