@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a container is to be: `Config` and all that it holds, named as in runc's libcontainer.
+"""The configuration of a container: `Config` and its parts, named as in runc's libcontainer.
 
-Nothing here knows of OCI's JSON (libcontainer.specconv does) or of a system call. The init reads
-its part of it inside the container, so nothing is imported that is not built in.
+Nothing in this package depends on the JSON of OCI, which libcontainer.specconv reads, or makes a
+system call. The init reads its part of the configuration inside the container. This package
+therefore imports only modules that are built into the interpreter.
 """
 
 from libcontainer.configs.cgroup import (

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cgroup of a container and what it is limited to.
+"""The cgroup of a container, and its limits.
 
-Numbers are as in OCI's linux.resources and mean the same (config-linux.md of the runtime
-specification); None: not said, left as it is.
+The numbers are those of OCI's linux.resources, with the same meaning (config-linux.md of the
+runtime specification). None means that a limit is not given, and is left unchanged.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from nsenter._host.records import Value
 
 
 class DeviceRule(Value):
-    """Access to devices, a line of the list; a later one wins.
+    """A rule about access to devices. If several rules match, the last one applies.
 
     Args:
-        type: "a" (all), "b" or "c".
-        major, minor: the number; -1: any.
-        permissions: of "rwm".
-        allow: whether this is allowed or denied.
+        type: "b" (block), "c" (character) or "a" (all).
+        major, minor: the device number; -1 means any.
+        permissions: letters of "rwm": read, write, make a node.
+        allow: True allows the access, False denies it.
     """
 
     type: str = "a"
@@ -30,7 +30,13 @@ class DeviceRule(Value):
 
 
 class BlockIODevice(Value):
-    """A number for one block device: a weight, bytes or operations per second."""
+    """A weight or a limit for one block device.
+
+    Args:
+        major, minor: the device number.
+        value: the weight, or the bytes or operations per second.
+        leaf_weight: the leaf weight (cgroup v1).
+    """
 
     major: int
     minor: int
@@ -39,21 +45,26 @@ class BlockIODevice(Value):
 
 
 class HugepageLimit(Value):
-    """At most `limit` bytes of huge pages of `page_size` ("2MB", "1GB")."""
+    """A limit for huge pages.
+
+    Args:
+        page_size: the size of the pages, such as "2MB" or "1GB".
+        limit: how many bytes of these pages may be used.
+    """
 
     page_size: str
     limit: int
 
 
 class NetworkPriority(Value):
-    """The priority of what is sent by an interface (net_prio, v1)."""
+    """The priority of the packets that are sent through a network interface (net_prio, v1)."""
 
     interface: str
     priority: int
 
 
 class RdmaLimit(Value):
-    """At most so many handles and objects of one RDMA device; None: no limit said."""
+    """Limits for the handles and objects of one RDMA device. None means that no limit is given."""
 
     device: str
     hca_handles: int | None = None
@@ -61,7 +72,7 @@ class RdmaLimit(Value):
 
 
 class Resources(Value):
-    """What a cgroup limits. Units: bytes, microseconds, CPU shares, processes."""
+    """The limits of a cgroup, in bytes, microseconds, CPU shares or processes."""
 
     nested = {
         "devices": DeviceRule,
@@ -76,7 +87,7 @@ class Resources(Value):
     }
 
     devices: tuple[DeviceRule, ...] = ()
-    # A container that is to be allowed what it is says so; what manages the host's does not.
+    # If True, the device rules of the cgroup are left unchanged, as in `update`.
     skip_devices: bool = False
     memory: int | None = None
     memory_reservation: int | None = None
@@ -105,27 +116,30 @@ class Resources(Value):
     net_prio_ifpriomap: tuple[NetworkPriority, ...] = ()
     net_cls_classid: int | None = None
     rdma: tuple[RdmaLimit, ...] = ()
-    # File names of cgroup v2 with their content, written last.
+    # The names of files of cgroup v2, and what is written to them after all other limits.
     unified: Mapping[str, str] = {}
 
     def limits_anything(self) -> bool:
-        """Whether it says more than which devices may be used."""
+        """Return whether there is any limit, apart from the device rules."""
         return self.replace(devices=(), skip_devices=False) != Resources()
 
 
 class Cgroup(Value):
-    """Where a container's cgroup is and what it limits.
+    """The cgroup of a container, and its limits.
 
     Args:
-        path: below the hierarchy's root when it starts with "/", else below the caller's own
-            cgroup; "": made of the container's id. "slice:prefix:name" with the systemd driver.
+        path: the path of the cgroup: below the root of the hierarchy if it starts with "/",
+            otherwise below the caller's own cgroup. "" means a path made from the container's id.
+            For the systemd driver: "slice:prefix:name".
         name: the container's id.
-        systemd: whether systemd is asked to make it.
-        rootless: errors of a caller without rights are passed over, where nothing was asked.
-        owner_uid: of the host; the container's root, who may manage it (delegation, v2).
-        resources: limits.
-        systemd_props: more properties for the systemd driver, by name.
-        disabled: the container has no cgroup of its own, and so no limits.
+        systemd: ask systemd to make the cgroup.
+        rootless: ignore errors that the caller has no right to make a cgroup, unless a path or a
+            limit was asked for.
+        owner_uid: the uid on the host of the container's root, who may manage the cgroup
+            (delegation, cgroup v2). None means nobody.
+        resources: the limits.
+        systemd_props: additional properties for the systemd driver, by name.
+        disabled: give the container no cgroup of its own, and so no limits.
     """
 
     nested = {"resources": Resources}

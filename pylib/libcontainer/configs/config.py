@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Config`: all that a container is."""
+"""`Config`: the whole configuration of a container."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ else:
 
 
 class Capabilities(Value):
-    """The five sets of capabilities(7), names such as "CAP_CHOWN".
+    """The five sets of capabilities(7), with names such as "CAP_CHOWN".
 
-    `inheritable` is empty unless it is asked for: a program whose file has inheritable
-    capabilities gets those (CVE-2022-29162). `ambient` ones must be permitted and inheritable.
+    `inheritable` is empty by default, because a program whose file has inheritable capabilities
+    gets those that are in this set (CVE-2022-29162). The `ambient` capabilities must also be
+    permitted and inheritable.
     """
 
     bounding: tuple[str, ...] = ()
@@ -35,7 +36,12 @@ class Capabilities(Value):
 
 
 class Rlimit(Value):
-    """One resource limit: `type` is the number of RLIMIT_* (getrlimit(2))."""
+    """A resource limit (getrlimit(2)).
+
+    Args:
+        type: the number of an RLIMIT_* constant.
+        hard, soft: the limits, in the unit of this resource.
+    """
 
     type: int
     hard: int
@@ -43,14 +49,27 @@ class Rlimit(Value):
 
 
 class IOPriority(Value):
-    """ioprio_set(2): `class_` of 1 real-time, 2 best effort, 3 idle; `priority` 0 … 7."""
+    """The I/O priority of a process (ioprio_set(2)).
+
+    Args:
+        class_: 1 is real-time, 2 is best effort, 3 is idle.
+        priority: from 0 to 7.
+    """
 
     class_: int
     priority: int = 0
 
 
 class Scheduler(Value):
-    """sched_setattr(2); `policy` and `flags` are the numbers of SCHED_* and SCHED_FLAG_*."""
+    """The scheduling of a process (sched_setattr(2), sched(7)).
+
+    Args:
+        policy: the number of a SCHED_* constant.
+        flags: SCHED_FLAG_* bits.
+        nice: from -20 to 19.
+        priority: from 1 to 99; only for SCHED_FIFO and SCHED_RR, which require it.
+        runtime, deadline, period: nanoseconds; only for SCHED_DEADLINE.
+    """
 
     policy: int
     flags: int = 0
@@ -62,7 +81,13 @@ class Scheduler(Value):
 
 
 class MemoryPolicy(Value):
-    """set_mempolicy(2): the numbers of MPOL_* and MPOL_F_*, and of the nodes."""
+    """The memory policy of a process (set_mempolicy(2)).
+
+    Args:
+        mode: the number of an MPOL_* constant.
+        flags: MPOL_F_* bits.
+        nodes: the numbers of the memory nodes.
+    """
 
     mode: int
     flags: int = 0
@@ -70,14 +95,16 @@ class MemoryPolicy(Value):
 
 
 class Hook(Value):
-    """A command run at one moment of the container's life; it gets the state on its stdin.
+    """A command that runs at a certain point of the container's life.
+
+    It gets the OCI state of the container on its stdin.
 
     Args:
-        path: absolute.
-        args: argv; empty: the path alone.
-        env: its environment, "NAME=value"; None: that of the runtime or, of a hook that runs in
-            the container's namespaces, of the process.
-        timeout: seconds; None: for ever.
+        path: the absolute path of the program.
+        args: the argument vector, including argv[0]. If it is empty, argv[0] is the path.
+        env: the environment, as strings "NAME=value". None means the environment of the runtime;
+            for a hook that runs in the container's namespaces, that of the process.
+        timeout: how many seconds the hook may take. None means no limit.
     """
 
     path: str
@@ -87,12 +114,15 @@ class Hook(Value):
 
 
 class Hooks(Value):
-    """The six kinds; each list runs in order.
+    """The hooks of a container. The hooks of one kind run in the given order.
 
-    prestart, create_runtime: in the runtime's namespaces, after the namespaces are made and
-    before the root changes. create_container: in the container's, at the same moment.
-    start_container: in the container, before the process is executed. poststart, poststop: in
-    the runtime's, after it was started and deleted.
+    Args:
+        prestart, create_runtime: run in the runtime's namespaces, after the container's namespaces
+            have been created and before the root changes.
+        create_container: run in the container's namespaces, at the same point.
+        start_container: run in the container, before the process is executed.
+        poststart: run in the runtime's namespaces, after the process has been started.
+        poststop: run in the runtime's namespaces, after the container has been deleted.
     """
 
     nested = {
@@ -113,39 +143,44 @@ class Hooks(Value):
 
 
 class Config(Value):
-    """A container, as runc's libcontainer names it.
+    """The configuration of a container, with the names of runc's libcontainer.
 
     Args:
-        rootfs: absolute path of the directory that becomes the root.
-        readonlyfs: whether the root is made read-only at the end.
-        readonly_submounts: whether what is mounted below the root already is read-only in the
-            container, and nothing that is mounted there later comes along.
-        no_pivot_root: MS_MOVE and chroot(2) instead of pivot_root(2), for a ramdisk.
-        root_propagation: MS_* bits for the propagation of the root mount; 0: slave, recursive.
-        mounts: in order.
-        devices: nodes to make in /dev.
-        namespaces: new and joined ones; a kind that is missing is the caller's.
-        uid_mappings, gid_mappings: of a new user namespace.
-        time_offsets: of the clocks of a new time namespace.
-        hostname, domainname: of a new uts namespace; "": as they are.
-        cgroups: the container's cgroup.
-        capabilities, rlimits, no_new_privileges, apparmor_profile, process_label: of its first
-            process, and of those executed in it later that say nothing else; None: as they come.
-        oom_score_adj, umask, io_priority, scheduler: the same.
-        mount_label: SELinux context of its mounts.
-        mask_paths: paths that show nothing.
-        readonly_paths: paths that cannot be written below.
-        sysctl: names with dots, and values.
-        seccomp: a policy; None: none.
-        hooks: commands at moments of its life.
-        personality: a number of personality(2); None: as it is.
-        memory_policy: of its processes; None: as it is.
-        net_devices: the names of network devices that it gets, here and there.
-        parent_death_signal: of the first process when the runtime ends; 0: none.
-        no_new_keyring: the session keyring of the caller is kept.
-        rootless_euid, rootless_cgroups: the caller is not root; cgroups may not be his.
-        labels: annotations, "name=value"; "bundle=/path" is one of them.
-        version: of the OCI specification that it was made from.
+        rootfs: the absolute path of the directory that becomes the root.
+        readonlyfs: make the root read-only at the end of the setup.
+        readonly_submounts: make everything that is already mounted below the root read-only in the
+            container. What is mounted there later does not appear in the container.
+        no_pivot_root: use MS_MOVE and chroot(2) instead of pivot_root(2), for a ramdisk.
+        root_propagation: MS_* bits for the propagation of the root mount. 0 means slave, recursive.
+        mounts: the mounts, in the order in which they are made.
+        devices: the device nodes to make in /dev.
+        namespaces: the namespaces to create or to join. For a type that is missing, the container
+            is in the caller's namespace.
+        uid_mappings, gid_mappings: the id mappings of a new user namespace.
+        time_offsets: the clock offsets of a new time namespace.
+        hostname, domainname: the names in a new UTS namespace. "" leaves them unchanged.
+        cgroups: the cgroup of the container, and its limits.
+        capabilities, rlimits, no_new_privileges, apparmor_profile, process_label, oom_score_adj,
+            umask, io_priority, scheduler: the attributes of the first process, and of processes
+            that are executed in the container later, unless their `ProcessConfig` gives others.
+            None leaves an attribute unchanged, except that the umask is then 0o022.
+        mount_label: the SELinux context of the mounts.
+        mask_paths: paths whose content is hidden in the container.
+        readonly_paths: paths below which nothing can be written.
+        sysctl: kernel parameters: a mapping from names with dots to values.
+        seccomp: the system call policy. None means no policy.
+        hooks: commands that run at certain points of the container's life.
+        personality: a number of personality(2). None leaves it unchanged.
+        memory_policy: the memory policy of the processes. None leaves it unchanged.
+        net_devices: network devices to move into the container: a mapping from their names outside
+            to their names inside.
+        parent_death_signal: the signal that the first process gets when the runtime ends. 0 means
+            none.
+        no_new_keyring: keep the session keyring of the caller.
+        rootless_euid: the caller is not root.
+        rootless_cgroups: the caller may not have the right to make cgroups.
+        labels: annotations, as strings "name=value". One of them is "bundle=/path".
+        version: the version of the OCI specification from which this configuration was made.
     """
 
     nested = {
@@ -204,7 +239,7 @@ class Config(Value):
     version: str = ""
 
     def __post_init__(self) -> None:
-        # What can be changed is the caller's own.
+        # A Namespaces is mutable: the caller may change its own later.
         self.__dict__["namespaces"] = self.namespaces.copy()
 
     @classmethod
@@ -218,7 +253,7 @@ class Config(Value):
     def _read_field(cls, name: str, value: Any, where: str) -> Any:
         if name != "namespaces":
             return super()._read_field(name, value, where)
-        if isinstance(value, list):  # a newer version may have kinds that are not known here
+        if isinstance(value, list):  # a newer version may know types that this one does not
             value = [item for item in value if not _is_unknown_kind(item)]
         return Namespaces.from_json(value, where=where)
 

@@ -8,24 +8,24 @@ from nsenter.idmap import IDMap
 
 
 class Mount(Value):
-    """One mount.
+    """A mount.
 
     Args:
-        destination: where, a path in the container's root.
-        source: a path of the host (made absolute), or the file system's source.
-        device: the file system's type; "bind" for a bind mount.
-        flags: MS_* bits of mount(2) to set.
-        cleared_flags: MS_* bits that an option such as "rw" or "exec" asks to be off.
-        propagation_flags: each of MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE with or
-            without MS_REC, in order.
-        rec_attr_set, rec_attr_clr: MOUNT_ATTR_* bits to set and to clear on the whole tree
-            (the options "rro", "rnosuid", …; mount_setattr(2) with AT_RECURSIVE).
-        data: what the file system itself is told, comma separated.
-        extensions: EXT_* bits below, runc's own options.
-        uid_mappings, gid_mappings: for an id-mapped mount.
-        idmap: whether the mount is id-mapped at all ("idmap", "ridmap"): with no mappings, by
-            the container's user namespace.
-        idmap_recursive: over the whole tree ("ridmap").
+        destination: the mount point, a path in the container's root.
+        source: an absolute path of the host, or the source of the file system.
+        device: the type of the file system; "bind" for a bind mount.
+        flags: the MS_* bits of mount(2) to set.
+        cleared_flags: the MS_* bits that an option such as "rw" or "exec" clears.
+        propagation_flags: any of MS_PRIVATE, MS_SLAVE, MS_SHARED and MS_UNBINDABLE, each with or
+            without MS_REC, in the order in which they are applied.
+        rec_attr_set, rec_attr_clr: the MOUNT_ATTR_* bits to set and to clear on the whole tree of
+            mounts (the options "rro", "rnosuid", …; mount_setattr(2) with AT_RECURSIVE).
+        data: the options for the file system itself, separated by commas.
+        extensions: EXT_* bits, for runc's own options.
+        uid_mappings, gid_mappings: the mappings of an id-mapped mount.
+        idmap: make an id-mapped mount (the options "idmap" and "ridmap"). Without mappings, those
+            of the container's user namespace are used.
+        idmap_recursive: map the ids of the whole tree of mounts ("ridmap").
     """
 
     nested = {
@@ -50,23 +50,23 @@ class Mount(Value):
 
     @property
     def is_bind(self) -> bool:
-        """Whether it binds a path of the host."""
+        """Whether this is a bind mount."""
         return bool(self.flags & 0x1000)  # MS_BIND
 
 
 # Mount.extensions
-EXT_COPYUP = 1  # "tmpcopyup": a tmpfs starts as a copy of what is below it
+EXT_COPYUP = 1  # "tmpcopyup": a tmpfs starts with a copy of the directory that it covers
 
 
 class Device(Value):
-    """A device node of the container, to be made in its /dev.
+    """A device node to make in the /dev of the container.
 
     Args:
-        path: in the container.
-        type: "c", "b", "p" or "u".
-        major, minor: its number.
-        file_mode: permission bits.
-        uid, gid: its owner, ids of the container.
+        path: the path of the node in the container.
+        type: "c" or "u" (character), "b" (block) or "p" (fifo).
+        major, minor: the device number.
+        file_mode: the permission bits.
+        uid, gid: the owner and the group, as ids in the container.
     """
 
     path: str

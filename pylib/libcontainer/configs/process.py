@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process of a container: its first, or one that is executed in it later."""
+"""The configuration of a process: a container's first, or one that is executed in it later."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from nsenter._host.records import Value
 
 
 class ProcessConfig(Value):
-    """What a process is to be. What is None is as in the container's `Config`.
+    """The configuration of a process. A field that is None is taken from the container's `Config`.
 
     Args:
-        args: the program, looked for in PATH of `env` unless it has a slash, and its arguments.
-        env: its environment, "NAME=value" each.
-        cwd: absolute, in the container.
-        uid, gid, additional_gids: ids in the container.
-        umask: permission bits to mask.
-        terminal: whether it gets a pseudo-terminal.
-        console_width, console_height: of the terminal, in characters; 0: not set.
-        capabilities: its five sets.
-        rlimits: resource limits.
-        no_new_privileges: see prctl(2), PR_SET_NO_NEW_PRIVS.
-        apparmor_profile, process_label: of Linux security modules; "": none.
-        oom_score_adj: -1000 … 1000.
-        io_priority, scheduler: see `Config`.
-        exec_cpu_affinity: "initial" and "final" lists of CPUs, for a process executed later.
+        args: the program and its arguments. A program without a slash is searched in the PATH of
+            `env`.
+        env: the environment, as strings "NAME=value".
+        cwd: the working directory, an absolute path in the container.
+        uid, gid, additional_gids: the user and the group ids, as ids in the container.
+        umask: the file mode creation mask.
+        terminal: give the process a pseudo-terminal.
+        console_width, console_height: the size of the terminal in characters. 0 means not set.
+        capabilities: the five sets of capabilities.
+        rlimits: the resource limits.
+        no_new_privileges: set PR_SET_NO_NEW_PRIVS (prctl(2)).
+        apparmor_profile, process_label: the AppArmor profile and the SELinux label. "" means the
+            one of the container's `Config`.
+        oom_score_adj: from -1000 to 1000.
+        io_priority, scheduler: the I/O priority and the scheduling.
+        exec_cpu_affinity: lists of CPUs under the keys "initial" and "final", for a process that is
+            executed later.
     """
 
     nested = {

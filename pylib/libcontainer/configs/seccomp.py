@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A seccomp policy, as OCI's linux.seccomp says it; libcontainer.seccomp makes a program of it."""
+"""A seccomp policy, as in OCI's linux.seccomp. libcontainer.seccomp compiles it to a filter."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ class SyscallArgument(Value):
     """A condition on one argument of a system call.
 
     Args:
-        index: of the argument, 0 … 5.
-        value, value_two: to compare with; for SCMP_CMP_MASKED_EQ the mask and the value.
-        op: "SCMP_CMP_EQ" and so on.
+        index: the number of the argument, from 0 to 5.
+        value: the number to compare with; for SCMP_CMP_MASKED_EQ, the mask.
+        op: the comparison: "SCMP_CMP_EQ" and so on.
+        value_two: for SCMP_CMP_MASKED_EQ, the number to compare with.
     """
 
     index: int
@@ -22,13 +23,13 @@ class SyscallArgument(Value):
 
 
 class SyscallRule(Value):
-    """What happens at some system calls.
+    """A rule: what happens when a process makes one of some system calls.
 
     Args:
-        names: of the system calls.
-        action: "SCMP_ACT_ALLOW" and so on.
-        errno_ret: for SCMP_ACT_ERRNO and SCMP_ACT_TRACE; None: EPERM.
-        args: conditions, all of which hold.
+        names: the names of the system calls.
+        action: what happens: "SCMP_ACT_ALLOW" and so on.
+        errno_ret: the error number for SCMP_ACT_ERRNO and SCMP_ACT_TRACE. None means EPERM.
+        args: conditions on the arguments. The rule applies if all of them are true.
     """
 
     nested = {"args": SyscallArgument}
@@ -40,16 +41,16 @@ class SyscallRule(Value):
 
 
 class Seccomp(Value):
-    """A policy.
+    """A system call policy.
 
     Args:
-        default_action: what happens at any other system call.
-        default_errno_ret: for SCMP_ACT_ERRNO and SCMP_ACT_TRACE; None: EPERM.
-        architectures: "SCMP_ARCH_X86_64" and so on; the native one is always there.
+        default_action: what happens when a process makes a system call to which no rule applies.
+        default_errno_ret: the error number for SCMP_ACT_ERRNO and SCMP_ACT_TRACE. None means EPERM.
+        architectures: "SCMP_ARCH_X86_64" and so on. The native architecture is always included.
         flags: "SECCOMP_FILTER_FLAG_LOG", "…_SPEC_ALLOW", "…_WAIT_KILLABLE_RECV", "…_TSYNC".
         syscalls: the rules.
-        listener_path: the socket that gets the notify descriptor.
-        listener_metadata: passed along with it.
+        listener_path: the path of the socket to which the notify descriptor is sent.
+        listener_metadata: a text that is sent together with the descriptor.
     """
 
     nested = {"syscalls": SyscallRule}

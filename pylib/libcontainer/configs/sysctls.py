@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the kernel's parameters a container may set: those of a namespace of its own.
+"""Check which kernel parameters a container may set: those of its own namespaces.
 
-/proc/sys is the whole machine's but for a few that belong to a namespace (namespaces(7)); the
-list is runc's.
+Most parameters in /proc/sys apply to the whole machine. A few belong to a namespace
+(namespaces(7)). The list of these is runc's.
 """
 
 from __future__ import annotations
@@ -24,14 +24,19 @@ _HOSTNAME, _DOMAINNAME = "kernel.hostname", "kernel.domainname"
 
 
 def check_sysctls(config: Config) -> None:
-    """Refuse those that would change the caller's.
+    """Refuse parameters that would change those of the caller.
+
+    Args:
+        config: the configuration to check.
 
     Raises:
-        ConfigError: names the parameter, and the namespace that is missing.
+        ConfigError: a parameter is not allowed. The error names it, and the namespace that is
+            missing.
     """
     for name in config.sysctl:
         where = f"linux.sysctl[{name!r}]"
-        # With slashes in it, those stand for the dots in a name, such as eth0.1 (sysctl.d(5)).
+        # Dots separate the parts of a name. A slash in a part stands for a dot, as in eth0/1 for
+        # the device eth0.1 (sysctl.d(5)). A part cannot be empty or consist of dots alone.
         if not all(part.strip("/") for part in name.split(".")):
             raise ConfigError(where, "it is not a name of a kernel parameter")
         kind = _namespace_of(where, name)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cannot be: refused before anything is made, by the path in config.json.
+"""Check a configuration before anything is created. Errors name the path in config.json.
 
-The rules are runc's (libcontainer/configs/validate), and some of the kernel's that would only
-show when the container is half made. They hold for a `Config` of any origin.
+The rules are those of runc (libcontainer/configs/validate), and some of the kernel's that would
+otherwise fail when the container is only partly created. They apply to every `Config`, whether or
+not it was made from a config.json.
 """
 
 from __future__ import annotations
@@ -33,17 +34,21 @@ _MOST_OOM_SCORE = 1000
 
 
 def validate(config: Config) -> None:
-    """Refuse what cannot be. As runc's validate.Validate.
+    """Refuse a configuration that is not valid, like validate.Validate of runc.
+
+    Args:
+        config: the configuration to check.
 
     Raises:
-        ConfigError: names the first rule that is broken, where, and what to do.
+        ConfigError: a rule is broken. The error names the first such rule, the place in
+            config.json, and what to do.
     """
     for check in _CHECKS:
         check(config)
 
 
 def _needs(config: Config, kind: NamespaceType, where: str, given: object, words: str) -> None:
-    """Refuse what has no effect without a namespace, in runc's words."""
+    """Refuse a setting, in runc's words, if it requires a namespace that is missing."""
     if given and not config.namespaces.contains(kind):
         add = f'add {{"type": "{kind.oci_name}"}} to linux.namespaces'
         raise ConfigError(where, f"{words}: {add}")
@@ -93,7 +98,7 @@ def _names(config: Config) -> None:
 
 
 def _mount_namespace(config: Config) -> None:
-    """What would be done to the caller's mounts is not done."""
+    """Refuse everything that would change the caller's mounts."""
     for words, where, given in (
         ("mount", "mounts", config.mounts),
         ("restrict sys entries", "linux.maskedPaths", config.mask_paths),
@@ -159,8 +164,11 @@ def _check_map(where: str, maps: tuple[IDMap, ...]) -> None:
 
 
 def _check_known_map(where: str, maps: tuple[IDMap, ...], file: str, joined: str) -> None:
-    """A map given along with a namespace to join changes nothing, and so has to be its own. That
-    can be seen where the path tells of a process in it."""
+    """Refuse mappings that differ from those of the user namespace that is joined.
+
+    Such mappings would have no effect. The check is possible only if the path of the namespace
+    names a process in it.
+    """
     folder, found, _ = joined.partition("/ns/user")
     if not found or not folder.startswith("/proc/"):
         return
@@ -231,7 +239,7 @@ def _check_mapped_mount(config: Config, where: str, mount: Mount) -> None:
 
 
 def _rootless(config: Config) -> None:
-    """Who is not root maps ids by a user namespace, and mounts with ids that are mapped."""
+    """A user other than root needs a user namespace, and mount options may use only mapped ids."""
     if not config.rootless_euid:
         return
     if not config.namespaces.contains(NamespaceType.NEWUSER):
@@ -253,7 +261,14 @@ _DIGITS = 20  # more than any id has
 
 
 def validate_process(config: Config | ProcessConfig) -> None:
-    """Refuse what cannot be of a process. Raises ConfigError."""
+    """Refuse attributes that a process cannot have.
+
+    Args:
+        config: the configuration of the process, or that of its container.
+
+    Raises:
+        ConfigError: an attribute is not valid.
+    """
     for check in (_scheduler, _priorities):
         check(config)
 
@@ -278,7 +293,7 @@ def _scheduler(config: Config | ProcessConfig) -> None:
 
 
 def _check_deadline(where: str, scheduler: Scheduler) -> None:
-    """As the kernel does (sched(7)): runtime <= deadline <= period, and none of them is tiny."""
+    """Check as the kernel does (sched(7)): 1024 ns <= runtime <= deadline <= period."""
     runtime, deadline = scheduler.runtime, scheduler.deadline
     period = scheduler.period or deadline
     if runtime < _LEAST_RUNTIME:
@@ -378,8 +393,10 @@ def _net_devices(config: Config) -> None:
 
 
 def _is_device_name(name: str) -> bool:
-    """As the kernel's dev_valid_name. No device has a "%" in its name: "eth%d" asks the kernel for
-    any free number, and nobody would know under which name the device is there."""
+    """Return whether a name is valid, like dev_valid_name of the kernel, but without "%".
+
+    "eth%d" asks the kernel for any free number: nobody would know the name of the device then.
+    """
     size = len(name.encode("utf-8", "surrogateescape"))
     is_odd = name in (".", "..") or any(c in "/:%" or c.isspace() for c in name)
     return 0 < size <= _LONGEST_DEVICE_NAME and not is_odd
