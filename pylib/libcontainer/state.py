@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""state.json: what one command leaves for the next to know a container by, as runc's.
+"""state.json: what one command records about a container for the next, in runc's format.
 
-The folder of a container is ROOT/ID. Who changes the container holds a lock on it.
+The directory of a container is ROOT/ID. A command that changes the container holds a lock on this
+directory.
 """
 
 from __future__ import annotations
@@ -35,29 +36,33 @@ _FIFO = "exec.fifo"
 _ALLOWED_IN_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _LONGEST_ID = 1024
 _LARGEST_STATE = 1 << 24
-# Seconds that a command waits for another that changes the container, and that `delete --force`
-# leaves that to find out that the container is dead.
+# How many seconds a command waits for another command that changes the container; and how many
+# seconds `delete --force` gives that command to find out that the container is dead.
 _PATIENCE, _FORCE_PATIENCE = 10.0, 2.0
-# Fields 3, 4, 9 and 22 of proc_pid_stat(5), counted from behind the name.
+# Fields 3, 4, 9 and 22 of proc_pid_stat(5), counted from the field after the name.
 _STAT_STATE, _STAT_PARENT, _STAT_FLAGS, _STAT_START_TIME = 0, 1, 6, 19
 _PF_FORKNOEXEC = 0x40  # linux/sched.h: made by clone(2), and no execve(2) has succeeded since
 
 
 class State(Value):
-    """What is known of a container.
+    """What is known about a container.
 
     Args:
-        id: its name.
-        init_process_pid: of its first process; 0: there was none yet.
-        init_process_start: when that started, in clock ticks since boot: with the pid, who it is.
-        created: when, RFC 3339.
-        config: what it is.
-        namespace_paths: of its namespaces, by "NEWIPC" and so on.
-        cgroup_paths: of its cgroup, by controller; "" for cgroup v2.
-        external_descriptors: what the init's standard streams were.
-        rootless: whether its cgroups were not root's to make.
-        bundle: the folder of its config.json.
-        is_creating: whether its first process is not all set up yet.
+        id: the name of the container.
+        config: its configuration.
+        init_process_pid: the pid of its first process; 0 if there has been none.
+        init_process_start: when that process started, in clock ticks since boot. Together with the
+            pid, it identifies the process.
+        created: when the container was created, in the format of RFC 3339.
+        namespace_paths: the paths of its namespaces, by type: "NEWIPC" and so on.
+        cgroup_paths: the paths of its cgroup, by controller; "" stands for cgroup v2.
+        external_descriptors: what the standard streams of the init were.
+        rootless: whether a user other than root created the container.
+        bundle: the directory of its config.json.
+        is_creating: whether its first process is not completely set up yet.
+
+    Raises:
+        ValueError: a pid, a start time or a cgroup path is not possible.
     """
 
     nested = {"config": Config}
@@ -79,17 +84,17 @@ class State(Value):
             if not 0 <= self.__dict__[name] < _HIGHEST[name]:
                 raise ValueError(f"{name} must not be {self.__dict__[name]}")
         for controller, path in self.cgroup_paths.items():
-            # "": the user could make no cgroup.
+            # An empty path means that the user could not make a cgroup.
             if path and not path.startswith("/"):
                 raise ValueError(f"cgroup_paths[{controller!r}] must be absolute, not {path!r}")
 
 
-# What the kernel can say.
+# Both are less than these numbers, because of the kernel's types.
 _HIGHEST = {"init_process_pid": 1 << 31, "init_process_start": 1 << 64}
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """See `procfs.stat`; none where there is no such process."""
+    """Return the fields of `procfs.stat`; an empty list if there is no such process."""
     try:
         return procfs.stat(procfs.read(f"/proc/{pid}/stat"))
     except (FileNotFoundError, ProcessLookupError):
@@ -97,35 +102,41 @@ def _stat_fields(pid: int) -> list[str]:
 
 
 def start_time_of(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 where it is gone or a zombie."""
+    """Return when a process started, in clock ticks since boot; 0 if it is gone or a zombie.
+
+    Args:
+        pid: the pid of the process.
+    """
     fields = _stat_fields(pid)
     return 0 if not fields or fields[_STAT_STATE] in ("Z", "X") else int(fields[_STAT_START_TIME])
 
 
 def parent_of(pid: int) -> int:
-    """The pid of a process's parent; 0 where it is gone."""
+    """Return the pid of the parent of a process; 0 if the process is gone."""
     fields = _stat_fields(pid)
     return int(fields[_STAT_PARENT]) if fields else 0
 
 
 def has_executed(pid: int) -> bool | None:
-    """Whether a process, be it a zombie, has executed a program since it was cloned.
+    """Return whether a process, or a zombie, has executed a program since it was cloned.
 
-    None where /proc does not tell: somebody has waited for it already, or /proc hides it.
+    Return None if /proc does not tell: the process has already been waited for, or /proc hides it.
     """
     fields = _stat_fields(pid)
     return not int(fields[_STAT_FLAGS]) & _PF_FORKNOEXEC if fields else None
 
 
 def state_letter_of(pid: int) -> str:
-    """What a process is doing, as a letter (proc_pid_stat(5)); "" where it is gone."""
+    """Return the state of a process as a letter (proc_pid_stat(5)); "" if it is gone."""
     fields = _stat_fields(pid)
     return fields[_STAT_STATE] if fields else ""
 
 
 def fragments_of(text: str) -> dict[str, Any]:
-    """What can be made out of a state.json that is broken, such as cut off: values of State's
-    fields, not checked."""
+    """Return what can be read from a broken state.json, for example one that is cut off.
+
+    The result has values for fields of `State`, which are not checked.
+    """
     found: dict[str, Any] = {}
     for name in ("init_process_pid", "init_process_start", "cgroup_paths"):
         at = text.find(f'"{name}":')
@@ -136,19 +147,22 @@ def fragments_of(text: str) -> dict[str, Any]:
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
-    """Of a file that is only ever replaced: a new one cannot have all of these."""
+    """Return what identifies a version of a file that is never changed, only replaced.
+
+    A new file cannot have the same values for all of these.
+    """
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def is_id(name: str) -> bool:
-    """Whether a container can be called that."""
+    """Return whether this can be the name of a container."""
     return (
         name not in ("", ".", "..") and _ALLOWED_IN_ID.issuperset(name) and len(name) <= _LONGEST_ID
     )
 
 
 def check_id(id: str) -> str:
-    """Raises ContainerError where a container cannot be called that."""
+    """Return the name. Raise ContainerError if it cannot be the name of a container."""
     if not id:
         raise ContainerError("container id cannot be empty")
     if not is_id(id):
@@ -160,11 +174,14 @@ def check_id(id: str) -> str:
 
 
 class StateFolder:
-    """ROOT/ID.
+    """The directory with the state of a container, ROOT/ID.
 
     Args:
-        root: where the state of all containers is, absolute.
-        id: of this one.
+        root: the directory of all containers' state, an absolute path.
+        id: the name of the container.
+
+    Raises:
+        ContainerError: the name is not valid.
     """
 
     def __init__(self, root: str, id: str) -> None:
@@ -177,7 +194,11 @@ class StateFolder:
         self._known: tuple[int, ...] | None = None
 
     def make(self) -> None:
-        """Make it, locked. Raises ContainerError where there is a container of this id."""
+        """Make the directory, and lock it.
+
+        Raises:
+            ContainerError: there is already a container with this id.
+        """
         os.makedirs(self.root, mode=0o700, exist_ok=True)
         try:
             os.mkdir(self.path, 0o711)
@@ -190,7 +211,8 @@ class StateFolder:
             undo(error, lambda: os.rmdir(self.path), self.unlock)
             raise
         if is_anothers:
-            # Ours was deleted by force before it was locked, and another made in its place.
+            # `delete --force` removed our directory before it was locked, and another command has
+            # made a new one in its place.
             self.unlock()
             raise self.missing()
 
@@ -202,20 +224,21 @@ class StateFolder:
         return True
 
     def exists(self) -> bool:
-        """Whether there is such a container, be it half made."""
+        """Return whether there is such a container, even if it is created only partly."""
         return os.path.isdir(self.path)
 
     def lock(self, *, by_force: bool = False) -> str:
-        """Wait until no other command changes the container; hold the lock until `unlock`.
+        """Wait until no other command changes the container. Hold the lock until `unlock`.
 
         Args:
-            by_force: whether to go on without the lock when it is not free in time.
+            by_force: if the lock is not free in time, go on without it.
 
         Returns:
-            who has it, if it was not free and is done without; else "".
+            The holder of the lock if this goes on without the lock, otherwise "".
 
         Raises:
-            ContainerError: the container is deleted by now, or another command has the lock.
+            ContainerNotFoundError: the container has been deleted in the meantime.
+            ContainerError: another command holds the lock.
         """
         seconds = _FORCE_PATIENCE if by_force else _PATIENCE
         fd = self._open()
@@ -232,7 +255,8 @@ class StateFolder:
         except BaseException:
             close(fd)
             raise
-        # Without the lock the descriptor still tells this directory from a later one of its name.
+        # Even without the lock, the descriptor distinguishes this directory from a later one that
+        # has the same name.
         self._fd = fd
         return holder
 
@@ -243,13 +267,13 @@ class StateFolder:
             raise self.missing() from None
 
     def unlock(self) -> None:
-        """Let others at it."""
+        """Release the lock."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             let_go(fd)
 
     def is_locked(self) -> bool:
-        """Whether some command is at work on it right now."""
+        """Return whether a command holds the lock right now."""
         try:
             fd = self._open()
         except ContainerNotFoundError:
@@ -260,14 +284,14 @@ class StateFolder:
             close(fd)
 
     def missing(self) -> ContainerNotFoundError:
-        """The error of a container that is not there."""
+        """Return the error for a container that does not exist."""
         return ContainerNotFoundError(f"container does not exist: {self.id!r}, in {self.root}")
 
     def save(self, state: State) -> None:
-        """Write state.json whole or not at all; locked.
+        """Write state.json, either completely or not at all. The directory must be locked.
 
         Raises:
-            ContainerError: somebody has deleted the container meanwhile, by force.
+            ContainerNotFoundError: another command has deleted the container by force.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
@@ -286,7 +310,10 @@ class StateFolder:
         self._known = known
 
     def _encoded(self, state: State) -> bytes:
-        """state.json. The configuration, which is most of it, seldom changes between two."""
+        """Return the content of state.json.
+
+        The configuration is most of it and seldom changes, so its encoded form is kept.
+        """
         config = state.config
         if self._encoded_config is None or self._encoded_config[0] is not config:
             self._encoded_config = config, json_text.dumps(to_runc(config.to_plain()))
@@ -294,22 +321,25 @@ class StateFolder:
         return f'{rest[:-1]},"config":{self._encoded_config[1]}}}'.encode()
 
     def is_as_known(self) -> bool:
-        """Whether state.json is still the file that was written or read here."""
+        """Return whether state.json is still the file that this object wrote or read last."""
         try:
             return self._known == _identity(os.stat(f"{self.path}/{_STATE_FILE}"))
         except FileNotFoundError:
             return False
 
     def forget(self) -> None:
-        """What was read last is not this container's."""
+        """Forget the file that was read last: it is about another container."""
         self._known = None
 
     def load(self) -> State | None:
-        """What state.json says; None where its runtime was killed before there was one.
+        """Return the state from state.json.
+
+        Returns:
+            The state; None if the runtime was killed before it wrote one.
 
         Raises:
             ContainerNotFoundError: there is no such container.
-            ContainerError: the file is no state; names the field at fault.
+            ContainerError: the content of the file is not valid. The error names the field.
         """
         text = self._read()
         if text is None:
@@ -320,7 +350,7 @@ class StateFolder:
             raise self._broken(str(error)) from None
 
     def text(self) -> str | None:
-        """What is in state.json; None where there is none, "" where it cannot be read."""
+        """Return the text of state.json; None if there is no such file, "" if it is unreadable."""
         try:
             return self._read()
         except ContainerNotFoundError:
@@ -335,7 +365,7 @@ class StateFolder:
 
     def _read(self) -> str | None:
         try:
-            # It may be anything by now, such as a FIFO: nobody waits for that.
+            # The file may be anything by now, such as a FIFO, whose open(2) would block.
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(f"{self.path}/{_STATE_FILE}", flags)
         except FileNotFoundError:
@@ -359,7 +389,10 @@ class StateFolder:
         return text
 
     def make_fifo(self) -> int:
-        """The exec fifo, opened both ways so that its reader can wait; close-on-exec."""
+        """Make the exec fifo and return a descriptor of it, which is close-on-exec.
+
+        The fifo is opened for reading and writing, so that its reader can wait.
+        """
         try:
             os.mkfifo(_FIFO, 0o600, dir_fd=self._fd)
         except FileNotFoundError:
@@ -367,7 +400,7 @@ class StateFolder:
         return os.open(_FIFO, os.O_RDWR | os.O_CLOEXEC, dir_fd=self._fd)
 
     def remove_fifo(self) -> None:
-        """Take the exec fifo away, if there is one."""
+        """Remove the exec fifo, if there is one."""
         self._unlink(_FIFO)
 
     def _unlink(self, name: str) -> None:
@@ -375,20 +408,21 @@ class StateFolder:
             os.unlink(name, dir_fd=self._fd)
 
     def is_gone(self) -> bool:
-        """Whether the directory that is locked here has been removed."""
+        """Return whether the directory that this object has locked has been removed."""
         return os.fstat(self._fd).st_nlink == 0
 
     def remove(self) -> None:
-        """Take it away with all in it; locked. Whoever waits for the lock finds nothing.
+        """Remove the directory with everything in it. It must be locked.
 
-        state.json goes last: until then a second `delete` knows what there is to do.
+        A command that waits for the lock then finds that the container does not exist. state.json
+        is removed last: until then, another `delete` can read what must be cleaned up.
         """
         if self.is_gone():
             return
         try:
             names = _names_in(self._fd)
         except OSError:
-            # What is ours goes by its name, which takes neither a descriptor nor memory.
+            # Remove our own files by their names, which requires neither a descriptor nor memory.
             names = [_FIFO, _NEW_STATE_FILE]
         for name in names:
             if name != _STATE_FILE:
@@ -397,12 +431,13 @@ class StateFolder:
         try:
             self._remove_directory()
         except OSError:
-            # Once more, since without state.json nobody can tell any more whose it is.
+            # Try again: without state.json, nobody can tell to which container it belongs.
             self._remove_directory()
 
     def _remove_directory(self) -> None:
         try:
-            # Not one that somebody has just made in its place, which may be empty yet.
+            # Do not remove a directory that another command has just made in its place, which may
+            # still be empty.
             if os.path.samestat(os.stat(self.path), os.fstat(self._fd)):
                 os.rmdir(self.path)
         except FileNotFoundError:
@@ -419,7 +454,7 @@ def _names_in(folder: int) -> list[str]:
 
 
 def _remove(name: str, folder: int) -> None:
-    """Whatever it is, with all in it; that it is not there is no error. No link is followed."""
+    """Remove a file, or a directory with everything in it, if it exists. No link is followed."""
     try:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
