@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers, by the names that runc's libcontainer has for them.
+"""Create, start and manage containers, with the names of runc's libcontainer.
 
-The names below are imported when they are first used.
+The public names are imported when they are first used.
 """
 
 try:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A container: made, started, signalled, paused and destroyed, by any process that may.
+"""A container: any process with the rights can create, start, signal, pause and destroy it.
 
-What one command knows of it, the next reads from its state folder (libcontainer.state). The
-names and the meaning are those of runc's libcontainer (container_linux.go).
+What one command knows about the container, the next one reads from its state directory
+(libcontainer.state). The names and their meaning are those of runc's libcontainer
+(container_linux.go).
 """
 
 from __future__ import annotations
@@ -40,8 +41,13 @@ CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating created running paused s
 
 
 def list_containers(root: str) -> list[str]:
-    """The ids of all containers whose state is below `root`, half-made ones too; none where there
-    is no such folder."""
+    """Return the ids of all containers in a state directory, in alphabetical order.
+
+    Containers that are only partly created are included.
+
+    Args:
+        root: the directory of all containers' state. If it does not exist, the result is empty.
+    """
     try:
         with os.scandir(root) as entries:
             folders = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
@@ -51,27 +57,27 @@ def list_containers(root: str) -> list[str]:
 
 
 def _now() -> str:
-    """In the form in which Go writes a time: a fraction of a second does not end with a zero."""
+    """Return the time as Go writes it: a fraction of a second does not end with a zero."""
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
     fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}{fraction}Z"
 
 
 class Container:
-    """One container; made by `create` or `load`.
+    """A container. `create` makes a new one, and `load` returns one that exists.
 
     Attributes:
-        id: its name.
-        config: what it is.
-        warn: is called with a text where something went wrong that stops nothing, such as a
-            poststop hook; to be set by who wants to know.
+        id: the name of the container.
+        config: its configuration.
+        warn: a callable that is called with a text if something fails that stops nothing, such as a
+            poststop hook. Set it to get these texts; by default they are dropped.
     """
 
     def __init__(self, folder: StateFolder, state: State) -> None:
         self._folder = folder
         self._state = state
         self.id = folder.id
-        # Told of what went wrong and stops nothing.
+        # Called with the text of a failure that stops nothing.
         self.warn: Callable[[str], None] = lambda text: None
         self._manager: Manager | None = None
 
@@ -80,17 +86,20 @@ class Container:
 
     @classmethod
     def create(cls, root: str, id: str, config: Config, *, bundle: str = "") -> Container:
-        """Make a container without a process. As runc's libcontainer.Create.
+        """Create a container without a process, like libcontainer.Create of runc.
 
         Args:
-            root: the folder of all containers' state, absolute.
-            id: its name.
-            config: what it is to be.
-            bundle: the folder of its config.json, for `oci_state`.
+            root: the directory of all containers' state, an absolute path.
+            id: the name of the container: letters, digits and any of "_+-.".
+            config: its configuration.
+            bundle: the directory of its config.json, for `oci_state`.
+
+        Returns:
+            The container.
 
         Raises:
-            ConfigError: the configuration is refused; nothing was made.
-            ContainerError: the id is taken or cannot be one.
+            ConfigError: the configuration is not valid; nothing was created.
+            ContainerError: the id is taken or not valid, or the cgroup is in use or frozen.
         """
         folder = StateFolder(root, id)
         validate(config)
@@ -101,7 +110,7 @@ class Container:
         folder.make()
         try:
             self._check_cgroup_is_free()
-            # Whoever kills us now finds what to clean up.
+            # If this process is killed from here on, the state says what must be cleaned up.
             self._save(cgroup_paths=self.cgroup.paths())
         except BaseException as error:
             undo(error, folder.remove)
@@ -112,10 +121,16 @@ class Container:
 
     @classmethod
     def load(cls, root: str, id: str) -> Container:
-        """A container by its id. As runc's libcontainer.Load.
+        """Return the container with this id, like libcontainer.Load of runc.
+
+        Args:
+            root: the directory of all containers' state, an absolute path.
+            id: the name of the container.
 
         Raises:
-            ContainerError: there is none.
+            ContainerNotFoundError: there is no such container.
+            ContainerError: the id is not valid, or the container was created only partly, or its
+                state cannot be read.
         """
         folder = StateFolder(root, id)
         state = folder.load()
@@ -129,36 +144,39 @@ class Container:
 
     @property
     def config(self) -> Config:
-        """What it is."""
+        """The configuration of the container."""
         return self._state.config
 
     @property
     def root_folder(self) -> str:
-        """The folder of its state."""
+        """The path of the directory with the state of this container."""
         return self._folder.path
 
     @property
     def cgroup(self) -> Manager:
-        """Who manages its cgroup."""
+        """The manager of its cgroup."""
         if self._manager is None:
             state = self._state
-            # Of a container that runs, none means that none could be made.
+            # If the container runs and has no cgroup paths, no cgroup could be made.
             known = state.cgroup_paths or state.init_process_pid
             self._manager = new_manager(self.config.cgroups, state.cgroup_paths if known else None)
         return self._manager
 
     @property
     def shares_pid_namespace(self) -> bool:
-        """Whether its processes outlive its first, as they do in a pid namespace of others'."""
+        """Whether the container has no PID namespace of its own.
+
+        Its processes then go on when its first process ends.
+        """
         return not self.config.namespaces.is_private(NamespaceType.NEWPID)
 
     def state(self) -> State:
-        """What is known of it, with the namespace paths of now."""
+        """Return what is known about the container, with the current paths of its namespaces."""
         pid = self._state.init_process_pid if self._is_alive() else 0
         return self._state.replace(namespace_paths=self._namespace_paths(pid) if pid else {})
 
     def status(self) -> str:
-        """ "creating", "created", "running", "paused" or "stopped", as OCI's."""
+        """Return the OCI status: "creating", "created", "running", "paused" or "stopped"."""
         try:
             self._refresh()
         except ContainerNotFoundError:
@@ -174,7 +192,14 @@ class Container:
         return CREATED if os.path.exists(self._folder.fifo) else RUNNING
 
     def oci_state(self, status: str = "", pid: int = 0) -> dict[str, Any]:
-        """OCI's state of the container (runtime.md, "State"), for hooks and `state`."""
+        """Return the OCI state of the container, for hooks and for the command `state`.
+
+        The OCI runtime specification describes it in runtime.md, "State".
+
+        Args:
+            status: the status to report; "" means the current one.
+            pid: the pid to report; 0 means that of the first process if it runs.
+        """
         labels = dict(label.partition("=")[::2] for label in self.config.labels)
         bundle = self._state.bundle or labels.pop("bundle", "")
         labels.pop("bundle", None)
@@ -190,21 +215,24 @@ class Container:
         }
 
     def processes(self) -> list[int]:
-        """The pids of all its processes, as this process sees them."""
+        """Return the pids of all its processes, as the calling process sees them."""
         return self.cgroup.pids()
 
     def stats(self) -> dict[str, Any]:
-        """What it uses, as `runc events --stats` tells it. No network interface is told of: runc
-        does so of those that it has made itself, which OCI's configuration cannot ask for."""
+        """Return the resources that the container uses, as in `runc events --stats`.
+
+        There are no network interfaces in it. runc reports only interfaces that it has created
+        itself, and an OCI configuration cannot ask for these.
+        """
         return {**self.cgroup.stats(), "network_interfaces": None}
 
     def _is_alive(self) -> bool:
         pid, started = self._state.init_process_pid, self._state.init_process_start
-        # It had no start time if it was dead already when it was to be saved.
+        # The start time is 0 if the process was already dead when the state was saved.
         return pid > 0 and started > 0 and start_time_of(pid) == started
 
     def _namespace_paths(self, pid: int) -> dict[str, str]:
-        """As runc records them: every kind that the kernel has."""
+        """Return the paths as runc records them: one for each type that the kernel supports."""
         return {k.value: f"/proc/{pid}/ns/{k.ns_name()}" for k in supported_namespaces()}
 
     def _save(self, **changes: Any) -> None:
@@ -212,22 +240,23 @@ class Container:
         self._folder.save(self._state)
 
     def _forget_process(self) -> None:
-        """It could not be started."""
+        """Remove the first process from the state: it could not be started."""
         changes = {"init_process_pid": 0, "init_process_start": 0, "namespace_paths": {}}
         with suppress(ContainerNotFoundError):
             self._save(**changes, is_creating=False)
 
     def _refresh(self) -> None:
-        """What others may have done since it was read.
+        """Read the state again if another process has changed it.
 
         Raises:
-            ContainerError: it has been deleted, and maybe another of its name been made.
+            ContainerNotFoundError: the container has been deleted. There may be another one of the
+                same name by now.
         """
         if self._folder.is_as_known():
             return
         found = self._folder.load()
         if found is None or found.created != self._state.created:
-            self._folder.forget()  # it is not known: whoever asks next hears the same
+            self._folder.forget()  # so that the next call reads it again and fails the same way
             raise self._folder.missing()
         self._state = found
 
@@ -235,7 +264,10 @@ class Container:
         return _Locked(self, by_force=by_force)
 
     def _check_cgroup_is_free(self) -> None:
-        """A cgroup with processes in it is somebody's; in a frozen one nothing would ever start."""
+        """Refuse a cgroup that has processes, or is frozen.
+
+        Processes in it belong to somebody else, and in a frozen cgroup no process would ever start.
+        """
         manager = self.cgroup
         frozen = manager.frozen_place()
         if frozen:
@@ -251,11 +283,12 @@ class Container:
     requires_root_or_mapping_tool = staticmethod(requires_root_or_mapping_tool)
 
     def bootstrap_data(self, process: Process, pidfd: int = -1) -> BootstrapData:
-        """The message that has nsexec make the namespaces of its init, or join them.
+        """Return the bootstrap message by which nsexec creates or joins the namespaces.
 
         Args:
-            process: the one to start.
-            pidfd: of the init, for a process that joins it.
+            process: the process to start. For an init, nsexec creates the namespaces; any other
+                process joins those of the init.
+            pidfd: the pidfd of the init, for a process that joins it.
         """
         config = self.config
         oom = process.config.oom_score_adj
@@ -276,10 +309,13 @@ class Container:
         )
 
     def order_namespace_paths(self, pidfd: int) -> Iterator[Namespace]:
-        """The namespaces that a further process joins, in order, by the pidfd of the init.
+        """Yield the namespaces that a further process joins, in the order in which it joins them.
 
-        Those that the container shares with us are left out: nothing is to be joined there, and
-        one's own user namespace cannot be.
+        Namespaces that the container shares with the calling process are left out: they need not be
+        joined, and a process cannot join its own user namespace.
+
+        Args:
+            pidfd: the pidfd of the init.
         """
         pid = self._state.init_process_pid
         for kind in supported_namespaces():
@@ -290,15 +326,19 @@ class Container:
     # ---- its processes
 
     def start(self, process: Process) -> None:
-        """Start a process in it.
+        """Start a process in the container.
 
-        Its init stops before the program is executed, until `exec` lets it go on; a further
-        process (`Process(init=False)`) runs at once.
+        The init stops before it executes its program, until `exec` is called. A further process
+        (`Process(init=False)`) runs at once.
+
+        Args:
+            process: the process to start.
 
         Raises:
-            BootstrapError: it could not be started; names the stage, the operation, its subject
-                and errno. Nothing is left of it.
-            ContainerError: the container is in no state for it.
+            BootstrapError: the process could not be started. The error names the stage, the
+                operation, its subject and errno. Nothing is left of the process.
+            ConfigError: the configuration of a further process is not valid.
+            ContainerError: the container already has an init, or its state does not allow a start.
         """
         self._start(process, gate=True)
 
@@ -312,18 +352,36 @@ class Container:
                 start_init(self, process, gate=gate)
                 return
         validate_process(process.config)
-        # Not locked: many can be started at once, and in a paused container one takes until it is
-        # resumed.
+        # The container is not locked here: several processes can be started at the same time, and
+        # in a paused container a start does not return until the container is resumed.
         start_further(self, process)
 
     def new_init_process(self, process: Process) -> dict[str, Any]:
-        """What `start` tells a first process, to look at (libcontainer.init.config). In a pid
-        namespace that is shared it is not the first there, and does not take the others with it
-        when it ends: then `signal` and `destroy` reach every process of the cgroup."""
+        """Return the init config that `start` would send to a first process, for inspection.
+
+        See libcontainer.init.config. In a shared PID namespace, the first process is not PID 1, and
+        the other processes go on when it ends. `signal` and `destroy` then reach every process of
+        the cgroup.
+
+        Args:
+            process: the process, with init=True.
+
+        Raises:
+            ValueError: the process has init=False.
+        """
         return self._orders(process, init=True)
 
     def new_setns_process(self, process: Process) -> dict[str, Any]:
-        """The same for a further process, which joins the namespaces."""
+        """Return the init config that `start` would send to a further process, for inspection.
+
+        A further process joins the namespaces of the container.
+
+        Args:
+            process: the process, with init=False.
+
+        Raises:
+            ValueError: the process has init=True.
+        """
         return self._orders(process, init=False)
 
     def _orders(self, process: Process, *, init: bool) -> dict[str, Any]:
@@ -334,11 +392,11 @@ class Container:
         return init_orders(self, process)
 
     def exec(self) -> None:
-        """Let the init of a created container execute its program (runc's `start`).
+        """Let the init of a created container execute its program (the command `runc start`).
 
         Raises:
-            Failure: a poststart hook failed. The container is gone then.
-            ContainerError: it is not created, or is started already.
+            OSError: a poststart hook failed. The container has then been killed and removed.
+            ContainerError: the container is not in the status "created".
         """
         with self._locked():
             status = self.status()
@@ -359,19 +417,28 @@ class Container:
         except (FileNotFoundError, BrokenPipeError):
             raise ContainerError("cannot start a container that has stopped") from None
         except OSError as error:
-            if error.errno != ENXIO:  # nobody has it open for reading
+            if error.errno != ENXIO:  # no process has the fifo open for reading
                 raise
             raise ContainerError("cannot start a container that has stopped") from None
         self._folder.remove_fifo()
 
     def run(self, process: Process) -> None:
-        """`start`, and `exec` where it is the first process, in one go."""
+        """Start a process in the container. An init executes its program at once.
+
+        This is `start`, followed by `exec` if the process is an init.
+
+        Args:
+            process: the process to start.
+
+        Raises:
+            The same as `start` and `exec`.
+        """
         self._start(process, gate=False)
         if process.init:
             self._run_poststart()
 
     def _run_poststart(self) -> None:
-        """Where one fails, the container is taken away again (runtime.md, "Lifecycle")."""
+        """Run the poststart hooks. If one fails, remove the container (runtime.md, "Lifecycle")."""
         if not self.config.hooks.poststart:
             return
         try:
@@ -381,12 +448,17 @@ class Container:
             raise
 
     def signal(self, number: int) -> None:
-        """Send a signal to its first process; with a shared pid namespace and SIGKILL, to all.
+        """Send a signal to the first process of the container.
+
+        SIGKILL is sent to all processes if the PID namespace is shared.
+
+        Args:
+            number: the number of the signal.
 
         Raises:
-            ContainerError: it is not running.
+            ContainerError: the container is not running.
         """
-        # The processes of a shared pid namespace do not end with the first.
+        # In a shared PID namespace, the kernel does not kill the other processes with the first.
         if number == _signal.SIGKILL and self.shares_pid_namespace:
             if not self._is_alive() and not self.processes():
                 raise self._not_running()
@@ -404,14 +476,14 @@ class Container:
             self.cgroup.thaw()
 
     def signal_all(self, number: int) -> None:
-        """Send a signal to every process in its cgroup."""
+        """Send a signal to every process in the cgroup of the container."""
         self.cgroup.kill(number)
 
     def _not_running(self) -> ContainerError:
         return ContainerError("container not running")
 
     def _pidfd(self) -> int:
-        """Of the init, which a reused pid is never taken for; -1 where it has ended."""
+        """Return a pidfd of the init; -1 if it has ended. A reused pid is detected."""
         pid = self._state.init_process_pid
         if not pid:
             return -1
@@ -425,10 +497,10 @@ class Container:
         return -1
 
     def pause(self) -> None:
-        """Freeze all its processes.
+        """Freeze all processes of the container.
 
         Raises:
-            ContainerError: it is not running.
+            ContainerError: the container is neither running nor created.
         """
         with self._locked():
             if self.status() not in (RUNNING, CREATED):
@@ -436,10 +508,10 @@ class Container:
             self.cgroup.freeze()
 
     def resume(self) -> None:
-        """Let them go on.
+        """Let the processes of a paused container go on.
 
         Raises:
-            ContainerError: it is not paused.
+            ContainerError: the container is not paused.
         """
         with self._locked():
             if self.status() != PAUSED:
@@ -447,11 +519,17 @@ class Container:
             self.cgroup.thaw()
 
     def set(self, config: Config) -> None:
-        """Change what its cgroup limits (`update`). If that fails, the limits are as before.
+        """Change the limits of the cgroup (the command `update`).
+
+        If this fails, the previous limits are set again.
+
+        Args:
+            config: the configuration with the new limits, in cgroups.resources.
 
         Raises:
-            ContainerError: it is stopped.
-            OSError: the kernel refuses a value, or the state cannot be saved; names the file.
+            ContainerError: the container is stopped.
+            OSError: the kernel refuses a value, or the state cannot be saved. The error names the
+                file.
         """
         with self._locked():
             if self.status() == STOPPED:
@@ -468,32 +546,34 @@ class Container:
     # ---- its end
 
     def destroy(self) -> None:
-        """Take away a container whose processes have ended: its cgroup, its state, poststop.
+        """Remove a stopped container: its cgroup and its state. Run its poststop hooks.
 
         Raises:
-            ContainerError: it still runs.
+            ContainerError: the container is not stopped.
         """
         with self._locked():
             status = self.status()
-            # Without a process it seems to be created, by who holds the lock: that is us.
+            # If the container has no process, its status is "creating" because it is locked: but
+            # the lock is our own.
             if status != STOPPED and self._state.init_process_pid:
                 raise ContainerError(f"container is not stopped: it is {status}")
             self._remove()
 
     def kill_and_destroy(self) -> None:
-        """Kill all its processes and take it away (`delete --force`).
+        """Kill all processes of the container and remove it (the command `delete --force`).
 
-        It is done without the lock if another command, which may be stopped or wait for a hook,
-        keeps that for over two seconds: its processes are dead by then.
+        Another command may hold the lock because it is stopped, or waits for a hook. After two
+        seconds the container is removed without the lock: its processes are dead by then. If there
+        is no such container any more, nothing happens.
         """
         try:
             self._refresh()
             self._kill()
             with self._locked(by_force=True):
-                self._kill()  # what was started meanwhile
+                self._kill()  # processes that were started in the meantime
                 self._remove()
         except ContainerNotFoundError:
-            return  # somebody else has taken it away
+            return  # another process has removed it
 
     def _kill(self) -> None:
         fd = self._pidfd()
@@ -501,7 +581,7 @@ class Container:
             try:
                 send_signal(fd, self._state.init_process_pid, _signal.SIGKILL)
             except (ProcessLookupError, Failure):
-                pass  # a filter refuses the call: what follows does without
+                pass  # a seccomp filter refuses the call: kill_all below works without it
             finally:
                 close(fd)
         self.cgroup.kill_all(self._is_alive)
@@ -516,7 +596,7 @@ class Container:
             self._folder.remove()
 
     def _run_poststop(self) -> None:
-        """One that fails is told of, and the next is run (runtime.md, "Lifecycle")."""
+        """Run the poststop hooks. If one fails, warn and run the next (runtime.md, "Lifecycle")."""
         for number, hook in enumerate(self.config.hooks.poststop):
             try:
                 self._run_hooks("poststop", (hook,), STOPPED, first=number)
@@ -524,11 +604,15 @@ class Container:
                 self.warn(message(error))
 
     def run_hooks(self, kind: str, status: str, pid: int = 0) -> None:
-        """Run the hooks of one kind in our namespaces.
+        """Run the hooks of one kind in the namespaces of the calling process.
 
         Args:
             kind: "prestart", "createRuntime" or "poststart".
-            status: of the container, as they are told it.
+            status: the status of the container that the hooks are told.
+            pid: the pid that the hooks are told; 0 means that of the first process if it runs.
+
+        Raises:
+            OSError: a hook failed; the hooks after it are not run.
         """
         self._run_hooks(kind, getattr(self.config.hooks, _HOOK_FIELDS[kind]), status, pid)
 
@@ -549,10 +633,11 @@ _HOOK_FIELDS = {
 
 
 class _Locked:
-    """Holds the lock of a container, with its state read anew.
+    """A context manager that holds the lock of a container, and reads its state again.
 
     Args:
-        by_force: go on without the lock if it is not free for a while, and tell of who has it.
+        container: the container.
+        by_force: if the lock is not free in time, go on without it, and warn who has it.
     """
 
     def __init__(self, container: Container, *, by_force: bool) -> None:

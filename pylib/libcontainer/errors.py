@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong with a container, said so that a person knows what to do next."""
+"""The errors of containers. Each says what is wrong and, if known, what to do next."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["ConfigError", "ContainerError", "ContainerNotFoundError"]
 
 
 class ConfigError(NsenterError, ValueError):
-    """A configuration that is refused, before anything was changed.
+    """A configuration is not valid. Nothing has been changed.
 
     Attributes:
-        path: where in config.json, such as "linux.uidMappings" or "mounts[3].options".
-        reason: what is wrong with it, and what to do.
+        path: the place in config.json, such as "linux.uidMappings" or "mounts[3].options".
+        reason: what is wrong there, and what to do.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -23,8 +23,11 @@ class ConfigError(NsenterError, ValueError):
 
 
 class ContainerError(NsenterError):
-    """A container cannot do what is asked of it: it does not exist, exists already, is running."""
+    """The state of a container does not allow an operation.
+
+    For example, the container does not exist, exists already, or is running.
+    """
 
 
 class ContainerNotFoundError(ContainerError):
-    """There is no container of this id, or not any more."""
+    """There is no container with this id, or it has been deleted."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hooks that run in the runtime's namespaces (OCI runtime specification, "POSIX-platform Hooks").
 
-Imported only where a container has any.
+This module is imported only if a container has such hooks.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ __all__ = ["run_hooks"]
 
 
 def run_hooks(kind: str, hooks: Iterable[Hook], state: str, folder: str, first: int = 0) -> None:
-    """Run each in turn, with OCI's state on its stdin.
+    """Run hooks one after the other, each with the OCI state on its stdin.
 
     Args:
-        folder: to run in, the bundle; where it is gone, ours.
-        first: the number of the first among those of its kind.
+        kind: the kind of the hooks, such as "poststart", for errors.
+        hooks: the hooks.
+        state: the OCI state of the container, as JSON.
+        folder: the directory in which they run: the bundle. If it is gone, they run in the current
+            directory.
+        first: the number of the first hook among those of its kind, for errors.
 
     Raises:
-        Failure: one could not be run, took too long, or ended badly; names it and gives what
-            it wrote to stderr. Those behind it are not run.
+        Failure: a hook could not be run, took too long, or failed. The error names the hook and
+            quotes the end of what it wrote. The hooks after it are not run.
     """
     for number, hook in enumerate(hooks, first):
         code, why = _run(hook, state, folder)
@@ -39,7 +43,7 @@ def run_hooks(kind: str, hooks: Iterable[Hook], state: str, folder: str, first: 
 
 
 def _run(hook: Hook, state: str, folder: str) -> tuple[int, str]:
-    """What went wrong with it: an errno, and why; "": nothing."""
+    """Run a hook. Return an errno and what went wrong; the text is "" if nothing did."""
     try:
         done = subprocess.run(
             list(hook.args or (hook.path,)),

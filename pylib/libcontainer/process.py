@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process of a container, as its caller sees it."""
+"""A process of a container, as the program that starts it sees it."""
 
 from __future__ import annotations
 
@@ -23,35 +23,37 @@ _FIRST_OTHER_FD = 3
 
 
 class Process:
-    """One process: to be started by `Container.start`, then to be waited for.
+    """Describe a process of a container. `Container.start` or `Container.run` starts it.
 
     Args:
-        config: what it is to be.
-        stdin, stdout, stderr: descriptors that it gets as 0, 1 and 2, unless it has a terminal.
-        preserve_fds: how many descriptors from 3 on it keeps.
-        console_socket: where its terminal's master is sent: the path of a socket that somebody
-            listens on, or the descriptor of a connected one.
-        pidfd_socket: the path of a socket that gets its pidfd.
-        init: whether it is the container's first.
-        sub_cgroup_paths: a cgroup below the container's to run in, such as {"": "job"}; with cgroup
-            v1 also by controller. None: the container's; where that takes no processes any more,
-            as that of a systemd, its init's.
-        waiting: a prebooted init, from `libcontainer.waiting_init`. None: an interpreter boots in
-            the namespaces.
-        trace: whether the times of the stages are noted, in `child.trace`.
-        timeout: seconds that its start, and each answer of the process while it makes its place,
-            may take; None: for ever. Hooks have timeouts of their own.
+        config: the configuration of the process.
+        stdin, stdout, stderr: the descriptors that become 0, 1 and 2 of the process. They are not
+            used if the process has a terminal.
+        preserve_fds: how many descriptors, from 3 on, the process keeps.
+        console_socket: where to send the master of the terminal: the path of a socket on which
+            another process listens, or the descriptor of a connected socket.
+        pidfd_socket: the path of a socket to which the pidfd of the process is sent.
+        init: whether this is the first process of the container.
+        sub_cgroup_paths: a cgroup below that of the container, such as {"": "job"}, in which the
+            process runs; with cgroup v1 also by controller. None means the cgroup of the container,
+            or that of the init if the container's cgroup takes no processes any more, for example
+            because systemd runs in the container.
+        waiting: a prebooted init, from `libcontainer.waiting_init`. None means that an interpreter
+            boots in the namespaces.
+        trace: record the times of the stages in `child.trace`.
+        timeout: how many seconds the start may take, and also each answer of the process while it
+            sets itself up. None means no limit. Hooks have their own timeouts.
 
     Attributes:
-        pid: its pid, 0 before it is started.
-        returncode: its exit status, minus the signal that killed it; None while it runs.
-        child: it, as `nsenter.launch` returned it; None before it is started.
-        ready: called when it is all set up, before its program can be executed; to be set by who
-            wants that. What it raises is the end of the process.
+        pid: the pid of the process; 0 before it is started.
+        returncode: its exit status, or -N if signal N killed it; None while it runs.
+        child: the `nsenter.Child` of the process; None before it is started.
+        ready: a callable that is called when the process is set up, before it can execute its
+            program. If it raises an exception, the process is killed.
 
     Raises:
-        ContainerError: a descriptor to be preserved is not open, or a terminal is asked for
-            and no console socket, or the other way round.
+        ContainerError: a descriptor to preserve is not open; or only one of a terminal and a
+            console socket is given.
     """
 
     def __init__(
@@ -95,34 +97,52 @@ class Process:
                 ) from None
 
     def preserved(self) -> range:
-        """The descriptors that it keeps beside its streams."""
+        """Return the numbers of the descriptors that the process keeps besides its streams."""
         return range(_FIRST_OTHER_FD, _FIRST_OTHER_FD + self.preserve_fds)
 
     @property
     def pid(self) -> int:
-        """Its pid, 0 before it is started."""
+        """The pid of the process; 0 before it is started."""
         return self.child.pid if self.child else 0
 
     @property
     def pidfd(self) -> int:
-        """A descriptor of it, -1 before it is started."""
+        """The pidfd of the process; -1 before it is started."""
         return self.child.pidfd if self.child else -1
 
     @property
     def returncode(self) -> int | None:
-        """Its exit status, minus the signal that killed it; None while it runs."""
+        """The exit status of the process, or -N if signal N killed it; None while it runs."""
         return self.child.returncode if self.child else None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it has ended; returns its returncode. See `nsenter.Child.wait`."""
+        """Wait until the process has ended, like `nsenter.Child.wait`.
+
+        Args:
+            timeout: how many seconds to wait. None means no limit.
+
+        Returns:
+            The returncode.
+
+        Raises:
+            ContainerError: the process has not been started.
+            TimeoutError: the process still runs after `timeout` seconds.
+        """
         return self._started().wait(timeout)
 
     def signal(self, number: int) -> None:
-        """Send it a signal; nothing happens where it has ended."""
+        """Send a signal to the process. If it has ended, nothing happens.
+
+        Args:
+            number: the number of the signal.
+
+        Raises:
+            ContainerError: the process has not been started.
+        """
         self._started().send_signal(number)
 
     def close(self) -> None:
-        """Close our descriptors of it. The process is left as it is."""
+        """Close the descriptors for the process in this program. The process itself goes on."""
         if self.child is not None:
             self.child.close()
 
