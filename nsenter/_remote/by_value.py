@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What no module there has under its name, written so that it is made anew there: cloudpickle.
+"""Pickle by value, with cloudpickle, what the namespaces cannot import by name.
 
-Classes, enums, closures and the like of a script, a notebook or a test module. It is only for the
-way in: nothing that comes back is ever read by this.
+This is for classes, enums, closures and the like of a script, a notebook or a test module. It is
+used only for calls: no answer is ever read with it.
 
-Functions are reduced here rather than by cloudpickle, for three reasons. Closures that share a
-variable share it there too. What a function of a script leaves in its globals stays in its worker,
-as in a ProcessPoolExecutor. And a worker that gets only functions need not import cloudpickle,
-which takes four times as long as its boot.
+Functions are reduced here and not by cloudpickle, for three reasons. First, closures that share a
+variable also share it in the namespaces. Second, what a function of a script leaves in its globals
+stays in its worker, as in a ProcessPoolExecutor. Third, a worker that gets only functions need not
+import cloudpickle, which takes four times as long as its boot.
 """
 
 from __future__ import annotations
@@ -40,16 +40,17 @@ _ATTRIBUTES = (
     *("__name__", "__qualname__", "__module__", "__doc__", "__defaults__", "__kwdefaults__"),
     *("__annotations__", "__type_params__"),
 )
-_DATA = (dict, list, set, bytearray)  # what can be changed in place, and is most often
-_lock = threading.RLock()  # of cloudpickle's register
+_DATA = (dict, list, set, bytearray)  # the most common mutable types
+_lock = threading.RLock()  # for cloudpickle's registry of modules
 
 
 def dumps(value: object, modules: set[str], *, keeps: bool = False) -> bytes:
     """Pickle a value.
 
     Args:
-        modules: those are noted here that it takes to read it.
-        keeps: whether the worker takes more than one call, and keeps what it has.
+        value: the value.
+        modules: a set to which the modules are added that are required to read the pickle.
+        keeps: whether the worker takes more than one call, and keeps what a call leaves.
     """
     file = io.BytesIO()
     with _lock:
@@ -75,7 +76,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, ModuleType):
             return self._module(value)
-        if isinstance(value, CellType):  # its value comes with the functions that share it
+        if isinstance(value, CellType):  # its value is sent with the functions that share it
             return call_from_bytes.make_cell, ()
         if importable_names.has_a_name(value):
             self._modules.add(value.__module__)
@@ -89,7 +90,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return super().reducer_override(value)
 
     def _by_value(self, name: str) -> None:
-        """cloudpickle takes whatever module is imported here for one that can be there."""
+        """Make cloudpickle send this module's objects by value if it cannot be imported there.
+
+        By default cloudpickle assumes that each module that is imported here can be imported there.
+        """
         module = sys.modules.get(name)
         if module is None or name == "__main__" or importable_names.importable(name):
             return
@@ -121,24 +125,30 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return call_from_bytes.make_function, made, state, None, None, call_from_bytes.fill_function
 
     def _imports(self, func: FunctionType, used: dict[str, Any]) -> list[str]:
-        """Notes what its code may import; what it has from elsewhere is to be imported before."""
+        """Note the modules that the function's code may import, and return those it uses already.
+
+        The latter must be imported before the function is called.
+        """
         early, late = importable_names.imports(func, used)
         self._modules |= early | late
         return sorted(early)
 
     def _digests(self, used: dict[str, Any]) -> dict[str, bytes]:
-        """Of the data among the globals: what the caller has not changed stays as it is there."""
+        """Return digests of the data among the globals.
+
+        If the caller has not changed a global since the last call, the worker keeps its own value.
+        """
         found = {}
         for name, value in used.items():
             if isinstance(value, (FunctionType, ModuleType, type, CodeType)):
                 continue
-            with suppress(Exception):  # what cannot be pickled is told of when it is sent
+            with suppress(Exception):  # if it cannot be pickled, the error comes when it is sent
                 found[name] = blake2b(dumps(value, set()), digest_size=16).digest()
         return found
 
 
 def _scope(func: FunctionType) -> tuple[str, str | None, bool, int]:
-    """What `unpack.make_function` takes."""
+    """Return the argument `scope` of `call_from_bytes.make_function`."""
     scope = func.__globals__
     name = scope.get("__name__")
     name = name if isinstance(name, str) else "__main__"
@@ -149,12 +159,13 @@ def _scope(func: FunctionType) -> tuple[str, str | None, bool, int]:
 
 def _attributes(func: FunctionType) -> Iterator[tuple[str, Any]]:
     for name in _ATTRIBUTES:
-        # From 3.14 on annotations are made when they are asked for, and may name what is not there.
+        # From Python 3.14 on, annotations are evaluated when they are accessed, and may contain
+        # names that do not exist.
         with suppress(AttributeError, NameError):
             yield name, getattr(func, name)
 
 
-# ---- what neither pickle nor cloudpickle takes
+# ---- values that neither pickle nor cloudpickle can write
 
 
 def _cached(value: Any) -> Any:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is called, as bytes that nsenter/_inside/call_from_bytes.py makes a call of.
+"""Encode a call as bytes, which nsenter/_inside/call_from_bytes.py decodes.
 
-A function or a class travels by its name if the namespaces can import its module. Any other, as a
-lambda, one inside another function, or one of a script, travels by value
-(nsenter/_remote/by_value.py). A plain call is written as plain data; else pickle writes it.
+A function or a class is sent by its name if the namespaces can import its module. Any other, such
+as a lambda, a function inside another function, or one of a script, is sent by value
+(nsenter/_remote/by_value.py). A call is written as plain data if that is possible, otherwise by
+pickle.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FOR_PICKLE", "CannotTravel", "Parcel", "pack"]
 
-# What C's pickle imports before it reads the first byte.
+# The modules that the C implementation of pickle imports before it reads the first byte.
 FOR_PICKLE = ("_pickle", "copyreg", "_compat_pickle", "functools")
 
-# CO_COROUTINE, CO_ASYNC_GENERATOR and CO_GENERATOR of inspect: what is called gives no value.
+# Flags of functions that do not return a value: CO_COROUTINE, CO_ASYNC_GENERATOR and CO_GENERATOR
+# of inspect; what they are, and what to call in place of them.
 _UNANSWERED = (
     (0x80, "a coroutine function", "call one that runs it there, as asyncio.run does"),
     (
@@ -43,15 +45,16 @@ _UNANSWERED = (
 
 
 class CannotTravel(NsenterError, TypeError):
-    """A function or an argument that cannot be sent into namespaces; says which, and why."""
+    """A function or an argument cannot be sent into namespaces. The error says which, and why."""
 
 
 class Parcel(Value):
-    """A call to be sent.
+    """An encoded call.
 
     Args:
-        kind: how `body` is written.
-        modules: what has to be importable where it is opened.
+        kind: the format of `body`.
+        body: the bytes.
+        modules: the modules that must be importable where the call is decoded.
     """
 
     kind: bytes
@@ -67,14 +70,16 @@ def pack(
     plainly: bool,
     keeps: bool = False,
 ) -> Parcel:
-    """Write a call.
+    """Encode a call.
 
     Args:
-        plainly: as plain data where that can be; pickle is faster for much of it.
-        keeps: whether its worker takes other calls as well, and keeps what they leave.
+        func: the function.
+        args, kwargs: its arguments.
+        plainly: encode as plain data if that is possible. For many values, pickle is faster.
+        keeps: whether the worker takes other calls as well, and keeps what they leave.
 
     Raises:
-        CannotTravel: something of it cannot; names it.
+        CannotTravel: the function or an argument cannot be sent. The error names it.
     """
     _check_callable(func)
     if plainly and importable_names.has_a_name(func):
@@ -82,7 +87,7 @@ def pack(
         try:
             body = safe_data.encode((module, func.__qualname__, args, dict(kwargs)))
         except (safe_data.NotPlain, ValueError):
-            pass  # pickle may know it
+            pass  # pickle may be able to write it
         else:
             return Parcel(PLAIN, body, frozenset((module,)))
     modules = set(FOR_PICKLE)
@@ -94,7 +99,7 @@ def pack(
 
 
 def _check_callable(func: Any) -> None:
-    """Before anything is started for it."""
+    """Refuse what is not callable, or gives no value, before a process is started for it."""
     if not callable(func):
         raise CannotTravel(
             f"the function must be callable, not a {safe_data.type_name(type(func))}"
@@ -109,14 +114,15 @@ def _check_callable(func: Any) -> None:
 
 
 class _HasNoName(Exception):
-    """Something of the call must travel by value."""
+    """A part of the call must be sent by value."""
 
 
 class _ByName(pickle.Pickler):
-    """Pickles what the namespaces can import.
+    """A pickler that accepts only what the namespaces can import.
 
     Args:
-        modules: those are noted here that it takes to read it.
+        file: where the pickle is written.
+        modules: a set to which the modules are added that are required to read the pickle.
     """
 
     def __init__(self, file: io.BytesIO, modules: set[str]) -> None:
@@ -132,29 +138,29 @@ class _ByName(pickle.Pickler):
 
 
 def _looks_named(value: Any) -> bool:
-    """Whether pickle may write a value by a name, as it does a function with a cache."""
+    """Return whether pickle may write a value by name, as it does for a function with a cache."""
     if isinstance(value, (FunctionType, ModuleType, type)):
         return value not in _SINGULAR
     name, module = getattr(value, "__qualname__", None), getattr(value, "__module__", None)
     return isinstance(name, str) and isinstance(module, str) and not isinstance(value, MethodType)
 
 
-# Types that pickle knows without a name.
+# Types that pickle does not write by name.
 _SINGULAR = (type(None), type(NotImplemented), type(...))
 
 
 def _pickled(value: object, modules: set[str], *, keeps: bool = False) -> bytes:
     file, found = io.BytesIO(), set[str]()
-    with suppress(Exception):  # of many kinds: what has no name, pickle does not know
+    with suppress(Exception):  # pickle raises many types of exceptions for what has no name
         _ByName(file, found).dump(value)
         modules |= found
         return file.getvalue()
-    from nsenter._remote import by_value  # it takes cloudpickle, which takes a while to import
+    from nsenter._remote import by_value  # imports cloudpickle, which takes a while
 
     return by_value.dumps(value, modules, keeps=keeps)
 
 
-# ---- what cannot travel
+# ---- errors for what cannot be sent
 
 
 def _explained(
@@ -171,7 +177,7 @@ def _explained(
 
 
 def _culprit(label: str, value: Any, seen: set[int]) -> CannotTravel | None:
-    """Names the innermost thing that does not let this one travel; None where nothing does."""
+    """Return the error for the innermost part that cannot be sent; None if all parts can be."""
     if id(value) in seen:
         return None
     seen.add(id(value))

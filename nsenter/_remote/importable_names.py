@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What has a name by which it is found in namespaces, and what a function's code needs there."""
+"""Find out which objects the namespaces can import by name, and what a function's code requires."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _known_importable: set[str] = set()
 
 
 def has_a_name(value: Any) -> bool:
-    """Whether it is what its module has under its name, and the namespaces can import that."""
+    """Return whether the namespaces can find this very object by its module and name."""
     name = getattr(value, "__qualname__", None)
     module = getattr(value, "__module__", None)
     if not isinstance(name, str) or not isinstance(module, str):
@@ -39,7 +39,7 @@ def has_a_name(value: Any) -> bool:
 
 
 def importable(module: str) -> bool:
-    """Whether the namespaces can import a module. __main__ is another there."""
+    """Return whether the namespaces can import a module. They have a different __main__."""
     if module in _known_importable:
         return True
     if module == "__main__" or not travels(module):
@@ -50,7 +50,7 @@ def importable(module: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _globals_of(code: CodeType) -> frozenset[str]:
-    """The global names that code uses, also in functions within it."""
+    """Return the names of globals that code uses, also in functions inside it."""
     names = {i.argval for i in dis.get_instructions(code) if i.opname in _OF_GLOBALS}
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -69,13 +69,13 @@ def _all_names(code: CodeType) -> set[str]:
 
 
 def used_globals(func: FunctionType) -> dict[str, Any]:
-    """The globals that a function's code uses, also in functions within it."""
+    """Return the globals that a function's code uses, also in functions inside it."""
     scope = func.__globals__
     return {name: scope[name] for name in sorted(_globals_of(func.__code__)) if name in scope}
 
 
 def held(cell: CellType) -> tuple[Any, ...]:
-    """Its value; nothing if it has none yet."""
+    """Return a tuple with the value of a cell; an empty tuple if it has none yet."""
     try:
         return (cell.cell_contents,)
     except ValueError:
@@ -83,7 +83,10 @@ def held(cell: CellType) -> tuple[Any, ...]:
 
 
 def _submodules(module: ModuleType, attributes: set[str]) -> Iterator[str]:
-    """Those that code with these names reaches by attributes, as xml.etree by "xml"."""
+    """Yield the submodules that code with these names can reach as attributes of a module.
+
+    For example, code that imports only `xml` can use `xml.etree`.
+    """
     start = f"{module.__name__}."
     for name in list(sys.modules):
         if name.startswith(start) and attributes.issuperset(name.removeprefix(start).split(".")):
@@ -91,10 +94,13 @@ def _submodules(module: ModuleType, attributes: set[str]) -> Iterator[str]:
 
 
 def imports(func: FunctionType, used: dict[str, Any]) -> tuple[set[str], set[str]]:
-    """The modules that must be imported before a function is called, and those that its code
-    may import itself.
+    """Return two sets of modules that a function requires.
+
+    The first must be imported before the function is called. The second are those that its code may
+    import itself.
 
     Args:
+        func: the function.
         used: its `used_globals`.
     """
     code = func.__code__

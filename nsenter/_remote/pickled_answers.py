@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers of functions that are trusted: pickled there, unpickled here.
+"""Answers of trusted functions: they are pickled in the namespaces and unpickled by the caller.
 
-What the caller had sent by value comes back as the caller's own. The caller's side is one function,
-`callers_class`: cloudpickle is not used on this way.
+An instance of a class that the caller has sent by value is unpickled as an instance of the caller's
+own class. The caller's side is only one function, `callers_class`: cloudpickle does not write these
+answers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def dumps(value: object) -> bytes:
     try:
         return _pickle.dumps(value, -1)
     except Exception:
-        if "cloudpickle.cloudpickle" not in sys.modules:  # then nothing has come by value
+        if "cloudpickle.cloudpickle" not in sys.modules:  # then no class was sent by value
             raise
     import io
 
@@ -43,7 +44,7 @@ class _OfTheCaller(_pickle.Pickler):
 
 
 def callers_class(number: str) -> type:
-    """The class that cloudpickle has sent by this number."""
+    """Return the class that cloudpickle has sent with this number."""
     from cloudpickle.cloudpickle import _DYNAMIC_CLASS_TRACKER_BY_ID as by_id
 
     found: type = by_id[number]

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many values of one type as a block, for `nsenter._remote.safe_data`.
+"""Encode many values of one type as a block, for `nsenter._remote.safe_data`.
 
-A million numbers are no million calls.
+With blocks, a million numbers do not take a million function calls.
 
-What is read may be an enemy's. Numbers are any 8 bytes; lengths are checked against what they
-count before anything is made of them; and what a block takes in memory is known before it is read.
+The bytes that are read may come from hostile code. Any 8 bytes are a valid number. Lengths are
+checked against the bytes that they count before any value is made. The memory that a block takes is
+known before it is read.
 """
 
 from __future__ import annotations
@@ -19,33 +20,34 @@ if TYPE_CHECKING:
 
 __all__ = ["LEAST", "WIDTHS", "Ragged", "columns", "kind_of", "pack", "unpack"]
 
-LEAST = 32  # values that are worth a block
-# Bytes of each value's number or length, by how it is written.
+LEAST = 32  # a block is worthwhile from this number of values on
+# For each format: the size in bytes of a value, or of its length.
 WIDTHS = {b"?": 1, b"i": 4, b"q": 8, b"d": 8, b"s": 8, b"b": 8}
 _MOST_COLUMNS = 64
 _EIGHT = 8
-# Values that are made between two looks at the clock.
+# How many values are made before the clock is checked again.
 _AT_ONCE = 1 << 16
 _SURROGATES = "surrogatepass"
 
-# An int may be of 36 bytes, where it has 64 bits.
+# An int object with 64 bits takes up to 36 bytes.
 _MOST_NUMBER = 36
 
 
 class Ragged(ValueError):
-    """Bytes that are no block; says why."""
+    """The bytes are not a block. The error says why."""
 
 
 def kind_of(values: Any) -> bytes:
-    """How a sequence can be written as a block; b"" if it cannot be."""
+    """Return the format in which a sequence can be written as a block; b"" if it cannot be."""
     kinds = set(map(type, values))
     return _KINDS.get(kinds.pop(), b"") if len(kinds) == 1 else b""
 
 
 def _numbers_of(form: str, values: Sequence[Any]) -> bytes:
-    """Raises OverflowError if a number does not fit."""
+    """Return the bytes of numbers. Raise OverflowError if a number does not fit."""
     try:
-        array = __import__("array").array  # not named: it would have to come along
+        # An import statement would make this module a part of each module archive.
+        array = __import__("array").array
     except ImportError:
         data = bytearray(WIDTHS[form.encode()] * len(values))
         view = memoryview(data).cast(form)  # type: ignore[call-overload]
@@ -69,7 +71,9 @@ def _numbers(form: str, data: bytes, pause: Callable[[], None]) -> list[Any]:
 
 
 def pack(kind: bytes, values: Sequence[Any]) -> tuple[bytes, list[bytes]]:
-    """How a block is written, and its bytes, in pieces; the first has WIDTHS bytes for each value.
+    """Return the format of a block, and its bytes in pieces.
+
+    The first piece has the number of bytes in WIDTHS for each value.
 
     Raises:
         OverflowError: a number has more than 64 bits.
@@ -92,12 +96,14 @@ def pack(kind: bytes, values: Sequence[Any]) -> tuple[bytes, list[bytes]]:
 def unpack(
     kind: bytes, first: bytes, rest: bytes, room: Callable[[int], None], pause: Callable[[], None]
 ) -> list[Any]:
-    """The values of a block.
+    """Return the values of a block.
 
     Args:
+        kind: the format of the block.
         first, rest: its two pieces.
-        room: is told how many bytes of memory the values will take; raises if that is too much.
-        pause: looks at the clock; raises if it is too late.
+        room: is called with the bytes of memory that the values will take. It raises an error if
+            these are too many.
+        pause: is called from time to time. It raises an error if the deadline has passed.
 
     Raises:
         Ragged: the pieces do not fit together.
@@ -123,10 +129,10 @@ def unpack(
 
 
 def slices(whole: Any, lengths: list[int], pause: Callable[[], None]) -> list[Any]:
-    """The parts of a sequence that have these lengths, and are all of it.
+    """Cut a sequence into parts with these lengths.
 
     Raises:
-        Ragged: they are not.
+        Ragged: the lengths do not add up to that of the sequence.
     """
     if min(lengths, default=0) < 0 or sum(lengths) != len(whole):
         raise Ragged("its lengths are not those of what follows")
@@ -140,8 +146,11 @@ def slices(whole: Any, lengths: list[int], pause: Callable[[], None]) -> list[An
 
 
 def columns(values: Sequence[Any]) -> tuple[Any, list[list[Any]]] | None:
-    """Rows of one form by their columns: the keys of dicts, or the number of items; None if they
-    have not one form."""
+    """Return the columns of rows that have the same form; None if they differ.
+
+    The rows are dicts or sequences. The first item of the result is the keys of the dicts, or the
+    number of items of the sequences.
+    """
     first = values[0]
     if not 0 < len(first) <= _MOST_COLUMNS or set(map(len, values)) != {len(first)}:
         return None
@@ -154,7 +163,7 @@ def columns(values: Sequence[Any]) -> tuple[Any, list[list[Any]]] | None:
 
 
 def flat(values: Sequence[Any]) -> tuple[list[int], list[Any]]:
-    """Sequences by their lengths, and all that is in them."""
+    """Return the lengths of sequences, and a list of all their items."""
     return [*map(len, values)], [*chain.from_iterable(values)]
 
 

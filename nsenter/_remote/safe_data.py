@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plain data as bytes, and back from bytes that an enemy may have written.
+"""Encode plain data as bytes, and decode bytes that hostile code may have written.
 
-Neither pickle nor marshal may be given those: the one runs what they say, the other trusts
-their lengths. This knows None, bool, int, float, complex, str, bytes, bytearray, tuple, list,
-dict, set and frozenset, each as exactly that type, and the values of `nsenter._remote.safe_types`.
+Neither pickle nor marshal can be used for such bytes: pickle executes what they say, and marshal
+trusts the lengths in them. This format supports None, bool, int, float, complex, str, bytes,
+bytearray, tuple, list, dict, set and frozenset, but not their subclasses, and the values of
+`nsenter._remote.safe_types`.
 
-A value is a byte that says its type and then, in native byte order as both sides run on one
-machine: nothing; 8 bytes a float, 16 a complex; or 4 bytes of length and what they count: bytes,
-or values. Many values of one type are a block (nsenter/_remote/safe_arrays.py): b"u", the type of
-the sequence, that of the values, and what that one takes. Inside the namespaces only what is
-built into the interpreter can be imported.
+A value starts with a byte for its type. Depending on the type, nothing follows; or 8 bytes for a
+float and 16 for a complex; or a length of 4 bytes, and as many bytes or values. Numbers are in
+native byte order, because both sides run on the same machine. Many values of one type are a block
+(nsenter/_remote/safe_arrays.py): b"u", the type of the sequence, the type of the values, and then
+what this type requires.
+
+This module also runs inside the namespaces. There, only modules that are built into the interpreter
+can be imported.
 """
 
 from __future__ import annotations
@@ -30,15 +34,16 @@ MAX_DEPTH = 100
 _LENGTH_BYTES = 4
 _MAX_LENGTH = (1 << 8 * _LENGTH_BYTES) - 1
 _FLOAT_BYTES = 8
-# Lone surrogates are what Python has for file names that are no UTF-8.
+# Python uses lone surrogates for bytes of file names that are not UTF-8.
 _SURROGATES = "surrogatepass"
-# More keys of one hash than chance has in one table are an attack: each is compared with all.
+# If more keys than this have the same hash, it is an attack and not chance: each of them would be
+# compared with all others.
 _MAX_COLLISIONS = 64
 _VALUES_PER_CLOCK = 256
 
 
 class NotPlain(TypeError):
-    """A value that is not plain data. `where` is the way to it, as Python writes it: "[3]['x']"."""
+    """A value is not plain data. `where` is its place in Python's syntax, such as "[3]['x']"."""
 
     def __init__(self, reason: str, where: str = "") -> None:
         super().__init__(reason, where)
@@ -49,12 +54,12 @@ class NotPlain(TypeError):
         return f"{self.where}: {self.reason}" if self.where else self.reason
 
     def inside(self, where: str) -> NotPlain:
-        """The same, seen from what it is in."""
+        """Return the same error, as seen from the container of the value."""
         return NotPlain(self.reason, where + self.where)
 
 
 class Malformed(ValueError):
-    """Bytes that `encode` has not made, or more of them than were allowed."""
+    """The bytes were not made by `encode`, or exceed a limit."""
 
 
 class TooLarge(Malformed):
@@ -69,21 +74,22 @@ class TooSlow(Malformed):
 
 
 def type_name(kind: type) -> str:
-    """As a person would write it."""
+    """Return the name of a type, with its module unless it is builtin."""
     module = kind.__module__
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
 def encode(value: object, most: int = _MAX_LENGTH, *, more: bool = False) -> bytes:
-    """The bytes of a value.
+    """Encode a value as bytes.
 
     Args:
-        most: bytes that they may be.
-        more: also the common values of `nsenter._remote.safe_types`.
+        value: the value.
+        most: the maximum number of bytes.
+        more: also accept the values of `nsenter._remote.safe_types`.
 
     Raises:
-        NotPlain: it is not plain data, or nested too deeply, or in itself.
-        ValueError: it is larger than `most`.
+        NotPlain: the value is not plain data, is nested too deeply, or contains itself.
+        ValueError: the encoded value has more than `most` bytes.
     """
     encoder = _Encoder(most, more)
     encoder.put(value, 0)
@@ -154,7 +160,7 @@ class _Encoder:
                 raise error.inside(f"[{index}]") from None
 
     def _block(self, value: Any, depth: int) -> bool:
-        """Write a sequence as a block, if it is one."""
+        """Write a sequence as a block if that is possible, and return whether it was."""
         kind = safe_arrays.kind_of(value) if self._blocks else b""
         if not kind:
             return False
@@ -162,8 +168,9 @@ class _Encoder:
         try:
             written = self._block_of(kind, value, depth)
         except (NotPlain, OverflowError, safe_arrays.Ragged):
-            # What is not plain is named by its place, which blocks do not know. They are not tried
-            # again: what is in itself would be tried at each level.
+            # The error for a value that is not plain must name its place, which is unknown in a
+            # block. Blocks are not tried again in this call: a sequence that contains itself would
+            # be tried at each level.
             written = self._blocks = False
         if not written:
             del self.out[before:]
@@ -182,8 +189,7 @@ class _Encoder:
         return True
 
     def _rows(self, kind: bytes, value: Any, depth: int) -> bool:
-        """Dicts or sequences, by their columns; or sequences of any lengths, one behind the
-        other."""
+        """Write dicts or sequences by their columns; or sequences of any lengths, concatenated."""
         found = safe_arrays.columns(value)
         if found is None and kind == b"D":
             return False
@@ -249,7 +255,7 @@ class _Encoder:
 
 
 def _shown(key: object) -> str:
-    """A key in an error: a long number would be refused, or take for ever."""
+    """Return the text of a key for an error. Python refuses to print long ints, or takes long."""
     return repr(key)[:80] if type(key) in (str, bytes) else f"a {type(key).__name__}"
 
 
@@ -259,7 +265,7 @@ _SET_TAGS: dict[type, bytes] = {set: b"S", frozenset: b"Z"}
 
 def _float_bytes(value: float) -> bytes:
     data = bytearray(_FLOAT_BYTES)
-    memoryview(data).cast("d")[0] = value  # the struct module may be one that has to be loaded
+    memoryview(data).cast("d")[0] = value  # the struct module may not be built in
     return bytes(data)
 
 
@@ -267,14 +273,17 @@ def _float_bytes(value: float) -> bytes:
 
 
 def decode(data: bytes, *, memory: int | None = None, deadline: float | None = None) -> Any:
-    """The value of bytes that anybody may have written.
+    """Decode bytes that hostile code may have written.
 
     Args:
-        memory: bytes that the value may take in memory, as sys.getsizeof counts; None: any.
-        deadline: of time.monotonic(), by which it must be done; None: never.
+        data: the bytes.
+        memory: how many bytes the value may take in memory, as sys.getsizeof counts. None means no
+            limit.
+        deadline: when the decoding must be done, in seconds of time.monotonic(). None means no
+            limit.
 
     Raises:
-        Malformed: `encode` has not made them, or a bound is passed.
+        Malformed: `encode` has not made these bytes, or a limit is exceeded.
     """
     decoder = _Decoder(data, memory, deadline)
     value = decoder.value(0)
@@ -308,7 +317,7 @@ class _Decoder:
         return value
 
     def _charge(self, size: int) -> None:
-        """Raises TooLarge before so much memory is taken."""
+        """Count memory before it is allocated. Raise TooLarge if it is too much."""
         self._used += size
         if self._memory is not None and self._used > self._memory:
             raise TooLarge(f"it takes more than {self._memory} bytes of memory")
@@ -330,7 +339,7 @@ class _Decoder:
         return data
 
     def _length(self) -> int:
-        """Each byte or value that it counts takes one byte at least."""
+        """Read a length. Each byte or value that it counts takes at least one byte of the data."""
         length = int.from_bytes(self._take(_LENGTH_BYTES), sys.byteorder)
         if length > self.left():
             raise Malformed(f"it ends early: {length} should follow offset {self._at}")
@@ -377,7 +386,7 @@ class _Decoder:
         return tuple(self._list(depth))
 
     def _block(self, depth: int) -> Any:
-        """A list or a tuple of many values of one type."""
+        """Read a list or a tuple of many values of one type."""
         sequence, kind = self._SEQUENCES.get(self._take(1)), self._take(1)
         if sequence is None:
             raise Malformed(f"a block that is no sequence at offset {self._at - 2}")
@@ -467,8 +476,8 @@ class _Decoder:
         return {key: self.value(depth + 1) for key in keys}
 
     def _keys(self, items: list[Any]) -> Iterable[Hashable]:
-        """What can be looked up in constant time, and each once."""
-        # A tuple is hashed anew, with all that is in it, by each set and each key that it is in.
+        """Check that keys are distinct, and can be looked up in constant time."""
+        # Each set or dict that contains a tuple hashes it again, with everything in it.
         self._check_the_deadline()
         try:
             hashes = {hash(item) for item in items}

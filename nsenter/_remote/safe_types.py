@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Common values of the standard library and of numpy as plain data, and back by a fixed table.
+"""Convert common values of the standard library and of numpy to plain data and back.
 
-`nsenter._remote.safe_data` writes them as a name and a payload. What comes back may be an enemy's:
-a name that is not in the table is refused, a payload is checked, and nothing of it is ever
-called or looked up.
+`nsenter._remote.safe_data` writes such a value as a name and a payload. The answer may come from
+hostile code: only the names in a fixed table are accepted, the payload is checked, and nothing in
+it is ever called or looked up.
 
-No module is imported by name here: the namespaces have this module too, and would take along what
-it imports. A value that is there has its module loaded already.
+There are no import statements for the modules of these values. This module is also sent to the
+namespaces, and all modules that it imports would be sent with it. If a value exists, its module is
+already loaded.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Unfit", "memory_of", "rebuild", "reduced"]
 
-# Python divides, multiplies and reduces larger numbers so slowly that no deadline would be kept.
+# Python's arithmetic with larger numbers is so slow that no deadline could be kept.
 _MOST_BITS = 1 << 16
-# pathlib keeps each name of a path, at so many bytes for a character. Windows' are longest.
+# The longest path in characters (on Windows), and the bytes that pathlib takes for a character.
 _MOST_PATH, _BYTES_OF_PATH = 32767, 24
 _MOST_DIMENSIONS = 32
-# dtype.str of numbers: kind and bytes. Native byte order is all that is sent.
+# The values of dtype.str for numbers: byte order, kind and bytes.
 _DTYPES = frozenset(
     (
         *("|b1", "|i1", "|u1"),
@@ -34,18 +35,18 @@ _DTYPES = frozenset(
 
 
 class Unfit(ValueError):
-    """This very value cannot be written, though others of its type can; or not be read."""
+    """This value cannot be written, although others of its type can; or it cannot be read."""
 
 
 def _imported(module: str) -> Any:
     return __import__(module, fromlist=["*"])
 
 
-# ---- to plain data. The values are of exactly the types that the names say.
+# ---- to plain data. The values are of exactly the types in the names of the functions.
 
 
 def _offset(value: Any) -> tuple[int, int, int, str] | None:
-    """Of a datetime or a time: its fixed offset from UTC and its name; None for a naive one."""
+    """Return the fixed UTC offset of a datetime or a time, and its name; None if it is naive."""
     zone = value.tzinfo
     if zone is None:
         return None
@@ -74,7 +75,7 @@ def _of_path(value: Any) -> tuple[str]:
 
 
 def _of_numpy(value: Any) -> tuple[Any, ...]:
-    """A scalar or an array."""
+    """Return the payload of a numpy scalar or array."""
     if value.dtype.str not in _DTYPES:
         raise Unfit(f"of its dtypes {value.dtype} is not plain data; numbers are")
     return value.dtype.str, tuple(map(int, value.shape)), bytearray(value.tobytes())
@@ -178,7 +179,8 @@ def _check_numbers(*numbers: Any) -> None:
             raise Unfit("a number is too large")
 
 
-# The name of a type: its value as a tuple of plain data, and what makes it of that.
+# For the name of a type: the function that turns a value into a tuple of plain data, and the one
+# that makes a value from this data.
 _TABLE: dict[str, tuple[Callable[[Any], tuple[Any, ...]], Callable[..., Any]]] = {
     "datetime.datetime": (
         lambda value: ((value.year, value.month, value.day), _of_time(value)),
@@ -223,10 +225,10 @@ def _name_of(value: object) -> str:
 
 
 def reduced(value: object) -> tuple[str, tuple[Any, ...]] | None:
-    """The name and the payload of a value; None if its type is not in the table.
+    """Return the name and the payload of a value; None if its type is not in the table.
 
     Raises:
-        Unfit: its type is, and it is not one that can be written.
+        Unfit: its type is in the table, but this value cannot be written.
     """
     name = _name_of(value)
     found = _TABLE.get(name)
@@ -234,17 +236,17 @@ def reduced(value: object) -> tuple[str, tuple[Any, ...]] | None:
 
 
 def memory_of(name: object, payload: object) -> int:
-    """Bytes, at most, that a value takes besides its payload and what `sys.getsizeof` tells."""
+    """Return how many bytes a value takes at most, without its payload and sys.getsizeof."""
     if type(name) is not str or not name.startswith("pathlib.") or type(payload) is not tuple:
         return 0
     return sum(_BYTES_OF_PATH * len(path) for path in payload if type(path) is str)
 
 
 def rebuild(name: object, payload: object) -> Any:
-    """The value of what `reduced` gave, or what an enemy has written in its place.
+    """Return the value for a name and a payload, which may come from hostile code.
 
     Raises:
-        Unfit: it is none.
+        Unfit: they are not the name and the payload of a value, as `reduced` returns them.
     """
     found = _TABLE.get(name) if type(name) is str else None
     if found is None or type(payload) is not tuple:
