@@ -169,12 +169,17 @@ def _link(fd: int) -> str:
 
 
 def read_line(fd: int) -> str:
+    return read_until(fd, b"\n")
+
+
+def read_until(fd: int, ending: bytes) -> str:
+    """What comes from a pipe or a terminal, which may come in any number of pieces."""
     data = b""
-    while not data.endswith(b"\n"):
+    while not data.endswith(ending):
         ready, _, _ = select.select([fd], [], [], SECONDS)
         part = os.read(fd, 1 << 16) if ready else b""
         if not part:
-            raise AssertionError(f"the payload says no line, but {data!r}")
+            raise AssertionError(f"the payload does not say {ending!r}, but {data!r}")
         data += part
     return data.decode()
 

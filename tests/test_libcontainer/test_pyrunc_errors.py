@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import pyrunc
+from launching import read_line
 from libcontainer.pyrunc import main
 from libcontainer.runc_messages import hint_for_config
 from nsenter._host.hints import FACTS
@@ -129,7 +130,7 @@ def test_on_a_terminal_it_is_for_people(ours) -> None:
     master, slave = os.openpty()
     try:
         ours("state", "nope", stderr=slave, stdout=subprocess.DEVNULL, capture_output=False)
-        said = os.read(master, 4096).decode()
+        said = read_line(master)
     finally:
         os.close(master)
         os.close(slave)

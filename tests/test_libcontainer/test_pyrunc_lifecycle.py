@@ -19,6 +19,7 @@ import pytest
 import addresses
 import pyrunc
 import rootless
+from launching import read_line
 from libcontainer.state import start_time_of
 from pyrunc import PYRUNC, Runtime, cgroup_path, make_bundle
 from sweeps import every
@@ -363,7 +364,7 @@ def test_the_master_goes_to_the_console_socket(runtime, tmp_path) -> None:
         with connection:
             _, fds, _, _ = socket.recv_fds(connection, 100, 1)
     try:
-        assert os.read(fds[0], 100) == b"/dev/pts/0\r\n"
+        assert read_line(fds[0]) == "/dev/pts/0\r\n"
     finally:
         os.close(fds[0])
 

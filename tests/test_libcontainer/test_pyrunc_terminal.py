@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import pyrunc
+from launching import read_until
 from pyrunc import Runtime, make_bundle
 
 runtime = pytest.fixture(pyrunc.runtimes)
@@ -161,7 +162,7 @@ def test_input_that_ends(runtime: Runtime, tmp_path: Path) -> None:
     master, slave = os.openpty()
     try:
         subprocess.run(["sh", "-c", script], stdout=slave, stderr=slave, check=True, timeout=20)
-        assert b"status=4" in os.read(master, 65536)
+        read_until(master, b"status=4\r\n")
     finally:
         os.close(master)
         os.close(slave)
