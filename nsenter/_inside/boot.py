@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first Python that runs in the namespaces.
+"""The first Python code that runs in the namespaces.
 
-The interpreter is started with ``-m``; the bundle has this module under the name ``runpy``, so
-the interpreter's main calls `_run_module_as_main` here and the real runpy, with all that it
-imports, is not needed. Nothing but built-in modules may be imported: there may be no others,
-and what a file of the new root says must never run.
+The interpreter is started with ``-m``. The module archive has this module under the name ``runpy``,
+so the interpreter's main calls `_run_module_as_main` here, and the real runpy with its imports is
+not needed. Only built-in modules may be imported: there may be no others, and code from a file of
+the new root must never run.
 
-It closes every way to the file system, takes what the launcher sent, and calls the target.
+This module closes every way to the file system, receives the init config from the launcher, and
+calls the target.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, NoReturn
 
-# What the launcher sets for the boot: "channel,status", the two descriptors.
+# The launcher sets this variable for the boot: "channel,status", two descriptors.
 FDS_VARIABLE = b"_NSENTER_FDS"
-# What the shim sets: "root,cwd".
+# The shim sets this variable: "root,cwd", two descriptors.
 ROOT_VARIABLE = b"_NSENTER_ROOT"
 
 _LENGTH_BYTES = 8
@@ -33,7 +34,10 @@ _CHUNK = 1 << 20
 
 
 class BundleFinder:
-    """The last on sys.meta_path: extension modules that the shim has loaded, and a clear no."""
+    """The last finder on sys.meta_path.
+
+    It finds the extension modules that the shim has loaded, and raises a clear error for others.
+    """
 
     def __init__(self, extensions: Mapping[str, str]) -> None:
         self._extensions = extensions
@@ -49,14 +53,14 @@ class BundleFinder:
             )
             error = ModuleNotFoundError(message, name=name)
             if sys.version_info >= (3, 15) and name in sys.stdlib_module_names:
-                # Tracebacks have another text then, but keep notes.
+                # Tracebacks then show a different text, but they show notes.
                 error.add_note(message)
             raise error
         return ModuleSpec(name, ExtensionFileLoader(name, origin), origin=origin)
 
 
 def close_the_file_system(extensions: Mapping[str, str]) -> None:
-    """From now on nothing is imported from a file."""
+    """Stop all imports from files, from now on."""
     sys.path.clear()
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
@@ -64,7 +68,7 @@ def close_the_file_system(extensions: Mapping[str, str]) -> None:
 
 
 def read(fd: int, size: int) -> bytes:
-    """Exactly so many bytes. Raises EOFError."""
+    """Read exactly this number of bytes. Raise EOFError if the launcher closes the pipe first."""
     parts = []
     while size:
         part = posix.read(fd, min(size, _CHUNK))
@@ -76,7 +80,7 @@ def read(fd: int, size: int) -> bytes:
 
 
 def pack(orders: dict[str, Any]) -> bytes:
-    """What `receive` reads. Raises ValueError where something is no plain data."""
+    """Encode an init config for `receive`. Raise ValueError if it is not plain data."""
     try:
         body = marshal.dumps(orders)
     except ValueError as error:
@@ -86,14 +90,14 @@ def pack(orders: dict[str, Any]) -> bytes:
 
 
 def receive(channel: int) -> dict[str, Any]:
-    """The launcher's orders. They are marshalled: the parent is trusted, by this side."""
+    """Receive the init config. It is marshalled: this side trusts the launcher."""
     size = int.from_bytes(read(channel, _LENGTH_BYTES), sys.byteorder)
     orders: dict[str, Any] = marshal.loads(read(channel, size))
     return orders
 
 
 def _enter_root() -> None:
-    """Leave the dead folder that the shim has made the root for the boot."""
+    """Enter the real root. For the boot, the shim has made an empty directory the root."""
     fds = posix.environ.get(ROOT_VARIABLE)
     if fds is None:  # the root is the caller's own
         return
@@ -106,14 +110,14 @@ def _enter_root() -> None:
 
 
 def set_environment(environment: dict[bytes, bytes]) -> None:
-    """Replace what was set for the boot, for C code and for os.environ alike."""
+    """Replace the environment of the boot, both for C code and in os.environ."""
     for name in posix.environ:
         posix.unsetenv(name)
     for name, value in environment.items():
         posix.putenv(name, value)
     posix.environ.clear()
     posix.environ.update(environment)
-    # Imported already, os has copied what was there.
+    # If os is already imported, it has copied the old environment.
     os = sys.modules.get("os")
     if os is not None:
         os.environ._data.clear()
@@ -121,7 +125,7 @@ def set_environment(environment: dict[bytes, bytes]) -> None:
 
 
 def _json(text: str) -> str:
-    """Each byte outside of ASCII as the C writes it."""
+    """Escape a text for JSON, each byte outside printable ASCII as the C code does."""
     raw = text.encode("utf-8", "surrogateescape")
     return "".join(chr(b) if 0x20 <= b < 0x7F and b not in b'"\\' else f"\\u{b:04x}" for b in raw)
 
@@ -136,7 +140,7 @@ def _fail(status: int, subject: str, number: int) -> NoReturn:
 
 
 def resolve(target: str) -> Any:
-    """`module:function` → the function; `module` → its code, to be run as __main__."""
+    """Return the function for "module:function"; for "module", one that runs it as __main__."""
     module, _, function = target.partition(":")
     if function:
         __import__(module)
@@ -160,7 +164,7 @@ def _run(orders: dict[str, Any], channel: int, status: int) -> Any:
         target = resolve(orders["target"])
     except (ImportError, AttributeError) as error:
         _fail(status, f"{orders['target']}: {error}", 2)
-    # Heard by the shim, where there is something to give up for good.
+    # The shim hears this audit event, and takes the confinement steps if there are any.
     sys.audit("nsenter.confine")
     tell_ready(status)
     sys.audit("nsenter.filter")
@@ -169,7 +173,7 @@ def _run(orders: dict[str, Any], channel: int, status: int) -> Any:
 
 
 def tell_ready(status: int) -> None:
-    """Say that the target is about to be called."""
+    """Tell the launcher that the target is about to be called."""
     try:
         posix.write(status, b'{"type":"ready"}\n')
     except (BrokenPipeError, ConnectionResetError):
@@ -180,8 +184,10 @@ def tell_ready(status: int) -> None:
 
 
 def prepare_image(orders_fd: int) -> None:
-    """In the interpreter that an image is made of: import what it is to hold, and leave nothing of
-    this process behind."""
+    """Prepare the interpreter from which an image is made.
+
+    Import the modules that the image holds, and remove everything that belongs to this process.
+    """
     orders = receive(orders_fd)
     posix.close(orders_fd)
     close_the_file_system(orders["extensions"])
@@ -206,7 +212,7 @@ _held: set[str] = set()
 
 
 def resume_image(channel: int, status: int) -> int:
-    """What runs first in a process that has resumed an image; returns its exit status."""
+    """Run a process that has resumed an image, and return its exit status."""
     posix.set_inheritable(channel, False)
     posix.set_inheritable(status, False)
     open_streams()
@@ -220,7 +226,7 @@ def resume_image(channel: int, status: int) -> int:
 
 
 def _status_of(code: object) -> int:
-    """As sys.exit has it."""
+    """Return the exit status for the argument of sys.exit, as Python does."""
     if code is None or isinstance(code, int):
         return (code or 0) & 0xFF
     if sys.stderr is not None:
@@ -229,11 +235,12 @@ def _status_of(code: object) -> int:
 
 
 def end_image() -> None:
-    """End as an interpreter does, but for what is in the image: freeing that would have every page
-    of it copied first, which takes longer than the start.
+    """End as an interpreter does, but do not free the objects that are in the image.
 
-    Threads are waited for, atexit functions called, streams flushed, and the modules and objects
-    freed that have come since.
+    To free them would first copy every page of the image, which takes longer than the start.
+
+    Wait for threads, call the atexit functions, flush the streams, and free the modules and objects
+    that were made after the process was resumed.
     """
     threading = sys.modules.get("threading")
     if threading is not None:
@@ -248,20 +255,24 @@ def end_image() -> None:
     import _io
     import gc
 
-    # What is freed in a cycle is freed in any order: a file could lose what it has not written yet.
+    # The objects of a cycle are freed in any order: a file could lose data that are still in its
+    # buffer.
     written = _io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom
     for value in gc.get_objects():
         if type(value) in written:
             flush(value)
     for name in sys.modules.keys() - _held | {"__main__"}:
         del sys.modules[name]
-    while gc.collect():  # what one finds may have held what the next does
+    while gc.collect():  # objects that one collection frees may have held others
         pass
     flush(sys.stdout, sys.stderr)
 
 
 def _let_threads_go() -> None:
-    """One that has been waited for may still hold what it ran. A daemon stays."""
+    """Wait a moment until threads have ended completely.
+
+    A thread that has been joined may still hold the objects that it used. Daemon threads go on.
+    """
     import _thread
     import time
 
@@ -272,16 +283,16 @@ def _let_threads_go() -> None:
 
 
 def flush(*streams: Any) -> None:
-    """Write what is left in buffers."""
+    """Write the data that are left in buffers."""
     for stream in streams:
         try:  # noqa: SIM105 - contextlib would have to travel
             stream.flush()
-        except (AttributeError, OSError, ValueError):  # none, or closed
+        except (AttributeError, OSError, ValueError):  # the stream is None, or closed
             pass
 
 
 def open_streams() -> None:
-    """Make the standard streams, as an interpreter does when it boots in UTF-8 mode."""
+    """Make the standard streams, as an interpreter does that boots in UTF-8 mode."""
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         stream = _open_stream(fd, name)
         setattr(sys, name, stream)
@@ -295,7 +306,7 @@ def _open_stream(fd: int, name: str) -> Any:
     try:
         posix.fstat(fd)
         buffer: Any = _io.open(fd, f"{mode}b", closefd=False)
-    except OSError:  # closed, or a directory
+    except OSError:  # the descriptor is closed, or is a directory
         return None
     buffer.raw.name = f"<{name}>"
     stream = _io.TextIOWrapper(
@@ -314,7 +325,8 @@ def _run_module_as_main(*_: object) -> None:
     posix.set_inheritable(channel, False)
     posix.set_inheritable(status, False)
     close_the_file_system({})
-    # Heard by the shim, if it has waited for Python with the stages: see csrc/products/shim.c.
+    # The shim hears this audit event if it has left the stages until Python runs: see
+    # csrc/products/shim.c.
     sys.audit("nsenter.stages")
     orders = receive(channel)
     close_the_file_system(orders["extensions"])

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The inside of a call: makes a function to call from what nsenter/_remote/call_bytes.py has made.
+"""Decode a call in the namespaces. nsenter/_remote/call_bytes.py encodes it.
 
-They come from the caller, who is trusted by this side. Only what is built into the interpreter,
-or travels, can be imported; pickle does where it is needed.
+The bytes come from the caller, whom this side trusts. Only modules that are built into the
+interpreter, or are sent by the caller, can be imported. If a call requires pickle, its modules are
+sent, too.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ __all__ = [
     "unpack",
 ]
 
-# Whether the files of sources are the caller's, so that what reads them by name may do so.
+# Whether the caller's source files are in this root, so that code may open them by their names.
 has_sources = False
 
-# How a parcel is written.
+# The formats of a parcel.
 PLAIN, PICKLED = b"c", b"C"
 
 
 def unpack(kind: bytes, body: bytes) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """The function of a parcel, and what to call it with."""
+    """Return the function of a parcel, and its arguments."""
     if kind == PICKLED:
         import _pickle
 
@@ -55,57 +56,60 @@ def unpack(kind: bytes, body: bytes) -> tuple[Callable[..., Any], tuple[Any, ...
 
 
 def call_each(func: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
-    """A part of what `map` is given; its results."""
+    """Call a function with each of the items in a chunk of `map`, and return the results."""
     return [func(*args) for args in chunk]
 
 
 def import_module(name: str) -> Any:
-    """The module of this name, as importlib.import_module."""
+    """Import a module and return it, like importlib.import_module."""
     __import__(name)
     return sys.modules[name]
 
 
 def make_cell() -> CellType:
-    """A variable that functions share; its value comes with them."""
+    """Make a variable that functions share. `fill_function` sets its value."""
     return CellType()
 
 
 def make_module(name: str) -> ModuleType:
-    """One that cannot be imported here; its contents come with `fill_module`."""
+    """Make a module that cannot be imported here. `fill_module` sets its contents."""
     if name not in sys.modules:
         sys.modules[name] = ModuleType(name)
     return sys.modules[name]
 
 
 def fill_module(module: ModuleType, contents: dict[str, Any]) -> None:
-    """Give a module what it has at the caller's."""
+    """Set the contents of a module to those that it has in the caller's process."""
     vars(module).update(contents)
 
 
 def make_cached(func: Callable[..., Any], parameters: dict[str, Any]) -> Any:
-    """A function with a cache (functools.lru_cache), which is empty."""
+    """Make a function with an empty cache (functools.lru_cache)."""
     from functools import lru_cache
 
     return lru_cache(**parameters)(func)
 
 
-# The globals of functions, by the scope that they came with, as long as this worker runs.
+# The globals of functions, by the name and the number of their scope, as long as this worker runs.
 _scopes: dict[tuple[str, int], dict[str, Any]] = {}
-# What each global was when it came: its digest, by its scope and its name.
+# The digest of each global as it was sent, by the id of its scope and its name.
 _came_as: dict[tuple[int, str], bytes] = {}
 
 
 def _scope(name: str, package: str | None, is_whole: bool, number: int) -> dict[str, Any]:
-    """The globals of the functions of a module: what one of them sets, the others see, in this call
-    and the next.
+    """Return the globals for the functions of a module.
+
+    If one function sets a global, the others see it, in this call and in the next.
 
     Args:
-        is_whole: the module cannot be imported here, and these are its globals.
-        number: tells scopes apart that have one name, as those of code that was executed.
+        name: the name of the module.
+        package: its `__package__`.
+        is_whole: the module cannot be imported here, and the globals are those of the module.
+        number: distinguishes scopes that have the same name, such as those of exec().
     """
     key = name, number
     if key not in _scopes:
-        # Pickle looks in the module for what it has by name.
+        # pickle looks up names in the module.
         scope: dict[str, Any] = vars(make_module(name)) if is_whole else {"__name__": name}
         scope.update(__package__=package, __builtins__=builtins)
         _scopes[key] = scope
@@ -115,12 +119,14 @@ def _scope(name: str, package: str | None, is_whole: bool, number: int) -> dict[
 def make_function(
     code: bytes, scope: tuple[str, str | None, bool, int], cells: tuple[CellType, ...] | None
 ) -> FunctionType:
-    """A function that is still to be filled, as it may refer to itself.
+    """Make a function that has only its code. `fill_function` sets the rest.
+
+    There are two steps because a function may refer to itself.
 
     Args:
-        code: marshalled.
-        scope: which globals it has, as `_scope` takes it.
-        cells: the variables of functions around it.
+        code: the marshalled code.
+        scope: the arguments of `_scope`, which say what its globals are.
+        cells: the variables of the functions around it.
     """
     loaded: CodeType = marshal.loads(code)
     if has_sources:
@@ -129,8 +135,10 @@ def make_function(
 
 
 def _is_as_it_came(scope: dict[str, Any], name: str, digest: bytes | None) -> bool:
-    """Whether the caller has not changed a global since it was sent before: then it stays, with
-    what calls have done to it."""
+    """Return whether the caller has sent this global before and has not changed it since.
+
+    The worker then keeps its own value, with the changes that calls have made to it.
+    """
     key = id(scope), name
     if digest is None:
         _came_as.pop(key, None)
@@ -141,7 +149,7 @@ def _is_as_it_came(scope: dict[str, Any], name: str, digest: bytes | None) -> bo
 
 
 def fill_function(func: FunctionType, state: Mapping[str, Any]) -> None:
-    """Give a function all that is not its code."""
+    """Set everything of a function except its code."""
     for name in state["imports"]:
         __import__(name)
     scope = func.__globals__

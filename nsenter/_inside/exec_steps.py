@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last steps of an init: resource limits, the filter, the program.
+"""The last steps of an init: the resource limits, the seccomp filter, the program.
 
-csrc/inside/exec_steps.c takes them.
+csrc/inside/exec_steps.c carries them out.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Confinement", "execute"]
 
-_ERRNOS = 134  # one more than the highest that Linux has
+_ERRNOS = 134  # one more than the highest errno of Linux
 
 
 class Confinement(Value):
-    """What is in force when the program begins.
+    """The limits and the filter that are in force when the program begins.
 
     Args:
-        rlimits: each a resource's name and number, and its soft and hard limit.
-        filter: struct sock_filter, one behind another; empty: there is no filter.
-        filter_flags: SECCOMP_FILTER_FLAG_*.
-        agent_fd: a connected socket that gets the filter's listener; -1: there is none.
-        agent_message: what the agent is sent with the listener.
-        agent_path: where the agent listens, for errors.
+        rlimits: for each resource its name, its number, its soft limit and its hard limit.
+        filter: an array of struct sock_filter. b"" means no filter.
+        filter_flags: SECCOMP_FILTER_FLAG_* bits.
+        agent_fd: a connected socket to which the filter's listener is sent. -1 means none.
+        agent_message: what is sent to the agent together with the listener.
+        agent_path: the path on which the agent listens, for errors.
     """
 
     rlimits: tuple[tuple[str, int, int, int], ...] = ()
@@ -41,7 +41,7 @@ class Confinement(Value):
     agent_path: str = ""
 
     def encoded_rlimits(self) -> bytes:
-        """As csrc/message/launch_lists.c reads them."""
+        """Return the limits in the form that csrc/message/launch_lists.c reads."""
         return ",".join(":".join(map(str, limit)) for limit in self.rlimits).encode()
 
 
@@ -56,14 +56,18 @@ def execute(
 ) -> NoReturn:
     """Confine this process and execute a program.
 
-    What fails is told by this function: when a limit is in force, Python may have no memory to
-    raise an exception, and a filter may deny what it takes to handle one.
+    This function does not raise an exception on failure, but reports it: once a limit is in force,
+    Python may have no memory to raise an exception, and the filter may deny a system call that is
+    required to handle one.
 
     Args:
-        path: of the program.
-        channel: a descriptor that a failure is told on as `libcontainer.init.sync.ERROR`; -1: it
-            is told on standard error.
-        errno_text: what to say of an errno.
+        path: the path of the program.
+        args: the argument vector, including argv[0].
+        env: the environment.
+        confinement: the limits and the filter.
+        channel: the descriptor on which a failure is reported as `libcontainer.init.sync.ERROR`.
+            -1 means that it is reported on standard error.
+        errno_text: returns the text for an errno.
     """
     kept: list[Any] = []
 

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Imports from files, in an interpreter that has booted from memory.
+"""Import from files, in an interpreter that has booted from memory.
 
-This is what makes packages work as they do in `python3`: their data files, their C extensions,
-their threads. It happens in the namespaces, after the last confinement step, and only if every
-folder is the caller's own: a file of a root that somebody else has made is never opened. The caller
-says which folders those are (nsenter/_interpreter/installed.py); each is compared by device and
-inode.
+With this, packages work as they do in `python3`: their data files, their C extensions, their
+threads. It happens in the namespaces, after the last confinement step, and only if every folder is
+the caller's own: a file in a root that somebody else has made is never opened. The caller says
+which folders these are (nsenter/_interpreter/installed.py). Each is compared by device and inode.
 
-A folder of an overlay has the overlay's device. So one that an overlay shows, with an upper layer
-that hides the caller's files, is not taken for the folder below it.
+A folder in an overlay has the device of the overlay. So a folder of an overlay, whose upper layer
+may hide the caller's files, is not mistaken for the folder below it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Place = tuple[str, int, int]  # a path, and the device and inode that it must have
-    # The folder that a module is in or under, its file, its cached code, whether it is a package.
+    # The folder above a module, its file, the file of its cached code, whether it is a package.
     KnownFile = tuple[str, str, str, bool]
 
 __all__ = ["SourceOfFiles", "open_files"]
@@ -38,21 +37,21 @@ _S_IFMT, _S_IFDIR = 0o170000, 0o040000
 
 
 class NotOurs(Exception):
-    """A folder is missing in this root, or is another, or can be written to; says which."""
+    """A folder is missing in this root, is not the caller's, or is writable."""
 
 
 class SourceOfFiles:
-    """What may be opened in this root.
+    """Decides which files may be opened in this root.
 
     Args:
-        read_only: whether only what lies on a read-only mount may be.
+        read_only: accept only files on a read-only mount.
     """
 
     def __init__(self, read_only: bool) -> None:
         self._read_only = read_only
 
     def why_not(self, place: Place) -> str:
-        """Why this is not the caller's file or folder; "" if it is."""
+        """Return why this is not the caller's file or folder; "" if it is."""
         path, device, inode = place
         try:
             fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
@@ -70,7 +69,7 @@ class SourceOfFiles:
         if self._read_only and not posix.fstatvfs(fd).f_flag & _ST_RDONLY:
             return f"{path}: it can be written to"
         try:
-            if found.st_mode & _S_IFMT == _S_IFDIR:  # Landlock is asked as well
+            if found.st_mode & _S_IFMT == _S_IFDIR:  # open it: access(2) does not ask Landlock
                 posix.close(posix.open(".", posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=fd))
             elif not posix.access(path, _R_OK):
                 return f"{path}: it cannot be read"
@@ -79,7 +78,7 @@ class SourceOfFiles:
         return ""
 
     def has(self, place: Place) -> bool:
-        """Whether this is the caller's file or folder."""
+        """Return whether this is the caller's file or folder."""
         return not self.why_not(place)
 
 
@@ -87,12 +86,12 @@ def open_files(orders: Mapping[str, Any], *, again: bool = False) -> SourceOfFil
     """Import from the caller's files from now on.
 
     Args:
-        orders: those of nsenter/_interpreter/installed.py.
-        again: it was done before in this process, or in the one that it is a fork of: what has been
-            imported is as it should be. To look at each module would have its memory copied.
+        orders: the description of the files, from nsenter/_interpreter/installed.py.
+        again: this was called before, in this process or in the template that was forked. The
+            modules that are already imported are then not looked at: that would copy their memory.
 
     Raises:
-        NotOurs: nothing was opened, and nothing changed.
+        NotOurs: a folder is not the caller's. Nothing was opened or changed.
     """
     source = SourceOfFiles(orders["read_only"])
     for place in orders["needed"]:
@@ -114,7 +113,7 @@ def open_files(orders: Mapping[str, Any], *, again: bool = False) -> SourceOfFil
 
 
 def _be_the_callers_python(orders: Mapping[str, Any], source: SourceOfFiles) -> None:
-    """What the sys module says of the interpreter's files."""
+    """Set what the sys module says about the interpreter's files."""
     for name, value in orders["sys"].items():
         setattr(sys, name, value)
     executable = orders["executable"]
@@ -124,8 +123,10 @@ def _be_the_callers_python(orders: Mapping[str, Any], source: SourceOfFiles) -> 
 
 
 class _FrozenBut:
-    """The frozen modules of the interpreter, without those of the module archive: they have no
-    files, and are there only for the boot."""
+    """A finder for the frozen modules of the interpreter, except those of the module archive.
+
+    The modules of the archive have no files, and are needed only for the boot.
+    """
 
     def __init__(self, archived: frozenset[str]) -> None:
         self._archived = archived
@@ -139,8 +140,10 @@ class _FrozenBut:
 
 
 def _give_files_to_loaded_modules(orders: Mapping[str, Any], source: SourceOfFiles) -> None:
-    """What the boot has imported from memory is as if it had come from its file, so that its
-    submodules, its data and its source are found."""
+    """Make modules that were imported from memory look as if they came from their files.
+
+    Their submodules, their data and their source are then found.
+    """
     package: Place | None = orders["package"]
     folders = {*sys.path}
     if package is not None and source.has(package):
@@ -161,7 +164,7 @@ def _give_files_to_loaded_modules(orders: Mapping[str, Any], source: SourceOfFil
 
 
 def _known_spec(name: str, known: KnownFile | None, folders: set[str]) -> ModuleSpec | None:
-    """As PathFinder would find it. None if it is in no folder that is here."""
+    """Return the spec that PathFinder would return; None if the module is in no such folder."""
     if known is None or known[0] not in folders:
         return None
     _, path, cached, is_package = known
@@ -174,7 +177,7 @@ def _known_spec(name: str, known: KnownFile | None, folders: set[str]) -> Module
 
 
 def _take_spec(module: Any, spec: Any) -> None:
-    """Without one, it has no file: what it says is the place of the boot."""
+    """Give a module its spec, or remove its file: the one from the boot does not exist here."""
     if spec is None or not spec.has_location:
         module.__dict__.pop("__file__", None)
         if hasattr(module, "__path__"):
@@ -187,7 +190,7 @@ def _take_spec(module: Any, spec: Any) -> None:
 
 
 def _add_builtins() -> None:
-    """exit, quit, help and the like, which the site module adds."""
+    """Add exit, quit, help and the like to builtins, as the site module does."""
     import site
 
     site.setquit()

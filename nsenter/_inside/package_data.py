@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data files of packages whose code came in memory: what `importlib.resources` asks a loader for.
+"""The data files of packages whose code was sent in memory, for `importlib.resources`.
 
-They are read by the caller, on demand, and only those of packages that are installed: the folder of
-a script or of an editable install may hold secrets.
+The caller reads them on request, and only those of installed packages: the folder of a script or of
+an editable install may hold secrets.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    # Gives the bytes of a file of a package, or the names in one of its folders.
+    # Returns the bytes of a file of a package, or the names in one of its folders.
     Fetch = Callable[[str, str], bytes | list[str]]
 
 __all__ = ["ArchivedPackages", "Data"]
 
 
 class Data:
-    """The part of a loader, and of a reader of resources, that gives the data files of a package.
+    """The part of a loader, and of a resource reader, that returns the data files of a package.
 
     Args:
-        package: its name.
-        fetch: asks the caller; raises FileNotFoundError.
+        package: the name of the package.
+        fetch: a function that requests a file from the caller. It may raise FileNotFoundError.
     """
 
     def __init__(self, package: str, fetch: Fetch) -> None:
@@ -62,7 +62,7 @@ class Data:
 
 
 class _ArchivedPackage(Data):
-    """The loader of a package that came in the module archive."""
+    """The loader of a package in the module archive."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return FrozenImporter.create_module(spec)
@@ -72,7 +72,7 @@ class _ArchivedPackage(Data):
 
 
 class ArchivedPackages:
-    """A finder in the place of FrozenImporter: its packages have data."""
+    """A finder that replaces FrozenImporter. Its packages have data files."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
@@ -82,8 +82,9 @@ class ArchivedPackages:
     ) -> ModuleSpec | None:
         spec = FrozenImporter.find_spec(name, path, target)
         if spec is not None and spec.submodule_search_locations is not None:
-            # It is a place of the boot, where there is nothing. A package that lists it, as numpy
-            # does to explain why an extension cannot be imported, finds nothing then, and goes on.
+            # These are folders of the boot, which do not exist. Without them, a package that lists
+            # its folders finds nothing and goes on. numpy does so to explain why an extension
+            # cannot be imported.
             spec.submodule_search_locations.clear()
             spec.loader = _ArchivedPackage(name, self._fetch)  # type: ignore[assignment]
         return spec

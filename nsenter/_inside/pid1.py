@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PID 1 in Python: starts one command, reaps whatever ends, passes signals on.
+"""A PID 1 in Python: it starts a command, reaps processes that end, and forwards signals.
 
-The target of `python -m nsenter run --python`. It runs in the namespaces, from the bundle.
+This is the target of `python -m nsenter run --python`. It runs in the namespaces, from the module
+archive.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 _DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 _NOT_FOUND = 127
 _NOT_EXECUTABLE = 126
-_KILLED = 128  # plus the signal's number, as a shell tells it
+_KILLED = 128  # plus the number of the signal, as a shell reports it
 
-# Not passed on: what cannot be caught, what is about ourselves, and what a fault raises.
+# Signals that are not forwarded: they cannot be caught, concern this process, or report a fault.
 _OWN = {
     *(_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGPIPE),
     *(_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT),
@@ -35,15 +36,15 @@ def _candidates(name: str) -> list[str]:
 
 
 def _execute(argv: Sequence[str]) -> NoReturn:
-    """As os.execvp, which imports what does not travel."""
-    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # which an interpreter ignores
+    """Execute a program like os.execvp. The os module is not in the module archive."""
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # the interpreter ignores these
         _signal.signal(number, _signal.SIG_DFL)
     failure: OSError | None = None
     for path in _candidates(argv[0]):
         try:
             posix.execve(path, list(argv), posix.environ)
         except OSError as error:
-            # One that may not be executed says more than those that are not there.
+            # An error about a file that may not be executed says more than that a file is missing.
             if failure is None or not isinstance(error, (FileNotFoundError, NotADirectoryError)):
                 failure = error
     message = posix.strerror(failure.errno or 0) if failure else "PATH is empty"
@@ -64,7 +65,7 @@ def _forward(pid: int) -> None:
 
 
 def _reap_until(pid: int) -> int:
-    """Wait for every child; return when `pid` has ended, with its exit status."""
+    """Reap every child that ends. When `pid` has ended, return its exit status."""
     while True:
         ended, status = posix.wait()
         if ended == pid:
@@ -73,7 +74,12 @@ def _reap_until(pid: int) -> int:
 
 
 def main(channel: int, *argv: str) -> int:
-    """Run `argv` as a child and return its exit status as a shell would."""
+    """Run a command as a child. Return its exit status as a shell reports it.
+
+    Args:
+        channel: the socket to the launcher, which is closed.
+        *argv: the command.
+    """
     posix.close(channel)
     pid = posix.fork()
     if pid == 0:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `python -m nsenter run` prints without a command: the view of a Python that is PID 1 inside.
+"""Print what `python -m nsenter run` shows without a command: the view of a Python as PID 1.
 
-It runs in the namespaces, from memory. The times of the stages come on its channel.
+This runs in the namespaces, from memory. It reads the times of the stages from its channel.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ def _write(fd: int, text: str) -> None:
 
 
 def main(channel: int, outside: Mapping[str, str]) -> int:
-    """Print what there is to see, then run a shell command as a child.
+    """Print the view from inside, then run a shell command as a child.
 
     Args:
+        channel: the descriptor from which the times of the stages are read.
         outside: the inode numbers of the caller's namespaces, by their name in /proc/PID/ns.
 
     Returns:

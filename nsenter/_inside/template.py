@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A template: an interpreter that has imported modules, and is forked for each call.
 
-It runs in its launcher's namespaces, from its launcher's files, and holds nothing else of it: no
-descriptor, no environment, no code but the modules'. Its forks are made by fork(2) of libc, so that
-libraries with threads of their own, such as OpenBLAS, stop them before and start them again after:
-a fork has one thread. A fork waits for its orders as any other init that waits
-(nsenter/_interpreter/prebooted.py), makes its namespaces, and gives up what it has to.
+The template runs in the launcher's namespaces, from the launcher's files. It has nothing else of
+the launcher: no descriptor, no environment, and no code except that of the modules.
 
-The template is the parent of its forks. So it waits for those that have ended, when its launcher
-says which.
+Forks are made by fork(2) of libc, because a fork has only one thread. Libraries with their own
+threads, such as OpenBLAS, then stop these before the fork and start them again after it. Like any
+other prebooted interpreter (nsenter/_interpreter/prebooted.py), a fork waits for its init config,
+creates its namespaces, and takes the confinement steps.
+
+The template is the parent of its forks, so only it can wait for them. The launcher tells it for
+which one to wait.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ MOST_SHARED = 1 << 30  # bytes
 def main(
     control: int, orders: Mapping[str, Any], modules: Sequence[str], more: Sequence[str]
 ) -> NoReturn:
-    """Be a template; does not return.
+    """Run as a template. This does not return.
 
     Args:
         control: the socket for the launcher's requests and for the answers.
@@ -129,7 +131,7 @@ class _Server:
         control = self._control
         try:
             header, fds = syscalls.receive_fds(control, worker.HEADER_BYTES, MOST_FDS)
-        except OSError:  # the launcher has ended and had not read everything
+        except OSError:  # the launcher ended before it had read everything
             os._exit(0)
         if not header:  # the launcher has ended
             os._exit(0)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The init that runs functions: it takes one call after another from its channel.
+"""The init that runs functions. It takes one call after another from its channel.
 
-A frame is a byte that says its kind, 8 bytes of length, and that many bytes. The caller
-(nsenter/calling.py) sends calls, and code of modules that this side asks for; it gets requests for
-modules, and one answer to each call. Only what is built into the interpreter can be imported
-from the start.
+A frame is a byte for its kind, 8 bytes for the length of its body, and the body. The caller
+(nsenter/calling.py) sends calls, and the code of modules that this side requests. This side sends
+requests for modules, and one answer to each call. At first, only modules that are built into the
+interpreter can be imported.
 """
 
 from __future__ import annotations
@@ -31,35 +31,38 @@ _LENGTH_BYTES = 8
 HEADER_BYTES = 1 + _LENGTH_BYTES
 _CHUNK = 1 << 20
 
-# From the caller, besides the kinds of nsenter/_inside/call_from_bytes.py.
+# The kinds of frames from the caller, in addition to those of nsenter/_inside/call_from_bytes.py.
 MODULE, NO_MODULE = b"m", b"n"
-FORK = b"f"  # from now on, for each call; with a byte, if there is a PID 1 that stays
-# To the caller, first, if it has named files: b"" if they are open, or why not.
+FORK = b"f"  # fork for each following call; the body is a byte if there is a PID 1 that stays
+# The kinds of frames to the caller.
+# If the caller has named files, the first frame: b"" if they could be opened, otherwise why not.
 FILES = b"o"
-# To the caller: an answer as plain data, or as a pickle …
+# An answer, as plain data or as a pickle.
 VALUE, ERROR, PICKLED_VALUE, PICKLED_ERROR = b"v", b"e", b"V", b"E"
-# … the name of a module to send; how the process of a call has ended.
+# The name of a module to send; how the process of a call has ended.
 IMPORT, ENDED = b"i", b"d"
-# To the caller, before an answer: this process has something to remove when it is told to end.
+# Before an answer: this process must remove something when it is told to end.
 LEFT = b"l"
-DATA = b"r"  # the name of a package, a NUL, and the path of a file or a folder in it
+DATA = b"r"  # a request: the name of a package, a NUL, and the path of a file or a folder in it
 
 _SIGKILL = 9
 _INTERRUPTED = 70  # EX_SOFTWARE of sysexits.h
-_MOST_FRAMES = 200  # in a traceback that is told
+_MOST_FRAMES = 200  # of a traceback that is sent
 _MOST_TEXT = 1 << 16
 
 
 def frame(kind: bytes, body: bytes) -> bytes:
-    """A frame, to be sent."""
+    """Return the bytes of a frame."""
     return kind + len(body).to_bytes(_LENGTH_BYTES, sys.byteorder) + body
 
 
 def main(channel: int, settings: Mapping[str, Any], finders: Sequence[Any] = ()) -> NoReturn:
-    """Serve the caller until it is gone.
+    """Serve the caller until it closes the channel.
 
     Args:
-        finders: what packages that are imported already have put on sys.meta_path.
+        channel: the socket to the caller.
+        settings: the other arguments of `_Worker`.
+        finders: the finders that modules which are already imported have put on sys.meta_path.
     """
     worker = _Worker(channel, finders, **settings)
     sys.argv[:] = sys.orig_argv[:] = [""]
@@ -72,13 +75,16 @@ def _end_at_once() -> NoReturn:
 
 
 class _Worker:
-    """This side of the channel.
+    """The side of the namespaces on the channel.
 
     Args:
-        trusted: answers are pickled.
-        most: bytes that an answer may have.
-        files: what nsenter._inside.file_imports is told; None: nothing is imported from files.
-        preloaded: what is imported already stays, also if the files cannot be opened.
+        channel: the socket to the caller.
+        finders: as for `main`.
+        trusted: pickle the answers.
+        most: how many bytes an answer may have.
+        files: the argument of nsenter._inside.file_imports.open_files. None means that nothing is
+            imported from files.
+        preloaded: go on with the modules that are already imported if the files cannot be opened.
     """
 
     def __init__(
@@ -94,10 +100,10 @@ class _Worker:
         self._channel = channel
         self._trusted = trusted
         self._forks = False
-        self._is_alone = False  # in its pid namespace, but for PID 1
+        self._is_alone = False  # whether its PID namespace has no other process, except PID 1
         self._most = most
         self._lock = _thread.allocate_lock()
-        self._called_in = 0  # the process that is answering
+        self._called_in = 0  # the pid of the process that runs a call, or 0
         source = None if files is None else self._open_files(files, preloaded)
         if source is None:
             archived = _CallersModules(self._ask, self._fetch, archived=sys.meta_path[-1])
@@ -107,8 +113,11 @@ class _Worker:
             sys.meta_path.append(_CallersModules(self._ask, self._fetch, files=source))
 
     def _open_files(self, orders: Mapping[str, Any], preloaded: bool) -> Any:
-        """Says whether it could. If not, the caller starts another from memory, unless this one has
-        modules that were imported before."""
+        """Open the caller's files, and tell the caller whether this was possible.
+
+        If it was not, this process ends and the caller starts another one from memory; but if
+        modules were preloaded, this process goes on with them.
+        """
         from nsenter._inside import file_imports as files
 
         try:
@@ -123,7 +132,7 @@ class _Worker:
         return source
 
     def serve(self) -> None:
-        """Do what one frame says."""
+        """Receive one frame and carry it out."""
         kind, body = self._receive(self._end)
         if kind == FORK:
             self._forks = True
@@ -143,7 +152,7 @@ class _Worker:
             self._answer(kind, body)
             self._end()
         _, status = posix.waitpid(pid, 0)
-        if self._is_alone:  # what it has left behind in its pid namespace goes with it
+        if self._is_alone:  # end the processes that the call has left in the PID namespace
             _end_all()
         self._send(ENDED, safe_data.encode(posix.waitstatus_to_exitcode(status)))
 
@@ -157,7 +166,9 @@ class _Worker:
         _flush()
         if posix.getpid() != self._called_in:  # the function has forked, and both have returned
             posix._exit(0)
-        with self._lock:  # a thread that imports has its module first, and the next has none
+        # A thread that is importing a module gets it before the answer is sent. Imports after that
+        # are refused, because no call is running.
+        with self._lock:
             self._called_in = 0
             if not self._forks and multiprocessing_cleanup.are_there():
                 self._send(LEFT, b"")
@@ -180,7 +191,7 @@ class _Worker:
         try:
             told = tell_of(error)
             if self._trusted:
-                with suppress(Exception):  # its class cannot be found, or an argument not travel
+                with suppress(Exception):  # its class is not found, or an argument not picklable
                     from nsenter._remote import pickled_answers as trusted
 
                     return PICKLED_ERROR, trusted.dumps((error, told))
@@ -193,13 +204,22 @@ class _Worker:
     # ---- the channel
 
     def _ask(self, name: str) -> tuple[Any, ...] | str:
-        """Whether a module is a package, its marshalled code, where its file is, and where its
-        submodules are; or why the caller does not send it."""
+        """Ask the caller for a module.
+
+        Returns:
+            A tuple: whether the module is a package, its marshalled code, the place of its file,
+            and the folders of its submodules. If the caller does not send it, a string that says
+            why; "" if there is no such module.
+        """
         kind, answer = self._request(IMPORT, name)
         return tuple(answer) if kind == MODULE else str(answer)
 
     def _fetch(self, package: str, path: str) -> bytes | list[str]:
-        """A data file of a package, or the names in one of its folders."""
+        """Ask the caller for a data file of a package, or the names in one of its folders.
+
+        Raises:
+            FileNotFoundError: the caller does not send it.
+        """
         kind, answer = self._request(DATA, f"{package}\0{path}")
         if kind != MODULE:
             raise FileNotFoundError(2, str(answer), path)
@@ -207,7 +227,7 @@ class _Worker:
         return found
 
     def _request(self, kind: bytes, what: str) -> tuple[bytes, Any]:
-        """What the caller sends."""
+        """Send a request, and return the kind of the answer and its value."""
         with self._lock:
             if self._called_in != posix.getpid():
                 why = "modules come only while a call runs, and only into its own process"
@@ -215,22 +235,23 @@ class _Worker:
             try:
                 self._send(kind, what.encode("utf-8", "surrogatepass"))
                 kind, body = self._receive()
-            except BaseException:  # of a signal's handler: the rest would be read as a call
+            except BaseException:
+                # It comes from a signal handler. The rest of the answer would be read as a call.
                 posix._exit(_INTERRUPTED)
         return kind, safe_data.decode(body)
 
     def _receive(self, end: Callable[[], NoReturn] = _end_at_once) -> tuple[bytes, bytes]:
-        """A frame.
+        """Receive a frame, and return its kind and its body.
 
         Args:
-            end: is called if the caller has closed its end of the channel instead.
+            end: is called if the caller has closed its end of the channel.
         """
         header = self._read(HEADER_BYTES, end)
         size = int.from_bytes(header[1:], sys.byteorder)
         return header[:1], self._read(size)
 
     def _end(self) -> NoReturn:
-        """Between two calls, without a thread that answers."""
+        """End this process, between two calls."""
         with suppress(Exception):
             multiprocessing_cleanup.remove()
         _flush()
@@ -241,9 +262,9 @@ class _Worker:
         while size:
             try:
                 part = posix.read(self._channel, min(size, _CHUNK))
-            except ConnectionResetError:  # the caller has ended and had not read everything
+            except ConnectionResetError:  # the caller ended before it had read everything
                 posix._exit(0)
-            if not part:  # nobody is left who could want an answer
+            if not part:  # the caller has closed its end of the channel
                 end()
             parts.append(part)
             size -= len(part)
@@ -259,14 +280,14 @@ class _Worker:
 
 
 def _flush() -> None:
-    """The process is killed when it is no longer needed: nothing may wait in a buffer."""
+    """Flush the output: the process is killed when it is not needed any more."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # closed, or none
+        with suppress(AttributeError, OSError, ValueError):  # it is closed, or None
             stream.flush()
 
 
 def _end_all() -> None:
-    """End all other processes of the pid namespace, but its init; returns when there are none."""
+    """Kill all other processes of the PID namespace except its init, until there are none."""
     with suppress(ProcessLookupError):
         while True:
             posix.kill(-1, _SIGKILL)
@@ -275,24 +296,24 @@ def _end_all() -> None:
 
 
 def _reap_orphans() -> None:
-    """An init, if this is one, is the parent of all who have lost theirs."""
+    """Reap children that have ended. If this process is PID 1, orphans are its children."""
     with suppress(ChildProcessError):
         while posix.waitpid(-1, posix.WNOHANG)[0]:
             pass
 
 
-# ---- modules that come when they are imported
+# ---- modules that the caller sends when they are imported
 
 
 class _CallersModules:
-    """The last on sys.meta_path: what is not found here, the caller is asked for.
+    """The last finder on sys.meta_path: it asks the caller for modules that are not found here.
 
     Args:
-        ask: what the caller sends for a name; "" if it has no such module, or why it sends none.
-        fetch: what the caller sends of a package's data.
-        archived: the finder of what came along.
-        files: what can be opened in this root: a module of the caller's is loaded from its file if
-            that is there.
+        ask: `_Worker._ask`.
+        fetch: `_Worker._fetch`.
+        archived: the finder for the modules of the module archive.
+        files: the files that can be opened in this root. A module is loaded from its file if this
+            file is among them.
     """
 
     def __init__(
@@ -317,7 +338,7 @@ class _CallersModules:
                 return found
         answer = self._ask(name)
         if not answer or (isinstance(answer, str) and sys.meta_path[-1] is not self):
-            return None  # what has put itself behind this, as six.moves, may know it
+            return None  # a finder after this one, such as that of six.moves, may find it
         if isinstance(answer, str):
             raise ModuleNotFoundError(answer, name=name)
         return self._spec(name, *answer)
@@ -349,14 +370,18 @@ class _Loader(package_data.Data):
         exec(self._code, module.__dict__)
 
 
-# ---- telling of an exception
+# ---- describing an exception
 
 
 def tell_of(
     error: BaseException,
 ) -> tuple[str, str, tuple[Any, ...] | None, str, str, tuple[str, ...]]:
-    """Return the module and name of its class, its arguments if they are plain, its text, its
-    traceback, and the names of its builtin bases, the nearest first."""
+    """Describe an exception as plain data.
+
+    Returns:
+        The module and the name of its class, its arguments (None if they are not plain data), its
+        text, its traceback, and the names of its builtin base classes, the nearest first.
+    """
     kind = type(error)
     try:
         args = _arguments(error)
@@ -370,7 +395,10 @@ def tell_of(
 
 
 def _arguments(error: BaseException) -> tuple[Any, ...] | None:
-    """What its class is called with to make it again; of a group, the exceptions in it are told."""
+    """Return the arguments that make the exception again.
+
+    For a group, these are its message and the descriptions of its exceptions.
+    """
     args = error.args
     if isinstance(error, OSError) and len(args) == 2 and error.filename is not None:
         second = () if error.filename2 is None else (None, error.filename2)
@@ -381,7 +409,10 @@ def _arguments(error: BaseException) -> tuple[Any, ...] | None:
 
 
 def _traceback(error: BaseException, seen: set[int]) -> str:
-    """As the traceback module writes it, which takes 10 ms to import, and without sources."""
+    """Return the traceback as the traceback module formats it, but without source lines.
+
+    To import the traceback module would take 10 ms.
+    """
     seen.add(id(error))
     before = ""
     context = None if error.__suppress_context__ else error.__context__
