@@ -103,7 +103,8 @@ async def create_subprocess_shell(
         The process, an asyncio.subprocess.Process.
 
     Raises:
-        The same as `create_subprocess_exec`.
+        BootstrapError: the process could not be started.
+        ValueError, TypeError: an argument is not valid; nothing was started.
     """
     if not isinstance(cmd, (str, bytes)):
         raise TypeError(f"cmd {cmd!r}: expected a string, which is the shell's to split")

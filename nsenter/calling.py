@@ -287,7 +287,7 @@ def call(func: Callable[..., T], /, *args: Any, options: Options | None = None, 
         The value of the function.
 
     Raises:
-        The same as `Caller.call`, including the exception of the function.
+        Exception: the same as `Caller.call`, including the exception of the function.
     """
     return Caller(options).call(func, *args, **kwargs)
 
@@ -419,8 +419,8 @@ class Worker:
         """Run a call and return its value.
 
         Raises:
-            The same as `Caller.call`. If the error is not an exception of the function, the process
-            has been killed: see `is_usable`.
+            Exception: the same as `Caller.call`. If it is not an exception of the function, the
+                process has been killed: see `is_usable`.
         """
         timeout = self._caller.timeout
         deadline = None if timeout is None else time.monotonic() + timeout

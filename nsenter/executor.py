@@ -176,7 +176,7 @@ class NamespaceExecutor(Executor):
 
         Raises:
             ValueError: `chunksize` is not a positive integer.
-            The same as `submit`. The iterator raises the errors of the calls.
+            Exception: the same as `submit`. The iterator raises the errors of the calls.
         """
         if not isinstance(chunksize, int) or chunksize < 1:
             raise ValueError(f"chunksize must be a whole number, at least 1, not {chunksize!r}")

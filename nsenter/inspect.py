@@ -146,7 +146,8 @@ class Snapshot(Value):
             A mapping from the names of types, such as "net", to pids.
 
         Raises:
-            The same as `of`.
+            ProcessLookupError: there is no such process.
+            PermissionError: the caller may not see its namespaces.
         """
         return {
             found.kind.ns_name(): tuple(other for other in found.pids if other != pid)

@@ -431,7 +431,7 @@ class Container:
             process: the process to start.
 
         Raises:
-            The same as `start` and `exec`.
+            NsenterError: the same as `start` and `exec`.
         """
         self._start(process, gate=False)
         if process.init:

@@ -160,10 +160,11 @@ class Config(Value):
         time_offsets: the clock offsets of a new time namespace.
         hostname, domainname: the names in a new UTS namespace. "" leaves them unchanged.
         cgroups: the cgroup of the container, and its limits.
-        capabilities, rlimits, no_new_privileges, apparmor_profile, process_label, oom_score_adj,
-            umask, io_priority, scheduler: the attributes of the first process, and of processes
-            that are executed in the container later, unless their `ProcessConfig` gives others.
-            None leaves an attribute unchanged, except that the umask is then 0o022.
+        capabilities, rlimits, no_new_privileges, apparmor_profile, process_label: attributes of the
+            first process, and of processes that are executed in the container later, unless their
+            `ProcessConfig` gives others. None leaves an attribute unchanged.
+        oom_score_adj, umask, io_priority, scheduler: more such attributes. None leaves an attribute
+            unchanged, except that the umask is then 0o022.
         mount_label: the SELinux context of the mounts.
         mask_paths: paths whose content is hidden in the container.
         readonly_paths: paths below which nothing can be written.
