@@ -58,13 +58,17 @@ _TARGET = "libcontainer.init.main:main"
 
 
 def waiting_init() -> WaitingInit:
-    """Start an init that waits to be a process of any container: for `Process(waiting=…)`.
+    """Start a prebooted init, which can become a process of any container.
 
-    A start then takes a third of its time: the interpreter has booted, and imported its modules.
-    It is used once, or given up by its `discard`; it ends with this process.
+    Pass it as `Process(waiting=…)`. The start of the process then takes a third of the time,
+    because the interpreter has already booted and imported its modules. The init can be used once.
+    If it is not used, call its `discard`. It ends when the calling process ends.
+
+    Returns:
+        The prebooted init.
 
     Raises:
-        BootstrapError: it could not be started.
+        BootstrapError: the init could not be started.
     """
     from nsenter._interpreter.prebooted import start
 
