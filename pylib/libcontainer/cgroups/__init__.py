@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cgroups of containers: where they are, what they limit, who is in them.
+"""The cgroups of containers: their places, their limits and their processes.
 
-`new_manager` gives the one for this machine: cgroup v2 (fs2), v1 and the hybrid layout (fs), or
-either with systemd making the cgroup (systemd); or one that makes none (none).
+`new_manager` returns the manager for this machine: for cgroup v2 (fs2), for v1 and the hybrid
+layout (fs), for either of these with a cgroup that systemd makes (systemd), or for a container
+without a cgroup of its own (none).
 """
 
 from __future__ import annotations
@@ -29,15 +30,16 @@ __all__ = [
 
 
 def new_manager(cgroup: Cgroup, paths: Mapping[str, str] | None = None) -> Manager:
-    """Who manages a container's cgroup on this machine.
+    """Return the manager of a container's cgroup on this machine.
 
     Args:
-        cgroup: where it is and what it limits.
-        paths: where it was made, as `Manager.paths` told; None: to be found out.
+        cgroup: the configuration of the cgroup.
+        paths: the directories of a cgroup that exists, from `Manager.paths`. None means that they
+            are derived from the configuration.
 
     Raises:
-        Failure: no cgroup file system is mounted; the user's systemd does not answer.
-        ConfigError: the path is not one that systemd takes, which was to be asked.
+        Failure: no cgroup file system is mounted, or the user's systemd does not answer.
+        ConfigError: systemd is to make the cgroup, and does not accept its path.
     """
     here = layout()
     if cgroup.disabled:

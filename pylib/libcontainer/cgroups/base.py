@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every manager of a cgroup can do."""
+"""The interface of all managers of cgroups."""
 
 from __future__ import annotations
 
@@ -29,114 +29,138 @@ class Manager:
     """The cgroup of a container."""
 
     def create(self) -> None:
-        """Make it; nobody is in it yet. Where that fails, nothing of it is left.
+        """Make the cgroup, without a process in it. If this fails, nothing of it is left.
 
         Raises:
-            Failure: names the directory.
+            Failure: a directory could not be made. The error names it.
         """
         raise NotImplementedError
 
     def create_entry(self) -> None:
-        """Make what a process is cloned into; `create_rest` can be done meanwhile."""
+        """Make the part into which a process is cloned.
+
+        `create_rest` makes the other parts, and can run while the process starts.
+        """
         self.create()
 
     def create_rest(self) -> None:
-        """Behind `create_entry`: make what else there is of it."""
+        """Make the parts of the cgroup that `create_entry` has not made."""
 
     def fd(self) -> int | None:
-        """A descriptor of it to clone into (CLONE_INTO_CGROUP); None where that cannot be. The
-        caller closes it."""
+        """Return a descriptor for CLONE_INTO_CGROUP; None if that is not possible.
+
+        The caller must close it.
+        """
         return None
 
     def has_doors(self) -> bool:
-        """Whether a process gets in, or into the rest of it, by `doors`. Where it has neither
-        these nor `fd`, it has to be moved, which costs a grace period of RCU (6 to 20 ms)."""
+        """Return whether a process enters the cgroup, or the rest of it, by `doors`.
+
+        If there are neither doors nor `fd`, the process must be moved, which takes a grace period
+        of RCU (6 to 20 ms).
+        """
         return False
 
     def doors(self) -> list[int]:
-        """Files that a process writes "0" to, before it has a second thread, to get in. The
-        caller closes them."""
+        """Return descriptors of files to which a process writes "0" to enter the cgroup.
+
+        It must do so before it has a second thread. The caller must close them.
+        """
         return []
 
     def may_be_entered(self) -> bool:
-        """Whether the rights of this process do for `fd`, `doors` and `add`."""
+        """Return whether this process has the rights that `fd`, `doors` and `add` require."""
         return True
 
     def add(self, pid: int) -> None:
-        """Move a process into it."""
+        """Move a process into the cgroup."""
         raise NotImplementedError
 
     def set(self, resources: Resources) -> None:
-        """Set what is said of its limits; the rest stays as it is.
+        """Set the limits that are given. Others are left unchanged.
 
         Raises:
-            Failure: names the file and the value.
+            Failure: a limit could not be set. The error names the file and the value.
             ConfigError: this machine's cgroups have no such limit.
         """
         raise NotImplementedError
 
     def check(self, resources: Resources) -> None:
-        """Check what has to be checked before its limits are set.
+        """Check what must be checked before the limits are set.
 
         Raises:
-            Failure: more memory is in use than the limits allow, and that was to be checked.
+            Failure: more memory is in use than the limits allow, and the configuration asks to
+                check this.
         """
 
     def freeze(self) -> None:
-        """Stop all its processes. Raises Failure where that does not come about in time."""
+        """Freeze all processes in the cgroup.
+
+        Raises:
+            Failure: they were not frozen in time.
+        """
         raise NotImplementedError
 
     def thaw(self) -> None:
-        """Let them go on."""
+        """Let the processes of a frozen cgroup go on."""
         raise NotImplementedError
 
     def freezer_state(self) -> str:
-        """RUNNING, FROZEN, or UNDEFINED where it has none."""
+        """Return RUNNING or FROZEN, or UNDEFINED if the cgroup has no freezer."""
         raise NotImplementedError
 
     def frozen_place(self) -> str:
-        """Return the directory of a frozen cgroup: its own, or the nearest above it that exists if
-        its own is not made yet. Return "" if it is not frozen."""
+        """Return the directory of the cgroup if it is frozen, otherwise "".
+
+        If the cgroup has not been made, this is about the nearest one above it that exists.
+        """
         return ""
 
     def pids(self, recursive: bool = True) -> list[int]:
-        """Who is in it, and with `recursive` in those below it."""
+        """Return the pids of the processes in the cgroup, and with `recursive` of those below."""
         path = self._processes_path()
         return sorted(set(files.pids(path, recursive))) if path else []
 
     def has_processes(self) -> bool:
-        """Whether anybody is in it or below it, who may have no pid here."""
+        """Return whether there is a process in the cgroup or below it.
+
+        The process may have no pid in the PID namespace of the caller.
+        """
         path = self._processes_path()
         return bool(path) and files.has_processes(path)
 
     def everyone(self) -> list[int]:
-        """Who is in any directory of it: one that is just being started may not be in all yet."""
+        """Return the pids of the processes in any directory of the cgroup.
+
+        A process that is just being started may not be in all of them yet.
+        """
         return self.pids()
 
     def stats(self) -> dict[str, Any]:
-        """What it uses, as "data" of `runc events --stats`."""
+        """Return the resources that the cgroup uses, as in "data" of `runc events --stats`."""
         raise NotImplementedError
 
     def watch_oom(self) -> OomWatch:
-        """Who tells that the kernel killed for memory in it; has a fileno() to wait for."""
+        """Return an object that reports OOM kills in the cgroup. It has a fileno() to wait on."""
         raise NotImplementedError
 
     def oom_events(self) -> Iterator[None]:
-        """One item each time that the kernel has killed for memory in it, until it is gone."""
+        """Yield an item after each OOM kill in the cgroup, until the cgroup is gone."""
         with self.watch_oom() as watch:
             while not watch.gone:
                 if watch.wait():
                     yield
 
     def has_oom_kills(self) -> bool:
-        """Whether the kernel has killed for memory in it."""
+        """Return whether there has been an OOM kill in the cgroup."""
         path = self.paths().get("memory") or self.paths().get("", "")
         counts = (files.table(f"{path}/{name}") for name in ("memory.events", "memory.oom_control"))
         return any(count.get("oom_kill") for count in counts)
 
     def kill(self, number: int) -> None:
-        """Send a signal to every process in it and below. They are frozen meanwhile, so that none
-        gets away by forking.
+        """Send a signal to every process in the cgroup and below it.
+
+        The processes are frozen in the meantime, so that none escapes by forking.
 
         Raises:
             Failure: this process may not signal one of them. All others have been signalled.
@@ -171,13 +195,14 @@ class Manager:
             raise Failure("kill", f"process {refused[0]} of {self._processes_path()}", EPERM)
 
     def kill_all(self, also: Callable[[], bool] = lambda: False) -> None:
-        """Kill every process in it and below, and wait until they are gone.
+        """Kill every process in the cgroup and below it, and wait until they are gone.
 
         Args:
-            also: whether there is another process to wait for, which is not in it maybe.
+            also: returns whether there is another process to wait for, which may not be in the
+                cgroup.
 
         Raises:
-            Failure: some do not die.
+            Failure: some processes do not die.
         """
         deadline = time.monotonic() + _KILL_SECONDS
         while (left := self.everyone()) or also():
@@ -192,43 +217,50 @@ class Manager:
             time.sleep(_NAP)
 
     def destroy(self) -> None:
-        """Remove it and all below it; what is not there is no error.
+        """Remove the cgroup and all cgroups below it. If they do not exist, nothing happens.
 
         Raises:
-            Failure: there are processes in it that do not end.
+            Failure: there are processes in the cgroup that do not end.
         """
         raise NotImplementedError
 
     def exists(self) -> bool:
-        """Whether it has been made."""
+        """Return whether the cgroup exists."""
         path = self._processes_path()
         return bool(path) and os.path.isdir(path)
 
     def paths(self) -> dict[str, str]:
-        """Its directories, by controller; with "" for its key that of cgroup v2."""
+        """Return the directories of the cgroup by controller. The key of cgroup v2 is ""."""
         raise NotImplementedError
 
     def mounts(self) -> list[tuple[str, tuple[str, ...], str]]:
-        """For mounts of the type "cgroup" in the container (v1): name, controllers, directory."""
+        """Return what mounts of type "cgroup" in the container show (cgroup v1).
+
+        Each item is a name, the controllers, and a directory.
+        """
         return []
 
     def below(self, paths: Mapping[str, str]) -> Manager:
-        """One of a cgroup below it, for a process that is to run in that.
+        """Return the manager of a cgroup below this one, for a process that will run there.
 
         Args:
-            paths: from here, by controller (v1); with "" for its key that of all.
+            paths: the paths relative to this cgroup, by controller (v1). The key "" stands for all
+                controllers.
 
         Raises:
-            ContainerError: it is none below, or a controller is not known.
-            Failure: there is none.
+            ContainerError: a path is not below this cgroup, or a controller is unknown.
+            Failure: there is no such cgroup.
         """
         raise NotImplementedError
 
     def for_further(self, init: int) -> Manager:
-        """One of the cgroup that a further process goes to, where that is not said: it, or, where
-        it takes no processes any more, that of the process `init`."""
+        """Return the manager of the cgroup in which a further process runs by default.
+
+        This is the manager itself; or, if its cgroup takes no processes any more, that of the
+        cgroup of the process `init`.
+        """
         return self
 
     def _processes_path(self) -> str:
-        """The directory that has all its processes."""
+        """Return the directory that has all processes of the cgroup."""
         raise NotImplementedError
