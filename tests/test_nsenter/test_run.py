@@ -183,14 +183,14 @@ def test_input_of_a_wrong_kind_leaves_no_process() -> None:
 
 
 def test_it_is_imported_by_who_uses_it() -> None:
-    """`import nsenter` costs nothing of it."""
+    """`import nsenter` costs nothing of it. Its arguments are TypedDicts, which takes typing."""
     script = """
 import sys, nsenter
 heavy = "subprocess", "asyncio", "nsenter.popen", "nsenter.options", "typing", "enum"
 loaded = [name for name in heavy if name in sys.modules]
 assert not loaded, loaded
 nsenter.run
-assert "typing" not in sys.modules and "asyncio" not in sys.modules
+assert "asyncio" not in sys.modules
 """
     root = str(Path(__file__).parent.parent.parent)
     words = [sys.executable, "-S", "-c", script]
