@@ -73,6 +73,7 @@ def test_pyrunc_is_started_from_an_image_if_it_has_one() -> None:
     assert (finding["state"], finding["seen"]) == (OK, f"{PYRUNC} is started from one")
 
 
+@pytest.mark.sweep
 def test_asking_pyrunc_makes_no_image() -> None:
     script = "mount -t tmpfs -o mode=755 none /run; unset NSENTER_IMAGE"
     words = ["sh", "-c", f"{shlex.join(DOCTOR)} >/dev/null; sleep 2; ls /run"]

@@ -533,6 +533,7 @@ def test_500_launches_leave_no_descriptor_zombie_memory_or_namespace() -> None:
     faults.counted(lambda: _launch_often(300, one_clone) + _launch_often(200, three_stages))
 
 
+@pytest.mark.sweep
 def test_500_direct_launches_leave_no_descriptor_zombie_memory_or_namespace() -> None:
     faults.counted(lambda: _launch_often(500, direct, python=False))
 

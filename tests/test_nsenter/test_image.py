@@ -1054,6 +1054,7 @@ def test_it_is_restored_many_times(file: Path) -> None:
     many(3, 16)
 
 
+@pytest.mark.sweep
 def test_the_one_with_all_extensions_is_restored_many_times(memory_file: Path) -> None:
     many(40, 1, FROM_MEMORY)
     many(3, 16, FROM_MEMORY)

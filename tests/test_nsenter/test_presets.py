@@ -175,6 +175,7 @@ def test_a_sandbox_is_started_in_a_container_of_ours() -> None:
     assert said == ["2", "7"]
 
 
+@pytest.mark.sweep
 def test_300_sandboxes_leave_nothing() -> None:
     options, failing = presets.sandbox(), presets.sandbox(terminal=True)
     for number in range(300):
