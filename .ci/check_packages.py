@@ -119,7 +119,7 @@ def check(way: str, scripts: Path, words: list[str], env: Mapping[str, str]) -> 
     }
     for page in ("man1/pynsenter.1", "man8/pyrunc.8"):
         if not (scripts.parent / "share/man" / page).is_file():
-            sys.exit(f"check_packages: {way}: there is no man page {page}")
+            sys.exit(f"check_packages: {way}: the man page {page} is missing")
     for what, (printed, expected) in said.items():
         if printed.strip() != expected:
             sys.exit(f"check_packages: {way}: {what} printed {printed!r}, not {expected!r}")

@@ -26,7 +26,7 @@ class NoCircles(Contract):
 
 
 def circle_in(imports: dict[str, set[str]]) -> list[str]:
-    """Return the modules of one circle, the first also as the last; nothing if there is none."""
+    """Return the modules of a circle, with the first again at the end; [] if there is no circle."""
     try:
         TopologicalSorter(imports).prepare()
     except CycleError as error:

@@ -15,7 +15,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from nsenter._host import json_text, procfs
 from nsenter._host.hints import ASK_THE_DOCTOR, FACTS, read_line
@@ -403,10 +403,7 @@ def _runtime_lacks_image(program: str) -> str:
     words = [program, "--log-format", "json", "--debug", "features"]
     environment = {image.VARIABLE: image.USE, **os.environ}
     try:
-        done = subprocess.run(
-            words, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=_PROBE_SECONDS, check=True,
-        )  # fmt: skip
+        done = _ask(words, environment)
         said = [json_text.loads(line)["msg"] for line in done.stderr.decode().splitlines()]
     except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as error:
         return f"it cannot be asked: {error}"
@@ -432,15 +429,25 @@ def _try(name: str, options: Options, target: Program | PythonInit, state: str =
     return Finding(f"try: {name}", OK, f"worked, {took:.1f} ms")
 
 
+def _ask(
+    words: Sequence[str], environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program that looks at something, and return what it prints.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it cannot be run, fails, or takes too long.
+    """
+    return subprocess.run(
+        words, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+        timeout=_PROBE_SECONDS, check=True,
+    )  # fmt: skip
+
+
 def _probe() -> dict[str, Outcome]:
     """Return what nsenter._host.probe found out; an empty mapping if the probe was killed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     try:
-        done = subprocess.run(
-            _PROBE, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=_PROBE_SECONDS, check=True,
-        )  # fmt: skip
-        found: dict[str, Outcome] = json_text.loads(done.stdout.decode())
+        found: dict[str, Outcome] = json_text.loads(_ask(_PROBE, environment).stdout.decode())
     except (OSError, subprocess.SubprocessError, ValueError):
         return {}
     return found

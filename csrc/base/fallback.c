@@ -21,7 +21,7 @@ struct entry {
 
 /* ---- descriptors ---------------------------------------------------------------------- */
 
-/* The listing that fallback_prepare() has opened; -1: there is none. */
+/* The directory listing that fallback_prepare() has opened, or -1. */
 static int prepared = -1;
 
 /* Whether a directory of a procfs lists this process's descriptors. A container chooses what is

@@ -161,12 +161,10 @@ static void forget_stack(void)
  * executed. */
 static uintptr_t end_of_stack(const struct image_process *resumed)
 {
-	uintptr_t end = (uintptr_t)resumed->argv;
+	const char *path = (const char *)image_auxiliary(resumed->auxv, AT_EXECFN);
+	const uintptr_t last = path ? (uintptr_t)path + strlen(path) : (uintptr_t)resumed->argv;
 
-	for (const uint64_t *entry = resumed->auxv; entry[0] != AT_NULL; entry += 2)
-		if (entry[0] == AT_EXECFN)
-			end = entry[1] + strlen((const char *)entry[1]) + 1;
-	return (end + IMAGE_PAGE - 1) / IMAGE_PAGE * IMAGE_PAGE;
+	return (last / IMAGE_PAGE + 1) * IMAGE_PAGE;
 }
 
 /* Tell the interpreter how far the stack of this process, which resumes the image, can grow. */
@@ -1047,10 +1045,7 @@ static int dump_main(int argc, char **argv, char **envp)
 {
 	struct err err;
 
-	process = (struct image_process){ .argc = argc, .argv = argv, .envp = envp };
-	while (*envp)
-		envp++;
-	process.auxv = (const uint64_t *)(envp + 1);
+	process = (struct image_process){ argc, argv, envp, image_find_auxv(envp) };
 	reset_signals();
 	find_functions();
 	if (archive_install(fds.bundle, &err) < 0)

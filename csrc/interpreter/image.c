@@ -6,6 +6,13 @@
 #define ADDRESS_MAX	0x7fffffff0000ULL /* the end of what a process may map */
 #define NOTE_NAME_BYTES 4
 
+const uint64_t *image_find_auxv(char *const *envp)
+{
+	while (*envp)
+		envp++;
+	return (const uint64_t *)(const void *)(envp + 1);
+}
+
 uint64_t image_auxiliary(const uint64_t *auxv, uint64_t type)
 {
 	for (; auxv[0] != AT_NULL; auxv += 2)

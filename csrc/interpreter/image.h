@@ -8,7 +8,7 @@
  *   tables    regions, files, words, signals, hot ranges; strings
  *   pages     from the next page boundary on: the contents of the regions
  *
- * There is no stack in it and there are no registers: an image is taken at the top level of C, and
+ * It contains neither a stack nor registers: an image is taken at the top level of C, and
  * is resumed by a call of a function in it, on the stack that the kernel has just made.
  */
 #ifndef NSX_IMAGE_H
@@ -135,8 +135,8 @@ struct image_process {
 /* What the loader hands to the function that resumes the image, which does not return. */
 struct image_handover {
 	const struct image_process *process;
-	const void *bundle; /* see csrc/interpreter/module_archive.h; NULL if the image has every
-			       module */
+	/* See interpreter/module_archive.h; NULL if the image has every module. */
+	const void *bundle;
 	size_t bundle_size;
 	int channel_fd;
 	int status_fd;
@@ -174,6 +174,9 @@ struct image {
 	const struct image_signal *signals;
 	const struct image_range *hot;
 };
+
+/* Returns the auxiliary vector, which the kernel has put behind the environment. */
+const uint64_t *image_find_auxv(char *const *envp);
 
 /* The value of one entry of the auxiliary vector, or 0. */
 uint64_t image_auxiliary(const uint64_t *auxv, uint64_t type);

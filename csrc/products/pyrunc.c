@@ -518,20 +518,13 @@ static char **copy_environment(char *const *envp, char ***room)
 	return copy;
 }
 
-static const uint64_t *find_auxv(char *const *envp)
-{
-	while (*envp)
-		envp++;
-	return (const uint64_t *)(const void *)(envp + 1);
-}
-
 int nsinit_main(int argc, char **argv, char **envp);
 
 int nsinit_main(int argc, char **argv, char **envp)
 {
 	static struct image_process process; /* the image's process refers to it */
 	static struct installation found;
-	const uint64_t *auxv = find_auxv(envp);
+	const uint64_t *auxv = image_find_auxv(envp);
 	char place[64];
 	char reason[ERR_SUBJECT_MAX + 128];
 	struct text why = TEXT_IN(reason);

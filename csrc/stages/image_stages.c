@@ -68,13 +68,6 @@ static int map_bundle(char *const *envp, struct image_handover *handover, struct
 	return 0;
 }
 
-static const uint64_t *find_auxv(char *const *envp)
-{
-	while (*envp)
-		envp++;
-	return (const uint64_t *)(const void *)(envp + 1);
-}
-
 /* Nothing of what the launcher has told is left to be read from /proc/PID/environ. */
 static void wipe(char **envp)
 {
@@ -109,7 +102,7 @@ _Noreturn void image_stages_run(struct nsexec *ns, const char *path, int argc, c
 	struct err err;
 
 	stage = ns;
-	process = (struct image_process){ argc, argv, envp, find_auxv(envp) };
+	process = (struct image_process){ argc, argv, envp, image_find_auxv(envp) };
 	ns->report.stage = "image";
 	if (restore_map(path, &process, &image, &err) < 0 || map_bundle(envp, &handover, &err) < 0)
 		nsexec_fail(ns, &err);

@@ -13,7 +13,8 @@
  *
  *   nsinit     executes the payload, so that close-on-exec closes the descriptors, and 2 and 3 come
  *              right behind 1. It waits at the launcher's gate between 2 and 3.
- *   the shim   boots an interpreter in an empty place, which 1 prepares besides (products/shim.c).
+ *   the shim   boots an interpreter in an empty place, which step 1 also prepares
+ *              (products/shim.c).
  *   direct     has no stages: the spawned child takes the same steps (products/direct.c).
  */
 #ifndef NSX_PAYLOAD_H
