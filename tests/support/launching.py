@@ -136,9 +136,12 @@ def reporting(
 
 
 def runs(pid: int | str) -> bool:
-    """Somebody else's child may stay a zombie for a while."""
+    """Whether the process has not ended: it may be a zombie of its parent's for a while.
+
+    It may end at any moment: its file is not there then (ENOENT), or cannot be read (ESRCH).
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -18,7 +18,7 @@ import pytest
 import call_targets
 import nsenter
 import preloaded
-from launching import wait_until
+from launching import runs, wait_until
 from links import children, descriptors
 from nsenter._remote.call_bytes import CannotTravel
 from nsenter.executor import BrokenPreload, BrokenWorker, NamespaceExecutor
@@ -296,16 +296,9 @@ def test_a_template_that_dies_is_replaced() -> None:
     with fresh("preloaded", options=SHARED) as executor:
         first, _ = executor.submit(preloaded.template).result()
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: not Path(f"/proc/{first}/fd").exists() or is_zombie(first))
+        wait_until(lambda: not runs(first))
         second, parent = executor.submit(preloaded.template).result()
         assert first != second == parent
-
-
-def is_zombie(pid: int) -> bool:
-    try:
-        return ") Z" in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return True
 
 
 def test_nothing_is_left() -> None:
