@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from errno import ENOENT, EPERM
 
-from libcontainer.init.attributes import failed
+from libcontainer.init.rootfs.attributes import failed
 from nsenter._host import syscalls
 from nsenter._host.cleanup import close
 from nsenter._host.syscalls import Failure

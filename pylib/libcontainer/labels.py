@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether this machine has the Linux security modules that a container asks for.
 
-The init sets the labels (libcontainer.init.labels); here is what is known before it is started.
+The init sets the labels (libcontainer.init.process.labels). This module says what is known before
+the init is started.
 """
 
 from __future__ import annotations

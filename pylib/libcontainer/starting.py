@@ -237,7 +237,7 @@ class _InitialAffinity:
     def __enter__(self) -> None:
         if not self._cpus:
             return
-        from libcontainer.init.affinity import set_to
+        from libcontainer.init.process.affinity import set_to
 
         self._before = os.sched_getaffinity(0)
         try:
@@ -409,7 +409,7 @@ class _Talk:
             yield "console"
 
     def _later_steps(self) -> Iterator[str]:
-        """Those that libcontainer.init.ending takes."""
+        """Those that libcontainer.init.process.ending takes."""
         config, process = self._container.config, self._process.config
         yield from ("ids", "streams", "cwd")
         if any((process.io_priority, config.io_priority, process.scheduler, config.scheduler)):

@@ -744,28 +744,28 @@ RUNTIME = [
     ),
     _row(
         "a path of a container is resolved inside its root",
-        "pylib/libcontainer/init/paths.py",
+        "pylib/libcontainer/init/rootfs/paths.py",
         "_SAFELY = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS",
         "_SAFELY = RESOLVE_NO_MAGICLINKS",
         f"{_ROOTFS}::test_a_linked_dev_is_a_folder_of_the_root",
     ),
     _row(
         "proc is mounted on no link",
-        "pylib/libcontainer/init/paths.py",
+        "pylib/libcontainer/init/rootfs/paths.py",
         "if stat.S_ISLNK(posix.fstat(fd).st_mode):",
         "if fd < 0:",
         f"{_ROOTFS}::test_a_link_is_no_place_for_proc_or_sysfs",
     ),
     _row(
         "a sysctl is written to the kernel's own /proc",
-        "pylib/libcontainer/init/sysctl.py",
+        "pylib/libcontainer/init/rootfs/sysctl.py",
         "if proc < 0 or syscalls.file_system_type(proc) != syscalls.PROC_SUPER_MAGIC:",
         "if proc < 0:",
         f"{_ROOTFS}::test_a_proc_that_is_none_gets_no_sysctl",
     ),
     _row(
         "a sysctl does not leave /proc/sys",
-        "pylib/libcontainer/init/sysctl.py",
+        "pylib/libcontainer/init/rootfs/sysctl.py",
         "_BELOW = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | "
         "syscalls.RESOLVE_NO_XDEV",
         "_BELOW = 0",
@@ -780,21 +780,21 @@ RUNTIME = [
     ),
     _row(
         "a container's working directory is inside its root",
-        "pylib/libcontainer/init/identity.py",
+        "pylib/libcontainer/init/process/identity.py",
         'if not path.startswith("/"):',
         "if path is None:",
         f"{_ROOTFS}::test_a_directory_of_the_host_is_no_working_directory",
     ),
     _row(
         "a container has the supplementary groups of its configuration alone",
-        "pylib/libcontainer/init/identity.py",
+        "pylib/libcontainer/init/process/identity.py",
         "posix.setgroups(list(groups))",
         "list(groups)",
         f"{CONTAINERS}/test_pyrunc_lifecycle.py::test_exec_options",
     ),
     _row(
         "capabilities that config.json does not give leave the bounding set",
-        "pylib/libcontainer/init/identity.py",
+        "pylib/libcontainer/init/process/identity.py",
         "capabilities.drop_bounding(capabilities.mask_of(caps.bounding if caps else ()))",
         "caps",
         f"{CONTAINERS}/test_pyrunc_confinement.py::"
@@ -802,7 +802,7 @@ RUNTIME = [
     ),
     _row(
         "read-only paths are read-only",
-        "pylib/libcontainer/init/masks.py",
+        "pylib/libcontainer/init/rootfs/masks.py",
         "syscalls.mount_setattr(tree, set=syscalls.MOUNT_ATTR_RDONLY, subject=name)",
         "str(name)",
         f"{CONTAINERS}/test_rootfs.py::test_masks_and_read_only_paths",
@@ -872,28 +872,28 @@ RUNTIME = [
     ),
     _row(
         "a masked path is hidden",
-        "pylib/libcontainer/init/masks.py",
+        "pylib/libcontainer/init/rootfs/masks.py",
         "masks.cover(fd, name)",
         "str(name)",
         f"{CONTAINERS}/test_rootfs.py::test_masks_and_read_only_paths",
     ),
     _row(
         "a mask is the null device and nothing else",
-        "pylib/libcontainer/init/devices.py",
+        "pylib/libcontainer/init/rootfs/devices.py",
         "if not is_null(fd):",
         "if fd < 0:",
         f"{_ROOTFS}::test_a_null_that_is_exchanged_is_no_mask",
     ),
     _row(
         "what is in the place of a device is not taken for it",
-        "pylib/libcontainer/init/devices.py",
+        "pylib/libcontainer/init/rootfs/devices.py",
         "return stat.S_IFMT(status.st_mode) == kind and status.st_rdev == number",
         "return status.st_mode > 0",
         f"{_ROOTFS}::test_what_is_in_the_place_of_a_node_is_not_taken_for_it",
     ),
     _row(
         "no_new_privs of config.json is set",
-        "pylib/libcontainer/init/ending.py",
+        "pylib/libcontainer/init/process/ending.py",
         "            identity.set_no_new_privileges()",
         "            identity.__doc__",
         f"{CONTAINERS}/test_pyrunc_confinement.py::"
@@ -901,7 +901,7 @@ RUNTIME = [
     ),
     _row(
         "the filter of config.json is in force",
-        "pylib/libcontainer/init/ending.py",
+        "pylib/libcontainer/init/process/ending.py",
         'code, flags = orders.seccomp or (b"", 0)',
         'code, flags = b"", 0',
         f"{CONTAINERS}/test_pyrunc_confinement.py::"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A container's root made by libcontainer.init.rootfs alone, in namespaces that unshare(1) makes.
+"""A container's root, made by libcontainer.init.rootfs.root alone in namespaces of unshare(1).
 
 `build` starts this file as a script; that makes the root, enters it, and runs pieces of Python of
 the test's before, between and inside. All is gone when it ends.
@@ -159,7 +159,7 @@ def own_hierarchies() -> list[tuple[str, list[str], str]]:
 
 def _drive(message: dict[str, Any]) -> dict[str, Any]:
     from libcontainer.init.config import thaw
-    from libcontainer.init.rootfs import Rootfs
+    from libcontainer.init.rootfs.root import Rootfs
     from nsenter._host import syscalls
 
     names: dict[str, Any] = {"os": os, "sys": sys, "json": json, "system": syscalls}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libcontainer.init.capabilities: what a process has left, as the kernel says it."""
+"""libcontainer.init.process.capabilities: what a process has left, as the kernel says it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from libcontainer.init.capabilities import is_known, mask_of, names_of, not_raised
+from libcontainer.init.process.capabilities import is_known, mask_of, names_of, not_raised
 from nsenter._message.capabilities import NAMES
 
 # What a process is told to do with itself; `said` tells what has become of it.
 PRELUDE = """
 import json, os, sys
-from libcontainer.init.capabilities import *
+from libcontainer.init.process.capabilities import *
 from nsenter._host.syscalls import PR_SET_KEEPCAPS, Failure, capset, prctl
 
 def said():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libcontainer.init.keys: the session keyring of a container."""
+"""libcontainer.init.process.keys: the session keyring of a container."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from libcontainer.seccomp import compile
 
 PRELUDE = """
 import json, os
-from libcontainer.init.keys import join_session_keyring
+from libcontainer.init.process.keys import join_session_keyring
 from nsenter._host import syscalls
 
 def ring():

@@ -13,7 +13,7 @@ import pytest
 
 from libcontainer import labels
 from libcontainer.errors import ConfigError
-from libcontainer.init import labels as init_labels
+from libcontainer.init.process import labels as init_labels
 from nsenter._host.syscalls import Failure
 
 WITHOUT_APPARMOR = not labels.apparmor_is_enabled()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import pyrunc
-from libcontainer.init import mempolicy
+from libcontainer.init.process import mempolicy
 from libcontainer.specconv.memory_policy import FLAGS, MODES
 from pyrunc import Runtime, make_bundle
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import pyrunc
-from libcontainer.init.affinity import numbers
+from libcontainer.init.process.affinity import numbers
 from pyrunc import Runtime, make_bundle
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="scheduling and cpusets are root's")

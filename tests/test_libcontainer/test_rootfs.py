@@ -399,7 +399,7 @@ def _as_in_the_initial_namespace(root: Root, before: str = "") -> None:
     namespace = Path("/proc/self/ns/cgroup").stat().st_ino
     top = Path(_v2_of_the_host().point).stat().st_ino
     root.before = (
-        "from libcontainer.init import cgroup_mounts\n"
+        "from libcontainer.init.rootfs import cgroup_mounts\n"
         f"cgroup_mounts._INITIAL_NAMESPACE, cgroup_mounts._TOP = {namespace}, {top}\n{before}"
     )
 

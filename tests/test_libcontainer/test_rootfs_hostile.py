@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from libcontainer.init import paths
+from libcontainer.init.rootfs import paths
 from libcontainer.specconv.example import example
 from nsenter._host import syscalls
 from rootfs_driver import MountLine, Root, RootError
@@ -351,7 +351,7 @@ def test_tmpcopyup_of_a_link_is_of_what_it_leads_to_in_the_root(
 def test_a_directory_of_the_host_is_no_working_directory(root: Root) -> None:
     """CVE-2024-21626: what is open from before the root was entered is outside of it."""
     root.before = (
-        "from libcontainer.init import identity; host = os.open('/usr', os.O_RDONLY)\n"
+        "from libcontainer.init.process import identity; host = os.open('/usr', os.O_RDONLY)\n"
         "def arrive(path):\n"
         "    os.chdir(path)\n"
         "    try: identity.check_cwd()\n"

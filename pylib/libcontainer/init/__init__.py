@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The init of a container: what runs inside, from the namespaces made to the program executed.
+"""The init of a container: what runs after the namespaces are made, until the program is executed.
 
-It boots from memory, in whatever root: nothing but built-in modules, `nsenter._host.syscalls` and
-what is in this package is imported, and all at the top of a module, so that it travels in
-the bundle.
+The init boots from memory, and no code may come from the container's root. So its modules import
+only built-in modules, modules of nsenter that travel with them, and each other, and they do so at
+the top of the module: that is how the module archive finds what it must hold.
 """

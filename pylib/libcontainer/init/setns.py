@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from libcontainer.init import keys, sync
-from libcontainer.init.console import Console
-from libcontainer.init.ending import Ending
+from libcontainer.init import sync
+from libcontainer.init.process import keys
+from libcontainer.init.process.console import Console
+from libcontainer.init.process.ending import Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

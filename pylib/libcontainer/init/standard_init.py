@@ -10,13 +10,14 @@ import _signal
 import errno
 import posix
 
-from libcontainer.init import identity, keys, network, sync
+from libcontainer.init import network, sync
 from libcontainer.init.cgroup_entry import go_through
-from libcontainer.init.console import Console
-from libcontainer.init.ending import Ending
 from libcontainer.init.hooks import run_hooks
-from libcontainer.init.program import named
-from libcontainer.init.rootfs import Rootfs
+from libcontainer.init.process import identity, keys
+from libcontainer.init.process.console import Console
+from libcontainer.init.process.ending import Ending
+from libcontainer.init.process.program import named
+from libcontainer.init.rootfs.root import Rootfs
 from libcontainer.init.successor import succeed
 from nsenter._host.syscalls import Failure, setdomainname, sethostname, unshare
 

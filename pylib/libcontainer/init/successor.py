@@ -13,7 +13,8 @@ from __future__ import annotations
 import errno
 import posix
 
-from libcontainer.init import capabilities, sync
+from libcontainer.init import sync
+from libcontainer.init.process import capabilities
 from nsenter._host.syscalls import (
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,

@@ -9,7 +9,7 @@ from errno import EPERM
 from libcontainer import starting  # noqa: F401 - what `Container.start` imports when it is called
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
-from libcontainer.init import capabilities
+from libcontainer.init.process import capabilities
 from libcontainer.output_files import make_file
 from libcontainer.process import START_TIMEOUT, Process
 from libcontainer.pyrunc.signals import Aborted, Signals

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from libcontainer.configs import Config
-    from libcontainer.pyrunc.supervise import Watch
+    from libcontainer.pyrunc.watch import Watch
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _CHUNK = 1 << 16

@@ -6,12 +6,11 @@ from __future__ import annotations
 import _signal
 import os
 
-from nsenter._host.syscalls import POLLIN, poll, prctl
+from libcontainer.pyrunc.watch import Watch
+from nsenter._host.syscalls import prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from libcontainer.process import Process
     from libcontainer.pyrunc.signals import Signals
     from libcontainer.pyrunc.streams import Streams
@@ -19,32 +18,6 @@ if TYPE_CHECKING:
 
 _PR_SET_CHILD_SUBREAPER = 36
 _ENDING = {_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT}
-
-
-class Watch:
-    """Descriptors, and what to do when one has something."""
-
-    def __init__(self) -> None:
-        self._watched: dict[int, int] = {}
-        self._actions: dict[int, Callable[[], None]] = {}
-
-    def add(self, fd: int, action: Callable[[], None], events: int = POLLIN) -> None:
-        """Call `action` whenever there is something; one that is watched is watched for other
-        events from now on."""
-        self._actions[fd] = action
-        self._watched[fd] = events
-
-    def drop(self, fd: int) -> None:
-        """Watch it no more."""
-        self._actions.pop(fd, None)
-        self._watched.pop(fd, None)
-
-    def turn(self) -> None:
-        """Wait until there is something, and do what is to be done."""
-        for fd, _ in poll(self._watched, None):
-            action = self._actions.get(fd)
-            if action:
-                action()
 
 
 class Supervisor:

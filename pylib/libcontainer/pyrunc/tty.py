@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from libcontainer.pyrunc.supervise import Watch
+    from libcontainer.pyrunc.watch import Watch
 
 _OWN_TERMINAL = "/dev/tty"  # the controlling one, whichever it is
 _STDIN, _STDOUT = 0, 1

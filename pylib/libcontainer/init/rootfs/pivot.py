@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from libcontainer.init.attributes import propagate
+from libcontainer.init.rootfs.attributes import propagate
 from nsenter._host import procfs, syscalls
 from nsenter._host.cleanup import close
 from nsenter._host.syscalls import Failure

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 
-from libcontainer.init import labels
+from libcontainer.init.process import labels
 from nsenter._host.syscalls import Failure, keyctl
 
 _JOIN_SESSION_KEYRING = 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from libcontainer.init import capabilities
+from libcontainer.init.process import capabilities
 from nsenter._host.syscalls import (
     PR_SET_KEEPCAPS,
     PR_SET_NO_NEW_PRIVS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 
-from libcontainer.init.attributes import (
+from libcontainer.init.rootfs.attributes import (
     ANY_ATIME,
     LOCKABLE,
     TIMES,

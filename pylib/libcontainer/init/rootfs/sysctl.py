@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from libcontainer.init import paths
+from libcontainer.init.rootfs import paths
 from nsenter._host import syscalls
 from nsenter._host.cleanup import close
 from nsenter._host.syscalls import Failure

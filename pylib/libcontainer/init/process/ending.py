@@ -7,7 +7,8 @@ import _signal
 import errno
 import posix
 
-from libcontainer.init import affinity, capabilities, identity, labels, mempolicy, program, sync
+from libcontainer.init import sync
+from libcontainer.init.process import affinity, capabilities, identity, labels, mempolicy, program
 from libcontainer.runc_messages import errno_text
 from nsenter._host.cleanup import close
 from nsenter._host.syscalls import (

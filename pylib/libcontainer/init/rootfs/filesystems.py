@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 
-from libcontainer.init.attributes import attributes_of, failed, is_late_readonly
+from libcontainer.init.rootfs.attributes import attributes_of, failed, is_late_readonly
 from nsenter._host import procfs, syscalls
 from nsenter._host.cleanup import close
 from nsenter._host.syscalls import (

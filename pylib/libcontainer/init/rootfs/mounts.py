@@ -11,9 +11,9 @@ import _stat as stat
 import errno
 import posix
 
-from libcontainer.init import binds, filesystems, paths
-from libcontainer.init.attributes import failed, is_late_readonly, propagate
-from libcontainer.init.copyup import copy_up
+from libcontainer.init.rootfs import binds, filesystems, paths
+from libcontainer.init.rootfs.attributes import failed, is_late_readonly, propagate
+from libcontainer.init.rootfs.copyup import copy_up
 from nsenter._host import syscalls
 from nsenter._host.cleanup import close
 from nsenter._host.syscalls import Failure

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import posix
 
-from libcontainer.init import devices, paths
-from libcontainer.init.attributes import propagate
+from libcontainer.init.rootfs import devices, paths
+from libcontainer.init.rootfs.attributes import propagate
 from nsenter._host import syscalls
 from nsenter._host.cleanup import close
 from nsenter._host.syscalls import FSCONFIG_CMD_CREATE, FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING

@@ -6,8 +6,8 @@ from __future__ import annotations
 import errno
 import posix
 
-from libcontainer.init import binds, filesystems, paths
-from libcontainer.init.attributes import ALL, TIMES, attributes_of
+from libcontainer.init.rootfs import binds, filesystems, paths
+from libcontainer.init.rootfs.attributes import ALL, TIMES, attributes_of
 from nsenter._host import syscalls
 from nsenter._host.cleanup import close
 from nsenter._host.syscalls import Failure
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer.configs import Mount
     from libcontainer.init.config import Orders
-    from libcontainer.init.mounts import Mounter
+    from libcontainer.init.rootfs.mounts import Mounter
 
 TYPES = ("cgroup", "cgroup2")
 _FLAGS = syscalls.MS_NOEXEC | syscalls.MS_NOSUID | syscalls.MS_NODEV

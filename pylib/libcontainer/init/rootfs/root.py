@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import posix
 
-from libcontainer.init import devices, masks, paths
-from libcontainer.init.attributes import attributes_at, failed, propagate
-from libcontainer.init.cgroup_mounts import TYPES as CGROUP_TYPES
-from libcontainer.init.cgroup_mounts import mount_cgroups
-from libcontainer.init.mounts import Mounter
-from libcontainer.init.pivot import move_root, pivot
-from libcontainer.init.sysctl import write_sysctls
+from libcontainer.init.rootfs import devices, masks, paths
+from libcontainer.init.rootfs.attributes import attributes_at, failed, propagate
+from libcontainer.init.rootfs.cgroup_mounts import TYPES as CGROUP_TYPES
+from libcontainer.init.rootfs.cgroup_mounts import mount_cgroups
+from libcontainer.init.rootfs.mounts import Mounter
+from libcontainer.init.rootfs.pivot import move_root, pivot
+from libcontainer.init.rootfs.sysctl import write_sysctls
 from nsenter._host import syscalls
 from nsenter._host.cleanup import close
 from nsenter._host.syscalls import Failure
