@@ -25,10 +25,14 @@ __all__ = [
     "Mount",
     "cgroups",
     "has_admin",
+    "has_executed",
     "is_mapped",
     "mounts",
+    "parent_of",
     "read",
+    "start_time_of",
     "stat",
+    "state_letter_of",
     "status",
     "status_field",
     "unescape",
@@ -39,6 +43,9 @@ _DELETED = "//deleted"  # an existing path never has two slashes
 _CHUNK = 1 << 16
 _CAP_SYS_ADMIN = 21
 _OCTAL = frozenset(b"01234567")
+# Fields 3, 4, 9 and 22 of proc_pid_stat(5), counted from the field after the name.
+_STAT_STATE, _STAT_PARENT, _STAT_FLAGS, _STAT_START_TIME = 0, 1, 6, 19
+_PF_FORKNOEXEC = 0x40  # linux/sched.h: made by clone(2), and no execve(2) has succeeded since
 
 
 class Mount:
@@ -131,6 +138,45 @@ def stat(text: bytes) -> list[str]:
     brackets and newlines.
     """
     return _decode(text[text.rfind(b")") + 1 :]).split()
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Return the fields of `stat`; an empty list if there is no such process."""
+    try:
+        return stat(read(f"/proc/{pid}/stat"))
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def start_time_of(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot; 0 if it is gone or a zombie.
+
+    Args:
+        pid: the pid of the process.
+    """
+    fields = _stat_fields(pid)
+    return 0 if not fields or fields[_STAT_STATE] in ("Z", "X") else int(fields[_STAT_START_TIME])
+
+
+def parent_of(pid: int) -> int:
+    """Return the pid of the parent of a process; 0 if the process is gone."""
+    fields = _stat_fields(pid)
+    return int(fields[_STAT_PARENT]) if fields else 0
+
+
+def has_executed(pid: int) -> bool | None:
+    """Return whether a process, or a zombie, has executed a program since it was cloned.
+
+    Return None if /proc does not tell: the process has already been waited for, or /proc hides it.
+    """
+    fields = _stat_fields(pid)
+    return not int(fields[_STAT_FLAGS]) & _PF_FORKNOEXEC if fields else None
+
+
+def state_letter_of(pid: int) -> str:
+    """Return the state of a process as a letter (proc_pid_stat(5)); "" if it is gone."""
+    fields = _stat_fields(pid)
+    return fields[_STAT_STATE] if fields else ""
 
 
 def unescape(text: bytes) -> str:

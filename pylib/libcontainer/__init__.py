@@ -20,9 +20,10 @@ distribution_check.check()
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer.configs import Config
-    from libcontainer.container import Container, list_containers
+    from libcontainer.container import Container
     from libcontainer.errors import ConfigError, ContainerError, ContainerNotFoundError
     from libcontainer.process import Process
+    from libcontainer.record import list_containers
     from libcontainer.starting import waiting_init
     from libcontainer.state import State
 
@@ -34,7 +35,7 @@ _HOMES = {
     "ContainerNotFoundError": "libcontainer.errors",
     "Process": "libcontainer.process",
     "State": "libcontainer.state",
-    "list_containers": "libcontainer.container",
+    "list_containers": "libcontainer.record",
     "waiting_init": "libcontainer.starting",
 }
 

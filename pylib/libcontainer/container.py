@@ -2,7 +2,7 @@
 """A container: any process with the rights can create, start, signal, pause and destroy it.
 
 What one command knows about the container, the next one reads from its state directory
-(libcontainer.state). The names and their meaning are those of runc's libcontainer
+(libcontainer.record). The names and their meaning are those of runc's libcontainer
 (container_linux.go).
 """
 
@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import _signal
 import os
-import time
 from collections.abc import Callable, Iterator
 from errno import ENXIO
 
-from libcontainer.cgroups import FROZEN, Manager, new_manager
-from libcontainer.configs import Config, Hook
+from libcontainer.cgroups import FROZEN, Manager
+from libcontainer.configs import Config
 from libcontainer.configs.validate import validate, validate_process
 from libcontainer.errors import ContainerError, ContainerNotFoundError
 from libcontainer.process import Process
+from libcontainer.record import CREATED, PAUSED, RUNNING, STOPPED, Record, namespace_paths
 from libcontainer.runc_messages import message
-from libcontainer.state import State, StateFolder, is_id, start_time_of
-from nsenter._host import json_text
+from libcontainer.state import State
+from libcontainer.state_folder import check_id
 from nsenter._host.cleanup import close, undo
-from nsenter._host.suppress import suppress
-from nsenter._host.syscalls import Failure, send_signal, signal_handle
+from nsenter._host.syscalls import Failure, send_signal
 from nsenter.bootstrap import BootstrapData, bootstrap_data, requires_root_or_mapping_tool
 from nsenter.idmap import encode
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType, supported_namespaces
@@ -35,32 +34,7 @@ if TYPE_CHECKING:
 else:
     Any = object  # at run time: importing typing takes 4 ms
 
-__all__ = ["Container", "list_containers"]
-
-CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating created running paused stopped".split()
-
-
-def list_containers(root: str) -> list[str]:
-    """Return the ids of all containers in a state directory, in alphabetical order.
-
-    Containers that are only partly created are included.
-
-    Args:
-        root: the directory of all containers' state. If it does not exist, the result is empty.
-    """
-    try:
-        with os.scandir(root) as entries:
-            folders = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return []
-    return sorted(filter(is_id, folders))
-
-
-def _now() -> str:
-    """Return the time as Go writes it: a fraction of a second does not end with a zero."""
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}{fraction}Z"
+__all__ = ["Container"]
 
 
 class Container:
@@ -73,16 +47,14 @@ class Container:
             poststop hook. Set it to get these texts; by default they are dropped.
     """
 
-    def __init__(self, folder: StateFolder, state: State) -> None:
-        self._folder = folder
-        self._state = state
-        self.id = folder.id
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self.id = record.id
         # Called with the text of a failure that stops nothing.
         self.warn: Callable[[str], None] = lambda text: None
-        self._manager: Manager | None = None
 
     def __repr__(self) -> str:
-        return f"<Container {self.id!r} in {self._folder.root}>"
+        return f"<Container {self.id!r} in {self._record.folder.root}>"
 
     @classmethod
     def create(cls, root: str, id: str, config: Config, *, bundle: str = "") -> Container:
@@ -101,23 +73,9 @@ class Container:
             ConfigError: the configuration is not valid; nothing was created.
             ContainerError: the id is taken or not valid, or the cgroup is in use or frozen.
         """
-        folder = StateFolder(root, id)
+        check_id(id)
         validate(config)
-        state = State(
-            id=id, config=config, created=_now(), rootless=config.rootless_euid, bundle=bundle
-        )
-        self = cls(folder, state)
-        folder.make()
-        try:
-            self._check_cgroup_is_free()
-            # If this process is killed from here on, the state says what must be cleaned up.
-            self._save(cgroup_paths=self.cgroup.paths())
-        except BaseException as error:
-            undo(error, folder.remove)
-            raise
-        finally:
-            folder.unlock()
-        return self
+        return cls(Record.create(root, id, config, bundle))
 
     @classmethod
     def load(cls, root: str, id: str) -> Container:
@@ -132,35 +90,24 @@ class Container:
             ContainerError: the id is not valid, or the container was created only partly, or its
                 state cannot be read.
         """
-        folder = StateFolder(root, id)
-        state = folder.load()
-        if state is None:
-            raise ContainerError(
-                f"container {id!r} was not made completely; `delete --force` removes it"
-            )
-        return cls(folder, state)
+        return cls(Record.load(root, id))
 
     # ---- what it is
 
     @property
     def config(self) -> Config:
         """The configuration of the container."""
-        return self._state.config
+        return self._record.config
 
     @property
     def root_folder(self) -> str:
         """The path of the directory with the state of this container."""
-        return self._folder.path
+        return self._record.folder.path
 
     @property
     def cgroup(self) -> Manager:
         """The manager of its cgroup."""
-        if self._manager is None:
-            state = self._state
-            # If the container runs and has no cgroup paths, no cgroup could be made.
-            known = state.cgroup_paths or state.init_process_pid
-            self._manager = new_manager(self.config.cgroups, state.cgroup_paths if known else None)
-        return self._manager
+        return self._record.cgroup
 
     @property
     def shares_pid_namespace(self) -> bool:
@@ -172,24 +119,13 @@ class Container:
 
     def state(self) -> State:
         """Return what is known about the container, with the current paths of its namespaces."""
-        pid = self._state.init_process_pid if self._is_alive() else 0
-        return self._state.replace(namespace_paths=self._namespace_paths(pid) if pid else {})
+        record = self._record
+        pid = record.state.init_process_pid if record.is_alive() else 0
+        return record.state.replace(namespace_paths=namespace_paths(pid) if pid else {})
 
     def status(self) -> str:
         """Return the OCI status: "creating", "created", "running", "paused" or "stopped"."""
-        try:
-            self._refresh()
-        except ContainerNotFoundError:
-            return STOPPED
-        if not self._state.init_process_pid:
-            return CREATING if self._folder.is_locked() else STOPPED
-        if not self._is_alive():
-            return STOPPED
-        if self._state.is_creating:
-            return CREATING
-        if self.cgroup.freezer_state() == FROZEN:
-            return PAUSED
-        return CREATED if os.path.exists(self._folder.fifo) else RUNNING
+        return self._record.status()
 
     def oci_state(self, status: str = "", pid: int = 0) -> dict[str, Any]:
         """Return the OCI state of the container, for hooks and for the command `state`.
@@ -200,19 +136,7 @@ class Container:
             status: the status to report; "" means the current one.
             pid: the pid to report; 0 means that of the first process if it runs.
         """
-        labels = dict(label.partition("=")[::2] for label in self.config.labels)
-        bundle = self._state.bundle or labels.pop("bundle", "")
-        labels.pop("bundle", None)
-        status = status or self.status()
-        alive = self._state.init_process_pid if status not in (STOPPED, CREATING) else 0
-        return {
-            "ociVersion": self.config.version or "1.0.2",
-            "id": self.id,
-            "status": status,
-            **({"pid": pid or alive} if pid or alive else {}),
-            "bundle": bundle,
-            **({"annotations": labels} if labels else {}),
-        }
+        return self._record.oci_state(status, pid)
 
     def processes(self) -> list[int]:
         """Return the pids of all its processes, as the calling process sees them."""
@@ -225,57 +149,6 @@ class Container:
         itself, and an OCI configuration cannot ask for these.
         """
         return {**self.cgroup.stats(), "network_interfaces": None}
-
-    def _is_alive(self) -> bool:
-        pid, started = self._state.init_process_pid, self._state.init_process_start
-        # The start time is 0 if the process was already dead when the state was saved.
-        return pid > 0 and started > 0 and start_time_of(pid) == started
-
-    def _namespace_paths(self, pid: int) -> dict[str, str]:
-        """Return the paths as runc records them: one for each type that the kernel supports."""
-        return {k.value: f"/proc/{pid}/ns/{k.ns_name()}" for k in supported_namespaces()}
-
-    def _save(self, **changes: Any) -> None:
-        self._state = self._state.replace(**changes)
-        self._folder.save(self._state)
-
-    def _forget_process(self) -> None:
-        """Remove the first process from the state: it could not be started."""
-        changes = {"init_process_pid": 0, "init_process_start": 0, "namespace_paths": {}}
-        with suppress(ContainerNotFoundError):
-            self._save(**changes, is_creating=False)
-
-    def _refresh(self) -> None:
-        """Read the state again if another process has changed it.
-
-        Raises:
-            ContainerNotFoundError: the container has been deleted. There may be another one of the
-                same name by now.
-        """
-        if self._folder.is_as_known():
-            return
-        found = self._folder.load()
-        if found is None or found.created != self._state.created:
-            self._folder.forget()  # so that the next call reads it again and fails the same way
-            raise self._folder.missing()
-        self._state = found
-
-    def _locked(self, *, by_force: bool = False) -> _Locked:
-        return _Locked(self, by_force=by_force)
-
-    def _check_cgroup_is_free(self) -> None:
-        """Refuse a cgroup that has processes, or is frozen.
-
-        Processes in it belong to somebody else, and in a frozen cgroup no process would ever start.
-        """
-        manager = self.cgroup
-        frozen = manager.frozen_place()
-        if frozen:
-            why = f"thaw {frozen}, or use another"
-            raise ContainerError(f"container's cgroup unexpectedly frozen: {why}")
-        if manager.exists() and manager.has_processes():
-            found = len(manager.pids()) or "another pid namespace's"
-            raise ContainerError(f"container's cgroup is not empty: {found} process(es) found")
 
     # ---- its namespaces
 
@@ -317,7 +190,7 @@ class Container:
         Args:
             pidfd: the pidfd of the init.
         """
-        pid = self._state.init_process_pid
+        pid = self._record.state.init_process_pid
         for kind in supported_namespaces():
             name = kind.ns_name()
             if not os.path.samefile(f"/proc/{pid}/ns/{name}", f"/proc/self/ns/{name}"):
@@ -345,9 +218,9 @@ class Container:
     def _start(self, process: Process, *, gate: bool) -> None:
         from libcontainer.starting import start_further, start_init
 
-        with self._locked():
+        with self._record.locked():
             if process.init:
-                if self._state.init_process_pid:
+                if self._record.state.init_process_pid:
                     raise ContainerError("container already has an init process")
                 start_init(self, process, gate=gate)
                 return
@@ -398,7 +271,7 @@ class Container:
             OSError: a poststart hook failed. The container has then been killed and removed.
             ContainerError: the container is not in the status "created".
         """
-        with self._locked():
+        with self._record.locked():
             status = self.status()
             if status in (RUNNING, PAUSED):
                 raise ContainerError("cannot start an already running container")
@@ -409,7 +282,7 @@ class Container:
 
     def _open_gate(self) -> None:
         try:
-            fd = os.open(self._folder.fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(self._record.folder.fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 os.write(fd, b"0")
             finally:
@@ -420,7 +293,7 @@ class Container:
             if error.errno != ENXIO:  # no process has the fifo open for reading
                 raise
             raise ContainerError("cannot start a container that has stopped") from None
-        self._folder.remove_fifo()
+        self._record.folder.remove_fifo()
 
     def run(self, process: Process) -> None:
         """Start a process in the container. An init executes its program at once.
@@ -460,15 +333,15 @@ class Container:
         """
         # In a shared PID namespace, the kernel does not kill the other processes with the first.
         if number == _signal.SIGKILL and self.shares_pid_namespace:
-            if not self._is_alive() and not self.processes():
+            if not self._record.is_alive() and not self.processes():
                 raise self._not_running()
             self.signal_all(number)
             return
-        fd = self._pidfd()
+        fd = self._record.pidfd()
         if fd < 0:
             raise self._not_running()
         try:
-            send_signal(fd, self._state.init_process_pid, number)
+            send_signal(fd, self._record.state.init_process_pid, number)
         finally:
             close(fd)
         if number == _signal.SIGKILL and self.cgroup.freezer_state() == FROZEN:
@@ -482,27 +355,13 @@ class Container:
     def _not_running(self) -> ContainerError:
         return ContainerError("container not running")
 
-    def _pidfd(self) -> int:
-        """Return a pidfd of the init; -1 if it has ended. A reused pid is detected."""
-        pid = self._state.init_process_pid
-        if not pid:
-            return -1
-        try:
-            fd = signal_handle(pid)
-        except ProcessLookupError:
-            return -1
-        if self._is_alive():
-            return fd
-        os.close(fd)
-        return -1
-
     def pause(self) -> None:
         """Freeze all processes of the container.
 
         Raises:
             ContainerError: the container is neither running nor created.
         """
-        with self._locked():
+        with self._record.locked():
             if self.status() not in (RUNNING, CREATED):
                 raise ContainerError(f"container not running or created: {self.status()}")
             self.cgroup.freeze()
@@ -513,7 +372,7 @@ class Container:
         Raises:
             ContainerError: the container is not paused.
         """
-        with self._locked():
+        with self._record.locked():
             if self.status() != PAUSED:
                 raise ContainerError("container not paused")
             self.cgroup.thaw()
@@ -531,15 +390,15 @@ class Container:
             OSError: the kernel refuses a value, or the state cannot be saved. The error names the
                 file.
         """
-        with self._locked():
+        with self._record.locked():
             if self.status() == STOPPED:
                 raise ContainerError("container not running")
             before = self.config
             try:
                 self.cgroup.set(config.cgroups.resources)
-                self._save(config=config)
+                self._record.save(config=config)
             except OSError as error:
-                self._state = self._state.replace(config=before)
+                self._record.state = self._record.state.replace(config=before)
                 undo(error, lambda: self.cgroup.set(before.cgroups.resources))
                 raise
 
@@ -551,11 +410,11 @@ class Container:
         Raises:
             ContainerError: the container is not stopped.
         """
-        with self._locked():
+        with self._record.locked():
             status = self.status()
             # If the container has no process, its status is "creating" because it is locked: but
             # the lock is our own.
-            if status != STOPPED and self._state.init_process_pid:
+            if status != STOPPED and self._record.state.init_process_pid:
                 raise ContainerError(f"container is not stopped: it is {status}")
             self._remove()
 
@@ -566,25 +425,26 @@ class Container:
         seconds the container is removed without the lock: its processes are dead by then. If there
         is no such container any more, nothing happens.
         """
+        record = self._record
         try:
-            self._refresh()
+            record.refresh()
             self._kill()
-            with self._locked(by_force=True):
+            with record.locked_by_force(self.warn):
                 self._kill()  # processes that were started in the meantime
                 self._remove()
         except ContainerNotFoundError:
             return  # another process has removed it
 
     def _kill(self) -> None:
-        fd = self._pidfd()
+        fd = self._record.pidfd()
         if fd >= 0:
             try:
-                send_signal(fd, self._state.init_process_pid, _signal.SIGKILL)
+                send_signal(fd, self._record.state.init_process_pid, _signal.SIGKILL)
             except (ProcessLookupError, Failure):
                 pass  # a seccomp filter refuses the call: kill_all below works without it
             finally:
                 close(fd)
-        self.cgroup.kill_all(self._is_alive)
+        self.cgroup.kill_all(self._record.is_alive)
 
     def _remove(self) -> None:
         if self.shares_pid_namespace:
@@ -593,13 +453,13 @@ class Container:
         try:
             self._run_poststop()
         finally:
-            self._folder.remove()
+            self._record.folder.remove()
 
     def _run_poststop(self) -> None:
         """Run the poststop hooks. If one fails, warn and run the next (runtime.md, "Lifecycle")."""
         for number, hook in enumerate(self.config.hooks.poststop):
             try:
-                self._run_hooks("poststop", (hook,), STOPPED, first=number)
+                self._record.run_hooks("poststop", (hook,), STOPPED, first=number)
             except OSError as error:
                 self.warn(message(error))
 
@@ -614,15 +474,8 @@ class Container:
         Raises:
             OSError: a hook failed; the hooks after it are not run.
         """
-        self._run_hooks(kind, getattr(self.config.hooks, _HOOK_FIELDS[kind]), status, pid)
-
-    def _run_hooks(
-        self, kind: str, hooks: tuple[Hook, ...], status: str, pid: int = 0, *, first: int = 0
-    ) -> None:
-        from libcontainer.hooks import run_hooks
-
-        state = self.oci_state(status, pid)
-        run_hooks(kind, hooks, json_text.dumps(state), state["bundle"], first)
+        hooks = getattr(self.config.hooks, _HOOK_FIELDS[kind])
+        self._record.run_hooks(kind, hooks, status, pid)
 
 
 _HOOK_FIELDS = {
@@ -630,33 +483,3 @@ _HOOK_FIELDS = {
     "createRuntime": "create_runtime",
     "poststart": "poststart",
 }
-
-
-class _Locked:
-    """A context manager that holds the lock of a container, and reads its state again.
-
-    Args:
-        container: the container.
-        by_force: if the lock is not free in time, go on without it, and warn who has it.
-    """
-
-    def __init__(self, container: Container, *, by_force: bool) -> None:
-        self._container = container
-        self._by_force = by_force
-
-    def __enter__(self) -> None:
-        container, folder = self._container, self._container._folder
-        if not self._by_force:
-            folder.lock()
-        elif holder := folder.lock(by_force=True):
-            container.warn(
-                f"container {container.id!r} is deleted although {holder} is changing it"
-            )
-        try:
-            container._refresh()
-        except BaseException:
-            folder.unlock()
-            raise
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._container._folder.unlock()

@@ -13,7 +13,9 @@ import os
 from libcontainer.cgroups import layout, new_manager
 from libcontainer.configs import Cgroup
 from libcontainer.errors import ConfigError
-from libcontainer.state import StateFolder, fragments_of, start_time_of
+from libcontainer.state import fragments_of
+from libcontainer.state_folder import StateFolder
+from nsenter._host.procfs import start_time_of
 from nsenter._host.suppress import suppress
 from nsenter._host.syscalls import send_signal, signal_handle
 

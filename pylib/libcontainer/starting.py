@@ -14,10 +14,11 @@ from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
 from libcontainer.init import sync
 from libcontainer.init.image_contents import EXTENSIONS, IMAGE
+from libcontainer.record import namespace_paths
 from libcontainer.runc_messages import errno_text
-from libcontainer.state import has_executed, parent_of, start_time_of, state_letter_of
 from nsenter._host import json_text
 from nsenter._host.cleanup import close, undo
+from nsenter._host.procfs import has_executed, parent_of, start_time_of, state_letter_of
 from nsenter._host.suppress import suppress
 from nsenter._host.syscalls import Failure, get_rlimit, prlimit, send_fds
 from nsenter._launch.descriptors import Descriptors
@@ -170,15 +171,15 @@ def start_init(container: Container, process: Process, *, gate: bool) -> None:
         try:
             manager.create_entry()
             if gate:
-                orders["fifo_fd"] = fds.add(container._folder.make_fifo())
+                orders["fifo_fd"] = fds.add(container._record.folder.make_fifo())
             _start(container, process, orders, fds)
         except BaseException as error:
-            undo(error, container._folder.remove_fifo, lambda: _remove_cgroup(container))
+            undo(error, container._record.folder.remove_fifo, lambda: _remove_cgroup(container))
             raise
 
 
 def _remove_cgroup(container: Container) -> None:
-    if not container._folder.is_gone():
+    if not container._record.folder.is_gone():
         container.cgroup.destroy()
         return
     # Who has deleted the container by force has removed its cgroup as well, which may be a later
@@ -209,7 +210,7 @@ def _start(
 
 def start_further(container: Container, process: Process) -> None:
     """A process in a running container. Raises as `Container.start`."""
-    pidfd = container._pidfd()
+    pidfd = container._record.pidfd()
     if pidfd < 0:
         raise ContainerError("cannot exec in a stopped container")
     with Descriptors() as lent, Descriptors() as fds:
@@ -220,7 +221,7 @@ def start_further(container: Container, process: Process) -> None:
         if process.sub_cgroup_paths:
             manager = manager.below(process.sub_cgroup_paths)
         else:
-            manager = manager.for_further(container._state.init_process_pid)
+            manager = manager.for_further(container._record.state.init_process_pid)
         data = container.bootstrap_data(process, pidfd)
         _Talk(container, process, manager).hold(data, orders, fds)
 
@@ -530,7 +531,7 @@ class _Talk:
         steps = [self._devices.take_back] if self._devices else []
         steps += [self._end_child, self._child.close]
         if self._process.init:
-            steps.append(self._container._forget_process)
+            steps.append(self._container._record.forget_process)
         undo(error, *steps)
         self._process.child = None
 
@@ -615,10 +616,10 @@ class _Talk:
         """From here on the container is there. Who would change it waits until it is as it should
         be, or gone."""
         pid = self._child.pid
-        self._container._save(
+        self._container._record.save(
             init_process_pid=pid,
             init_process_start=start_time_of(pid),
-            namespace_paths=self._container._namespace_paths(pid),
+            namespace_paths=namespace_paths(pid),
             cgroup_paths=self._container.cgroup.paths(),
             is_creating=True,
         )
@@ -789,7 +790,7 @@ class _Talk:
         self._process.child = self._child
         self._process.ready()
         if self._process.init:
-            self._container._save(is_creating=False)
+            self._container._record.save(is_creating=False)
 
     def _follow(self, pidfd: int) -> None:
         """Go on with the process that the init has made in its place, and see the init end.

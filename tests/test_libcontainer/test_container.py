@@ -18,7 +18,7 @@ from typing import NoReturn
 import pytest
 
 from launching import wait_until
-from libcontainer import container as container_module
+from libcontainer import record
 from libcontainer.configs import (
     Cgroup,
     Config,
@@ -32,13 +32,15 @@ from libcontainer.configs import (
     Resources,
     Rlimit,
 )
-from libcontainer.container import Container, list_containers
+from libcontainer.container import Container
 from libcontainer.errors import ConfigError, ContainerError
 from libcontainer.process import Process
+from libcontainer.record import list_containers
 from libcontainer.starting import waiting_init
-from libcontainer.state import StateFolder, start_time_of
+from libcontainer.state_folder import StateFolder
 from needs import needs
 from nsenter import BootstrapError, Namespace
+from nsenter._host.procfs import start_time_of
 
 KINDS = ("pid", "network", "ipc", "uts", "mount")
 SECONDS = 10
@@ -299,15 +301,15 @@ def test_reused_pid_is_not_taken_for_the_container(container: Container) -> None
     # What a pid that is given to another process by now looks like.
     other = _started_at_another_time(state.init_process_start)
     try:
-        with container._locked():
-            container._save(init_process_pid=other.pid)
+        with container._record.locked():
+            container._record.save(init_process_pid=other.pid)
         assert container.status() == "stopped"
         with pytest.raises(ContainerError):
             container.signal(signal.SIGTERM)
         assert other.poll() is None, "the one who has the pid was signalled"
     finally:
-        with container._locked():
-            container._save(init_process_pid=state.init_process_pid)
+        with container._record.locked():
+            container._record.save(init_process_pid=state.init_process_pid)
         other.kill()
         other.wait()
         container.kill_and_destroy()
@@ -319,8 +321,10 @@ def test_a_process_that_was_dead_when_it_was_saved_is_not_waited_for(container: 
     """It has no start time then, as whatever is gone has none."""
     with subprocess.Popen(["true"]) as dead:
         pass
-    with container._locked():
-        container._save(init_process_pid=dead.pid, init_process_start=start_time_of(dead.pid))
+    with container._record.locked():
+        container._record.save(
+            init_process_pid=dead.pid, init_process_start=start_time_of(dead.pid)
+        )
     assert container.status() == "stopped"
     container.destroy()
 
@@ -544,4 +548,4 @@ def test_the_time_of_its_creation_is_written_as_by_go(
 ) -> None:
     """runc reads the time and writes it again, and an engine may compare the two."""
     monkeypatch.setattr(time, "time_ns", lambda: nanoseconds)
-    assert container_module._now() == created
+    assert record._now() == created

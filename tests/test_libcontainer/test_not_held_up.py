@@ -18,7 +18,7 @@ import pytest
 import pyrunc
 from faults import Blow, Strike, killer
 from launching import wait_until
-from libcontainer import locking, state
+from libcontainer import locking, state_folder
 from libcontainer.cgroups import files
 from libcontainer.configs import Cgroup, Config, Hook, Hooks, Namespaces, ProcessConfig
 from libcontainer.container import Container
@@ -198,7 +198,7 @@ def _status(runtime: Runtime) -> str:
 def test_another_command_names_who_keeps_it_waiting(
     hung: Hung, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state, "_PATIENCE", 0.1)
+    monkeypatch.setattr(state_folder, "_PATIENCE", 0.1)
     with pytest.raises(ContainerError, match="is being changed by process") as caught:
         Container.load(str(hung.runtime.root), "c").pause()
     assert f"process {hung.command.pid} (" in str(caught.value)

@@ -20,7 +20,7 @@ import addresses
 import pyrunc
 import rootless
 from launching import read_line
-from libcontainer.state import start_time_of
+from nsenter._host.procfs import start_time_of
 from pyrunc import PYRUNC, Runtime, cgroup_path, make_bundle
 from sweeps import every
 

@@ -130,8 +130,8 @@ def _add(target: argparse.ArgumentParser, options: Sequence[Option]) -> None:
 
 
 def _container_ids(prefix: str, parsed_args: Any = None, **_: object) -> list[str]:
-    from libcontainer.container import list_containers
     from libcontainer.pyrunc.state_root import state_root
+    from libcontainer.record import list_containers
 
     ids = list_containers(state_root(getattr(parsed_args, "root", None) or ""))
     return [id for id in ids if id.startswith(prefix)]

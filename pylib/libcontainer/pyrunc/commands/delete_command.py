@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from libcontainer.delete_unreadable import take_away
 from libcontainer.errors import ContainerError, ContainerNotFoundError
-from libcontainer.state import StateFolder
+from libcontainer.state_folder import StateFolder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 
-from libcontainer.container import Container, list_containers
+from libcontainer.container import Container
 from libcontainer.errors import ContainerError
 from libcontainer.pyrunc.commands.state_command import told
 from libcontainer.pyrunc.output import show
+from libcontainer.record import list_containers
 from libcontainer.runc_messages import message
 from nsenter._host import json_text
 from nsenter._host.printable import printable
