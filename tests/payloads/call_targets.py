@@ -135,6 +135,12 @@ def meet(folder: str, name: str, count: int) -> bool:
     return True
 
 
+def meet_and_tell_pid(folder: str, count: int) -> int:
+    """The same for processes that share a pid namespace; the pid of this one."""
+    assert meet(folder, str(os.getpid()), count)
+    return os.getpid()
+
+
 def sleep(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
@@ -143,6 +149,12 @@ def sleep(seconds: float) -> float:
 def make_folder_after(path: str, seconds: float) -> None:
     time.sleep(seconds)
     posix.mkdir(path)
+
+
+def make_folder_of_pid(folder: str, seconds: float) -> None:
+    """Make a folder that has this process's pid for its name, and sleep."""
+    posix.mkdir(f"{folder}/{os.getpid()}")
+    time.sleep(seconds)
 
 
 # ---- raising, dying

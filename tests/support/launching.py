@@ -13,13 +13,13 @@ import json
 import os
 import select
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import inside
+import processes
 import rootless
 from nsenter import idmap
 from nsenter.bootstrap import BootstrapData, TimeOffset, bootstrap_data
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 PYTHONPATH = os.pathsep.join(map(str, (ROOT, TESTS, TESTS / "support", TESTS / "payloads")))
 
-SECONDS = 20.0  # for anything that takes milliseconds
+SECONDS = processes.SECONDS
 TARGETS = ("program", "python")
 KINDS = inside.KINDS
 ALL_BUT_USER = tuple(kind for kind in KINDS if kind != "user")
@@ -133,24 +133,6 @@ def reporting(
         yield child, ast.literal_eval(read_line(said))
         os.close(release)
         assert child.wait(SECONDS) == 0
-
-
-def runs(pid: int | str) -> bool:
-    """Whether the process has not ended: it may be a zombie of its parent's for a while.
-
-    It may end at any moment: its file is not there then (ENOENT), or cannot be read (ESRCH).
-    """
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def pipe(stack: contextlib.ExitStack) -> tuple[int, int]:

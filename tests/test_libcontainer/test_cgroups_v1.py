@@ -25,12 +25,13 @@ from cgrouping import (
     v1_manager,
     value,
 )
-from launching import SECONDS, wait_until
+from launching import SECONDS
 from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED, Layout, Manager, files, layout
 from libcontainer.cgroups.fs import LegacyManager
 from libcontainer.configs import BlockIODevice, Cgroup, DeviceRule, HugepageLimit, Resources
 from libcontainer.errors import ConfigError, ContainerError
 from nsenter._host.syscalls import Failure
+from processes import wait_until
 
 MIB = 1 << 20
 NOTHING = Resources(skip_devices=True)

@@ -33,12 +33,13 @@ from cgrouping import (
     v2_root,
     value,
 )
-from launching import SECONDS, wait_until
+from launching import SECONDS
 from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED
 from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.configs import BlockIODevice, Cgroup, HugepageLimit, Resources
 from libcontainer.errors import ContainerError
 from nsenter._host.syscalls import Failure
+from processes import wait_until
 
 MIB = 1 << 20
 NOTHING = Resources(skip_devices=True)

@@ -17,7 +17,6 @@ from typing import NoReturn
 
 import pytest
 
-from launching import wait_until
 from libcontainer import record
 from libcontainer.configs import (
     Cgroup,
@@ -41,9 +40,10 @@ from libcontainer.state_folder import StateFolder
 from needs import needs
 from nsenter import BootstrapError, Namespace
 from nsenter._host.procfs import start_time_of
+from processes import runs, stat_fields, wait_until, wait_until_executed
 
 KINDS = ("pid", "network", "ipc", "uts", "mount")
-SECONDS = 10
+SECONDS = 20
 # Of /proc/PID/status: what does not tell processes apart.
 _OF_ANY = (
     "Umask",
@@ -288,8 +288,7 @@ def _started_at_another_time(than: int) -> subprocess.Popen[bytes]:
     """A process of ours whose start the kernel's clock tells from that of another."""
     while True:
         process = subprocess.Popen(["sleep", "100"])
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        if int(fields[19]) != than:
+        if int(stat_fields(process.pid)[19]) != than:
             return process
         process.kill()
         process.wait()
@@ -405,17 +404,10 @@ def test_shared_pid_namespace_ends_with_all_its_processes(root: Path, rootfs: Pa
     assert made.shares_pid_namespace
     first = process("sh", "-c", "sleep 1000 & sleep 1001 & exec sleep 1002")
     made.run(first)
-    deadline = time.monotonic() + SECONDS
-    while len(made.processes()) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    pids = made.processes()
-    assert len(pids) == 3
+    wait_until(lambda: len(made.processes()) == 3)
     made.signal(signal.SIGKILL)
     first.wait(SECONDS)
-    deadline = time.monotonic() + SECONDS
-    while made.processes() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert made.processes() == []
+    wait_until(lambda: made.processes() == [])
     made.destroy()
     first.close()
 
@@ -423,6 +415,7 @@ def test_shared_pid_namespace_ends_with_all_its_processes(root: Path, rootfs: Pa
 def test_an_init_that_waited_is_any_process_of_it(container: Container, rootfs: Path) -> None:
     inits = [waiting_init() for _ in range(3)]
     first = started(container, "sleep", "100", waiting=inits[0])
+    wait_until_executed(first.pid, "sleep")
     assert said(container, "cat", "/proc/1/comm", waiting=inits[1]) == "sleep\n"
     plain = said(container, "cat", "/proc/self/status")
     waited = said(container, "cat", "/proc/self/status", waiting=inits[2])
@@ -442,10 +435,10 @@ def test_an_init_that_waits_is_gone_when_it_is_given_up_or_its_parent_ends() -> 
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as parent:
         assert parent.stdout is not None
-        waits = Path("/proc", parent.stdout.readline().strip())
-        assert waits.exists()
+        waits = int(parent.stdout.readline())
+        assert runs(waits)
         parent.kill()
-    wait_until(lambda: not waits.exists())
+    wait_until(lambda: not runs(waits))
 
 
 def test_hooks_run_in_order_with_the_state(root: Path, rootfs: Path, tmp_path: Path) -> None:

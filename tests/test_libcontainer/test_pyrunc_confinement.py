@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-import launching
 import pyrunc
 from agents import Agent
 from nsenter._host import syscalls
+from processes import wait_until
 from pyrunc import NO_STREAMS, Runtime, make_bundle, open_the_way
 from sweeps import every
 
@@ -208,7 +208,7 @@ def test_a_filter_that_allows_the_programs_own_calls_alone(
         more = {"stdout": file, "stderr": file, "capture_output": False}
         runtime.good("create", "-b", bundle, "box", **more)
         runtime.good("start", "box")
-    launching.wait_until(lambda: out.read_text() == "ok\n")
+    wait_until(lambda: out.read_text() == "ok\n")
 
 
 @pytest.mark.parametrize("no_new_privileges", [False, True])

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import pyrunc
-from launching import wait_until
+from processes import wait_until
 from pyrunc import Runtime, make_bundle
 
 SECONDS = 20.0

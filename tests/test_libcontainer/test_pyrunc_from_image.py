@@ -16,9 +16,9 @@ import pytest
 
 import pyrunc
 import test_nsenter.test_image as images
-from launching import wait_until
 from libcontainer.pyrunc import command_image, image_contents
 from nsenter._interpreter import image
+from processes import wait_until
 from pyrunc import PYRUNC, Done, make_bundle
 
 pytestmark = [

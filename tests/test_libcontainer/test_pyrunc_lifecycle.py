@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import pyrunc
 import rootless
 from launching import read_line
 from nsenter._host.procfs import start_time_of
+from processes import children_of, wait_until, wait_until_executed
 from pyrunc import PYRUNC, Runtime, cgroup_path, make_bundle
 from sweeps import every
 
@@ -37,13 +37,6 @@ def running(runtime: Runtime, bundle: Path) -> str:
     """The id of a container that sleeps."""
     runtime.good("run", "--detach", "-b", bundle, "box", **pyrunc.NO_STREAMS)
     return "box"
-
-
-def _until(what, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def _shell(tmp_path: Path, script: str, **more) -> Path:
@@ -72,7 +65,7 @@ def test_a_life(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
     runtime.good("resume", "box")
     assert runtime("resume", "box").returncode == 1
     runtime.good("kill", "box", "KILL")
-    _until(lambda: runtime.state("box")["status"] == "stopped")
+    wait_until(lambda: runtime.state("box")["status"] == "stopped")
     assert runtime.state("box")["pid"] == 0
     for words in (["kill"], ["pause"], ["start"], ["events", "--stats"], ["update"]):
         assert runtime(*words, "box").returncode == 1
@@ -87,7 +80,7 @@ def test_a_created_container_is_stopped_by_what_would_stop_a_program(
 ) -> None:
     runtime.good("create", "-b", bundle, "box", **pyrunc.NO_STREAMS)
     runtime.good("kill", "box", number)
-    _until(lambda: runtime.state("box")["status"] == "stopped")
+    wait_until(lambda: runtime.state("box")["status"] == "stopped")
     assert "has stopped" in runtime("start", "box").stderr
 
 
@@ -101,7 +94,7 @@ def test_nobody_waits_for_an_exec_that_waits_in_a_paused_container(
     runtime.good("pause", running)
     command = [*runtime.argv, "exec", "--ignore-paused", running, "echo", "ran"]
     with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as waits:
-        _until(lambda: len(json.loads(runtime.good("ps", "-f", "json", running))) == 2)
+        wait_until(lambda: len(json.loads(runtime.good("ps", "-f", "json", running))) == 2)
         runtime.good(*words, running)
         out, error = waits.communicate(timeout=pyrunc.TIMEOUT)
     code, said, why = ends
@@ -137,7 +130,7 @@ def test_a_created_container_can_be_deleted(runtime: Runtime, bundle: Path) -> N
     runtime.good("create", "-b", bundle, "box", **pyrunc.NO_STREAMS)
     pid = runtime.state("box")["pid"]
     runtime.good("delete", "box")
-    _until(lambda: start_time_of(pid) == 0)  # gone, or waits for init to reap it
+    wait_until(lambda: start_time_of(pid) == 0)  # gone, or waits for init to reap it
 
 
 def test_delete_force_takes_away_what_is_half_made(runtime: Runtime) -> None:
@@ -250,7 +243,7 @@ def test_signals_are_passed_on(runtime, tmp_path) -> None:
         assert process.stdout.readline() == "up\n"
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "got\n"
-        assert process.wait(10) == 9
+        assert process.wait(pyrunc.TIMEOUT) == 9
 
 
 def test_orphans_are_reaped(runtime, tmp_path) -> None:
@@ -261,8 +254,7 @@ def test_orphans_are_reaped(runtime, tmp_path) -> None:
     words = [*runtime.argv, "run", "-b", str(bundle), "box"]
     with subprocess.Popen(words, stdin=-1, stdout=-1, text=True) as process:
         assert process.stdout.readline() == "up\n"
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        _until(lambda: len(children.read_text().split()) == 1)
+        wait_until(lambda: len(children_of(process.pid)) == 1)
         process.communicate("")
         assert process.returncode == 0
 
@@ -275,9 +267,9 @@ def test_a_signal_while_it_starts_takes_all_away(runtime, tmp_path) -> None:
     bundle = make_bundle(tmp_path / "bundle", change=hang)
     words = [*runtime.argv, "run", "-b", str(bundle), "box"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
-        _until((tmp_path / "hook").exists)
+        wait_until((tmp_path / "hook").exists)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=pyrunc.TIMEOUT)
     assert process.returncode == 1
     assert "aborted by signal 15" in said
     assert runtime.good("list", "-q") == ""
@@ -508,6 +500,7 @@ def test_exec_detached_writes_its_pid(runtime, running, tmp_path) -> None:
 
 def test_ps(runtime, running) -> None:
     pid = runtime.state(running)["pid"]
+    wait_until_executed(pid, "sleep")
     assert json.loads(runtime.good("ps", "--format", "json", running)) == [pid]
     title, line = runtime.good("ps", running).splitlines()
     assert title.split()[:2] == ["UID", "PID"]
@@ -535,7 +528,7 @@ def test_kill_by_name_number_and_all(runtime, running) -> None:
     assert "unknown signal" in runtime("kill", running, "BOGUS").stderr
     assert "invalid argument" in runtime("kill", running, "99").stderr
     runtime.good("kill", "-a", running, "KILL")
-    _until(lambda: runtime.state(running)["status"] == "stopped")
+    wait_until(lambda: runtime.state(running)["status"] == "stopped")
     runtime.good("kill", "--all", running, "KILL")
 
 
@@ -547,7 +540,7 @@ def test_events(runtime, running) -> None:
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         first = [json.loads(process.stdout.readline())["type"] for _ in range(2)]
         runtime.good("kill", running, "KILL")
-        process.communicate(timeout=10)
+        process.communicate(timeout=pyrunc.TIMEOUT)
     assert first == ["stats", "stats"]
     assert process.returncode == 0
 
@@ -748,7 +741,7 @@ def test_no_cgroup_at_all(runtime: Runtime, tmp_path: Path) -> None:
         done = runtime(*words)
         assert (done.returncode, "--cgroup-manager disabled" in done.stderr) == (1, True), words
     runtime.good("kill", "box", "KILL")
-    _until(lambda: runtime.state("box")["status"] == "stopped")
+    wait_until(lambda: runtime.state("box")["status"] == "stopped")
     runtime.good("delete", "box")
 
 

@@ -11,8 +11,8 @@ import pytest
 
 import addresses
 import pyrunc
-from launching import wait_until
 from needs import needs
+from processes import wait_until
 from pyrunc import Runtime, make_bundle
 
 runtime = pytest.fixture(pyrunc.runtimes)

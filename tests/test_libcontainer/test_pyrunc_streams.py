@@ -7,11 +7,10 @@ import contextlib
 import fcntl
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
-import sys
-import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import pytest
 
 import pyrunc
-from launching import wait_until
+from processes import links_of, wait_until
 from pyrunc import Runtime, make_bundle, open_the_way
 from sweeps import every
 
@@ -274,21 +273,13 @@ def test_input_that_nobody_reads_is_left_to_others(start: Start) -> None:
     assert process.stdout
     pipe, closed = process.stdout.readline().decode().strip(), process.stdout.readline()
     assert pipe.startswith("pipe:") and closed == b"closed\n"
-    wait_until(lambda: pipe not in _links(process.pid))
+    wait_until(lambda: pipe not in links_of(process.pid).values())
     os.write(writer, b"for the next")
     time.sleep(0.2)  # within which a command that reads on would read
     assert os.read(reader, 100) == b"for the next"
     os.close(reader)
     os.close(writer)
     process.terminate()
-
-
-def _links(pid: int) -> list[str]:
-    links = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # it has been closed meanwhile
-            links.append(str(entry.readlink()))
-    return links
 
 
 @pytest.mark.parametrize("stream", ["stdout", *swept("stderr")])
@@ -344,26 +335,14 @@ def _terminated(process: subprocess.Popen[bytes]) -> int:
 def test_signals_are_passed_on_while_nobody_reads_the_output(start: Start) -> None:
     reader, writer = os.pipe()
     full = start("trap 'exit 9' TERM; busybox yes & wait", stdout=writer)
+    wait_until(lambda: not select.select([], [writer], [], 0)[1])
     os.close(writer)
-    wait_until(lambda: _stays_full(reader))
+    time.sleep(0.5)  # within which more is written, that waits for room
     full.terminate()
     time.sleep(0.5)
     assert full.poll() is None  # what was written is still to be read
     assert _terminated(full) == 9
     os.close(reader)
-
-
-def _stays_full(reader: int) -> bool:
-    """Whether nothing comes any more; how much a pipe takes depends on how it was written."""
-    before = _waiting_in(reader)
-    time.sleep(0.3)
-    return _waiting_in(reader) == before > 0
-
-
-def _waiting_in(reader: int) -> int:
-    waiting = bytearray(4)
-    fcntl.ioctl(reader, termios.FIONREAD, waiting)
-    return int.from_bytes(waiting, sys.byteorder)
 
 
 def test_the_callers_streams_stay_as_they_are(start: Start) -> None:

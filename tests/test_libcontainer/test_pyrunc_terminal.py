@@ -92,8 +92,9 @@ def test_run(session: Session) -> None:
     assert "33 77" in said
     assert session.is_raw()
     session.resize(44, 88)
-    session.type(b"stty size\n")
-    session.until("44 88")
+    # What is typed may come before the new size.
+    session.type(b"until stty size | grep '44 88'; do sleep 0.05; done; echo resi''zed\n")
+    session.until("resized")
     session.type(b"exit 7\n")
     assert session.end() == 7
     assert not session.is_raw()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import pyrunc
-from launching import wait_until
+from processes import all_pids, wait_until, words_of
 from pyrunc import Runtime, make_bundle
 
 SECRET = "not-for-the-container-5261"
@@ -31,16 +32,8 @@ def runtime(tmp_path: Path) -> Iterator[Runtime]:
 
 def inits() -> set[int]:
     """Those of this checkout's pyrunc."""
-    script = os.fsencode(pyrunc.PYRUNC[0].resolve().with_name("pyrunc-start"))
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[-3:-1] == [script, b"init"]:
-            found.add(int(entry.name))
-    return found
+    words = [str(pyrunc.PYRUNC[0].resolve().with_name("pyrunc-start")), "init"]
+    return {pid for pid in all_pids() if words_of(pid)[-2:] == words}
 
 
 def wait_until_gone(before: set[int]) -> None:
@@ -104,7 +97,8 @@ def test_it_ends_with_a_killed_command_even_if_it_hangs_before_it_reads(
         wait_until(lambda: not hanging & inits())
     finally:
         for pid in hanging & inits():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_it_has_nothing_of_the_environment(runtime: Runtime, tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 
 import pyrunc
 from full_spec import FULL
-from launching import wait_until
 from libcontainer.configs import Config, DeviceRule
 from libcontainer.container import Container
 from libcontainer.specconv import config_from_spec
 from libcontainer.state import State
 from libcontainer.state_form import from_runc, to_runc
+from processes import wait_until
 from pyrunc import Runtime, make_bundle
 
 CGROUP = f"/nsenter-state-{secrets.token_hex(4)}"

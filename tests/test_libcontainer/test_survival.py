@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from launching import wait_until
 from mounted import mounted
 from needs import needs
+from processes import all_pids, wait_until, words_of
 
 PYRUNC = Path(sys.executable).with_name("pyrunc")
 SEED = 20261124
@@ -51,22 +51,11 @@ class Machine:
         return {
             "mounts": mounted(),
             "cgroups": cgroups,
-            "sleeping": sorted(
-                entry.name
-                for entry in Path("/proc").iterdir()
-                if entry.name.isdecimal() and _words(entry) == PROGRAM
-            ),
+            "sleeping": sorted(pid for pid in all_pids() if words_of(pid) == PROGRAM),
         }
 
     def check(self) -> None:
         wait_until(lambda: self.look() == self.before)
-
-
-def _words(entry: Path) -> list[str]:
-    try:
-        return (entry / "cmdline").read_text().split("\0")[:-1]
-    except OSError:
-        return []
 
 
 def pyrunc(root: Path, *words: str, **more: object) -> subprocess.CompletedProcess[str]:

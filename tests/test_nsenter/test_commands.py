@@ -20,13 +20,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from launching import wait_until
 from needs import needs
 from nsenter import __main__
 from nsenter.commands import run
 from nsenter.commands.run_options import OPTIONS
 from nsenter.launch import Program
 from nsenter.options import Options
+from processes import wait_until, wait_until_executed
 from rootless import as_user
 from sweeps import some
 
@@ -202,8 +202,7 @@ def test_all_namespaces_of_a_process_are_joined() -> None:
         [needs("unshare", package="util-linux"), "--uts", "--net", "--ipc", "sleep", "60"]
     )
     try:
-        comm = Path(f"/proc/{holder.pid}/comm")
-        wait_until(lambda: comm.read_text() == "sleep\n")  # so unshare has done its work
+        wait_until_executed(holder.pid, "sleep")  # so unshare has done its work
         script = "readlink /proc/self/ns/uts /proc/self/ns/net /proc/self/ns/ipc"
         result = nsenter("run", "--join", f"pid={holder.pid}", "--", "sh", "-c", script)
         theirs = [os.readlink(f"/proc/{holder.pid}/ns/{n}") for n in ("uts", "net", "ipc")]  # noqa: PTH115
@@ -221,10 +220,8 @@ def killed_at_the_end(process: subprocess.Popen[Any]) -> Iterator[IO[Any]]:
         try:
             yield process.stdout
         finally:
-            # The second request kills what it runs, too.
-            for _ in range(2):
-                process.terminate()
-                time.sleep(0.05)
+            # The second request kills what it runs, too; two that are pending are one.
+            wait_until(lambda: _ends(process))
 
 
 def test_a_signal_is_passed_on_and_a_second_request_kills() -> None:
@@ -271,9 +268,11 @@ def test_a_start_that_hangs_is_ended_by_the_second_request() -> None:
 
 
 def test_a_python_init_reaps_what_is_left_to_it() -> None:
-    script = "(sleep 0.1 & exec true); sleep 0.4; cat /proc/[0-9]*/stat | grep -c ' Z '"
+    """One that nobody reaps stays in /proc."""
+    orphan = "left=$(sleep 0.1 >/dev/null & echo $!)"
+    script = f"{orphan}; while test -e /proc/$left; do sleep 0.01; done; echo reaped"
     result = nsenter("run", "--new", "user,pid,mnt", "--python", "--", "sh", "-c", script)
-    assert result.stdout.strip() == "0", result.stderr
+    assert result.stdout.strip() == "reaped", result.stderr
 
 
 # --- run: the words ------------------------------------------------------------------------------

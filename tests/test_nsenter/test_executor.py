@@ -18,11 +18,11 @@ import pytest
 import call_targets
 import nsenter
 import roots
-from launching import runs, wait_until
 from links import children, descriptors
 from nsenter._remote.call_bytes import CannotTravel
 from nsenter.executor import BrokenInitializer, BrokenWorker, NamespaceExecutor
 from nsenter.options import Options
+from processes import runs, wait_until
 from rootless import as_user
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
@@ -44,10 +44,12 @@ def test_values_and_exceptions_come_as_of_any_executor() -> None:
         assert executor.submit(lambda: 5).result() == 5
 
 
-def test_workers_stay_warm_and_are_as_many_as_allowed() -> None:
+def test_workers_stay_warm_and_are_as_many_as_allowed(tmp_path: Path) -> None:
     with NamespaceExecutor(2, SHARED) as executor:
-        pids = set(executor.map(call_targets.pid_and_sleep, [0.05] * 8))
+        met = [executor.submit(call_targets.meet_and_tell_pid, str(tmp_path), 2) for _ in range(2)]
+        pids = {call.result() for call in met}
         assert len(pids) == 2
+        assert set(executor.map(call_targets.pid_and_sleep, [0.01] * 8)) <= pids
         assert {str(pid) for pid in pids} <= children()
         assert os.getpid() not in pids
 
@@ -306,14 +308,16 @@ def test_shutdown_without_waiting_lets_calls_finish() -> None:
 
 
 def test_an_executor_that_is_forgotten_ends() -> None:
-    before, threads = children(), threading.active_count()
+    before, others = children(), {*threading.enumerate()}  # which may end meanwhile
     executor = NamespaceExecutor(2)
     wait([executor.submit(call_targets.add, n) for n in range(4)])
+    own = {*threading.enumerate()} - others
+    assert own
     del executor
     gc.collect()
-    wait_until(lambda: threading.active_count() <= threads)
+    wait_until(lambda: not any(thread.is_alive() for thread in own))
     assert children() == before
-    assert threading.active_count() == threads
+    assert {*threading.enumerate()} <= others
 
 
 LEFT = """
@@ -322,20 +326,20 @@ sys.path.insert(0, {tests!r})
 import call_targets, nsenter
 from nsenter.options import Options
 executor = nsenter.NamespaceExecutor(2, Options(new="user"))
-print(*set(executor.map(call_targets.pid_and_sleep, [0.1] * 4)), flush=True)
+met = [executor.submit(call_targets.meet_and_tell_pid, sys.argv[1], 2) for _ in range(2)]
+print(*(call.result() for call in met), flush=True)
 {end}
 """
 
 
 @pytest.mark.parametrize("end", ["", "os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)"])
-def test_an_interpreter_that_ends_leaves_no_worker(end: str) -> None:
+def test_an_interpreter_that_ends_leaves_no_worker(end: str, tmp_path: Path) -> None:
     script = LEFT.format(tests=str(PAYLOADS), end=end)
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
-    )
+    words = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
     pids = done.stdout.split()
-    assert len(pids) == 2
+    assert len({*pids}) == 2
     wait_until(lambda: not any(map(runs, pids)))
 
 

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,11 @@ import pytest
 import inside
 from needs import needs
 from nsenter.inspect import _namespace_mounts, namespaces_of, snapshot
+from processes import children_of, wait_until_executed
 from rootless import as_user
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-m", "nsenter"]
-SECONDS = 20.0
 
 
 @contextlib.contextmanager
@@ -98,7 +97,7 @@ def test_one_process_has_one_of_each_kind_and_shares_some() -> None:
 
 def test_a_process_is_known_with_its_pid_inside() -> None:
     with holder("--pid", "--fork", "--kill-child") as pid:
-        (child,) = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        (child,) = children_of(pid)
         found = snapshot()
         process = found.process(child)
         assert (process.pid, process.parent, process.pids) == (child, pid, (child, 1))
@@ -115,10 +114,7 @@ def test_a_user_namespace_has_its_creator_and_its_parent_without_a_process() -> 
     process = subprocess.Popen([*nest, *nest, "cat"], stdin=subprocess.PIPE)
     with process:
         try:
-            deadline = time.monotonic() + SECONDS
-            while (comm := Path(f"/proc/{process.pid}/comm").read_text()) != "cat\n":
-                assert time.monotonic() < deadline, comm
-                time.sleep(0.01)
+            wait_until_executed(process.pid, "cat")
             found = snapshot()
             inner = found.namespace(inode(process.pid, "user"))
             assert inner.pids == (process.pid,) and inner.parent is not None

@@ -35,13 +35,13 @@ from launching import (
     message,
     of_each_target,
     outcome,
-    wait_until,
 )
 from nsenter import idmap
 from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError
 from nsenter.launch import Program, PythonInit, launch
 from nsenter.namespaces import Namespace, NamespaceType
+from processes import wait_until_executed
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 
@@ -194,9 +194,8 @@ def test_nothing_of_the_boot_is_left_in_the_interpreter(new: tuple[str, ...]) ->
 
 def environment_of(pid: int) -> list[bytes]:
     """The kernel tells it at the end of an execve, a launch returns at its point of no return."""
-    path = Path(f"/proc/{pid}/environ")
-    wait_until(path.read_bytes)
-    return path.read_bytes().split(b"\0")[:-1]
+    wait_until_executed(pid)
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")[:-1]
 
 
 def test_without_an_environment_given_it_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,6 +284,7 @@ def test_signals_are_as_for_a_new_program(target: str) -> None:
         data = message(["user"])
         payload = SLEEP if target == "program" else PythonInit("targets:echo")
         with launch(data, payload) as child:
+            wait_until_executed(child.pid)
             found = inside.read(child.pid)["signals"]
     own = {signal.SIGPIPE, signal.SIGXFSZ}  # an interpreter ignores them, and catches SIGINT
     python = {"SigBlk": 0, "SigIgn": bits(own), "SigCgt": bits({signal.SIGINT})}
@@ -355,7 +355,8 @@ PLAIN = (None, True, -1, 2**70, 1.5, 1j, "é\0", b"\xff", (1, [2]), {"a": {3}}, 
 def test_its_arguments_are_plain_data(new: tuple[str, ...]) -> None:
     with launch(message(new), PythonInit("targets:answer", args=PLAIN)) as child:
         assert child.channel is not None
-        said = child.channel.recv(1 << 16)
+        with child.channel.makefile("rb") as channel:
+            said = channel.read()
         assert child.wait(SECONDS) == 0
     words = ["targets:answer", *map(str, PLAIN)]
     assert said.decode() == repr((PLAIN, words))

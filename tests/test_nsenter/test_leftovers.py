@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nsenter import Caller, NamespaceExecutor, Options
+from processes import runs
 
 SHARED = Path("/dev/shm")
 
@@ -137,13 +138,6 @@ def pid_of_the_manager() -> int:
     return pid
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_a_fork_leaves_what_is_its_workers(tmp_path: Path) -> None:
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     with NamespaceExecutor(
@@ -151,7 +145,7 @@ def test_a_fork_leaves_what_is_its_workers(tmp_path: Path) -> None:
     ) as executor:
         pid = executor.submit(pid_of_the_manager).result()
         assert executor.submit(pid_of_the_manager).result() == pid
-        assert is_alive(pid)
+        assert runs(pid)
         assert [*tmp_path.iterdir()] != []
-    assert not is_alive(pid)
+    assert not runs(pid)
     assert [*tmp_path.iterdir()] == []

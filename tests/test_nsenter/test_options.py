@@ -22,11 +22,12 @@ import boxes
 import optioned
 import rootless
 import waiting_inits
-from launching import PYTHONPATH, SECONDS, runs, wait_until
+from launching import PYTHONPATH, SECONDS
 from nsenter import Bind, BootstrapError, NamespaceType, Options, Program, PythonInit, Tmpfs
 from nsenter._launch import join_targets
 from nsenter._message import codec
 from optioned import ALLOW_ALL, CASES, OF_ROOT, SUBORDINATE, WAYS, Case, Facts
+from processes import runs, wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 each_way = pytest.mark.parametrize("way", WAYS)

@@ -18,11 +18,11 @@ import pytest
 import call_targets
 import nsenter
 import preloaded
-from launching import runs, wait_until
 from links import children, descriptors
 from nsenter._remote.call_bytes import CannotTravel
 from nsenter.executor import BrokenPreload, BrokenWorker, NamespaceExecutor
 from nsenter.options import Options
+from processes import runs, wait_until
 from rootless import as_user
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"

@@ -16,11 +16,11 @@ import pytest
 import call_targets
 import nsenter
 import preloaded
-from launching import wait_until
 from links import children, descriptors
 from nsenter._remote import preload
 from nsenter.executor import BrokenPreload, BrokenWorker, NamespaceExecutor
 from nsenter.options import Options
+from processes import children_of, name_of, runs, wait_until
 from rootless import as_user
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
@@ -39,22 +39,24 @@ def template_of(executor: NamespaceExecutor) -> int:
 
 def forks_of(pid: int) -> list[int]:
     """Those that live, whether they wait or run."""
-    found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += [int(child) for child in path.read_text().split() if not is_dead(int(child))]
-    return found
+    return [child for child in children_of(pid) if runs(child)]
 
 
 def spare_of(template: int) -> int:
-    wait_until(lambda: len(forks_of(template)) == 1)
-    return forks_of(template)[0]
+    found: list[int] = []
+
+    def is_there() -> bool:
+        found[:] = forks_of(template)
+        return len(found) == 1
+
+    wait_until(is_there)
+    return found[0]
 
 
-def is_dead(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+def template_at_work() -> int:
+    """The one child of this process that has forks, while a call runs."""
+    (template,) = (int(pid) for pid in children() if forks_of(int(pid)))
+    return template
 
 
 @pytest.fixture
@@ -202,11 +204,8 @@ def test_its_init_holds_nothing(tmp_path: Path) -> None:
     with fresh("preloaded", options=Options(new="user,pid,mnt")) as executor:
         call = executor.submit(preloaded.say_and_sleep, str(started))
         wait_until(started.exists)
-        (template,) = (int(pid) for pid in children() if forks_of(int(pid)))
         (init,) = (
-            Path(f"/proc/{pid}")
-            for pid in forks_of(template)
-            if Path(f"/proc/{pid}/comm").read_text() == "nsinit\n"
+            Path(f"/proc/{pid}") for pid in forks_of(template_at_work()) if name_of(pid) == "nsinit"
         )
         names = [path.name for path in (init / "fd").iterdir()]
         rights = (init / "status").read_text().split("CapPrm:\t")[1].split()[0]
@@ -228,7 +227,7 @@ def test_a_spare_fork_that_has_died_is_replaced() -> None:
         for _ in range(2):
             spare = spare_of(template)
             os.kill(spare, signal.SIGKILL)
-            wait_until(lambda spare=spare: is_dead(spare))
+            wait_until(lambda spare=spare: not runs(spare))
             assert template_of(executor) == template
 
 
@@ -236,7 +235,7 @@ def test_nothing_is_left_of_a_spare_fork_that_was_not_used() -> None:
     with fresh("preloaded") as executor:
         template = template_of(executor)
         spare = spare_of(template)
-    assert not Path(f"/proc/{spare}").exists()
+    assert not runs(spare)
     assert not Path(f"/proc/{template}").exists()
 
 
@@ -251,8 +250,7 @@ def test_a_template_that_dies_takes_its_calls_along(
     with fresh("preloaded", options=options) as executor:
         call = executor.submit(preloaded.say_and_sleep, str(started))
         wait_until(started.exists)
-        (template,) = (int(pid) for pid in children() if forks_of(int(pid)))
-        os.kill(template, signal.SIGKILL)
+        os.kill(template_at_work(), signal.SIGKILL)
         with pytest.raises(BrokenWorker, match="SIGKILL"):
             call.result(SECONDS)
         assert executor.submit(call_targets.add, 1, right=1).result(SECONDS) == 2
@@ -270,7 +268,7 @@ def await_spare(template):
     task = f"/proc/{{template}}/task/{{template}}"
     while not (
         open(f"{{task}}/children").read() and open(f"{{task}}/stat").read().split(") ")[1][0] == "S"
-    ):
+    ):  # this process is its parent: its files are there
         time.sleep(0.01)
 """
 
@@ -348,7 +346,7 @@ def test_nothing_outlives_the_caller(tmp_path: Path) -> None:
         wait_until(lambda: len(forks_of(template)) == 2)
         processes = [template, *forks_of(template)]
         caller.kill()
-        wait_until(lambda: all(map(is_dead, processes)))
+        wait_until(lambda: not any(map(runs, processes)))
 
 
 def test_a_template_that_imports_does_not_outlive_the_caller(tmp_path: Path) -> None:
@@ -364,7 +362,7 @@ def test_a_template_that_imports_does_not_outlive_the_caller(tmp_path: Path) -> 
         wait_until(started.exists)
         template = int(started.read_text())
         caller.kill()
-        wait_until(lambda: is_dead(template))
+        wait_until(lambda: not runs(template))
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="changes groups, which root may")

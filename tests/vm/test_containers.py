@@ -19,8 +19,8 @@ from limits import LIMITS, MIB, NEWER_THAN_THIS_RUNC
 from session import CGROUPS, UID
 
 from interop.oci_bundles import Config, made, shell, write_bundle
-from launching import wait_until
 from needs import needs
+from processes import wait_until
 
 # --- limits --------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from session import CGROUPS, UID
 from interop.oci_bundles import Config, Edit, make_root, scratch_folder
 from interop.podman import Podman
 from interop.runtimes import path_of
-from launching import wait_until
+from processes import wait_until
 
 SLICE, PARENT = "system.slice", "/system.slice"
 THEIR_SLICE = f"/user.slice/user-{UID}.slice/user@{UID}.service/user.slice"
