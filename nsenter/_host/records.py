@@ -60,11 +60,17 @@ class _Signature:
                 name,
                 Parameter.POSITIONAL_OR_KEYWORD,
                 default=Parameter.empty if default is _REQUIRED else default,
-                annotation=cls.__annotations__.get(name, Parameter.empty),
+                annotation=_annotation(cls, name),
             )
             for name, default in cls._fields.items()
         )
         return Signature([*parameters])
+
+
+def _annotation(cls: type[Value], name: str) -> str:
+    """Return the annotation of a field, which the class may have inherited."""
+    found: str = next(c.__annotations__[name] for c in cls.__mro__ if name in c.__annotations__)
+    return found
 
 
 @dataclass_transform(frozen_default=True)
@@ -229,7 +235,7 @@ def _shape(cls: type[Value], name: str) -> tuple[bool, str, str]:
     "Mapping[str, str]": whether it may be None, what it is, and of what."""
     found = _shapes.get((cls, name))
     if found is None:
-        text = next(c.__annotations__[name] for c in cls.__mro__ if name in c.__annotations__)
+        text = _annotation(cls, name)
         kind = text.removesuffix(" | None")
         outer, bracket, inner = kind.partition("[")
         if bracket:

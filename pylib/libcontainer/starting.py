@@ -13,6 +13,7 @@ from errno import EAGAIN, ECANCELED, EINVAL, EPERM, EPROTO, ESRCH, ETIMEDOUT
 from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
 from libcontainer.init import sync
+from libcontainer.init.config import InitConfig, LateJoin, pack
 from libcontainer.init.image_contents import EXTENSIONS, IMAGE
 from libcontainer.record import namespace_paths
 from libcontainer.runc_messages import errno_text
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from libcontainer.cgroups import Manager
-    from libcontainer.configs import Config, Rlimit
+    from libcontainer.configs import Rlimit
     from libcontainer.container import Container
     from libcontainer.net_devices import NetDevices
     from libcontainer.process import Process
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 else:
     WaitingInit = object  # at run time: its module is imported when it is needed
 
-__all__ = ["init_orders", "start_further", "start_init", "waiting_init"]
+__all__ = ["init_config", "start_further", "start_init", "waiting_init"]
 
 # Seconds that a process that is killed, or has closed its end of the channel, may take to be dead.
 _AFTERMATH = 5.0
@@ -87,42 +88,24 @@ def _compiled_filter(container: Container) -> tuple[tuple[bytes, int] | None, bo
     return (program.code, program.flags), program.has_listener
 
 
-def _travelling(config: Config) -> dict[str, Any]:
-    """What of a configuration the init reads."""
-    plain = config.to_plain(full=True)
-    for name in ("namespaces", "seccomp", "cgroups", "uid_mappings", "gid_mappings", "labels"):
-        plain.pop(name)
-    return plain
-
-
-def init_orders(container: Container, process: Process) -> dict[str, Any]:
-    """What the init is told, but for descriptors (see `libcontainer.init.config.Orders`)."""
-    config = container.config
+def init_config(container: Container, process: Process) -> InitConfig:
+    """Return what the init is told, except for what is known only when it is started."""
     program, has_listener = _compiled_filter(container)
-    namespaces = config.namespaces
+    namespaces = container.config.namespaces
     states = {status: container.oci_state(status, 0) for status in ("creating", "created")}
-    return {
-        "type": "standard" if process.init else "setns",
-        "id": container.id,
-        "config": _travelling(config),
-        "process": process.config.to_plain(full=True),
-        "new_namespaces": [ns.type.value for ns in namespaces if ns.is_new],
-        "joined_namespaces": [ns.type.value for ns in namespaces if not ns.is_new],
-        "in_userns": namespaces.contains(NamespaceType.NEWUSER),
-        "unshare_cgroup": False,
-        "is_moved": False,
-        "has_doors": False,
-        "mount_fds": {},
-        "cgroup_paths": {},
-        "cgroup_mounts": [],
-        "seccomp": program,
-        "has_listener": has_listener,
-        "fifo_fd": -1,
-        "late_join": None,
-        "console_fd": -1,
-        "preserve_fds": process.preserve_fds,
-        "hook_state": {name: json_text.dumps(state).encode() for name, state in states.items()},
-    }
+    return InitConfig(
+        type="standard" if process.init else "setns",
+        id=container.id,
+        config=container.config,
+        process=process.config,
+        preserve_fds=process.preserve_fds,
+        new_namespaces=tuple(ns.type.value for ns in namespaces if ns.is_new),
+        joined_namespaces=tuple(ns.type.value for ns in namespaces if not ns.is_new),
+        in_userns=namespaces.contains(NamespaceType.NEWUSER),
+        seccomp=program,
+        has_listener=has_listener,
+        hook_state={name: json_text.dumps(state).encode() for name, state in states.items()},
+    )
 
 
 def _connected(path: str) -> int:
@@ -166,13 +149,13 @@ def start_init(container: Container, process: Process, *, gate: bool) -> None:
         gate: whether there is to be a fifo; without, the program is executed at once.
     """
     manager = container.cgroup
-    orders = init_orders(container, process)
+    config = init_config(container, process)
     with Descriptors() as fds:
         try:
             manager.create_entry()
             if gate:
-                orders["fifo_fd"] = fds.add(container._record.folder.make_fifo())
-            _start(container, process, orders, fds)
+                config = config.replace(fifo_fd=fds.add(container._record.folder.make_fifo()))
+            _start(container, process, config, fds)
         except BaseException as error:
             undo(error, container._record.folder.remove_fifo, lambda: _remove_cgroup(container))
             raise
@@ -189,23 +172,23 @@ def _remove_cgroup(container: Container) -> None:
             os.rmdir(path)
 
 
-def _start(
-    container: Container, process: Process, orders: dict[str, Any], fds: Descriptors
-) -> None:
+def _start(container: Container, process: Process, config: InitConfig, fds: Descriptors) -> None:
     manager = container.cgroup
     # Now that it is known: what a user may not make is not there.
-    orders["cgroup_paths"] = manager.paths()
-    orders["cgroup_mounts"] = manager.mounts()
-    orders["console_fd"] = _console(process, fds)
+    config = config.replace(
+        cgroup_paths=manager.paths(),
+        cgroup_mounts=manager.mounts(),
+        console_fd=_console(process, fds),
+    )
     data = container.bootstrap_data(process)
-    talk = _Talk(container, process, manager, gate=orders["fifo_fd"] >= 0)
-    data = talk.with_late_join(data, orders, fds)
+    talk = _Talk(container, process, manager, gate=config.fifo_fd >= 0)
+    data, config = talk.with_late_join(data, config, fds)
     cgroup_flag = NamespaceType.NEWCGROUP.clone_flag
     if data.clone_flags & cgroup_flag and (talk.moves or talk.has_doors):
         # Its root is to be the cgroup that the init goes to; so the init makes it later.
         data = data.replace(clone_flags=data.clone_flags & ~cgroup_flag)
-        orders["unshare_cgroup"] = True
-    talk.hold(data, orders, fds)
+        config = config.replace(unshare_cgroup=True)
+    talk.hold(data, config, fds)
 
 
 def start_further(container: Container, process: Process) -> None:
@@ -215,15 +198,15 @@ def start_further(container: Container, process: Process) -> None:
         raise ContainerError("cannot exec in a stopped container")
     with Descriptors() as lent, Descriptors() as fds:
         lent.add(pidfd)
-        orders = init_orders(container, process)
-        orders["console_fd"] = _console(process, fds)
+        config = init_config(container, process)
+        config = config.replace(console_fd=_console(process, fds))
         manager = container.cgroup
         if process.sub_cgroup_paths:
             manager = manager.below(process.sub_cgroup_paths)
         else:
             manager = manager.for_further(container._record.state.init_process_pid)
         data = container.bootstrap_data(process, pidfd)
-        _Talk(container, process, manager).hold(data, orders, fds)
+        _Talk(container, process, manager).hold(data, config, fds)
 
 
 class _InitialAffinity:
@@ -290,32 +273,30 @@ class _Talk:
         self._is_seen = not process.init
 
     def with_late_join(
-        self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors
-    ) -> BootstrapData:
+        self, data: BootstrapData, config: InitConfig, fds: Descriptors
+    ) -> tuple[BootstrapData, InitConfig]:
         """The message without the PID namespace that the init is to join by itself."""
-        config = self._container.config
-        if not config.namespaces.path_of(NamespaceType.NEWPID):
-            return data
+        if not self._container.config.namespaces.path_of(NamespaceType.NEWPID):
+            return data, config
         from libcontainer.pid_namespace_join import pid_namespace
         from nsenter._launch.joiner_capabilities import names_held
 
-        fd = pid_namespace(config)
+        fd = pid_namespace(self._container.config)
         if fd < 0:
-            return data
+            return data, config
         self._is_followed = True
         held = names_held(self._later_steps(), keeps=self._keeps())
-        orders["late_join"] = {"pid_namespace": fds.add(fd), "held": sorted(held)}
+        late = LateJoin(pid_namespace=fds.add(fd), held=tuple(sorted(held)))
         others = [ns for ns in data.namespace_paths if ns.type != NamespaceType.NEWPID]
-        return data.replace(namespace_paths=tuple(others))
+        return data.replace(namespace_paths=tuple(others)), config.replace(late_join=late)
 
-    def hold(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> None:
+    def hold(self, data: BootstrapData, config: InitConfig, fds: Descriptors) -> None:
         """Have it. Where it fails, the process is gone."""
-        orders["is_moved"] = self.moves
-        orders["has_doors"] = self.has_doors
+        config = config.replace(is_moved=self.moves, has_doors=self.has_doors)
         try:
             if not self._process.init:
                 self._open_doors()
-            self._talk_to(self._launched(data, orders, fds))
+            self._talk_to(self._launched(data, config, fds))
         finally:
             self._leave_cgroup()
             if self._devices:
@@ -327,11 +308,11 @@ class _Talk:
             close(self._entry)
             self._entry = None
 
-    def _launched(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> Child:
+    def _launched(self, data: BootstrapData, config: InitConfig, fds: Descriptors) -> Child:
         """As `_launch`. A cgroup with as many processes as it may have refuses one that is made in
         it, and takes one that is moved to it."""
         try:
-            return self._launch(data, orders, fds)
+            return self._launch(data, config, fds)
         except BootstrapError as error:
             is_full = error.errno == EAGAIN and error.operation == "clone"
             if not is_full or self._process.init or self.moves:
@@ -339,28 +320,27 @@ class _Talk:
         self._leave_cgroup()
         self._process.waiting = None  # it has ended with the first try
         self.moves, self.has_doors = True, False
-        orders["is_moved"], orders["has_doors"] = True, False
-        return self._launch(data, orders, fds)
+        return self._launch(data, config.replace(is_moved=True, has_doors=False), fds)
 
-    def _launch(self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors) -> Child:
+    def _launch(self, data: BootstrapData, config: InitConfig, fds: Descriptors) -> Child:
         """From a memory image, a further process does without a right that booting takes."""
         if not self._process.init and not self._process.waiting:
             try:
-                return self._launch_once(data, orders, fds, boots=False)
+                return self._launch_once(data, config, fds, boots=False)
             except BootstrapError as error:
                 if error.stage != "image":
                     raise
-        return self._launch_once(data, orders, fds, boots=True)
+        return self._launch_once(data, config, fds, boots=True)
 
     def _launch_once(
-        self, data: BootstrapData, orders: dict[str, Any], fds: Descriptors, *, boots: bool
+        self, data: BootstrapData, config: InitConfig, fds: Descriptors, *, boots: bool
     ) -> Child:
         process = self._process
         stdin, stdout, stderr = process.stdio
         if process.waiting:
             process.waiting.meanwhile = self._let_go_early
         init = PythonInit(
-            _TARGET, (orders,), extensions=EXTENSIONS, waiting=process.waiting, image=IMAGE,
+            _TARGET, (pack(config),), extensions=EXTENSIONS, waiting=process.waiting, image=IMAGE,
             boots=boots,
         )  # fmt: skip
         with _InitialAffinity(process):

@@ -676,7 +676,7 @@ PYTHON = [
     _row(
         "a container joins an existing PID namespace when its root is made",
         "pylib/libcontainer/starting.py",
-        "data = talk.with_late_join(data, orders, fds)",
+        "data, config = talk.with_late_join(data, config, fds)",
         "pass",
         f"{CONTAINERS}/test_seized_joiners.py::"
         "test_nor_does_a_container_that_is_created_in_its_pid_namespace",
@@ -902,7 +902,7 @@ RUNTIME = [
     _row(
         "the filter of config.json is in force",
         "pylib/libcontainer/init/process/ending.py",
-        'code, flags = orders.seccomp or (b"", 0)',
+        'code, flags = init_config.seccomp or (b"", 0)',
         'code, flags = b"", 0',
         f"{CONTAINERS}/test_pyrunc_confinement.py::"
         "test_what_the_filter_needs_the_program_does_not_get",

@@ -18,6 +18,7 @@ from libcontainer.configs.cgroup import (
 from libcontainer.configs.config import (
     Capabilities,
     Config,
+    ConfigForInit,
     Hook,
     Hooks,
     IOPriority,
@@ -37,6 +38,7 @@ __all__ = [
     "Capabilities",
     "Cgroup",
     "Config",
+    "ConfigForInit",
     "Device",
     "DeviceRule",
     "Hook",

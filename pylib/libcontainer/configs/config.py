@@ -142,7 +142,56 @@ class Hooks(Value):
     poststop: tuple[Hook, ...] = ()
 
 
-class Config(Value):
+class ConfigForInit(Value):
+    """The part of a container's configuration that its init gets; see `Config` for the fields."""
+
+    nested = {
+        "mounts": Mount,
+        "devices": Device,
+        "capabilities": Capabilities,
+        "rlimits": Rlimit,
+        "io_priority": IOPriority,
+        "scheduler": Scheduler,
+        "hooks": Hooks,
+        "memory_policy": MemoryPolicy,
+    }
+
+    rootfs: str
+    readonlyfs: bool = False
+    readonly_submounts: bool = False
+    no_pivot_root: bool = False
+    root_propagation: int = 0
+    mounts: tuple[Mount, ...] = ()
+    devices: tuple[Device, ...] = ()
+    hostname: str = ""
+    domainname: str = ""
+    capabilities: Capabilities | None = None
+    rlimits: tuple[Rlimit, ...] = ()
+    no_new_privileges: bool = False
+    apparmor_profile: str = ""
+    process_label: str = ""
+    mount_label: str = ""
+    umask: int | None = None
+    io_priority: IOPriority | None = None
+    scheduler: Scheduler | None = None
+    mask_paths: tuple[str, ...] = ()
+    readonly_paths: tuple[str, ...] = ()
+    sysctl: Mapping[str, str] = {}
+    hooks: Hooks = Hooks()
+    personality: int | None = None
+    memory_policy: MemoryPolicy | None = None
+    net_devices: Mapping[str, str] = {}
+    parent_death_signal: int = 0
+    no_new_keyring: bool = False
+    rootless_cgroups: bool = False
+
+    def for_init(self) -> dict[str, Any]:
+        """Return the fields of this class as plain data, without those of subclasses."""
+        others = self._fields.keys() - ConfigForInit._fields.keys()
+        return self.to_plain(full=True, besides=tuple(others))
+
+
+class Config(ConfigForInit):
     """The configuration of a container, with the names of runc's libcontainer.
 
     Args:
@@ -185,57 +234,22 @@ class Config(Value):
     """
 
     nested = {
-        "mounts": Mount,
-        "devices": Device,
+        **ConfigForInit.nested,
         "uid_mappings": IDMap,
         "gid_mappings": IDMap,
         "time_offsets": TimeOffset,
         "cgroups": Cgroup,
-        "capabilities": Capabilities,
-        "rlimits": Rlimit,
         "seccomp": Seccomp,
-        "hooks": Hooks,
-        "io_priority": IOPriority,
-        "scheduler": Scheduler,
-        "memory_policy": MemoryPolicy,
     }
 
-    rootfs: str
-    readonlyfs: bool = False
-    readonly_submounts: bool = False
-    no_pivot_root: bool = False
-    root_propagation: int = 0
-    mounts: tuple[Mount, ...] = ()
-    devices: tuple[Device, ...] = ()
     namespaces: Namespaces = Namespaces()
     uid_mappings: tuple[IDMap, ...] = ()
     gid_mappings: tuple[IDMap, ...] = ()
     time_offsets: tuple[TimeOffset, ...] = ()
-    hostname: str = ""
-    domainname: str = ""
     cgroups: Cgroup = Cgroup()
-    capabilities: Capabilities | None = None
-    rlimits: tuple[Rlimit, ...] = ()
-    no_new_privileges: bool = False
-    apparmor_profile: str = ""
-    process_label: str = ""
-    mount_label: str = ""
     oom_score_adj: int | None = None
-    umask: int | None = None
-    io_priority: IOPriority | None = None
-    scheduler: Scheduler | None = None
-    mask_paths: tuple[str, ...] = ()
-    readonly_paths: tuple[str, ...] = ()
-    sysctl: Mapping[str, str] = {}
     seccomp: Seccomp | None = None
-    hooks: Hooks = Hooks()
-    personality: int | None = None
-    memory_policy: MemoryPolicy | None = None
-    net_devices: Mapping[str, str] = {}
-    parent_death_signal: int = 0
-    no_new_keyring: bool = False
     rootless_euid: bool = False
-    rootless_cgroups: bool = False
     labels: tuple[str, ...] = ()
     version: str = ""
 

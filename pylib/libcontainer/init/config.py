@@ -1,97 +1,129 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the parent tells the init, as objects with attributes.
+"""The init config: what the parent tells its init.
 
-The parent's Values travel as plain data with every field; here they are read with the same
-names, without the classes that made them.
+The parent makes an `InitConfig` and sends it with `pack`. The init gets it with `unpack`: an
+`InitConfig` again, so that type checkers check both ends against one list of fields. What is nested
+in it is read-only attributes of the same names there, because the classes of libcontainer.configs
+are not imported in the init.
 """
 
 from __future__ import annotations
 
 import sys
 
+from nsenter._host.records import Value
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
+    from typing import Any, Literal
 
-    from libcontainer.configs import Config, ProcessConfig
+    from libcontainer.configs import ConfigForInit, ProcessConfig
 
-    class LateJoin:
-        """An existing PID namespace, of which the init becomes a part when its root is made.
-
-        Args:
-            pid_namespace: its descriptor.
-            held: the capabilities, by name, that are not given up before.
-        """
-
-        pid_namespace: int
-        held: tuple[str, ...]
-
-    class Orders:
-        """The orders of one init.
-
-        Args:
-            type: "standard", the first process of a container, or "setns".
-            id: the container's.
-            config: of the container; the namespaces in it are `new_namespaces`.
-            process: to become.
-            env: of the process, with HOME where it can be told.
-            new_namespaces: "NEWNET" … as far as they are new.
-            joined_namespaces: those with a path.
-            is_moved: the parent moves it into its cgroups.
-            has_doors: it gets into its cgroups by doors, which come when they are made.
-            unshare_cgroup: the cgroup namespace is made by the init, when it is in its cgroup.
-            mount_fds: descriptors of detached mounts, by the index of their mount.
-            cgroup_paths: of the container, by controller.
-            cgroup_mounts: of cgroup v1: the name of each mount point, its controllers, and the
-                container's directory in it; nothing on cgroup v2.
-            seccomp: the filter and its flags, or None.
-            has_listener: whether the filter's listener goes to the parent.
-            fifo_fd: the exec fifo, open both ways; -1: there is none to wait for.
-            late_join: see `LateJoin`; None: there is no PID namespace that it is to join last.
-            console_fd: a socket that gets the terminal; -1: none.
-            preserve_fds: how many descriptors from 3 on the process keeps.
-            hook_state: OCI's state for the hooks, by its status: JSON, without the pid.
-        """
-
-        type: str
-        id: str
-        config: Config
-        process: ProcessConfig
-        new_namespaces: tuple[str, ...]
-        joined_namespaces: tuple[str, ...]
-        is_moved: bool
-        has_doors: bool
-        unshare_cgroup: bool
-        in_userns: bool
-        mount_fds: dict[int, int]
-        cgroup_paths: dict[str, str]
-        cgroup_mounts: tuple[tuple[str, tuple[str, ...], str], ...]
-        seccomp: tuple[bytes, int] | None
-        has_listener: bool
-        fifo_fd: int
-        late_join: LateJoin | None
-        console_fd: int
-        preserve_fds: int
-        hook_state: dict[str, Any]
+__all__ = ["InitConfig", "LateJoin", "pack", "unpack"]
 
 
-_Plain: Any = type(sys.implementation)  # types.SimpleNamespace, without importing types
+class LateJoin(Value):
+    """An existing PID namespace that the init joins after it has made the root.
 
-# Mappings with keys of the user's, which stay what they are.
+    Args:
+        pid_namespace: a descriptor of the namespace.
+        held: the names of the capabilities that the init still has when it joins.
+    """
+
+    pid_namespace: int
+    held: tuple[str, ...]
+
+
+class InitConfig(Value):
+    """What an init is told. The fields after `hook_state` are known only when it is started.
+
+    Args:
+        type: "standard" for the first process of a container, "setns" for a further one.
+        id: the name of the container.
+        config: the configuration of the container.
+        process: the configuration of the process that the init becomes.
+        preserve_fds: how many descriptors, from 3 on, the process keeps.
+        new_namespaces, joined_namespaces: the types of namespaces, "NEWNET" and so on, that are
+            new, and that existed before.
+        in_userns: whether the container has a user namespace, either new or joined.
+        seccomp: the compiled filter and its flags. None means no filter.
+        has_listener: whether the filter has a listener, which goes to a seccomp agent.
+        hook_state: the OCI state for hooks, as JSON without the pid, by the status in it.
+        is_moved: the parent moves the init into its cgroup.
+        has_doors: the init moves itself into its cgroup, with descriptors that the parent sends
+            when the cgroup has been made.
+        unshare_cgroup: the init makes its cgroup namespace itself, once it is in its cgroup.
+        mount_fds: descriptors of detached mounts, by the index of their mount in `config`. The
+            parent sends them apart.
+        cgroup_paths: the paths of the container's cgroup, by controller.
+        cgroup_mounts: for each hierarchy of cgroup v1: the name of its mount point, its
+            controllers, and the directory of the container in it. Empty with cgroup v2.
+        fifo_fd: the exec fifo, open for reading and writing; -1 means that the init executes its
+            program at once.
+        late_join: see `LateJoin`. None means that there is no such namespace.
+        console_fd: a socket to which the terminal is sent; -1 means none.
+    """
+
+    type: Literal["standard", "setns"]
+    id: str
+    config: ConfigForInit
+    process: ProcessConfig
+    preserve_fds: int
+    new_namespaces: tuple[str, ...]
+    joined_namespaces: tuple[str, ...]
+    in_userns: bool
+    seccomp: tuple[bytes, int] | None
+    has_listener: bool
+    hook_state: Mapping[str, bytes]
+    is_moved: bool = False
+    has_doors: bool = False
+    unshare_cgroup: bool = False
+    mount_fds: Mapping[int, int] = {}
+    cgroup_paths: Mapping[str, str] = {}
+    cgroup_mounts: tuple[tuple[str, tuple[str, ...], str], ...] = ()
+    fifo_fd: int = -1
+    late_join: LateJoin | None = None
+    console_fd: int = -1
+
+
+def pack(init_config: InitConfig) -> dict[str, Any]:
+    """Return an init config as plain data. Of the container's configuration, only the part that the
+    init reads is in it."""
+    plain = init_config.to_plain(full=True, besides=("config",))
+    return {**plain, "config": init_config.config.for_init()}
+
+
+def unpack(plain: dict[str, Any], mount_fds: Mapping[int, int]) -> InitConfig:
+    """Return the init config for the result of `pack`.
+
+    Args:
+        plain: what `pack` returned.
+        mount_fds: the descriptors of detached mounts that the init has received.
+
+    Raises:
+        TypeError: a field is missing or unknown: the parent is of another version.
+    """
+    fields = {name: _attributes(name, value) for name, value in plain.items()}
+    return InitConfig(**{**fields, "mount_fds": mount_fds})
+
+
+_Namespace: Any = type(sys.implementation)  # types.SimpleNamespace, without importing types
+
+# Fields that are mappings with keys of the user's choice, not objects with attributes.
 _MAPPINGS = {
-    *("sysctl", "unified", "systemd_props", "mount_fds", "cgroup_paths", "exec_cpu_affinity"),
-    *("hook_state", "net_devices"),
+    *("sysctl", "net_devices", "exec_cpu_affinity", "hook_state", "mount_fds", "cgroup_paths"),
 }
 
 
 def thaw(plain: dict[str, Any]) -> Any:
-    """Attributes for the keys of a dict, and of the dicts in it."""
-    return _Plain(**{name: _thaw(name, value) for name, value in plain.items()})
+    """Return an object with the keys of a dict as attributes, and the same for dicts in it."""
+    return _Namespace(**{name: _attributes(name, value) for name, value in plain.items()})
 
 
-def _thaw(name: str, value: Any) -> Any:
+def _attributes(name: str, value: Any) -> Any:
     if type(value) is dict and name not in _MAPPINGS:
         return thaw(value)
     if type(value) is list:
-        return tuple(_thaw("", item) for item in value)
+        return tuple(_attributes("", item) for item in value)
     return value

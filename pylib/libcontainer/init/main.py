@@ -9,7 +9,7 @@ import sys
 
 from libcontainer.init import setns, standard_init, sync
 from libcontainer.init.cgroup_entry import go_through
-from libcontainer.init.config import thaw
+from libcontainer.init.config import unpack
 from libcontainer.runc_messages import go_text
 from nsenter._host.os_errors import operation_of, subject_of
 from nsenter._host.syscalls import PR_SET_PDEATHSIG, prctl
@@ -24,19 +24,20 @@ _NO_MEMORY = "cannot allocate memory (is a limit of this user or of a cgroup too
 _ROLES = {"standard": standard_init.run, "setns": setns.run}
 
 
-def main(channel: int, orders: dict[str, Any]) -> NoReturn:
-    """Become the process that the orders tell of.
+def main(channel: int, packed: dict[str, Any]) -> NoReturn:
+    """Become the process that the init config describes.
 
     Args:
-        channel: our end of the init pipe.
-        orders: see `libcontainer.init.config.Orders`.
+        channel: this process's end of the init pipe.
+        packed: the init config, from `libcontainer.init.config.pack`.
     """
     # A half-made init does not outlive the runtime that makes it.
     prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _SIGKILL)
     try:
-        doors, orders["mount_fds"] = sync.receive_until_go(channel)
+        doors, mounts = sync.receive_until_go(channel)
         go_through(doors)
-        _ROLES[orders["type"]](channel, thaw(orders))
+        init_config = unpack(packed, mounts)
+        _ROLES[init_config.type](channel, init_config)
     except (sync.PeerGoneError, BrokenPipeError, ConnectionResetError):
         posix._exit(_FAILED)  # nobody waits for this init any more
     except OSError as error:

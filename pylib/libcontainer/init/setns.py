@@ -12,18 +12,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from libcontainer.init.config import Orders
+    from libcontainer.init.config import InitConfig
 
 
-def run(channel: int, orders: Orders) -> NoReturn:
+def run(channel: int, init_config: InitConfig) -> NoReturn:
     """Never returns: what fails is raised, and reaches the caller until the program runs."""
-    if not orders.config.no_new_keyring:
+    if not init_config.config.no_new_keyring:
         # The container's own, if it has one; the init has made it.
-        label = orders.process.process_label or orders.config.process_label
-        keys.join_session_keyring(orders.id, in_userns=orders.in_userns, label=label)
-    if orders.process.terminal:
-        console = Console(orders.process)
-        console.hand_over(orders.console_fd)
+        label = init_config.process.process_label or init_config.config.process_label
+        keys.join_session_keyring(init_config.id, in_userns=init_config.in_userns, label=label)
+    if init_config.process.terminal:
+        console = Console(init_config.process)
+        console.hand_over(init_config.console_fd)
         console.become_streams()
     sync.ask(channel, sync.READY)
-    Ending(channel, orders).run(lambda env: None)
+    Ending(channel, init_config).run(lambda env: None)

@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from libcontainer.init.config import Orders
+    from libcontainer.init.config import InitConfig
 
 _CLONE_NEWCGROUP = 0x0200_0000
 _ENDING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
@@ -33,50 +33,50 @@ _FIRST_OTHER_FD = 3
 _KILLED = 128  # as a shell tells of it
 
 
-def run(channel: int, orders: Orders) -> NoReturn:
+def run(channel: int, init_config: InitConfig) -> NoReturn:
     """Never returns: what fails is raised."""
-    _Init(channel, orders).run()
+    _Init(channel, init_config).run()
 
 
 class _Init:
-    def __init__(self, channel: int, orders: Orders) -> None:
+    def __init__(self, channel: int, init_config: InitConfig) -> None:
         self._channel = channel
-        self._orders = orders
-        self._config = orders.config
-        self._rootfs = Rootfs(orders)
-        self._own_mounts = "NEWNS" in (*orders.new_namespaces, *orders.joined_namespaces)
+        self._init_config = init_config
+        self._config = init_config.config
+        self._rootfs = Rootfs(init_config)
+        self._own_mounts = "NEWNS" in (*init_config.new_namespaces, *init_config.joined_namespaces)
         self._console: Console | None = None
 
     def run(self) -> NoReturn:
-        orders, config = self._orders, self._config
+        init_config, config = self._init_config, self._config
         if not config.no_new_keyring:
-            label = orders.process.process_label or config.process_label
-            keys.join_session_keyring(orders.id, in_userns=orders.in_userns, label=label)
-        if "NEWNET" in orders.new_namespaces:
+            label = init_config.process.process_label or config.process_label
+            keys.join_session_keyring(init_config.id, in_userns=init_config.in_userns, label=label)
+        if "NEWNET" in init_config.new_namespaces:
             network.ask_for_loopback(self._channel)
         if config.net_devices:
             network.ask_for_devices(self._channel)
         self._rootfs.prepare(self._join_cgroup, self._hooks_of_the_root, self._map_ids)
-        _make_cwd(orders.process.cwd)
-        if orders.process.terminal:
+        _make_cwd(init_config.process.cwd)
+        if init_config.process.terminal:
             self._make_console()
         self._name()
         self._rootfs.finalize()
-        if orders.late_join:
-            succeed(self._channel, orders, self._kept_fds())
+        if init_config.late_join:
+            succeed(self._channel, init_config, self._kept_fds())
         if self._console:
             self._console.become_streams()
         sync.ask(self._channel, sync.READY)
-        self._ending = Ending(self._channel, orders)
+        self._ending = Ending(self._channel, init_config)
         self._ending.run(self._wait_for_start, config.parent_death_signal)
 
     def _join_cgroup(self) -> None:
         """The cgroup is made, or this process moved into it, meanwhile: much is done by then."""
-        if self._orders.is_moved:
+        if self._init_config.is_moved:
             sync.ask(self._channel, sync.CGROUP)
-        elif self._orders.has_doors:
+        elif self._init_config.has_doors:
             go_through(sync.receive_doors(self._channel))
-        if self._orders.unshare_cgroup:
+        if self._init_config.unshare_cgroup:
             unshare(_CLONE_NEWCGROUP)
 
     def _map_ids(self, index: int, tree: int) -> None:
@@ -90,25 +90,25 @@ class _Init:
         if hooks.prestart or hooks.create_runtime or self._config.net_devices:
             sync.ask(self._channel, sync.HOOKS)
         if hooks.create_container:
-            env = named(self._orders.process.env)
+            env = named(self._init_config.process.env)
             run_hooks("createContainer", hooks.create_container, self._hook_state("creating"), env)
 
     def _hook_state(self, status: str) -> bytes:
         """OCI's state, with the pid that this process has in its own namespace."""
-        state: bytes = self._orders.hook_state[status]
+        state: bytes = self._init_config.hook_state[status]
         return b'%b,"pid":%d}' % (state[:-1], posix.getpid())
 
     def _make_console(self) -> None:
-        console = Console(self._orders.process)
+        console = Console(self._init_config.process)
         if self._own_mounts:
             self._rootfs.console(console.slave)
-        console.hand_over(self._orders.console_fd)
+        console.hand_over(self._init_config.console_fd)
         self._console = console
 
     def _kept_fds(self) -> set[int]:
-        orders = self._orders
-        own = {self._channel, orders.fifo_fd, self._console.slave if self._console else -1}
-        return {*range(_FIRST_OTHER_FD + orders.preserve_fds), *own} - {-1}
+        init_config = self._init_config
+        own = {self._channel, init_config.fifo_fd, self._console.slave if self._console else -1}
+        return {*range(_FIRST_OTHER_FD + init_config.preserve_fds), *own} - {-1}
 
     def _name(self) -> None:
         if self._config.hostname:
@@ -124,11 +124,11 @@ class _Init:
         # Without this word, the end of the channel would mean that this process has died.
         sync.send(self._channel, sync.WAITING)
         posix.close(self._channel)
-        posix.read(self._orders.fifo_fd, 1)
-        posix.close(self._orders.fifo_fd)
+        posix.read(self._init_config.fifo_fd, 1)
+        posix.close(self._init_config.fifo_fd)
 
     def _wait_for_start(self, env: dict[str, str]) -> None:
-        if self._orders.fifo_fd >= 0:
+        if self._init_config.fifo_fd >= 0:
             self._wait_at_the_fifo()
         # Else the channel stays open up to the execve, so that the parent hears of what fails.
         hooks = self._config.hooks.start_container

@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from libcontainer.init.config import LateJoin, Orders
+    from libcontainer.init.config import InitConfig, LateJoin
 
 _CLONE_NEWPID = 0x2000_0000
 _SIGKILL = 9
@@ -45,18 +45,18 @@ _WHY = {
 }
 
 
-def succeed(channel: int, orders: Orders, kept: Iterable[int]) -> None:
+def succeed(channel: int, init_config: InitConfig, kept: Iterable[int]) -> None:
     """Join the PID namespace; return in the successor, which leads a new session.
 
     Args:
         kept: the only descriptors that the successor keeps.
     """
-    late = orders.late_join
+    late = init_config.late_join
     assert late is not None
     # The successor inherits the cgroup and the limits that the parent has given to this process.
     sync.ask(channel, sync.LAST)
     setns(late.pid_namespace, _CLONE_NEWPID)
-    _shed(orders, late, kept)
+    _shed(init_config, late, kept)
     alive, tells = posix.pipe()
     pid, pidfd = _clone()
     if pid:
@@ -74,10 +74,10 @@ def succeed(channel: int, orders: Orders, kept: Iterable[int]) -> None:
     sync.expect_go(channel)
 
 
-def _shed(orders: Orders, late: LateJoin, kept: Iterable[int]) -> None:
+def _shed(init_config: InitConfig, late: LateJoin, kept: Iterable[int]) -> None:
     """Give up everything that the successor does not need."""
     _close_others(kept)
-    sets = orders.process.capabilities or orders.config.capabilities
+    sets = init_config.process.capabilities or init_config.config.capabilities
     capabilities.drop_bounding(capabilities.mask_of(sets.bounding if sets else ()))
     held = capabilities.mask_of(late.held) & capget()[1]
     capset(held, held)

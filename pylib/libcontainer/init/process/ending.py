@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from libcontainer.init.config import Orders
+    from libcontainer.init.config import InitConfig
 
 _FIRST_OTHER_FD = 3
 _CLOSE_RANGE_CLOEXEC = 4
@@ -41,14 +41,14 @@ class Ending:
 
     Args:
         channel: to the parent.
-        orders: ours.
+        init_config: the init config.
     """
 
-    def __init__(self, channel: int, orders: Orders) -> None:
+    def __init__(self, channel: int, init_config: InitConfig) -> None:
         self._channel = channel
-        self._orders = orders
-        self._process = orders.process
-        config = orders.config
+        self._init_config = init_config
+        self._process = init_config.process
+        config = init_config.config
         asked = self._process.no_new_privileges
         self._no_new_privileges = config.no_new_privileges if asked is None else asked
         self._agents: list[int] = []
@@ -64,14 +64,16 @@ class Ending:
                 environment it gets.
             death_signal: of the process when its parent ends.
         """
-        orders, process = self._orders, self._process
-        close_range(_FIRST_OTHER_FD + orders.preserve_fds, _LAST_FD, _CLOSE_RANGE_CLOEXEC)
+        init_config, process = self._init_config, self._process
+        close_range(_FIRST_OTHER_FD + init_config.preserve_fds, _LAST_FD, _CLOSE_RANGE_CLOEXEC)
         self._be_scheduled()
         self._label()
-        umask = process.umask if process.umask is not None else orders.config.umask
+        umask = process.umask if process.umask is not None else init_config.config.umask
         posix.umask(_DEFAULT_UMASK if umask is None else umask)
         identity.become(
-            process, process.capabilities or orders.config.capabilities, self._kept_for_the_filter()
+            process,
+            process.capabilities or init_config.config.capabilities,
+            self._kept_for_the_filter(),
         )
         # Becoming somebody else clears it (prctl(2)).
         prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, death_signal)
@@ -86,16 +88,16 @@ class Ending:
         _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
         _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
         # With a fifo to wait for, the parent has long gone.
-        channel = self._channel if orders.fifo_fd < 0 else -1
+        channel = self._channel if init_config.fifo_fd < 0 else -1
         execute(path, process.args, env, self.confinement(), channel=channel, errno_text=errno_text)
 
     def _be_scheduled(self) -> None:
-        orders, process = self._orders, self._process
-        config = orders.config
+        init_config, process = self._init_config, self._process
+        config = init_config.config
         io_priority = process.io_priority or config.io_priority
         scheduler = process.scheduler or config.scheduler
         final = process.exec_cpu_affinity.get("final", "")
-        if final and orders.type == "setns":
+        if final and init_config.type == "setns":
             affinity.set_to(0, final, "final")
         else:
             affinity.reset()
@@ -109,7 +111,7 @@ class Ending:
             personality(config.personality)
 
     def _label(self) -> None:
-        config, process = self._orders.config, self._process
+        config, process = self._init_config.config, self._process
         profile = process.apparmor_profile or config.apparmor_profile
         label = process.process_label or config.process_label
         if not profile and not label:
@@ -129,29 +131,29 @@ class Ending:
         """The capabilities that this process keeps until it executes the program. A filter without
         no_new_privs requires CAP_SYS_ADMIN, and it is installed last. The program does not get it:
         execve(2) makes its sets of the inheritable, the ambient and the bounding set alone."""
-        if self._orders.seccomp is None or self._no_new_privileges:
+        if self._init_config.seccomp is None or self._no_new_privileges:
             return 0
         return capabilities.mask_of(("CAP_SYS_ADMIN",))
 
     def _check_filter(self) -> None:
         """That the filter can be installed, while the parent can still be told."""
-        if self._orders.seccomp is None:
+        if self._init_config.seccomp is None:
             return
         if not self._no_new_privileges and not capget()[0] & self._kept_for_the_filter():
             why = "it requires CAP_SYS_ADMIN, or noNewPrivileges"
             raise Failure("seccomp", "set filter", errno.EACCES, why)
-        check_seccomp_flags(self._orders.seccomp[1])
+        check_seccomp_flags(self._init_config.seccomp[1])
 
     def _ask_for_agents(self) -> None:
         """A connection to the agent for each filter that has a listener."""
-        if self._orders.has_listener:
+        if self._init_config.has_listener:
             sync.send(self._channel, sync.LISTENER)
             self._agents, self._agent_message, self._agent_path = sync.receive_agents(self._channel)
 
     def confinement(self) -> Confinement:
         """The limits and the filter of the program, and of each startContainer hook (as runc)."""
-        orders = self._orders
-        code, flags = orders.seccomp or (b"", 0)
+        init_config = self._init_config
+        code, flags = init_config.seccomp or (b"", 0)
         return Confinement(
             rlimits=self._rlimits(),
             filter=code,
@@ -162,6 +164,6 @@ class Ending:
         )
 
     def _rlimits(self) -> tuple[tuple[str, int, int, int], ...]:
-        own, config = self._process.rlimits, self._orders.config
+        own, config = self._process.rlimits, self._init_config.config
         limits = config.rlimits if own is None else own
         return tuple((rlimit_name(r.type), r.type, r.soft, r.hard) for r in limits)

@@ -15,7 +15,7 @@ from nsenter._host.syscalls import Failure
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer.configs import Mount
-    from libcontainer.init.config import Orders
+    from libcontainer.init.config import InitConfig
     from libcontainer.init.rootfs.mounts import Mounter
 
 TYPES = ("cgroup", "cgroup2")
@@ -28,13 +28,13 @@ _INITIAL_NAMESPACE = 0xEFFF_FFFB  # its inode (linux/nsfs.h)
 _TOP = 1  # the inode of a hierarchy's root directory
 
 
-def mount_cgroups(mounter: Mounter, mount: Mount, orders: Orders) -> None:
+def mount_cgroups(mounter: Mounter, mount: Mount, init_config: InitConfig) -> None:
     """Mount what the host has: "cgroup" is either version of cgroups, "cgroup2" is that alone."""
-    own = "NEWCGROUP" in orders.new_namespaces
-    if orders.cgroup_mounts and mount.device == "cgroup":
-        _mount_v1(mounter, mount, orders, own)
+    own = "NEWCGROUP" in init_config.new_namespaces
+    if init_config.cgroup_mounts and mount.device == "cgroup":
+        _mount_v1(mounter, mount, init_config, own)
     else:
-        _mount_v2(mounter, mount, orders, own)
+        _mount_v2(mounter, mount, init_config, own)
 
 
 def _changed(mount: Mount, **changes: object) -> Mount:
@@ -49,15 +49,15 @@ def _bind(mounter: Mounter, mount: Mount, source: str, flags: int) -> None:
 # ---- v2
 
 
-def _mount_v2(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None:
+def _mount_v2(mounter: Mounter, mount: Mount, init_config: InitConfig, own: bool) -> None:
     """Bind the mount that the host has, if that shows what a new one would; else mount a new one.
 
     In the initial cgroup namespace a new mount waits for an RCU grace period, 11 to 16 ms, and
     without options it takes from the host those that it has set, such as nsdelegate.
     """
-    tree = -1 if own or orders.in_userns else _clone_v2(mount)
+    tree = -1 if own or init_config.in_userns else _clone_v2(mount)
     if tree < 0:
-        _mount_new_v2(mounter, mount, orders, own)
+        _mount_new_v2(mounter, mount, init_config, own)
         return
     try:
         mounter.mount(mount, tree)
@@ -112,7 +112,7 @@ def _as_new(mount: Mount, tree: int) -> int:
     return tree
 
 
-def _mount_new_v2(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None:
+def _mount_new_v2(mounter: Mounter, mount: Mount, init_config: InitConfig, own: bool) -> None:
     try:
         mounter.new(mount, "cgroup2", mount.source, mount.data)
     except Failure as failure:
@@ -120,16 +120,16 @@ def _mount_new_v2(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> 
         # has other options.
         if failure.errno not in (errno.EPERM, errno.EBUSY):
             raise
-        _bind_v2(mounter, mount, orders, own)
+        _bind_v2(mounter, mount, init_config, own)
 
 
-def _bind_v2(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None:
+def _bind_v2(mounter: Mounter, mount: Mount, init_config: InitConfig, own: bool) -> None:
     # What is at the top has to fit to /proc/self/cgroup, in which a namespace hides what is above.
-    path = orders.cgroup_paths.get("", "") if own else ""
+    path = init_config.cgroup_paths.get("", "") if own else ""
     try:
         _bind(mounter, mount, path or _UNIFIED, mount.flags)
     except Failure as failure:
-        if failure.errno != errno.ENOENT or not orders.config.rootless_cgroups:
+        if failure.errno != errno.ENOENT or not init_config.config.rootless_cgroups:
             raise
         # Without rights the cgroup was not made: the host's, which may be here, are not to be seen.
         flags = _FLAGS | syscalls.MS_RDONLY
@@ -139,13 +139,13 @@ def _bind_v2(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None:
 # ---- v1
 
 
-def _mount_v1(mounter: Mounter, mount: Mount, orders: Orders, own: bool) -> None:
+def _mount_v1(mounter: Mounter, mount: Mount, init_config: InitConfig, own: bool) -> None:
     """A tmpfs with a directory for each hierarchy, read-only in the end where that is asked."""
     readonly = mount.flags & syscalls.MS_RDONLY
     tmpfs = _changed(mount, device="tmpfs", flags=_FLAGS | readonly, propagation_flags=())
     fd = mounter.new_open(tmpfs, "tmpfs", "tmpfs", "mode=755")
     try:
-        for name, controllers, path in orders.cgroup_mounts:
+        for name, controllers, path in init_config.cgroup_mounts:
             destination = f"{mount.destination}/{name}"
             inner = _changed(mount, destination=destination, source=path)
             if own:

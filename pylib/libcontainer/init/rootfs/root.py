@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from libcontainer.init.config import Orders
+    from libcontainer.init.config import InitConfig
 
 _FOLDER = paths.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
 
@@ -33,13 +33,13 @@ class Rootfs:
     """The root of one container, from the host's to its own.
 
     Args:
-        orders: ours.
+        init_config: the init config.
     """
 
-    def __init__(self, orders: Orders) -> None:
-        self._orders = orders
-        self._config = orders.config
-        self._own_mounts = "NEWNS" in (*orders.new_namespaces, *orders.joined_namespaces)
+    def __init__(self, init_config: InitConfig) -> None:
+        self._init_config = init_config
+        self._config = init_config.config
+        self._own_mounts = "NEWNS" in (*init_config.new_namespaces, *init_config.joined_namespaces)
         self._root = -1
         self._mounter: Mounter | None = None
 
@@ -65,7 +65,7 @@ class Rootfs:
             self._root = posix.open(self._config.rootfs, _FOLDER)
         own_dev = self._has_own_dev()
         if own_dev:
-            devices.make_nodes(self._root, self._config.devices, bind=self._orders.in_userns)
+            devices.make_nodes(self._root, self._config.devices, bind=self._init_config.in_userns)
             devices.make_links(self._root)
         posix.umask(umask)
         posix.fchdir(self._root)
@@ -102,10 +102,10 @@ class Rootfs:
     def _mount_all(
         self, join_cgroup: Callable[[], None], map_ids: Callable[[int, int], None]
     ) -> None:
-        orders, joined = self._orders, False
+        init_config, joined = self._init_config, False
         mounter = self._mounter = Mounter(
-            self._root, self._config.mount_label, in_userns=self._orders.in_userns,
-            pid_namespace=orders.late_join.pid_namespace if orders.late_join else -1,
+            self._root, self._config.mount_label, in_userns=self._init_config.in_userns,
+            pid_namespace=init_config.late_join.pid_namespace if init_config.late_join else -1,
         )  # fmt: skip
         for i, mount in enumerate(self._config.mounts):
             of_cgroups = mount.device in CGROUP_TYPES
@@ -114,9 +114,9 @@ class Rootfs:
                 joined = True
             try:
                 if of_cgroups:
-                    mount_cgroups(mounter, mount, orders)
+                    mount_cgroups(mounter, mount, init_config)
                 else:
-                    tree = orders.mount_fds.get(i, -1)
+                    tree = init_config.mount_fds.get(i, -1)
                     mounter.mount(mount, tree, lambda tree, i=i: map_ids(i, tree))  # type: ignore[misc]
             except (BrokenPipeError, ConnectionResetError):  # the parent has gone meanwhile
                 raise
