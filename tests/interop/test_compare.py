@@ -64,7 +64,15 @@ _SWEEP = re.compile(
     r"device-(below-a-folder|block|spelt-as-a-folder|of-no-kind)|hook-(fails-prestart|relative)|"
     r"resources-(memory-too-small|swap-.*|cpu-quota-bad|cpuset-bad)|hooks-in-order|hook-too-slow|"
     r"seccomp-(trap|call-unknown|action-unknown|architectures|flag-unknown|no-getcwd)|"
-    r"descriptors-of-(systemd-for-another|both)|rootless-(ids|ids-not-granted|device|of-a-.*)"
+    r"descriptors-of-(systemd-for-another|both)|rootless-(ids|ids-not-granted|device|of-a-.*)|"
+    r"umask|cwd-(a-file|missing)|capabilities-(inheritable|unknown)|rlimit-twice|exit-7|a-folder|"
+    r"missing|no-arguments|no-format|no-path|network-of-the-host|three-joined|joined-does-not-exist|"
+    r"cgroup-new|mount-of-the-host|namespace-unknown|domainname|sysctl-of-the-host|maps-without-.*|"
+    r"user-namespace-joined|no-pivot|no-mounts|field-unknown|mount-tmpfs-bad-option|mount-no-cgroup|"
+    r"mount-bind-(ro|options|nosymfollow|flags-off|file|missing)|mount-(relative|twice|cgroup-rw)|"
+    r"mount-on-proc-uptime|mount-dev-of-the-host|masked-relative|device-(outside-dev|rules-denied)|"
+    r"resources-(cpu|hugepages|unified)|seccomp-(errno|flags|status|old)|hook-missing|"
+    r"descriptors-not-kept|rootless-(ids-and-a-user|of-root|resources)"
 )
 
 

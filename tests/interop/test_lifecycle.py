@@ -90,7 +90,8 @@ _SWEEP = re.compile(
     r"created-and-killed|annotations|wrong-when-created|again|id-\.\.|config-broken|"
     r"(no-terminal|nothing)-to-send|signal-(TERM|term)|kill-all-of-its-own-pids|shared-pids-delete|"
     r"exec-(groups|capability-of-a-user|new-privileges|not-executable|of-a-user's-container)|"
-    r"exec-process-(broken|and-words)|paused-and-killed|update-(memory|file-broken)"
+    r"exec-process-(broken|and-words)|paused-and-killed|update-(memory|file-broken|cpu|nonsense)|"
+    r"exec-(env|user-and-group|cwd-missing|missing|cgroup|process)|wrong-when-running|id-a-b"
 )
 _QUICK = [story for story in STORIES if not _SWEEP.fullmatch(story.name)]
 _OTHER = [story for story in STORIES if story not in _QUICK]

@@ -133,7 +133,7 @@ def test_a_create_that_goes_on_leaves_a_later_container_of_its_name_alone(
     assert len(json.loads(hung.runtime.good("ps", "-f", "json", "c"))) == 1
 
 
-@pytest.mark.parametrize("turns", [4, pytest.param(60, marks=[pytest.mark.sweep])])
+@pytest.mark.parametrize("turns", [2, pytest.param(60, marks=[pytest.mark.sweep])])
 def test_a_create_that_is_stopped_at_any_moment_holds_nothing_up_and_leaves_nothing(
     runtime: Runtime, tmp_path: Path, turns: int
 ) -> None:

@@ -542,7 +542,7 @@ def test_500_direct_launches_leave_no_descriptor_zombie_memory_or_namespace() ->
     "path",
     [
         *(pytest.param(path, marks=[pytest.mark.sweep][: path == "mapped"]) for path in DIRECT),
-        "one-clone",
+        pytest.param("one-clone", marks=pytest.mark.sweep),
     ],
 )
 def test_500_failures_leave_no_descriptor_zombie_memory_or_namespace(path: str) -> None:
