@@ -11,10 +11,11 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from libcontainer.cgroups import Layout, Manager, files, layout
+from libcontainer.cgroups import Layout, Manager, layout
 from libcontainer.cgroups.fs import LegacyManager
 from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.configs import Cgroup
+from nsenter._cgroups import files
 
 _numbers = itertools.count()
 USER = 4242

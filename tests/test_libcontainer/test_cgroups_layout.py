@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from libcontainer.cgroups import Layout, layout, new_manager
-from libcontainer.cgroups.files import clean
 from libcontainer.cgroups.fs import LegacyManager
 from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.configs import Cgroup
+from nsenter._cgroups.files import clean
 
 BASE = "22 1 0:21 / /proc rw - proc proc rw\n31 1 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
 CPU = "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from libcontainer.cgroups import Layout, files, fs2, fs2_limits, fs2_stats, fs_limits
+from libcontainer.cgroups import Layout, fs2_limits, fs2_stats, fs_limits
+from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.configs import (
     BlockIODevice,
     Cgroup,
@@ -18,6 +19,7 @@ from libcontainer.configs import (
     Resources,
 )
 from libcontainer.errors import ConfigError
+from nsenter._cgroups import files
 from nsenter._host.syscalls import Failure
 
 DISK = BlockIODevice(8, 0, 500)
@@ -230,9 +232,9 @@ def test_an_error_names_the_file_and_the_value(tmp_path: Path) -> None:
 # ---- the manager of v2 on a folder that stands for the file system
 
 
-def fake(tmp_path: Path, path: str = "/a/b", **fields: object) -> fs2.UnifiedManager:
+def fake(tmp_path: Path, path: str = "/a/b", **fields: object) -> UnifiedManager:
     mountinfo = f"30 1 0:38 / {tmp_path} rw - cgroup2 cgroup2 rw\n"
-    return fs2.UnifiedManager(Cgroup(path=path, **fields), Layout(mountinfo, "0::/me\n"), None)
+    return UnifiedManager(Cgroup(path=path, **fields), Layout(mountinfo, "0::/me\n"), None)
 
 
 def test_controllers_are_passed_on_at_each_step(tmp_path: Path) -> None:

@@ -18,15 +18,16 @@ import pytest
 
 from cgrouping import cgroups_of, sleeper, unused_path, v2_layout
 from launching import SECONDS
-from libcontainer.cgroups import files, new_manager, systemd, systemd_bus
+from libcontainer.cgroups import new_manager, systemd
 from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.cgroups.systemd import SystemdManager, expand_slice, unit_name
-from libcontainer.cgroups.systemd_bus import escaped
 from libcontainer.cgroups.systemd_properties import limits, unit_properties, variant, words
 from libcontainer.configs import BlockIODevice, Cgroup, DeviceRule, Resources
 from libcontainer.errors import ConfigError
 from libcontainer.pyrunc import state_root
 from needs import needs
+from nsenter._cgroups import files, systemd_bus
+from nsenter._cgroups.systemd_bus import escaped
 from nsenter._host.syscalls import Failure
 
 UNLIMITED = str(2**64 - 1)

@@ -26,10 +26,11 @@ from cgrouping import (
     value,
 )
 from launching import SECONDS
-from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED, Layout, Manager, files, layout
+from libcontainer.cgroups import FROZEN, RUNNING, UNDEFINED, Layout, Manager, layout
 from libcontainer.cgroups.fs import LegacyManager
 from libcontainer.configs import BlockIODevice, Cgroup, DeviceRule, HugepageLimit, Resources
 from libcontainer.errors import ConfigError, ContainerError
+from nsenter._cgroups import files
 from nsenter._host.syscalls import Failure
 from processes import wait_until
 
@@ -165,7 +166,7 @@ def test_what_was_made_is_taken_back_where_the_rest_cannot_be(tmp_path: Path) ->
 def test_processes_that_do_not_end_are_named_when_it_is_removed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("libcontainer.cgroups.files.LONGEST_WAIT", 0.05)
+    monkeypatch.setattr("nsenter._cgroups.files.LONGEST_WAIT", 0.05)
     with removed(v1_manager()) as manager:
         with sleeper() as child:
             manager.create()

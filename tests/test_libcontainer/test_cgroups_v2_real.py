@@ -289,7 +289,7 @@ def test_nobody_at_all_is_frozen() -> None:
 
 def test_one_that_does_not_freeze_in_time_is_let_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many that compute cannot all have stopped when they have just been told."""
-    monkeypatch.setattr("libcontainer.cgroups.files.LONGEST_WAIT", 0)
+    monkeypatch.setattr("nsenter._cgroups.files.LONGEST_WAIT", 0)
     script = "for i in $(seq 20); do while :; do :; done & done; wait"
     with removed(v2_manager()) as manager:
         manager.create()

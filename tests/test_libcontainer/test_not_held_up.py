@@ -19,7 +19,6 @@ import pytest
 import pyrunc
 from faults import Blow, Strike, killer
 from libcontainer import locking, state_folder
-from libcontainer.cgroups import files
 from libcontainer.configs import Cgroup, Config, Hook, Hooks, Namespaces, ProcessConfig
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
@@ -27,6 +26,7 @@ from libcontainer.process import Process
 from libcontainer.pyrunc.launching import start_timeout
 from needs import needs
 from nsenter import BootstrapError, Namespace
+from nsenter._cgroups import files
 from processes import children_of, wait_until
 from pyrunc import Runtime, make_bundle, make_root
 

@@ -9,7 +9,7 @@ without a cgroup of its own (none).
 from __future__ import annotations
 
 from libcontainer.cgroups.base import FROZEN, RUNNING, UNDEFINED, Manager
-from libcontainer.cgroups.layout import Hierarchy, Layout, layout
+from nsenter._cgroups.layout import Hierarchy, Layout, layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from errno import EINVAL
 
-from libcontainer.cgroups.files import read, write
+from nsenter._cgroups.files import read, write
 from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False

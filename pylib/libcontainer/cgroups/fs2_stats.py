@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from libcontainer.cgroups.files import read, table
 from libcontainer.cgroups.fs_stats import (
     UNLIMITED,
     cpuset,
@@ -13,6 +12,7 @@ from libcontainer.cgroups.fs_stats import (
     some,
     throttling,
 )
+from nsenter._cgroups.files import read, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

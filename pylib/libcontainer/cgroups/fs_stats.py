@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from libcontainer.cgroups.files import read, table
+from nsenter._cgroups.files import read, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from libcontainer.cgroups.oom import OomWatch
     from libcontainer.configs import Resources
+    from nsenter._cgroups.oom import OomWatch
 
 
 class NoManager(Manager):

@@ -12,10 +12,10 @@ import time
 from errno import ETIMEDOUT
 
 from libcontainer.cgroups.base import Manager
-from libcontainer.cgroups.files import DENIED
-from libcontainer.cgroups.systemd_bus import Bus
 from libcontainer.cgroups.systemd_properties import limits, says_idle, unit_properties, words
 from libcontainer.errors import ConfigError
+from nsenter._cgroups.files import DENIED
+from nsenter._cgroups.systemd_bus import Bus
 from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from libcontainer.cgroups.oom import OomWatch
     from libcontainer.cgroups.systemd_properties import Property
     from libcontainer.configs import Cgroup, Resources
+    from nsenter._cgroups.oom import OomWatch
 
 _PATIENCE = 10.0
 _NAP = 0.005
+_ADVICE = "run without --systemd-cgroup"
 _WITH_IDLE = 252  # the version from which on a CPUWeight of 0 is cpu.idle
 
 
@@ -81,7 +82,7 @@ def cgroup_path(cgroup: Cgroup) -> str:
         Failure: the user's systemd does not tell where it is.
     """
     parent, unit = unit_name(cgroup)
-    above = Bus(user=True).root() if _is_a_users(cgroup) else ""
+    above = Bus(user=True, advice=_ADVICE).root() if _is_a_users(cgroup) else ""
     return f"{above}{expand_slice(parent)}/{unit}"
 
 
@@ -100,7 +101,7 @@ class SystemdManager(Manager):
         self._files = cgroup_files
         self._unified = unified
         self._slice, self._unit = unit_name(cgroup)
-        self._bus = Bus(user=_is_a_users(cgroup))
+        self._bus = Bus(user=_is_a_users(cgroup), advice=_ADVICE)
         self._told: Resources | None = None  # systemd, of limits
 
     def create(self) -> None:

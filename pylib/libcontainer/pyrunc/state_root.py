@@ -48,7 +48,7 @@ def may_lack_cgroups(word: str, *, systemd: bool) -> bool:
         return False
     if not systemd:
         return True
-    from libcontainer.cgroups.systemd_bus import Bus
+    from nsenter._cgroups.systemd_bus import Bus
 
     # A user namespace may have a systemd of its own, root's there.
     return Bus(user=True).owner() != 0

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def execute(context: Context) -> int:
     """Write config.json; one that is there stays."""
-    from libcontainer.cgroups.layout import is_unified
     from libcontainer.specconv.example import TTY_GROUP, example
+    from nsenter._cgroups.layout import is_unified
 
     path = os.path.join(context.options["bundle"], "config.json")
     spec = example(

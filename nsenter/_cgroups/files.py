@@ -20,7 +20,6 @@ from errno import (
     ESRCH,
 )
 
-from libcontainer.errors import ContainerError
 from nsenter._host import procfs
 from nsenter._host.cleanup import close
 from nsenter._host.syscalls import Failure
@@ -51,28 +50,6 @@ _HINTS = {
     ERANGE: "out of the range that the kernel takes",
     EROFS: "the cgroup file system is mounted read-only",
 }
-
-
-def inner(path: str) -> str:
-    """As `clean`, of a path that somebody gives for a place in a cgroup.
-
-    Raises:
-        ContainerError: it leads out of it.
-    """
-    if os.path.normpath(f"./{path}").partition("/")[0] == "..":
-        raise ContainerError(f"cgroup {path} is not a sub cgroup path")
-    return clean(path)
-
-
-def check_entry(directory: str) -> None:
-    """Raises Failure where a cgroup is not there to be entered."""
-    if not os.path.isdir(directory):
-        raise no_entry(directory, ENOENT, "no such file or directory; make the cgroup first")
-
-
-def no_entry(directory: str, number: int, why: str) -> Failure:
-    """What there is to say of a cgroup that cannot be entered."""
-    return Failure("adding pid of a process to cgroups", f"{directory}/{PROCS}", number, why)
 
 
 def clean(path: str) -> str:

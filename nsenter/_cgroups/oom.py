@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import select
 
-from libcontainer.cgroups.files import explained, read, write
+from nsenter._cgroups.files import explained, read, write
 from nsenter._host.cleanup import close
 from nsenter._host.syscalls import Failure
 

@@ -21,15 +21,17 @@ class Bus:
 
     Args:
         user: whether it is that of the caller's user session, in place of the machine's.
+        advice: what to do if no systemd runs, for the text of errors.
     """
 
-    def __init__(self, *, user: bool) -> None:
+    def __init__(self, *, user: bool, advice: str = "") -> None:
+        self._advice = f"; {advice}" if advice else ""
         self._options = ("--user",) if user else ()
 
     def check(self, what: str) -> None:
         """Raises Failure where no systemd runs; `what` is for its text."""
         if not os.path.isdir(RUNNING_SYSTEMD):
-            why = "systemd is not running on this machine; run without --systemd-cgroup"
+            why = f"systemd is not running on this machine{self._advice}"
             raise Failure("call systemd", what, ENOENT, why)
 
     def call(self, method: str, *arguments: str) -> None:
