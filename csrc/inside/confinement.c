@@ -4,15 +4,15 @@
 #include <limits.h>
 #include <sys/mount.h>
 
+#include "base/fallback.h"
+#include "base/sys.h"
+#include "message/launch_lists.h"
 #include "inside/credentials.h"
 #include "inside/landlock.h"
-#include "inside/network.h"
-#include "base/fallback.h"
-#include "message/launch_lists.h"
 #include "inside/limits.h"
+#include "inside/network.h"
 #include "inside/root.h"
 #include "inside/session.h"
-#include "base/sys.h"
 
 static int set_hostname(struct span name, struct err *err)
 {

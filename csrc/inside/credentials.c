@@ -3,8 +3,8 @@
 
 #include <linux/capability.h>
 
-#include "message/launch_lists.h"
 #include "base/sys.h"
+#include "message/launch_lists.h"
 
 /* The three sets of capset(2), as masks. */
 struct sets {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inside/device.h"
 
-#include "inside/mount_api.h"
 #include "base/sys.h"
+#include "inside/mount_api.h"
 
 static const char *const paths[DEVICES] = {
 	"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty",

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inside/landlock.h"
 
-#include "inside/mount_api.h"
-#include "message/launch_lists.h"
 #include "base/sys.h"
+#include "message/launch_lists.h"
+#include "inside/mount_api.h"
 
 /* linux/landlock.h, of which the headers of a distribution have an older version. */
 #define CREATE_RULESET_VERSION 1

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inside/limits.h"
 
-#include "message/launch_lists.h"
 #include "base/sys.h"
+#include "message/launch_lists.h"
 
 /* struct rlimit64, which has 64 bits on every architecture. */
 struct sys_rlimit {

@@ -5,9 +5,9 @@
 #include <linux/mount.h>
 #include <linux/openat2.h>
 
+#include "base/sys.h"
 #include "inside/device.h"
 #include "inside/mount_api.h"
-#include "base/sys.h"
 
 /* ---- sources ------------------------------------------------------------------------- */
 

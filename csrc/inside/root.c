@@ -6,9 +6,9 @@
 #include <sched.h>
 #include <sys/statfs.h>
 
+#include "base/fallback.h"
 #include "inside/mount_api.h"
 #include "inside/mounts.h"
-#include "base/fallback.h"
 
 #define DETACH 2 /* umount2(2)'s MNT_DETACH, which is in libc's header alone */
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "message/bootstrap.h"
 
-#include "message/idmap.h"
-
 #include <limits.h>
+
+#include "message/idmap.h"
 
 #define SPECS_OF_BOTH                                                                              \
 	{ "CLONE_FLAGS", WIRE_U32 }, { "NS_PATHS", WIRE_TEXT }, { "UIDMAP", WIRE_TEXT },           \

@@ -23,9 +23,9 @@
 #include "message/bootstrap.h"
 #include "message/idmap.h"
 #include "message/launch.h"
-#include "stages/write_maps.h"
-#include "stages/become_root.h"
 #include "inside/confinement.h"
+#include "stages/become_root.h"
+#include "stages/write_maps.h"
 
 struct orders {
 	struct bootstrap boot;

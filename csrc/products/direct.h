@@ -3,8 +3,8 @@
 #ifndef NSX_DIRECT_H
 #define NSX_DIRECT_H
 
-#include "products/spawn.h"
 #include "message/wire.h"
+#include "products/spawn.h"
 
 #define DIRECT_DECLINED (-2)
 

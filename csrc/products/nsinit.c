@@ -6,14 +6,14 @@
  * container could get at through /proc/self/exe cannot be written); any parent that speaks
  * runc's protocol may start it in the place of `runc init`.
  */
-#include "products/detach.h"
 #include "base/exec.h"
+#include "inside/confinement.h"
 #include "inside/seccomp.h"
 #include "stages/image_stages.h"
+#include "stages/mount_sources.h"
 #include "stages/nsexec.h"
 #include "stages/pid1.h"
-#include "stages/mount_sources.h"
-#include "inside/confinement.h"
+#include "products/detach.h"
 
 static const char usage[] =
 	"usage: nsinit PROGRAM [ARGS...]\n"

@@ -19,8 +19,8 @@
 #include <linux/mount.h>
 #include <sys/stat.h>
 
-#include "interpreter/command_image.h"
 #include "base/fallback.h"
+#include "interpreter/command_image.h"
 
 #ifndef NSX_RECORDED
 #define NSX_RECORDED "" /* the path of START, if it was known when this was built */

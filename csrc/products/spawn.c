@@ -11,8 +11,8 @@
 #include <sched.h>
 
 #include "base/exec.h"
-#include "base/namespaces.h"
 #include "base/fallback.h"
+#include "base/namespaces.h"
 
 #define STACK_SIZE (64 * 1024)
 #define GUARD_SIZE (64 * 1024) /* a page, whatever its size */

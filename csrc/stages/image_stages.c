@@ -13,9 +13,9 @@
 #include <sys/stat.h>
 
 #include "base/exec.h"
+#include "inside/confinement.h"
 #include "interpreter/restore.h"
 #include "stages/payload.h"
-#include "inside/confinement.h"
 
 #define IMAGE	    "_NSENTER_IMAGE"
 #define BUNDLE	    "_NSENTER_BUNDLE"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stages/init_pipe.h"
 
-#include "stages/sync.h"
 #include "base/sys.h"
+#include "stages/sync.h"
 
 #define PATIENCE_MS 50
 

@@ -4,8 +4,8 @@
 #include <limits.h>
 
 #include "base/clone.h"
-#include "message/idmap.h"
 #include "base/fallback.h"
+#include "message/idmap.h"
 
 #define TOOL_ARGS_MAX (2 + 3 * IDMAP_LINES_MAX + 1)
 

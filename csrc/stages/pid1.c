@@ -6,8 +6,8 @@
 
 #include "base/clone.h"
 #include "base/exec.h"
-#include "inside/credentials.h"
 #include "base/fallback.h"
+#include "inside/credentials.h"
 
 #define KILLED 128 /* plus the signal's number, as a shell tells it */
 
