@@ -31,7 +31,7 @@ _INSIDE = _files(
 # From a message on the init pipe to the payload.
 _STAGES = [
     *_CODEC,
-    *_files("base", "fallback clone exec"),
+    *_files("base", "fallback clone exec signals"),
     *_INSIDE,
     *_files("stages", "sync report mapping_tool write_maps become_root init_pipe mount_sources"),
     *_files("stages", "nsexec environment pid1 payload"),
@@ -50,12 +50,17 @@ PRODUCTS = {
     "shim": [
         *_STAGES,
         *_files("base", "libc"),
-        *_files("interpreter", "module_archive"),
+        *_files("interpreter", "module_archive audit_steps"),
         *_files("products", "shim"),
     ],
     "dump": [
-        *_files("base", "text err libc"),
-        *_files("interpreter", "image module_archive dump"),
+        *_files("base", "text err libc signals"),
+        *_files("interpreter", "image module_archive audit_steps"),
+        # In the process that the image is made of, and in those that resume it.
+        *_files("interpreter", "refusal cpython stack_limits resume"),
+        # What is written, and writing it.
+        *_files("interpreter", "memory_map dump_tables dump_files dump_regions dump_words"),
+        *_files("interpreter", "dump_process dump_write dump"),
     ],
     "pyrunc": [
         *_files("base", "text err exec fallback crt0"),

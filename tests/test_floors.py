@@ -36,6 +36,20 @@ def test_a_file_includes_headers_of_its_floor_and_of_lower_ones(file: Path) -> N
     assert [name for name in included if not (CSRC / name).is_file()] == []
 
 
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_a_file_includes_its_own_header_then_the_systems_then_ours_by_floor(file: Path) -> None:
+    included = re.findall(r"^#include (<.+>|\".+\")", (CSRC / file).read_text(), re.MULTILINE)
+    own = f'"{file.with_suffix(".h")}"'
+    assert own not in included[1:]
+    others = [name for name in included if name != own]
+    assert others == sorted(others, key=_place_of_header)
+
+
+def _place_of_header(name: str) -> tuple[int, str]:
+    is_ours = name.startswith('"')
+    return (1 + FLOORS.index(name[1:].partition("/")[0]) if is_ours else 0, name)
+
+
 def test_each_file_is_of_a_product() -> None:
     products: dict[str, list[str]] = SOURCES["PRODUCTS"]  # type: ignore[assignment]
     listed = {name for names in products.values() for name in names}

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -64,21 +65,29 @@ static struct {
 	uint8_t *rseq; /* NULL: libc has registered none */
 } thread;
 
-/* The area that glibc has registered since 2.35, for sched_getcpu(3) and others. */
-static uint8_t *rseq_area(void)
+uint8_t *libc_rseq_area(unsigned *size)
 {
 	const ptrdiff_t *offset = dlsym(RTLD_DEFAULT, "__rseq_offset");
-	const unsigned *size = dlsym(RTLD_DEFAULT, "__rseq_size");
+	const unsigned *known_size = dlsym(RTLD_DEFAULT, "__rseq_size");
 
-	if (!offset || !size || !*size)
-		return NULL;
-	return (uint8_t *)__builtin_thread_pointer() + *offset;
+	*size = offset && known_size ? *known_size : 0;
+	return *size ? (uint8_t *)__builtin_thread_pointer() + *offset : NULL;
+}
+
+unsigned libc_count_threads(void)
+{
+	struct stat st;
+
+	/* "." and ".." are links, too. */
+	return stat("/proc/self/task", &st) == 0 && st.st_nlink > 2 ? (unsigned)st.st_nlink - 2 : 0;
 }
 
 bool libc_leave_thread(void)
 {
+	unsigned rseq_size;
+
 	thread.thread_id = libc_thread_id();
-	thread.rseq = rseq_area();
+	thread.rseq = libc_rseq_area(&rseq_size);
 	if (!thread.thread_id ||
 	    syscall(SYS_get_robust_list, 0, &thread.robust_list, &thread.robust_size) < 0)
 		return false;

@@ -4,6 +4,7 @@
 #define NSX_LIBC_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Have libc load now, from the host, what it would look for by name later and run. */
 void libc_settle(void);
@@ -11,6 +12,13 @@ void libc_settle(void);
 /* libc gives each thread's id a place and has the kernel clear it when the thread ends. A raw
  * clone leaves the parent's number there, which CPython 3.14 on an old glibc dies of. */
 int *libc_thread_id(void);
+
+/* The area that glibc has registered for restartable sequences since 2.35 (rseq(2)), and its size;
+ * NULL and 0 if there is none. */
+uint8_t *libc_rseq_area(unsigned *size);
+
+/* How many threads this process has: the links of a directory in /proc. 0 if that is not known. */
+unsigned libc_count_threads(void);
 
 /*
  * Call this before a clone after which the child continues with the memory of this process

@@ -131,6 +131,24 @@ struct sys_sigaction {
 	uint64_t mask;
 };
 
+/* Whether the result of a call that returns an address, such as mmap(2), is -errno. */
+static inline bool sys_is_error(long ret)
+{
+	return ret < 0 && ret > -4096;
+}
+
+/* Memory of its own for this process, all zeroes. The address, or -errno. */
+static inline long sys_map_memory(size_t size)
+{
+	return SYS6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+/* fork(2), without what libc does besides: its locks and its handlers are not looked after. */
+static inline long sys_fork(void)
+{
+	return SYS5(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+}
+
 static inline long sys_close(int fd)
 {
 	return SYS1(SYS_close, fd);
@@ -141,9 +159,9 @@ static inline long sys_close_range(unsigned first, unsigned last, unsigned flags
 	return SYS3(SYS_close_range, first, last, flags);
 }
 
-static inline long sys_open(const char *path, int flags)
+static inline int sys_open(const char *path, int flags)
 {
-	return SYS4(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
+	return (int)SYS4(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
 }
 
 /* read(2) and write(2), once more after a signal. */

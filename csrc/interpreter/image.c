@@ -3,6 +3,8 @@
 
 #include <elf.h>
 
+#include "base/descriptor.h"
+
 #define ADDRESS_MAX	0x7fffffff0000ULL /* the end of what a process may map */
 #define NOTE_NAME_BYTES 4
 
@@ -73,13 +75,9 @@ static bool vdso_build_id(const uint64_t *auxv, uint8_t *id)
 
 static bool read_boot_id(char *id)
 {
-	long fd = sys_open("/proc/sys/kernel/random/boot_id", O_RDONLY);
-	long n;
+	OWNED_FD fd = sys_open("/proc/sys/kernel/random/boot_id", O_RDONLY);
+	const long n = fd < 0 ? fd : sys_read(fd, id, IMAGE_BOOT_ID - 1);
 
-	if (fd < 0)
-		return false;
-	n = sys_read((int)fd, id, IMAGE_BOOT_ID - 1);
-	sys_close((int)fd);
 	if (n < 32)
 		return false;
 	if (id[n - 1] == '\n')

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A memory image of an interpreter that has booted: interpreter/dump.c writes it,
+ * A memory image of an interpreter that has booted: interpreter/dump.c makes it,
  * interpreter/image.c reads and checks it, interpreter/restore.c maps it into a process that is as
  * empty as nsinit. In native byte order:
  *

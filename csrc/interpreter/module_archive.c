@@ -7,7 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/sys.h"
+#include "base/descriptor.h"
+#include "base/libc.h"
 
 #define BUNDLE_MAGIC "nsxbndl1"
 
@@ -58,8 +59,10 @@ static bool is_possible(uint64_t size)
 	return size >= sizeof(struct header) && size <= UINT32_MAX;
 }
 
-static int archive_map(int fd, struct bundle *bundle, struct err *err)
+/* Map the bundle, and close its descriptor. */
+static int archive_map(int bundle_fd, struct bundle *bundle, struct err *err)
 {
+	OWNED_FD fd = bundle_fd;
 	struct stat st;
 	void *data;
 
@@ -147,19 +150,11 @@ static int install_modules(const struct bundle *bundle, struct err *err)
 	return 0;
 }
 
-/* How many threads there are, give or take a constant: the links of the folder. */
-static nlink_t count_threads(void)
-{
-	struct stat st;
-
-	return stat("/proc/self/task", &st) == 0 ? st.st_nlink : 0;
-}
-
 /* Loaded by its absolute path, an extension module is found by that name later without a
  * file being opened. */
 static int load_extension(const char *path, struct err *err)
 {
-	nlink_t before = count_threads();
+	const unsigned before = libc_count_threads();
 
 	if (!dlopen(path, RTLD_NOW)) {
 		const char *why = dlerror();
@@ -172,7 +167,7 @@ static int load_extension(const char *path, struct err *err)
 		snprintf(subject, sizeof(subject), "%s: %s", path, why);
 		return err_set(err, "dlopen", subject, ELIBACC);
 	}
-	if (count_threads() != before)
+	if (libc_count_threads() != before)
 		return err_set(err,
 			       "dlopen: it starts threads, which cannot go through clone:", path,
 			       EINVAL);
@@ -202,10 +197,7 @@ static uint32_t early(const struct header *header)
 
 int archive_install(int fd, struct err *err)
 {
-	int mapped = archive_map(fd, &installed, err);
-
-	sys_close(fd);
-	if (mapped < 0 || find_tables(&installed, err) < 0)
+	if (archive_map(fd, &installed, err) < 0 || find_tables(&installed, err) < 0)
 		return -1;
 	if (installed.header->late > installed.header->extensions)
 		return refuse(err, "it has more late extensions than extensions");

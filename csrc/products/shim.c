@@ -15,14 +15,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "interpreter/module_archive.h"
 #include "base/exec.h"
 #include "base/libc.h"
+#include "inside/confinement.h"
+#include "inside/root.h"
+#include "interpreter/audit_steps.h"
+#include "interpreter/module_archive.h"
 #include "stages/nsexec.h"
 #include "stages/payload.h"
 #include "stages/pid1.h"
-#include "inside/root.h"
-#include "inside/confinement.h"
 
 #define BUNDLE	 "_NSENTER_BUNDLE"
 #define ROOT_FDS "_NSENTER_ROOT" /* for nsenter/_inside/boot.py */
@@ -137,46 +138,8 @@ static int hide_root(const struct nsexec *ns, int root, struct err *err)
 	return 0;
 }
 
-/*
- * What is given up for good is given up when the code is there and about to be called, which the
- * interpreter says by audit events: the only way to us that needs nothing of its headers, and
- * that it has before it runs (PySys_AddAuditHook).
- */
+/* This process as a stage, for the steps that the interpreter asks for when it runs. */
 static struct nsexec stage;
-
-static void run_late_stages(const struct nsexec *ns);
-
-/* Each once, in this order: later, who says them is the payload. */
-static const struct {
-	const char *event;
-	void (*carry_out)(const struct nsexec *ns);
-} steps[] = {
-	{ "nsenter.stages", run_late_stages },
-	{ "nsenter.confine", payload_confine },
-	{ "nsenter.filter", payload_filter },
-};
-static size_t steps_done;
-
-static int do_on_event(const char *event, void *args, void *data)
-{
-	(void)args;
-	(void)data;
-	if (steps_done == sizeof(steps) / sizeof(steps[0]) ||
-	    strcmp(event, steps[steps_done].event) != 0)
-		return 0;
-	steps[steps_done++].carry_out(&stage);
-	return 0;
-}
-
-static int do_later(struct err *err)
-{
-	int (*add)(int (*)(const char *, void *, void *), void *);
-
-	*(void **)&add = dlsym(RTLD_DEFAULT, "PySys_AddAuditHook");
-	if (!add || add(do_on_event, NULL) != 0)
-		return err_set(err, "dlsym", "PySys_AddAuditHook: not a CPython?", ENOEXEC);
-	return 0;
-}
 
 /* In every namespace: make ready what the interpreter boots in. */
 static int arrive(struct nsexec *ns, struct err *err)
@@ -217,17 +180,34 @@ static int take_over(struct nsexec *ns, struct err *err)
  * goes through the stages. It has one thread, and runs nothing but nsenter/_inside/boot.py
  * meanwhile.
  */
-static void run_late_stages(const struct nsexec *ns)
+static void run_late_stages(void)
 {
 	struct err err;
 
 	if (archive_load_late(&err) < 0)
-		nsexec_fail(ns, &err);
+		nsexec_fail(&stage, &err);
 	stage.arrive = arrive_late;
 	nsexec(&stage);
 	if (take_over(&stage, &err) < 0)
-		nsexec_fail(ns, &err);
+		nsexec_fail(&stage, &err);
 }
+
+static void confine(void)
+{
+	payload_confine(&stage);
+}
+
+static void filter(void)
+{
+	payload_filter(&stage);
+}
+
+static const struct audit_step late_steps[] = {
+	{ "nsenter.stages", run_late_stages },
+	{ "nsenter.confine", confine },
+	{ "nsenter.filter", filter },
+};
+#define LATE_STEPS (sizeof(late_steps) / sizeof(late_steps[0]))
 
 static int prepare(struct nsexec *ns, int argc, char **argv, struct err *err)
 {
@@ -252,16 +232,16 @@ static void boot(int argc, char **argv)
 	    prepare(&stage, argc, argv, &err) < 0)
 		nsexec_fail(&stage, &err);
 	if (archive_is_late()) {
-		if (do_later(&err) < 0)
+		if (audit_steps_install(late_steps, LATE_STEPS, &err) < 0)
 			nsexec_fail(&stage, &err);
 		return;
 	}
-	steps_done = 1;
 	stage.arrive = arrive;
 	stage.boots = true;
 	nsexec(&stage);
 	if (take_over(&stage, &err) < 0 ||
-	    (confinement_is_asked(&stage.launch) && do_later(&err) < 0))
+	    (confinement_is_asked(&stage.launch) &&
+	     audit_steps_install(late_steps + 1, LATE_STEPS - 1, &err) < 0))
 		nsexec_fail(&stage, &err);
 }
 

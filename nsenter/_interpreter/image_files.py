@@ -20,7 +20,7 @@ _FILE = struct.Struct("=QQQqqIIII")  # struct image_file of csrc/interpreter/ima
 
 
 def identities(paths: Iterable[str]) -> bytes:
-    """Return the identities of files, in the form that csrc/interpreter/dump.c reads.
+    """Return the identities of files, in the form that csrc/interpreter/dump_files.c reads.
 
     Raises:
         OSError: there is no such file.

@@ -279,7 +279,7 @@ def run(
 
     Args:
         fds: the module archive, the orders, the list of files, and where the image is written to.
-        module: of the archive: prepares and resumes the image (see csrc/interpreter/dump.c).
+        module: of the archive: prepares and resumes the image (see csrc/interpreter/cpython.h).
     """
     ours = {
         **environment,

@@ -935,6 +935,31 @@ def test_what_cannot_be_dumped_is_said(place: Path, monkeypatch: pytest.MonkeyPa
     assert names(place) == []
 
 
+@pytest.mark.parametrize("number", [100, 2000])
+def test_no_image_is_made_of_a_process_with_a_descriptor_open(
+    place: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """With any: it is also found above the usual limit of 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    run = subprocess.run
+
+    def run_with_descriptor(
+        argv: list[bytes], pass_fds: tuple[int, ...], **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        return run(argv, pass_fds=(*pass_fds, number), **options)
+
+    monkeypatch.setattr(subprocess, "run", run_with_descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number + 1), hard))
+    try:
+        os.dup2(0, number, inheritable=False)
+        with pytest.raises(image_maker.ImageError, match=f"a descriptor open: {number}$"):
+            image_maker.make(image.PAYLOAD)
+    finally:
+        os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert names(place) == []
+
+
 def test_the_runtime_never_uses_the_payloads_image(file: Path) -> None:
     path, reason = image.find("libcontainer.init", os.environb)
     assert (path, reason) == ("", "there is none")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The first Python of a command whose interpreter is from a memory image.
 
-csrc/interpreter/dump.c imports this module under another name, before sys.path has the package: so
-it imports nothing but built-in modules at its top. See csrc/interpreter/command_image.c.
+csrc/interpreter/cpython.c imports this module under another name, before sys.path has the package:
+so it imports nothing but built-in modules at its top. See csrc/interpreter/command_image.c.
 """
 
 import marshal
