@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a sandbox is put together from: a workspace, a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from nsenter.options import Options
+    from nsenter.popen import Popen
+
+__all__ = ["Part"]
+
+
+class Part:
+    """Something that a sandbox has besides its options: the base class of workspaces and networks.
+
+    `nsenter.Sandbox` opens its parts when its `with` block begins, asks them before each run how
+    the options change, and closes them in reverse order at the end of the block.
+
+    Attributes:
+        holds: call `attach` for each run, after the namespaces exist and before the program is
+            executed. A run then takes longer to start.
+    """
+
+    holds = False
+
+    def open(self) -> None:
+        """Prepare what all runs share. If this fails, nothing must be left of it."""
+
+    def close(self) -> None:
+        """Remove what `open` has made. No process of the sandbox is left. May be called twice."""
+
+    def changes(self, options: Options) -> Mapping[str, Any]:
+        """Return the fields of `options` that change for the next run, with their new values.
+
+        Args:
+            options: the options as the sandbox and the parts before this one have made them.
+        """
+        return {}
+
+    def environment(self) -> Mapping[str, str]:
+        """Return variables that are added to the environment of each run."""
+        return {}
+
+    def attach(self, process: Popen[bytes]) -> None:
+        """Set up the namespaces of a run, whose program waits; see `holds`."""
+
+    def refusals(self) -> tuple[str, ...]:
+        """Return a line for each thing that was refused since the last call, for `Result.refused`.
+
+        The sandbox calls this once after each run.
+        """
+        return ()
