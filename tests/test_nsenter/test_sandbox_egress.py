@@ -1,0 +1,68 @@
+"""A sandbox with an Egress reaches what the list allows, through its proxy, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import egress_world
+from needs import needs
+
+World = Callable[[str], Any]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that other users can read, with a certificate for the names of the world."""
+    made = tmp_path_factory.mktemp("egress")
+    for parent in (made, *made.parents):
+        if parent.owner() == made.owner():
+            parent.chmod(parent.stat().st_mode | 0o055)
+    egress_world.make_certificate(made)
+    for file in made.iterdir():
+        file.chmod(0o644)
+    return made
+
+
+@pytest.fixture
+def world(folder: Path) -> World:
+    return lambda code: egress_world.in_world(folder, code)
+
+
+def test_curl_gets_a_page_by_tls_through_the_proxy(world: World) -> None:
+    needs("curl", package="curl")
+    told = world("""
+server = tls_server(FOLDER)
+tell(**curl("https://good.example.org:8443/", folder=FOLDER,
+            allow=["good.example.org:8443", "127.0.0.1:8443"]))
+""")
+    assert told == {"code": 0, "out": "name good.example.org", "err": "", "refused": []}
+
+
+def test_curl_gets_no_page_of_a_host_that_is_not_listed(world: World) -> None:
+    needs("curl", package="curl")
+    told = world("""
+server = tls_server(FOLDER)
+told = curl("https://other.example.org:8443/", folder=FOLDER,
+            allow=["good.example.org:8443", "127.0.0.1:8443"])
+tell(got=len(server.got), **told)
+""")
+    assert told["got"] == 0
+    assert told["code"] == 56
+    assert "403" in told["err"]
+    assert told["refused"] == ["other.example.org:8443: other.example.org:8443 is not allowed"]
+
+
+def test_curl_gets_a_page_without_tls(world: World) -> None:
+    needs("curl", package="curl")
+    told = world("""
+server = http_server()
+tell(**curl("http://good.example.org:8080/page?a=b", folder=FOLDER,
+            allow=["*.example.org:8080", "127.0.0.1:8080"]))
+""")
+    assert told["refused"] == []
+    assert told["out"].startswith("GET /page?a=b HTTP/1.1\r\nHost: good.example.org:8080\r\n")
+    assert "Proxy" not in told["out"]
