@@ -3,24 +3,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from nsenter._host.records import Value
 from nsenter._sandbox.egress_rules import Rules
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from nsenter._sandbox.egress_process import EgressProxy
+from nsenter._sandbox.parts import Part
 
 __all__ = ["Egress", "Refusal"]
 
 _MOST_CONNECTIONS = 10_000
 
 
-class Refusal(Value):
-    """One thing that a sandbox asked its proxy for and did not get.
+class Refusal(str):
+    """One thing that a sandbox asked its proxy for and did not get: a sentence, and its parts.
 
-    Args:
+    Attributes:
         when: the time in seconds since the epoch, as time.time() has it.
         client: the address and the port inside the sandbox that the request came from.
         target: the host and the port that were asked for. If the request could not be read, its
@@ -33,8 +31,20 @@ class Refusal(Value):
     target: str
     reason: str
 
+    def __new__(cls, when: float, client: str, target: str, reason: str) -> Refusal:
+        made = super().__new__(cls, f"{_time_text(when)} {client}: {target or '-'}: {reason}")
+        made.when, made.client, made.target, made.reason = when, client, target, reason
+        return made
 
-class Egress(Value):
+    def __getnewargs__(self) -> tuple[float, str, str, str]:  # type: ignore[override]
+        return self.when, self.client, self.target, self.reason
+
+
+def _time_text(when: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+
+
+class Egress(Value, Part):
     """A network that leads only to listed hosts, through an HTTP proxy outside the sandbox.
 
     The sandbox has a network namespace with a loopback device and nothing else: no route, no name
@@ -87,12 +97,8 @@ class Egress(Value):
                 f"idle_timeout must be a number of seconds above 0, not {self.idle_timeout!r}"
             )
 
-    def open(self) -> EgressProxy:
-        """Start the proxy. `nsenter.Sandbox` calls this.
-
-        Raises:
-            OSError: its process cannot be started.
-        """
+    def for_sandbox(self) -> Part:
+        """Return the network of one sandbox, with a proxy of its own."""
         from nsenter._sandbox.egress_process import EgressProxy
 
         return EgressProxy(self)

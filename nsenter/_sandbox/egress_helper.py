@@ -20,11 +20,10 @@ import socket
 import sys
 
 from nsenter._host import syscalls
-from nsenter._sandbox.egress_rules import Rules
+from nsenter._sandbox.egress_rules import PORT, Rules
 
-__all__ = ["PORT", "main"]
+__all__ = ["main"]
 
-PORT = 3128
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG = 1
 _EINVAL = 22

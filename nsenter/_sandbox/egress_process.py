@@ -16,7 +16,13 @@ from nsenter._host.suppress import suppress
 from nsenter._host.syscalls import pidfd_open
 from nsenter._interpreter.command import interpreter_path
 from nsenter._sandbox.egress import Egress, Refusal
+from nsenter._sandbox.egress_rules import PORT
+from nsenter._sandbox.parts import Part
 from nsenter.errors import BootstrapError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nsenter.popen import Popen
 
 __all__ = ["Attachment", "EgressProxy"]
 
@@ -26,85 +32,106 @@ _CODE = (
 )
 _SECONDS = 30.0  # more than any step takes; a guard against waiting for ever
 _LARGEST_REPORT = 4 << 20
-_PORT = 3128
 _LOCAL = "localhost,127.0.0.1,::1"
 
 
-class EgressProxy:
-    """The process that serves the runs of one sandbox. It ends when it is closed, or the caller
-    ends.
+class EgressProxy(Part):
+    """The network of one sandbox, and the process that serves its runs.
+
+    The process ends when this is closed, and when the caller ends.
 
     Args:
         policy: what the sandbox may connect to.
-
-    Raises:
-        OSError: the process cannot be started.
     """
 
+    holds = True
+
     def __init__(self, policy: Egress) -> None:
+        self._policy = policy
         self._lock = Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._runs: list[tuple[Popen[bytes], Attachment]] = []
+
+    def open(self) -> None:
+        """Start the process.
+
+        Raises:
+            OSError: it cannot be started.
+        """
         ours, theirs = socket.socketpair()
         try:
             with theirs:
                 self._process = _start(theirs)
+            ours.settimeout(_SECONDS)
+            with suppress(BrokenPipeError):  # `attach` reports it
+                ours.sendall(_settings(self._policy))
         except BaseException:
             ours.close()
+            self.close()
             raise
         self._control = ours
-        settings = json.dumps(
-            {
-                "allow": policy.allow,
-                "connections": policy.connections,
-                "idle": policy.idle_timeout,
-            }
-        ).encode()
-        ours.settimeout(_SECONDS)
-        with suppress(BrokenPipeError):  # `attach` reports it
-            ours.sendall(len(settings).to_bytes(4, "big") + settings)
 
-    @property
     def environment(self) -> dict[str, str]:
-        """The variables that tell programs inside of the proxy."""
-        url = f"http://127.0.0.1:{_PORT}"
+        """Return the variables that tell programs inside of the proxy."""
         names = ("http_proxy", "https_proxy", "all_proxy")
-        found = dict.fromkeys(names, url) | {"no_proxy": _LOCAL}
+        found = dict.fromkeys(names, f"http://127.0.0.1:{PORT}") | {"no_proxy": _LOCAL}
         return found | {name.upper(): value for name, value in found.items()}
 
-    def attach(self, pid: int) -> Attachment:
-        """Serve the network namespace of a process.
-
-        Args:
-            pid: the process, which is held until this returns: `Popen.program_pid`.
+    def attach(self, process: Popen[bytes]) -> None:
+        """Serve the network namespace of a process, which is held until this returns.
 
         Raises:
             BootstrapError: the namespace cannot be entered, or the proxy has ended.
         """
+        made = self._attach(process.program_pid)
+        with self._lock:
+            self._runs.append((process, made))
+
+    def _attach(self, pid: int) -> Attachment:
         ours, theirs = socket.socketpair()
         ours.settimeout(_SECONDS)
-        pidfd = pidfd_open(pid)
         try:
-            with theirs, self._lock, suppress(BrokenPipeError):
-                socket.send_fds(self._control, [b"a"], (pidfd, theirs.fileno()))
+            with theirs:
+                self._send(pid, theirs)
             _check(_line(ours))
         except BaseException:
             ours.close()
             raise
+        return Attachment(ours)
+
+    def _send(self, pid: int, report: socket.socket) -> None:
+        if self._control is None:
+            raise RuntimeError("the proxy of the sandbox is not open")
+        pidfd = pidfd_open(pid)
+        try:
+            with self._lock, suppress(BrokenPipeError):  # the answer does not come
+                socket.send_fds(self._control, [b"a"], (pidfd, report.fileno()))
         finally:
             close(pidfd)
-        return Attachment(ours)
+
+    def refusals(self) -> tuple[str, ...]:
+        """End the proxy of each run that has ended, and return what was refused there.
+
+        Raises:
+            BootstrapError: the proxy has ended before, so that this is not known.
+        """
+        with self._lock:
+            ended = [run for run in self._runs if run[0].poll() is not None]
+            self._runs = [run for run in self._runs if run not in ended]
+        return tuple(refusal for _, made in ended for refusal in made.finish())
 
     def close(self) -> None:
         """End the proxy and all its connections."""
-        self._control.close()
-        if self._process.poll() is None:
-            self._process.terminate()
-        self._process.wait()
-
-    def __enter__(self) -> EgressProxy:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
+        for _, made in self._runs:
+            made.close()
+        self._runs.clear()
+        if self._control is not None:
+            self._control.close()
+        if self._process is not None:
+            self._process.kill()  # and its child with it
+            self._process.wait()
+        self._control = self._process = None
 
 
 class Attachment:
@@ -132,6 +159,13 @@ class Attachment:
     def close(self) -> None:
         """Close the proxy's socket and connections of this run."""
         self._report.close()
+
+
+def _settings(policy: Egress) -> bytes:
+    text = json.dumps(
+        {"allow": policy.allow, "connections": policy.connections, "idle": policy.idle_timeout}
+    ).encode()
+    return len(text).to_bytes(4, "big") + text
 
 
 def _start(control: socket.socket) -> subprocess.Popen[bytes]:

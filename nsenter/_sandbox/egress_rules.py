@@ -22,11 +22,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Address", "Host", "Refused", "Rules", "parse_host", "parse_target", "shown"]
+__all__ = ["PORT", "Address", "Host", "Refused", "Rules", "parse_host", "parse_target", "shown"]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Host = str | Address
+
+PORT = 3128  # where the proxy listens inside
 
 _LONGEST_NAME, _LONGEST_LABEL = 253, 63
 _MOST_PORT = 65535

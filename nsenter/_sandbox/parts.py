@@ -28,6 +28,12 @@ class Part:
 
     holds = False
 
+    def for_sandbox(self) -> Part:
+        """Return the part for one sandbox: this one, or, if this one is a value that several
+        sandboxes can share, one with a state of its own. The other methods are called on it.
+        """
+        return self
+
     def open(self) -> None:
         """Prepare what all runs share. If this fails, nothing must be left of it."""
 

@@ -155,17 +155,21 @@ def run(
     import nsenter
     from nsenter._sandbox.egress import Egress
 
-    with Egress(allow, **policy).open() as proxy:
-        env = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", **proxy.environment}
+    part = Egress(allow, **policy).for_sandbox()
+    part.open()
+    env = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", **part.environment()}
+    try:
         with nsenter.Popen(
             argv, nsenter.presets.sandbox(read=read), env=env, held=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as process:  # fmt: skip
-            attachment = proxy.attach(process.program_pid)
+            part.attach(process)
             process.go()
             output = process.communicate(timeout=SECONDS)
             out, err = (data.decode("latin-1") for data in output)
-        refused = [f"{refusal.target}: {refusal.reason}" for refusal in attachment.finish()]
+        refused = [f"{told.target}: {told.reason}" for told in part.refusals()]
+    finally:
+        part.close()
     return {"code": process.returncode, "out": out, "err": err, "refused": refused}
 
 
