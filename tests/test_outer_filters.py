@@ -21,7 +21,7 @@ import pytest
 import denying
 import nsenter
 import pyrunc
-from cgrouping import v2_root
+from cgrouping import remove, v2_root
 from pyrunc import Runtime
 from rootless import as_user
 
@@ -103,7 +103,7 @@ def cgroup() -> Iterator[Path]:
     try:
         yield path
     finally:
-        path.rmdir()  # fails if a process is left
+        remove(path)  # fails if a process is left
 
 
 @contextlib.contextmanager

@@ -14,10 +14,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from nsenter._host import syscalls
+from processes import children_of, name_of, runs, words_of
 
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 _SECONDS = 20.0  # for what is ending by itself: a conmon, a shim
@@ -40,7 +40,7 @@ def adopted() -> Iterator[None]:
 @contextlib.contextmanager
 def settled() -> Iterator[None]:
     """What starts within has ended after, however late, and is reaped. See `adopted`."""
-    before = _children()
+    before = children_of()
     try:
         yield
     finally:
@@ -77,21 +77,14 @@ def reap(besides: int = 0) -> list[str]:
 
 
 def _zombies() -> list[tuple[int, str]]:
-    stats = {pid: Path(f"/proc/{pid}/stat").read_text() for pid in _children()}
-    names = {pid: stat[stat.index("(") + 1 : stat.rindex(")")] for pid, stat in stats.items()}
-    return [(pid, names[pid]) for pid, stat in stats.items() if stat.rpartition(") ")[2][0] == "Z"]
-
-
-def _children() -> set[int]:
-    tasks = Path("/proc/self/task").iterdir()
-    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+    return [(pid, name_of(pid)) for pid in children_of() if not runs(pid)]
 
 
 def _wait_for_the_end(kept: set[int]) -> dict[int, str]:
     """Reaps; pid → command line of the children that live on."""
     deadline = time.monotonic() + _SECONDS
     while True:
-        left = {pid: _name(pid) for pid in _children() - kept if not _reap(pid, os.WNOHANG)}
+        left = {pid: _name(pid) for pid in children_of() - kept if not _reap(pid, os.WNOHANG)}
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.01)
@@ -112,7 +105,4 @@ def _reap(pid: int, options: int) -> bool:
 
 
 def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return f"pid {pid}"
+    return " ".join(words_of(pid)) or f"pid {pid}"

@@ -26,7 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-TIMEOUT = 10.0  # seconds; for anything that a working stub does in milliseconds
+from processes import children_of, content, runs
+
+TIMEOUT = 20.0  # seconds; for anything that a working stub does in milliseconds
 LOG_LEVEL_INFO = 4  # logrus numbers: 0 panic, 1 fatal, 2 error, 3 warning, 4 info, 5 debug, 6 trace
 
 _CLOCKS = (b"monotonic ", b"boottime ")
@@ -329,23 +331,13 @@ def driven(
 
 def children() -> set[int]:
     """The children of this process, whichever thread started them; zombies left out."""
-    found: set[int] = set()
-    for thread in Path("/proc/self/task").iterdir():
-        found |= {int(pid) for pid in (thread / "children").read_text().split()}
-    return {pid for pid in found if not _is_zombie(pid)}
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return True
+    return {pid for pid in children_of() if runs(pid)}
 
 
 def _marked(pid: int, mark: str) -> bool:
     try:
-        return f"{_MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
+        return f"{_MARK}={mark}".encode() in content(pid, "environ").split(b"\0")
+    except PermissionError:  # it may not be looked into just now
         return False
 
 

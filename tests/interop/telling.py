@@ -16,7 +16,7 @@ from interop import oci_bundles, orphans, runtimes
 from interop.runtimes import Done, Runtime
 from interop.stories import Story
 
-_SECONDS = 10.0  # for what takes milliseconds
+_SECONDS = 30.0  # for what takes milliseconds
 _CHANGING = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
 _NUMBER = re.compile(r"\d+")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from interop import orphans
 
-_SECONDS = 10.0  # for what takes milliseconds
+_SECONDS = 30.0  # for what takes milliseconds
 ROWS, COLUMNS = 33, 111
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from interop.containerd import Containerd, containerd
 from interop.oci_bundles import make_root, scratch_folder
 from interop.runtimes import BOTH
 from needs import needs
+from processes import wait_until, wait_until_executed
 from sweeps import every, some
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containerd is root's")
@@ -44,13 +45,6 @@ def shims_have_ended(daemon: Containerd) -> Iterator[None]:
     """Those of a test's own containers; they end a little after them."""
     with orphans.settled():
         yield
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def script(text: str) -> tuple[str, ...]:
@@ -151,8 +145,7 @@ def test_a_task_is_listed_and_looked_at(daemon: Containerd) -> None:
     with daemon.container("stays", *SLEEP):
         pid, status = daemon.tasks()["stays"]
         assert status == "RUNNING"
-        comm = Path(f"/proc/{pid}/comm")
-        until(lambda: comm.read_text() == "sleep\n", "the program is executed")
+        wait_until_executed(pid, "sleep")
         assert daemon.must("task", "ps", "stays").split()[2] == str(pid)
         assert "pids" in daemon.must("task", "metrics", "stays")
     assert daemon.tasks() == {}
@@ -169,7 +162,7 @@ def test_exec_runs_a_command_in_it(daemon: Containerd) -> None:
         assert daemon.ctr(*execute, "c", "stays", "/not-there").status == 1
         done = daemon.must(*execute, "d", "--detach", "stays", "sh", "-c", "echo > /dev/shm/x")
         assert done == ""
-        until(
+        wait_until(
             lambda: daemon.ctr(*execute, "e", "stays", "ls", "/dev/shm/x").status == 0,
             "the detached command did not run",
         )
@@ -180,7 +173,7 @@ def test_pause_and_resume(daemon: Containerd) -> None:
     with daemon.container("stays", "sh", "-c", write):
         pid, _ = daemon.tasks()["stays"]
         now = Path(f"/proc/{pid}/root/tmp/now")
-        until(lambda: now.exists() and now.read_text(), "it does not write")
+        wait_until(lambda: now.exists() and now.read_text(), "it does not write")
         daemon.must("task", "pause", "stays")
         assert daemon.tasks()["stays"] == (pid, "PAUSED")
         first = now.read_text()
@@ -188,23 +181,23 @@ def test_pause_and_resume(daemon: Containerd) -> None:
         assert now.read_text() == first
         daemon.must("task", "resume", "stays")
         assert daemon.tasks()["stays"] == (pid, "RUNNING")
-        until(lambda: now.read_text() not in ("", first), "it does not go on")
+        wait_until(lambda: now.read_text() not in ("", first), "it does not go on")
 
 
 def test_kill_sends_the_signal(daemon: Containerd) -> None:
     trap = "trap 'exit 4' TERM; echo > /tmp/ready; while :; do sleep 0.05; done"
     with daemon.container("stays", "sh", "-c", trap):
         pid, _ = daemon.tasks()["stays"]
-        until(Path(f"/proc/{pid}/root/tmp/ready").exists, "it does not say that it is ready")
+        wait_until(Path(f"/proc/{pid}/root/tmp/ready").exists, "it does not say that it is ready")
         daemon.must("task", "kill", "--signal", "SIGTERM", "stays")
-        until(lambda: daemon.tasks()["stays"][1] == "STOPPED", "it does not end")
+        wait_until(lambda: daemon.tasks()["stays"][1] == "STOPPED", "it does not end")
         assert "exit code 4" in daemon.ctr("task", "delete", "stays").stderr
 
 
 def test_kill_all_reaches_a_process_beside_the_first(daemon: Containerd) -> None:
     with daemon.container("stays", "sh", "-c", "sleep 1000 & wait", options=("--net-host",)):
         daemon.must("task", "kill", "--all", "--signal", "SIGKILL", "stays")
-        until(lambda: daemon.tasks()["stays"][1] == "STOPPED", "it does not end")
+        wait_until(lambda: daemon.tasks()["stays"][1] == "STOPPED", "it does not end")
 
 
 def test_a_container_can_be_created_and_started_apart(daemon: Containerd) -> None:
@@ -227,10 +220,10 @@ def test_events_tell_of_a_life(daemon: Containerd) -> None:
     ):
         try:
             said = daemon.folder / "events"
-            until(lambda: _listens(daemon, said), "no event arrives")
+            wait_until(lambda: _listens(daemon, said), "no event arrives")
             daemon.run("told", "true", options=("--rm",))
             kinds = "create start exit delete".split()
-            until(
+            wait_until(
                 lambda: all(f"/tasks/{kind} " in said.read_text() for kind in kinds),
                 "events are missing",
             )

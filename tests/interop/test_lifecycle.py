@@ -12,8 +12,7 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,10 +22,11 @@ from interop.oci_bundles import Edit, make_root, scratch_folder, shell
 from interop.runtimes import BOTH, CONTROL, CRUN, PYRUNC, RUNC, Runtime
 from interop.stories import KNOWN, STORIES, Story
 from interop.telling import Teller, Told
+from processes import runs, wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the containers are root's here")
 
-SECONDS = 10.0  # for what takes milliseconds
+SECONDS = 20.0  # for what takes milliseconds
 TERMINAL = cases.put("process.terminal", True)
 SLEEP = ["sleep", "1000"]
 # The size arrives when the process runs already.
@@ -68,13 +68,6 @@ def place() -> Iterator[Place]:
 def processes_have_ended(place: Place) -> Iterator[None]:
     with orphans.settled():
         yield
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 # --- stories ------------------------------------------------------------------------------------
@@ -156,7 +149,7 @@ def test_with_the_hosts_pids_no_process_of_it_is_left(place: Place, name: str, h
     bundle = place.bundle(shell(script), cases.namespace("pid", None))
     with runtime.container(bundle) as identity:
         pid = runtime.state(identity)["pid"]
-        until(Path(f"/proc/{pid}/root/dev/shm/ready").exists, "it does not start")
+        wait_until(Path(f"/proc/{pid}/root/dev/shm/ready").exists, "it does not start")
         pids = json.loads(runtime.must("ps", "--format", "json", identity))
         assert len(pids) == 3
         if how == "kill-all":
@@ -165,16 +158,9 @@ def test_with_the_hosts_pids_no_process_of_it_is_left(place: Place, name: str, h
             runtime.must("delete", "--force", identity)
         else:
             runtime.must("kill", identity, "KILL")
-            until(lambda: runtime.state(identity)["status"] == "stopped", "it does not stop")
+            wait_until(lambda: runtime.state(identity)["status"] == "stopped", "it does not stop")
             runtime.must("delete", identity)
-        until(lambda: not any(map(_lives, pids)), "a process is left")
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+        wait_until(lambda: not any(map(runs, pids)), "a process is left")
 
 
 @each_runtime
@@ -193,7 +179,7 @@ def test_a_signal_to_the_command_in_the_foreground_reaches_the_container(
     ]
     try:
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL) as child:
-            until(lambda: _ready(runtime, identity), "it does not start")
+            wait_until(lambda: _ready(runtime, identity), "it does not start")
             child.send_signal(signal.SIGTERM)
             assert child.wait(SECONDS) == 42
     finally:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from interop.oci_bundles import make_root, scratch_folder
 from interop.own_mounts import own_mounts
 from interop.podman import Podman
 from interop.runtimes import BOTH
+from processes import runs, wait_until, wait_until_executed
 from sweeps import some
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user's podman is started by root")
@@ -66,13 +67,6 @@ def conmons_have_ended() -> Iterator[None]:
     """Those of a test's own containers; they end a little after them."""
     with orphans.settled():
         yield
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 # --- run ----------------------------------------------------------------------------------------
@@ -291,7 +285,7 @@ def test_a_container_can_be_inited_before_it_is_started(podman: Podman) -> None:
 def test_stop_lets_it_end_itself(podman: Podman) -> None:
     script = "trap 'echo stopping; exit 4' TERM; echo ready; while :; do sleep 0.05; done"
     name = podman.start("sh", "-c", script)
-    until(lambda: "ready" in podman.must("logs", name), "the container does not say anything")
+    wait_until(lambda: "ready" in podman.must("logs", name), "the container does not say anything")
     podman.must("stop", "--time", "10", name)
     assert podman.inspect(name)["State"]["ExitCode"] == 4
     assert podman.must("logs", name) == "ready\nstopping\n"
@@ -301,9 +295,9 @@ def test_stop_lets_it_end_itself(podman: Podman) -> None:
 def test_kill_sends_the_signal(podman: Podman) -> None:
     script = "trap 'echo told' USR1; echo ready; while :; do sleep 0.05; done"
     name = podman.start("sh", "-c", script)
-    until(lambda: "ready" in podman.must("logs", name), "the container does not say anything")
+    wait_until(lambda: "ready" in podman.must("logs", name), "the container does not say anything")
     podman.must("kill", "--signal", "USR1", name)
-    until(lambda: "told" in podman.must("logs", name), "the signal did not arrive")
+    wait_until(lambda: "told" in podman.must("logs", name), "the signal did not arrive")
     podman.must("kill", name)
     assert podman.must("wait", name) == "137\n"
     podman.must("rm", name)
@@ -322,13 +316,13 @@ def test_a_running_container_can_be_removed_by_force(podman: Podman) -> None:
     name = podman.start(*SLEEP)
     pid = podman.inspect(name)["State"]["Pid"]
     podman.must("rm", "--force", "--time", "0", name)
-    until(lambda: not Path(f"/proc/{pid}").exists(), "its process is still there")
+    wait_until(lambda: not runs(pid), "its process is still there")
 
 
 def test_pause_freezes_it_and_unpause_lets_it_go_on(podman: Podman) -> None:
     write = "while :; do date +%s%N > /tmp/now; sleep 0.01; done"
     name = podman.start("sh", "-c", write, options=TMPFS)
-    until(lambda: podman.must("exec", name, "cat", "/tmp/now"), "it does not write")
+    wait_until(lambda: podman("exec", name, "cat", "/tmp/now").stdout, "it does not write")
     pid = podman.inspect(name)["State"]["Pid"]
     now = Path(f"/proc/{pid}/root/tmp/now")
     podman.must("pause", name)
@@ -338,7 +332,7 @@ def test_pause_freezes_it_and_unpause_lets_it_go_on(podman: Podman) -> None:
     assert now.read_text() == first
     podman.must("unpause", name)
     assert podman.inspect(name)["State"]["Status"] == "running"
-    until(lambda: now.read_text() not in ("", first), "it does not go on")
+    wait_until(lambda: now.read_text() not in ("", first), "it does not go on")
     podman.must("rm", "--force", "--time", "0", name)
 
 
@@ -397,7 +391,7 @@ def test_exec_of_a_missing_command_is_told(podman: Podman, sleeper: str) -> None
 def test_exec_can_be_detached(podman: Podman, sleeper: str) -> None:
     podman.must("exec", "--detach", sleeper, "sh", "-c", "echo done > /dev/shm/mark")
     path = "/dev/shm/mark"
-    until(lambda: podman("exec", sleeper, "cat", path).stdout == "done\n", "it does not run")
+    wait_until(lambda: podman("exec", sleeper, "cat", path).stdout == "done\n", "it does not run")
 
 
 def test_top_lists_its_processes(podman: Podman, sleeper: str) -> None:
@@ -410,8 +404,7 @@ def test_ps_and_inspect_tell_of_it(podman: Podman, sleeper: str) -> None:
     assert [row["State"] for row in listed if sleeper in row["Names"]] == ["running"]
     found = podman.inspect(sleeper)
     assert found["OCIRuntime"] == str(podman.runtime)
-    comm = Path(f"/proc/{found['State']['Pid']}/comm")
-    until(lambda: comm.read_text() == "sleep\n", "the program is executed")
+    wait_until_executed(found["State"]["Pid"], "sleep")
 
 
 # --- an ordinary user's -------------------------------------------------------------------------
@@ -471,4 +464,4 @@ def test_a_container_without_a_cgroup(podman: Podman) -> None:
     assert Path(f"/proc/{pid}/cgroup").read_text() == own
     assert podman.must("exec", name, "echo", "ok") == "ok\n"
     podman.must("rm", "--force", "--time", "0", name)
-    until(lambda: not Path(f"/proc/{pid}").exists(), "it ends")
+    wait_until(lambda: not runs(pid), "it does not end")

@@ -15,7 +15,6 @@ import os
 import random
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from interop.runc_parent import (
     read_state,
 )
 from needs import needs
+from processes import wait_until_executed
 from reference import KIND_FLAGS, NEWTIME, NEWUSER
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="runc's stages are driven here as root")
@@ -111,19 +111,11 @@ def process_with_namespaces() -> Iterator[int]:
     busybox = needs("busybox", package="busybox-static")
     sleeper = subprocess.Popen([unshare, *kinds, busybox, "sleep", "1000"])
     try:
-        wait_until_it_sleeps(sleeper.pid)
+        wait_until_executed(sleeper.pid, "busybox")  # so unshare(1) has done its part
         yield sleeper.pid
     finally:
         sleeper.kill()
         sleeper.wait()
-
-
-def wait_until_it_sleeps(pid: int) -> None:
-    """unshare(1) has done its part when the process goes by its program's name."""
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid}/comm").read_text() != "busybox\n":
-        assert time.monotonic() < deadline, "unshare(1) does not get to its program"
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")

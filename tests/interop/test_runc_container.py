@@ -13,7 +13,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,7 @@ from needs import needs
 from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError
 from nsenter.launch import Child, Program, PythonInit, launch
+from processes import wait_until, wait_until_executed, words_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="runc's containers are root's here")
 
@@ -100,18 +100,7 @@ def running(kind: str, folder: Path) -> Iterator[Container]:
 
 def wait_until_it_sleeps(pid: int) -> None:
     """Its process has done what it does first."""
-    deadline = time.monotonic() + SECONDS
-    while Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:2] != [b"sleep"]:
-        assert time.monotonic() < deadline, "the container's process does not get to its sleep"
-        time.sleep(0.005)
-
-
-def wait_until_it_executes(pid: int) -> None:
-    """execve(2) closes our status pipe, which tells the launcher, some lines before it is done."""
-    deadline = time.monotonic() + SECONDS
-    while Path(f"/proc/{pid}/comm").read_text() != "busybox\n":
-        assert time.monotonic() < deadline, "the program is not executed"
-        time.sleep(0.001)
+    wait_until(lambda: words_of(pid)[1:2] == ["sleep"], "the container does not get to its sleep")
 
 
 @pytest.fixture(scope="module")
@@ -366,7 +355,7 @@ def test_no_descriptor_of_the_host_gets_into_a_container(
             child = launch(data, init if target == "python" else Program([BUSYBOX, "sleep", "9"]))
         with child:
             if target == "program":
-                wait_until_it_executes(child.pid)
+                wait_until_executed(child.pid, "busybox")
             else:
                 assert child.channel is not None
                 child.channel.recv(1)  # it has looked, and has closed what it looked at

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import signal
@@ -16,6 +17,7 @@ from libcontainer.cgroups.fs import LegacyManager
 from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.configs import Cgroup
 from nsenter._cgroups import files
+from processes import wait_until
 
 _numbers = itertools.count()
 USER = 4242
@@ -35,6 +37,21 @@ def removed(manager: Manager) -> Iterator[Manager]:
         manager.kill(signal.SIGKILL)
         manager.destroy()
         assert not any(Path(path).exists() for path in manager.paths().values() if path)
+
+
+def remove(folder: Path) -> None:
+    """Remove a cgroup whose last process may be ending just now."""
+
+    def is_removed() -> bool:
+        try:
+            folder.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True
+
+    wait_until(is_removed, f"{folder} is in use")
 
 
 def v1_manager(path: str = "", machine: Layout | None = None, **fields: object) -> LegacyManager:

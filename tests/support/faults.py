@@ -38,13 +38,14 @@ from nsenter.errors import BootstrapError
 from nsenter.idmap import IDMap
 from nsenter.launch import Program, PythonInit, launch, nsinit_path
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType
+from processes import children_of, links_of, name_of, runs, stat_fields
 from reference import KIND_FLAGS
 
 ROOT = Path(__file__).resolve().parents[2]
 # Guards against hanging, in seconds. What takes milliseconds comes within the first on any machine.
 # What a test makes wait by itself waits for the second, so that the two cannot be confused.
-AT_ONCE = 10.0
-NEVER = 60.0
+AT_ONCE = 20.0
+NEVER = 120.0
 TRUE = Program(["/bin/true"])
 SLEEP = Program(["/bin/sleep", "1000"])
 PYTHON_TRUE = PythonInit("nsenter._inside.pid1:main", TRUE.argv)
@@ -110,11 +111,7 @@ def three_stages() -> BootstrapData:
 
 def descriptors() -> dict[int, str]:
     """The open descriptors of this process and what they are, without the listing's own."""
-    found = {}
-    for entry in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found[int(entry.name)] = str(entry.readlink())
-    return found
+    return links_of()
 
 
 def first_child() -> str:
@@ -129,10 +126,7 @@ def first_child() -> str:
 
 
 def child_pids() -> list[int]:
-    found: list[int] = []
-    for thread in Path("/proc/self/task").iterdir():
-        found += map(int, (thread / "children").read_text().split())
-    return found
+    return sorted(children_of())
 
 
 class Life:
@@ -195,12 +189,7 @@ def nothing_left(
 
 def living_children() -> list[str]:
     """The names of the children that are no zombies."""
-    names = []
-    for pid in child_pids():
-        with contextlib.suppress(OSError):
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            names += [Path(f"/proc/{pid}/comm").read_text().strip()] if state != "Z" else []
-    return names
+    return [name_of(pid) for pid in child_pids() if runs(pid)]
 
 
 def kill_children() -> None:
@@ -830,8 +819,7 @@ def _tool_message(tool: Tool, path: Path) -> BootstrapData:
 
 def _is_alive(pid_file: Path) -> bool:
     try:
-        pid = int(pid_file.read_text())
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return runs(int(pid_file.read_text()))
     except (OSError, ValueError):
         return False
 
@@ -862,16 +850,17 @@ def _launch_with_tool(
     except OSError as error:
         return {
             "seconds": time.monotonic() - started,
+            "timeout": timeout,
             "error": str(error),
             "errno": error.errno,
             "stage": getattr(error, "stage", None),
         }
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    seconds = time.monotonic() - started
+    told = {"seconds": time.monotonic() - started, "timeout": timeout}
     with child:
         ends = tool.target not in (SLEEP, PYTHON_SLEEP)
-        return {"seconds": seconds, "returncode": child.wait(NEVER) if ends else None}
+        return {**told, "returncode": child.wait(NEVER) if ends else None}
 
 
 def _try_tool(tool: Tool, folder: Path) -> dict[str, Any]:
@@ -930,7 +919,7 @@ def _stage0_killed_while_tool_hangs(folder: Path) -> dict[str, Any]:
     def kill() -> None:
         _await_file(pid_file)
         tool = int(pid_file.read_text())
-        stage0 = int(Path(f"/proc/{tool}/stat").read_text().rpartition(")")[2].split()[1])
+        stage0 = int(stat_fields(tool)[1])
         os.kill(stage0, signal.SIGKILL)
 
     with nothing_left(problems, "stage 0 killed") as life:

@@ -19,8 +19,8 @@ from needs import needs
 ATTACKS = Path(__file__).parents[1] / "attacks"
 # More than a test takes; who made the container ends it before.
 SECONDS = 600
-_PATIENCE = 20.0  # until the attacker begins, or has said what it saw
-_HELD = 10.0  # how long a joiner waits to be seized
+_PATIENCE = 60.0  # until the attacker begins, or has said what it saw
+_HELD = 30.0  # how long a joiner waits to be seized
 
 
 def _has_pidns_option() -> bool:
@@ -123,7 +123,9 @@ class Attacker:
         return [line.split()[1] for line in self._lines() if line.startswith("waiting ")]
 
     def _lines(self) -> list[str]:
-        return self._output.read_text().splitlines() if self._output.exists() else []
+        """Those that are there whole."""
+        text = self._output.read_text() if self._output.exists() else ""
+        return text.split("\n")[:-1]
 
     def _wait_for(self, there: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + _PATIENCE

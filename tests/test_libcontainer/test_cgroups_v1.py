@@ -32,7 +32,7 @@ from libcontainer.configs import BlockIODevice, Cgroup, DeviceRule, HugepageLimi
 from libcontainer.errors import ConfigError, ContainerError
 from nsenter._cgroups import files
 from nsenter._host.syscalls import Failure
-from processes import wait_until
+from processes import stat_fields, wait_until
 
 MIB = 1 << 20
 NOTHING = Resources(skip_devices=True)
@@ -429,7 +429,7 @@ def test_devices_are_left_alone_where_that_is_said() -> None:
 
 
 def progress(child: subprocess.Popen[bytes]) -> int:
-    fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+    fields = stat_fields(child.pid)
     return int(fields[11]) + int(fields[12])
 
 

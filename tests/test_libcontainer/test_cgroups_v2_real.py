@@ -39,7 +39,7 @@ from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.configs import BlockIODevice, Cgroup, HugepageLimit, Resources
 from libcontainer.errors import ContainerError
 from nsenter._host.syscalls import Failure
-from processes import wait_until
+from processes import stat_fields, wait_until
 
 MIB = 1 << 20
 NOTHING = Resources(skip_devices=True)
@@ -245,7 +245,7 @@ def test_a_file_that_can_only_be_written_is_written() -> None:
 
 
 def progress(child: subprocess.Popen[bytes]) -> int:
-    fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+    fields = stat_fields(child.pid)
     return int(fields[11]) + int(fields[12])
 
 

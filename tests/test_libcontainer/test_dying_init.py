@@ -31,7 +31,7 @@ SYS_OF_WAITING = (3, 0) if os.uname().machine == "x86_64" else (57, 63)  # close
 # In an existing PID namespace, the first process of a container has a successor.
 FIRST, SUCCESSOR = 1, 2
 SHELL = ["sh", "-c", 'read go; exec "$@" </dev/null', "sh"]
-SECONDS = 30
+SECONDS = 60
 
 runtime = pytest.fixture(pyrunc.runtimes)
 

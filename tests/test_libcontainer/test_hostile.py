@@ -28,7 +28,7 @@ from needs import needs
 from nsenter import BootstrapError, Namespace
 
 KINDS = ("pid", "network", "ipc", "uts", "mount")
-SECONDS = 10
+SECONDS = 20
 
 
 @pytest.fixture

@@ -290,7 +290,7 @@ def test_a_listener_of_a_filter_that_allows_little(
         done = runtime("exec", "box", "echo", "ok")
         runtime.good("delete", "--force", "box")
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
-    agent.join(20)
+    agent.join(60)
     assert [told["fds"] for told in agent.told] == [["seccompFd"]] * len(agent.told)
 
 
@@ -308,7 +308,7 @@ def test_an_agent_that_closes_after_reading_is_no_fault(
         agent = Agent(agent_path)
         agent.start()
         runtime.good("run", "-b", bundle, "box")
-        agent.join(20)
+        agent.join(60)
 
 
 def test_start_container_hooks_have_the_filter_and_the_agent_too(
@@ -332,7 +332,7 @@ def test_start_container_hooks_have_the_filter_and_the_agent_too(
     agent = Agent(agent_path, connections=1)
     agent.start()
     done = run(runtime, tmp_path, "true", change=change)
-    agent.join(20)
+    agent.join(60)
     assert done.returncode == 1
     assert "mkdir: can't create directory '/tmp/x': Operation not permitted" in done.stderr
     assert "Seccomp:\\t2" in done.stderr

@@ -81,7 +81,7 @@ def test_run_detached_waits_for_it(runtime: Runtime, manager: Manager, tmp_path:
         assert manager.receive() == b"READY=1\n"
         pid = int(manager.receive().removeprefix(b"MAINPID="))
         assert manager.receive() == b"BARRIER=1"
-        assert process.wait(10) == 0
+        assert process.wait(pyrunc.TIMEOUT) == 0
     assert pid == runtime.state("box")["pid"]
 
 
@@ -92,7 +92,7 @@ def test_create_and_start(runtime: Runtime, manager: Manager, tmp_path: Path) ->
         assert manager.receive() == b"READY=1\n"
         assert int(manager.receive().removeprefix(b"MAINPID=")) == runtime.state("box")["pid"]
         assert manager.receive() == b"BARRIER=1"
-        assert process.wait(10) == 0
+        assert process.wait(pyrunc.TIMEOUT) == 0
     runtime.good("delete", "--force", "box")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -224,7 +226,16 @@ def test_without_root_it_is_rootless(monkeypatch) -> None:
 
 
 @pytest.fixture
-def users_root():
+def alone_in_tmp():
+    """Other test workers of root's have the same /tmp."""
+    folder = os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    yield
+    os.close(folder)
+
+
+@pytest.fixture
+def users_root(alone_in_tmp: None):
     """A root that is an ordinary user's; in the end his folder of state is gone, too."""
     folder = Path(tempfile.mkdtemp(prefix="pyrunc-test-"))
     root = pyrunc.make_root(folder / "root")

@@ -61,10 +61,11 @@ def told_by_execute(policy: Seccomp, message: bytes, agent: Agent) -> bytes:
     agent.start()
     done = subprocess.run(
         [sys.executable, "-c", script],
-        input=message, stdout=subprocess.PIPE, pass_fds=[connection], check=True, timeout=30,
+        input=message, stdout=subprocess.PIPE, pass_fds=[connection], check=True, timeout=60,
     )  # fmt: skip
     os.close(connection)
-    agent.join(10)
+    agent.join(60)
+    assert not agent.is_alive()
     return done.stdout
 
 

@@ -143,7 +143,7 @@ def cgroup_of_our_own() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        folder.rmdir()
+        cgrouping.remove(folder)
 
 
 def check_exec(place: Place, joiner: Joiner, *steps: str) -> None:

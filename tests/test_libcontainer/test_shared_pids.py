@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +30,7 @@ from mounted import mounted
 from nsenter._host.syscalls import pidfd_open
 from nsenter._interpreter.prebooted import WaitingInit
 from nsenter.errors import BootstrapError
+from processes import stat_fields, wait_until_executed
 from pyrunc import NO_STREAMS, Runtime, cgroups_of, make_bundle
 from seizing import HAS_PIDNS_OPTION, joins_last
 
@@ -48,6 +48,7 @@ def pod(runtime: Runtime, tmp_path: Path) -> Iterator[int]:
     runtime.good("run", "--detach", "-b", bundle, "pod", **NO_STREAMS)
     pid = runtime.state("pod")["pid"]
     assert isinstance(pid, int)
+    wait_until_executed(pid, "sleep")
     yield pid
 
 
@@ -148,13 +149,10 @@ def test_the_process_that_is_told_of_is_the_one_that_runs(
     assert pid_namespace(pid) == pid_namespace(pod)
     for group in cgroups_of(bundle, "c"):
         assert (group / "cgroup.procs").read_text().split() == [str(pid)]
-    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    stat = stat_fields(pid)
     assert stat[2] == stat[3] == str(pid)  # it leads its process group and its session
     runtime.good("start", "c")
-    deadline = time.monotonic() + 10  # `start` does not wait for the execve
-    while Path(f"/proc/{pid}/comm").read_text() != "sleep\n":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until_executed(pid, "sleep")
     kept = json.loads((runtime.root / "c/state.json").read_text())
     assert kept["init_process_pid"] == pid
     runtime.good("exec", "c", "true")

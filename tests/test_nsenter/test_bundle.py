@@ -53,7 +53,7 @@ from pythons import Python
 
 PYTHONS = pythons.installed()
 ROOT = Path(__file__).resolve().parent.parent.parent
-SECONDS = 10.0  # for anything that takes milliseconds
+SECONDS = 20.0  # for anything that takes milliseconds
 
 each_python = pytest.mark.parametrize("python", PYTHONS, ids=str)
 

@@ -18,13 +18,13 @@ from nsenter.launch import launch
 
 def status(target, **options):
     with launch(BootstrapData(), target, **options) as child:
-        return child.wait(10)
+        return child.wait(60)
 """
 
 
 def run(script: str, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SETUP + script], cwd=ROOT, timeout=60, text=True,
+        [sys.executable, "-W", "error", "-c", SETUP + script], cwd=ROOT, timeout=300, text=True,
         capture_output=True, env={**os.environ, **environment}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

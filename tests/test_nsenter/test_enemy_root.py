@@ -51,10 +51,11 @@ def test_no_name_is_looked_up_in_a_joined_root_before_the_init_asks(
 ) -> None:
     data = bootstrap_data(Namespaces([Namespace.from_pid("mnt", root.pid)]))
     target = PythonInit("takeover_targets:ask_for", (f"/{ASKED_FOR}",), **settings)
-    with launch(data, target, timeout=10) as child:
+    with launch(data, target, timeout=60) as child:
         assert child.channel is not None
-        assert child.channel.recv(100) == b"not there, in /"
-        assert child.wait(10) == 0
+        with child.channel.makefile("rb") as channel:
+            assert channel.read() == b"not there, in /"
+        assert child.wait(60) == 0
     root.kill()
     assert root.stdout is not None
     # The daemon tells of it, so it would have told of others.

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import resource
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -309,9 +310,10 @@ def outcomes() -> Mapping[str, dict[str, Any]]:
 def test_no_mapping_tool_leaves_anything_or_takes_longer_than_it_may(
     outcomes: Mapping[str, dict[str, Any]], name: str
 ) -> None:
-    limit = {tool.name: tool.timeout for tool in TOOLS if tool.timeout < AT_ONCE}.get(name, 0)
-    assert not outcomes[name]["problems"]
-    assert outcomes[name]["seconds"] < limit + AT_ONCE
+    outcome = outcomes[name]
+    assert not outcome["problems"]
+    hangs = outcome["timeout"] < AT_ONCE
+    assert outcome["seconds"] < AT_ONCE + (outcome["timeout"] if hangs else 0)
 
 
 @pytest.mark.parametrize("name", ["works", "works-on-path", "shouts-and-works"])
@@ -423,7 +425,8 @@ def test_launcher_out_of_descriptors_says_so_and_leaks_none(path: str, target: s
 
 def _as_a_user_of_its_own(limit: int, path: str) -> str:
     """In a fork: what a launch says under a limit of processes, as a user who has no others."""
-    uid = 1_000_000 + os.getpid()
+    # Nor any of an earlier run, which count until they are reaped.
+    uid = 1_000_000 + secrets.randbelow(1 << 30)
     own = (IDMap(0, uid, 1),)
     plain = BootstrapData(
         clone_flags=flags("user") if path == "direct" else flags("user", "time"),

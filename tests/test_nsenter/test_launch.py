@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+import cgrouping
 import inside
 import launching
 from launching import (
@@ -437,7 +438,7 @@ def cgroup() -> Iterator[tuple[str, int]]:
         yield f"/{folder.name}", fd
     finally:
         os.close(fd)
-        folder.rmdir()
+        cgrouping.remove(folder)
 
 
 @as_root

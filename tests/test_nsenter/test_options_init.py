@@ -22,6 +22,7 @@ from boxes import box, output
 from launching import SECONDS
 from nsenter import Dev, Options, Program, PythonInit, Tmpfs
 from nsenter._launch.child import Child
+from processes import children_of
 
 INIT = Options(new="user,pid,mnt", init=True)
 
@@ -126,8 +127,8 @@ def test_a_program_that_sends_bytes_down_every_descriptor_changes_no_verdict() -
 
 def test_its_session_is_not_the_inits() -> None:
     with started("echo; exec sleep 1000") as (child, _):
-        (program,) = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-        assert os.getsid(int(program)) == int(program)
+        (program,) = children_of(child.pid)
+        assert os.getsid(program) == program
 
 
 JOIN_AS_USER = """

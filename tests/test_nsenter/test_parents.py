@@ -32,16 +32,13 @@ from concurrent.futures import ThreadPoolExecutor
 import inside
 from isolations import KEEPS_STATUS
 from launching import *
+from processes import children_of, wait_until
 
 def go(count=1):
     for case in of_each_target(Case(name="all", new=KINDS), Case(name="user", new=("user",))):
         for _ in range(count):
             bad = broken(case, outcome(case))
             assert not bad, bad
-
-def children():
-    lists = Path("/proc/self/task").glob("*/children")
-    return {pid for path in lists for pid in path.read_text().split()}
 
 def kept():
     links = inside.descriptors().values()
@@ -53,7 +50,7 @@ def nothing_left():
     before = kept()
     yield
     assert kept() == before, (before, kept())
-    assert not children(), children()
+    assert not children_of(), children_of()
 
 """
 
@@ -151,7 +148,7 @@ with nothing_left():
             launch(message(new), Program(["/no/such"]))
         except BootstrapError as error:
             assert (error.operation, error.errno) == ("execve", errno.ENOENT), error
-    time.sleep(0.05)
+    wait_until(lambda: not children_of())  # nobody can wait for them
 """,
     "SIGCHLD handler and blocked signals": """
 seen = []
@@ -241,7 +238,7 @@ def run(body: str, *wrapper: str | Path, **options: Any) -> None:
     done = subprocess.run(
         [*wrapper, sys.executable, "-W", "error", "-c", PRELUDE + body],
         env={**os.environ, "PYTHONPATH": launching.PYTHONPATH},
-        **{"capture_output": True, "text": True, "timeout": 60, "check": False} | options,
+        **{"capture_output": True, "text": True, "timeout": 300, "check": False} | options,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -27,6 +27,7 @@ import rootless
 from boxes import output
 from launching import PYTHONPATH, SECONDS
 from nsenter import Options, Program, Tmpfs, presets, seccomp
+from processes import children_of, wait_until_executed
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 NUMBERS = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])
@@ -91,7 +92,8 @@ def test_a_sandbox_of_root_runs_python_as_nobody() -> None:
 @as_root
 def test_who_is_nobody_inside_is_nobody_outside() -> None:
     with presets.sandbox().launch(Program(["sleep", "1000"])) as child:
-        (program,) = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        (program,) = children_of(child.pid)
+        wait_until_executed(program)
         assert Path(f"/proc/{program}").stat().st_uid == 65534
 
 

@@ -370,7 +370,7 @@ def said_by(init: PythonInit) -> str:
         assert child.channel is not None
         with child.channel.makefile() as said:
             text = said.read()
-        assert child.wait(10) == 0
+        assert child.wait(60) == 0
         return text
 
 

@@ -170,7 +170,7 @@ def run(body: str, *wrapper: str | Path) -> None:
     done = subprocess.run(
         [*wrapper, sys.executable, "-W", "error", "-c", PRELUDE + body + "\nnothing_left()\n"],
         env={**os.environ, "PYTHONPATH": launching.PYTHONPATH},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -221,7 +221,7 @@ def test_one_is_started_inside_another_five_deep(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", script],
         env={**os.environ, "PYTHONPATH": launching.PYTHONPATH},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     below_an_init = "2"

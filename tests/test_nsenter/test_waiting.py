@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import fcntl
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +15,7 @@ from launching import SECONDS
 from nsenter import Options, PythonInit
 from nsenter._interpreter.prebooted import WaitingInit
 from nsenter.errors import BootstrapError
+from processes import children_of
 from waiting_inits import WAYS
 
 NEW = Options(new="user,pid,uts,net", hostname="box")
@@ -36,7 +37,8 @@ def test_it_is_in_the_namespaces_with_the_descriptors_that_it_was_given(
         with NEW.launch(init, pass_fds=[number]) as child:
             assert child.channel is not None
             child.channel.settimeout(SECONDS)
-            seen = ast.literal_eval(child.channel.recv(4096).decode())
+            with child.channel.makefile("rb") as channel:
+                seen = ast.literal_eval(channel.read().decode())
             assert child.wait(SECONDS) == 7
     finally:
         for fd in (reader, writer, number):
@@ -60,13 +62,12 @@ def test_what_the_parent_fails_at_meanwhile_is_the_end_of_it(waiting: WaitingIni
 def test_one_that_is_killed_meanwhile_is_named_not_the_pipe_that_broke(
     waiting: WaitingInit,
 ) -> None:
-    stage0 = waiting.pid
+    others = children_of() - {waiting.pid}
 
     def kill(channel: int) -> None:
-        mine = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-        for pid in mine:
-            if int(pid) >= stage0:
-                os.kill(int(pid), signal.SIGKILL)
+        for pid in children_of() - others:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             os.write(channel, b".")  # until nobody reads
