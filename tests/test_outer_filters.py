@@ -131,7 +131,7 @@ def words_of(way: str, runtime: Runtime, tmp_path: Path, **places: object) -> li
 def behind(filter: list[str], words: list[str], out: Path) -> tuple[int, str]:
     with out.open("w") as file:  # a pipe would be kept by a container that is created
         done = subprocess.run(
-            [*filter, *words], stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=60
+            [*filter, *words], stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=300
         )
     return done.returncode, out.read_text()
 

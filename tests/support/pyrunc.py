@@ -16,7 +16,7 @@ from needs import needs
 CHECKOUT = Path(__file__).resolve().parents[2]
 # The command that is installed: it starts the init beside itself, which `python -m` does not.
 PYRUNC = (Path(sys.executable).with_name("pyrunc"),)
-TIMEOUT = 30
+TIMEOUT = 60
 CGROUPS = Path("/sys/fs/cgroup")
 # For a command whose container goes on: it would keep a pipe open.
 NO_STREAMS: dict[str, Any] = {

@@ -17,7 +17,7 @@ from typing import Any
 
 TOP = Path(__file__).parents[2]
 _ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{TOP}:{TOP / 'pylib'}"}
-_SECONDS = 30
+_SECONDS = 60
 
 
 class RootError(Exception):

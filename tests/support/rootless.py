@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def as_user(
-    argv: Sequence[str | Path], *, subids: bool = True, timeout: float = 120
+    argv: Sequence[str | Path], *, subids: bool = True, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """Run `argv` as the user; with `subids` it has a range in /etc/subuid and /etc/subgid.
 

@@ -545,7 +545,7 @@ def as_root() -> dict[str, Any]:
 
     unshare = needs("unshare", package="util-linux")
     words = [unshare, "--mount", "--propagation", "private", *_telling("root")]
-    return _told(subprocess.run(words, capture_output=True, text=True, timeout=60, check=False))
+    return _told(subprocess.run(words, capture_output=True, text=True, timeout=300, check=False))
 
 
 def _telling(who: str) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 
 import pyrunc
 from nsenter._host.printable import printable
+from processes import name_of, wait_until
 from pyrunc import Runtime
 
 runtime = pytest.fixture(pyrunc.runtimes)
@@ -109,11 +110,12 @@ def test_processes_that_name_themselves(runtime: Runtime, tmp_path: Path) -> Non
     script = 'printf "\\033[2J\\233" >/proc/self/comm; while :; do sleep 1; done'
     bundle = pyrunc.make_bundle(tmp_path / "bundle", ["sh", "-c", script, "\x1b[2Jname"])
     runtime.good("run", "-d", "-b", bundle, "box", **pyrunc.NO_STREAMS)
+    pid = str(runtime.state("box")["pid"])
+    wait_until(lambda: "[2J" in name_of(pid))
     for words in (["ps", "box"], ["ps", "box", "-eo", "pid,comm,args"]):
         done = subprocess.run([*runtime.argv, *words], capture_output=True)
         assert b"[2J" in done.stdout
         assert seen(done.stdout) == set()
-    pid = str(runtime.state("box")["pid"])
     words = [sys.executable, "-m", "nsenter", "ls", "--task", pid]
     done = subprocess.run(words, capture_output=True)
     assert b"[2J" in done.stdout
