@@ -3,7 +3,7 @@ from nsenter import presets as presets
 from nsenter import seccomp as seccomp
 from nsenter._host.base_error import NsenterError as NsenterError
 from nsenter._launch.usage import Usage as Usage
-from nsenter._remote.call_bytes import CannotTravel as CannotTravel
+from nsenter._remote.call_bytes import SerializationError as SerializationError
 from nsenter.asyncio_process import create_subprocess_exec as create_subprocess_exec
 from nsenter.asyncio_process import create_subprocess_shell as create_subprocess_shell
 from nsenter.bootstrap import BootstrapData as BootstrapData
@@ -17,8 +17,8 @@ from nsenter.calling import WorkerDied as WorkerDied
 from nsenter.calling import call as call
 from nsenter.doctor import Finding as Finding
 from nsenter.doctor import diagnose as diagnose
-from nsenter.errors import BlobError as BlobError
 from nsenter.errors import BootstrapError as BootstrapError
+from nsenter.errors import MessageError as MessageError
 from nsenter.executor import BrokenInitializer as BrokenInitializer
 from nsenter.executor import BrokenPreload as BrokenPreload
 from nsenter.executor import BrokenWorker as BrokenWorker

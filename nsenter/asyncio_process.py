@@ -18,7 +18,7 @@ from typing import Any, Unpack
 
 from nsenter._host.cleanup import undo
 from nsenter._host.suppress import suppress
-from nsenter._launch.popen_types import Path, Stream, Surroundings
+from nsenter._launch.popen_types import Path, ProcessArguments, Stream
 from nsenter._launch.usage import Usage
 from nsenter.options import Options
 from nsenter.popen import Popen
@@ -62,7 +62,7 @@ async def create_subprocess_exec(
     stdout: Stream = None,
     stderr: Stream = None,
     limit: int = _LIMIT,
-    **popen: Unpack[Surroundings],
+    **popen: Unpack[ProcessArguments],
 ) -> Process:
     """Start a program in namespaces, like asyncio.create_subprocess_exec.
 
@@ -91,7 +91,7 @@ async def create_subprocess_shell(
     stdout: Stream = None,
     stderr: Stream = None,
     limit: int = _LIMIT,
-    **popen: Unpack[Surroundings],
+    **popen: Unpack[ProcessArguments],
 ) -> Process:
     """Start a shell command in namespaces, like asyncio.create_subprocess_shell.
 

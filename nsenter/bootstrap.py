@@ -14,7 +14,7 @@ from nsenter import idmap
 from nsenter._host.records import Value
 from nsenter._message.codec import attribute_name, raise_refused
 from nsenter._nsexec import ffi, lib
-from nsenter.errors import BlobError
+from nsenter.errors import MessageError
 from nsenter.idmap import IDMap
 from nsenter.namespaces import Namespace, Namespaces, NamespaceType, namespace_types
 
@@ -28,8 +28,8 @@ else:
 
 __all__ = [
     "Attribute",
-    "BlobError",
     "BootstrapData",
+    "MessageError",
     "TimeOffset",
     "bootstrap_data",
     "decode_attributes",
@@ -129,7 +129,8 @@ class BootstrapData(Value):
         """Return the message, byte for byte as runc writes it.
 
         Raises:
-            BlobError: (a ValueError) nsexec would refuse a value; the message names the attribute.
+            MessageError: (a ValueError) nsexec would refuse a value; the message names the
+            attribute.
         """
         blob: bytes | None = getattr(self, "_blob", None)
         if blob is None:
@@ -172,7 +173,8 @@ class BootstrapData(Value):
         """Parse and check a message with nsexec's own parser.
 
         Raises:
-            BlobError: the message is not valid; the error names the attribute, its offset and the
+            MessageError: the message is not valid; the error names the attribute, its offset and
+            the
                 reason.
         """
         parsed = _parse(blob)
@@ -210,8 +212,8 @@ def _tool(attribute: int, path: str) -> str:
     return path
 
 
-def _refusal(attribute: int, reason: str) -> BlobError:
-    return BlobError(reason, attribute=attribute, name=attribute_name(attribute), offset=None)
+def _refusal(attribute: int, reason: str) -> MessageError:
+    return MessageError(reason, attribute=attribute, name=attribute_name(attribute), offset=None)
 
 
 def _decode_namespace(item: Any) -> Namespace:

@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 
 from nsenter._host.base_error import NsenterError
 from nsenter._host.cleanup import close, undo
-from nsenter._host.records import Same, Value
+from nsenter._host.records import ByIdentity, Value
 from nsenter._host.suppress import suppress
 from nsenter._inside import multiprocessing_cleanup, worker
 from nsenter._interpreter.image import MEMORY, PAYLOAD
@@ -33,7 +33,7 @@ from nsenter._interpreter.module_archive import (
 )
 from nsenter._launch.argument_checks import check_flags, names
 from nsenter._remote import safe_data
-from nsenter._remote.call_bytes import FOR_PICKLE, Parcel, pack
+from nsenter._remote.call_bytes import FOR_PICKLE, EncodedCall, pack
 from nsenter.errors import BootstrapError, Naming, signal_name
 from nsenter.launch import Environment, PythonInit
 from nsenter.options import Options
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO, Any, ParamSpec, TypeVar
 
-    from nsenter._interpreter.prebooted import WaitingInit
+    from nsenter._interpreter.prebooted import PrebootedInit
     from nsenter._remote.preload import Preloaded
 
     P = ParamSpec("P")
@@ -80,7 +80,9 @@ _MOST_MODULES = 10_000
 _MOST_CODE = 256 * _MiB
 _MOST_TEXT = 1 << 16  # characters of a text of an exception
 # The characters that control a terminal, each with its escape in Python.
-_ORDERS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160)) if chr(n) not in "\n\t"}
+_CONTROL_CHARACTERS = {
+    n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160)) if chr(n) not in "\n\t"
+}
 
 _DEFAULT = Options(new="all", die_with_parent=True)
 
@@ -259,16 +261,16 @@ class Caller(Value):
             The value of the function.
 
         Raises:
-            CannotTravel: the function or an argument cannot be sent; nothing was started.
+            SerializationError: the function or an argument cannot be sent; nothing was started.
             BootstrapError, ValueError, OSError: the process could not be started.
             TimeoutError: the call took too long. (A TimeoutError of the function has a cause.)
             WorkerDied: the process ended before it answered: by a signal, or by os._exit.
             BadAnswer: the answer is too large, or it is not an answer.
             RemoteError, Exception: the function raised this exception.
         """
-        parcel = pack(func, args, kwargs, plainly=not self.trusted)
-        with Worker(self, parcel.modules) as worker:
-            value: T = worker.run(parcel)
+        encoded = pack(func, args, kwargs, as_data=not self.trusted)
+        with Worker(self, encoded.modules) as worker:
+            value: T = worker.run(encoded)
             return value
 
 
@@ -331,14 +333,14 @@ class Worker:
         """
         files = _files(caller)
         for _ in range(_MOST_TEMPLATES):
-            waiting = forks.take()
+            prebooted = forks.take()
             try:
-                self._launch(caller, _forked(_settings(caller, files), waiting))
+                self._launch(caller, _forked(_settings(caller, files), prebooted))
             finally:
-                waiting.discard()  # if it was not used
+                prebooted.discard()  # if it was not used
             # If its parent ended before it asked to die with that parent, the kernel does not kill
             # it: take another fork.
-            if not waiting.parent.has_ended():
+            if not prebooted.parent.has_ended():
                 break
             self.close()
         else:
@@ -373,7 +375,7 @@ class Worker:
                 return
 
     def _launch(self, caller: Caller, init: PythonInit) -> None:
-        self.extensions = frozenset(() if init.waiting else init.bundle().extensions)
+        self.extensions = frozenset(() if init.prebooted else init.archive().extensions)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._child = _options(caller).launch(
@@ -415,7 +417,7 @@ class Worker:
         self._send(worker.FORK, has_init, time.monotonic() + _DEATH_SECONDS)
         self._forks = True
 
-    def run(self, parcel: Parcel) -> Any:
+    def run(self, encoded: EncodedCall) -> Any:
         """Run a call and return its value.
 
         Raises:
@@ -426,7 +428,7 @@ class Worker:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._modules_sent = self._code_sent = 0
         try:
-            self._send(parcel.kind, parcel.body, deadline)
+            self._send(encoded.kind, encoded.body, deadline)
             answer = self._answer(deadline)
             if self._forks and answer[0] != worker.ENDED:
                 self._await_the_end(deadline)
@@ -706,11 +708,11 @@ def _shown_stream(given: Any) -> str:
 def _options(caller: Caller) -> Options:
     """Return the options of a call, with die_with_parent: nobody else can receive the answer."""
     options = caller.options or _DEFAULT
-    return options if options.die_with_parent else _ending_with_us(Same(options))
+    return options if options.die_with_parent else _ending_with_us(ByIdentity(options))
 
 
 @lru_cache(8)
-def _ending_with_us(options: Same) -> Options:
+def _ending_with_us(options: ByIdentity) -> Options:
     ending: Options = options.value.replace(die_with_parent=True)
     return ending
 
@@ -721,7 +723,7 @@ def _files(caller: Caller) -> dict[str, Any] | None:
         return None
     from nsenter._interpreter import installed
 
-    return installed.orders(_options(caller), _from_files(None).bundle())
+    return installed.describe(_options(caller), _from_files(None).archive())
 
 
 def extensions_from_memory(caller: Caller) -> set[str]:
@@ -740,10 +742,10 @@ def _from_files(settings: object) -> PythonInit:
     return PythonInit("nsenter._inside.worker:main", (settings,), ("nsenter._inside.file_imports",))
 
 
-def _forked(settings: Mapping[str, Any], waiting: WaitingInit) -> PythonInit:
+def _forked(settings: Mapping[str, Any], prebooted: PrebootedInit) -> PythonInit:
     """Return an init for a fork. It is sent no modules: the template has imported them."""
     return PythonInit(
-        "nsenter._inside.template:main", ({**settings, "preloaded": True},), waiting=waiting
+        "nsenter._inside.template:main", ({**settings, "preloaded": True},), prebooted=prebooted
     )
 
 
@@ -755,7 +757,7 @@ def _not_loaded(error: BootstrapError, init: PythonInit) -> tuple[str, str] | No
     """Return the C extension that made a start fail, and why; None if none did."""
     if not error.operation.startswith("dlopen"):
         return None
-    for name, path in init.bundle().extensions.items():
+    for name, path in init.archive().extensions.items():
         if path in error.subject:
             rest = error.subject.replace(path, "").strip(" :")
             return name, " ".join((error.operation.partition(": ")[2].strip(":"), rest)).strip()
@@ -856,7 +858,9 @@ def _group(kind: str, args: Any) -> Exception | None:
     if not isinstance(message, str) or not isinstance(members, tuple) or not members:
         return None
     words = message if kind in _GROUPS else f"{kind}: {message}"
-    return ExceptionGroup(words.translate(_ORDERS), [rebuilt(member) for member in members])
+    return ExceptionGroup(
+        words.translate(_CONTROL_CHARACTERS), [rebuilt(member) for member in members]
+    )
 
 
 def _take_errno(error: Exception, args: Any) -> None:
@@ -865,17 +869,17 @@ def _take_errno(error: Exception, args: Any) -> None:
         return
     number, words = args[:2]
     if isinstance(number, int) and isinstance(words, str):
-        error.errno, error.strerror = number, words.translate(_ORDERS)
+        error.errno, error.strerror = number, words.translate(_CONTROL_CHARACTERS)
 
 
-def _without_orders(value: Any) -> Any:
+def _without_control_characters(value: Any) -> Any:
     """Escape control characters in the arguments of an exception.
 
     Python prints the arguments to the terminal if nobody catches the exception.
     """
     if isinstance(value, str):
-        return value.translate(_ORDERS)
-    return tuple(map(_without_orders, value)) if isinstance(value, tuple) else value
+        return value.translate(_CONTROL_CHARACTERS)
+    return tuple(map(_without_control_characters, value)) if isinstance(value, tuple) else value
 
 
 def _builtin(name: str, args: Any) -> Exception | None:
@@ -883,6 +887,6 @@ def _builtin(name: str, args: Any) -> Exception | None:
     if kind is None or name in _GROUPS or not isinstance(args, tuple):
         return None
     try:
-        return kind(*_without_orders(args))
+        return kind(*_without_control_characters(args))
     except Exception:  # the class does not accept these arguments
         return None

@@ -9,10 +9,10 @@ import os
 from nsenter._host.base_error import NsenterError
 from nsenter._host.cleanup import notes_of
 
-__all__ = ["BlobError", "BootstrapError", "Naming", "NsenterError", "signal_name"]
+__all__ = ["BootstrapError", "MessageError", "Naming", "NsenterError", "signal_name"]
 
 
-class BlobError(NsenterError, ValueError):
+class MessageError(NsenterError, ValueError):
     """A bootstrap message is not valid.
 
     Attributes:

@@ -17,7 +17,7 @@ from nsenter._host.base_error import NsenterError
 from nsenter._host.cleanup import undo
 from nsenter._inside.call_from_bytes import call_each
 from nsenter._interpreter.module_archive import extensions_of
-from nsenter._remote.call_bytes import Parcel, pack
+from nsenter._remote.call_bytes import EncodedCall, pack
 from nsenter.calling import Caller, Worker, WorkerDied
 from nsenter.options import Options
 
@@ -95,7 +95,7 @@ class NamespaceExecutor(Executor):
 
     Raises:
         TypeError, ValueError: an argument is not valid.
-        CannotTravel: the initializer or one of its arguments cannot be sent.
+        SerializationError: the initializer or one of its arguments cannot be sent.
     """
 
     def __init__(
@@ -122,8 +122,8 @@ class NamespaceExecutor(Executor):
             max_workers = len(os.sched_getaffinity(0))
         caller = Caller(options, **settings)
         forks = _forks(preload, caller)
-        self._plainly = not caller.trusted
-        initial = pack(initializer, initargs, {}, plainly=self._plainly) if initializer else None
+        self._as_data = not caller.trusted
+        initial = pack(initializer, initargs, {}, as_data=self._as_data) if initializer else None
         # Each thread waits for one worker at a time. ThreadPoolExecutor already queues calls,
         # cancels them, and ends with the interpreter.
         self._threads = ThreadPoolExecutor(max_workers, thread_name_prefix="nsenter")
@@ -142,14 +142,14 @@ class NamespaceExecutor(Executor):
             A Future with the value of the call. The errors of the call are those of `Caller.call`.
 
         Raises:
-            CannotTravel: the function or an argument cannot be sent.
+            SerializationError: the function or an argument cannot be sent.
             BrokenInitializer: the initializer has failed.
             BrokenPreload: a module of `preload` could not be imported.
             RuntimeError: the executor has been shut down.
         """
         self._workers.check()
-        parcel = pack(fn, args, kwargs, plainly=self._plainly, keeps=True)
-        future: Future[T] = self._threads.submit(self._workers.run, parcel)
+        encoded = pack(fn, args, kwargs, as_data=self._as_data, keeps=True)
+        future: Future[T] = self._threads.submit(self._workers.run, encoded)
         self._workers.expect(future)
         return future
 
@@ -184,7 +184,7 @@ class NamespaceExecutor(Executor):
             return super().map(fn, *iterables, timeout=timeout)
         items = zip(*iterables, strict=False)
         chunks = iter(lambda: list(islice(items, chunksize)), [])
-        pack(fn, (), {}, plainly=self._plainly)  # if fn cannot be sent, the error is about fn
+        pack(fn, (), {}, as_data=self._as_data)  # if fn cannot be sent, the error is about fn
         done = super().map(call_each, repeat(fn), chunks, timeout=timeout)
         return chain.from_iterable(done)
 
@@ -215,7 +215,7 @@ class _Workers:
     def __init__(
         self,
         caller: Caller,
-        initial: Parcel | None,
+        initial: EncodedCall | None,
         most_tasks: int | None,
         fresh: bool,
         forks: Preloaded | None,
@@ -241,12 +241,12 @@ class _Workers:
         if self._failure is not None:
             raise BrokenInitializer("the initializer failed in a worker") from self._failure
 
-    def run(self, parcel: Parcel) -> Any:
+    def run(self, encoded: EncodedCall) -> Any:
         """Run a call in a free worker, or in a new one, and return its value."""
-        warm = self._free_one(parcel.modules) or self._new_one(parcel.modules)
+        warm = self._free_one(encoded.modules) or self._new_one(encoded.modules)
         try:
             self._fork_ahead()
-            return warm.run(parcel)
+            return warm.run(encoded)
         finally:
             if warm.worker.is_usable:
                 with self._lock:
@@ -375,9 +375,9 @@ class _Warm:
         self._modules |= modules
         return True
 
-    def run(self, parcel: Parcel) -> Any:
+    def run(self, encoded: EncodedCall) -> Any:
         self.tasks += 1
         try:
-            return self.worker.run(parcel)
+            return self.worker.run(encoded)
         except WorkerDied as died:
             raise BrokenWorker(died.returncode) from None

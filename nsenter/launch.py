@@ -23,7 +23,7 @@ from nsenter._launch.descriptors import (
     borrowed_fds,
     checked_fds,
 )
-from nsenter._launch.handshake import Conversation
+from nsenter._launch.handshake import Handshake
 from nsenter._launch.nsinit import nsinit_fd, nsinit_path
 from nsenter._launch.process_parent import THIS_PROCESS, Parent, end_unstarted
 from nsenter._launch.spawn import Spawn
@@ -36,15 +36,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar
 
-    from nsenter._interpreter.module_archive import Bundle
-    from nsenter._interpreter.prebooted import WaitingInit
-    from nsenter._launch.confinement import Tail
+    from nsenter._interpreter.module_archive import ModuleArchive
+    from nsenter._interpreter.prebooted import PrebootedInit
+    from nsenter._launch.confinement import Confinement
 
     T = TypeVar("T")
 else:
     # What typing.get_type_hints finds. Importing typing takes 4 ms, and the modules with these
     # classes are imported when they are needed.
-    Any = T = Bundle = Tail = WaitingInit = object
+    Any = T = ModuleArchive = Confinement = PrebootedInit = object
 
 StrOrBytes = str | bytes
 Environment = Mapping[str, str] | Mapping[bytes, bytes]
@@ -85,7 +85,7 @@ class Program(Value):
         """Return whether an init in the PID namespace must be nsinit, given as a descriptor."""
         return False
 
-    def check_can_be_held(self) -> None:
+    def check_can_wait(self) -> None:
         """Raise ValueError if this cannot wait for `Child.go`."""
 
 
@@ -99,8 +99,8 @@ class PythonInit(Value):
         args: plain data: None, numbers, str, bytes, and tuples, lists, sets and dicts of them.
         modules: more modules to take along than the imports in the target's code tell of.
         extensions: C extension modules to take along, such as "_socket"; None: those that
-            `target` and `modules` import, as far as `bundle_for` says.
-        waiting: an init that was started before and has imported what it needs; `target` is its
+            `target` and `modules` import, as far as `archive_for` says.
+        prebooted: an init that was started before and has imported what it needs; `target` is its
             own then. None: an interpreter boots in the namespaces.
         image: which memory image it may start from, where there is one: "payload", or a package
             that has one of its own.
@@ -112,7 +112,7 @@ class PythonInit(Value):
     args: Sequence[object] = ()
     modules: Sequence[str] = ()
     extensions: Sequence[str] | None = ()
-    waiting: WaitingInit | None = None
+    prebooted: PrebootedInit | None = None
     image: str = "payload"
     boots: bool = True
 
@@ -121,22 +121,22 @@ class PythonInit(Value):
     steps_in_root = ("root",)
 
     def start(self, job: _Job) -> Child:
-        """Give an init that waits its orders, or start an interpreter."""
-        return job.waiting(self, self.waiting) if self.waiting else job.python(self)
+        """Give an init that waits its config, or start an interpreter."""
+        return job.prebooted(self, self.prebooted) if self.prebooted else job.python(self)
 
     def needs_reaper(self) -> bool:
         """Return whether an init in the PID namespace must be nsinit, given as a descriptor."""
-        return self.waiting is not None
+        return self.prebooted is not None
 
-    def check_can_be_held(self) -> None:
+    def check_can_wait(self) -> None:
         """Raise ValueError: this cannot wait for `Child.go`."""
         raise ValueError("held: a PythonInit waits for what its channel says, by itself")
 
-    def bundle(self) -> Bundle:
+    def archive(self) -> ModuleArchive:
         """Raises ModuleNotFoundError or ValueError where a module cannot travel."""
-        from nsenter._interpreter.module_archive import bundle_for
+        from nsenter._interpreter.module_archive import archive_for
 
-        return bundle_for((self.target.partition(":")[0], *self.modules), self.extensions)
+        return archive_for((self.target.partition(":")[0], *self.modules), self.extensions)
 
 
 def _encode_environment(env: Environment | None) -> dict[bytes, bytes]:
@@ -188,11 +188,11 @@ class _Job(Value):
     settings: Settings
     environment: dict[bytes, bytes]
     stdio: tuple[int, int, int]
-    kept: set[int]  # descriptors for the payload
-    lent: set[int]  # descriptors for the stages
+    payload_fds: set[int]  # descriptors for the payload
+    stage_fds: set[int]  # descriptors for the stages
     start: Callable[[Callable[[], Any]], Any] = _here  # calls what spawns
     ignored_signals: Iterable[int] = ()
-    held: bool = False  # the payload waits for Child.go
+    wait_for_go: bool = False  # the payload waits for Child.go
 
     def run(self, target: Program | PythonInit) -> Child:
         """By the shortest way there is."""
@@ -202,9 +202,9 @@ class _Job(Value):
         """The short way; None where it takes the stages."""
         name, argv = _checked_words(program)
         spawn = Spawn(
-            argv, self.environment, self.stdio, self.kept, name, self.ignored_signals
+            argv, self.environment, self.stdio, self.payload_fds, name, self.ignored_signals
         )  # fmt: skip
-        settings = self.settings.encode(self.kept)
+        settings = self.settings.encode(self.payload_fds)
         started = self.start(lambda: spawn.run_direct(self.blob, settings))
         if not started:
             return None
@@ -219,27 +219,27 @@ class _Job(Value):
         argv = [name, *argv]
         with Descriptors() as owner, Pipes(owner) as pipes:
             environment = {**self.environment, **pipes.environment()}
-            keep = self.kept | self.lent | pipes.child_fds()
+            keep = self.payload_fds | self.stage_fds | pipes.child_fds()
             spawn = Spawn(
                 argv, environment, self.stdio, keep, nsinit_fd(), self.ignored_signals
             )  # fmt: skip
-            return self._converse(spawn.run, pipes, self.settings.encode(self.kept))
+            return self._handshake(spawn.run, pipes, self.settings.encode(self.payload_fds))
 
-    def waiting(self, init: PythonInit, waiting: WaitingInit) -> Child:
+    def prebooted(self, init: PythonInit, prebooted: PrebootedInit) -> Child:
         """By an interpreter that runs already."""
         from nsenter._inside.boot import pack
 
-        ends = waiting.send_descriptors(self.stdio, self.kept | self.lent)
-        orders = pack({"args": tuple(init.args), "environment": self.environment})
+        ends = prebooted.send_descriptors(self.stdio, self.payload_fds | self.stage_fds)
+        config = pack({"args": tuple(init.args), "environment": self.environment})
         with Descriptors() as owner:
-            pidfd = waiting.open_pidfd()
-            pid, *ours = waiting.taken()
+            pidfd = prebooted.open_pidfd()
+            pid, *ours = prebooted.taken()
             unstarted = [(pid, pidfd)]
             try:
                 with Pipes(owner, ours) as pipes:
-                    outgoing = self.settings.encode({*self.kept, *ends}) + orders
-                    child = self._converse(
-                        unstarted.pop, pipes, outgoing, waiting.meanwhile, waiting.parent
+                    outgoing = self.settings.encode({*self.payload_fds, *ends}) + config
+                    child = self._handshake(
+                        unstarted.pop, pipes, outgoing, prebooted.meanwhile, prebooted.parent
                     )
                     child.channel_fd = pipes.detach_channel()
                     return child
@@ -247,30 +247,30 @@ class _Job(Value):
                 if error.operation != "start":
                     raise
                 # It is no shim that has not been loaded. What it said is on standard error.
-                why = "it has ended before it had its orders"
+                why = "it ended before it got its init config"
                 raise BootstrapError("init", "run", why, ECANCELED) from None
             finally:
                 for own in unstarted:
-                    end_unstarted(*own, waiting.parent)
+                    end_unstarted(*own, prebooted.parent)
 
     def python(self, init: PythonInit) -> Child:
         """By an interpreter: from a memory image of one, or else one that boots."""
         from nsenter._interpreter import image
 
-        # Making a bundle takes longer than the start.
-        bundle = None if image.has_all(init) else init.bundle()
+        # Making a module archive takes longer than the start.
+        archive = None if image.has_all(init) else init.archive()
         missed = []
         child = None
         reason = ""
-        is_late = bundle is not None and bundle.is_late
-        if is_late:
+        needs_running_python = archive is not None and archive.needs_running_python
+        if needs_running_python:
             image.note("there are C extensions that can be loaded only when Python has booted")
-        for kind in () if is_late else image.usable(init.image):
+        for kind in () if needs_running_python else image.usable(init.image):
             path, reason = image.find(kind, self.environment)
             is_missed = reason == image.ABSENT
             if path:
                 try:
-                    child = self.from_image(init, bundle, kind, path)
+                    child = self.from_image(init, archive, kind, path)
                     break
                 except BootstrapError as error:
                     if error.stage != "image":
@@ -281,18 +281,20 @@ class _Job(Value):
                 missed.append(kind)
             image.note(reason)
         if child is None and init.boots:
-            child = self._booted(init, bundle or init.bundle())
+            child = self._booted(init, archive or init.archive())
         if missed:
             image.make_later(missed[0], self.environment)
         if child is None:
             raise BootstrapError("image", "use", reason, ENOENT)
         return child
 
-    def from_image(self, init: PythonInit, bundle: Bundle | None, kind: str, path: str) -> Child:
+    def from_image(
+        self, init: PythonInit, archive: ModuleArchive | None, kind: str, path: str
+    ) -> Child:
         """By nsinit and its stages, which becomes the interpreter.
 
         Args:
-            bundle: None: the image has all.
+            archive: None: the image has all.
             kind: of the image at `path`.
 
         Raises:
@@ -302,46 +304,46 @@ class _Job(Value):
 
         with Descriptors() as owner, Pipes(owner) as pipes:
             environment = {b"_NSENTER_IMAGE": os.fsencode(path), **pipes.environment()}
-            kept = self.kept | pipes.child_fds()
-            keep = kept | self.lent
-            if bundle:
-                environment[b"_NSENTER_BUNDLE"] = b"%d" % bundle.fd
-                keep |= {bundle.fd}
-                if image.lacks(bundle, kind):
+            payload_fds = self.payload_fds | pipes.child_fds()
+            keep = payload_fds | self.stage_fds
+            if archive:
+                environment[b"_NSENTER_BUNDLE"] = b"%d" % archive.fd
+                keep |= {archive.fd}
+                if image.lacks(archive, kind):
                     environment |= {b"_NSENTER_LOADS": b"1", **command.ONE_THREAD}
             spawn = Spawn([b"nsenter-init"], environment, self.stdio, keep, nsinit_fd())
-            body = self._orders(init, bundle)
-            child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
+            body = self._init_config(init, archive)
+            child = self._handshake(spawn.run, pipes, self.settings.encode(payload_fds) + body)
             child.channel_fd = pipes.detach_channel()
             return child
 
-    def _booted(self, init: PythonInit, bundle: Bundle) -> Child:
+    def _booted(self, init: PythonInit, archive: ModuleArchive) -> Child:
         """By the interpreter, with the shim going through the stages."""
         from nsenter._interpreter import command
 
         with Descriptors() as owner, Pipes(owner) as pipes:
             shim = owner.add(command.open_shim())
-            fds = command.BootFds(pipes.child_channel, pipes.child_status, bundle.fd, shim)
+            fds = command.BootFds(pipes.child_channel, pipes.child_status, archive.fd, shim)
             environment = {
                 **command.boot_environment(fds, self.environment),
                 **pipes.environment(),
             }
-            kept = self.kept | pipes.child_fds()
-            keep = kept | self.lent | set(fds.__dict__.values())
+            payload_fds = self.payload_fds | pipes.child_fds()
+            keep = payload_fds | self.stage_fds | set(fds.__dict__.values())
             executable = command.open_interpreter(owner)
             spawn = Spawn(command.boot_argv(), environment, self.stdio, keep, executable)
-            body = self._orders(init, bundle)
-            child = self._converse(spawn.run, pipes, self.settings.encode(kept) + body)
+            body = self._init_config(init, archive)
+            child = self._handshake(spawn.run, pipes, self.settings.encode(payload_fds) + body)
             child.channel_fd = pipes.detach_channel()
             return child
 
-    def _orders(self, init: PythonInit, bundle: Bundle | None) -> bytes:
-        from nsenter._interpreter.command import orders
+    def _init_config(self, init: PythonInit, archive: ModuleArchive | None) -> bytes:
+        from nsenter._interpreter.command import encode_init_config
 
         words = [init.target, *map(str, init.args)]
-        return orders(init.target, words, init.args, self.environment, bundle)
+        return encode_init_config(init.target, words, init.args, self.environment, archive)
 
-    def _converse(
+    def _handshake(
         self,
         start: Callable[[], tuple[int, int]],
         pipes: Pipes,
@@ -359,11 +361,12 @@ class _Job(Value):
         spawned_ns = time.time_ns()
         pid, pidfd = self.start(start)
         try:
-            conversation = Conversation(pid, pidfd, pipes, parent)
+            handshake = Handshake(pid, pidfd, pipes, parent)
             rest = memoryview(outgoing)[sent:]
             timeout = self.settings.timeout
-            return conversation.hold(
-                rest, timeout, spawned_ns, lambda: meanwhile(pipes.channel), held=self.held
+            return handshake.run(
+                rest, timeout, spawned_ns, lambda: meanwhile(pipes.channel),
+                wait_for_go=self.wait_for_go,
             )  # fmt: skip
         finally:
             close(pidfd)
@@ -382,12 +385,12 @@ def launch(
     hostname: StrOrBytes | None = None,
     mount_proc: bool = False,
     cgroup: int | None = None,
-    doors: Iterable[int] = (),
+    tasks_fds: Iterable[int] = (),
     timeout: float = 30.0,
     trace: bool = False,
-    tail: Tail | None = None,
+    confinement: Confinement | None = None,
     ignored_signals: Iterable[int] = (),
-    lent: Iterable[int] = (),
+    stage_fds: Iterable[int] = (),
 ) -> Child:
     """Start a process in the namespaces of a bootstrap message.
 
@@ -404,15 +407,16 @@ def launch(
         hostname: of a new or joined UTS namespace.
         mount_proc: mount a new /proc, in a new or joined mount namespace.
         cgroup: a descriptor of a cgroup v2 directory to start in (CLONE_INTO_CGROUP).
-        doors: descriptors of `tasks` files of cgroup v1, above 2, by which stage 1 enters these
+        tasks_fds: descriptors of `tasks` files of cgroup v1, above 2, by which stage 1 enters these
             cgroups before it makes the process, which does not get them.
         timeout: seconds that the start may take, mapping tools included. The execve of a program
             that takes no stages is waited for as long as it takes, as subprocess does.
         trace: note the times of the stages in the child's `trace`.
-        tail: what else is done in the namespaces, of which `nsenter.Options` is the public face.
-        ignored_signals: those that a Program ignores if this process does; every other signal has
+        confinement: what else is done in the namespaces, of which `nsenter.Options` is the public
+        face. ignored_signals: those that a Program ignores if this process does; every other signal
+        has
             its default disposition in it.
-        lent: descriptors that `tail` names, above 2, which the stages get and close.
+        stage_fds: descriptors that `confinement` names, above 2, which the stages get and close.
 
     Raises:
         BootstrapError: a stage failed; names the stage, the operation, its subject and errno.
@@ -430,56 +434,62 @@ def launch(
         data = above_the_streams(data, owner)
         if cgroup is not None:
             cgroup = owner.add(os.dup(cgroup))
-        doors = tuple(doors)
+        tasks_fds = tuple(tasks_fds)
         job = _Job(
             blob=data.encode(),
-            settings=Settings(cwd, hostname, mount_proc, cgroup, timeout, trace, doors),
+            settings=Settings(cwd, hostname, mount_proc, cgroup, timeout, trace, tasks_fds),
             environment=_encode_environment(env),
             stdio=(stdin, stdout, stderr),
-            kept={0, 1, 2} | checked_fds(pass_fds),
-            lent=borrowed_fds(data) | {*doors, *lent} | ({cgroup} if cgroup is not None else set()),
+            payload_fds={0, 1, 2} | checked_fds(pass_fds),
+            stage_fds=borrowed_fds(data)
+            | {*tasks_fds, *stage_fds}
+            | ({cgroup} if cgroup is not None else set()),
             ignored_signals=tuple(ignored_signals),
         )
-        return job.run(target) if tail is None else _run_with_tail(job, target, tail, owner)
+        return (
+            job.run(target)
+            if confinement is None
+            else _run_confined(job, target, confinement, owner)
+        )
 
 
-def _run_with_tail(
-    job: _Job, target: Program | PythonInit, tail: Tail, owner: Descriptors
+def _run_confined(
+    job: _Job, target: Program | PythonInit, confinement: Confinement, owner: Descriptors
 ) -> Child:
-    """The child gets our ends of what the tail makes."""
+    """The child gets our ends of what the confinement makes."""
     changes: dict[str, Any] = {}
-    attributes, ours = tail.attributes, Descriptors()
+    attributes, ours = confinement.attributes, Descriptors()
     terminal = verdict = gate = -1
     try:
-        if tail.terminal:
+        if confinement.terminal:
             terminal, slave = os.openpty()
             terminal = ours.add(terminal)
             changes["stdio"] = (owner.add(slave),) * 3
-            attributes = tail.with_console(os.ttyname(slave))
-        if tail.init:
+            attributes = confinement.with_console(os.ttyname(slave))
+        if confinement.init:
             reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             verdict = ours.add(reader)
             writer = owner.add(writer)
-            who = "kept" if target.keeps_init_pipe else "lent"
+            who = "payload_fds" if target.keeps_init_pipe else "stage_fds"
             changes[who] = getattr(job, who) | {writer}
             attributes += ((LaunchAttribute.INIT_FD, writer),)
             if target.needs_reaper():
                 reaper = nsinit_fd()
                 changes[who] |= {reaper}
                 attributes += ((LaunchAttribute.REAPER_FD, reaper),)
-        if tail.held:
-            target.check_can_be_held()
+        if confinement.wait_for_go:
+            target.check_can_wait()
             reader, writer = os.pipe2(os.O_CLOEXEC)
             gate = ours.add(writer)
             reader = owner.add(reader)
-            changes["lent"] = changes.get("lent", job.lent) | {reader}
-            changes["held"] = True
+            changes["stage_fds"] = changes.get("stage_fds", job.stage_fds) | {reader}
+            changes["wait_for_go"] = True
             attributes += ((LaunchAttribute.GATE_FD, reader),)
-        if tail.die_with_parent:
-            from nsenter._launch.spawner_thread import on_lasting_thread
+        if confinement.die_with_parent:
+            from nsenter._launch.spawner_thread import on_spawner_thread
 
-            changes["start"] = on_lasting_thread
-        settings = job.settings.replace(tail=attributes)
+            changes["start"] = on_spawner_thread
+        settings = job.settings.replace(confinement=attributes)
         child = job.replace(settings=settings, **changes).run(target)
     except BaseException:
         ours.close()

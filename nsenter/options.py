@@ -10,7 +10,7 @@ from nsenter import idmap
 from nsenter._host.records import Value
 from nsenter._launch import option_types
 from nsenter._launch.child import Child
-from nsenter._launch.confinement import tail_of
+from nsenter._launch.confinement import confinement_of
 from nsenter._launch.descriptors import Descriptors
 from nsenter._launch.join_targets import check_target, joined
 from nsenter._message.limits import Limit
@@ -191,7 +191,7 @@ class Options(Value):
         self._given_maps()
         if self.terminal and not self.new_session:
             raise ValueError("terminal=True requires new_session=True")
-        tail_of(self, mounts=self.mounts, loopback=False, init=False)
+        confinement_of(self, mounts=self.mounts, loopback=False, init=False)
 
     def launch(
         self,
@@ -207,7 +207,7 @@ class Options(Value):
         default_init: bool = False,
         process_group: int | None = None,
         ignored_signals: Iterable[int] = (),
-        held: bool = False,
+        wait_for_go: bool = False,
     ) -> Child:
         """Start a process with these options.
 
@@ -234,41 +234,41 @@ class Options(Value):
             trees: set[int] = set()
             if any(getattr(mount, "as_owner", False) for mount in mounts):
                 mounts, trees = self._with_trees(mounts, namespaces, owner)
-            tail = tail_of(
+            confinement = confinement_of(
                 self,
                 mounts=mounts,
                 loopback=self.loopback and namespaces.is_private(NamespaceType.NEWNET),
                 init=init,
                 process_group=process_group,
-                held=held,
+                wait_for_go=wait_for_go,
             )
             if namespaces.path_of(NamespaceType.NEWPID):
-                from nsenter._launch.joiner_capabilities import held_by_options, warn_of_host_root
+                from nsenter._launch.joiner_capabilities import kept_by_options, warn_of_host_root
 
                 warn_of_host_root(self, namespaces)
-                more = held_by_options(self, namespaces, target)
-                if tail is not None:
-                    tail = tail.replace(attributes=tail.attributes + more)
+                more = kept_by_options(self, namespaces, target)
+                if confinement is not None:
+                    confinement = confinement.replace(attributes=confinement.attributes + more)
             return launch(
                 self._bootstrap_data(namespaces), target,
                 stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, env=env,
                 cwd=self.cwd, hostname=self.hostname,
                 mount_proc=mounts_proc and not self._mounts_more(),
-                cgroup=cgroup, timeout=timeout, trace=trace, tail=tail,
-                ignored_signals=ignored_signals, lent=trees,
+                cgroup=cgroup, timeout=timeout, trace=trace, confinement=confinement,
+                ignored_signals=ignored_signals, stage_fds=trees,
             )  # fmt: skip
 
     def _with_trees(
         self, mounts: tuple[Mount, ...], namespaces: Namespaces, owner: Descriptors
     ) -> tuple[tuple[Mount, ...], set[int]]:
         """Return the mounts as the launcher sends them, and the descriptors that they refer to."""
-        from nsenter._launch.idmapped_binds import with_trees
+        from nsenter._launch.idmapped_binds import with_idmapped_trees
         from nsenter.mounts import Tree
 
         if namespaces.path_of(NamespaceType.NEWUSER):
             raise ValueError("mounts: as_owner cannot be had in a user namespace that is joined")
         uid, gid = self._host_ids(namespaces)
-        made = tuple(with_trees(mounts, uid, gid, owner))
+        made = tuple(with_idmapped_trees(mounts, uid, gid, owner))
         return made, {mount.fd for mount in made if isinstance(mount, Tree)}
 
     def _host_ids(self, namespaces: Namespaces) -> tuple[int, int]:

@@ -259,7 +259,7 @@ class Popen(subprocess.Popen[AnyStr]):
         close_fds: bool = True,
         restore_signals: bool = True,
         process_group: int | None = None,
-        held: bool = False,
+        wait_for_go: bool = False,
         text: bool | None = None,
         universal_newlines: bool | None = None,
         encoding: str | None = None,
@@ -279,7 +279,7 @@ class Popen(subprocess.Popen[AnyStr]):
             self._launch = partial(
                 options.launch, program, env=env, default_init=True,
                 pass_fds=_passed(tuple(pass_fds), close_fds),
-                process_group=_group(process_group), held=held,
+                process_group=_group(process_group), wait_for_go=wait_for_go,
                 ignored_signals=_ignored(restore_signals, has_options),
             )  # fmt: skip
             super().__init__(

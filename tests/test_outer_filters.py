@@ -86,7 +86,7 @@ PYTHON = {
         "for _ in range(2):\n"
         "    with Worker(Caller(), (), forks) as worker:\n"
         "        forks.fork_ahead()\n"
-        "        assert worker.run(pack(divmod, (7, 2), {{}}, plainly=True)) == (3, 1)\n"
+        "        assert worker.run(pack(divmod, (7, 2), {{}}, as_data=True)) == (3, 1)\n"
         "forks.close()"
     ),
     "join": RUN.format("nsenter.Options(join={pid})"),

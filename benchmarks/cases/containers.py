@@ -240,7 +240,7 @@ def _join(options: Options) -> Callable[[], tuple[int]]:
 def _exec_by_api(
     kit: Kit, container_root: Path, *, waiting: bool = False
 ) -> Callable[[], tuple[int]]:
-    from libcontainer import Container, Process, waiting_init
+    from libcontainer import Container, Process, prebooted_init
     from libcontainer.specconv import process_from_spec
     from libcontainer.specconv.example import example
 
@@ -248,11 +248,11 @@ def _exec_by_api(
     spec = example()["process"] | {"terminal": False, "args": ["/bin/noop"]}
 
     def measure() -> tuple[int]:
-        init = waiting_init() if waiting else None
+        init = prebooted_init() if waiting else None
         if waiting:
             time.sleep(_UNTIL_IT_WAITS)
         started = time.perf_counter_ns()
-        process = Process(process_from_spec(spec), init=False, waiting=init)
+        process = Process(process_from_spec(spec), init=False, prebooted=init)
         container.run(process)
         status = process.wait()
         ended = time.perf_counter_ns()

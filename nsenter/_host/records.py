@@ -23,14 +23,14 @@ else:
         return lambda cls: cls
 
 
-__all__ = ["Same", "Value"]
+__all__ = ["ByIdentity", "Value"]
 
 _REQUIRED: Any = object()
 _NO_NESTED: Mapping[str, type[Value]] = {}
 _NO_FIELDS: dict[str, Any] = {}
 
 
-class Same:
+class ByIdentity:
     """An object as a key that is equal to itself alone: to compare all that is in it takes longer.
 
     Args:
@@ -44,7 +44,7 @@ class Same:
         return id(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and other.value is self.value
+        return isinstance(other, ByIdentity) and other.value is self.value
 
 
 class _Signature:
@@ -80,7 +80,7 @@ class Value:
     Compared, hashed and shown by its fields. A sequence is kept as a tuple.
 
     `nested` names the fields that hold other Values, alone or in a tuple or in the values of a
-    mapping, for `from_plain`.
+    mapping, for `from_data`.
     """
 
     # Not annotated, so that these are no fields: ClassVar is one of typing's names.
@@ -149,7 +149,7 @@ class Value:
 
     __replace__ = replace  # copy.replace, since Python 3.13
 
-    def to_plain(self, *, full: bool = False, besides: tuple[str, ...] = ()) -> dict[str, Any]:
+    def to_data(self, *, full: bool = False, besides: tuple[str, ...] = ()) -> dict[str, Any]:
         """Dicts, lists and scalars, for JSON or marshal.
 
         Args:
@@ -157,20 +157,20 @@ class Value:
             besides: fields that are left out.
         """
         told = self.__dict__.items() if full else self._told()
-        return {name: _to_plain(value, full) for name, value in told if name not in besides}
+        return {name: _to_data(value, full) for name, value in told if name not in besides}
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
-        """What `to_plain` gave. Raises TypeError where a field is unknown or missing."""
+    def from_data(cls, plain: Mapping[str, Any]) -> Self:
+        """What `to_data` gave. Raises TypeError where a field is unknown or missing."""
         fields = dict(plain)
         for name, kind in cls.nested.items():
             if fields.get(name) is not None:
-                fields[name] = _from_plain(fields[name], kind)
+                fields[name] = _from_data(fields[name], kind)
         return cls(**fields)
 
     @classmethod
     def read(cls, plain: Any, where: str = "") -> Self:
-        """What `to_plain` gave, from a file that anybody may have changed, or a newer version made.
+        """What `to_data` gave, from a file that anybody may have changed, or a newer version made.
 
         A field that is not known is passed over.
 
@@ -288,20 +288,20 @@ def _hashable(value: Any) -> Any:
 _SCALARS = frozenset((str, int, bool, float, bytes, type(None)))
 
 
-def _to_plain(value: Any, full: bool) -> Any:
+def _to_data(value: Any, full: bool) -> Any:
     if type(value) in _SCALARS:
         return value
     if isinstance(value, Value):
-        return value.to_plain(full=full)
+        return value.to_data(full=full)
     if isinstance(value, tuple):
-        return [_to_plain(item, full) for item in value]
+        return [_to_data(item, full) for item in value]
     if isinstance(value, dict):
-        return {name: _to_plain(item, full) for name, item in value.items()}
+        return {name: _to_data(item, full) for name, item in value.items()}
     # What is no Value, such as Namespaces, says itself how it travels.
     return value.to_json() if hasattr(value, "to_json") else value
 
 
-def _from_plain(plain: Any, kind: type[Value]) -> Any:
+def _from_data(plain: Any, kind: type[Value]) -> Any:
     if isinstance(plain, (list, tuple)):
-        return tuple(kind.from_plain(item) for item in plain)
-    return kind.from_plain(plain)
+        return tuple(kind.from_data(item) for item in plain)
+    return kind.from_data(plain)

@@ -33,7 +33,7 @@ _STDERR = 2
 _CHUNK = 1 << 20
 
 
-class BundleFinder:
+class ArchiveFinder:
     """The last finder on sys.meta_path.
 
     It finds the extension modules that the shim has loaded, and raises a clear error for others.
@@ -48,8 +48,8 @@ class BundleFinder:
         origin = self._extensions.get(name)
         if origin is None:
             message = (
-                f"no module named {name!r} in the bundle: name it in PythonInit(modules=…), "
-                "a C extension in PythonInit(extensions=…)"
+                f"no module named {name!r} in the module archive: name it in "
+                "PythonInit(modules=…), a C extension in PythonInit(extensions=…)"
             )
             error = ModuleNotFoundError(message, name=name)
             if sys.version_info >= (3, 15) and name in sys.stdlib_module_names:
@@ -64,7 +64,7 @@ def close_the_file_system(extensions: Mapping[str, str]) -> None:
     sys.path.clear()
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
-    sys.meta_path[:] = [BuiltinImporter, FrozenImporter, BundleFinder(extensions)]
+    sys.meta_path[:] = [BuiltinImporter, FrozenImporter, ArchiveFinder(extensions)]
 
 
 def read(fd: int, size: int) -> bytes:
@@ -79,12 +79,12 @@ def read(fd: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def pack(orders: dict[str, Any]) -> bytes:
+def pack(config: dict[str, Any]) -> bytes:
     """Encode an init config for `receive`. Raise ValueError if it is not plain data."""
     try:
-        body = marshal.dumps(orders)
+        body = marshal.dumps(config)
     except ValueError as error:
-        why = f"PythonInit args {orders['args']!r}: only plain data can travel: {error}"
+        why = f"PythonInit args {config['args']!r}: only plain data can travel: {error}"
         raise ValueError(why) from None
     return len(body).to_bytes(_LENGTH_BYTES, sys.byteorder) + body
 
@@ -92,8 +92,8 @@ def pack(orders: dict[str, Any]) -> bytes:
 def receive(channel: int) -> dict[str, Any]:
     """Receive the init config. It is marshalled: this side trusts the launcher."""
     size = int.from_bytes(read(channel, _LENGTH_BYTES), sys.byteorder)
-    orders: dict[str, Any] = marshal.loads(read(channel, size))
-    return orders
+    config: dict[str, Any] = marshal.loads(read(channel, size))
+    return config
 
 
 def _enter_root() -> None:
@@ -157,19 +157,19 @@ def resolve(target: str) -> Any:
     return run_as_main
 
 
-def _run(orders: dict[str, Any], channel: int, status: int) -> Any:
-    sys.argv[:] = sys.orig_argv[:] = orders["argv"]
+def _run(config: dict[str, Any], channel: int, status: int) -> Any:
+    sys.argv[:] = sys.orig_argv[:] = config["argv"]
     sys.executable = sys._base_executable = ""  # type: ignore[attr-defined]
     try:
-        target = resolve(orders["target"])
+        target = resolve(config["target"])
     except (ImportError, AttributeError) as error:
-        _fail(status, f"{orders['target']}: {error}", 2)
+        _fail(status, f"{config['target']}: {error}", 2)
     # The shim hears this audit event, and takes the confinement steps if there are any.
     sys.audit("nsenter.confine")
     tell_ready(status)
     sys.audit("nsenter.filter")
     posix.close(status)
-    return target(channel, *orders["args"])
+    return target(channel, *config["args"])
 
 
 def tell_ready(status: int) -> None:
@@ -183,15 +183,15 @@ def tell_ready(status: int) -> None:
 # ---- from a memory image (csrc/interpreter/dump.c)
 
 
-def prepare_image(orders_fd: int) -> None:
+def prepare_image(config_fd: int) -> None:
     """Prepare the interpreter from which an image is made.
 
     Import the modules that the image holds, and remove everything that belongs to this process.
     """
-    orders = receive(orders_fd)
-    posix.close(orders_fd)
-    close_the_file_system(orders["extensions"])
-    for name in orders["modules"]:
+    config = receive(config_fd)
+    posix.close(config_fd)
+    close_the_file_system(config["extensions"])
+    for name in config["modules"]:
         __import__(name)
     sys.argv[:] = sys.orig_argv[:] = []
     for name in ("stdin", "stdout", "stderr"):
@@ -202,13 +202,13 @@ def prepare_image(orders_fd: int) -> None:
     import atexit  # noqa: F401 - for end_image()
     import gc
 
-    _held.update(sys.modules)
+    _imported_before.update(sys.modules)
     gc.collect()
     gc.freeze()
 
 
 # The names of the modules that are in the image.
-_held: set[str] = set()
+_imported_before: set[str] = set()
 
 
 def resume_image(channel: int, status: int) -> int:
@@ -216,11 +216,11 @@ def resume_image(channel: int, status: int) -> int:
     posix.set_inheritable(channel, False)
     posix.set_inheritable(status, False)
     open_streams()
-    orders = receive(channel)
-    close_the_file_system(orders["extensions"])
-    set_environment(orders["environment"])
+    config = receive(channel)
+    close_the_file_system(config["extensions"])
+    set_environment(config["environment"])
     try:
-        return _status_of(_run(orders, channel, status))
+        return _status_of(_run(config, channel, status))
     except SystemExit as ending:
         return _status_of(ending.code)
 
@@ -261,7 +261,7 @@ def end_image() -> None:
     for value in gc.get_objects():
         if type(value) in written:
             flush(value)
-    for name in sys.modules.keys() - _held | {"__main__"}:
+    for name in sys.modules.keys() - _imported_before | {"__main__"}:
         del sys.modules[name]
     while gc.collect():  # objects that one collection frees may have held others
         pass
@@ -328,9 +328,9 @@ def _run_module_as_main(*_: object) -> None:
     # The shim hears this audit event if it has left the stages until Python runs: see
     # csrc/products/shim.c.
     sys.audit("nsenter.stages")
-    orders = receive(channel)
-    close_the_file_system(orders["extensions"])
+    config = receive(channel)
+    close_the_file_system(config["extensions"])
     _enter_root()
-    set_environment(orders["environment"])
+    set_environment(config["environment"])
     del sys.modules["runpy"]
-    sys.exit(_run(orders, channel, status))
+    sys.exit(_run(config, channel, status))

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any, NoReturn
 
-__all__ = ["Confinement", "execute"]
+__all__ = ["ExecSteps", "execute"]
 
 _ERRNOS = 134  # one more than the highest errno of Linux
 
 
-class Confinement(Value):
+class ExecSteps(Value):
     """The limits and the filter that are in force when the program begins.
 
     Args:
@@ -49,7 +49,7 @@ def execute(
     path: str,
     args: Iterable[str],
     env: Mapping[str, str],
-    confinement: Confinement,
+    confinement: ExecSteps,
     *,
     channel: int = -1,
     errno_text: Callable[[int], str] = posix.strerror,

@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     # The folder above a module, its file, the file of its cached code, whether it is a package.
     KnownFile = tuple[str, str, str, bool]
 
-__all__ = ["SourceOfFiles", "open_files"]
+__all__ = ["CallerFiles", "open_files"]
 
 _ST_RDONLY = 1  # of statvfs(3)
 _R_OK, _X_OK = 4, 1
 _S_IFMT, _S_IFDIR = 0o170000, 0o040000
 
 
-class NotOurs(Exception):
+class ForeignFolderError(Exception):
     """A folder is missing in this root, is not the caller's, or is writable."""
 
 
-class SourceOfFiles:
+class CallerFiles:
     """Decides which files may be opened in this root.
 
     Args:
@@ -82,47 +82,47 @@ class SourceOfFiles:
         return not self.why_not(place)
 
 
-def open_files(orders: Mapping[str, Any], *, again: bool = False) -> SourceOfFiles:
+def open_files(description: Mapping[str, Any], *, again: bool = False) -> CallerFiles:
     """Import from the caller's files from now on.
 
     Args:
-        orders: the description of the files, from nsenter/_interpreter/installed.py.
+        description: the description of the files, from nsenter/_interpreter/installed.py.
         again: this was called before, in this process or in the template that was forked. The
             modules that are already imported are then not looked at: that would copy their memory.
 
     Raises:
-        NotOurs: a folder is not the caller's. Nothing was opened or changed.
+        ForeignFolderError: a folder is not the caller's. Nothing was opened or changed.
     """
-    source = SourceOfFiles(orders["read_only"])
-    for place in orders["needed"]:
+    source = CallerFiles(description["read_only"])
+    for place in description["needed"]:
         if why := source.why_not(place):
-            raise NotOurs(why)
-    sys.path[:] = [place[0] for place in orders["path"] if source.has(place)]
-    _be_the_callers_python(orders, source)
+            raise ForeignFolderError(why)
+    sys.path[:] = [place[0] for place in description["path"] if source.has(place)]
+    _be_the_callers_python(description, source)
     hooks = external.FileFinder.path_hook(*external._get_supported_file_loaders())  # type: ignore[attr-defined]
     import zipimport
 
     sys.path_hooks[:] = [zipimport.zipimporter, hooks]
     sys.path_importer_cache.clear()
-    frozen = _FrozenBut(frozenset(orders["archived"]))
+    frozen = _FrozenExcept(frozenset(description["archived"]))
     sys.meta_path[:] = [BuiltinImporter, frozen, external.PathFinder]
     if not again:
-        _give_files_to_loaded_modules(orders, source)
+        _give_files_to_loaded_modules(description, source)
         _add_builtins()
     return source
 
 
-def _be_the_callers_python(orders: Mapping[str, Any], source: SourceOfFiles) -> None:
+def _be_the_callers_python(description: Mapping[str, Any], source: CallerFiles) -> None:
     """Set what the sys module says about the interpreter's files."""
-    for name, value in orders["sys"].items():
+    for name, value in description["sys"].items():
         setattr(sys, name, value)
-    executable = orders["executable"]
+    executable = description["executable"]
     if executable and source.has(executable) and posix.access(executable[0], _X_OK):
         sys.executable = executable[0]
-        sys._base_executable = orders["base_executable"]  # type: ignore[attr-defined]
+        sys._base_executable = description["base_executable"]  # type: ignore[attr-defined]
 
 
-class _FrozenBut:
+class _FrozenExcept:
     """A finder for the frozen modules of the interpreter, except those of the module archive.
 
     The modules of the archive have no files, and are needed only for the boot.
@@ -139,16 +139,16 @@ class _FrozenBut:
         return FrozenImporter.find_spec(name, path, target)
 
 
-def _give_files_to_loaded_modules(orders: Mapping[str, Any], source: SourceOfFiles) -> None:
+def _give_files_to_loaded_modules(description: Mapping[str, Any], source: CallerFiles) -> None:
     """Make modules that were imported from memory look as if they came from their files.
 
     Their submodules, their data and their source are then found.
     """
-    package: Place | None = orders["package"]
+    package: Place | None = description["package"]
     folders = {*sys.path}
     if package is not None and source.has(package):
         folders.add(package[0])
-    known: Mapping[str, KnownFile | None] = orders["known"]
+    known: Mapping[str, KnownFile | None] = description["known"]
     for name, module in sorted(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
         if not isinstance(spec, ModuleSpec) or spec.loader is not FrozenImporter:  # type: ignore[comparison-overlap]

@@ -46,19 +46,19 @@ MOST_SHARED = 1 << 30  # bytes
 
 
 def main(
-    control: int, orders: Mapping[str, Any], modules: Sequence[str], more: Sequence[str]
+    control: int, description: Mapping[str, Any], modules: Sequence[str], more: Sequence[str]
 ) -> NoReturn:
     """Run as a template. This does not return.
 
     Args:
         control: the socket for the launcher's requests and for the answers.
-        orders: the argument of `nsenter._inside.file_imports.open_files`.
+        description: the argument of `nsenter._inside.file_imports.open_files`.
         modules: the modules to import.
         more: modules that are imported as well, unless that fails.
     """
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the calls get it, too
     try:
-        file_imports.open_files(orders)
+        file_imports.open_files(description)
         standard = list(sys.meta_path)
         for name in modules:
             __import__(name)

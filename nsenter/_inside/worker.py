@@ -112,17 +112,17 @@ class _Worker:
             sys.meta_path += finders
             sys.meta_path.append(_CallersModules(self._ask, self._fetch, files=source))
 
-    def _open_files(self, orders: Mapping[str, Any], preloaded: bool) -> Any:
+    def _open_files(self, description: Mapping[str, Any], preloaded: bool) -> Any:
         """Open the caller's files, and tell the caller whether this was possible.
 
         If it was not, this process ends and the caller starts another one from memory; but if
         modules were preloaded, this process goes on with them.
         """
-        from nsenter._inside import file_imports as files
+        from nsenter._inside import file_imports
 
         try:
-            source = files.open_files(orders, again=preloaded)
-        except files.NotOurs as error:
+            source = file_imports.open_files(description, again=preloaded)
+        except file_imports.ForeignFolderError as error:
             self._send(FILES, f"{error}"[:_MOST_TEXT].encode("utf-8", "replace"))
             if preloaded:
                 return None
@@ -176,12 +176,12 @@ class _Worker:
 
     def _value(self, value: object) -> tuple[bytes, bytes]:
         if self._trusted:
-            from nsenter._remote import pickled_answers as trusted
+            from nsenter._remote import pickled_answers
 
-            return PICKLED_VALUE, trusted.dumps(value)
+            return PICKLED_VALUE, pickled_answers.dumps(value)
         try:
             return VALUE, safe_data.encode(value, self._most, more=True)
-        except safe_data.NotPlain as error:
+        except safe_data.NotData as error:
             advice = "return plain data, or trust the function: Caller(trusted=True)"
             raise TypeError(f"the value{error.where}: {error.reason}: {advice}") from None
         except ValueError as error:
@@ -192,9 +192,9 @@ class _Worker:
             told = tell_of(error)
             if self._trusted:
                 with suppress(Exception):  # its class is not found, or an argument not picklable
-                    from nsenter._remote import pickled_answers as trusted
+                    from nsenter._remote import pickled_answers
 
-                    return PICKLED_ERROR, trusted.dumps((error, told))
+                    return PICKLED_ERROR, pickled_answers.dumps((error, told))
             return ERROR, safe_data.encode(told, self._most)
         except BaseException as another:  # no memory, a __str__ that fails, a small max_answer
             names = (type(error).__module__, type(error).__qualname__)

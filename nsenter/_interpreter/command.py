@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an interpreter is started so that it boots from a bundle and opens no file.
+"""How an interpreter is started so that it boots from a module archive and opens no file.
 
 What each setting closes off was found by tracing a boot: see "From memory" in
 docs/how-it-works.md.
@@ -13,13 +13,13 @@ import sys
 from nsenter._host import syscalls
 from nsenter._host.records import Value
 from nsenter._inside.boot import FDS_VARIABLE, pack
-from nsenter._interpreter.sealed_memory import KeptDescriptor, sealed_memfd
+from nsenter._interpreter.sealed_memory import CachedDescriptor, sealed_memfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nsenter._interpreter.module_archive import Bundle
+    from nsenter._interpreter.module_archive import ModuleArchive
     from nsenter._launch.descriptors import Descriptors
 
 __all__ = [
@@ -27,9 +27,9 @@ __all__ = [
     "BootFds",
     "boot_argv",
     "boot_environment",
+    "encode_init_config",
     "interpreter_path",
     "open_interpreter",
-    "orders",
     "time_zone",
 ]
 
@@ -54,7 +54,7 @@ def _sealed_interpreter() -> int:
         return sealed_memfd("python", file.read(), executable=True)
 
 
-_sealed = KeptDescriptor(_sealed_interpreter)
+_sealed = CachedDescriptor(_sealed_interpreter)
 
 
 def open_interpreter(owner: Descriptors) -> bytes | int:
@@ -105,13 +105,13 @@ class BootFds(Value):
 
     Args:
         channel, status: ends of the init pipe and the status pipe.
-        bundle: the modules.
+        archive: the modules.
         shim: the shim's file.
     """
 
     channel: int
     status: int
-    bundle: int
+    archive: int
     shim: int
 
 
@@ -129,7 +129,7 @@ def boot_environment(fds: BootFds, environment: Mapping[bytes, bytes]) -> dict[b
     return {
         **({b"LD_LIBRARY_PATH": libraries} if libraries else {}),
         b"LD_PRELOAD": shim,
-        b"_NSENTER_BUNDLE": b"%d" % fds.bundle,
+        b"_NSENTER_BUNDLE": b"%d" % fds.archive,
         FDS_VARIABLE: b"%d,%d" % (fds.channel, fds.status),
         b"PYTHONHOME": _hiding_place().encode(),
         **ONE_THREAD,
@@ -146,17 +146,17 @@ def time_zone(environment: Mapping[bytes, bytes]) -> bytes:
     return environment.get(b"TZ", b":/etc/localtime")
 
 
-def orders(
+def encode_init_config(
     target: str,
     argv: Sequence[str],
     args: Sequence[object],
     environment: Mapping[bytes, bytes],
-    bundle: Bundle | None,
+    archive: ModuleArchive | None,
 ) -> bytes:
     """What nsenter/_inside/boot.py reads from the init pipe.
 
     Args:
-        bundle: what comes along; None: nothing.
+        archive: what comes along; None: nothing.
 
     Raises:
         ValueError: an argument is not plain data (what marshal takes).
@@ -167,7 +167,7 @@ def orders(
             "argv": list(argv),
             "args": tuple(args),
             "environment": dict(environment),
-            "extensions": bundle.extensions if bundle else {},
+            "extensions": archive.extensions if archive else {},
         }
     )
 

@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from nsenter._interpreter.module_archive import Bundle
+    from nsenter._interpreter.module_archive import ModuleArchive
     from nsenter.launch import PythonInit
 
 __all__ = [
@@ -74,7 +74,7 @@ EXTENSIONS = (
     *("_datetime", "_random"),
 )
 # Every module outside of packages, and every package, that an image can come to hold.
-HELD = (
+CAN_HOLD = (
     *("nsenter", "__future__", "_compat_pickle", "_weakrefset", "collections", "contextlib"),
     *("copyreg", "encodings", "enum", "functools", "keyword", "operator", "re", "reprlib"),
     *("types", "typing", "warnings", "weakref"),
@@ -88,8 +88,8 @@ def contents(kind: str) -> tuple[Sequence[str], Sequence[str]]:
     `image_contents`."""
     if kind in (PAYLOAD, MEMORY):
         return MODULES, EXTENSIONS
-    held = __import__(f"{kind}.image_contents", fromlist=["MODULES"])
-    return held.MODULES, held.EXTENSIONS
+    contained = __import__(f"{kind}.image_contents", fromlist=["MODULES"])
+    return contained.MODULES, contained.EXTENSIONS
 
 
 def trial(kind: str) -> tuple[str, Sequence[object], int]:
@@ -170,7 +170,7 @@ def _look_for_shadows() -> str:
 
     own = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     library = os.path.dirname(os.path.realpath(os.__file__))
-    for name in HELD:
+    for name in CAN_HOLD:
         origin = origin_of(name)
         place = own if name == "nsenter" else library
         if origin is not None and not os.path.realpath(origin).startswith(f"{place}/"):
@@ -299,12 +299,13 @@ def has_all(init: PythonInit) -> bool:
     return wanted <= {*modules} and {*init.extensions} <= {*extensions}
 
 
-def lacks(bundle: Bundle, kind: str) -> bool:
-    """Whether the bundle has C extensions that no image of this kind holds."""
-    held = EXTENSIONS if kind.startswith("/") else contents(kind)[1]
+def lacks(archive: ModuleArchive, kind: str) -> bool:
+    """Whether the module archive has C extensions that no image of this kind holds."""
+    contained = EXTENSIONS if kind.startswith("/") else contents(kind)[1]
     more = more_extensions(kind)
     return any(
-        name not in held and more.get(name) != path for name, path in bundle.extensions.items()
+        name not in contained and more.get(name) != path
+        for name, path in archive.extensions.items()
     )
 
 

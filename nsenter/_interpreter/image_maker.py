@@ -228,7 +228,9 @@ def _imported_extensions(kind: str) -> list[str]:
     return [name for name in names if name not in builtin and module_archive.origin_of(name)]
 
 
-def _archive(kind: str, environment: Mapping[bytes, bytes]) -> tuple[module_archive.Bundle, bytes]:
+def _archive(
+    kind: str, environment: Mapping[bytes, bytes]
+) -> tuple[module_archive.ModuleArchive, bytes]:
     """The modules, and the identities of their files from before they were read."""
     modules = frozenset(name for name in image.contents(kind)[0] if module_archive.travels(name))
     modules -= {*sys.builtin_module_names}
@@ -248,10 +250,10 @@ def _archive(kind: str, environment: Mapping[bytes, bytes]) -> tuple[module_arch
 def _dump(kind: str, out: int, environment: Mapping[bytes, bytes]) -> None:
     archive, identities = _archive(kind, environment)
     names = [*image.contents(kind)[0], *_imported_extensions(kind)]
-    orders = pack({"modules": names, "extensions": archive.extensions})
+    contents = pack({"modules": names, "extensions": archive.extensions})
     fds = [archive.fd]
     try:
-        fds += [sealed_memfd("orders", orders, executable=False)]
+        fds += [sealed_memfd("contents", contents, executable=False)]
         fds += [sealed_memfd("files", identities, executable=False)]
         os.lseek(fds[1], 0, os.SEEK_SET)
         boot = command.boot_environment(command.BootFds(0, 0, 0, 0), environment)
@@ -278,7 +280,7 @@ def run(
     """Run the interpreter that the image is made of.
 
     Args:
-        fds: the module archive, the orders, the list of files, and where the image is written to.
+        fds: the module archive, the contents, the list of files, and where the image is written to.
         module: of the archive: prepares and resumes the image (see csrc/interpreter/cpython.h).
     """
     ours = {

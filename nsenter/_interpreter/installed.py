@@ -15,8 +15,8 @@ import sys
 from functools import lru_cache
 from importlib.machinery import PathFinder, SourceFileLoader
 
-from nsenter._host.records import Same
-from nsenter._interpreter.module_archive import Bundle, module_place
+from nsenter._host.records import ByIdentity
+from nsenter._interpreter.module_archive import ModuleArchive, module_place
 from nsenter.mounts import Bind
 from nsenter.namespaces import Namespace, NamespaceType
 from nsenter.options import Options
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nsenter._inside.file_imports import KnownFile, Place
     from nsenter.mounts import Mount
 
-__all__ = ["data_of", "folders", "orders", "own_folders"]
+__all__ = ["data_of", "describe", "folders", "own_folders"]
 
 # What the sys module says of the interpreter's files, wherever it runs.
 _VALUES = (
@@ -146,7 +146,7 @@ def _places(paths: Iterable[str]) -> Iterator[Place]:
             continue
 
 
-def orders(options: Options, archived: Bundle) -> dict[str, Any] | None:
+def describe(options: Options, archived: ModuleArchive) -> dict[str, Any] | None:
     """What `nsenter._inside.file_imports.open_files` is told in a process with these options;
     None if its root cannot have this Python's files: it then looks for none.
 
@@ -232,11 +232,11 @@ def _may_show(options: Options, folders: list[Place]) -> bool:
     # Options are made once and used often. If a link on the way to a folder is changed so that it
     # leads to another, this looks again; if to the same by another way, or if what is mounted there
     # is not what is here, the process itself notices.
-    return _all_shown(Same(tuple(options.mounts)), tuple(folders))
+    return _all_shown(ByIdentity(tuple(options.mounts)), tuple(folders))
 
 
 @lru_cache(8)
-def _all_shown(mounts: Same, folders: tuple[Place, ...]) -> bool:
+def _all_shown(mounts: ByIdentity, folders: tuple[Place, ...]) -> bool:
     return all(_shows(mounts.value, os.path.realpath(path)) for path, *_ in folders)
 
 

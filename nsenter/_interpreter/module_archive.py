@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle: every module that an interpreter boots from, in one sealed memfd.
+"""The archive: every module that an interpreter boots from, in one sealed memfd.
 
 csrc/interpreter/module_archive.c reads it. A module's code is what its loader gives: read from its
 .pyc, or compiled. Which modules a target needs is found by following the import statements in their
@@ -26,7 +26,7 @@ from importlib.machinery import (
 from types import CodeType
 
 from nsenter._host.records import Value
-from nsenter._interpreter.sealed_memory import KeptDescriptor, sealed_memfd
+from nsenter._interpreter.sealed_memory import CachedDescriptor, sealed_memfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     Import = tuple[str, object, object]  # a name, its level, and what is imported from it
 
 __all__ = [
-    "Bundle",
-    "bundle_for",
+    "ModuleArchive",
+    "archive_for",
     "extensions_of",
     "imported_by",
     "is_extension",
@@ -82,22 +82,22 @@ _IS_KNOWN = sys.version_info < (3, 15)
 _LOADS_OF_CONSTANTS = ("LOAD_CONST", "LOAD_SMALL_INT", "LOAD_COMMON_CONSTANT")
 
 
-class Bundle(Value):
-    """A bundle in memory.
+class ModuleArchive(Value):
+    """A module archive in memory.
 
     Attributes:
         memory: the sealed memfd.
         extensions: C extension modules by name, and the path each is loaded from.
         modules: the names of those whose code is in it.
         left_out: C extensions that they import, and that are not known to be loadable.
-        is_late: whether some of the extensions can be loaded only when Python runs.
+        needs_running_python: whether some of the extensions can be loaded only when Python runs.
     """
 
-    memory: KeptDescriptor
+    memory: CachedDescriptor
     extensions: dict[str, str]
     modules: frozenset[str]
     left_out: frozenset[str] = frozenset()
-    is_late: bool = False
+    needs_running_python: bool = False
 
     @property
     def fd(self) -> int:
@@ -278,7 +278,7 @@ _unloadable: dict[str, str] = {}
 
 
 def leave_out(extension: str, why: str) -> None:
-    """Put a C extension into no bundle any more that does not name it."""
+    """Put a C extension into no module archive any more that does not name it."""
     _unloadable[extension] = why
 
 
@@ -395,7 +395,7 @@ def _extension_path(name: str) -> str:
 
 
 def travels(name: str) -> bool:
-    """Whether a module can be imported in an interpreter that boots from a bundle."""
+    """Whether a module can be imported in an interpreter that boots from a module archive."""
     if _is_there_already(name):
         return True
     spec = _find_spec(name)
@@ -476,7 +476,7 @@ def without_source(code: CodeType) -> bytes:
 def _pack(
     modules: dict[str, tuple[CodeType, bool]], early: Iterable[str], late: Iterable[str] = ()
 ) -> bytes:
-    """A bundle's bytes.
+    """A module archive's bytes.
 
     Args:
         early, late: paths of extensions, to be loaded before Python runs, and when it does.
@@ -502,7 +502,7 @@ def _pack(
 
 
 def pack_one(name: str, alias: str) -> bytes:
-    """The bytes of a bundle of one module, which is under another name there."""
+    """The bytes of a module archive of one module, which is under another name there."""
     loaded = _load(name)
     if loaded is None or isinstance(loaded, str):
         raise ModuleNotFoundError(f"no module named {name!r}", name=name)
@@ -516,7 +516,7 @@ def _is_early(extension: str) -> bool:
     return extension in sys.stdlib_module_names or package in ("nsenter", "_cffi_backend")
 
 
-def _build(modules: frozenset[str], extensions: tuple[str, ...] | None) -> Bundle:
+def _build(modules: frozenset[str], extensions: tuple[str, ...] | None) -> ModuleArchive:
     wanted = (*_BOOT_MODULES, "nsenter._inside.boot", *modules)
     code, imported = _collect(wanted, late_extensions=extensions is None)
     found = {}
@@ -529,8 +529,8 @@ def _build(modules: frozenset[str], extensions: tuple[str, ...] | None) -> Bundl
     missing = sorted(n for n in wanted_still if n not in there and not _is_there_already(n))
     if missing:
         raise ModuleNotFoundError(
-            f"{missing[0]!r} cannot go into the bundle: no Python module of this name is found"
-            + (" (a C extension goes into extensions=…)" if _find_spec(missing[0]) else ""),
+            f"{missing[0]!r} cannot go into the module archive: no Python module of this name is "
+            "found" + (" (a C extension goes into extensions=…)" if _find_spec(missing[0]) else ""),
             name=missing[0],
         )
     # One that is built into this interpreter is there already.
@@ -543,18 +543,18 @@ def _build(modules: frozenset[str], extensions: tuple[str, ...] | None) -> Bundl
         (paths[name] for name in early),
         (paths[name] for name in late),
     )
-    memory = KeptDescriptor(lambda: sealed_memfd("nsenter-bundle", content, executable=False))
+    memory = CachedDescriptor(lambda: sealed_memfd("nsenter-archive", content, executable=False))
     memory.get()
     others = imported.keys() - found.keys() - _unloadable.keys() if extensions is None else ()
-    return Bundle(memory, paths, frozenset(code), frozenset(others), bool(late))
+    return ModuleArchive(memory, paths, frozenset(code), frozenset(others), bool(late))
 
 
-_cache: dict[tuple[frozenset[str], tuple[str, ...] | None], Bundle] = {}
+_cache: dict[tuple[frozenset[str], tuple[str, ...] | None], ModuleArchive] = {}
 _lock = threading.Lock()
 
 
-def bundle_for(modules: Iterable[str], extensions: Iterable[str] | None = ()) -> Bundle:
-    """The bundle of these modules and all that they import. Made once; thread-safe.
+def archive_for(modules: Iterable[str], extensions: Iterable[str] | None = ()) -> ModuleArchive:
+    """The module archive of these modules and all that they import. Made once; thread-safe.
 
     Args:
         modules: names of importable Python modules.

@@ -4,8 +4,8 @@ out what it is to be.
 
 A command that starts one process, such as an OCI runtime, has it started beside its own interpreter
 (csrc/products/pyrunc.c); a process that is there already starts it before it is needed. It goes
-through the stages when it has its orders, and imports nothing from then on. Its memory has nothing
-of its parent's.
+through the stages when it has its init config, and imports nothing from then on. Its memory has
+nothing of its parent's.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
     from nsenter._launch.process_parent import Parent
 
-__all__ = ["WaitingInit", "serve"]
+__all__ = ["PrebootedInit", "serve"]
 
 # Linux sends no more with one message (SCM_MAX_FD).
 _MOST_FDS = 253
 _LENGTH_BYTES = 4
 
 
-class WaitingInit:
+class PrebootedInit:
     """One that waits, as its launcher has it. It is used once, or discarded.
 
     Args:
@@ -56,7 +56,8 @@ class WaitingInit:
         pidfd: of the process, owned from now on; -1: not opened yet.
 
     Attributes:
-        meanwhile: called with the channel when it has its orders, and its process is made: what the
+        meanwhile: called with the channel when it has its init config, and its process is made:
+        what the
             parent does while it gets ready.
     """
 
@@ -98,7 +99,7 @@ class WaitingInit:
         except Failure as failure:
             if failure.errno not in (EPIPE, ECONNRESET):
                 raise
-            why = "it has ended before it had its orders"
+            why = "it ended before it got its init config"
             raise BootstrapError("init", "run", why, ECANCELED) from None
         return ends
 
@@ -133,7 +134,7 @@ class WaitingInit:
             os.waitpid(pid, 0)
 
 
-def start(target: str, extensions: Iterable[str] = (), image: str = "payload") -> WaitingInit:
+def start(target: str, extensions: Iterable[str] = (), image: str = "payload") -> PrebootedInit:
     """Start one, in an interpreter that boots from memory, in the caller's namespaces.
 
     It ends with this process, or when it is discarded.
@@ -157,7 +158,7 @@ def start(target: str, extensions: Iterable[str] = (), image: str = "payload") -
         )
         child = launch(BootstrapData(), init, env={}, pass_fds=ends)
         child.close()
-        return WaitingInit(child.pid, pipes.detach_channel(), owner.release())
+        return PrebootedInit(child.pid, pipes.detach_channel(), owner.release())
 
 
 def main(channel: int, target: str, *ends: int) -> None:
@@ -170,7 +171,7 @@ def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:
     """Be the one that waits; called when all is imported.
 
     Args:
-        target: is called in the namespaces, with the channel and what the orders say.
+        target: is called in the namespaces, with the channel and what the init config says.
         channel, status: its ends of the init pipe and the status pipe.
     """
     code: object = 1
@@ -181,13 +182,13 @@ def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:
         lib.prebooted_stages(channel, status)
         os.set_inheritable(channel, False)
         os.set_inheritable(status, False)
-        orders = boot.receive(channel)
-        boot.set_environment(orders["environment"])
+        config = boot.receive(channel)
+        boot.set_environment(config["environment"])
         lib.prebooted_confine()
         boot.tell_ready(status)
         lib.prebooted_filter()
         os.close(status)
-        code = target(channel, *orders["args"])
+        code = target(channel, *config["args"])
     except SystemExit as ending:
         code = ending.code
     except EOFError:  # the parent is gone, or needs no init
@@ -203,7 +204,7 @@ def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:
 
 
 def _take_descriptors(channel: int, status: int) -> tuple[int, int]:
-    """Put what `WaitingInit.send_descriptors` sends in place; returns the ends of the pipes."""
+    """Put what `PrebootedInit.send_descriptors` sends in place; returns the ends of the pipes."""
     length, fds = receive_fds(channel, _LENGTH_BYTES, _MOST_FDS)
     if len(length) < _LENGTH_BYTES:
         raise EOFError

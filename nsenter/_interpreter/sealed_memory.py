@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KeptDescriptor", "out_of_the_streams", "sealed_memfd"]
+__all__ = ["CachedDescriptor", "out_of_the_streams", "sealed_memfd"]
 
 _MFD_EXEC = 0x10  # linux/memfd.h, since 6.3
 _MFD_NOEXEC_SEAL = 0x08
@@ -30,7 +30,7 @@ def _identity(fd: int) -> tuple[int, int, int] | None:
     return status.st_dev, status.st_ino, status.st_mode
 
 
-class KeptDescriptor:
+class CachedDescriptor:
     """A descriptor that is made when it is first needed. Thread-safe.
 
     A caller may close descriptors that it does not know, as a daemon does, and others may get

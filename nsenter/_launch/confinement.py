@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     Attribute = tuple[int, int | bytes]
 
-__all__ = ["Tail", "tail_of"]
+__all__ = ["Confinement", "confinement_of"]
 
 _ID_MAX = 2**32 - 2
 TMPFS = "tmpfs"
 
 
-class Tail(Value):
+class Confinement(Value):
     """The confinement, for `nsenter.launch.launch`.
 
     Args:
@@ -45,7 +45,7 @@ class Tail(Value):
     init: bool = False
     terminal: bool = False
     console: bytes | None = None
-    held: bool = False
+    wait_for_go: bool = False
 
     def with_console(self, terminal: str) -> tuple[Attribute, ...]:
         """Return the attributes with one more mount: the terminal with this path."""
@@ -62,15 +62,15 @@ class Tail(Value):
         )
 
 
-def tail_of(
+def confinement_of(
     options: Options,
     *,
     mounts: Iterable[Mount],
     loopback: bool,
     init: bool,
     process_group: int | None = None,
-    held: bool = False,
-) -> Tail | None:
+    wait_for_go: bool = False,
+) -> Confinement | None:
     """Return the confinement of a process with these options; None if there is none.
 
     Args:
@@ -89,10 +89,10 @@ def tail_of(
     if process_group is not None:
         attributes.append((LaunchAttribute.PROCESS_GROUP, process_group))
     ways = (options.die_with_parent, init, options.terminal)
-    if not attributes and not held and not any(ways):
+    if not attributes and not wait_for_go and not any(ways):
         return None
     console = _console(mounts) if options.terminal else None
-    return Tail(tuple(attributes), *ways, console=console, held=held)
+    return Confinement(tuple(attributes), *ways, console=console, wait_for_go=wait_for_go)
 
 
 def _console(mounts: Iterable[Mount]) -> bytes | None:

@@ -39,19 +39,19 @@ if TYPE_CHECKING:
     from nsenter._launch.descriptors import Pipes
     from nsenter._launch.process_parent import Ended, Parent
 
-__all__ = ["Conversation"]
+__all__ = ["Handshake"]
 
 _CHUNK = 1 << 16
 # How many seconds the other stages have to notice that one has failed.
 _AFTERMATH = 1.0
 
 
-class Conversation:
+class Handshake:
     """Sends the messages, and reads the reports of the stages until the payload takes over.
 
     Args:
         pid, pidfd: those of stage 0. The pidfd is not closed here.
-        pipes: the init pipe and the status pipe. `hold` closes the launcher's copies of the child's
+        pipes: the init pipe and the status pipe. `run` closes the launcher's copies of the child's
             ends.
         parent: the parent of stage 0, and so of the other stages.
     """
@@ -72,15 +72,15 @@ class Conversation:
         self._errors: list[dict[str, Any]] = []
         self._trace: list[TracePoint] = []
         self._partial = b""
-        self._held = False
+        self._wait_for_go = False
 
-    def hold(
+    def run(
         self,
         outgoing: memoryview,
         timeout: float,
         spawned_ns: int,
         meanwhile: Callable[[], None] = lambda: None,
-        held: bool = False,
+        wait_for_go: bool = False,
     ) -> Child:
         """Exchange the messages and return the process of stage 2.
 
@@ -90,16 +90,17 @@ class Conversation:
             spawned_ns: the time at which stage 0 was started, in nanoseconds of CLOCK_REALTIME.
             meanwhile: called when stage 2 exists and everything is sent. If it raises, the stages
                 are killed and the exception is passed on.
-            held: the payload waits. This returns when the payload is ready, and `rest` reads what
+            wait_for_go: the payload waits. This returns when the payload is ready, and `rest` reads
+            what
                 follows.
 
         Raises:
             BootstrapError: the payload was not started; all stages have ended.
         """
-        self._held = held
+        self._wait_for_go = wait_for_go
         try:
             self._pipes.close_child_ends()
-            self._talk(outgoing, time.monotonic() + timeout, meanwhile)
+            self._exchange(outgoing, time.monotonic() + timeout, meanwhile)
             # The status pipe can end before the reply is read, although the reply was sent first.
             self._read_last_reply()
             if self._errors or not self._ready:
@@ -117,13 +118,13 @@ class Conversation:
             self._trace.append(TracePoint("launcher", "ready", time.time_ns()))
             self._trace.sort(key=lambda point: point.ns)
         child = Child(self._stage2, self._stage2_fd, self._trace, self._parent)
-        if held:
+        if wait_for_go:
             self._status = os.dup(self._status)
             child.rest = self.rest
         return child
 
     def rest(self, go: bool) -> BootstrapError | None:
-        """Return the error of a payload that was held, if there is one. Call this once.
+        """Return the error of a payload that waited, if there is one. Call this once.
 
         Args:
             go: the payload was told to go on. Otherwise the status pipe is only closed.
@@ -137,7 +138,7 @@ class Conversation:
 
     # ---- sending and receiving
 
-    def _talk(
+    def _exchange(
         self, outgoing: memoryview, deadline: float, meanwhile: Callable[[], None] | None
     ) -> None:
         os.set_blocking(self._channel, False)
@@ -145,7 +146,7 @@ class Conversation:
         while True:
             for fd, events in self._wait(watched, deadline):
                 if fd == self._status:
-                    if not self._read_status() or (self._held and self._ready):
+                    if not self._read_status() or (self._wait_for_go and self._ready):
                         return
                     continue
                 if events & POLLOUT:
@@ -154,12 +155,12 @@ class Conversation:
                     self._read_reply()
                 self._watch_channel(watched, outgoing, events)
             if meanwhile and self._stage2 and not outgoing:
-                self._use_the_time(meanwhile)
+                self._run_meanwhile(meanwhile)
                 meanwhile = None
             if self._errors:
                 deadline = min(deadline, time.monotonic() + _AFTERMATH)
 
-    def _use_the_time(self, meanwhile: Callable[[], None]) -> None:
+    def _run_meanwhile(self, meanwhile: Callable[[], None]) -> None:
         os.set_blocking(self._channel, True)  # it may still be full
         try:
             meanwhile()
@@ -282,12 +283,12 @@ class Conversation:
         ):
             # A process closes its descriptors shortly before it becomes a zombie. If all have
             # closed theirs and none has become the payload, waiting for a zombie is short.
-            ended = self._peek_at_the_dead(which, number, wait=self._ended and not self._ready)
+            ended = self._peek_status(which, number, wait=self._ended and not self._ready)
             if ended and ended.si_code != os.CLD_EXITED:
                 return BootstrapError.killed(stage, ended.si_status)
         if self._ended and not self._ready and not self._stage2:
             # All have ended. Stage 1 is in the group, but its pid may not have been reported.
-            for ended in iter(lambda: self._bury_one(self._pid), None):
+            for ended in iter(lambda: self._reap_one(self._pid), None):
                 if ended.si_code != os.CLD_EXITED:
                     return BootstrapError.killed("child", ended.si_status)
         return None
@@ -351,13 +352,13 @@ class Conversation:
             return False
         return True
 
-    def _bury_one(self, group: int) -> Ended | None:
+    def _reap_one(self, group: int) -> Ended | None:
         try:
             return self._parent.waitid(os.P_PGID, group, os.WEXITED)
         except ChildProcessError:
             return None
 
-    def _peek_at_the_dead(self, which: int, number: int, *, wait: bool) -> Ended | None:
+    def _peek_status(self, which: int, number: int, *, wait: bool) -> Ended | None:
         if number <= 0:
             return None
         options = os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG)

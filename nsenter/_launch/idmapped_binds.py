@@ -28,14 +28,16 @@ if TYPE_CHECKING:
 
     Maps = tuple[IDMap, ...]
 
-__all__ = ["user_namespace", "with_trees"]
+__all__ = ["user_namespace", "with_idmapped_trees"]
 
 _LAST_ID = 2**32 - 2
 # What says that the kernel, the file system or the caller's rights do not go so far.
 _REFUSALS = (EINVAL, ENOSYS, EOPNOTSUPP, EPERM)
 
 
-def with_trees(mounts: Iterable[Mount], uid: int, gid: int, owner: Descriptors) -> Iterator[Mount]:
+def with_idmapped_trees(
+    mounts: Iterable[Mount], uid: int, gid: int, owner: Descriptors
+) -> Iterator[Mount]:
     """The mounts, with a `Tree` in the place of each `Bind` that is `as_owner`.
 
     Args:
@@ -112,14 +114,14 @@ def user_namespace(uids: Maps, gids: Maps) -> int:
     Raises:
         BootstrapError: it cannot be made, or cannot have these maps.
     """
-    from nsenter._launch.confinement import Tail
+    from nsenter._launch.confinement import Confinement
     from nsenter.bootstrap import BootstrapData
     from nsenter.launch import Program, launch
     from nsenter.namespaces import NamespaceType
 
     flag = NamespaceType.NEWUSER.clone_flag
     data = BootstrapData(clone_flags=flag, uid_mappings=uids, gid_mappings=gids, setgroup=True)
-    with launch(data, Program(["/"]), env={}, tail=Tail(held=True)) as child:
+    with launch(data, Program(["/"]), env={}, confinement=Confinement(wait_for_go=True)) as child:
         return os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Attribute = tuple[int, int | bytes]
 
-__all__ = ["STEPS", "held", "held_by_options", "names_held", "warn_of_host_root"]
+__all__ = ["STEPS", "capabilities_kept", "keep_only", "kept_by_options", "warn_of_host_root"]
 
 _HINT = (
     "this joins a PID namespace, but not the mount namespace of its processes: one that has "
@@ -53,7 +53,7 @@ STEPS = {
 """Steps that a joiner does itself, and the capabilities that each needs."""
 
 
-def held(
+def keep_only(
     steps: Iterable[str], *, keeps: Iterable[str], bounding: Iterable[str]
 ) -> tuple[Attribute, ...]:
     """The attributes of the launch message that say what the joiner holds.
@@ -64,13 +64,13 @@ def held(
         bounding: its bounding set. What is unknown in either is left out.
     """
     return (
-        (LaunchAttribute.HELD, _encode(names_held(steps, keeps=keeps))),
+        (LaunchAttribute.HELD, _encode(capabilities_kept(steps, keeps=keeps))),
         (LaunchAttribute.BOUNDING, _encode(bounding)),
     )
 
 
-def names_held(steps: Iterable[str], *, keeps: Iterable[str]) -> set[str]:
-    """The capabilities that a joiner holds. The arguments are those of `held`."""
+def capabilities_kept(steps: Iterable[str], *, keeps: Iterable[str]) -> set[str]:
+    """The capabilities that a joiner holds. The arguments are those of `keep_only`."""
     needed = {name for step in steps for name in STEPS[step]}
     return {*keeps, *needed}
 
@@ -79,14 +79,14 @@ def _encode(names: Iterable[str]) -> bytes:
     return encode([name for name in map(full_name, names) if name in NUMBERS])
 
 
-def held_by_options(
+def kept_by_options(
     options: Options, namespaces: Namespaces, target: Program | PythonInit
 ) -> tuple[Attribute, ...]:
-    """`held` for a process with these options; nothing if it may keep all that its caller has."""
+    """Return `keep_only` for a process with these options; nothing if it may keep everything."""
     if options.capabilities is None:
         return ()
     keeps = options.capabilities
-    return held(_steps_of(options, namespaces, target), keeps=keeps, bounding=keeps)
+    return keep_only(_steps_of(options, namespaces, target), keeps=keeps, bounding=keeps)
 
 
 def _steps_of(

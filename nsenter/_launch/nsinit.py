@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from nsenter._interpreter.sealed_memory import KeptDescriptor, sealed_memfd
+from nsenter._interpreter.sealed_memory import CachedDescriptor, sealed_memfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _nsinit_bytes() -> bytes:
 
 # A container that gets at its own executable through /proc/self/exe has nothing that it could
 # overwrite (CVE-2019-5736).
-_nsinit = KeptDescriptor(
+_nsinit = CachedDescriptor(
     lambda: sealed_memfd("nsinit", _nsinit_bytes(), executable=True),
 )
 

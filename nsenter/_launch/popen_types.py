@@ -14,7 +14,7 @@ Command = Path | Sequence[Path]
 Stream = int | IO[Any] | None
 
 
-class Surroundings(TypedDict, total=False):
+class ProcessArguments(TypedDict, total=False):
     """Of a process, besides its streams."""
 
     executable: Path | None
@@ -23,7 +23,7 @@ class Surroundings(TypedDict, total=False):
     close_fds: bool
     restore_signals: bool
     process_group: int | None
-    held: bool
+    wait_for_go: bool
     pipesize: int
     cwd: Path | None
     user: str | int | None
@@ -41,7 +41,7 @@ class Text(TypedDict, total=False):
     errors: str | None
 
 
-class OutputArguments(Surroundings, total=False):
+class OutputArguments(ProcessArguments, total=False):
     """Of check_output."""
 
     bufsize: int

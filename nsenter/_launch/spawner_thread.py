@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["on_lasting_thread"]
+__all__ = ["on_spawner_thread"]
 
 
 class _Task:
@@ -50,7 +50,7 @@ class _Task:
             del error  # its traceback has this frame
 
 
-class _Keeper:
+class _SpawnerThread:
     """The thread; it starts when it is first needed, once more in a fork."""
 
     def __init__(self) -> None:
@@ -77,10 +77,10 @@ class _Keeper:
             self._tasks.get().run()
 
 
-_keeper = _Keeper()
+_keeper = _SpawnerThread()
 
 
-def on_lasting_thread(function: Callable[[], T]) -> T:
+def on_spawner_thread(function: Callable[[], T]) -> T:
     """Call it on a thread that ends with the process only; returns and raises what it does."""
     if get_native_id() == os.getpid():
         return function()

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from nsenter._nsexec import ffi, lib
-from nsenter.errors import BlobError
+from nsenter.errors import MessageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def attribute_types(message: Any) -> dict[str, int]:
 
 def raise_refused(err: Any, message: Any = BOOTSTRAP, *, encoding: bool = False) -> NoReturn:
     """Raise what a struct wire_error says."""
-    raise BlobError(
+    raise MessageError(
         ffi.string(err.reason).decode(),
         attribute=err.attr or None,
         name=attribute_name(err.attr, message) if err.attr else "message header",
@@ -49,7 +49,7 @@ def encode(attributes: Iterable[tuple[int, int | bytes]], message: Any = BOOTSTR
     """The bytes of a message of `(type, value)` attributes, in their order.
 
     Raises:
-        BlobError: a type is not the message's, or a value is too long for its u16 length.
+        MessageError: a type is not the message's, or a value is too long for its u16 length.
     """
     attributes = list(attributes)
     attrs = ffi.new("struct wire_attr[]", len(attributes))

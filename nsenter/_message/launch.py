@@ -35,8 +35,8 @@ class Settings(Value):
     """What the second message says; the fields are those of `nsenter.launch.launch`.
 
     Args:
-        doors: descriptors of files by which the process enters cgroups of v1.
-        tail: further attributes, such as are asked for.
+        tasks_fds: descriptors of files by which the process enters cgroups of v1.
+        confinement: further attributes, such as are asked for.
     """
 
     cwd: str | bytes | os.PathLike[str] | None
@@ -45,10 +45,10 @@ class Settings(Value):
     cgroup: int | None
     timeout: float
     trace: bool
-    doors: tuple[int, ...] = ()
-    tail: tuple[tuple[int, int | bytes], ...] = ()
+    tasks_fds: tuple[int, ...] = ()
+    confinement: tuple[tuple[int, int | bytes], ...] = ()
 
-    def encode(self, kept: set[int]) -> bytes:
+    def encode(self, payload_fds: set[int]) -> bytes:
         """The message, with the descriptors that the payload keeps.
 
         Raises:
@@ -58,15 +58,15 @@ class Settings(Value):
             LaunchAttribute.HOSTNAME: _optional_text("hostname", self.hostname),
             LaunchAttribute.MOUNT_PROC: int(self.mount_proc),
             LaunchAttribute.CWD: _optional_text("cwd", self.cwd),
-            LaunchAttribute.KEEP_FDS: _numbers(kept),
+            LaunchAttribute.KEEP_FDS: _numbers(payload_fds),
             LaunchAttribute.CGROUP_FD: self.cgroup,
             # A mapping tool's: a bit less than ours, so that it is the tool which is named.
             LaunchAttribute.TIMEOUT: int(min(self.timeout * 900, _INT_MAX)),
             LaunchAttribute.TRACE: int(self.trace),
-            LaunchAttribute.DOORS: _numbers(self.doors) if self.doors else None,
+            LaunchAttribute.DOORS: _numbers(self.tasks_fds) if self.tasks_fds else None,
         }
         present = [(type, value) for type, value in attributes.items() if value is not None]
-        return codec.encode([*present, *self.tail], codec.LAUNCH)
+        return codec.encode([*present, *self.confinement], codec.LAUNCH)
 
 
 def _numbers(fds: Iterable[int]) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from nsenter._message.codec import BOOTSTRAP, attribute_name, encode, raise_refused
 from nsenter._nsexec import ffi, lib
-from nsenter.errors import BlobError
+from nsenter.errors import MessageError
 
 __all__ = ["Attribute", "decode_attributes", "encode_attributes", "scan_attributes"]
 
@@ -38,14 +38,14 @@ def _checked_value(attribute: Attribute) -> int | bytes:
     type, kind, value = attribute
     spec = lib.wire_spec(BOOTSTRAP, type) if 0 <= type < 2**16 else ffi.NULL
     if not spec:
-        raise BlobError("the type is not known", attribute=type, name="attribute", offset=None)
+        raise MessageError("the type is not known", attribute=type, name="attribute", offset=None)
     fits = {
         "int32": isinstance(value, int) and 0 <= value <= _INT32_MAX,
         "bool": isinstance(value, int) and 0 <= value <= 1,
         "bytes": isinstance(value, bytes),
     }
     if kind != _KINDS[spec.kind] or not fits[kind]:
-        raise BlobError(
+        raise MessageError(
             f"{value!r} as {kind}: the attribute takes {_KINDS[spec.kind]}",
             attribute=type,
             name=attribute_name(type),
@@ -59,19 +59,19 @@ def encode_attributes(attributes: Iterable[Attribute]) -> bytes:
     """Encode a bootstrap message attribute by attribute, whatever it means.
 
     Raises:
-        BlobError: a type is unknown, a value is not of its kind, or is over 65530 bytes.
+        MessageError: a type is unknown, a value is not of its kind, or is over 65530 bytes.
     """
     return encode((a.type, _checked_value(a)) for a in map(Attribute._make, attributes))
 
 
-def scan_attributes(blob: bytes) -> tuple[list[tuple[int, Attribute]], BlobError | None]:
+def scan_attributes(blob: bytes) -> tuple[list[tuple[int, Attribute]], MessageError | None]:
     """The attributes of a message up to its end or the first bad one, each with its offset."""
     data = ffi.from_buffer("uint8_t[]", blob)
     err, size = ffi.new("struct wire_error *"), ffi.new("uint32_t *")
     found: list[tuple[int, Attribute]] = []
     try:
         if len(blob) < _HEADER_SIZE:
-            raise BlobError(
+            raise MessageError(
                 "the message ends inside its header",
                 attribute=None, name="message header", offset=len(blob),
             )  # fmt: skip
@@ -82,7 +82,7 @@ def scan_attributes(blob: bytes) -> tuple[list[tuple[int, Attribute]], BlobError
             found.append((attr.offset, _attribute(attr)))
         if err.reason:
             raise_refused(err)
-    except BlobError as error:
+    except MessageError as error:
         return found, error
     return found, None
 
@@ -98,7 +98,7 @@ def decode_attributes(blob: bytes) -> list[Attribute]:
     """The attributes of a bootstrap message, in their order, whatever they mean.
 
     Raises:
-        BlobError: the message is not well formed, or has an attribute twice.
+        MessageError: the message is not well formed, or has an attribute twice.
     """
     data, err = ffi.from_buffer("uint8_t[]", blob), ffi.new("struct wire_error *")
     slots = ffi.new("struct wire_attr[]", lib.BOOTSTRAP_ATTR_COUNT)

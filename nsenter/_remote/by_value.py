@@ -119,7 +119,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             "digests": self._digests(used) if self._keeps else {},
             "dict": func.__dict__,
             "attributes": dict(_attributes(func)),
-            "contents": tuple(importable_names.held(cell) for cell in func.__closure__ or ()),
+            "contents": tuple(
+                importable_names.contents_of(cell) for cell in func.__closure__ or ()
+            ),
         }
         made = without_source(func.__code__), _scope(func), func.__closure__
         return call_from_bytes.make_function, made, state, None, None, call_from_bytes.fill_function

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-__all__ = ["FOR_PICKLE", "CannotTravel", "Parcel", "pack"]
+__all__ = ["FOR_PICKLE", "EncodedCall", "SerializationError", "pack"]
 
 # The modules that the C implementation of pickle imports before it reads the first byte.
 FOR_PICKLE = ("_pickle", "copyreg", "_compat_pickle", "functools")
@@ -44,11 +44,11 @@ _UNANSWERED = (
 )
 
 
-class CannotTravel(NsenterError, TypeError):
+class SerializationError(NsenterError, TypeError):
     """A function or an argument cannot be sent into namespaces. The error says which, and why."""
 
 
-class Parcel(Value):
+class EncodedCall(Value):
     """An encoded call.
 
     Args:
@@ -67,41 +67,41 @@ def pack(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     *,
-    plainly: bool,
+    as_data: bool,
     keeps: bool = False,
-) -> Parcel:
+) -> EncodedCall:
     """Encode a call.
 
     Args:
         func: the function.
         args, kwargs: its arguments.
-        plainly: encode as plain data if that is possible. For many values, pickle is faster.
+        as_data: encode as plain data if that is possible. For many values, pickle is faster.
         keeps: whether the worker takes other calls as well, and keeps what they leave.
 
     Raises:
-        CannotTravel: the function or an argument cannot be sent. The error names it.
+        SerializationError: the function or an argument cannot be sent. The error names it.
     """
     _check_callable(func)
-    if plainly and importable_names.has_a_name(func):
+    if as_data and importable_names.has_a_name(func):
         module = func.__module__
         try:
             body = safe_data.encode((module, func.__qualname__, args, dict(kwargs)))
-        except (safe_data.NotPlain, ValueError):
+        except (safe_data.NotData, ValueError):
             pass  # pickle may be able to write it
         else:
-            return Parcel(PLAIN, body, frozenset((module,)))
+            return EncodedCall(PLAIN, body, frozenset((module,)))
     modules = set(FOR_PICKLE)
     try:
         body = _pickled((func, args, dict(kwargs)), modules, keeps=keeps)
     except Exception as error:
         raise _explained(func, args, kwargs, error) from error
-    return Parcel(PICKLED, body, frozenset(modules))
+    return EncodedCall(PICKLED, body, frozenset(modules))
 
 
 def _check_callable(func: Any) -> None:
     """Refuse what is not callable, or gives no value, before a process is started for it."""
     if not callable(func):
-        raise CannotTravel(
+        raise SerializationError(
             f"the function must be callable, not a {safe_data.type_name(type(func))}"
         )
     inner = func
@@ -110,7 +110,7 @@ def _check_callable(func: Any) -> None:
     flags = getattr(getattr(inner, "__code__", None), "co_flags", 0)
     for flag, kind, advice in _UNANSWERED:
         if flags & flag:
-            raise CannotTravel(f"{_described(inner)} is {kind}: {advice}")
+            raise SerializationError(f"{_described(inner)} is {kind}: {advice}")
 
 
 class _HasNoName(Exception):
@@ -165,7 +165,7 @@ def _pickled(value: object, modules: set[str], *, keeps: bool = False) -> bytes:
 
 def _explained(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception
-) -> CannotTravel:
+) -> SerializationError:
     parts = [("the function", func)]
     parts += [(f"argument {number}", value) for number, value in enumerate(args, 1)]
     parts += [(f"argument {name!r}", value) for name, value in kwargs.items()]
@@ -173,10 +173,10 @@ def _explained(
     for label, value in parts:
         if why := _culprit(label, value, seen):
             return why
-    return CannotTravel(f"the call cannot be sent: {error}")
+    return SerializationError(f"the call cannot be sent: {error}")
 
 
-def _culprit(label: str, value: Any, seen: set[int]) -> CannotTravel | None:
+def _culprit(label: str, value: Any, seen: set[int]) -> SerializationError | None:
     """Return the error for the innermost part that cannot be sent; None if all parts can be."""
     if id(value) in seen:
         return None
@@ -188,7 +188,7 @@ def _culprit(label: str, value: Any, seen: set[int]) -> CannotTravel | None:
             if why := _culprit(f"{label}, {inner}", part, seen):
                 return why
         what = _described(value)
-        return CannotTravel(f"{label}: {what} cannot be sent into namespaces: {error}")
+        return SerializationError(f"{label}: {what} cannot be sent into namespaces: {error}")
     return None
 
 
@@ -206,7 +206,7 @@ def _parts_of(value: Any) -> Iterator[tuple[str, Any]]:
         for name, part in importable_names.used_globals(value).items():
             yield f"global {name!r}", part
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
-            for part in importable_names.held(cell):
+            for part in importable_names.contents_of(cell):
                 yield f"variable {name!r} of a function around it", part
         yield "defaults", (value.__defaults__, value.__kwdefaults__)
     elif isinstance(value, MethodType):

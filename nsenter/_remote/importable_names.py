@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import CellType, FunctionType
     from typing import Any
 
-__all__ = ["has_a_name", "held", "importable", "imports", "used_globals"]
+__all__ = ["contents_of", "has_a_name", "importable", "imports", "used_globals"]
 
 _OF_GLOBALS = {
     *("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL"),
@@ -74,7 +74,7 @@ def used_globals(func: FunctionType) -> dict[str, Any]:
     return {name: scope[name] for name in sorted(_globals_of(func.__code__)) if name in scope}
 
 
-def held(cell: CellType) -> tuple[Any, ...]:
+def contents_of(cell: CellType) -> tuple[Any, ...]:
     """Return a tuple with the value of a cell; an empty tuple if it has none yet."""
     try:
         return (cell.cell_contents,)

@@ -28,11 +28,11 @@ def dumps(value: object) -> bytes:
     import io
 
     file = io.BytesIO()
-    _OfTheCaller(file, -1).dump(value)
+    _AnswerPickler(file, -1).dump(value)
     return file.getvalue()
 
 
-class _OfTheCaller(_pickle.Pickler):
+class _AnswerPickler(_pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, type):
             from cloudpickle.cloudpickle import _DYNAMIC_CLASS_TRACKER_BY_CLASS as by_class

@@ -17,7 +17,7 @@ from nsenter._host.records import Value
 from nsenter._host.suppress import suppress
 from nsenter._host.syscalls import POLLIN, Failure, poll, receive_fds, send_fds
 from nsenter._inside import template, worker
-from nsenter._interpreter.prebooted import WaitingInit
+from nsenter._interpreter.prebooted import PrebootedInit
 from nsenter._launch.descriptors import Descriptors, Pipes
 from nsenter._launch.process_parent import THIS_PROCESS, Parent
 from nsenter._launch.usage import Usage
@@ -73,7 +73,7 @@ class Preloaded:
         self._template: _Template | None = None
         self._identity: object = None
 
-    def take(self) -> WaitingInit:
+    def take(self) -> PrebootedInit:
         """Return a fork that waits for its init config.
 
         Raises:
@@ -132,7 +132,7 @@ class _Template(Parent):
         self._modules = modules
         # The launcher's ends of a fork that was asked for and has not been reported; a spare fork.
         self._asked: tuple[int, int] | None = None
-        self._spare: WaitingInit | None = None
+        self._spare: PrebootedInit | None = None
         self._child = _start(modules, more)
         try:
             self._await_the_imports()
@@ -155,7 +155,7 @@ class _Template(Parent):
 
     # ---- forks
 
-    def take(self) -> WaitingInit:
+    def take(self) -> PrebootedInit:
         with self._lock:
             for _ in range(_MOST_DEAD):
                 self.fork_ahead()
@@ -187,7 +187,7 @@ class _Template(Parent):
             kind, told, fds = self._answer(_ANSWER_SECONDS)
             if kind == template.FAILED:
                 raise BootstrapError("template", told[2], "", told[0])
-            self._spare = WaitingInit(told, *ends, parent=self, pidfd=fds[0])
+            self._spare = PrebootedInit(told, *ends, parent=self, pidfd=fds[0])
         except BaseException:
             close(*ends)
             raise
@@ -306,8 +306,8 @@ def _start(modules: tuple[str, ...], more: tuple[str, ...]) -> Child:
     plainly = PythonInit(
         "nsenter._inside.template:main", (), ("nsenter._inside.file_imports",), names
     )
-    orders = installed.orders(Options(), plainly.bundle())
-    init = plainly.replace(args=(orders, modules, more))
+    description = installed.describe(Options(), plainly.archive())
+    init = plainly.replace(args=(description, modules, more))
     env = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
     from typing import Any, ClassVar
 
-__all__ = ["Malformed", "NotPlain", "TooLarge", "TooSlow", "decode", "encode", "type_name"]
+__all__ = ["Malformed", "NotData", "TooLarge", "TooSlow", "decode", "encode", "type_name"]
 
 MAX_DEPTH = 100
 _LENGTH_BYTES = 4
@@ -42,7 +42,7 @@ _MAX_COLLISIONS = 64
 _VALUES_PER_CLOCK = 256
 
 
-class NotPlain(TypeError):
+class NotData(TypeError):
     """A value is not plain data. `where` is its place in Python's syntax, such as "[3]['x']"."""
 
     def __init__(self, reason: str, where: str = "") -> None:
@@ -53,9 +53,9 @@ class NotPlain(TypeError):
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}" if self.where else self.reason
 
-    def inside(self, where: str) -> NotPlain:
+    def inside(self, where: str) -> NotData:
         """Return the same error, as seen from the container of the value."""
-        return NotPlain(self.reason, where + self.where)
+        return NotData(self.reason, where + self.where)
 
 
 class Malformed(ValueError):
@@ -88,7 +88,7 @@ def encode(value: object, most: int = _MAX_LENGTH, *, more: bool = False) -> byt
         more: also accept the values of `nsenter._remote.safe_types`.
 
     Raises:
-        NotPlain: the value is not plain data, is nested too deeply, or contains itself.
+        NotData: the value is not plain data, is nested too deeply, or contains itself.
         ValueError: the encoded value has more than `most` bytes.
     """
     encoder = _Encoder(most, more)
@@ -109,9 +109,9 @@ class _Encoder:
         if write is None and self._more:
             write = _Encoder._common
         if write is None:
-            raise NotPlain(f"{type_name(kind)} is not plain data")
+            raise NotData(f"{type_name(kind)} is not plain data")
         if depth > MAX_DEPTH:
-            raise NotPlain(f"nested deeper than {MAX_DEPTH}")
+            raise NotData(f"nested deeper than {MAX_DEPTH}")
         write(self, value, depth)
         if len(self.out) > self._most:
             raise ValueError(f"more than {self._most} bytes")
@@ -156,7 +156,7 @@ class _Encoder:
         for index, item in enumerate(value):
             try:
                 self.put(item, depth + 1)
-            except NotPlain as error:
+            except NotData as error:
                 raise error.inside(f"[{index}]") from None
 
     def _block(self, value: Any, depth: int) -> bool:
@@ -167,7 +167,7 @@ class _Encoder:
         before = len(self.out)
         try:
             written = self._block_of(kind, value, depth)
-        except (NotPlain, OverflowError, safe_arrays.Ragged):
+        except (NotData, OverflowError, safe_arrays.Ragged):
             # The error for a value that is not plain must name its place, which is unknown in a
             # block. Blocks are not tried again in this call: a sequence that contains itself would
             # be tried at each level.
@@ -210,16 +210,16 @@ class _Encoder:
         for item in value:
             try:
                 self.put(item, depth + 1)
-            except NotPlain as error:
+            except NotData as error:
                 raise error.inside(" an item") from None
 
     def _common(self, value: object, depth: int) -> None:
         try:
             reduced = safe_types.reduced(value)
         except safe_types.Unfit as error:
-            raise NotPlain(f"{type_name(type(value))}: {error}") from None
+            raise NotData(f"{type_name(type(value))}: {error}") from None
         if reduced is None:
-            raise NotPlain(f"{type_name(type(value))} is not plain data")
+            raise NotData(f"{type_name(type(value))} is not plain data")
         self.out += b"x"
         for part in reduced:
             self.put(part, depth + 1)
@@ -229,12 +229,12 @@ class _Encoder:
         for key in value:
             try:
                 self.put(key, depth + 1)
-            except NotPlain as error:
+            except NotData as error:
                 raise error.inside(" a key") from None
         for key, item in value.items():
             try:
                 self.put(item, depth + 1)
-            except NotPlain as error:
+            except NotData as error:
                 raise error.inside(f"[{_shown(key)}]") from None
 
     _WRITERS: ClassVar[dict[type, Callable[[_Encoder, Any, int], None]]] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from nsenter.commands.table import HELP, Given, Option, Usage, help_text, parse
+from nsenter.commands.table import HELP, Option, ParsedArguments, Usage, help_text, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def read(
     options: Sequence[Option],
     words: Sequence[str],
     operands: str = "",
-) -> Given | None:
+) -> ParsedArguments | None:
     """The words of one command; None where they ask for its help, which is printed then.
 
     Args:
@@ -65,7 +65,7 @@ def read(
     return given
 
 
-def read_file(given: Given) -> tuple[str, bytes]:
+def read_file(given: ParsedArguments) -> tuple[str, bytes]:
     """The name and the content of the file that the operand names; "-" or none: standard input."""
     if len(given.operands) > 1:
         raise Usage(f"{given.operands[1]}: the command takes only one file")

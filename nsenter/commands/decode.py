@@ -13,7 +13,7 @@ import re
 from nsenter._message.as_json import to_document
 from nsenter._message.codec import attribute_name
 from nsenter._message.raw import Attribute, scan_attributes
-from nsenter.bootstrap import CLONE_FLAGS, BlobError, BootstrapData
+from nsenter.bootstrap import CLONE_FLAGS, BootstrapData, MessageError
 from nsenter.commands import complain, read, read_file
 from nsenter.commands.table import Option
 from nsenter.namespaces import namespace_types
@@ -53,7 +53,7 @@ def main(words: list[str]) -> int:
         blob = bytes.fromhex(blob.decode())
     try:
         data = BootstrapData.decode(blob)
-    except BlobError as error:
+    except MessageError as error:
         if not as_json:
             explain(blob)
         complain(f"refused: {error}")

@@ -32,7 +32,7 @@ def main(words: list[str]) -> int:
     if given.all("json"):
         import json
 
-        print(json.dumps([finding.to_plain(full=True) for finding in shown], indent=2))
+        print(json.dumps([finding.to_data(full=True) for finding in shown], indent=2))
     else:
         for finding in shown:
             _print(finding)

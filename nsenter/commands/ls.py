@@ -89,10 +89,10 @@ def _print_json(found: Snapshot, wanted: Iterable[NamespaceInfo]) -> None:
     import json
 
     namespaces = [
-        {**namespace.to_plain(full=True), "kind": namespace.kind.ns_name()} for namespace in wanted
+        {**namespace.to_data(full=True), "kind": namespace.kind.ns_name()} for namespace in wanted
     ]
     pids = {pid for namespace in wanted for pid in namespace.pids}
-    processes = [process.to_plain(full=True) for process in found.processes if process.pid in pids]
+    processes = [process.to_data(full=True) for process in found.processes if process.pid in pids]
     document = {"namespaces": namespaces, "processes": processes, "hidden": list(found.hidden)}
     print(json.dumps(document, indent=2))
 

@@ -20,7 +20,7 @@ import os
 import signal
 
 from nsenter._host.suppress import suppress
-from nsenter._launch import trace as waterfall
+from nsenter._launch import trace as timeline
 from nsenter.commands import complain, read
 from nsenter.commands.run_options import OPTIONS, names_namespaces, options_of
 from nsenter.commands.table import Option
@@ -100,10 +100,10 @@ def _check_writable(path: str) -> None:
 
 def _tell(trace: tuple[TracePoint, ...], path: str, title: str) -> None:
     if not path:
-        complain(waterfall.text(trace), end="")
+        complain(timeline.text(trace), end="")
         return
     with open(path, "w", encoding="utf-8") as file:
-        file.write(waterfall.draw(trace, title))
+        file.write(timeline.draw(trace, title))
 
 
 class _Forwarding:
@@ -152,7 +152,7 @@ def _accompany(child: Child, *, is_tour: bool) -> int:
     if child.channel is not None:
         if is_tour:  # which tells of its own start
             with suppress(BrokenPipeError):  # why it has ended, its status tells
-                child.channel.sendall(waterfall.text(child.trace).encode())
+                child.channel.sendall(timeline.text(child.trace).encode())
         child.channel.close()
     if child.terminal_fd >= 0:
         from nsenter.commands.terminal import relay

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from nsenter.commands.table import Given
+    from nsenter.commands.table import ParsedArguments
     from nsenter.mounts import Mount
 
 __all__ = ["OPTIONS", "names_namespaces", "options_of"]
@@ -373,7 +373,7 @@ OPTIONS = (
 # ---- from words to Options
 
 
-def options_of(given: Given) -> Options:
+def options_of(given: ParsedArguments) -> Options:
     """What the words ask for.
 
     Raises:
@@ -403,7 +403,7 @@ def _start_from(preset: str | None) -> Callable[..., Options]:
     return function
 
 
-def names_namespaces(given: Given) -> bool:
+def names_namespaces(given: ParsedArguments) -> bool:
     """Whether the words say which namespaces are new or joined."""
     return any(name in ("new", "join", _KIND, _TARGET, _ALL) for name, _ in given.values)
 
@@ -416,7 +416,9 @@ def _together(before: Any, value: Any) -> Any:
     return value
 
 
-def _namespaces(given: Given, fields: dict[str, Any]) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+def _namespaces(
+    given: ParsedArguments, fields: dict[str, Any]
+) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """What is new and what is joined."""
     kinds = [value for value in given.all(_KIND) if isinstance(value, str)]
     files = [item for value in given.all(_KIND) if isinstance(value, tuple) for item in value]

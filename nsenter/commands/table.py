@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-__all__ = ["Given", "Option", "Usage", "help_text", "parse"]
+__all__ = ["Option", "ParsedArguments", "Usage", "help_text", "parse"]
 
 _COLUMN = 30
 _WIDTH = 100
@@ -59,7 +59,7 @@ class Option(Value):
         return f"{name} {self.metavar}".rstrip()
 
 
-class Given(Value):
+class ParsedArguments(Value):
     """What the words before the operands said.
 
     Args:
@@ -79,7 +79,7 @@ class Given(Value):
         return (self.all(field) or [default])[-1]
 
 
-def parse(options: Sequence[Option], words: Sequence[str]) -> Given:
+def parse(options: Sequence[Option], words: Sequence[str]) -> ParsedArguments:
     """Read the options that stand before the first operand, or before `--`.
 
     Raises:
@@ -100,7 +100,7 @@ def parse(options: Sequence[Option], words: Sequence[str]) -> Given:
             value = None
         own = _own_words(option, name, value, left)
         values.append((option.field, _parsed(option, name, own)))
-    return Given(tuple(values), tuple(left))
+    return ParsedArguments(tuple(values), tuple(left))
 
 
 def _own_words(option: Option, name: str, value: str | None, left: list[str]) -> list[str]:

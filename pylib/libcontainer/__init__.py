@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from libcontainer.errors import ConfigError, ContainerError, ContainerNotFoundError
     from libcontainer.process import Process
     from libcontainer.record import list_containers
-    from libcontainer.starting import waiting_init
+    from libcontainer.starting import prebooted_init
     from libcontainer.state import State
 
 _HOMES = {
@@ -36,7 +36,7 @@ _HOMES = {
     "Process": "libcontainer.process",
     "State": "libcontainer.state",
     "list_containers": "libcontainer.record",
-    "waiting_init": "libcontainer.starting",
+    "prebooted_init": "libcontainer.starting",
 }
 
 __all__ = [
@@ -48,7 +48,7 @@ __all__ = [
     "Process",
     "State",
     "list_containers",
-    "waiting_init",
+    "prebooted_init",
 ]
 
 

@@ -11,10 +11,10 @@ from libcontainer.errors import ContainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nsenter._interpreter.prebooted import WaitingInit
+    from nsenter._interpreter.prebooted import PrebootedInit
     from nsenter._launch.child import Child
 else:
-    WaitingInit = object  # at run time: its module is imported when it is needed
+    PrebootedInit = object  # at run time: its module is imported when it is needed
 
 __all__ = ["Process"]
 
@@ -38,7 +38,8 @@ class Process:
             process runs; with cgroup v1 also by controller. None means the cgroup of the container,
             or that of the init if the container's cgroup takes no processes any more, for example
             because systemd runs in the container.
-        waiting: a prebooted init, from `libcontainer.waiting_init`. None means that an interpreter
+        prebooted: a prebooted init, from `libcontainer.prebooted_init`. None means that an
+        interpreter
             boots in the namespaces.
         trace: record the times of the stages in `child.trace`.
         timeout: how many seconds the start may take, and also each answer of the process while it
@@ -68,7 +69,7 @@ class Process:
         pidfd_socket: str | None = None,
         init: bool = True,
         sub_cgroup_paths: Mapping[str, str] | None = None,
-        waiting: WaitingInit | None = None,
+        prebooted: PrebootedInit | None = None,
         trace: bool = False,
         timeout: float | None = START_TIMEOUT,
     ) -> None:
@@ -83,7 +84,7 @@ class Process:
         self.pidfd_socket = pidfd_socket
         self.init = init
         self.sub_cgroup_paths = sub_cgroup_paths
-        self.waiting = waiting
+        self.prebooted = prebooted
         self.trace = trace
         self.timeout = timeout
         self.ready: Callable[[], None] = lambda: None

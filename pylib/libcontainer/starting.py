@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from libcontainer.container import Container
     from libcontainer.net_devices import NetDevices
     from libcontainer.process import Process
-    from nsenter._interpreter.prebooted import WaitingInit
+    from nsenter._interpreter.prebooted import PrebootedInit
     from nsenter._launch.child import Child
-    from nsenter._launch.confinement import Tail
+    from nsenter._launch.confinement import Confinement
     from nsenter.bootstrap import BootstrapData
 else:
-    WaitingInit = object  # at run time: its module is imported when it is needed
+    PrebootedInit = object  # at run time: its module is imported when it is needed
 
-__all__ = ["init_config", "start_further", "start_init", "waiting_init"]
+__all__ = ["init_config", "prebooted_init", "start_further", "start_init"]
 
 # Seconds that a process that is killed, or has closed its end of the channel, may take to be dead.
 _AFTERMATH = 5.0
@@ -59,10 +59,10 @@ _NODES = "/sys/devices/system/node/has_memory"
 _TARGET = "libcontainer.init.main:main"
 
 
-def waiting_init() -> WaitingInit:
+def prebooted_init() -> PrebootedInit:
     """Start a prebooted init, which can become a process of any container.
 
-    Pass it as `Process(waiting=…)`. The start of the process then takes a third of the time,
+    Pass it as `Process(prebooted=…)`. The start of the process then takes a third of the time,
     because the interpreter has already booted and imported its modules. The init can be used once.
     If it is not used, call its `discard`. It ends when the calling process ends.
 
@@ -216,7 +216,7 @@ class _InitialAffinity:
     def __init__(self, process: Process) -> None:
         self._cpus = "" if process.init else process.config.exec_cpu_affinity.get("initial", "")
         # One that was started before inherits nothing any more.
-        self._pids = (0, process.waiting.pid) if process.waiting else (0,)
+        self._pids = (0, process.prebooted.pid) if process.prebooted else (0,)
 
     def __enter__(self) -> None:
         if not self._cpus:
@@ -279,13 +279,13 @@ class _Talk:
         if not self._container.config.namespaces.path_of(NamespaceType.NEWPID):
             return data, config
         from libcontainer.pid_namespace_join import pid_namespace
-        from nsenter._launch.joiner_capabilities import names_held
+        from nsenter._launch.joiner_capabilities import capabilities_kept
 
         fd = pid_namespace(self._container.config)
         if fd < 0:
             return data, config
         self._is_followed = True
-        held = names_held(self._later_steps(), keeps=self._keeps())
+        held = capabilities_kept(self._later_steps(), keeps=self._keeps())
         late = LateJoin(pid_namespace=fds.add(fd), held=tuple(sorted(held)))
         others = [ns for ns in data.namespace_paths if ns.type != NamespaceType.NEWPID]
         return data.replace(namespace_paths=tuple(others)), config.replace(late_join=late)
@@ -318,13 +318,13 @@ class _Talk:
             if not is_full or self._process.init or self.moves:
                 raise
         self._leave_cgroup()
-        self._process.waiting = None  # it has ended with the first try
+        self._process.prebooted = None  # it has ended with the first try
         self.moves, self.has_doors = True, False
         return self._launch(data, config.replace(is_moved=True, has_doors=False), fds)
 
     def _launch(self, data: BootstrapData, config: InitConfig, fds: Descriptors) -> Child:
         """From a memory image, a further process does without a right that booting takes."""
-        if not self._process.init and not self._process.waiting:
+        if not self._process.init and not self._process.prebooted:
             try:
                 return self._launch_once(data, config, fds, boots=False)
             except BootstrapError as error:
@@ -337,18 +337,20 @@ class _Talk:
     ) -> Child:
         process = self._process
         stdin, stdout, stderr = process.stdio
-        if process.waiting:
-            process.waiting.meanwhile = self._let_go_early
+        if process.prebooted:
+            process.prebooted.meanwhile = self._let_go_early
         init = PythonInit(
-            _TARGET, (pack(config),), extensions=EXTENSIONS, waiting=process.waiting, image=IMAGE,
+            _TARGET, (pack(config),), extensions=EXTENSIONS, prebooted=process.prebooted,
+            image=IMAGE,
             boots=boots,
         )  # fmt: skip
         with _InitialAffinity(process):
             return launch(
                 data, init, stdin=stdin, stdout=stdout, stderr=stderr, env={},
                 pass_fds=[*process.preserved(), *fds.numbers()], cgroup=self._entry,
-                doors=() if process.init else self._doors.numbers(),
-                timeout=self._patience(), trace=process.trace, tail=self._tail(boots=boots),
+                tasks_fds=() if process.init else self._doors.numbers(),
+                timeout=self._patience(), trace=process.trace,
+                confinement=self._confinement(boots=boots),
             )  # fmt: skip
 
     def _patience(self) -> float:
@@ -358,7 +360,7 @@ class _Talk:
             return _NO_TIMEOUT
         return patience
 
-    def _tail(self, *, boots: bool) -> Tail | None:
+    def _confinement(self, *, boots: bool) -> Confinement | None:
         """What a further process holds while the container's processes see it already.
 
         Args:
@@ -366,17 +368,17 @@ class _Talk:
         """
         if self._process.init:
             return None
-        from nsenter._launch.confinement import Tail
-        from nsenter._launch.joiner_capabilities import held
+        from nsenter._launch.confinement import Confinement
+        from nsenter._launch.joiner_capabilities import keep_only
 
         bounding = self._sets().get("bounding", ())
         steps = self._steps(boots=boots)
-        return Tail(held(steps, keeps=self._keeps(), bounding=bounding))
+        return Confinement(keep_only(steps, keeps=self._keeps(), bounding=bounding))
 
     def _sets(self) -> dict[str, Any]:
         """The sets of capabilities of the program."""
         caps = self._process.config.capabilities or self._container.config.capabilities
-        return caps.to_plain() if caps else {}
+        return caps.to_data() if caps else {}
 
     def _keeps(self) -> list[str]:
         return [name for names in self._sets().values() for name in names]
@@ -384,7 +386,7 @@ class _Talk:
     def _steps(self, *, boots: bool) -> Iterator[str]:
         """Those of nsenter._launch.joiner_capabilities that libcontainer.init.setns takes."""
         yield from self._later_steps()
-        if boots and not self._process.waiting:
+        if boots and not self._process.prebooted:
             yield "root"
         if self._process.config.terminal:
             yield "console"

@@ -200,8 +200,8 @@ class StateFolder:
         """
         config = state.config
         if self._encoded_config is None or self._encoded_config[0] is not config:
-            self._encoded_config = config, json_text.dumps(to_runc(config.to_plain()))
-        rest = json_text.dumps(state.to_plain(besides=("config",)))
+            self._encoded_config = config, json_text.dumps(to_runc(config.to_data()))
+        rest = json_text.dumps(state.to_data(besides=("config",)))
         return f'{rest[:-1]},"config":{self._encoded_config[1]}}}'.encode()
 
     def is_as_known(self) -> bool:

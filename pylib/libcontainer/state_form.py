@@ -2,7 +2,7 @@
 """The form of state.json: runc's, so that either runtime can take over the other's containers.
 
 Names are mostly the same as those of `Config`; here is what is not. `to_runc` makes runc's form of
-what `Config.to_plain` gave. `from_runc` takes that, what older versions of this package wrote, and
+what `Config.to_data` gave. `from_runc` takes that, what older versions of this package wrote, and
 anything else: what is no value of its kind stays what it is, for `State.read` to refuse by name.
 """
 
@@ -49,7 +49,7 @@ def to_runc(config: Plain) -> Plain:
     """runc's form of a configuration.
 
     Args:
-        config: as `Config.to_plain` gave it.
+        config: as `Config.to_data` gave it.
     """
     made = dict(config)
     _move(made, "root_propagation", "rootPropagation")

@@ -28,9 +28,10 @@ CORE = (
     *(
         f"tests/test_nsenter/test_{name}.py"
         for name in """
-            asyncio bootstrap bundle call call_ends call_errors call_values callers direct doctor
-            executor failed image join landlock launch leaks options options_init options_root
-            package plain popen popen_errors presets run sandbox takeover threads waiting
+            asyncio bootstrap call call_ends call_errors call_values callers direct doctor executor
+            image join landlock launch leaks module_archive options options_init options_root
+            os_errors package popen popen_errors prebooted presets run safe_data sandbox takeover
+            threads
         """.split()
     ),
     *(

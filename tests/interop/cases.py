@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import rootless
-from interop import seen
+from interop import container_view
 from interop.oci_bundles import Config, Edit, shell
 
 HOOK_SHELL = "/bin/sh"  # of the host, and of the container
@@ -45,7 +45,7 @@ class Case:
 
     @property
     def process_args(self) -> list[str]:
-        return shell(seen.SCRIPT) if self.args is None else self.args
+        return shell(container_view.SCRIPT) if self.args is None else self.args
 
 
 # --- changes ------------------------------------------------------------------------------------
@@ -570,7 +570,7 @@ def _hooks() -> Iterator[Case]:
 
     # A poststart hook runs beside the container, which is to see what that leaves.
     awaits = "i=0; until [ -s /mnt/log.poststart ] || [ $((i += 1)) -gt 500 ]; do sleep 0.01; done"
-    args = shell(f"{awaits}\n{seen.SCRIPT}")
+    args = shell(f"{awaits}\n{container_view.SCRIPT}")
     yield Case("hooks", (every_hook(tell), log, put("annotations", {"a": "b"})), args=args)
     yield Case("hooks-without-env", (every_hook(tell, own_env=False), log), args=args)
     yield Case("hooks-in-order", (every_hook(mark), every_hook(mark), log), args=args)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from interop.seen import Topics
+from interop.container_view import Topics
 
 ANYWHERE = r".*"
 _UNCOMPARED = {"error"}  # the words are each runtime's own

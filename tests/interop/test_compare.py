@@ -15,9 +15,9 @@ import pytest
 
 from interop import cgroups, differences, orphans, runtimes
 from interop.cases import CASES, Case
+from interop.container_view import Topics
 from interop.known import KNOWN
 from interop.runtimes import CONTROL, CRUN, OTHERS, PYRUNC
-from interop.seen import Topics
 from interop.workshop import workshop
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="most of these containers are root's")

@@ -17,11 +17,20 @@ from pathlib import Path
 
 import pytest
 
-from interop import cases, differences, known, oci_bundles, orphans, runtimes, seen, terminals
+from interop import (
+    cases,
+    container_view,
+    differences,
+    known,
+    oci_bundles,
+    orphans,
+    runtimes,
+    terminals,
+)
 from interop.oci_bundles import Edit, make_root, scratch_folder, shell
 from interop.runtimes import BOTH, CONTROL, CRUN, PYRUNC, RUNC, Runtime
 from interop.stories import KNOWN, STORIES, Story
-from interop.telling import Teller, Told
+from interop.story_runner import Teller, Told
 from processes import runs, wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the containers are root's here")
@@ -126,11 +135,11 @@ LOOKS = {
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_process_executed_in_it_sees_what_runcs_sees(place: Place, look: str) -> None:
-    def look_by(name: str) -> seen.Topics:
+    def look_by(name: str) -> container_view.Topics:
         runtime = place.runtime(name)
         with runtime.container(place.bundle(SLEEP, *LOOKS[look])) as identity:
-            done = runtime("exec", identity, *shell(seen.SCRIPT))
-            found = seen.topics(done.stdout, {identity: "ID"})
+            done = runtime("exec", identity, *shell(container_view.SCRIPT))
+            found = container_view.topics(done.stdout, {identity: "ID"})
         return {**found, "exit": [str(done.status)]}
 
     found = differences.between(look_by(CONTROL), look_by(PYRUNC))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import rootless
-from interop import oci_bundles, orphans, runtimes, seen
+from interop import container_view, oci_bundles, orphans, runtimes
 from interop.cases import Case
 from interop.runtimes import Runtime
 from needs import needs
@@ -48,7 +48,7 @@ class Workshop:
         found = runtimes.runtime(name, self._user_states)
         return found.started_by(*as_user())
 
-    def run(self, name: str, case: Case) -> seen.Topics:
+    def run(self, name: str, case: Case) -> container_view.Topics:
         """What a container of the case sees, how it ended, and what it left."""
         runtime = self.runtime(name, rootless=case.rootless)
         identity = runtimes.new_id()
@@ -65,7 +65,7 @@ class Workshop:
             runtime.forget(identity)
             left = self._restore()
             orphans.reap()
-        found = seen.topics(done.stdout, {identity: "ID"})
+        found = container_view.topics(done.stdout, {identity: "ID"})
         if not found:
             found["stdout"] = done.stdout.replace(identity, "ID").splitlines()
         return {
@@ -106,10 +106,10 @@ class Workshop:
         (bundle / "beside").mkdir(exist_ok=True)
         return bundle
 
-    def _logs(self, identity: str) -> seen.Topics:
+    def _logs(self, identity: str) -> container_view.Topics:
         """What each hook wrote, by its kind; they say in which order, in a file of its own."""
         return {
-            f"hook {path.name.removeprefix('log.')}": seen.normal_hooks(
+            f"hook {path.name.removeprefix('log.')}": container_view.normal_hooks(
                 path.read_text().replace(identity, "ID")
             )
             for path in sorted(self._outside.glob("log.*"))

@@ -181,7 +181,7 @@ STAGES = [
         "csrc/stages/write_maps.c",
         "if (check_proc(err) < 0)",
         "if (!boot)",
-        f"{CORE}/test_parents.py::"
+        f"{CORE}/test_any_parent.py::"
         "test_a_stranger_with_the_same_number_in_the_hosts_proc_is_given_no_maps",
     ),
     _row(
@@ -431,7 +431,7 @@ PYTHON = [
         "nsenter/_interpreter/sealed_memory.py",
         "seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE",
         "seals = fcntl.F_SEAL_SHRINK",
-        f"{CORE}/test_bundle.py::test_nobody_can_change_a_bundle",
+        f"{CORE}/test_module_archive.py::test_nobody_can_change_a_bundle",
     ),
     _row(
         "variables of an outer launcher reach no payload",
@@ -600,28 +600,28 @@ PYTHON = [
         "nsenter/_remote/safe_arrays.py",
         "if min(lengths, default=0) < 0 or sum(lengths) != len(whole):",
         "if sum(lengths) < 0:",
-        f"{CORE}/test_plain_bulk.py::test_what_encode_does_not_write_is_refused",
+        f"{CORE}/test_safe_arrays.py::test_what_encode_does_not_write_is_refused",
     ),
     _row(
         "an answer takes no more memory than is allowed",
         "nsenter/_remote/safe_data.py",
         "if self._memory is not None and self._used > self._memory:",
         "if self._memory == 0:",
-        f"{CORE}/test_plain.py::test_little_that_becomes_much_is_refused",
+        f"{CORE}/test_safe_data.py::test_little_that_becomes_much_is_refused",
     ),
     _row(
         "an answer takes no more time to decode than is allowed",
         "nsenter/_remote/safe_data.py",
         "if self._deadline is not None and monotonic() > self._deadline:",
         "if self._deadline == 0:",
-        f"{CORE}/test_plain.py::test_decoding_ends_at_its_deadline",
+        f"{CORE}/test_safe_data.py::test_decoding_ends_at_its_deadline",
     ),
     _row(
         "keys that are made to collide are refused",
         "nsenter/_remote/safe_data.py",
         "_MAX_COLLISIONS = 64",
         "_MAX_COLLISIONS = 10_000",
-        f"{CORE}/test_plain.py::test_keys_that_are_made_to_collide_are_refused_at_once",
+        f"{CORE}/test_safe_data.py::test_keys_that_are_made_to_collide_are_refused_at_once",
     ),
     _row(
         "a stranger is not taken for stage 2",
@@ -819,7 +819,7 @@ RUNTIME = [
         "pylib/libcontainer/pyrunc/state_root.py",
         "if not ours or status.st_mode & _OTHERS_WRITE:",
         "if status.st_mode == 0:",
-        f"{CONTAINERS}/test_pyrunc_root.py::test_what_another_may_have_made_is_not_believed",
+        f"{CONTAINERS}/test_pyrunc_state_root.py::test_what_another_may_have_made_is_not_believed",
     ),
     _row(
         "a reused pid is not taken for the container",
@@ -854,14 +854,14 @@ RUNTIME = [
         "pylib/libcontainer/pyrunc/without_bundle.py",
         '"readonly": not options["rw"]',
         '"readonly": False',
-        f"{CONTAINERS}/test_pyrunc_personal.py::test_the_hosts_root_is_read_only_whatever_is_mounted_there",
+        f"{CONTAINERS}/test_pyrunc_without_bundle.py::test_the_hosts_root_is_read_only_whatever_is_mounted_there",
     ),
     _row(
         "what a personal container can write in memory is bounded",
         "pylib/libcontainer/pyrunc/without_bundle.py",
         '_BOUNDS = (("size", "65536k"), ("nr_inodes", "16384"))',
         '_BOUNDS = (("size", "65536k"),)',
-        f"{CONTAINERS}/test_pyrunc_personal.py::test_what_can_be_written_in_memory_is_bounded",
+        f"{CONTAINERS}/test_pyrunc_without_bundle.py::test_what_can_be_written_in_memory_is_bounded",
     ),
     _row(
         "a container in the foreground has no stream of its caller",

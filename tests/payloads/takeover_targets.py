@@ -1,6 +1,6 @@
 """What runs as the init in the tests of the takeover, and tells what it finds there.
 
-It travels in the bundle, so only what is built into the interpreter is imported.
+It travels in the module archive, so only what is built into the interpreter is imported.
 """
 
 from __future__ import annotations

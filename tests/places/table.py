@@ -239,7 +239,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "test_libcontainer/test_pyrunc_options.py": {
         "": "*",
     },
-    "test_libcontainer/test_pyrunc_personal.py": {
+    "test_libcontainer/test_pyrunc_without_bundle.py": {
         "namespaces proc": """
             test_a_command_in_a_folder
             test_a_command_needs_a_rootfs_and_a_rootfs_no_bundle
@@ -254,7 +254,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "test_libcontainer/test_pyrunc_program.py": {
         "namespaces proc": "*",
     },
-    "test_libcontainer/test_pyrunc_root.py": {
+    "test_libcontainer/test_pyrunc_state_root.py": {
         "namespaces proc": """
             test_a_containers_root_who_is_a_user_outside_has_a_users
             test_a_users_is_private_and_stays
@@ -272,7 +272,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "test_libcontainer/test_pyrunc_units.py": {
         "": "*",
     },
-    "test_libcontainer/test_pyrunc_waiting.py": {
+    "test_libcontainer/test_pyrunc_prebooted.py": {
         "namespaces proc": """
             test_an_environment_of_any_size_is_taken
             test_it_ends_with_a_command_that_is_killed
@@ -502,7 +502,7 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
-    "test_nsenter/test_bundle.py": {
+    "test_nsenter/test_module_archive.py": {
         "": """
             test_a_bundle_is_made_once
             test_a_bundle_is_not_inherited
@@ -715,7 +715,7 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
-    "test_nsenter/test_failed.py": {
+    "test_nsenter/test_os_errors.py": {
         "": "*",
     },
     "test_nsenter/test_faults.py": {
@@ -923,10 +923,10 @@ NEEDS: dict[str, dict[str, str]] = {
     "test_nsenter/test_package.py": {
         "namespaces proc": "*",
     },
-    "test_nsenter/test_parents.py": {
+    "test_nsenter/test_any_parent.py": {
         "namespaces proc": "*",
     },
-    "test_nsenter/test_plain.py": {
+    "test_nsenter/test_safe_data.py": {
         "": """
             test_a_length_that_lies_costs_nothing
             test_a_nan_comes_back_with_its_sign
@@ -950,10 +950,10 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
-    "test_nsenter/test_plainjson.py": {
+    "test_nsenter/test_json_text.py": {
         "": "*",
     },
-    "test_nsenter/test_plain_bulk.py": {
+    "test_nsenter/test_safe_arrays.py": {
         "namespaces proc": """
             test_a_million_numbers_come_back
         """,
@@ -1055,16 +1055,16 @@ NEEDS: dict[str, dict[str, str]] = {
     "test_nsenter/test_typing_hints.py": {
         "": "*",
     },
-    "test_nsenter/test_undo.py": {
+    "test_nsenter/test_cleanup.py": {
         "": "*",
     },
-    "test_nsenter/test_values.py": {
+    "test_nsenter/test_records.py": {
         "": "*",
     },
-    "test_nsenter/test_waiting.py": {
+    "test_nsenter/test_prebooted.py": {
         "namespaces proc": "*",
     },
-    "test_nsenter/test_waterfall.py": {
+    "test_nsenter/test_trace.py": {
         "": """
             test_a_bar_starts_where_its_stage_last_was
             test_a_title_is_text_whatever_is_in_it

@@ -963,7 +963,7 @@ def _try_all() -> dict[str, Any]:
         own = (IDMap(0, os.getuid(), 1),)
         plain = BootstrapData(clone_flags=flags("user"), uid_mappings=own)
         launch(plain, TRUE).__exit__()  # what is made once is made now
-        PYTHON_TRUE.bundle()
+        PYTHON_TRUE.archive()
         outcomes = {tool.name: _try_tool(tool, folder) for tool in TOOLS}
         for scene in (
             _launcher_killed_while_tool_hangs,

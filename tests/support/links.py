@@ -5,7 +5,7 @@ from __future__ import annotations
 from processes import children_of, links_of
 
 # Made once, and open as long as the process (nsenter/_interpreter/sealed_memory.py).
-KEPT = ("/memfd:nsenter-bundle", "/memfd:nsinit", "/dev/shm/nsenter-", "/tmp/nsenter-")
+KEPT = ("/memfd:nsenter-archive", "/memfd:nsinit", "/dev/shm/nsenter-", "/tmp/nsenter-")
 
 
 def descriptors() -> int:

@@ -124,7 +124,7 @@ class Root:
         from libcontainer import specconv
 
         config = specconv.config_from_spec(self.spec, id="driven", bundle=str(self.bundle))
-        plain = config.replace(**self.config).to_plain(full=True)
+        plain = config.replace(**self.config).to_data(full=True)
         for name in ("namespaces", "seccomp", "cgroups"):
             plain.pop(name)
         return plain

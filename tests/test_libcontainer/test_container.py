@@ -35,7 +35,7 @@ from libcontainer.container import Container
 from libcontainer.errors import ConfigError, ContainerError
 from libcontainer.process import Process
 from libcontainer.record import list_containers
-from libcontainer.starting import waiting_init
+from libcontainer.starting import prebooted_init
 from libcontainer.state_folder import StateFolder
 from needs import needs
 from nsenter import BootstrapError, Namespace
@@ -96,7 +96,7 @@ def config_for(rootfs: Path, kinds: tuple[str, ...] = KINDS, **more: object) -> 
 def process(*args: str, **more: object) -> Process:
     env = ("PATH=/bin",)
     init = bool(more.pop("init", True))
-    streams = {name: more.pop(name) for name in ("stdin", "stdout", "waiting") if name in more}
+    streams = {name: more.pop(name) for name in ("stdin", "stdout", "prebooted") if name in more}
     return Process(ProcessConfig(args=args, env=env, **more), init=init, **streams)
 
 
@@ -413,12 +413,12 @@ def test_shared_pid_namespace_ends_with_all_its_processes(root: Path, rootfs: Pa
 
 
 def test_an_init_that_waited_is_any_process_of_it(container: Container, rootfs: Path) -> None:
-    inits = [waiting_init() for _ in range(3)]
-    first = started(container, "sleep", "100", waiting=inits[0])
+    inits = [prebooted_init() for _ in range(3)]
+    first = started(container, "sleep", "100", prebooted=inits[0])
     wait_until_executed(first.pid, "sleep")
-    assert said(container, "cat", "/proc/1/comm", waiting=inits[1]) == "sleep\n"
+    assert said(container, "cat", "/proc/1/comm", prebooted=inits[1]) == "sleep\n"
     plain = said(container, "cat", "/proc/self/status")
-    waited = said(container, "cat", "/proc/self/status", waiting=inits[2])
+    waited = said(container, "cat", "/proc/self/status", prebooted=inits[2])
     kept = [line for line in plain.splitlines() if line.startswith(_OF_ANY)]
     assert kept == [line for line in waited.splitlines() if line.startswith(_OF_ANY)]
     container.kill_and_destroy()
@@ -427,11 +427,13 @@ def test_an_init_that_waited_is_any_process_of_it(container: Container, rootfs: 
 
 
 def test_an_init_that_waits_is_gone_when_it_is_given_up_or_its_parent_ends() -> None:
-    one = waiting_init()
+    one = prebooted_init()
     pid = one.pid
     one.discard()
     assert not Path(f"/proc/{pid}").exists()
-    script = "from libcontainer import waiting_init; print(waiting_init().pid, flush=True); input()"
+    script = (
+        "from libcontainer import prebooted_init; print(prebooted_init().pid, flush=True); input()"
+    )
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as parent:
         assert parent.stdout is not None

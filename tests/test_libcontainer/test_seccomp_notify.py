@@ -53,8 +53,8 @@ def told_by_execute(policy: Seccomp, message: bytes, agent: Agent) -> bytes:
     connection = connect(policy)
     script = (
         "import sys; from nsenter._host import syscalls; syscalls.prctl('no_new_privs', 38, 1);"
-        "from nsenter._inside.exec_steps import Confinement, execute;"
-        f"confinement = Confinement(filter={program.code!r}, filter_flags={program.flags},"
+        "from nsenter._inside.exec_steps import ExecSteps, execute;"
+        f"confinement = ExecSteps(filter={program.code!r}, filter_flags={program.flags},"
         f" agent_fd={connection}, agent_message=sys.stdin.buffer.read());"
         "execute('/bin/sh', ['sh', '-c', 'umask 027; echo $?'], {}, confinement)"
     )

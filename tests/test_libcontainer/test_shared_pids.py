@@ -25,10 +25,10 @@ from libcontainer.container import Container
 from libcontainer.init import sync
 from libcontainer.process import Process
 from libcontainer.specconv import config_from_spec, process_from_spec
-from libcontainer.starting import _Talk, waiting_init
+from libcontainer.starting import _Talk, prebooted_init
 from mounted import mounted
 from nsenter._host.syscalls import pidfd_open
-from nsenter._interpreter.prebooted import WaitingInit
+from nsenter._interpreter.prebooted import PrebootedInit
 from nsenter.errors import BootstrapError
 from processes import stat_fields, wait_until_executed
 from pyrunc import NO_STREAMS, Runtime, cgroups_of, make_bundle
@@ -53,14 +53,14 @@ def pod(runtime: Runtime, tmp_path: Path) -> Iterator[int]:
 
 
 @pytest.fixture(params=["waiting", "booted"])
-def init(request: pytest.FixtureRequest) -> Iterator[WaitingInit | None]:
+def init(request: pytest.FixtureRequest) -> Iterator[PrebootedInit | None]:
     """One that `pyrunc` starts meanwhile, or an interpreter that boots in the namespaces."""
-    waiting = waiting_init() if request.param == "waiting" else None
+    waiting = prebooted_init() if request.param == "waiting" else None
     yield waiting
 
 
 def test_a_caller_has_no_more_children_than_its_process(
-    runtime: Runtime, pod: int, tmp_path: Path, init: WaitingInit | None
+    runtime: Runtime, pod: int, tmp_path: Path, init: PrebootedInit | None
 ) -> None:
     """Of Container, in a process that goes on."""
     bundle = bundle_in(pod, tmp_path / "b", "sh", "-c", "exit 3")
@@ -99,13 +99,13 @@ def test_a_caller_has_no_child_left_if_one_of_them_dies(
 
 
 def made(
-    runtime: Runtime, bundle: Path, init: WaitingInit | None = None
+    runtime: Runtime, bundle: Path, init: PrebootedInit | None = None
 ) -> tuple[Container, Process]:
     spec = json.loads((bundle / "config.json").read_text())
     spec["root"]["path"] = str(bundle / "rootfs")
     config = config_from_spec(spec, id="c", bundle=str(bundle))
     container = Container.create(str(runtime.root), "c", config)
-    return container, Process(process_from_spec(spec["process"]), waiting=init)
+    return container, Process(process_from_spec(spec["process"]), prebooted=init)
 
 
 def bundle_in(pod: int, folder: Path, *args: str, **changes: Any) -> Path:

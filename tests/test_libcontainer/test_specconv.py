@@ -350,5 +350,5 @@ def test_nothing_heavy_is_imported() -> None:
 
 def test_a_config_comes_back_from_plain_data(full: Config) -> None:
     for config in (full, convert(SHORT), convert(example())):
-        assert Config.from_plain(config.to_plain()) == config
-        assert Config.from_plain(config.to_plain(full=True)) == config
+        assert Config.from_data(config.to_data()) == config
+        assert Config.from_data(config.to_data(full=True)) == config

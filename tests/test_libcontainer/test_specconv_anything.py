@@ -80,7 +80,7 @@ def test_any_value_at_any_place_is_taken_or_refused(
     config = _taken(spec, systemd_cgroup=systemd)
 
     if config is not None:
-        assert Config.from_plain(config.to_plain()) == config
+        assert Config.from_data(config.to_data()) == config
 
 
 @settings(max_examples=2 * settings.default.max_examples)

@@ -68,7 +68,7 @@ def document(config: Config | None = None) -> Json:
         namespace_paths={"NEWPID": "/proc/1/ns/pid"}, cgroup_paths={"": "/sys/fs/cgroup/x"},
         bundle="/bundle",
     )  # fmt: skip
-    return {**made.to_plain(), "config": to_runc(made.config.to_plain())}
+    return {**made.to_data(), "config": to_runc(made.config.to_data())}
 
 
 def places(value: Json, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -106,7 +106,7 @@ def test_a_configuration_comes_back() -> None:
 
 
 def test_a_state_of_before_it_had_runcs_form_is_read() -> None:
-    plain = full().to_plain()
+    plain = full().to_data()
     assert read({**DOCUMENT, "config": plain}).config == full()
 
 
@@ -120,7 +120,7 @@ def test_any_value_at_any_place_is_read_or_refused_by_a_sentence(value: Json) ->
             assert not isinstance(refused, UnicodeError)
             assert str(refused)
         else:
-            to_runc(state.config.to_plain())
+            to_runc(state.config.to_data())
 
 
 @given(st.sampled_from(PLACES), st.recursive(st.sampled_from(VALUES), st.lists, max_leaves=4))

@@ -16,8 +16,8 @@ import reference
 import strategies
 from nsenter.bootstrap import (
     Attribute,
-    BlobError,
     BootstrapData,
+    MessageError,
     TimeOffset,
     bootstrap_data,
     decode_attributes,
@@ -40,7 +40,7 @@ def parsed_by_c(blob: bytes) -> reference.Fields | None:
     """What the library reads in the blob; None when it refuses."""
     try:
         return to_fields(BootstrapData.decode(blob))
-    except BlobError:
+    except MessageError:
         return None
 
 
@@ -116,7 +116,7 @@ def test_raw_attributes_survive_the_round_trip(attributes: list[Attribute]) -> N
 def test_every_truncation_of_a_message_is_refused(attributes: list[Attribute]) -> None:
     blob = encode_attributes(attributes)
     for end in range(len(blob)):
-        with pytest.raises(BlobError):
+        with pytest.raises(MessageError):
             decode_attributes(blob[:end])
 
 
@@ -201,7 +201,7 @@ FAULTS = {
 @pytest.mark.parametrize("vector", load("malformed.json", "messages"))
 def test_malformed_is_refused_with_attribute_and_offset(vector: dict[str, Any]) -> None:
     blob = bytes.fromhex(vector["hex"])
-    with pytest.raises(BlobError) as caught:
+    with pytest.raises(MessageError) as caught:
         BootstrapData.decode(blob)
     error, (fault, reason) = caught.value, FAULTS[vector["name"]]
     assert error.attribute == fault
@@ -218,7 +218,7 @@ def test_malformed_is_refused_with_attribute_and_offset(vector: dict[str, Any]) 
 @pytest.mark.parametrize("more", [b"\0", bytes(4), reference.encode_raw([])])
 def test_bytes_behind_the_end_of_the_message_are_refused(more: bytes) -> None:
     blob = reference.encode({"clone_flags": 0})
-    with pytest.raises(BlobError, match="behind nlmsg_len") as caught:
+    with pytest.raises(MessageError, match="behind nlmsg_len") as caught:
         BootstrapData.decode(blob + more)
     assert (caught.value.attribute, caught.value.offset) == (None, len(blob))
 
@@ -226,7 +226,7 @@ def test_bytes_behind_the_end_of_the_message_are_refused(more: bytes) -> None:
 def test_the_offset_points_into_the_attribute_at_fault() -> None:
     good = reference.encode({"clone_flags": 0, "oom_score_adj": 0})
     blob = good.replace(b"0\0", b"x\0")
-    with pytest.raises(BlobError) as caught:
+    with pytest.raises(MessageError) as caught:
         BootstrapData.decode(blob)
     assert caught.value.attribute == reference.OOM_SCORE_ADJ
     assert 24 <= caught.value.offset < len(blob)
@@ -294,7 +294,7 @@ def test_a_path_that_cannot_be_sent_is_refused_by_its_name(path: str) -> None:
 
 def test_a_path_of_a_namespace_in_a_message_is_absolute() -> None:
     blob = reference.encode_raw([(reference.NS_PATHS, b"net:relative/net\0")])
-    with pytest.raises(BlobError, match="absolute") as caught:
+    with pytest.raises(MessageError, match="absolute") as caught:
         BootstrapData.decode(blob)
     assert caught.value.attribute == reference.NS_PATHS
 
@@ -309,7 +309,7 @@ def test_a_mapping_tool_is_an_absolute_path(tool: str) -> None:
 
 @pytest.mark.parametrize("text", [b"+1", b"-0", b"00", b"01", b"-", b"", b" 1", b"1 ", b"1001"])
 def test_a_score_that_is_not_canonical_is_refused(text: bytes) -> None:
-    with pytest.raises(BlobError) as caught:
+    with pytest.raises(MessageError) as caught:
         BootstrapData.decode(reference.encode_raw([(reference.OOM_SCORE_ADJ, text + b"\0")]))
     assert caught.value.attribute == reference.OOM_SCORE_ADJ
 
@@ -350,7 +350,7 @@ BAD_MAPS = {
 @pytest.mark.parametrize("kind", [reference.UIDMAP, reference.GIDMAP])
 def test_a_bad_id_map_is_refused(kind: int, text: bytes) -> None:
     flags = (reference.CLONE_FLAGS, reference.U32.pack(reference.NEWUSER))
-    with pytest.raises(BlobError) as caught:
+    with pytest.raises(MessageError) as caught:
         BootstrapData.decode(reference.encode_raw([flags, (kind, text + b"\0")]))
     assert caught.value.attribute == kind
 
@@ -378,7 +378,7 @@ BAD_OFFSETS = {
 @pytest.mark.parametrize("text", [pytest.param(t, id=name) for name, t in BAD_OFFSETS.items()])
 def test_bad_time_offsets_are_refused(text: bytes) -> None:
     flags = (reference.CLONE_FLAGS, reference.U32.pack(reference.NEWTIME))
-    with pytest.raises(BlobError) as caught:
+    with pytest.raises(MessageError) as caught:
         BootstrapData.decode(reference.encode_raw([flags, (reference.TIMENSOFFSET, text + b"\0")]))
     assert caught.value.attribute == reference.TIMENSOFFSET
 
@@ -403,7 +403,7 @@ def test_an_empty_message_asks_for_nothing(blob: bytes) -> None:
 def test_padding_is_required_and_its_contents_are_not_looked_at() -> None:
     blob = reference.encode({"oom_score_adj": 10})  # 3 bytes of text, 1 of padding
     assert BootstrapData.decode(blob[:-1] + b"\xff").oom_score_adj == 10
-    with pytest.raises(BlobError):
+    with pytest.raises(MessageError):
         BootstrapData.decode(reference.U32.pack(len(blob) - 1) + blob[4:-1])
 
 
@@ -414,7 +414,7 @@ def test_padding_is_required_and_its_contents_are_not_looked_at() -> None:
 def test_a_refusal_points_inside_the_blob_and_names_its_reason(blob: bytes) -> None:
     try:
         BootstrapData.decode(blob)
-    except BlobError as error:
+    except MessageError as error:
         assert 0 <= error.offset <= len(blob)
         assert error.reason
         assert str(error.offset) in str(error)
@@ -422,9 +422,9 @@ def test_a_refusal_points_inside_the_blob_and_names_its_reason(blob: bytes) -> N
 
 def test_unknown_and_double_attributes_are_refused_at_the_raw_level_too() -> None:
     flags = (reference.CLONE_FLAGS, bytes(4))
-    with pytest.raises(BlobError, match="stands twice"):
+    with pytest.raises(MessageError, match="stands twice"):
         decode_attributes(reference.encode_raw([flags, flags]))
-    with pytest.raises(BlobError, match="type is not known"):
+    with pytest.raises(MessageError, match="type is not known"):
         decode_attributes(reference.encode_raw([flags, (27299, bytes(4))]))
 
 

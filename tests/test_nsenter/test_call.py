@@ -27,9 +27,9 @@ import roots
 from call_targets import Thing
 from nsenter import calling
 from nsenter._inside import worker
-from nsenter._interpreter.module_archive import bundle_for
+from nsenter._interpreter.module_archive import archive_for
 from nsenter._remote import safe_data
-from nsenter._remote.call_bytes import CannotTravel
+from nsenter._remote.call_bytes import SerializationError
 from nsenter.calling import BadAnswer, Caller, RemoteError, RemoteTraceback, WorkerDied, call
 from nsenter.options import Options
 from processes import runs
@@ -205,7 +205,7 @@ def test_what_cannot_travel_is_named_before_anything_starts(
     func: object, args: tuple[object, ...], told: str
 ) -> None:
     nowhere = Options(new="mnt", join={"mnt": "/nowhere"})  # would fail otherwise
-    with pytest.raises(CannotTravel, match=told):
+    with pytest.raises(SerializationError, match=told):
         call(func, *args, options=nowhere)  # type: ignore[arg-type]
 
 
@@ -254,9 +254,9 @@ def test_what_an_extension_imports_by_itself_comes_with_it(empty_root: roots.Roo
     """A host's name is looked up by a codec, which takes another extension."""
     found = call(call_targets.addresses_of, "127.0.0.1", options=inside(empty_root))
     assert found == [("127.0.0.1", 80)]
-    bundle = bundle_for(["socket"], None)
-    assert "encodings.idna" in bundle.modules
-    assert "unicodedata" in {*bundle.extensions, *sys.builtin_module_names}
+    archive = archive_for(["socket"], None)
+    assert "encodings.idna" in archive.modules
+    assert "unicodedata" in {*archive.extensions, *sys.builtin_module_names}
 
 
 def test_an_extension_that_is_not_along_is_named(empty_root: roots.Root) -> None:
@@ -694,7 +694,7 @@ SLOW = {
 
 @pytest.mark.parametrize(("head", "part"), SLOW.values(), ids=SLOW)
 def test_an_answer_is_not_read_past_the_timeout(head: bytes, part: bytes) -> None:
-    """How soon the decoder stops is tested in test_plain.py."""
+    """How soon the decoder stops is tested in test_safe_data.py."""
     caller = Caller(timeout=0.5, max_answer=2 << 30)
     with pytest.raises(TimeoutError, match=r"more than 0\.5 s"):
         caller.call(call_targets.say_many, head, part, MANY)

@@ -82,7 +82,7 @@ def test_a_worker_ends_without_a_word_if_its_caller_has_not_read_all(tmp_path: P
     """The kernel then says ECONNRESET to the worker, not that there is no more to read."""
     settings = {"trusted": False, "most": 1 << 20, "files": None}
     init = PythonInit("nsenter._inside.worker:main", (settings,), modules=call_bytes.FOR_PICKLE)
-    sent = call_bytes.pack(os.getpid, (), {}, plainly=True)
+    sent = call_bytes.pack(os.getpid, (), {}, as_data=True)
     with (tmp_path / "stderr").open("wb") as stderr:
         child = launch(BootstrapData(), init, stderr=stderr.fileno())
     with child:

@@ -152,8 +152,8 @@ def exceptions_of(package: ModuleType) -> set[type[BaseException]]:
 
 # What no caller of the packages sees.
 INNER = {
-    "NotPlain", "Malformed", "TooLarge", "TooSlow", "Unfit", "Ragged",  # of calling's codec
-    "NotOurs", "_HasNoName",  # of nsenter's own way to itself
+    "NotData", "Malformed", "TooLarge", "TooSlow", "Unfit", "Ragged",  # of calling's codec
+    "ForeignFolderError", "_HasNoName",  # of nsenter's own way to itself
     "Usage", "UsageError", "OutputClosed", "Aborted", "ImageError",  # of the commands
     "_InterruptedError",  # of a dump by netlink, which is asked for again
     "PeerGoneError",  # between a container's init and its parent

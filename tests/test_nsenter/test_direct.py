@@ -1,8 +1,8 @@
 """A Program that needs no stage is started without one, and nobody can tell by the result.
 
-A table of launches (see ways.py), each done both ways, by root and by an unprivileged user. What
-the program sees of itself must be the same, and so must what is said when it cannot be started;
-the caller, whose memory the child has borrowed, must be as it was.
+A table of launches (see direct_cases.py), each done both ways, by root and by an unprivileged user.
+What the program sees of itself must be the same, and so must what is said when it cannot be
+started; the caller, whose memory the child has borrowed, must be as it was.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import Any
 
 import pytest
 
+import direct_cases
 import faults
 import launching
-import ways
+from direct_cases import FAILING_OF_A_USER, FAILING_OF_ROOT, OF_A_USER, OF_ROOT, Case, both_ways
 from launching import message
 from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError
 from nsenter.launch import Program, launch
 from nsenter.namespaces import Namespace, NamespaceType
-from ways import FAILING_OF_A_USER, FAILING_OF_ROOT, OF_A_USER, OF_ROOT, Case, both_ways
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 
@@ -37,7 +37,7 @@ TRUE = Program(["/bin/true"])
 # In what an error may differ, and why. All others are the same.
 REFUSED = {"stage", "operation"}  # who makes the namespaces, and by which of two calls
 EXPLAINED = {
-    **{f"{kind}-without-user": REFUSED for kind in ways.DIRECT_KINDS},
+    **{f"{kind}-without-user": REFUSED for kind in direct_cases.DIRECT_KINDS},
     # clone3(2) is said to be for the cgroup namespace too, which comes later.
     "all-without-user": {*REFUSED, "subject"},
     # Too much for any execve: for nsinit's own, which comes first.
@@ -55,7 +55,7 @@ def name_of(case: Case) -> str:
 
 @pytest.fixture(scope="module")
 def the_users() -> dict[str, Any]:
-    return ways.as_the_user()
+    return direct_cases.as_the_user()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def of_a_user(the_users: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def of_root() -> dict[str, Any]:
-    found: dict[str, Any] = ways.as_root()["outcomes"]
+    found: dict[str, Any] = direct_cases.as_root()["outcomes"]
     return found
 
 
@@ -80,7 +80,7 @@ def what_is_made_once() -> None:
 
 def _started_alike(case: Case, found: Mapping[str, Any]) -> None:
     assert found["ways"] == case.ways()
-    assert ways.differences(found) == {}
+    assert direct_cases.differences(found) == {}
     assert found["direct"]["returncode"] == 0, found["direct"]
     assert not found["left"]
 
@@ -89,7 +89,7 @@ def _failed_alike(case: Case, found: Mapping[str, Any]) -> None:
     if not case.name.endswith("-without-user"):  # whichever way that is refused
         assert found["ways"] == case.ways()
     assert "errno" in found["direct"], found["direct"]
-    assert ways.differences(found).keys() <= EXPLAINED.get(case.name, set())
+    assert direct_cases.differences(found).keys() <= EXPLAINED.get(case.name, set())
     assert not found["left"]
 
 
@@ -145,8 +145,8 @@ def test_the_snapshot_sees_what_a_launch_does() -> None:
 
 @as_root
 def test_a_payload_has_nothing_of_its_peculiar_caller(of_root: dict[str, Any]) -> None:
-    with ways.peculiar_caller():
-        own = ways.caller()
+    with direct_cases.peculiar_caller():
+        own = direct_cases.caller()
     facts = of_root["alone"]["direct"]["facts"]
     assert own["death signal"] != 0
     assert (facts["death signal"], facts["dumpable"], facts["umask"]) == ("0", "1", "027")
@@ -163,11 +163,11 @@ def _held(kind: str) -> Callable[[], BootstrapData]:
     return lambda: message((), [Namespace(NamespaceType.parse(kind), f"/proc/self/ns/{kind}")])
 
 
-IN_TIME = "direct" if ways.enters_time_by_exec() else "stages"
+IN_TIME = "direct" if direct_cases.enters_time_by_exec() else "stages"
 
 ROOTS_WAYS: list[tuple[str, Callable[[], BootstrapData], dict[str, Any], str]] = [
     ("nothing", message, {}, "direct"),
-    ("all-but-user", lambda: message(ways.DIRECT_KINDS), {}, "direct"),
+    ("all-but-user", lambda: message(direct_cases.DIRECT_KINDS), {}, "direct"),
     ("user", lambda: message(["user"]), {}, "direct"),
     ("user-current", lambda: message(["user"], maps="current"), {}, "direct"),
     ("user-and-others", lambda: message(["user"], maps=((0, 0, 1), (1, 9999, 9))), {}, "direct"),
@@ -190,7 +190,7 @@ ROOTS_WAYS: list[tuple[str, Callable[[], BootstrapData], dict[str, Any], str]] =
 def test_root_goes_direct_where_no_id_changes_and_nothing_is_joined(
     make: Callable[[], BootstrapData], options: dict[str, Any], way: str
 ) -> None:
-    assert ways.way_of(make(), **options) == way
+    assert direct_cases.way_of(make(), **options) == way
 
 
 @as_root
@@ -200,7 +200,7 @@ def test_a_cgroup_takes_the_stages() -> None:
     own = mount.rstrip("/") + launching.inside.read()["cgroup"]
     fd = os.open(own, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        assert ways.way_of(message(), cgroup=fd) == "stages"
+        assert direct_cases.way_of(message(), cgroup=fd) == "stages"
     finally:
         os.close(fd)
 
@@ -270,7 +270,7 @@ def test_ids_that_are_not_all_the_same_take_the_stages(name: str, new: tuple[str
         os.setresgid(*gids)
         os.setresuid(*uids)
         faults.set_dumpable()
-        with ways.ways_gone() as gone, contextlib.suppress(BootstrapError):
+        with direct_cases.ways_gone() as gone, contextlib.suppress(BootstrapError):
             launch(message(new), TRUE).__exit__()
         return gone[0]
 
@@ -278,10 +278,10 @@ def test_ids_that_are_not_all_the_same_take_the_stages(name: str, new: tuple[str
 
 
 @as_root
-@pytest.mark.parametrize("kind", ways.DIRECT_KINDS)
+@pytest.mark.parametrize("kind", direct_cases.DIRECT_KINDS)
 def test_root_without_capabilities_gets_the_same_either_way(kind: str) -> None:
     def job() -> list[object]:
-        ways.drop_capabilities()
+        direct_cases.drop_capabilities()
         came: list[object] = []
         for trace in (False, True):
             try:
@@ -299,11 +299,11 @@ def test_the_caller_does_not_become_dumpable_or_stop_being_it() -> None:
     def job() -> list[int]:
         seen = []
         for value in (0, 1):
-            ways.set_dumpable(value)
-            launch(message(ways.DIRECT_KINDS), TRUE).__exit__()
+            direct_cases.set_dumpable(value)
+            launch(message(direct_cases.DIRECT_KINDS), TRUE).__exit__()
             with contextlib.suppress(BootstrapError):
                 launch(message(["uts"]), Program(["/no/such"]))
-            seen.append(ways.dumpable())
+            seen.append(direct_cases.dumpable())
         return seen
 
     assert _in_a_fork(job) == [0, 1]
@@ -314,7 +314,7 @@ def test_the_caller_does_not_become_dumpable_or_stop_being_it() -> None:
 CROWD = """
 import itertools, json, os, signal, sys, threading
 from launching import *
-import ways
+import direct_cases
 
 rung = here = 0
 def ring(*_):
@@ -354,7 +354,7 @@ def allocate():
                 wrong.append("memory has changed")
 
 signal.signal(signal.SIGALRM, ring)
-before = ways.caller()
+before = direct_cases.caller()
 threads = [threading.Thread(target=t) for t in [launch_often] * 8 + [allocate] * 2]
 for thread in threads:
     thread.start()
@@ -366,11 +366,11 @@ while any(thread.is_alive() for thread in threads):
     except BootstrapError:
         here += 1
 signal.setitimer(signal.ITIMER_REAL, 0)
-after = ways.caller()
+after = direct_cases.caller()
 for name in before:
     if name not in ("status", "mountinfo") and before[name] != after[name]:
         wrong.append((name, before[name], after[name]))
-left = ways._a_child()
+left = direct_cases._a_child()
 print(json.dumps({"wrong": wrong, "rung": rung, "left": left, "here": here}))
 """
 
@@ -409,7 +409,7 @@ def test_a_failed_launch_reaps_its_child_whatever_signal_comes() -> None:
             with contextlib.suppress(BootstrapError):
                 launch(message(["uts"]), Program(["/no/such"]))
         signal.setitimer(signal.ITIMER_REAL, 0)
-        return rung, ways._a_child()
+        return rung, direct_cases._a_child()
 
     rung, left = _in_a_fork(job)
     assert rung > 100

@@ -19,7 +19,7 @@ import call_targets
 import nsenter
 import roots
 from links import children, descriptors
-from nsenter._remote.call_bytes import CannotTravel
+from nsenter._remote.call_bytes import SerializationError
 from nsenter.executor import BrokenInitializer, BrokenWorker, NamespaceExecutor
 from nsenter.options import Options
 from processes import runs, wait_until
@@ -97,7 +97,7 @@ def test_asyncio_can_wait_for_it() -> None:
 def test_what_cannot_travel_is_refused_when_it_is_submitted() -> None:
     with (
         NamespaceExecutor(1) as executor,
-        pytest.raises(CannotTravel, match=r"argument 1: a _thread\.lock"),
+        pytest.raises(SerializationError, match=r"argument 1: a _thread\.lock"),
     ):
         executor.submit(call_targets.echo, threading.Lock())
 

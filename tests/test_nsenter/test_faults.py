@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 import faults
+from direct_cases import enters_time_by_exec
 from faults import (
     AT_ONCE,
     NEVER,
@@ -50,7 +51,6 @@ from nsenter.bootstrap import BootstrapData, TimeOffset
 from nsenter.idmap import IDMap
 from nsenter.launch import Program, PythonInit, launch, nsinit_path
 from sweeps import some
-from ways import enters_time_by_exec
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="faults are injected here as root")
 
@@ -86,7 +86,7 @@ def _name(value: object) -> str | None:
 
 @pytest.fixture(scope="module", autouse=True)
 def what_is_made_once() -> None:
-    """nsinit's memfd and the bundle, which stay; the tracer."""
+    """nsinit's memfd and the module archive, which stay; the tracer."""
     faults.killer()
     for target in TARGETS.values():
         launch(one_clone(), target).__exit__()

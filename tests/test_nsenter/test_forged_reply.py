@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from nsenter._launch.descriptors import Descriptors, Pipes
-from nsenter._launch.handshake import Conversation
+from nsenter._launch.handshake import Handshake
 from nsenter.errors import BootstrapError
 
 SECONDS = 20.0
@@ -56,7 +56,7 @@ def test_a_stranger_is_not_taken_for_stage_2(
         theirs.send(reply[:1])
         socket.send_fds(theirs, [reply[1:]], [pidfd] if with_pidfd else [])
         with Descriptors() as owner, Pipes(owner, [ours.detach(), reader]) as pipes:
-            talk = Conversation(*stage_0, pipes)
+            talk = Handshake(*stage_0, pipes)
             with pytest.raises(BootstrapError, match=f"names pid {stranger} as stage 2"):
                 talk.hold(memoryview(b""), SECONDS, 0)
         os.kill(stranger, 0)  # it lives

@@ -17,7 +17,7 @@ import call_targets
 import nsenter
 import roots
 from nsenter import Bind, Caller, Options, Tmpfs, call, presets
-from nsenter._inside.file_imports import SourceOfFiles
+from nsenter._inside.file_imports import CallerFiles
 from nsenter._interpreter import installed
 
 AS_ROOT = os.geteuid() == 0
@@ -346,14 +346,14 @@ def test_a_root_that_is_joined_is_somebody_elses() -> None:
 def test_who_may_look_on_or_change_the_mounts_is_not_given_files(
     join: object, harmless: bool
 ) -> None:
-    bundle = nsenter.PythonInit("nsenter._inside.worker:main").bundle()
-    assert (installed.orders(Options(join=join), bundle) is not None) == harmless
+    archive = nsenter.PythonInit("nsenter._inside.worker:main").archive()
+    assert (installed.describe(Options(join=join), archive) is not None) == harmless
 
 
 def told_folders() -> set[str]:
     """What a call is told of, now."""
-    bundle = nsenter.PythonInit("nsenter._inside.worker:main").bundle()
-    told = installed.orders(Options(), bundle)
+    archive = nsenter.PythonInit("nsenter._inside.worker:main").archive()
+    told = installed.describe(Options(), archive)
     assert told is not None
     return {place[0] for place in told["path"]}
 
@@ -400,15 +400,15 @@ def test_a_root_is_looked_at_again_if_a_folder_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The options are the same object."""
-    bundle = nsenter.PythonInit("nsenter._inside.worker:main").bundle()
+    archive = nsenter.PythonInit("nsenter._inside.worker:main").archive()
     options = presets.sandbox()
-    assert installed.orders(options, bundle) is not None
+    assert installed.describe(options, archive) is not None
     site_packages = tmp_path / "site-packages"
     site_packages.mkdir()
     monkeypatch.setattr(installed.site, "getsitepackages", lambda _: [str(site_packages)])
     monkeypatch.syspath_prepend(site_packages)
-    assert installed.orders(options, bundle) is None
-    assert installed.orders(presets.sandbox(), bundle) is not None
+    assert installed.describe(options, archive) is None
+    assert installed.describe(presets.sandbox(), archive) is not None
 
 
 LOADED_BY_THE_BOOT = ("collections", "encodings", "encodings.utf_8", "enum", "re", "re._parser")
@@ -460,12 +460,12 @@ def place_of(path: Path) -> tuple[str, int, int]:
 
 def test_a_place_is_known_by_its_device_and_inode(tmp_path: Path) -> None:
     path, device, inode = place_of(tmp_path)
-    source = SourceOfFiles(read_only=False)
+    source = CallerFiles(read_only=False)
     assert source.why_not((path, device, inode)) == ""
     assert source.why_not((path, device + 1, inode)) == f"{path}: another one is there"
     assert source.why_not((path, device, inode + 1)) == f"{path}: another one is there"
     assert "No such file" in source.why_not((f"{path}/none", device, inode))
-    assert "can be written to" in SourceOfFiles(read_only=True).why_not((path, device, inode))
+    assert "can be written to" in CallerFiles(read_only=True).why_not((path, device, inode))
 
 
 def test_files_that_may_not_be_read_are_left_alone() -> None:

@@ -418,7 +418,9 @@ def test_what_does_not_travel_cannot_be_imported_later() -> None:
         child = stack.enter_context(launch(message(["user"]), target, stderr=stderr))
         assert child.wait(SECONDS) == 1
         text = os.read(said, 1 << 16).decode()
-    assert "no module named 'colorsys' in the bundle: name it in PythonInit(modules=" in text
+    assert (
+        "no module named 'colorsys' in the module archive: name it in PythonInit(modules=" in text
+    )
     with launch(message(["user"]), PythonInit(target.target, target.args, ["colorsys"])) as child:
         assert child.wait(SECONDS) == 0
 
@@ -521,7 +523,7 @@ def test_a_bad_argument_is_refused_and_nothing_is_started(
     mistake: Mistake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[object] = []
-    monkeypatch.setattr("nsenter.launch.Conversation.hold", lambda *args: started.append(args))
+    monkeypatch.setattr("nsenter.launch.Handshake.hold", lambda *args: started.append(args))
     with pytest.raises(mistake.error, match=mistake.match):
         launch(message(mistake.new), mistake.target, **mistake.options()).close()
     assert started == []
@@ -619,8 +621,9 @@ FAILURES = [
     ),
     Failure(
         "module-that-imports-what-stays", new("user", "pid"),
-        ("init", "import", "imports_late:main: no module named 'colorsys' in the bundle: name it "
-         "in PythonInit(modules=…), a C extension in PythonInit(extensions=…)", errno.ENOENT),
+        ("init", "import", "imports_late:main: no module named 'colorsys' in the module archive: "
+         "name it in PythonInit(modules=…), a C extension in PythonInit(extensions=…)",
+         errno.ENOENT),
         "PythonInit(modules=", PythonInit("imports_late:main"),
     ),
 ]  # fmt: skip

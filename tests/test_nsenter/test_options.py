@@ -1,6 +1,6 @@
 """Every option that gives or denies something is read back from inside, by each way of starting.
 
-A table of options (see optioned.py): root starts them, and an unprivileged user. What is bad is
+A table of options (see option_cases.py): root starts them, and an unprivileged user. What is bad is
 refused before anything starts; what fails inside says what it was.
 """
 
@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 
-import boxes
-import optioned
+import hidden_root
+import option_cases
+import prebooted_inits
 import rootless
-import waiting_inits
 from launching import PYTHONPATH, SECONDS
 from nsenter import Bind, BootstrapError, NamespaceType, Options, Program, PythonInit, Tmpfs
 from nsenter._launch import join_targets
 from nsenter._message import codec
-from optioned import ALLOW_ALL, CASES, OF_ROOT, SUBORDINATE, WAYS, Case, Facts
+from option_cases import ALLOW_ALL, CASES, OF_ROOT, SUBORDINATE, WAYS, Case, Facts
 from processes import runs, wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
@@ -42,12 +42,12 @@ def name_of(case: Case) -> str:
 @as_root
 @pytest.mark.parametrize("case", [*CASES, *OF_ROOT], ids=name_of)
 def test_root_gets_what_the_options_say(case: Case, way: str) -> None:
-    assert optioned.broken(case, optioned.outcome(case, way)) == {}
+    assert option_cases.broken(case, option_cases.outcome(case, way)) == {}
 
 
 @pytest.fixture(scope="module")
 def of_a_user() -> dict[str, Facts]:
-    return optioned.as_the_user()
+    return option_cases.as_the_user()
 
 
 @each_way
@@ -55,20 +55,20 @@ def of_a_user() -> dict[str, Facts]:
 def test_a_user_gets_what_the_options_say(
     case: Case, way: str, of_a_user: dict[str, Facts]
 ) -> None:
-    assert optioned.broken(case, of_a_user[f"{case.name} {way}"]) == {}
+    assert option_cases.broken(case, of_a_user[f"{case.name} {way}"]) == {}
 
 
-@pytest.mark.parametrize("started", waiting_inits.WAYS)
+@pytest.mark.parametrize("started", prebooted_inits.WAYS)
 def test_an_init_that_waited_gives_up_the_same(started: str) -> None:
     script = """
 from nsenter import Options, PythonInit
 import sys
-import optioned, waiting_inits
+import option_cases, prebooted_inits
 
 options = Options(new="user,net", umask=0o27, capabilities=["kill"], rlimits={"nofile": 99},
-                  seccomp=optioned.ALLOW_ALL, die_with_parent=True)
-waiting = waiting_inits.WAYS[sys.argv[1]]("told:tell")
-with options.launch(PythonInit("told:tell", waiting=waiting)) as child:
+                  seccomp=option_cases.ALLOW_ALL, die_with_parent=True)
+waiting = prebooted_inits.WAYS[sys.argv[1]]("report_status:tell")
+with options.launch(PythonInit("report_status:tell", prebooted=waiting)) as child:
     assert child.wait(20) == 0
 """
     done = subprocess.run(
@@ -78,13 +78,13 @@ with options.launch(PythonInit("told:tell", waiting=waiting)) as child:
     )  # fmt: skip
     assert "'Umask': '0027'" in done.stdout
     assert "'nofile': ['99', '99']" in done.stdout
-    assert f"'CapEff': '{optioned.mask(5)}'" in done.stdout
+    assert f"'CapEff': '{option_cases.mask(5)}'" in done.stdout
     assert "'Seccomp': '2'" in done.stdout
     assert "'lo': True" in done.stdout
 
 
 def test_what_is_given_up_is_given_up_once_whatever_the_payload_says() -> None:
-    found = boxes.told(Options(umask=0o27, seccomp=ALLOW_ALL), "told:again")
+    found = hidden_root.told(Options(umask=0o27, seccomp=ALLOW_ALL), "report_status:again")
     assert (found["Umask"], found["Seccomp_filters"]) == ("0011", "1")
 
 
@@ -124,7 +124,7 @@ def test_landlock_leaves_what_its_rules_say_and_nothing_else(tmp_path: Path) -> 
     rules = {path: "rx" for path in ("/usr", "/bin", "/lib", "/lib64") if Path(path).exists()}
     rules |= {"/dev": "rw", f"{tmp_path}/read": "rx", f"{tmp_path}/write": "rw"}
     options = Options(landlock=rules)
-    assert boxes.said(options, ["sh", "-c", TRIES, str(tmp_path)]).split("\n") == [
+    assert hidden_root.said(options, ["sh", "-c", TRIES, str(tmp_path)]).split("\n") == [
         "rlx", "rlwm", "", "",
     ]  # fmt: skip
 
@@ -307,8 +307,10 @@ def test_what_a_field_needs_is_said_before_anything_starts(
 def test_options_are_used_more_than_once_though_they_were_given_iterators() -> None:
     options = Options(new="user", capabilities=iter(["kill"]), cpus=iter([0]))
     for _ in range(2):
-        found = boxes.said(options, ["grep", "-E", "CapEff|Cpus_allowed_list", "/proc/self/status"])
-        assert found.split() == ["CapEff:", optioned.mask(5), "Cpus_allowed_list:", "0"]
+        found = hidden_root.said(
+            options, ["grep", "-E", "CapEff|Cpus_allowed_list", "/proc/self/status"]
+        )
+        assert found.split() == ["CapEff:", option_cases.mask(5), "Cpus_allowed_list:", "0"]
 
 
 # --- what fails inside ----------------------------------------------------------------------------
@@ -355,7 +357,7 @@ def test_what_fails_before_a_pythons_first_line_is_named(
     fields: dict[str, Any], operation: str
 ) -> None:
     with pytest.raises(BootstrapError) as caught:
-        Options(**fields).launch(PythonInit("told:tell"))
+        Options(**fields).launch(PythonInit("report_status:tell"))
     assert (caught.value.stage, caught.value.operation) == ("init", operation)
 
 

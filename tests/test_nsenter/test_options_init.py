@@ -18,7 +18,7 @@ import pytest
 
 import launching
 import rootless
-from boxes import box, output
+from hidden_root import box, output
 from launching import SECONDS
 from nsenter import Dev, Options, Program, PythonInit, Tmpfs
 from nsenter._launch.child import Child
@@ -194,7 +194,7 @@ def test_its_interrupt_key_interrupts_the_program(options: Options) -> None:
 
 
 def test_a_python_init_has_one_as_well() -> None:
-    with Options(new="user", terminal=True).launch(PythonInit("told:tell")) as child:
+    with Options(new="user", terminal=True).launch(PythonInit("report_status:tell")) as child:
         assert ast.literal_eval(talk(child))["leads"] == [True, True]
         assert child.wait(SECONDS) == 0
 

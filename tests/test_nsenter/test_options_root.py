@@ -20,7 +20,7 @@ import pytest
 
 import pythons
 import rootless
-from boxes import SYSTEM, box, mounts_of, output, told
+from hidden_root import SYSTEM, box, mounts_of, output, told
 from launching import PYTHONPATH
 from needs import needs
 from nsenter import Bind, BootstrapError, Dev, Options, Proc, Program, Tmpfs
@@ -88,7 +88,7 @@ exec "$2" -c "$3" "$1"
 """
     code = """
 import sys
-from boxes import box, mounts_of
+from hidden_root import box, mounts_of
 flags = mounts_of(box(root=sys.argv[1], read_only=True))
 print(all("ro" in flags[point] for point in ("/", "/etc", "/etc/deep")))
 """
@@ -313,9 +313,10 @@ def test_a_poisoned_root_has_no_say_in_the_boot(root: Path) -> None:
         with contextlib.suppress(FileExistsError, NotADirectoryError):
             place.mkdir(parents=True, exist_ok=True)
         if place.is_dir():
-            for name in ("encodings", "codecs", "site", "sitecustomize", "os", "told", "posixpath"):
+            names = ("encodings", "codecs", "site", "sitecustomize", "os", "posixpath")
+            for name in (*names, "report_status"):
                 (place / f"{name}.py").write_text(bad)
-    assert set(told(Options(new="user,mnt", root=root))["/"]) >= {"os.py", "told.py"}
+    assert set(told(Options(new="user,mnt", root=root))["/"]) >= {"os.py", "report_status.py"}
 
 
 def test_a_poisoned_bind_over_the_callers_python_has_no_say_in_the_boot(tmp_path: Path) -> None:
@@ -332,7 +333,7 @@ options = Options(
     rlimits={"nofile": 99}, capabilities=["kill"], seccomp=bytes.fromhex("060000000000ff7f"),
     landlock={"/": "r"}, die_with_parent=True,
 )
-with options.launch(PythonInit("told:tell")) as child:
+with options.launch(PythonInit("report_status:tell")) as child:
     assert child.wait(20) == 0
 """
 
@@ -340,7 +341,7 @@ with options.launch(PythonInit("told:tell")) as child:
 @pytest.fixture(scope="module")
 def stage() -> Iterator[pythons.Stage]:
     with pythons.staged() as stage:
-        shutil.copy(Path(__file__).parents[1] / "payloads" / "told.py", stage.folder)
+        shutil.copy(Path(__file__).parents[1] / "payloads" / "report_status.py", stage.folder)
         yield stage
 
 
@@ -365,7 +366,7 @@ def test_every_python_has_given_up_what_it_is_to_by_its_first_line(
 AS_A_USER = """
 import json, sys
 from nsenter import Bind, Dev, Options, Program, Tmpfs
-from boxes import box, mounts_of, output, told
+from hidden_root import box, mounts_of, output, told
 folder = sys.argv[1]
 print(json.dumps({
     "listed": output(box(mounts=[Dev(), Tmpfs("/tmp")]), "echo /*; id -u; touch /tmp/x"),

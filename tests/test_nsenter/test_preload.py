@@ -19,7 +19,7 @@ import call_targets
 import nsenter
 import preloaded
 from links import children, descriptors
-from nsenter._remote.call_bytes import CannotTravel
+from nsenter._remote.call_bytes import SerializationError
 from nsenter.executor import BrokenPreload, BrokenWorker, NamespaceExecutor
 from nsenter.options import Options
 from processes import runs, wait_until
@@ -281,7 +281,7 @@ def test_what_cannot_be_started_is_told() -> None:
 
 
 def test_what_cannot_travel_is_told() -> None:
-    with fresh("preloaded") as executor, pytest.raises(CannotTravel):
+    with fresh("preloaded") as executor, pytest.raises(SerializationError):
         executor.submit(call_targets.echo, threading.Lock())
 
 

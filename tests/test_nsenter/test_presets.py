@@ -19,12 +19,12 @@ from pathlib import Path
 
 import pytest
 
-import boxes
 import faults
+import hidden_root
 import launching
 import nsenter
 import rootless
-from boxes import output
+from hidden_root import output
 from launching import PYTHONPATH, SECONDS
 from nsenter import Options, Program, Tmpfs, presets, seccomp
 from processes import children_of, wait_until_executed
@@ -45,7 +45,7 @@ print(json.dumps({name: attempt(*call) for name, call in json.loads(sys.argv[1])
 
 def run_python(options: Options, code: str, *words: str) -> str:
     """What `python3 -c` with this interpreter says; it ends well."""
-    return boxes.said(options, [sys.executable, "-c", code, *words])
+    return hidden_root.said(options, [sys.executable, "-c", code, *words])
 
 
 def attempts(options: Options, calls: dict[str, tuple[int, ...]]) -> dict[str, str]:
@@ -111,7 +111,7 @@ def test_a_sandbox_of_a_user_runs_python_as_that_user() -> None:
 
 
 def test_a_sandbox_runs_a_python_init_as_well() -> None:
-    found = boxes.told(presets.sandbox(cwd="/tmp"), "told:tell")
+    found = hidden_root.told(presets.sandbox(cwd="/tmp"), "report_status:tell")
     assert (found["pid"], found["Seccomp"], found["CapEff"]) == (2, "2", "0" * 16)
     assert found["cwd"] == "/tmp"
 

@@ -29,7 +29,7 @@ from hostile import ATTACKS, Attack, Host
 from launching import PYTHONPATH, SECONDS
 from nsenter import Options, presets
 from nsenter._inside import worker
-from nsenter._interpreter.sealed_memory import KeptDescriptor, sealed_memfd
+from nsenter._interpreter.sealed_memory import CachedDescriptor, sealed_memfd
 from nsenter.calling import BadAnswer
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
@@ -125,7 +125,7 @@ def test_memory_whose_mode_was_taken_is_made_anew() -> None:
         made.append(os.memfd_create("unsealed"))
         return made[-1]
 
-    kept = KeptDescriptor(make)
+    kept = CachedDescriptor(make)
     try:
         assert kept.get() == kept.get() == made[0]
         os.fchmod(made[0], 0)

@@ -175,7 +175,7 @@ def run(body: str, *wrapper: str | Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-# The quick run leaves out what test_parents.py has as well.
+# The quick run leaves out what test_any_parent.py has as well.
 _OTHERS = ("numpy", "much memory", "beside subprocess", "two threads of one process")
 
 

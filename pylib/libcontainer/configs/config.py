@@ -188,7 +188,7 @@ class ConfigForInit(Value):
     def for_init(self) -> dict[str, Any]:
         """Return the fields of this class as plain data, without those of subclasses."""
         others = self._fields.keys() - ConfigForInit._fields.keys()
-        return self.to_plain(full=True, besides=tuple(others))
+        return self.to_data(full=True, besides=tuple(others))
 
 
 class Config(ConfigForInit):
@@ -258,11 +258,11 @@ class Config(ConfigForInit):
         self.__dict__["namespaces"] = self.namespaces.copy()
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Config:
+    def from_data(cls, plain: Mapping[str, Any]) -> Config:
         fields = dict(plain)
         if "namespaces" in fields:
             fields["namespaces"] = Namespaces.from_json(fields["namespaces"])
-        return super().from_plain(fields)
+        return super().from_data(fields)
 
     @classmethod
     def _read_field(cls, name: str, value: Any, where: str) -> Any:

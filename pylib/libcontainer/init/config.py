@@ -90,7 +90,7 @@ class InitConfig(Value):
 def pack(init_config: InitConfig) -> dict[str, Any]:
     """Return an init config as plain data. Of the container's configuration, only the part that the
     init reads is in it."""
-    plain = init_config.to_plain(full=True, besides=("config",))
+    plain = init_config.to_data(full=True, besides=("config",))
     return {**plain, "config": init_config.config.for_init()}
 
 

@@ -20,7 +20,7 @@ from nsenter._host.syscalls import (
     poll,
     socketpair,
 )
-from nsenter._inside.exec_steps import Confinement, execute
+from nsenter._inside.exec_steps import ExecSteps, execute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run_hooks(
     hooks: tuple[Hook, ...],
     state: bytes,
     env: dict[str, str],
-    confine: Callable[[], Confinement] = Confinement,
+    confine: Callable[[], ExecSteps] = ExecSteps,
 ) -> None:
     """Run each in turn, with the state on its stdin.
 
@@ -81,9 +81,7 @@ def timed_out(hook: Hook) -> tuple[int, str]:
     return errno.ETIMEDOUT, f"hook ran past specified timeout of {hook.timeout or 0:.1f}s"
 
 
-def _run(
-    hook: Hook, state: bytes, env: dict[str, str], confinement: Confinement
-) -> tuple[int, str]:
+def _run(hook: Hook, state: bytes, env: dict[str, str], confinement: ExecSteps) -> tuple[int, str]:
     """What went wrong with it: an errno, and why; "": nothing."""
     (stdin, to_hook), (from_hook, output), (told, tells) = posix.pipe(), posix.pipe(), socketpair()
     pid = posix.fork()
@@ -199,7 +197,7 @@ def _become(
     output: int,
     tells: int,
     env: dict[str, str],
-    confinement: Confinement,
+    confinement: ExecSteps,
 ) -> NoReturn:
     try:
         for fd, stream in ((stdin, 0), (output, 1), (output, 2)):

@@ -80,12 +80,12 @@ def _dump(script: str, out: int) -> None:
         "modules", module_archive.pack_one(resume.__name__, _MODULE), executable=False
     )
     files = os.memfd_create("files", os.MFD_CLOEXEC)
-    orders = marshal.dumps(
+    contents = marshal.dumps(
         {
             "script": script,
             "path": [*sys.path],
             "modules": [
-                *sorted({*_own_modules()} - image_contents.NOT_HELD),
+                *sorted({*_own_modules()} - image_contents.LEFT_OUT),
                 *image_contents.MODULES,
             ],
             "extensions": [*image_contents.EXTENSIONS],
@@ -94,7 +94,7 @@ def _dump(script: str, out: int) -> None:
             "objects_until_collected": start.OBJECTS_UNTIL_COLLECTED,
         }
     )
-    fds = [archive, sealed_memfd("orders", orders, executable=False), files]
+    fds = [archive, sealed_memfd("contents", contents, executable=False), files]
     os.lseek(fds[1], 0, os.SEEK_SET)
     flags = b"-I", b"-S", b"-X", b"utf8=1", b"-X", b"frozen_modules=on"
     argv = [os.fsencode(sys.executable), *flags, os.fsencode(script)]

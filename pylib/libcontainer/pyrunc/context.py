@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from libcontainer.configs import Config
     from libcontainer.pyrunc.log import Log
-    from nsenter._interpreter.prebooted import WaitingInit
+    from nsenter._interpreter.prebooted import PrebootedInit
 
 
 _STDIN = 0
@@ -42,7 +42,7 @@ class Context:
         options: the command's, by key.
         arguments: the command's; the first is a container's id, where it takes one.
         log: where to tell.
-        waiting: an init that waits for its orders; None: there is none.
+        prebooted: an init that waits for its orders; None: there is none.
 
     Attributes:
         root: the folder of all containers' state, absolute.
@@ -54,12 +54,12 @@ class Context:
         options: dict[str, Any],
         arguments: list[str],
         log: Log,
-        waiting: WaitingInit | None = None,
+        prebooted: PrebootedInit | None = None,
     ) -> None:
         self._given = given
         self.options = options
         self.arguments = arguments
-        self.waiting = waiting
+        self.prebooted = prebooted
         self.log = log
         self.root = state_root(given["root"])
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ["EXTENSIONS", "MODULES", "NOT_HELD"]
+__all__ = ["EXTENSIONS", "LEFT_OUT", "MODULES"]
 
 # Modules that are imported within functions.
 MODULES = (
@@ -17,7 +17,7 @@ MODULES = (
     "nsenter._interpreter.prebooted",
 )
 # Modules of the package that no command imports, or that make the image.
-NOT_HELD = frozenset(
+LEFT_OUT = frozenset(
     f"libcontainer.pyrunc.{name}"
     for name in ("__main__", "find", "start", "resume", "command_image")
 )

@@ -213,7 +213,7 @@ class Launch:
             pidfd_socket=self._options["pidfd_socket"] or None,
             init=first,
             sub_cgroup_paths=self._sub_cgroup_paths,
-            waiting=self._context.waiting,
+            prebooted=self._context.prebooted,
             trace=self._context.log.wants_debug,
             timeout=start_timeout(os.environ.get(_TIMEOUT, "")),
         )
@@ -396,7 +396,7 @@ def _warn_of_capabilities(context: Context, config: ProcessConfig) -> None:
     sets = config.capabilities
     if sets is None:
         return
-    names = {name for names in sets.to_plain().values() for name in names}
+    names = {name for names in sets.to_data().values() for name in names}
     ignored = sorted(name for name in names if not capabilities.is_known(NUMBERS.get(name, -1)))
     if ignored:
         told = f"ignoring unknown or unavailable capabilities: [{' '.join(ignored)}]"

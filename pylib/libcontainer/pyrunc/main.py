@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from libcontainer.pyrunc.context import Context
-    from nsenter._interpreter.prebooted import WaitingInit
+    from nsenter._interpreter.prebooted import PrebootedInit
 
 _FAILED = 1
 _NO_SUCH_COMMAND = 3
@@ -58,17 +58,17 @@ def main(
         from libcontainer.pyrunc.help import complete
 
         complete()
-    status = run(sys.argv[1:], _waiting(init))
+    status = run(sys.argv[1:], _prebooted(init))
     before_leaving(status)
     _leave(status)
 
 
-def _waiting(init: Sequence[int]) -> WaitingInit | None:
+def _prebooted(init: Sequence[int]) -> PrebootedInit | None:
     if not init:
         return None
-    from nsenter._interpreter.prebooted import WaitingInit
+    from nsenter._interpreter.prebooted import PrebootedInit
 
-    return WaitingInit(*init)
+    return PrebootedInit(*init)
 
 
 def _leave(status: int) -> NoReturn:
@@ -83,24 +83,24 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def run(words: list[str], waiting: WaitingInit | None = None) -> int:
+def run(words: list[str], prebooted: PrebootedInit | None = None) -> int:
     """Do what a command line says; returns the exit status.
 
     Args:
-        waiting: an init; it is ended if nothing uses it.
+        prebooted: an init; it is ended if nothing uses it.
     """
     log = Log()
-    status = _run(words, log, waiting)
+    status = _run(words, log, prebooted)
     try:
-        if waiting:
-            waiting.discard()
+        if prebooted:
+            prebooted.discard()
     except OSError as error:
         log.error(f"the init that waits cannot be ended: {message(error)}")
         return status or _FAILED
     return status
 
 
-def _run(words: list[str], log: Log, waiting: WaitingInit | None) -> int:
+def _run(words: list[str], log: Log, prebooted: PrebootedInit | None) -> int:
     command = ""
     try:
         given, rest = parse_globals(words)
@@ -117,7 +117,7 @@ def _run(words: list[str], log: Log, waiting: WaitingInit | None) -> int:
             return _print_help(log, command)
         from libcontainer.pyrunc.context import Context
 
-        context = Context(given, options, arguments, log, waiting)
+        context = Context(given, options, arguments, log, prebooted)
         return _execute(command, context)
     except UsageError as error:
         return _show_usage(log, error)

@@ -25,19 +25,19 @@ _SLACK_NS = 20_000_000  # two ticks: the time of a change can be too early by th
 _script = ""  # pyrunc-start, which is argv[0] of an interpreter that boots
 
 
-def prepare_image(orders_fd: int) -> None:
+def prepare_image(contents_fd: int) -> None:
     """Import the modules of the image, and remove every trace of the process that makes it."""
     global _script
     import time
 
     began = time.time_ns()
-    orders = _receive(orders_fd)
-    _script = orders["script"]
-    sys.path[:] = orders["path"]
-    for name in orders["modules"]:
+    contents = _receive(contents_fd)
+    _script = contents["script"]
+    sys.path[:] = contents["path"]
+    for name in contents["modules"]:
         __import__(name)
-    _check_extensions(orders["extensions"])
-    _tell_files(orders["files_fd"], [*orders["files"], *_sources()], began)
+    _check_extensions(contents["extensions"])
+    _tell_files(contents["files_fd"], [*contents["files"], *_sources()], began)
     sys.argv[:] = sys.orig_argv[:] = []
     sys.path_importer_cache.clear()
     for name in ("stdin", "stdout", "stderr"):
@@ -46,15 +46,15 @@ def prepare_image(orders_fd: int) -> None:
     _set_environment([])
     import gc
 
-    gc.set_threshold(orders["objects_until_collected"])
+    gc.set_threshold(contents["objects_until_collected"])
     gc.collect()
     gc.freeze()
 
 
 def _receive(fd: int) -> "dict[str, Any]":
-    orders: dict[str, Any] = marshal.loads(posix.read(fd, posix.fstat(fd).st_size))
+    contents: dict[str, Any] = marshal.loads(posix.read(fd, posix.fstat(fd).st_size))
     posix.close(fd)
-    return orders
+    return contents
 
 
 def _check_extensions(known: "Iterable[str]") -> None:

@@ -49,7 +49,7 @@ def _is_ours_alone(place: str) -> bool:
 
 def key(policy: Seccomp, identity: tuple[int, ...]) -> bytes:
     """All that the program of a policy depends on; `identity` is that of its compiler."""
-    rules = [rule.to_plain() for rule in policy.syscalls]
+    rules = [rule.to_data() for rule in policy.syscalls]
     default = (policy.default_action, policy.default_errno_ret)
     return marshal.dumps((identity, default, policy.architectures, rules), _MARSHAL_VERSION)
 

@@ -20,7 +20,7 @@ from nsenter._host.syscalls import (
     personality,
     prctl,
 )
-from nsenter._inside.exec_steps import Confinement, execute
+from nsenter._inside.exec_steps import ExecSteps, execute
 from nsenter._message.limits import rlimit_name
 
 TYPE_CHECKING = False
@@ -150,11 +150,11 @@ class Ending:
             sync.send(self._channel, sync.LISTENER)
             self._agents, self._agent_message, self._agent_path = sync.receive_agents(self._channel)
 
-    def confinement(self) -> Confinement:
+    def confinement(self) -> ExecSteps:
         """The limits and the filter of the program, and of each startContainer hook (as runc)."""
         init_config = self._init_config
         code, flags = init_config.seccomp or (b"", 0)
-        return Confinement(
+        return ExecSteps(
             rlimits=self._rlimits(),
             filter=code,
             filter_flags=flags,

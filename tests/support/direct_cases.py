@@ -188,7 +188,7 @@ def folder() -> Path:
     made = Path(tempfile.mkdtemp(prefix="ways-"))
     atexit.register(shutil.rmtree, made)
     made.chmod(0o755)
-    source = Path(__file__).parents[1] / "ways" / "snapshot.c"
+    source = Path(__file__).parents[1] / "direct_cases" / "snapshot.c"
     options = ["-O1", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-static"]
     subprocess.run([gcc, *options, "-o", made / "snapshot", source], check=True)
     scripts = {
@@ -550,7 +550,13 @@ def as_root() -> dict[str, Any]:
 
 def _telling(who: str) -> list[str]:
     variables = [f"PYTHONPATH={launching.PYTHONPATH}", f"WAYS_FOLDER={folder()}"]
-    return ["env", *variables, sys.executable, "-c", f"import ways; ways.tell({who!r})"]
+    return [
+        "env",
+        *variables,
+        sys.executable,
+        "-c",
+        f"import direct_cases; direct_cases.tell({who!r})",
+    ]
 
 
 def _told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import nsenter
 from nsenter._remote.safe_arrays import LEAST
-from nsenter._remote.safe_data import Malformed, NotPlain, TooLarge, TooSlow, decode, encode
+from nsenter._remote.safe_data import Malformed, NotData, TooLarge, TooSlow, decode, encode
 
 NUMBER = 2 * LEAST
 RECORDS = [{"id": n, "name": str(n), "part": n / 2, "is": n % 2 == 0} for n in range(NUMBER)]
@@ -167,14 +167,14 @@ def test_decoding_ends_at_its_deadline(make: Callable[[], bytes]) -> None:
 
 
 def test_what_is_not_plain_is_named_with_its_place() -> None:
-    with pytest.raises(NotPlain, match=r"^\[40\]\['b'\]: object is not plain data$"):
+    with pytest.raises(NotData, match=r"^\[40\]\['b'\]: object is not plain data$"):
         encode([{"a": 1, "b": object() if n == 40 else n} for n in range(NUMBER)])
 
 
 def test_what_is_in_itself_is_refused_at_once() -> None:
     itself: list[object] = []
     itself.extend([itself] * NUMBER)
-    with pytest.raises(NotPlain, match="nested deeper than 100"):
+    with pytest.raises(NotData, match="nested deeper than 100"):
         encode(itself)
 
 

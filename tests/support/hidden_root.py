@@ -51,7 +51,7 @@ def mounts_of(options: Options) -> dict[str, set[str]]:
     return {row[4]: set(row[5].split(",")) for row in rows}
 
 
-def told(options: Options, target: str = "told:look") -> dict[str, Any]:
+def told(options: Options, target: str = "report_status:look") -> dict[str, Any]:
     """The first line that a Python init says; it ends well."""
     with contextlib.ExitStack() as stack:
         reader, stdout = launching.pipe(stack)

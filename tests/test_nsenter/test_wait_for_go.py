@@ -29,7 +29,7 @@ WAYS = pytest.mark.parametrize(
 @WAYS
 def test_it_runs_when_it_is_told_to(options: Options | None) -> None:
     before = inside.descriptors()
-    with Popen(["echo", "runs"], options, stdout=PIPE, held=True) as process:
+    with Popen(["echo", "runs"], options, stdout=PIPE, wait_for_go=True) as process:
         time.sleep(0.1)
         assert process.poll() is None
         program = Path(f"/proc/{process.program_pid}/exe").readlink()
@@ -50,7 +50,7 @@ def kept() -> set[int]:
 
 @WAYS
 def test_what_cannot_be_executed_is_told_by_go(options: Options | None) -> None:
-    with Popen(["no-such-program"], options, held=True) as process:
+    with Popen(["no-such-program"], options, wait_for_go=True) as process:
         with pytest.raises(BootstrapError, match="execve no-such-program") as caught:
             process.go()
         assert isinstance(caught.value, FileNotFoundError)
@@ -62,7 +62,7 @@ def test_a_signal_ends_it(options: Options | None) -> None:
     for number in (signal.SIGKILL, signal.SIGTERM):
         if number == signal.SIGTERM and options is not None and options.init is False:
             continue  # PID 1
-        with Popen(["true"], options, held=True) as process:
+        with Popen(["true"], options, wait_for_go=True) as process:
             process.send_signal(number)
             assert process.wait(SECONDS) == -number
             process_is_gone = not Path(f"/proc/{process.pid}").exists()
@@ -73,7 +73,7 @@ def test_it_ends_when_its_caller_is_killed() -> None:
     script = """
 import nsenter, time
 options = nsenter.Options(new="user,pid")
-held = [nsenter.Popen(["true"], o, held=True) for o in (None, options)]
+held = [nsenter.Popen(["true"], o, wait_for_go=True) for o in (None, options)]
 print("ready", flush=True)
 time.sleep(100)
 """
@@ -85,20 +85,21 @@ time.sleep(100)
 
 
 def test_one_that_is_never_let_go_ends_with_its_block() -> None:
-    with Popen(["true"], DIRECT, held=True) as process:
+    with Popen(["true"], DIRECT, wait_for_go=True) as process:
         pass
     assert process.returncode == -signal.SIGKILL
 
 
 def test_a_python_init_is_not_held() -> None:
     with pytest.raises(ValueError, match="held: a PythonInit waits"):
-        Options().launch(PythonInit("nsenter._inside.pid1:main", ["true"]), held=True)
+        Options().launch(PythonInit("nsenter._inside.pid1:main", ["true"]), wait_for_go=True)
 
 
 NETWORK = """
 import nsenter, os, subprocess, sys
 options = nsenter.Options(new="user,net,mnt,pid")
-with nsenter.Popen(["ip", "-brief", "address"], options, stdout=-1, text=True, held=True) as p:
+with nsenter.Popen(["ip", "-brief", "address"], options, stdout=-1, text=True,
+                   wait_for_go=True) as p:
     reader, writer = os.pipe()
     words = ["slirp4netns", "--configure", "--disable-host-loopback", "-r", str(writer)]
     slirp = subprocess.Popen([*words, str(p.program_pid), "tap0"], pass_fds=[writer],
@@ -133,4 +134,4 @@ def test_a_network_is_set_up_meanwhile(who: str) -> None:
 
 def test_check_output_of_a_held_program_has_no_end_of_its_own() -> None:
     with pytest.raises(subprocess.TimeoutExpired):
-        check_output(["true"], timeout=0.2, held=True)  # type: ignore[call-overload]
+        check_output(["true"], timeout=0.2, wait_for_go=True)  # type: ignore[call-overload]

@@ -155,8 +155,8 @@ def test_copies_and_pickles_are_equal() -> None:
 
 
 def test_plain_data_leaves_out_defaults_unless_asked() -> None:
-    assert Shape(Point(1)).to_plain() == {"centre": {"x": 1}}
-    assert Shape(Point(1)).to_plain(full=True) == {
+    assert Shape(Point(1)).to_data() == {"centre": {"x": 1}}
+    assert Shape(Point(1)).to_data(full=True) == {
         "centre": {"x": 1, "y": 0},
         "corners": [],
         "tags": {},
@@ -174,7 +174,7 @@ def test_plain_data_leaves_out_defaults_unless_asked() -> None:
 )
 def test_plain_data_that_does_not_fit_is_refused(plain: Any, reason: str) -> None:
     with pytest.raises(TypeError, match=f"^{reason}$"):
-        Shape.from_plain(plain)
+        Shape.from_data(plain)
 
 
 points = st.builds(Point, st.integers(), st.integers())
@@ -189,10 +189,10 @@ shapes = st.builds(
 
 @given(shapes, st.booleans())
 def test_a_value_comes_back_from_json_and_marshal(shape: Shape, full: bool) -> None:
-    plain = shape.to_plain(full=full)
+    plain = shape.to_data(full=full)
 
-    assert Shape.from_plain(json.loads(json.dumps(plain))) == shape
-    assert Shape.from_plain(marshal.loads(marshal.dumps(plain))) == shape
+    assert Shape.from_data(json.loads(json.dumps(plain))) == shape
+    assert Shape.from_data(marshal.loads(marshal.dumps(plain))) == shape
 
 
 @given(shapes)

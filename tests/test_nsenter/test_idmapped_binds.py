@@ -12,10 +12,10 @@ import pytest
 
 import nsenter
 import rootless
-from boxes import SYSTEM, output
+from hidden_root import SYSTEM, output
 from nsenter import Bind, Options, presets
 from nsenter._launch.descriptors import Descriptors, open_fds
-from nsenter._launch.idmapped_binds import with_trees
+from nsenter._launch.idmapped_binds import with_idmapped_trees
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do: run as root")
 NOBODY = 65534
@@ -121,7 +121,7 @@ def test_a_file_system_without_id_mapped_mounts_is_named() -> None:
 def test_without_them_what_everybody_may_write_is_bound_as_it_is() -> None:
     bind = Bind(f"/proc/{os.getpid()}/timerslack_ns", "/mnt", writable=True, as_owner=True)
     with Descriptors() as owner:
-        assert list(with_trees([bind], NOBODY, NOBODY, owner)) == [bind]
+        assert list(with_idmapped_trees([bind], NOBODY, NOBODY, owner)) == [bind]
 
 
 def test_a_source_that_is_missing_is_named() -> None:

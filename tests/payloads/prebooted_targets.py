@@ -1,4 +1,4 @@
-"""What an init that waits is told to do (tests/test_nsenter/test_waiting.py)."""
+"""What an init that waits is told to do (tests/test_nsenter/test_prebooted.py)."""
 
 from __future__ import annotations
 

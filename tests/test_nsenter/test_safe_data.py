@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsenter._remote.safe_data import MAX_DEPTH, Malformed, NotPlain, decode, encode
+from nsenter._remote.safe_data import MAX_DEPTH, Malformed, NotData, decode, encode
 
 atoms = (
     st.none()
@@ -108,14 +108,14 @@ Pair = namedtuple("Pair", "left right")
     ],
 )
 def test_what_is_not_plain_is_named_with_its_place(value: object, told: str) -> None:
-    with pytest.raises(NotPlain, match=told):
+    with pytest.raises(NotData, match=told):
         encode(value)
 
 
 def test_what_is_in_itself_is_refused() -> None:
     loop: list[object] = []
     loop.append(loop)
-    with pytest.raises(NotPlain, match="nested deeper than 100"):
+    with pytest.raises(NotData, match="nested deeper than 100"):
         encode(loop)
 
 
@@ -265,7 +265,7 @@ def test_no_arithmetic_is_done_with_large_numbers(data: bytes) -> None:
 
 @pytest.mark.parametrize("value", [range(1 << (1 << 17)), PurePosixPath("x/" * 20_000)], ids=type)
 def test_what_would_not_be_read_is_not_written(value: object) -> None:
-    with pytest.raises(NotPlain, match=r"too (large|long)"):
+    with pytest.raises(NotData, match=r"too (large|long)"):
         encode(value, more=True)
 
 

@@ -8,7 +8,7 @@ import sys
 from launching import PYTHONPATH
 from nsenter._host import syscalls
 from nsenter._interpreter import prebooted
-from nsenter._interpreter.prebooted import WaitingInit
+from nsenter._interpreter.prebooted import PrebootedInit
 
 _SERVE = """
 import importlib, sys
@@ -18,12 +18,12 @@ serve(getattr(importlib.import_module(module), function), *map(int, sys.argv[2:]
 """
 
 
-def from_memory(target: str) -> WaitingInit:
+def from_memory(target: str) -> PrebootedInit:
     """Args: target: "module:function"."""
     return prebooted.start(target, ["_cffi_backend", "nsenter._nsexec"])
 
 
-def start(target: str) -> WaitingInit:
+def start(target: str) -> PrebootedInit:
     """Args: target: "module:function"."""
     channel, theirs = syscalls.socketpair()
     status, writer = os.pipe()
@@ -36,7 +36,7 @@ def start(target: str) -> WaitingInit:
     finally:
         os.close(theirs)
         os.close(writer)
-    return WaitingInit(pid, channel, status)
+    return PrebootedInit(pid, channel, status)
 
 
 WAYS = {"beside": start, "from memory": from_memory}

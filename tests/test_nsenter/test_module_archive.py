@@ -1,6 +1,7 @@
-"""What is in a bundle, how it is kept, and that the shim boots a good one and refuses others.
+"""What is in a module archive, how it is kept, and that the shim boots
+a good one and refuses others.
 
-The closures are a table that each Python installed makes (see bundles.py): what an import
+The closures are a table that each Python installed makes (see module_archives.py): what an import
 statement compiles to differs from one version to the next.
 """
 
@@ -36,13 +37,13 @@ from typing import Any
 
 import pytest
 
-import bundles
+import module_archives
 import pythons
-from bundles import Case, Contents, Facts
+from module_archives import Case, Contents, Facts
 from nsenter._interpreter import command
-from nsenter._interpreter import module_archive as bundle
-from nsenter._interpreter.module_archive import Bundle, bundle_for
-from nsenter._interpreter.sealed_memory import KeptDescriptor, sealed_memfd
+from nsenter._interpreter import module_archive as archive
+from nsenter._interpreter.module_archive import ModuleArchive, archive_for
+from nsenter._interpreter.sealed_memory import CachedDescriptor, sealed_memfd
 from nsenter._launch.spawn import Spawn
 from nsenter._message import codec
 from nsenter._message.launch import LaunchAttribute
@@ -388,12 +389,20 @@ def closures(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Python], dic
     """What each case comes to under a Python; they are all made in one process of it."""
     folder = tmp_path_factory.mktemp("closures")
     for case in (*CLOSURES, *REFUSALS):
-        bundles.lay_out(case, folder)
+        module_archives.lay_out(case, folder)
     cases = json.dumps([case.__dict__ for case in (*CLOSURES, *REFUSALS)])
 
     @functools.cache
     def closures(python: Python) -> dict[str, Facts]:
-        words = [python.binary, "-s", "-P", "-B", ROOT / "tests/support/bundles.py", folder, cases]
+        words = [
+            python.binary,
+            "-s",
+            "-P",
+            "-B",
+            ROOT / "tests/support/module_archives.py",
+            folder,
+            cases,
+        ]
         return pythons.told(words, {"PYTHONPATH": str(ROOT)})
 
     return closures
@@ -474,7 +483,7 @@ def test_what_cannot_travel_is_refused_by_name(
 
 
 def made(found: dict[str, Facts]) -> list[Facts]:
-    """Those of a bundle."""
+    """Those of a module archive."""
     return [facts for facts in found.values() if "error" not in facts]
 
 
@@ -485,7 +494,7 @@ Tree = Callable[..., str]
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
-    """Writes a module of a name that no bundle has been made of yet, and returns the name."""
+    """Write a module of a name that no module archive has been made of yet; return the name."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(text: str = "") -> str:
@@ -499,17 +508,17 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
 
 def test_a_missing_module_is_an_attribute_of_the_error_too() -> None:
     with pytest.raises(ModuleNotFoundError) as caught:
-        bundle_for(["no_such_module_at_all"])
+        archive_for(["no_such_module_at_all"])
     assert caught.value.name == "no_such_module_at_all"
 
 
 def test_a_module_that_is_there_the_second_time_is_found(tree: Tree, tmp_path: Path) -> None:
     late = f"late_{secrets.token_hex(6)}"
     with pytest.raises(ModuleNotFoundError, match=late):
-        bundle_for([late])
+        archive_for([late])
     (tmp_path / f"{late}.py").write_text("")
     importlib.invalidate_caches()
-    assert late in bundle_for([late]).modules
+    assert late in archive_for([late]).modules
 
 
 class _LoaderWithoutCode(importlib.abc.Loader):
@@ -537,33 +546,33 @@ def test_a_target_whose_loader_has_no_code_is_refused_by_name(
     """It must not travel as an empty module: then its function would be what is missed."""
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, _Finder("without_code")])
     with pytest.raises(ModuleNotFoundError, match="without_code"):
-        bundle_for(["without_code"])
+        archive_for(["without_code"])
 
 
 def test_an_extension_that_is_none_is_refused_by_name(tree: Tree) -> None:
     name = tree()
     with pytest.raises(ValueError, match=f"{name}.*no C extension"):
-        bundle_for([], [name])
+        archive_for([], [name])
     with pytest.raises(ValueError, match="'no_such_extension'"):
-        bundle_for([], ["no_such_extension"])
+        archive_for([], ["no_such_extension"])
 
 
 # --- the memfd ----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def good() -> Bundle:
+def good() -> ModuleArchive:
     """One with a package, modules and an extension."""
-    return bundle_for(["takeover_targets", "nsenter._inside.pid1"], ["_cffi_backend"])
+    return archive_for(["takeover_targets", "nsenter._inside.pid1"], ["_cffi_backend"])
 
 
-def test_a_bundle_is_what_its_file_holds(good: Bundle) -> None:
+def test_a_bundle_is_what_its_file_holds(good: ModuleArchive) -> None:
     import _cffi_backend
 
-    contents = bundles.read(bundles.content_of(good.fd))
+    contents = module_archives.read(module_archives.content_of(good.fd))
     names = [module.name for module in contents.modules]
-    assert contents.magic == bundles.MAGIC
-    assert contents.version == bundles.VERSION
+    assert contents.magic == module_archives.MAGIC
+    assert contents.version == module_archives.VERSION
     assert len(set(names)) == len(names)
     assert set(names) == good.modules | {"runpy"}
     assert contents.extensions == tuple(good.extensions.values())
@@ -571,19 +580,19 @@ def test_a_bundle_is_what_its_file_holds(good: Bundle) -> None:
     assert all(isinstance(code, CodeType) for code in contents.code().values())
 
 
-def test_code_travels_as_it_was_but_for_its_file_names(good: Bundle) -> None:
+def test_code_travels_as_it_was_but_for_its_file_names(good: ModuleArchive) -> None:
     import takeover_targets
 
-    travelled = bundles.read(bundles.content_of(good.fd)).code()["takeover_targets"]
+    travelled = module_archives.read(module_archives.content_of(good.fd)).code()["takeover_targets"]
     source = Path(takeover_targets.__file__).read_text()
     name = f"<{takeover_targets.__file__}>"
     assert travelled == compile(source, name, "exec", dont_inherit=True)
-    assert set(bundles.file_names(travelled)) == {name}
+    assert set(module_archives.file_names(travelled)) == {name}
 
 
 def test_a_traceback_through_its_code_has_no_line_to_look_for(tree: Tree) -> None:
     name = tree("def outer():\n    def inner():\n        raise OSError\n    inner()\n")
-    code = bundles.read(bundles.content_of(bundle_for([name]).fd)).code()[name]
+    code = module_archives.read(module_archives.content_of(archive_for([name]).fd)).code()[name]
     space: dict[str, Any] = {}
     exec(code, space)
     try:
@@ -596,9 +605,9 @@ def test_a_traceback_through_its_code_has_no_line_to_look_for(tree: Tree) -> Non
     ] * 2
 
 
-def test_nobody_can_change_a_bundle(good: Bundle) -> None:
+def test_nobody_can_change_a_bundle(good: ModuleArchive) -> None:
     size = os.fstat(good.fd).st_size
-    before = bundles.content_of(good.fd)
+    before = module_archives.content_of(good.fd)
     again = os.open(f"/proc/self/fd/{good.fd}", os.O_RDWR)
     try:
         for fd in (good.fd, again):
@@ -615,20 +624,20 @@ def test_nobody_can_change_a_bundle(good: Bundle) -> None:
                     attempt()
     finally:
         os.close(again)
-    assert bundles.content_of(good.fd) == before
+    assert module_archives.content_of(good.fd) == before
 
 
-def test_a_bundle_is_sealed_whole(good: Bundle) -> None:
+def test_a_bundle_is_sealed_whole(good: ModuleArchive) -> None:
     seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     assert fcntl.fcntl(good.fd, fcntl.F_GET_SEALS) & seals == seals
 
 
-def test_a_bundle_is_not_inherited(good: Bundle) -> None:
+def test_a_bundle_is_not_inherited(good: ModuleArchive) -> None:
     assert fcntl.fcntl(good.fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
     done = subprocess.run(
         ["ls", "-l", "/proc/self/fd"], close_fds=False, capture_output=True, check=True
     )
-    assert b"nsenter-bundle" not in done.stdout
+    assert b"nsenter-archive" not in done.stdout
 
 
 # --- once ---------------------------------------------------------------------------------------
@@ -636,29 +645,29 @@ def test_a_bundle_is_not_inherited(good: Bundle) -> None:
 
 def memfds() -> int:
     links = (fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink())
-    return sum(str(link).startswith("/memfd:nsenter-bundle") for link in links)
+    return sum(str(link).startswith("/memfd:nsenter-archive") for link in links)
 
 
 def test_a_bundle_is_made_once(tree: Tree) -> None:
     one, two = tree(), tree()
-    first = bundle_for([one, two])
+    first = archive_for([one, two])
     before = memfds()
-    assert bundle_for([two, one]) is first
-    assert bundle_for(iter((one, two, one)), ()) is first
+    assert archive_for([two, one]) is first
+    assert archive_for(iter((one, two, one)), ()) is first
     assert memfds() == before
-    assert bundle_for([one]) is not first
-    assert bundle_for([one, two], ["_cffi_backend"]) is not first
+    assert archive_for([one]) is not first
+    assert archive_for([one, two], ["_cffi_backend"]) is not first
 
 
 def test_threads_that_ask_at_once_get_the_same_bundle(tree: Tree) -> None:
     name = tree("import json, http.client, dataclasses\ndef f(): import asyncio, unittest.mock")
     before = memfds()
     barrier = threading.Barrier(8)
-    found: list[Bundle] = []
+    found: list[ModuleArchive] = []
 
     def ask() -> None:
         barrier.wait()
-        found.append(bundle_for([name]))
+        found.append(archive_for([name]))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -666,7 +675,7 @@ def test_threads_that_ask_at_once_get_the_same_bundle(tree: Tree) -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 8
-    assert len({id(bundle) for bundle in found}) == 1
+    assert len({id(archive) for archive in found}) == 1
     assert memfds() == before + 1
 
 
@@ -692,15 +701,17 @@ class Boot:
 
 
 def boot(content: bytes | int, extensions: dict[str, str] | None = None) -> Boot:
-    """Start the real interpreter with the shim and a bundle, with the launcher's messages on the
+    """Start the real interpreter with the shim and a module archive, with the messages on the
     init pipe, but without the launcher; `takeover_targets:echo` is what it is to run.
 
     Args:
-        content: of the bundle, or how many zero bytes it is, of which none takes any memory.
+        content: of the module archive, or how many zero bytes it is, which take no memory.
     """
     with contextlib.ExitStack() as stack:
-        bundle = Bundle(KeptDescriptor(lambda: memfd(content)), extensions or {}, frozenset())
-        stack.callback(os.close, bundle.fd)
+        archive = ModuleArchive(
+            CachedDescriptor(lambda: memfd(content)), extensions or {}, frozenset()
+        )
+        stack.callback(os.close, archive.fd)
         channel, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         stack.enter_context(channel)
         status, child_status = os.pipe()
@@ -709,13 +720,13 @@ def boot(content: bytes | int, extensions: dict[str, str] | None = None) -> Boot
         stack.callback(os.close, shim)
         stderr = stack.enter_context(tempfile.TemporaryFile())
         try:
-            pids = [start(bundle, child.fileno(), child_status, shim, stderr.fileno())]
+            pids = [start(archive, child.fileno(), child_status, shim, stderr.fileno())]
             needed = sorted({child.fileno(), child_status})
             kept = ",".join(map(str, [0, 1, 2, *needed]))
         finally:
             child.close()
             os.close(child_status)
-        send(channel, bundle, kept)
+        send(channel, archive, kept)
         records, said = listen(channel, status, pids)
         channel.close()  # whatever still runs has nothing to wait for
         ends = [end_of(pid) for pid in pids]
@@ -731,8 +742,8 @@ def memfd(content: bytes | int) -> int:
     return fd
 
 
-def start(bundle: Bundle, channel: int, status: int, shim: int, stderr: int) -> int:
-    fds = command.BootFds(channel, status, bundle.fd, shim)
+def start(archive: ModuleArchive, channel: int, status: int, shim: int, stderr: int) -> int:
+    fds = command.BootFds(channel, status, archive.fd, shim)
     environment = {
         **command.boot_environment(fds, {}),
         b"_LIBCONTAINER_INITPIPE": b"%d" % channel,
@@ -746,7 +757,7 @@ def start(bundle: Bundle, channel: int, status: int, shim: int, stderr: int) -> 
     return pid
 
 
-def send(channel: socket.socket, bundle: Bundle, kept: str) -> None:
+def send(channel: socket.socket, archive: ModuleArchive, kept: str) -> None:
     """The three messages: no namespaces at all, the descriptors, what to run."""
     settings: list[tuple[int, int | bytes]] = [
         (int(LaunchAttribute.MOUNT_PROC), 0),
@@ -754,7 +765,7 @@ def send(channel: socket.socket, bundle: Bundle, kept: str) -> None:
         (int(LaunchAttribute.TIMEOUT), 5000),
         (int(LaunchAttribute.TRACE), 0),
     ]
-    body = command.orders("takeover_targets:echo", ["echo"], ("hello",), {}, bundle)
+    body = command.encode_init_config("takeover_targets:echo", ["echo"], ("hello",), {}, archive)
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it was refused already
         channel.sendall(BootstrapData().encode() + codec.encode(settings, codec.LAUNCH) + body)
 
@@ -801,9 +812,9 @@ def end_of(pid: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def contents(good: Bundle) -> Contents:
-    """Of a good bundle, without its extension."""
-    return replace(bundles.read(bundles.content_of(good.fd)), extensions=())
+def contents(good: ModuleArchive) -> Contents:
+    """Of a good archive, without its extension."""
+    return replace(module_archives.read(module_archives.content_of(good.fd)), extensions=())
 
 
 def assert_it_boots(result: Boot) -> None:
@@ -813,28 +824,28 @@ def assert_it_boots(result: Boot) -> None:
 
 
 def test_a_bundle_by_another_writer_boots(contents: Contents) -> None:
-    assert_it_boots(boot(bundles.write(contents)))
+    assert_it_boots(boot(module_archives.write(contents)))
 
 
 def test_the_order_of_the_modules_does_not_matter(contents: Contents) -> None:
     modules = list(contents.modules)
     random.Random(1).shuffle(modules)
-    assert_it_boots(boot(bundles.write(replace(contents, modules=tuple(modules)))))
+    assert_it_boots(boot(module_archives.write(replace(contents, modules=tuple(modules)))))
 
 
 def test_zeroes_behind_the_end_do_not_matter(contents: Contents) -> None:
-    assert_it_boots(boot(bundles.write(contents) + bytes(1 << 16)))
+    assert_it_boots(boot(module_archives.write(contents) + bytes(1 << 16)))
 
 
 def test_a_bundle_without_what_the_boot_needs_ends_by_itself(contents: Contents) -> None:
     modules = tuple(m for m in contents.modules if not m.name.startswith("encodings"))
-    result = boot(bundles.write(replace(contents, modules=modules)))
+    result = boot(module_archives.write(replace(contents, modules=modules)))
     assert not result.ran
     assert min(result.ends) >= 0
     assert "encodings" in result.stderr
 
 
-# --- bundles that are refused -------------------------------------------------------------------
+# --- archives that are refused -------------------------------------------------------------------
 
 
 def patched(content: bytes, offset: int, *numbers: int) -> bytes:
@@ -844,18 +855,18 @@ def patched(content: bytes, offset: int, *numbers: int) -> bytes:
 
 
 MODULES_AT, EXTENSIONS_AT, VERSION_AT, LATE_AT = 8, 12, 16, 20
-NAME_AT, CODE_AT, SIZE_AT = (bundles.HEADER.size + 4 * i for i in range(3))
+NAME_AT, CODE_AT, SIZE_AT = (module_archives.HEADER.size + 4 * i for i in range(3))
 
 Make = Callable[[Contents], bytes | int]
 
 
 def with_extension(contents: Contents, path: str = "/x") -> bytes:
-    return bundles.write(replace(contents, extensions=(path,)))
+    return module_archives.write(replace(contents, extensions=(path,)))
 
 
 def name_without_nul(contents: Contents) -> bytes:
     """A name at the very end, where nothing ends it."""
-    content = bundles.write(contents) + b"encodings"
+    content = module_archives.write(contents) + b"encodings"
     return patched(content, NAME_AT, len(content) - 9)
 
 
@@ -872,60 +883,73 @@ PATH = "an extension's path lies outside it"
 REFUSED: dict[str, tuple[Make, str]] = {
     "an empty file": (lambda _: b"", IMPOSSIBLE),
     "one byte": (lambda _: b"n", IMPOSSIBLE),
-    "a header cut short": (lambda c: bundles.write(c)[: bundles.HEADER.size - 1], IMPOSSIBLE),
+    "a header cut short": (
+        lambda c: module_archives.write(c)[: module_archives.HEADER.size - 1],
+        IMPOSSIBLE,
+    ),
     "2 GiB of nothing": (lambda _: 2 << 30, "its magic is another version's"),
     "4 GiB of nothing": (lambda _: 4 << 30, IMPOSSIBLE),
     "another magic": (
-        lambda c: bundles.write(replace(c, magic=b"nsxbndl2")),
+        lambda c: module_archives.write(replace(c, magic=b"nsxbndl2")),
         "its magic is another version's",
     ),
-    "a header alone": (lambda c: bundles.write(c)[: bundles.HEADER.size], TABLES),
-    "tables cut short": (lambda c: bundles.write(c)[: c.tables_end - 1], TABLES),
+    "a header alone": (lambda c: module_archives.write(c)[: module_archives.HEADER.size], TABLES),
+    "tables cut short": (lambda c: module_archives.write(c)[: c.tables_end - 1], TABLES),
     "more modules than there is room for": (
-        lambda c: patched(bundles.write(c), MODULES_AT, len(bundles.write(c)) // 16 + 1),
+        lambda c: patched(
+            module_archives.write(c), MODULES_AT, len(module_archives.write(c)) // 16 + 1
+        ),
         TABLES,
     ),
     "as many modules as a number can say": (
-        lambda c: patched(bundles.write(c), MODULES_AT, 0xFFFFFFFF),
+        lambda c: patched(module_archives.write(c), MODULES_AT, 0xFFFFFFFF),
         TABLES,
     ),
     "a count that is 0 in 32 bits": (  # 16 bytes times this
-        lambda c: patched(bundles.write(c), MODULES_AT, 0x10000000),
+        lambda c: patched(module_archives.write(c), MODULES_AT, 0x10000000),
         TABLES,
     ),
     "more extensions than there is room for": (
-        lambda c: patched(bundles.write(c), EXTENSIONS_AT, len(bundles.write(c)) // 4 + 1),
+        lambda c: patched(
+            module_archives.write(c), EXTENSIONS_AT, len(module_archives.write(c)) // 4 + 1
+        ),
         TABLES,
     ),
     "as many extensions as a number can say": (
-        lambda c: patched(bundles.write(c), EXTENSIONS_AT, 0xFFFFFFFF),
+        lambda c: patched(module_archives.write(c), EXTENSIONS_AT, 0xFFFFFFFF),
         TABLES,
     ),
     "both counts at their highest": (
-        lambda c: patched(bundles.write(c), MODULES_AT, 0xFFFFFFFF, 0xFFFFFFFF),
+        lambda c: patched(module_archives.write(c), MODULES_AT, 0xFFFFFFFF, 0xFFFFFFFF),
         TABLES,
     ),
     "more late extensions than extensions": (
-        lambda c: patched(bundles.write(c), LATE_AT, 0xFFFFFFFF),
+        lambda c: patched(module_archives.write(c), LATE_AT, 0xFFFFFFFF),
         "more late extensions than extensions",
     ),
     "a name past the end": (
-        lambda c: patched(bundles.write(c), NAME_AT, len(bundles.write(c))),
+        lambda c: patched(module_archives.write(c), NAME_AT, len(module_archives.write(c))),
         MODULE,
     ),
-    "a name far past the end": (lambda c: patched(bundles.write(c), NAME_AT, 0xFFFFFFFF), MODULE),
+    "a name far past the end": (
+        lambda c: patched(module_archives.write(c), NAME_AT, 0xFFFFFFFF),
+        MODULE,
+    ),
     "a name without a NUL": (name_without_nul, MODULE),
     "code past the end": (
-        lambda c: patched(bundles.write(c), CODE_AT, len(bundles.write(c)) + 1),
+        lambda c: patched(module_archives.write(c), CODE_AT, len(module_archives.write(c)) + 1),
         MODULE,
     ),
     "a size past the end": (
-        lambda c: patched(bundles.write(c), SIZE_AT, len(bundles.write(c))),
+        lambda c: patched(module_archives.write(c), SIZE_AT, len(module_archives.write(c))),
         MODULE,
     ),
-    "a size that goes round": (lambda c: patched(bundles.write(c), SIZE_AT, 0xFFFFFFFF), MODULE),
+    "a size that goes round": (
+        lambda c: patched(module_archives.write(c), SIZE_AT, 0xFFFFFFFF),
+        MODULE,
+    ),
     "the last module past the end": (
-        lambda c: patched(bundles.write(c), c.tables_end - 12, 0xFFFFFFF0),
+        lambda c: patched(module_archives.write(c), c.tables_end - 12, 0xFFFFFFF0),
         MODULE,
     ),
     "an extension's path past the end": (lambda c: path_at(c, len), PATH),
@@ -953,7 +977,7 @@ def test_a_corrupt_bundle_is_refused_by_name(name: str, contents: Contents) -> N
 
 def test_a_table_for_another_version_is_refused_by_name(contents: Contents) -> None:
     """Its entries are of another size, or its code is: the interpreter would jump anywhere."""
-    content = bundles.write(replace(contents, version=contents.version + 1))
+    content = module_archives.write(replace(contents, version=contents.version + 1))
     assert_refused(boot(content), "read the bundle:", "version", errno.EBADMSG)
 
 
@@ -972,12 +996,12 @@ def test_an_extension_that_is_no_library_is_refused_by_name(
 
 
 class Handed(PythonInit):
-    """A target that takes the descriptor of its bundle as its argument."""
+    """A target that takes the descriptor of its archive as its argument."""
 
-    def bundle(self) -> Bundle:
+    def archive(self) -> ModuleArchive:
         [fd] = self.args
         assert isinstance(fd, int)
-        return Bundle(KeptDescriptor(lambda: fd), {}, frozenset())
+        return ModuleArchive(CachedDescriptor(lambda: fd), {}, frozenset())
 
 
 def refusal(fd: int) -> BootstrapError:
@@ -988,7 +1012,7 @@ def refusal(fd: int) -> BootstrapError:
 
 def test_the_caller_of_launch_is_told(contents: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NSENTER_IMAGE", "off")  # from an image, it is stage 2 that opens it
-    fd = memfd(patched(bundles.write(contents), NAME_AT, 0xFFFFFFFF))
+    fd = memfd(patched(module_archives.write(contents), NAME_AT, 0xFFFFFFFF))
     try:
         error = refusal(fd)
     finally:
@@ -1011,17 +1035,17 @@ def test_a_descriptor_that_is_no_file_is_refused_by_name() -> None:
 
 
 def mutated(contents: Contents, seed: int) -> bytes:
-    """A good bundle with up to three bytes of its header or tables changed."""
+    """A good archive with up to three bytes of its header or tables changed."""
     generator = random.Random(seed)
-    content = bytearray(bundles.write(contents))
+    content = bytearray(module_archives.write(contents))
     for _ in range(generator.randint(1, 3)):
         content[generator.randrange(contents.tables_end)] ^= generator.randint(1, 255)
     return bytes(content)
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_mutated_bundle_is_refused_or_boots(seed: int, good: Bundle) -> None:
-    contents = bundles.read(bundles.content_of(good.fd))
+def test_a_mutated_bundle_is_refused_or_boots(seed: int, good: ModuleArchive) -> None:
+    contents = module_archives.read(module_archives.content_of(good.fd))
     result = boot(mutated(contents, seed), good.extensions)
     assert min(result.ends) >= 0, (result.ends, result.stderr)
     if not result.ran:
@@ -1047,9 +1071,9 @@ MANY_NAMES = "".join(f"x{n} = {n}.5\n" for n in range(300))
 )
 def test_imports_are_read_as_dis_tells_them(source: str) -> None:
     """Also with more than 256 names and constants before them."""
-    for part in bundle._parts(compile(source, "<test>", "exec"), functions=True):
-        read = bundle._read(part)
-        assert read == [*bundle._disassembled(part)] or not bundle._IS_KNOWN
+    for part in archive._parts(compile(source, "<test>", "exec"), functions=True):
+        read = archive._read(part)
+        assert read == [*archive._disassembled(part)] or not archive._IS_KNOWN
 
 
 def test_imports_of_the_standard_library_are_read_as_dis_tells_them() -> None:
@@ -1065,9 +1089,9 @@ def test_imports_of_the_standard_library_are_read_as_dis_tells_them() -> None:
     ):
         module = importlib.import_module(name)
         code = compile(Path(module.__file__ or "").read_bytes(), name, "exec")
-        for part in bundle._parts(code, functions=True):
-            told = [*bundle._disassembled(part)]
-            assert bundle._read(part) == told or not bundle._IS_KNOWN
+        for part in archive._parts(code, functions=True):
+            told = [*archive._disassembled(part)]
+            assert archive._read(part) == told or not archive._IS_KNOWN
             count += len(told)
     assert count > 50
 
@@ -1075,6 +1099,6 @@ def test_imports_of_the_standard_library_are_read_as_dis_tells_them() -> None:
 @pytest.mark.parametrize("name", ["importlib.util", "runpy", "os", "codecs", "importlib.machinery"])
 def test_what_a_frozen_module_imports_comes_along(name: str) -> None:
     """The interpreter has the module itself, but not all that it imports."""
-    imported = bundle.imported_by(_imp.get_frozen_object(name), name.rpartition(".")[0])
-    missing = imported - bundle.bundle_for([name]).modules
-    assert not [each for each in missing if (bundle.origin_of(each) or "").endswith(".py")]
+    imported = archive.imported_by(_imp.get_frozen_object(name), name.rpartition(".")[0])
+    missing = imported - archive.archive_for([name]).modules
+    assert not [each for each in missing if (archive.origin_of(each) or "").endswith(".py")]

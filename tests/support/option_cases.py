@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import launching
+import report_status
 import rootless
-import told
 from launching import PYTHONPATH, SECONDS
 from nsenter import Options, Program, PythonInit
 from nsenter.errors import BootstrapError
@@ -24,7 +24,7 @@ from nsenter.errors import BootstrapError
 WAYS = ("direct", "stages", "init", "python", "python-init")
 ALLOW_ALL = struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000)
 NONE = "0" * 16
-TELL = told.__file__
+TELL = report_status.__file__
 
 Facts = dict[str, Any]
 
@@ -41,7 +41,7 @@ def sets(bounding: str, ambient: str = NONE) -> Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Options, and what a process told that has them (of what told.py tells)."""
+    """Options, and what a process told that has them (of what report_status.py tells)."""
 
     name: str
     options: dict[str, Any]
@@ -155,7 +155,7 @@ def outcome(case: Case, way: str) -> Facts:
     # Who is nobody may not search the folders of this interpreter.
     is_stranger = "uid" in case.options and "new" not in case.options
     if way.startswith("python"):
-        target = PythonInit("told:tell")
+        target = PythonInit("report_status:tell")
     elif is_stranger:
         target = Program(["cat", "/proc/self/status"])
     with contextlib.ExitStack() as stack:
@@ -167,7 +167,9 @@ def outcome(case: Case, way: str) -> Facts:
             return {"error": str(error)}
         assert child.wait(SECONDS) == 0
         text = os.read(said, 1 << 16).decode()
-    facts: Facts = told.status(text) if text.startswith("Name:") else ast.literal_eval(text)
+    facts: Facts = (
+        report_status.status(text) if text.startswith("Name:") else ast.literal_eval(text)
+    )
     return facts
 
 
@@ -180,7 +182,7 @@ def broken(case: Case, found: Facts) -> Facts:
 
 def as_the_user() -> dict[str, Facts]:
     """What comes of each case and way, by an unprivileged user with subordinate ids."""
-    words = ["env", f"PYTHONPATH={PYTHONPATH}", sys.executable, "-m", "optioned"]
+    words = ["env", f"PYTHONPATH={PYTHONPATH}", sys.executable, "-m", "option_cases"]
     done = rootless.as_user(words)
     assert done.returncode == 0, done.stderr
     found: dict[str, Facts] = json.loads(done.stdout)

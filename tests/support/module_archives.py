@@ -1,10 +1,10 @@
-"""Bundles: an independent reader and writer of their bytes, and closures under any Python.
+"""Module archives: an independent reader and writer of their bytes, and closures under any Python.
 
 The layout is csrc/interpreter/module_archive.c's: a header, a record of four numbers for each
 module and of one for each extension, and what the records point to.
 
-As a script, under a Python to be tried: bundles.py CASES makes the bundle of each case and prints
-in JSON what is in it. Only the standard library is imported then.
+As a script, under a Python to be tried: module_archives.py CASES makes the module archive of each
+case and prints in JSON what is in it. Only the standard library is imported then.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Module:
-    """A module in a bundle; its code is marshalled."""
+    """A module in a module archive; its code is marshalled."""
 
     name: str
     code: bytes
@@ -42,7 +42,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a bundle holds."""
+    """What a module archive holds."""
 
     modules: tuple[Module, ...]
     extensions: tuple[str, ...] = ()
@@ -89,7 +89,7 @@ def _string(content: bytes, offset: int) -> bytes:
 
 
 def write(contents: Contents) -> bytes:
-    """A bundle; the strings come last here."""
+    """A module archive; the strings come last here."""
     codes = b"".join(module.code for module in contents.modules)
     at_code = contents.tables_end
     at_name = at_code + len(codes)
@@ -119,12 +119,12 @@ def file_names(code: CodeType) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Case:
-    """A tree of files, and the bundle of what is wanted from it.
+    """A tree of files, and the module archive of what is wanted from it.
 
     Args:
         name: of the case; the names of what is wanted begin with it.
         files: relative path → text.
-        travel: the modules of the tree that are in the bundle.
+        travel: the modules of the tree that are in the module archive.
         wanted: names; none: the case's own.
         search: folders of the tree on sys.path.
     """
@@ -144,7 +144,7 @@ def lay_out(case: Case, folder: Path) -> None:
 
 
 def closure(case: Case, folder: Path) -> Facts:
-    """The bundle of a case that was laid out. `error` alone where there is none."""
+    """The module archive of a case that was laid out. `error` alone where there is none."""
     places = [str((folder / case.name / place).resolve()) for place in case.search]
     before = set(sys.modules)
     sys.path[:0] = places
@@ -158,13 +158,13 @@ def closure(case: Case, folder: Path) -> Facts:
 
 
 def _closure(case: Case) -> Facts:
-    from nsenter._interpreter.module_archive import bundle_for
+    from nsenter._interpreter.module_archive import archive_for
 
-    bundle = bundle_for(case.wanted or (case.name,))
-    contents = read(content_of(bundle.fd))
+    archive = archive_for(case.wanted or (case.name,))
+    contents = read(content_of(archive.fd))
     code = contents.code()
     return {
-        "modules": sorted(bundle.modules),
+        "modules": sorted(archive.modules),
         "in the file": sorted(code),
         "travel": sorted(_ours(code)),
         "packages": sorted(m.name for m in contents.modules if m.is_package),
