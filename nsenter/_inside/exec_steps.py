@@ -65,7 +65,7 @@ def execute(
         args: the argument vector, including argv[0].
         env: the environment.
         confinement: the limits and the filter.
-        channel: the descriptor on which a failure is reported as `libcontainer.init.sync.ERROR`.
+        channel: the descriptor on which a failure is reported as `libcontainer.init.sync.Error`.
             -1 means that it is reported on standard error.
         errno_text: returns the text for an errno.
     """

@@ -12,7 +12,7 @@ from errno import EAGAIN, ECANCELED, EINVAL, EPERM, EPROTO, ESRCH, ETIMEDOUT
 
 from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
-from libcontainer.init import sync
+from libcontainer.init import frames, sync
 from libcontainer.init.config import InitConfig, LateJoin, pack
 from libcontainer.init.image_contents import EXTENSIONS, IMAGE
 from libcontainer.record import namespace_paths
@@ -56,6 +56,8 @@ _DOING = {"T": "it is stopped", "t": "it is traced", "D": "it waits in the kerne
 _FIELDS = {"sched_setattr": "process.scheduler", "ioprio_set": "process.ioPriority"}
 _REAL_TIME = (1, 2)  # SCHED_FIFO, SCHED_RR
 _NODES = "/sys/devices/system/node/has_memory"
+# The messages that are believed of a process that others can see, and could speak for.
+_OF_WHO_IS_SEEN = (sync.Successor, sync.Ready, sync.Listener)
 _TARGET = "libcontainer.init.main:main"
 
 
@@ -136,6 +138,11 @@ def _console(process: Process, fds: Descriptors) -> int:
     if where is None:
         return -1
     return fds.add(os.dup(where) if isinstance(where, int) else _connected(where))
+
+
+def _not_due(word: str) -> BootstrapError:
+    """Return the error for a message that the init may not send, or not now."""
+    return BootstrapError("init", "say", repr(word), EPROTO)
 
 
 def _with_hint(stage: str, failure: Failure) -> BootstrapError:
@@ -413,10 +420,10 @@ class _Talk:
             return
         self._goes = True
         if self._process.init:
-            sync.send(channel, sync.GO, deadline=self._deadline())
+            sync.send(channel, sync.Go(), deadline=self._deadline())
             self._make_cgroup_ready(channel)
         else:
-            sync.send(channel, sync.GO, deadline=self._deadline())
+            sync.send(channel, sync.Go(), deadline=self._deadline())
 
     def _open_doors(self) -> None:
         if self.has_doors:
@@ -431,9 +438,8 @@ class _Talk:
             self._manager.set(self._resources.replace(memory=None, memory_swap=None))
         self._open_doors()
         if self.has_doors:
-            sync.send_with_fds(
-                channel, self._doors.numbers(), sync.DOORS, deadline=self._deadline()
-            )
+            doors = sync.Doors(tuple(self._doors.numbers()))
+            sync.send(channel, doors, deadline=self._deadline())
 
     def _talk_to(self, child: Child) -> None:
         self._child = child
@@ -501,10 +507,11 @@ class _Talk:
         """What an init said before it ended that could not hear us any more."""
         try:
             while True:
-                (kind, *rest), fds = sync.receive(self._fd, deadline=0)
+                words, fds = frames.receive(self._fd, deadline=0)
                 close(*fds)
-                if kind == sync.ERROR:
-                    return self._failure(rest)
+                message = sync.parse(words, fds)
+                if isinstance(message, sync.Error):
+                    return self._failure(message)
         except (EOFError, OSError, ValueError):
             return None
 
@@ -548,25 +555,22 @@ class _Talk:
 
         for index, tree in detached_trees(config, self._child.pid):
             try:
-                sync.send_with_fds(
-                    self._fd, [tree], sync.MOUNT, str(index), deadline=self._deadline()
-                )
+                sync.send(self._fd, sync.Mount(index, tree), deadline=self._deadline())
             finally:
                 close(tree)
 
-    def _map_ids(self, words: list[str], fds: list[int]) -> None:
+    def _map_ids(self, message: sync.IdMap) -> None:
         """Map the ids of a tree that the init has cloned by itself, once for each such mount."""
         from libcontainer.detached_mounts import comes_with_the_root, map_ids
 
-        config = self._container.config
-        index = int(words[0]) if words and words[0].isdecimal() else -1
-        mount = config.mounts[index] if 0 <= index < len(config.mounts) else None
-        if mount is None or not fds or index in self._mapped or not mount.idmap:
-            raise BootstrapError("init", "say", repr(sync.IDMAP), EPROTO)
+        config, index = self._container.config, message.index
+        mount = config.mounts[index] if index < len(config.mounts) else None
+        if mount is None or index in self._mapped or not mount.idmap:
+            raise _not_due(message.word)
         if not comes_with_the_root(config, index):
-            raise BootstrapError("init", "say", repr(sync.IDMAP), EPROTO)
+            raise _not_due(message.word)
         self._mapped.add(index)
-        map_ids(fds[0], mount, self._child.pid)
+        map_ids(message.tree, mount, self._child.pid)
 
     def _prepare(self) -> None:
         """What is done from outside, while the init makes its root."""
@@ -620,43 +624,64 @@ class _Talk:
             close(*fds)
 
     def _answer_to(self, words: list[str], fds: list[int]) -> bool:
-        kind, *rest = words
-        self._heard = kind
-        if kind == sync.ERROR:
+        """Do what a message asks for, and answer it. Return whether another one is to come.
+
+        Args:
+            words, fds: the message. Descriptors that are kept are taken out of `fds`.
+        """
+        self._heard = words[0]
+        message = sync.parse(words, fds)
+        if isinstance(message, sync.Error):
             self._is_told = True
-            raise self._failure(rest)
-        if kind == sync.WAITING and self._is_ready and self._has_gate:
+            raise self._failure(message)
+        if message is None or not self._is_due(message):
+            raise _not_due(words[0])
+        if isinstance(message, sync.Waiting):
             return False
-        if self._is_seen and kind not in (sync.SUCCESSOR, sync.READY, sync.LISTENER):
-            raise BootstrapError("init", "say", repr(kind), EPROTO)
-        if kind == sync.LOOPBACK:
-            self._bring_loopback_up(fds)
-            return True
-        if kind == sync.DEVICES and fds and self._has_devices_to_move():
-            self._move_devices(fds)
-            return True
-        if kind == sync.LISTENER:
-            self._send_agents()
-            return True
-        if kind == sync.READY and not (self._is_followed or self._is_ready):
-            self._ready()
-        elif kind == sync.SUCCESSOR and fds and self._is_followed:
-            self._follow(fds.pop())
-        elif kind == sync.HOOKS:
-            self._hooks()
-        elif kind == sync.IDMAP:
-            self._map_ids(rest, fds)
-        elif kind == sync.LAST and self._is_followed:
-            self._is_seen = True
-        elif kind != sync.CGROUP:
-            raise BootstrapError("init", "say", repr(kind), EPROTO)
-        sync.send(self._fd, sync.GO, deadline=self._deadline())
+        if isinstance(message, (sync.Devices, sync.Successor)):
+            fds.clear()
+        self._do(message)
+        if message.is_answered:
+            sync.send(self._fd, sync.Go(), deadline=self._deadline())
         return True
+
+    def _is_due(self, message: sync.Message) -> bool:
+        """Return whether the init may send this message now."""
+        if isinstance(message, sync.Waiting):
+            return self._is_ready and self._has_gate
+        if self._is_seen and not isinstance(message, _OF_WHO_IS_SEEN):
+            return False
+        if isinstance(message, sync.Devices):
+            return self._has_devices_to_move()
+        if isinstance(message, sync.Ready):
+            return not (self._is_followed or self._is_ready)
+        if isinstance(message, (sync.Successor, sync.Last)):
+            return self._is_followed
+        return isinstance(message, sync.FROM_INIT)
+
+    def _do(self, message: sync.Message) -> None:
+        match message:
+            case sync.Loopback():
+                self._bring_loopback_up(message.socket)
+            case sync.Devices():
+                self._move_devices(message.socket)
+            case sync.IdMap():
+                self._map_ids(message)
+            case sync.Hooks():
+                self._hooks()
+            case sync.Last():
+                self._is_seen = True
+            case sync.Successor():
+                self._follow(message.pidfd)
+            case sync.Ready():
+                self._ready()
+            case sync.Listener():
+                self._send_agents()
 
     def _receive(self) -> tuple[list[str], list[int]]:
         while True:
             try:
-                return sync.receive(self._fd, deadline=self._deadline())
+                return frames.receive(self._fd, deadline=self._deadline())
             except TimeoutError:
                 # A further process in a paused container goes on when that does.
                 if self._manager.freezer_state() != FROZEN:
@@ -690,9 +715,8 @@ class _Talk:
         except ChildProcessError:  # it has ended, and SIGCHLD is ignored: how, nobody can tell
             return True
 
-    def _failure(self, words: list[str]) -> BootstrapError:
-        operation, subject, number, why = (*words, "", "", "", "")[:4]
-        code = int(number) if number.isdecimal() else EINVAL
+    def _failure(self, told: sync.Error) -> BootstrapError:
+        operation, subject, code, why = told.operation, told.subject, told.number, told.why
         if not why:
             return BootstrapError("init", operation, subject, code)
         from nsenter._host.refused_syscalls import why_refused  # for errors alone
@@ -731,12 +755,11 @@ class _Talk:
             return int(file.read()) == 0
         return False
 
-    def _bring_loopback_up(self, fds: list[int]) -> None:
+    def _bring_loopback_up(self, socket: int) -> None:
         from libcontainer.init.network import bring_loopback_up
 
         try:
-            for fd in fds:
-                bring_loopback_up(fd)
+            bring_loopback_up(socket)
         except Failure as failure:
             raise _with_hint("init", failure) from None
 
@@ -744,12 +767,12 @@ class _Talk:
         has_some = self._process.init and bool(self._container.config.net_devices)
         return has_some and self._devices is None
 
-    def _move_devices(self, fds: list[int]) -> None:
+    def _move_devices(self, socket: int) -> None:
         """Into the init's network namespace, before any hook looks for them there."""
         from libcontainer.net_devices import NetDevices
 
         names, pid = self._container.config.net_devices, self._child.pid
-        self._devices = NetDevices(names, fds.pop(), f"/proc/{pid}/ns/net")
+        self._devices = NetDevices(names, socket, f"/proc/{pid}/ns/net")
         try:
             self._devices.move()
         except Failure as failure:
@@ -820,11 +843,13 @@ class _Talk:
         policy = config.seccomp
         assert policy is not None
         count = 1 + (len(config.hooks.start_container) if self._process.init else 0)
-        if count > sync.MOST_AGENTS:
-            raise ContainerError(f"hooks.startContainer: over {sync.MOST_AGENTS - 1}, and a filter")
+        most = sync.Agents.most_fds
+        if count > most:
+            raise ContainerError(f"hooks.startContainer: over {most - 1}, and a filter")
         told = process_state(policy, pid, self._container.oci_state("creating", pid))
         with Descriptors() as agents:
             for _ in range(count):
                 agents.add(connect(policy))
-            path, message = policy.listener_path, json_text.dumps(told)
-            sync.send_agents(self._fd, agents.numbers(), path, message, deadline=self._deadline())
+            state = json_text.dumps(told)
+            message = sync.Agents(policy.listener_path, state, tuple(agents.numbers()))
+            sync.send(self._fd, message, deadline=self._deadline())

@@ -700,8 +700,8 @@ PYTHON = [
     _row(
         "the runtime runs no hook because a process that others see asks for it",
         "pylib/libcontainer/starting.py",
-        "if self._is_seen and kind not in (sync.SUCCESSOR, sync.READY, sync.LISTENER):",
-        "if kind is None:",
+        "if self._is_seen and not isinstance(message, _OF_WHO_IS_SEEN):",
+        "if message is None:",
         f"{CONTAINERS}/test_shared_pids.py::test_what_others_see_has_nothing_done_by_the_runtime",
     ),
     _row(

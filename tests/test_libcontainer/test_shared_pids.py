@@ -22,7 +22,7 @@ from libcontainer import pid_namespace_join
 from libcontainer.cgroups import new_manager
 from libcontainer.configs import Cgroup, Resources
 from libcontainer.container import Container
-from libcontainer.init import sync
+from libcontainer.init import frames
 from libcontainer.process import Process
 from libcontainer.specconv import config_from_spec, process_from_spec
 from libcontainer.starting import _Talk, prebooted_init
@@ -312,7 +312,7 @@ def test_what_is_no_child_of_ours_is_no_successor() -> None:
         os.close(pidfd)
 
 
-@pytest.mark.parametrize("word", [sync.HOOKS, sync.IDMAP, sync.LOOPBACK, sync.DEVICES, sync.LAST])
+@pytest.mark.parametrize("word", ["hooks", "idmap", "loopback", "devices", "last"])
 def test_what_others_see_has_nothing_done_by_the_runtime(word: str) -> None:
     with pytest.raises(BootstrapError, match=f"say '{word}'"):
         talk_with(_is_seen=True, _is_followed=False)._answer_to([word, "0"], [0])
@@ -323,10 +323,10 @@ def test_from_the_clone_on_others_see_the_init(tmp_path: Path) -> None:
     with ours, theirs:
         talk = talk_with(_is_followed=True, _fd=ours.fileno(), _process=SimpleNamespace())
         talk._deadline = lambda: None  # type: ignore[method-assign]
-        assert talk._answer_to([sync.LAST], [])
-        assert sync.receive(theirs.fileno()) == ([sync.GO], [])
+        assert talk._answer_to(["last"], [])
+        assert frames.receive(theirs.fileno()) == (["go"], [])
         with pytest.raises(BootstrapError, match="say 'hooks'"):
-            talk._answer_to([sync.HOOKS], [])
+            talk._answer_to(["hooks"], [])
 
 
 @pytest.mark.parametrize(
@@ -355,4 +355,4 @@ def test_who_is_warned(pod: int, tmp_path: Path, change: dict[str, Any], is_expo
 
 def test_before_its_successor_is_known_no_init_is_ready() -> None:
     with pytest.raises(BootstrapError, match="say 'ready'"):
-        talk_with(_is_followed=True)._answer_to([sync.READY], [])
+        talk_with(_is_followed=True)._answer_to(["ready"], [])

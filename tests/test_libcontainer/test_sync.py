@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from libcontainer.init import sync
+from libcontainer.init import frames, sync
 from nsenter._host.syscalls import Failure
 
 
@@ -17,9 +17,9 @@ def test_a_message_with_descriptors_to_nobody_is_a_broken_pipe_as_one_without() 
     theirs.close()
     with ours:
         with pytest.raises(BrokenPipeError):
-            sync.send(ours.fileno(), sync.GO)
+            sync.send(ours.fileno(), sync.Go())
         with pytest.raises(BrokenPipeError):
-            sync.send_with_fds(ours.fileno(), [0], sync.DOORS)
+            sync.send(ours.fileno(), sync.Doors((0,)))
 
 
 def test_a_reset_is_of_its_own_class() -> None:
@@ -28,13 +28,13 @@ def test_a_reset_is_of_its_own_class() -> None:
         ours.send(b"unread")
         theirs.close()
         with pytest.raises(ConnectionResetError):
-            sync.receive(ours.fileno())
+            frames.receive(ours.fileno())
 
 
 def test_another_failure_says_its_operation() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(Failure, match="sendmsg descriptors"):
-        sync.send_with_fds(ours.fileno(), [1 << 20], sync.DOORS)
+        sync.send(ours.fileno(), sync.Doors((1 << 20,)))
 
 
 def test_a_long_message_to_who_does_not_read_ends_at_the_deadline() -> None:
@@ -45,7 +45,6 @@ def test_a_long_message_to_who_does_not_read_ends_at_the_deadline() -> None:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 15, 0))
         began = time.monotonic()
         with pytest.raises(TimeoutError):
-            sync.send_agents(
-                ours.fileno(), [0], "/agent", "x" * (4 << 20), deadline=time.monotonic() + 0.1
-            )
+            agents = sync.Agents("/agent", "x" * (4 << 20), (0,))
+            sync.send(ours.fileno(), agents, deadline=time.monotonic() + 0.1)
         assert time.monotonic() - began < 12

@@ -8,7 +8,7 @@ import errno
 import posix
 import time
 
-from libcontainer.init import sync
+from libcontainer.init import frames, sync
 from libcontainer.runc_messages import errno_text
 from nsenter._host.cleanup import close
 from nsenter._host.syscalls import (
@@ -109,11 +109,12 @@ def _run(hook: Hook, state: bytes, env: dict[str, str], confinement: ExecSteps) 
 def _unable(told: int) -> int:
     """The errno of its execve; 0: the program was executed, or what failed it has said itself."""
     try:
-        words, _ = sync.receive(told, deadline=0)
+        message = sync.parse(*frames.receive(told, deadline=0))
     except (EOFError, OSError, ValueError):
         return 0
-    is_execve = words[:2] == [sync.ERROR, "exec"] and words[3].isdecimal()
-    return int(words[3]) if is_execve else 0
+    if isinstance(message, sync.Error) and message.operation == "exec":
+        return message.number
+    return 0
 
 
 class _Pipes:

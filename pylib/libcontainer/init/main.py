@@ -41,12 +41,12 @@ def main(channel: int, packed: dict[str, Any]) -> NoReturn:
     except (sync.PeerGoneError, BrokenPipeError, ConnectionResetError):
         posix._exit(_FAILED)  # nobody waits for this init any more
     except OSError as error:
-        _tell(channel, *_words(error), str(error.errno or 0), error.strerror or str(error))
+        _tell(channel, *_words(error), error.errno or 0, error.strerror or str(error))
     except MemoryError:
-        _tell(channel, "allocate memory", "", str(errno.ENOMEM), _NO_MEMORY)
+        _tell(channel, "allocate memory", "", errno.ENOMEM, _NO_MEMORY)
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        _tell(channel, f"internal error in {operation_of(error)}", "", str(errno.EINVAL), why)
+        _tell(channel, f"internal error in {operation_of(error)}", "", errno.EINVAL, why)
     posix._exit(_FAILED)
 
 
@@ -57,11 +57,10 @@ def _words(error: OSError) -> tuple[str, str]:
     return operation_of(error), subject_of(error)
 
 
-def _tell(channel: int, *words: str) -> None:
+def _tell(channel: int, operation: str, subject: str, number: int, why: str) -> None:
     try:
-        sync.send(channel, sync.ERROR, *words)
-    except OSError:  # the parent has what it waited for: a person may read it
-        operation, subject, number, why = words
+        sync.send(channel, sync.Error(operation, subject, number, why))
+    except OSError:  # the parent does not listen any more, but a person may read this
         what = f"{operation} {subject}".rstrip()
-        sys.stderr.write(f"{what}: {go_text(why, int(number))}\n")
+        sys.stderr.write(f"{what}: {go_text(why, number)}\n")
         sys.stderr.flush()

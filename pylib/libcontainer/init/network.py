@@ -29,7 +29,7 @@ def ask_for_loopback(channel: int) -> None:
     """The init's part. What comes later on the channel is answered when it is up."""
     fd = call("socket", "AF_UNIX", SYS_socket, _AF_UNIX, _SOCK_DGRAM_CLOEXEC, 0)
     try:
-        sync.send_with_fds(channel, [fd], sync.LOOPBACK)
+        sync.send(channel, sync.Loopback(fd))
     finally:
         close(fd)
 
@@ -39,7 +39,7 @@ def ask_for_devices(channel: int) -> None:
     later on the channel."""
     fd = call("socket", "AF_NETLINK", SYS_socket, _AF_NETLINK, _SOCK_RAW_CLOEXEC, 0)
     try:
-        sync.send_with_fds(channel, [fd], sync.DEVICES)
+        sync.send(channel, sync.Devices(fd))
     finally:
         close(fd)
 

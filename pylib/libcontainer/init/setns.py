@@ -25,5 +25,5 @@ def run(channel: int, init_config: InitConfig) -> NoReturn:
         console = Console(init_config.process)
         console.hand_over(init_config.console_fd)
         console.become_streams()
-    sync.ask(channel, sync.READY)
+    sync.ask(channel, sync.Ready())
     Ending(channel, init_config).run(lambda env: None)

@@ -66,29 +66,28 @@ class _Init:
             succeed(self._channel, init_config, self._kept_fds())
         if self._console:
             self._console.become_streams()
-        sync.ask(self._channel, sync.READY)
+        sync.ask(self._channel, sync.Ready())
         self._ending = Ending(self._channel, init_config)
         self._ending.run(self._wait_for_start, config.parent_death_signal)
 
     def _join_cgroup(self) -> None:
         """The cgroup is made, or this process moved into it, meanwhile: much is done by then."""
         if self._init_config.is_moved:
-            sync.ask(self._channel, sync.CGROUP)
+            sync.ask(self._channel, sync.Cgroup())
         elif self._init_config.has_doors:
-            go_through(sync.receive_doors(self._channel))
+            go_through(sync.expect(self._channel, sync.Doors).fds)
         if self._init_config.unshare_cgroup:
             unshare(_CLONE_NEWCGROUP)
 
     def _map_ids(self, index: int, tree: int) -> None:
         """By the parent, who has the right to."""
-        sync.send_with_fds(self._channel, [tree], sync.IDMAP, str(index))
-        sync.expect_go(self._channel)
+        sync.ask(self._channel, sync.IdMap(index, tree))
 
     def _hooks_of_the_root(self) -> None:
         hooks = self._config.hooks
         # Hooks and sysctls find the network devices there.
         if hooks.prestart or hooks.create_runtime or self._config.net_devices:
-            sync.ask(self._channel, sync.HOOKS)
+            sync.ask(self._channel, sync.Hooks())
         if hooks.create_container:
             env = named(self._init_config.process.env)
             run_hooks("createContainer", hooks.create_container, self._hook_state("creating"), env)
@@ -122,7 +121,7 @@ class _Init:
         for number in _ENDING:
             _signal.signal(number, _end)
         # Without this word, the end of the channel would mean that this process has died.
-        sync.send(self._channel, sync.WAITING)
+        sync.send(self._channel, sync.Waiting())
         posix.close(self._channel)
         posix.read(self._init_config.fifo_fd, 1)
         posix.close(self._init_config.fifo_fd)

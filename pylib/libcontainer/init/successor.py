@@ -54,24 +54,24 @@ def succeed(channel: int, init_config: InitConfig, kept: Iterable[int]) -> None:
     late = init_config.late_join
     assert late is not None
     # The successor inherits the cgroup and the limits that the parent has given to this process.
-    sync.ask(channel, sync.LAST)
+    sync.ask(channel, sync.Last())
     setns(late.pid_namespace, _CLONE_NEWPID)
     _shed(init_config, late, kept)
     alive, tells = posix.pipe()
     pid, pidfd = _clone()
     if pid:
-        sync.send_with_fds(channel, [pidfd], sync.SUCCESSOR)
+        sync.send(channel, sync.Successor(pidfd))
         posix.write(tells, b"\0")
         posix._exit(0)
     prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _SIGKILL)
     posix.close(tells)
     if not posix.read(alive, 1):
         # The first process was killed. The command fails, but must still wait for this one.
-        sync.send_with_fds(channel, [pidfd_open(posix.getpid())], sync.SUCCESSOR)
+        sync.send(channel, sync.Successor(pidfd_open(posix.getpid())))
         posix._exit(_FAILED)
     posix.close(alive)
     posix.setsid()
-    sync.expect_go(channel)
+    sync.expect(channel, sync.Go)
 
 
 def _shed(init_config: InitConfig, late: LateJoin, kept: Iterable[int]) -> None:

@@ -1,210 +1,306 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages between the parent and its init, on the init pipe.
+"""The dialogue between the parent and its init, on the init pipe, after the init config.
 
-A message is a length of four bytes and words with NULs between them. Both ends use this module;
-the parent takes what it reads for no more than words, and not many of them. The parent passes a
-deadline, a moment of time.monotonic(), to whatever waits for the init: an init that is stopped, or
-hangs, must not hold it. The init passes none: it is killed when its parent ends.
+Each message is a class. Both ends use this module. In this order, where a message in brackets is
+sent only if the container requires it:
+
+    init                                    parent
+     |                                        |
+     |  <--------- [Doors], [Mount ...] ---   |  cgroup v1; one Mount for each detached tree
+     |  <--------- Go ---------------------   |
+     |  ---------- [Loopback] ------------->  |  brings lo up
+     |  ---------- [Devices] -------------->  |  moves the network devices
+     |  ---------- [IdMap ...] ------------>  |  maps the ids of a tree that the init has cloned
+     |  <--------- Go ---------------------   |
+     |  ---------- [Cgroup] --------------->  |  moves the init into its cgroup
+     |  <--------- Go ---------------------   |
+     |  <--------- [Doors] ----------------   |  or the init moves itself, without being asked to
+     |  ---------- [Hooks] ---------------->  |  runs the hooks prestart and createRuntime
+     |  <--------- Go ---------------------   |
+     |  ---------- [Last] ----------------->  |  from here on, others can see the init
+     |  <--------- Go ---------------------   |
+     |  ---------- [Successor] ------------>  |  goes on with that process, which gets the answer
+     |  <--------- Go ---------------------   |
+     |  ---------- Ready ------------------>  |  saves the state
+     |  <--------- Go ---------------------   |
+     |  ---------- [Listener] ------------->  |  connects to the seccomp agent
+     |  <--------- Agents -----------------   |
+     |  ---------- [Waiting] -------------->  |  closes the pipe: the init is at the exec fifo
+     x                                        |  or else execve(2) closes it: the program runs
+
+    at any time:
+     |  ---------- Error ------------------>  |  in place of the rest
+     x                                        |  without an Error: the init has died
+
+A further process sends only Ready, Listener and Error, because it has nothing else to ask for.
 """
 
 from __future__ import annotations
 
-import posix
-import sys
-import time
-from errno import ECONNRESET, EPIPE
+import errno
 
+from libcontainer.init import frames
+from libcontainer.init.frames import PeerGoneError
 from nsenter._host.cleanup import close
-from nsenter._host.syscalls import POLLIN, POLLOUT, Failure, poll, receive_fds, send_fds
+from nsenter._host.records import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
+    from typing import TypeVar
 
-# What the init says.
-LOOPBACK = "loopback"  # with a socket of its network namespace: bring lo up; no answer
-DEVICES = "devices"  # with a socket of rtnetlink(7): move the network devices here; no answer
-CGROUP = "cgroup"  # it has to be in its cgroup now; answered when it is
-HOOKS = "hooks"  # the root is there: run the hooks that belong between here and the pivot
-IDMAP = "idmap"  # with a detached tree, and the index of its mount: answered when it is id-mapped
-LAST = "last"  # all that needs the host is done: the PID namespace is joined once it is answered
-SUCCESSOR = "successor"  # with a pidfd: that process goes on in its place, and gets the answer
-READY = "ready"  # all is set up but what cannot be taken back; answered when the state is saved
-WAITING = "waiting"  # at the exec fifo, with nothing else left to do: the last message; no answer
-LISTENER = "listener"  # its filter has a listener: answered with connections to the agent
-ERROR = "error"  # operation, subject, errno, why
-# What the parent says.
-DOORS = "doors"  # with descriptors of files to write itself into its cgroups by
-MOUNT = "mount"  # the index of a mount, with the descriptor of the tree to put there
-AGENTS = "agents"  # where the agent listens and what it is told, with connections to it
-GO = "go"
+    M = TypeVar("M", bound="Message")
 
-_LENGTH = 4
-_PIECE = 1 << 14  # of the 208 KiB that a socket holds, of which a quarter may be taken
-_MOST = 1 << 16
-_AT_ONCE = 4096  # so that who dies between two system calls has sent a whole message, or nothing
-_MOST_DOORS = 64  # one for each hierarchy of cgroup v1
-MOST_AGENTS = 250  # the kernel's SCM_MAX_FD is 253
-_LONGEST_STATE = 1 << 24  # what an agent is told has the annotations of config.json in it
+__all__ = [
+    "FROM_INIT", "Agents", "Cgroup", "Devices", "Doors", "Error", "Go", "Hooks", "IdMap", "Last",
+    "Listener", "Loopback", "Message", "Mount", "PeerGoneError", "Ready", "Successor", "Waiting",
+    "ask", "expect", "parse", "receive_until_go", "send",
+]  # fmt: skip
+
+_LONGEST_NUMBER = 10  # digits
 
 
-class PeerGoneError(EOFError):
-    """The other end is closed."""
+class Message(Value):
+    """A message. Its fields are the words after the first, and the descriptors that come with it.
+
+    Attributes:
+        word: the first word, by which the messages are told apart.
+        carries: the name of the field that holds a descriptor, or several; "" means none.
+        most_fds: how many descriptors it may have at most. With 1, the field is an int.
+        longest: how many bytes it may have.
+        is_answered: whether the parent answers with `Go`.
+    """
+
+    word = ""
+    carries = ""
+    most_fds = 1
+    longest = frames.LONGEST
+    is_answered = False
+
+    def frame(self) -> bytes:
+        """Return the message as it is sent, without descriptors."""
+        return frames.pack(self._words(), self.longest)
+
+    def _words(self) -> tuple[str, ...]:
+        values = (str(v) for name, v in self.__dict__.items() if name != self.carries)
+        return (self.word, *values)
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Return the descriptors that are sent with the message."""
+        if not self.carries:
+            return ()
+        value: int | tuple[int, ...] = self.__dict__[self.carries]
+        return (value,) if isinstance(value, int) else value
+
+    @classmethod
+    def of(cls, words: Sequence[str], fds: Sequence[int]) -> Message | None:
+        """Return the message for the words after the first; None if they do not fit."""
+        names = [name for name in cls._fields if name != cls.carries]
+        if len(words) != len(names) or bool(fds) != bool(cls.carries):
+            return None
+        values: dict[str, object] = dict(zip(names, words, strict=True))
+        for name, word in zip(names, words, strict=True):
+            if cls.__annotations__[name] == "int":
+                values[name] = number = _number(word)
+                if number < 0:
+                    return None
+        if cls.carries:
+            values[cls.carries] = fds[0] if cls.most_fds == 1 else tuple(fds)
+        return cls(**values)
 
 
-def _await(fd: int, events: int, deadline: float | None) -> None:
-    """Wait until one of the events has come. Raises TimeoutError when the deadline has passed."""
-    if deadline is not None and not poll({fd: events}, max(0.0, deadline - time.monotonic())):
-        raise TimeoutError("the other end of the init pipe is silent")
+def _number(word: str) -> int:
+    """Return the number that a word is; -1 if it is none, or too long to be meant as one."""
+    return int(word) if word.isdecimal() and len(word) <= _LONGEST_NUMBER else -1
 
 
-def _read(fd: int, size: int, deadline: float | None) -> bytes:
-    parts = []
-    while size:
-        _await(fd, POLLIN, deadline)
-        part = posix.read(fd, size)
-        if not part:
-            raise PeerGoneError("the other end of the init pipe is closed")
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+# ---- from the init
 
 
-def _pack(words: tuple[str, ...], most: int = _MOST) -> bytes:
-    texts = (word.replace("\0", "\\0").encode("utf-8", "surrogateescape") for word in words)
-    body = b"\0".join(texts)[: most - 1]
-    return len(body).to_bytes(_LENGTH, sys.byteorder) + body
+class Loopback(Message):
+    """Bring up lo of the network namespace that a socket belongs to. There is no answer."""
+
+    word, carries = "loopback", "socket"
+    socket: int
 
 
-def send(fd: int, *words: str, deadline: float | None = None) -> None:
-    """Send a message.
+class Devices(Message):
+    """Move the network devices to the network namespace that a socket of rtnetlink(7) belongs to.
+
+    There is no answer.
+    """
+
+    word, carries = "devices", "socket"
+    socket: int
+
+
+class Cgroup(Message):
+    """Move the init into its cgroup. The answer is `Go`."""
+
+    word, is_answered = "cgroup", True
+
+
+class Hooks(Message):
+    """The root is made, and not entered yet: run the hooks of this moment. The answer is `Go`."""
+
+    word, is_answered = "hooks", True
+
+
+class IdMap(Message):
+    """Map the ids of a detached tree, as its mount requires. The answer is `Go`."""
+
+    word, carries, is_answered = "idmap", "tree", True
+    index: int  # of the mount in the configuration
+    tree: int
+
+
+class Last(Message):
+    """Everything that requires the host is done. After the answer, `Go`, the init joins the PID
+    namespace."""
+
+    word, is_answered = "last", True
+
+
+class Successor(Message):
+    """The process of this pidfd goes on instead of the init, and gets the answer, `Go`."""
+
+    word, carries, is_answered = "successor", "pidfd", True
+    pidfd: int
+
+
+class Ready(Message):
+    """Everything is set up that can be taken back. The answer is `Go`."""
+
+    word, is_answered = "ready", True
+
+
+class Listener(Message):
+    """The filter has a listener. The answer is `Agents`."""
+
+    word = "listener"
+
+
+class Waiting(Message):
+    """The init waits at the exec fifo, and has nothing else to do. This is the last message."""
+
+    word = "waiting"
+
+
+class Error(Message):
+    """A step has failed, and the init ends. csrc/inside/exec_steps.c sends this message too."""
+
+    word = "error"
+    operation: str
+    subject: str
+    number: int  # an errno
+    why: str
+
+    @classmethod
+    def of(cls, words: Sequence[str], fds: Sequence[int]) -> Message | None:
+        """Return the message. A long subject may have cut off the words that follow it."""
+        operation, subject, number, why = (*words, "", "", "", "")[:4]
+        found = _number(number)
+        return cls(operation, subject, found if found >= 0 else errno.EINVAL, why)
+
+
+# ---- from the parent
+
+
+class Doors(Message):
+    """Descriptors of files by which the init moves itself into its cgroups."""
+
+    word, carries, most_fds = "doors", "fds", 64  # one for each hierarchy of cgroup v1
+    fds: tuple[int, ...]
+
+
+class Mount(Message):
+    """The detached tree for a mount."""
+
+    word, carries = "mount", "tree"
+    index: int  # of the mount in the configuration
+    tree: int
+
+
+class Agents(Message):
+    """Connections to the seccomp agent, where it listens, and what to tell it."""
+
+    word, carries, most_fds = "agents", "fds", 250  # the kernel's SCM_MAX_FD is 253
+    longest = 1 << 24  # the state for the agent has the annotations of config.json in it
+    path: str
+    state: str
+    fds: tuple[int, ...]
+
+    def frame(self) -> bytes:
+        """Return the message. Raise ValueError if it is too long for an agent."""
+        frame = frames.pack(self._words(), self.longest + 1)
+        if len(frame) > self.longest:
+            raise ValueError(f"the state for the seccomp agent has over {self.longest} bytes")
+        return frame
+
+
+class Go(Message):
+    """The parent has done what it was asked for."""
+
+    word = "go"
+
+
+FROM_INIT = (
+    *(Loopback, Devices, Cgroup, Hooks, IdMap, Last, Successor, Ready, Listener, Waiting, Error),
+)
+_FROM_PARENT = (Doors, Mount, Agents, Go)
+_KINDS: dict[str, type[Message]] = {kind.word: kind for kind in (*FROM_INIT, *_FROM_PARENT)}
+
+
+def parse(words: Sequence[str], fds: Sequence[int]) -> Message | None:
+    """Return the message in a frame; None if it is not one."""
+    kind = _KINDS.get(words[0])
+    return kind.of(words[1:], fds) if kind else None
+
+
+def send(fd: int, message: Message, *, deadline: float | None = None) -> None:
+    """Send a message. For the errors, see `libcontainer.init.frames.send`."""
+    frames.send(fd, message.frame(), message.descriptors(), deadline=deadline)
+
+
+# ---- the init's end
+
+
+def ask(fd: int, message: Message) -> None:
+    """Send a message, and wait for the answer `Go`."""
+    send(fd, message)
+    expect(fd, Go)
+
+
+def expect(fd: int, kind: type[M]) -> M:
+    """Wait for a message, and return it.
 
     Raises:
-        BrokenPipeError: nobody is there.
-        TimeoutError: the other end does not read, and the deadline has passed.
+        PeerGoneError: another message came, or none.
     """
-    _write(fd, _pack(words), deadline)
+    words, fds = frames.receive(fd, kind.most_fds, kind.longest)
+    message = parse(words, fds)
+    if not isinstance(message, kind):
+        close(*fds)
+        raise _not_expected(words, kind)
+    return message
 
 
-def _write(fd: int, data: bytes, deadline: float | None) -> None:
-    rest = memoryview(data)
-    while rest:
-        # If there is room, there is room for this much: the write does not wait.
-        _await(fd, POLLOUT, deadline)
-        rest = rest[posix.write(fd, rest[:_PIECE]) :]
-
-
-def send_with_fds(
-    fd: int, descriptors: Iterable[int], *words: str, deadline: float | None = None
-) -> None:
-    """Send a message, and descriptors on its first byte. Raises as `send` does."""
-    _send_with_fds(fd, descriptors, _pack(words), deadline)
-
-
-def _send_with_fds(
-    fd: int, descriptors: Iterable[int], data: bytes, deadline: float | None
-) -> None:
-    _await(fd, POLLOUT, deadline)
-    try:
-        sent = send_fds(fd, data[:_AT_ONCE], tuple(descriptors))
-    except Failure as failure:
-        raise _as_of_posix(failure) from None
-    _write(fd, data[sent:], deadline)
-
-
-def send_agents(
-    fd: int, descriptors: Iterable[int], path: str, message: str, *, deadline: float | None = None
-) -> None:
-    """Answer `LISTENER`. Raises as `send`, and ValueError if it is too long for an agent."""
-    data = _pack((AGENTS, path, message), _LONGEST_STATE + 1)
-    if len(data) > _LONGEST_STATE:
-        raise ValueError(f"the state for the seccomp agent has over {_LONGEST_STATE} bytes")
-    _send_with_fds(fd, descriptors, data, deadline)
-
-
-def _as_of_posix(failure: Failure) -> OSError:
-    """That nobody is there has the class that it has with read and write."""
-    gone = failure.errno in (EPIPE, ECONNRESET)
-    return OSError(failure.errno, failure.strerror) if gone else failure
-
-
-def receive(
-    fd: int, most: int = 1, longest: int = _MOST, *, deadline: float | None = None
-) -> tuple[list[str], list[int]]:
-    """The next message, and the descriptors that may have come with it.
-
-    Args:
-        most: how many those may be; the kernel closes what is over.
-        longest: that the message may be.
-
-    Raises:
-        PeerGoneError, ConnectionResetError: there is none to come.
-        TimeoutError: it has not come whole, and the deadline has passed.
-        ValueError: it is longer than any that is sent.
-    """
-    _await(fd, POLLIN, deadline)
-    try:
-        first, fds = receive_fds(fd, 1, most)
-    except Failure as failure:
-        raise _as_of_posix(failure) from None
-    if not first:
-        raise PeerGoneError("the other end of the init pipe is closed")
-    try:
-        size = int.from_bytes(first + _read(fd, _LENGTH - 1, deadline), sys.byteorder)
-        if size >= longest:
-            raise ValueError(f"a message of {size} bytes on the init pipe")
-        body = _read(fd, size, deadline)
-    except BaseException:
-        for received in fds:
-            close(received)
-        raise
-    words = body.decode("utf-8", "surrogateescape").split("\0")
-    return words, fds
-
-
-def ask(fd: int, *words: str) -> None:
-    """Say something and wait until the other end says `GO`."""
-    send(fd, *words)
-    expect_go(fd)
-
-
-def expect_go(fd: int) -> None:
-    """Wait for `GO`. Raises PeerGoneError where something else, or nothing, comes."""
-    words, _ = receive(fd)
-    if words != [GO]:
-        raise PeerGoneError(f"{words[0]!r} where {GO!r} was to come")
-
-
-def receive_until_go(fd: int) -> tuple[list[int], dict[int, int]]:
-    """What comes before the first `GO`: doors, and trees by the index of their mount."""
-    doors: list[int] = []
-    mounts: dict[int, int] = {}
+def receive_until_go(fd: int) -> tuple[tuple[int, ...], dict[int, int]]:
+    """Return what comes before the first `Go`: doors, and trees by the index of their mount."""
+    doors: tuple[int, ...] = ()
+    trees: dict[int, int] = {}
     while True:
-        words, fds = receive(fd, _MOST_DOORS)
-        if words == [GO]:
-            return doors, mounts
-        if words == [DOORS]:
-            doors = fds
-        elif words[0] == MOUNT and fds:
-            mounts[int(words[1])] = fds[0]
+        words, fds = frames.receive(fd, Doors.most_fds)
+        message = parse(words, fds)
+        if isinstance(message, Go):
+            return doors, trees
+        if isinstance(message, Doors):
+            doors = message.fds
+        elif isinstance(message, Mount):
+            trees[message.index] = message.tree
         else:
-            raise PeerGoneError(f"{words[0]!r} where {GO!r} was to come")
+            raise _not_expected(words, Go)
 
 
-def receive_doors(fd: int) -> list[int]:
-    """Wait for `DOORS`. Raises PeerGoneError where something else, or nothing, comes."""
-    words, doors = receive(fd, _MOST_DOORS)
-    if words != [DOORS]:
-        raise PeerGoneError(f"{words[0]!r} where {DOORS!r} was to come")
-    return doors
-
-
-def receive_agents(fd: int) -> tuple[list[int], bytes, str]:
-    """Wait for `AGENTS`: the connections, what to tell on each, and where the agent listens.
-
-    Raises PeerGoneError where something else, or nothing, comes.
-    """
-    words, agents = receive(fd, MOST_AGENTS, _LONGEST_STATE)
-    if len(words) != 3 or words[0] != AGENTS:
-        raise PeerGoneError(f"{words[0]!r} where {AGENTS!r} was to come")
-    return agents, words[2].encode(), words[1]
+def _not_expected(words: Sequence[str], kind: type[Message]) -> PeerGoneError:
+    return PeerGoneError(f"{words[0]!r} where {kind.word!r} was to come")

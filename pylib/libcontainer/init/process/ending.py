@@ -147,8 +147,10 @@ class Ending:
     def _ask_for_agents(self) -> None:
         """A connection to the agent for each filter that has a listener."""
         if self._init_config.has_listener:
-            sync.send(self._channel, sync.LISTENER)
-            self._agents, self._agent_message, self._agent_path = sync.receive_agents(self._channel)
+            sync.send(self._channel, sync.Listener())
+            agents = sync.expect(self._channel, sync.Agents)
+            self._agents = [*agents.fds]
+            self._agent_message, self._agent_path = agents.state.encode(), agents.path
 
     def confinement(self) -> ExecSteps:
         """The limits and the filter of the program, and of each startContainer hook (as runc)."""
