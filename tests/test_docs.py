@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from interop.podman import Podman
 from pages import EXAMPLES, PAGES, ROOT, Block, Run, blocks, prose
 
 AS_ROOT = os.geteuid() == 0
-SECONDS = 60
+SECONDS = 120
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 RUNS = [block.run for block in BLOCKS if block.run]
 # The rest runs as either.
@@ -84,9 +84,20 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def check(run: Run, done: subprocess.CompletedProcess[str]) -> None:
-    assert done.returncode == 0, done.stderr
-    assert run.matches(done.stdout), f"printed:\n{done.stdout}"
+# Those that have limits of time of their own, within which a busy machine may not get to the end.
+TIMED = {
+    "call_output.py", "network.py", "readme.py", "sandbox.py", "sandbox_many.py", "supervise.py",
+    "test_network.py",
+}  # fmt: skip
+
+
+def check(run: Run, execute: Callable[[], subprocess.CompletedProcess[str]]) -> None:
+    """Execute a script, and hold it to what its page shows."""
+    for _ in range(5 if run.script in TIMED else 1):
+        done = execute()
+        if done.returncode == 0 and run.matches(done.stdout):
+            return
+    raise AssertionError(f"status {done.returncode}, printed:\n{done.stdout}{done.stderr}")
 
 
 @as_root
@@ -100,7 +111,7 @@ def check(run: Run, done: subprocess.CompletedProcess[str]) -> None:
     ids=named,
 )
 def test_a_script_prints_what_its_page_shows(run: Run) -> None:
-    check(run, python(*run.arguments))
+    check(run, lambda: python(*run.arguments))
 
 
 def for_a_user() -> Iterator[object]:
@@ -115,7 +126,7 @@ def for_a_user() -> Iterator[object]:
 def test_a_script_prints_the_same_for_a_user(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # the folder is root's
-    check(run, rootless.as_user([sys.executable, *run.arguments]))
+    check(run, lambda: rootless.as_user([sys.executable, *run.arguments]))
 
 
 def test_without_subordinate_ids_the_page_for_users_runs_as_well() -> None:
