@@ -8,7 +8,7 @@ csrc/inside/mounts.c mounts them.
 from __future__ import annotations
 
 import os
-from _collections_abc import Iterable  # collections.abc imports all of collections
+from _collections_abc import Callable, Iterable  # collections.abc imports all of collections
 
 from nsenter._host.records import Value
 from nsenter._host.sizes import in_bytes
@@ -84,6 +84,26 @@ class Tree(Mount):
     def _record(self) -> tuple[bytes, bytes, bytes, str]:
         target = _absolute(self, "target", self.target)
         return b"tree", target, b"%d" % self.fd, "w" if self.writable else ""
+
+
+class Attached(Mount):
+    """A detached mount that is made for each process.
+
+    `_launch.idmapped_binds` makes a `Tree` of it.
+
+    Args:
+        target: the mount point.
+        make: return a new descriptor of the mount. The launcher closes it.
+        writable: allow to create missing mount points in it.
+    """
+
+    target: Path
+    make: Callable[[], int]
+    writable: bool = False
+
+    def _record(self) -> tuple[bytes, bytes, bytes, str]:
+        """Return the record of a `Tree`: it checks the target when the options are made."""
+        return Tree(self.target, 0, self.writable)._record()
 
 
 class Tmpfs(Mount):

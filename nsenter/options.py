@@ -17,7 +17,7 @@ from nsenter._message.limits import Limit
 from nsenter.bootstrap import BootstrapData, TimeOffset, bootstrap_data
 from nsenter.idmap import IDMap, IDMappings
 from nsenter.launch import Environment, Program, PythonInit, StrOrBytes, launch
-from nsenter.mounts import Mount, Tmpfs
+from nsenter.mounts import Attached, Mount, Tmpfs, Tree
 from nsenter.namespaces import Namespaces, NamespaceType, supported_namespaces
 
 TYPE_CHECKING = False
@@ -50,6 +50,10 @@ def _host_id(id: int | None, rows: Iterable[IDMap] | None, ours: int) -> int:
         return ours if id is None else id
     found = idmap.host_id(rows, 0 if id is None else id)
     return ours if found is None else found
+
+
+def _is_made_by_the_launcher(mount: Mount) -> bool:
+    return isinstance(mount, Attached) or getattr(mount, "as_owner", False) is True
 
 
 class Options(Value):
@@ -231,9 +235,9 @@ class Options(Value):
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
                 cgroup = owner.add(os.open(cgroup, flags))
             mounts = (*self._of_named_network(namespaces), *self._all_mounts(mounts_proc))
-            trees: set[int] = set()
-            if any(getattr(mount, "as_owner", False) for mount in mounts):
-                mounts, trees = self._with_trees(mounts, namespaces, owner)
+            if any(_is_made_by_the_launcher(mount) for mount in mounts):
+                mounts = self._with_trees(mounts, namespaces, owner)
+            trees = {mount.fd for mount in mounts if isinstance(mount, Tree)}
             confinement = confinement_of(
                 self,
                 mounts=mounts,
@@ -260,16 +264,24 @@ class Options(Value):
 
     def _with_trees(
         self, mounts: tuple[Mount, ...], namespaces: Namespaces, owner: Descriptors
-    ) -> tuple[tuple[Mount, ...], set[int]]:
-        """Return the mounts as the launcher sends them, and the descriptors that they refer to."""
+    ) -> tuple[Mount, ...]:
+        """Return the mounts as the launcher sends them."""
         from nsenter._launch.idmapped_binds import with_idmapped_trees
-        from nsenter.mounts import Tree
 
-        if namespaces.path_of(NamespaceType.NEWUSER):
+        has_owner = any(getattr(mount, "as_owner", False) for mount in mounts)
+        if has_owner and namespaces.path_of(NamespaceType.NEWUSER):
             raise ValueError("mounts: as_owner cannot be had in a user namespace that is joined")
         uid, gid = self._host_ids(namespaces)
-        made = tuple(with_idmapped_trees(mounts, uid, gid, owner))
-        return made, {mount.fd for mount in made if isinstance(mount, Tree)}
+        return tuple(with_idmapped_trees(mounts, uid, gid, owner))
+
+    def host_ids(self) -> tuple[int, int]:
+        """Return the uid and the gid of the process as the caller sees them.
+
+        Raises:
+            OSError: a namespace that is joined cannot be opened.
+        """
+        with Descriptors() as owner:
+            return self._host_ids(self._namespaces(owner))
 
     def _host_ids(self, namespaces: Namespaces) -> tuple[int, int]:
         """Return the uid and gid of the process as the caller sees them.

@@ -17,7 +17,7 @@ from nsenter._host import syscalls
 from nsenter._host.cleanup import close
 from nsenter.errors import BootstrapError
 from nsenter.idmap import IDMap
-from nsenter.mounts import Bind, Tree
+from nsenter.mounts import Attached, Bind, Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _REFUSALS = (EINVAL, ENOSYS, EOPNOTSUPP, EPERM)
 def with_idmapped_trees(
     mounts: Iterable[Mount], uid: int, gid: int, owner: Descriptors
 ) -> Iterator[Mount]:
-    """The mounts, with a `Tree` in the place of each `Bind` that is `as_owner`.
+    """The mounts, with a `Tree` for each `Bind` that is `as_owner` and for each `Attached`.
 
     Args:
         uid, gid: the ids of the process, as its caller has them.
@@ -50,6 +50,8 @@ def with_idmapped_trees(
     for mount in mounts:
         if isinstance(mount, Bind) and mount.as_owner:
             yield _tree_or_bind(mount, uid, gid, owner)
+        elif isinstance(mount, Attached):
+            yield Tree(mount.target, owner.add(mount.make()), mount.writable)
         else:
             yield mount
 

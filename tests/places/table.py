@@ -1008,6 +1008,31 @@ NEEDS: dict[str, dict[str, str]] = {
     "test_nsenter/test_sandbox.py": {
         "namespaces proc": "*",
     },
+    "test_nsenter/test_sandbox_workspace_hostile.py": {
+        "": """
+            test_a_lease_does_not_hold_up_a_reader
+            test_a_name_that_is_swapped_all_the_time_gives_honest_content_or_an_error
+        """,
+        "machine": """
+            test_a_device_without_numbers_is_a_whiteout
+            test_extended_attributes_are_whiteouts_and_opaque
+            test_root_does_not_read_what_the_code_cannot
+        """,
+        "namespaces proc": "*",
+    },
+    "test_nsenter/test_sandbox_workspace.py": {
+        "": """
+            test_a_bad_argument_is_refused
+            test_a_missing_directory_is_named
+            test_a_path_that_is_not_in_it_is_refused
+            test_an_unsafe_file_travels
+            test_without_an_overlay_there_are_no_changes
+        """,
+        "machine": """
+            test_all_of_this_works_for_an_ordinary_user
+        """,
+        "namespaces proc": "*",
+    },
     "test_nsenter/test_show_around.py": {
         "namespaces proc": """
             test_a_hostname_that_is_refused_is_left_out
