@@ -105,6 +105,7 @@ class _Connection:
         self._writer = writer
         self._target = ""
         self._timer: asyncio.Timeout | None = None
+        self._head_seconds = min(_HEAD_SECONDS, run.limits.idle)
         host, port = (writer.get_extra_info("peername") or ("?", 0))[:2]
         self._client = f"{host}:{port}"
 
@@ -174,12 +175,12 @@ class _Connection:
         if not first:
             return b""
         try:
-            async with asyncio.timeout(_HEAD_SECONDS):
+            async with asyncio.timeout(self._head_seconds):
                 return first + await self._reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
             raise Refused(f"the head has more than {_LARGEST_HEAD} bytes") from None
         except TimeoutError:
-            raise Refused(f"the head was not complete after {_HEAD_SECONDS:.0f} s") from None
+            raise Refused(f"the head was not complete after {self._head_seconds:g} s") from None
 
     # ---- the server
 
@@ -220,7 +221,7 @@ class _Connection:
         """Return the first bytes of the tunnel, a ClientHello for this host."""
         hello, first, found = HelloReader(), b"", None
         try:
-            async with asyncio.timeout(_HEAD_SECONDS):
+            async with asyncio.timeout(self._head_seconds):
                 while found is None:
                     data = await self._reader.read(_PIECE)
                     if not data:
@@ -228,7 +229,7 @@ class _Connection:
                     first += data
                     found = hello.feed(data)
         except TimeoutError:
-            seconds = f"{_HEAD_SECONDS:.0f} s"
+            seconds = f"{self._head_seconds:g} s"
             raise Refused(f"no ClientHello was complete after {seconds}") from None
         _check_name(found[0], host)
         return first

@@ -42,12 +42,22 @@ class Refused(Exception):
 
 
 class _Rule(NamedTuple):
-    """A name, the end of names (with a dot in front), or a network; and a port."""
+    """A name, the end of names, or a network; and a port.
+
+    Args:
+        suffix: the end, with a dot in front; only a dot for all names.
+    """
 
     name: str
     suffix: str
     network: Network | None
     port: int
+
+    def names(self, host: str) -> bool:
+        """Return whether this rule is for a name."""
+        if self.suffix:
+            return self.suffix == "." or host.endswith(self.suffix)
+        return host == self.name
 
 
 def parse_host(text: str) -> Host:
@@ -163,12 +173,7 @@ class Rules:
         """Return whether a client may ask for this host and port."""
         if not isinstance(host, str):
             return self.lists(host, port)
-        return any(
-            rule.port == port
-            and (host == rule.name or bool(rule.suffix and host.endswith(rule.suffix)))
-            for rule in self._rules
-            if rule.network is None
-        )
+        return any(rule.port == port and rule.names(host) for rule in self._rules)
 
     def lists(self, address: Address, port: int) -> bool:
         """Return whether a rule names this address, or a network that has it."""
