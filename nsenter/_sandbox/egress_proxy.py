@@ -426,15 +426,20 @@ async def _down_first(up: asyncio.Task[None], down: asyncio.Task[bool]) -> bool:
     """Wait for the answer, or an error. Return whether the request was sent as a whole."""
     try:
         await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
-        if up.done() and not down.done():
-            error = up.exception()
-            # A server may answer before it has read the whole body, and stop reading.
-            if error is not None and not isinstance(error, OSError):
-                raise error
+        _check_sent(up)
         await down
+        _check_sent(up)
         return up.done() and up.exception() is None
     finally:
         await _end(up, down)
+
+
+def _check_sent(up: asyncio.Task[None]) -> None:
+    """Raise the error of a body that has one. That the server reads no more is none: it may answer
+    before it has read the whole body."""
+    error = up.exception() if up.done() else None
+    if error is not None and not isinstance(error, OSError):
+        raise error
 
 
 async def _end(*tasks: asyncio.Task[None] | asyncio.Task[bool]) -> None:
@@ -479,7 +484,7 @@ async def _main(control: socket.socket, rules: Rules, limits: Limits) -> None:
 
 
 async def _closing(run: _Run, listener: socket.socket, report: socket.socket) -> None:
-    with listener, report:
+    with report, listener:
         await _serve_run(run, listener, report)
 
 

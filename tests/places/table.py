@@ -1033,6 +1033,24 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
+    "test_nsenter/test_sandbox_egress.py": {
+        "namespaces proc": "*",
+    },
+    "test_nsenter/test_sandbox_egress_attacks.py": {
+        "namespaces proc": "*",
+    },
+    "test_nsenter/test_sandbox_egress_ends.py": {
+        "namespaces proc": "*",
+    },
+    "test_nsenter/test_sandbox_egress_hello.py": {
+        "": "*",
+    },
+    "test_nsenter/test_sandbox_egress_http.py": {
+        "": "*",
+    },
+    "test_nsenter/test_sandbox_egress_rules.py": {
+        "": "*",
+    },
     "test_nsenter/test_show_around.py": {
         "namespaces proc": """
             test_a_hostname_that_is_refused_is_left_out

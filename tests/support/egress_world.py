@@ -8,6 +8,7 @@ in sandboxes with an Egress, and prints one line of JSON.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -26,10 +27,17 @@ HOSTS = """
 127.0.0.1 example.com a.example.com a.b.example.com evilexample.com
 10.1.2.3 private.example.org
 169.254.169.254 metadata.example.org
-8.8.4.4 public.example.org
+1.2.3.4 own.example.org
+::ffff:10.1.2.3 mapped.example.org
+2002:a01:203::1 sixtofour.example.org
+64:ff9b::7f00:1 nat.example.org
 """
 SECONDS = 30.0
 HTTP, TLS = 8080, 8443
+GOOD = "good.example.org"
+# Names of the server that tests may reach, and where they lead to.
+ALLOW = [f"{GOOD}:{TLS}", f"{GOOD}:{HTTP}", f"127.0.0.1:{TLS}", f"127.0.0.1:{HTTP}"]
+World = Callable[..., Any]
 
 
 def make_certificate(folder: Path) -> None:
@@ -57,20 +65,45 @@ def make_certificate(folder: Path) -> None:
     (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, *kind))
 
 
-def in_world(folder: Path, code: str) -> Any:
+def made(folder: Path) -> World:
+    """Return `in_world` with a new certificate.
+
+    Args:
+        folder: is made readable for other users.
+    """
+    make_certificate(folder)
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    return functools.partial(in_world, folder)
+
+
+def in_world(folder: Path, code: str, payload: str = "", **values: object) -> Any:
     """Run code in a new mount and network namespace with these names; return what it prints.
 
     Args:
-        folder: has the certificate.
+        folder: has the certificate; FOLDER in the code.
+        payload: PAYLOAD in the code, which runs it in a sandbox.
+        values: variables of the code and of the payload.
     """
     import nsenter
 
     (folder / "hosts").write_text(HOSTS)
     new = "mnt,net" if os.geteuid() == 0 else "user,mnt,net"
-    hosts = nsenter.Bind(folder / "hosts", "/etc/hosts")
-    options = nsenter.Options(new=new, mounts=[hosts], new_session=False)
+    (folder / "resolv").write_text("")
+    mounts = [
+        nsenter.Bind(folder / "hosts", "/etc/hosts"),
+        nsenter.Bind(folder / "resolv", "/etc/resolv.conf", writable=True),
+    ]
+    options = nsenter.Options(new=new, mounts=mounts, new_session=False)
     places = [str(ROOT), str(Path(__file__).parent)]
-    text = f"import json\nfrom egress_world import *\nFOLDER = Path({str(folder)!r})\n{code}"
+    values |= {"folder": str(folder)}
+    text = (
+        f"from egress_world import *\nFOLDER = Path({str(folder)!r})\nPAYLOAD = {payload!r}\n"
+        f"VALUES.update({values!r})\nlocals().update(VALUES)\n{code}"
+    )
     done = nsenter.run(
         [sys.executable, "-c", text], options, capture_output=True, text=True, timeout=120,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
@@ -81,6 +114,8 @@ def in_world(folder: Path, code: str) -> Any:
 
 
 # ---- in the world
+
+VALUES: dict[str, object] = {}
 
 
 class Server:
@@ -95,7 +130,8 @@ class Server:
     ) -> None:
         self.got: list[bytes] = []
         self._serve = serve
-        self._listener = socket.create_server((address, port), backlog=64)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listener = socket.create_server((address, port), family=family, backlog=64)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -109,7 +145,13 @@ class Server:
             self._serve(self, connection)
 
 
-def http_server(port: int = HTTP, answer: bytes = b"") -> Server:
+def add_address(address: str) -> None:
+    """Give the loopback device of the world another address."""
+    no_wait = ["nodad"] if ":" in address else []
+    subprocess.run(["ip", "address", "add", address, "dev", "lo", *no_wait], check=True)
+
+
+def http_server(port: int = HTTP, answer: bytes = b"", address: str = "127.0.0.1") -> Server:
     """Serve HTTP: each answer is the request's own head, or `answer`."""
 
     def serve(server: Server, connection: socket.socket) -> None:
@@ -118,7 +160,7 @@ def http_server(port: int = HTTP, answer: bytes = b"") -> Server:
         server.got.append(b"")
         while more := connection.recv(65536):
             data += more
-            server.got[index] = data
+            server.got[index] += more
             if b"\r\n\r\n" in data:
                 text = answer or b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (
                     len(data), data,
@@ -128,10 +170,10 @@ def http_server(port: int = HTTP, answer: bytes = b"") -> Server:
                     return
                 data = b""
 
-    return Server(port, serve)
+    return Server(port, serve, address)
 
 
-def tls_server(folder: Path, port: int = TLS) -> Server:
+def tls_server(folder: Path, port: int = TLS, address: str = "127.0.0.1") -> Server:
     """Serve TLS: the answer is the server name of the hello, and what was received."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
@@ -145,7 +187,72 @@ def tls_server(folder: Path, port: int = TLS) -> Server:
             body = f"name {names.name}".encode()
             tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
-    return Server(port, serve)
+    return Server(port, serve, address)
+
+
+def name_service(addresses: list[str]) -> list[str]:
+    """Serve DNS to this world: each question for an IPv4 address gets the next of the addresses.
+
+    Returns:
+        the names that were asked for, which grows.
+    """
+    (Path("/etc/resolv.conf")).write_text("nameserver 127.0.0.1\n")
+    asked: list[str] = []
+    service = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    service.bind(("127.0.0.1", 53))
+
+    def serve() -> None:
+        while True:
+            data, client = service.recvfrom(4096)
+            end = data.index(b"\0", 12) + 5
+            kind, found = data[end - 3], b""
+            if kind == 1:
+                asked.append(_dns_name(data[12:]))
+                address = addresses[(len(asked) - 1) % len(addresses)]
+                found = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4" + socket.inet_aton(address)
+            head = data[:2] + b"\x81\x80\0\1" + (b"\0\1" if found else b"\0\0") + bytes(4)
+            service.sendto(head + data[12:end] + found, client)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return asked
+
+
+def _dns_name(data: bytes) -> str:
+    labels = []
+    while data[0]:
+        labels.append(data[1 : 1 + data[0]].decode())
+        data = data[1 + data[0] :]
+    return ".".join(labels)
+
+
+def index(folder: Path, port: int) -> None:
+    """Serve an index of packages that has one wheel, by TLS."""
+    import http.server
+    import zipfile
+
+    root = folder / "index"
+    place = root / "simple" / "pkg"
+    place.mkdir(parents=True, exist_ok=True)
+    name = "pkg-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(place / name, "w") as wheel:
+        info = "pkg-1.0.dist-info"
+        wheel.writestr("pkg.py", "")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    (place / "index.html").write_text(f'<a href="{name}">{name}</a>')
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", port), functools.partial(Quiet, directory=str(root))
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 def run(
@@ -207,10 +314,11 @@ def connect(target):
 
 
 def payload(code: str, allow: Iterable[str], **policy: Any) -> dict[str, Any]:
-    """Run Python code with PRELUDE in a sandbox; its output is parsed by `eval` in the tests."""
+    """Run Python code with PRELUDE in a sandbox; it prints one value, as Python writes it."""
     from nsenter._interpreter.command import interpreter_path
 
-    return run([interpreter_path(), "-I", "-S", "-c", PRELUDE + code], allow, **policy)
+    values = "".join(f"{name} = {value!r}\n" for name, value in VALUES.items())
+    return run([interpreter_path(), "-I", "-S", "-c", PRELUDE + values + code], allow, **policy)
 
 
 def curl(*words: str, allow: Iterable[str], folder: Path) -> dict[str, Any]:

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 import egress_world
+from egress_world import World
 from needs import needs
-
-World = Callable[[str], Any]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that other users can read, with a certificate for the names of the world."""
-    made = tmp_path_factory.mktemp("egress")
-    for parent in (made, *made.parents):
-        if parent.owner() == made.owner():
-            parent.chmod(parent.stat().st_mode | 0o055)
-    egress_world.make_certificate(made)
-    for file in made.iterdir():
-        file.chmod(0o644)
-    return made
-
-
-@pytest.fixture
-def world(folder: Path) -> World:
-    return lambda code: egress_world.in_world(folder, code)
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return egress_world.made(tmp_path_factory.mktemp("egress"))
 
 
 def test_curl_gets_a_page_by_tls_through_the_proxy(world: World) -> None:

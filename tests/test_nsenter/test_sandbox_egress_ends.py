@@ -1,0 +1,216 @@
+"""The proxy of a sandbox ends with it, and with its caller; nothing of a run is left in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import DEVNULL, PIPE
+
+import pytest
+
+import nsenter
+from nsenter._sandbox.egress import Egress, Refusal
+from nsenter._sandbox.egress_process import EgressProxy
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 30.0
+SANDBOX = nsenter.presets.sandbox()
+ASK = (
+    "import socket, sys; c = socket.create_connection(('127.0.0.1', 3128)); "
+    "c.sendall(b'CONNECT evil.example:443 HTTP/1.0\\r\\n\\r\\n'); "
+    "print(c.recv(12).decode(), flush=True); sys.stdin.readline()"
+)
+
+
+def children(pid: int) -> list[int]:
+    return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
+def helper_of(proxy: EgressProxy) -> tuple[int, int]:
+    """The pids of the process that makes sockets, and of its child, once they serve."""
+    assert proxy._process
+    pid = proxy._process.pid
+    end = time.monotonic() + SECONDS
+    while not children(pid):
+        assert time.monotonic() < end
+    return pid, children(pid)[0]
+
+
+@pytest.fixture
+def proxy() -> Iterator[EgressProxy]:
+    made = Egress(["good.example:443"]).for_sandbox()
+    assert isinstance(made, EgressProxy)
+    made.open()
+    yield made
+    made.close()
+
+
+def start(proxy: EgressProxy, code: str = ASK) -> nsenter.Popen[bytes]:
+    argv = [sys.executable, "-I", "-S", "-c", code]
+    process = nsenter.Popen(argv, SANDBOX, env={}, held=True, stdin=PIPE, stdout=PIPE)
+    try:
+        proxy.attach(process)
+        process.go()
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    return process
+
+
+def test_each_run_has_its_own_refusals(proxy: EgressProxy) -> None:
+    for _ in range(2):
+        with start(proxy) as process:
+            assert process.communicate(b"\n", timeout=SECONDS) == (b"HTTP/1.1 403\n", None)
+        (refusal,) = proxy.refusals()
+        assert isinstance(refusal, Refusal)
+        assert refusal.target == "evil.example:443"
+        assert refusal.reason == "evil.example:443 is not allowed"
+        assert refusal.client.startswith("127.0.0.1:")
+        assert abs(refusal.when - time.time()) < SECONDS
+        again = pickle.loads(pickle.dumps(refusal))
+        assert (again, again.__dict__) == (refusal, refusal.__dict__)
+    assert proxy.refusals() == ()
+
+
+def test_runs_at_the_same_time(proxy: EgressProxy) -> None:
+    """The end of one does not end the network of another."""
+    with start(proxy) as first, start(proxy) as second:
+        assert first.communicate(b"\n", timeout=SECONDS)[0]
+        assert len(proxy.refusals()) == 1
+        assert proxy.refusals() == ()
+        assert second.communicate(b"\n", timeout=SECONDS)[0] == b"HTTP/1.1 403\n"
+        assert len(proxy.refusals()) == 1
+
+
+def sockets_of(pid: int) -> list[str]:
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(entry.readlink()))
+    return sorted(link for link in found if link.startswith("socket"))
+
+
+def test_nothing_of_a_run_is_left_in_the_proxy(proxy: EgressProxy) -> None:
+    """Neither its sockets nor, by them, its network namespace, also of connections that are open
+    when it ends."""
+    code = ASK.replace("print", "s = socket.create_connection(('127.0.0.1', 3128)); print")
+    with start(proxy) as process:  # from then on the proxy serves
+        process.communicate(b"\n", timeout=SECONDS)
+    proxy.refusals()
+    both = helper_of(proxy)
+    end = time.monotonic() + SECONDS
+    while len(sockets_of(both[1])) > 3:  # its control socket, and the pair that wakes its loop
+        assert time.monotonic() < end
+    before = [*map(sockets_of, both)]
+    for _ in range(5):
+        with start(proxy, code) as process:
+            assert process.stdout
+            assert process.stdout.readline()
+            assert len(sockets_of(both[1])) > 5
+            process.kill()
+        assert len(proxy.refusals()) == 1
+        while [*map(sockets_of, both)] != before:
+            assert time.monotonic() < end
+
+
+def test_closing_ends_both_processes_and_may_be_done_twice() -> None:
+    made = Egress([]).for_sandbox()
+    assert isinstance(made, EgressProxy)
+    made.open()
+    pidfds = [os.pidfd_open(pid) for pid in helper_of(made)]
+    made.close()
+    made.close()
+    for pidfd in pidfds:
+        assert select.select([pidfd], [], [], SECONDS)[0]
+        os.close(pidfd)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_without_the_proxy_there_is_no_network_but_an_error(which: int, proxy: EgressProxy) -> None:
+    both = helper_of(proxy)
+    pidfds = [os.pidfd_open(pid) for pid in both]
+    with start(proxy) as process:
+        os.kill(both[which], signal.SIGKILL)
+        for pidfd in pidfds:
+            assert select.select([pidfd], [], [], SECONDS)[0]
+            os.close(pidfd)
+        process.communicate(b"\n", timeout=SECONDS)
+    with pytest.raises(nsenter.BootstrapError, match="proxy"):
+        proxy.refusals()
+    with pytest.raises(nsenter.BootstrapError, match="proxy"):
+        start(proxy)
+
+
+CALLER = """
+import os, sys, time
+sys.path.insert(0, "tests/test_nsenter")
+from test_sandbox_egress_ends import *
+proxy = Egress([]).for_sandbox()
+proxy.open()
+process = start(proxy)
+print(process.stdout.readline().decode().strip(), flush=True)
+if "fork" in sys.argv:
+    pid = os.fork()
+    if not pid:
+        time.sleep(1000)
+else:
+    pid = 0
+print(json.dumps([*helper_of(proxy), process.pid, pid]), flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("words", [[], ["fork"]], ids=["alone", "with a fork of it"])
+def test_a_killed_caller_leaves_nothing(words: list[str]) -> None:
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests/support:{ROOT}/tests"}
+    argv = [sys.executable, "-c", CALLER, *words]
+    with subprocess.Popen(argv, stdout=PIPE, stdin=DEVNULL, cwd=ROOT, env=env) as caller:
+        assert caller.stdout
+        assert caller.stdout.readline() == b"HTTP/1.1 403\n"
+        *pids, fork = json.loads(caller.stdout.readline())
+        pidfds = [os.pidfd_open(pid) for pid in pids]
+        caller.kill()
+        try:
+            for pidfd in pidfds:
+                assert select.select([pidfd], [], [], SECONDS)[0]
+                os.close(pidfd)
+        finally:
+            if fork:
+                os.kill(fork, signal.SIGKILL)
+
+
+def test_a_process_that_has_ended_cannot_be_served(proxy: EgressProxy) -> None:
+    with nsenter.Popen(["true"], SANDBOX, held=True) as process:
+        process.kill()
+        process.wait()
+        with pytest.raises(OSError, match=r"process"):
+            proxy.attach(process)
+    # The proxy serves others all the same.
+    with start(proxy) as another:
+        assert another.communicate(b"\n", timeout=SECONDS)[0]
+
+
+def test_a_policy_is_a_value_that_several_sandboxes_share() -> None:
+    policy = Egress(["a.example:443"])
+    assert policy == Egress(("a.example:443",))
+    assert policy.for_sandbox() is not policy.for_sandbox()
+    assert pickle.loads(pickle.dumps(policy)) == policy
+
+
+def test_the_variables_name_the_proxy(proxy: EgressProxy) -> None:
+    found = proxy.environment()
+    assert {name for name in found if name.islower()} == {
+        *("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    }
+    assert all(found[name] == found[name.upper()] for name in [*found] if name.islower())
+    assert found["https_proxy"] == "http://127.0.0.1:3128"
