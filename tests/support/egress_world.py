@@ -267,7 +267,7 @@ def run(
     env = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", **part.environment()}
     try:
         with nsenter.Popen(
-            argv, nsenter.presets.sandbox(read=read), env=env, held=True,
+            argv, nsenter.presets.sandbox(read=read), env=env, wait_for_go=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as process:  # fmt: skip
             part.attach(process)

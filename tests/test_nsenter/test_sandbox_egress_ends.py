@@ -56,7 +56,7 @@ def proxy() -> Iterator[EgressProxy]:
 
 def start(proxy: EgressProxy, code: str = ASK) -> nsenter.Popen[bytes]:
     argv = [sys.executable, "-I", "-S", "-c", code]
-    process = nsenter.Popen(argv, SANDBOX, env={}, held=True, stdin=PIPE, stdout=PIPE)
+    process = nsenter.Popen(argv, SANDBOX, env={}, wait_for_go=True, stdin=PIPE, stdout=PIPE)
     try:
         proxy.attach(process)
         process.go()
@@ -190,7 +190,7 @@ def test_a_killed_caller_leaves_nothing(words: list[str]) -> None:
 
 
 def test_a_process_that_has_ended_cannot_be_served(proxy: EgressProxy) -> None:
-    with nsenter.Popen(["true"], SANDBOX, held=True) as process:
+    with nsenter.Popen(["true"], SANDBOX, wait_for_go=True) as process:
         process.kill()
         process.wait()
         with pytest.raises(OSError, match=r"process"):
