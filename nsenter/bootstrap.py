@@ -75,6 +75,10 @@ class TimeOffset(Value):
 
     Raises:
         ValueError: the clock is unknown.
+
+    Example:
+        >>> str(TimeOffset("boottime", 3600))
+        'boottime 3600 0\\n'
     """
 
     clock: str
@@ -106,6 +110,11 @@ class BootstrapData(Value):
         oom_score_adj: from -1000 to 1000; None leaves it unchanged.
         rootless_euid: whether the caller is unprivileged.
         time_offsets: at most one for each clock of a new time namespace.
+
+    Example:
+        >>> message = BootstrapData(clone_flags=NamespaceType.NEWUTS.clone_flag)
+        >>> BootstrapData.decode(message.encode()) == message
+        True
     """
 
     # The result of encode(), which cannot change because the object cannot.
@@ -130,7 +139,7 @@ class BootstrapData(Value):
 
         Raises:
             MessageError: (a ValueError) nsexec would refuse a value; the message names the
-            attribute.
+                attribute.
         """
         blob: bytes | None = getattr(self, "_blob", None)
         if blob is None:
@@ -174,8 +183,7 @@ class BootstrapData(Value):
 
         Raises:
             MessageError: the message is not valid; the error names the attribute, its offset and
-            the
-                reason.
+                the reason.
         """
         parsed = _parse(blob)
         join = (parsed.join.items[i] for i in range(parsed.join.count))
@@ -258,9 +266,16 @@ def bootstrap_data(
             0.
         uid_mappings, gid_mappings, oom_score_adj, time_offsets: see `BootstrapData`.
 
+    Returns:
+        The message; `BootstrapData.encode` turns it into bytes.
+
     Raises:
         ValueError: mappings or offsets are given, but `namespaces` has no such namespace; or the
             kernel would refuse the mappings.
+
+    Example:
+        >>> bootstrap_data(Namespaces([Namespace("net"), Namespace("pid")])).clone_flags
+        1610612736
     """
     rootless = os.geteuid() != 0 if rootless_euid is None else rootless_euid
     uid_mappings, gid_mappings = tuple(uid_mappings), tuple(gid_mappings)

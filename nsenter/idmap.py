@@ -59,6 +59,10 @@ class IDMap(Value):
     Raises:
         ValueError: a field is not an integer, or an id is above 2**32 - 2, the largest one; the
             message names the field.
+
+    Example:
+        >>> IDMap(container_id=0, host_id=1000, size=1)
+        IDMap(container_id=0, host_id=1000, size=1)
     """
 
     container_id: int
@@ -71,7 +75,12 @@ class IDMap(Value):
 
 
 class IDMappings(Value):
-    """The two maps of a user namespace."""
+    """The two maps of a user namespace.
+
+    Args:
+        uid: the lines of the map of user ids.
+        gid: the lines of the map of group ids.
+    """
 
     uid: tuple[IDMap, ...]
     gid: tuple[IDMap, ...]
@@ -79,6 +88,10 @@ class IDMappings(Value):
 
 class SubIDRange(Value):
     """A line of subuid(5) or subgid(5): `count` subordinate ids from `start` on.
+
+    Args:
+        start: the first id.
+        count: the number of ids, at least 1.
 
     Raises:
         ValueError: see `IDMap`.
@@ -92,7 +105,16 @@ class SubIDRange(Value):
 
 
 def host_id(maps: Iterable[IDMap], id: int) -> int | None:
-    """Return the id outside for an id inside; None if no line maps it."""
+    """Return the id outside for an id inside; None if no line maps it.
+
+    Args:
+        maps: the lines of a map.
+        id: an id in the user namespace.
+
+    Example:
+        >>> host_id([IDMap(0, 100_000, 65_536)], 1000)
+        101000
+    """
     for line in maps:
         if line.container_id <= id < line.container_id + line.size:
             return line.host_id + id - line.container_id
@@ -124,6 +146,13 @@ def encode(maps: Iterable[IDMap]) -> bytes:
 
     This text is written to /proc/PID/uid_map and, with a NUL at the end, to the bootstrap message.
     `check` says whether the kernel accepts the lines together.
+
+    Args:
+        maps: the lines of a map.
+
+    Example:
+        >>> encode([IDMap(0, 1000, 1)])
+        b'0 1000 1\n'
     """
     return text(maps).encode("ascii")
 
@@ -144,6 +173,10 @@ def parse(text: bytes | str) -> tuple[IDMap, ...]:
     Raises:
         ValueError: a line is not three decimal numbers that are valid in an `IDMap`; the message
             names the line.
+
+    Example:
+        >>> parse("         0       1000          1\\n")
+        (IDMap(container_id=0, host_id=1000, size=1),)
     """
     raw = text if isinstance(text, bytes) else text.encode("ascii", "backslashreplace")
     lines = raw.removesuffix(b"\n").split(b"\n") if raw else []
@@ -173,6 +206,12 @@ def check(maps: Sequence[IDMap]) -> None:
     Raises:
         ValueError: there are more than `MAX_LINES` lines, their text is longer than `MAX_BYTES`,
             or two lines overlap, inside or outside; the message names both.
+
+    Example:
+        >>> check([IDMap(0, 0, 10), IDMap(5, 100, 1)])
+        Traceback (most recent call last):
+        ValueError: id map lines overlap in container ids: '0 0 10' (container 0-9) and '5 100 1' \
+(container 5-5)
     """
     if len(maps) > MAX_LINES:
         raise ValueError(f"id map has {len(maps)} lines: the kernel takes at most {MAX_LINES}")
@@ -208,6 +247,10 @@ def parse_subid(text: str, name: str | None, uid: int) -> tuple[SubIDRange, ...]
             lib/subordinateio.c.
         name: the login name of the user; None if there is none.
         uid: the uid of the user. The owner is a login name or a uid, also in subgid(5).
+
+    Example:
+        >>> parse_subid("ada:100000:65536\\n", "ada", 1000)
+        (SubIDRange(start=100000, count=65536),)
     """
     owners = {name, str(uid)}
     return tuple(found for owner, found in _subid_lines(text) if owner in owners)
@@ -277,6 +320,10 @@ def map_root(*, uid: int | None = None, gid: int | None = None) -> IDMappings:
 
     Raises:
         ValueError: an argument is not an id.
+
+    Example:
+        >>> map_root(uid=1000, gid=1000).uid
+        (IDMap(container_id=0, host_id=1000, size=1),)
     """
     uid, gid = _effective(uid, gid)
     return IDMappings((IDMap(0, uid, 1),), (IDMap(0, gid, 1),))
@@ -285,7 +332,16 @@ def map_root(*, uid: int | None = None, gid: int | None = None) -> IDMappings:
 def map_current(*, uid: int | None = None, gid: int | None = None) -> IDMappings:
     """Return maps that map the caller to itself, and no other id.
 
-    Everything else is as for `map_root`.
+    Args:
+        uid: the uid outside; None means the effective uid.
+        gid: the gid outside; None means the effective gid.
+
+    Raises:
+        ValueError: an argument is not an id.
+
+    Example:
+        >>> map_current(uid=1000, gid=1000).uid
+        (IDMap(container_id=1000, host_id=1000, size=1),)
     """
     uid, gid = _effective(uid, gid)
     return IDMappings((IDMap(uid, uid, 1),), (IDMap(gid, gid, 1),))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting a process in namespaces.
+"""Start a process in namespaces.
 
-The caller may be of any size and have any number of threads: it is never forked and never
-changes namespaces itself. A small program is spawned in its place, gets a bootstrap message,
-and becomes the process (see docs/how-it-works.md).
+The caller may be of any size and have any number of threads, because it is never forked and never
+changes its own namespaces. It spawns a small program instead. That program receives a bootstrap
+message and becomes the process (see docs/how-it-works.md).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 else:
-    # What typing.get_type_hints finds. Importing typing takes 4 ms, and the modules with these
-    # classes are imported when they are needed.
+    # These are what typing.get_type_hints finds. Importing typing takes 4 ms, and the modules that
+    # define these classes are imported only when they are needed.
     Any = T = ModuleArchive = Confinement = PrebootedInit = object
 
 StrOrBytes = str | bytes
@@ -52,7 +52,8 @@ Environment = Mapping[str, str] | Mapping[bytes, bytes]
 __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_path"]
 
 
-# What environment.c and image_stages.c (csrc/stages), shim.c and detach.c (csrc/products) read.
+# The variables that environment.c and image_stages.c (csrc/stages), shim.c and detach.c
+# (csrc/products) read.
 _OWN_VARIABLES = (
     *(b"_LIBCONTAINER_INITPIPE", b"_LIBCONTAINER_LOGPIPE", b"_LIBCONTAINER_LOGLEVEL"),
     *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE", b"_NSENTER_IMAGE"),
@@ -64,21 +65,28 @@ class Program(Value):
     """A program to execute in the namespaces.
 
     Args:
-        argv: the program, looked for in PATH of its environment unless it has a slash, and its
-            arguments.
-        executable: the program in the place of argv[0], which it only is told.
+        argv: the program and its arguments. If the name of the program has no slash, it is looked
+            for in PATH of the program's environment.
+        executable: the program to execute instead of argv[0]. The program still receives argv[0]
+            as its first argument. None (the default) means argv[0].
+
+    Example:
+        >>> Program(["echo", "hello"])
+        Program(argv=('echo', 'hello'))
+
+    The semantics are those of `args` and `executable` of subprocess.Popen.
     """
 
     argv: Sequence[StrOrBytes | os.PathLike[str]]
     executable: StrOrBytes | os.PathLike[str] | None = None
 
-    # An init in the PID namespace stays in another process, so the program does not keep its pipe.
+    # An init in the PID namespace is another process: the program does not need the init's pipe.
     keeps_init_pipe = False
-    # What a joiner must be able to do in a mount namespace before this runs.
+    # The steps that require rights in a joined mount namespace before this runs.
     steps_in_root = ()
 
     def start(self, job: _Job) -> Child:
-        """Start it directly if no stage is needed, and by nsinit otherwise."""
+        """Start the program directly if it needs no stages, otherwise by nsinit."""
         return job.direct(self) or job.program(self)
 
     def needs_reaper(self) -> bool:
@@ -93,19 +101,24 @@ class PythonInit(Value):
     """Python code to run as the init, in an interpreter that boots from memory.
 
     Args:
-        target: "package.module:function" is called with the channel's descriptor (an int) and
-            `args`; what it returns is the exit status, as for sys.exit. "package.module" is run
-            as __main__, with `args` in sys.argv and the descriptor in `nsenter_channel`.
+        target: "package.module:function" names a function. It is called with the descriptor of the
+            channel (an int) and `args`, and its result is the exit status, as for sys.exit.
+            "package.module" names a module. It is run as __main__, with `args` in sys.argv and the
+            descriptor in the global variable `nsenter_channel`.
         args: plain data: None, numbers, str, bytes, and tuples, lists, sets and dicts of them.
-        modules: more modules to take along than the imports in the target's code tell of.
-        extensions: C extension modules to take along, such as "_socket"; None: those that
-            `target` and `modules` import, as far as `archive_for` says.
-        prebooted: an init that was started before and has imported what it needs; `target` is its
-            own then. None: an interpreter boots in the namespaces.
-        image: which memory image it may start from, where there is one: "payload", or a package
-            that has one of its own.
-        boots: whether an interpreter boots if there is no image; if not, that is an error whose
-            stage is "image".
+        modules: modules to send that the code of the target does not import by a statement.
+        extensions: the C extension modules to send, such as "_socket". None means those that
+            `target` and `modules` import.
+        prebooted: a prebooted interpreter, which has a target of its own; `target` is not used.
+            None (the default) means that an interpreter boots in the namespaces.
+        image: the kind of memory image to start from if there is one: "payload" (the default), or
+            the name of a package that has an image of its own.
+        boots: boot an interpreter if there is no image. If this is false and there is no image,
+            the start fails with a BootstrapError whose stage is "image".
+
+    Example:
+        >>> PythonInit("package.module:main", (1, "two")).target
+        'package.module:main'
     """
 
     target: str
@@ -116,12 +129,12 @@ class PythonInit(Value):
     image: str = "payload"
     boots: bool = True
 
-    # An interpreter closes what it does not keep before it has a PID 1, a fork of it.
+    # PID 1 is a fork of the interpreter, which closes all other descriptors before it forks.
     keeps_init_pipe = True
     steps_in_root = ("root",)
 
     def start(self, job: _Job) -> Child:
-        """Give an init that waits its config, or start an interpreter."""
+        """Send the init config to the prebooted interpreter, or start an interpreter."""
         return job.prebooted(self, self.prebooted) if self.prebooted else job.python(self)
 
     def needs_reaper(self) -> bool:
@@ -130,10 +143,15 @@ class PythonInit(Value):
 
     def check_can_wait(self) -> None:
         """Raise ValueError: this cannot wait for `Child.go`."""
-        raise ValueError("held: a PythonInit waits for what its channel says, by itself")
+        raise ValueError("wait_for_go=True requires a Program: a PythonInit waits for its channel")
 
     def archive(self) -> ModuleArchive:
-        """Raises ModuleNotFoundError or ValueError where a module cannot travel."""
+        """Return the archive of the modules to send; it is made once for each list of modules.
+
+        Raises:
+            ModuleNotFoundError: a module is not found.
+            ValueError: a module cannot be sent.
+        """
         from nsenter._interpreter.module_archive import archive_for
 
         return archive_for((self.target.partition(":")[0], *self.modules), self.extensions)
@@ -141,21 +159,21 @@ class PythonInit(Value):
 
 def _encode_environment(env: Environment | None) -> dict[bytes, bytes]:
     if env is None:
-        # Its own dict: item by item through its methods takes a tenth of a launch.
+        # The private dict is used because os.environb's methods take a tenth of a launch.
         encoded = dict(os.environb._data)  # type: ignore[attr-defined]
     else:
         encoded = {os.fsencode(k): os.fsencode(v) for k, v in env.items()}
         for name, value in encoded.items():
             if b"=" in name or not name or b"\0" in name + value:
                 raise ValueError(f"env: {name!r} must have no '=', and neither part a NUL")
-    # The caller may be a payload itself: what it was started with is not for another.
+    # The caller may be a payload itself. The variables of its own start are not for the child.
     for name in _OWN_VARIABLES:
         encoded.pop(name, None)
     return encoded
 
 
 def _checked_words(program: Program) -> tuple[bytes, list[bytes]]:
-    """The name of what is executed, and its argv."""
+    """Return the name of the file to execute, and argv."""
     argv = program.argv
     if isinstance(argv, (str, bytes)):
         raise TypeError(f"argv must be a sequence of strings, not the string {argv!r}")
@@ -171,7 +189,7 @@ def _checked_words(program: Program) -> tuple[bytes, list[bytes]]:
 
 
 def _check_owned(data: BootstrapData, kind: NamespaceType, what: str) -> None:
-    """Refuse what would change a namespace of the caller."""
+    """Raise ValueError if an option would change a namespace that is the caller's, too."""
     joined = any(ns.type == kind for ns in data.namespace_paths)
     if not joined and not data.clone_flags & kind.clone_flag:
         raise ValueError(f"{what} requires a new or joined {kind.ns_name()} namespace")
@@ -182,24 +200,24 @@ def _here(function: Callable[[], T]) -> T:
 
 
 class _Job(Value):
-    """One launch, checked and encoded as far as it does not depend on which way it goes."""
+    """One launch: its arguments are checked, and encoded where all ways to start need the same."""
 
     blob: bytes
     settings: Settings
     environment: dict[bytes, bytes]
     stdio: tuple[int, int, int]
-    payload_fds: set[int]  # descriptors for the payload
-    stage_fds: set[int]  # descriptors for the stages
-    start: Callable[[Callable[[], Any]], Any] = _here  # calls what spawns
+    payload_fds: set[int]  # descriptors that the payload gets
+    stage_fds: set[int]  # descriptors that only the stages get
+    start: Callable[[Callable[[], Any]], Any] = _here  # calls its argument, which spawns
     ignored_signals: Iterable[int] = ()
     wait_for_go: bool = False  # the payload waits for Child.go
 
     def run(self, target: Program | PythonInit) -> Child:
-        """By the shortest way there is."""
+        """Start the target in the shortest way that its options allow."""
         return target.start(self)
 
     def direct(self, program: Program) -> Child | None:
-        """The short way; None where it takes the stages."""
+        """Start a program without stages; return None if it requires the stages."""
         name, argv = _checked_words(program)
         spawn = Spawn(
             argv, self.environment, self.stdio, self.payload_fds, name, self.ignored_signals
@@ -210,11 +228,12 @@ class _Job(Value):
             return None
         pid, pidfd = started
         child = Child(pid, pidfd, [])
-        child.has_own_peak = False  # it shared the caller's memory until it was executed
+        # Until its execve the child shared the caller's memory, so its peak is the caller's.
+        child.has_own_peak = False
         return child
 
     def program(self, program: Program) -> Child:
-        """By nsinit and its stages."""
+        """Start a program by nsinit, which goes through the stages."""
         name, argv = _checked_words(program)
         argv = [name, *argv]
         with Descriptors() as owner, Pipes(owner) as pipes:
@@ -226,7 +245,7 @@ class _Job(Value):
             return self._handshake(spawn.run, pipes, self.settings.encode(self.payload_fds))
 
     def prebooted(self, init: PythonInit, prebooted: PrebootedInit) -> Child:
-        """By an interpreter that runs already."""
+        """Start the target of an interpreter that has booted already."""
         from nsenter._inside.boot import pack
 
         ends = prebooted.send_descriptors(self.stdio, self.payload_fds | self.stage_fds)
@@ -246,7 +265,8 @@ class _Job(Value):
             except BootstrapError as error:
                 if error.operation != "start":
                     raise
-                # It is no shim that has not been loaded. What it said is on standard error.
+                # "start" would mean that the shim could not be loaded, but here there is no shim.
+                # The interpreter has written its error to standard error.
                 why = "it ended before it got its init config"
                 raise BootstrapError("init", "run", why, ECANCELED) from None
             finally:
@@ -254,10 +274,10 @@ class _Job(Value):
                     end_unstarted(*own, prebooted.parent)
 
     def python(self, init: PythonInit) -> Child:
-        """By an interpreter: from a memory image of one, or else one that boots."""
+        """Start an interpreter from a memory image, or boot one if no image can be used."""
         from nsenter._interpreter import image
 
-        # Making a module archive takes longer than the start.
+        # To make a module archive takes longer than the start, so it is made only if needed.
         archive = None if image.has_all(init) else init.archive()
         missed = []
         child = None
@@ -291,14 +311,16 @@ class _Job(Value):
     def from_image(
         self, init: PythonInit, archive: ModuleArchive | None, kind: str, path: str
     ) -> Child:
-        """By nsinit and its stages, which becomes the interpreter.
+        """Start an interpreter from an image: nsinit goes through the stages and becomes it.
 
         Args:
-            archive: None: the image has all.
-            kind: of the image at `path`.
+            init: what to run.
+            archive: the modules to send. None means that the image has all of them.
+            kind: the kind of the image.
+            path: the file of the image.
 
         Raises:
-            BootstrapError: also, with the stage "image", if the image cannot be used.
+            BootstrapError: a stage failed. The stage is "image" if the image cannot be used.
         """
         from nsenter._interpreter import command, image
 
@@ -318,7 +340,7 @@ class _Job(Value):
             return child
 
     def _booted(self, init: PythonInit, archive: ModuleArchive) -> Child:
-        """By the interpreter, with the shim going through the stages."""
+        """Boot an interpreter; its shim goes through the stages before Python starts."""
         from nsenter._interpreter import command
 
         with Descriptors() as owner, Pipes(owner) as pipes:
@@ -351,13 +373,14 @@ class _Job(Value):
         meanwhile: Callable[[int], None] = lambda channel: None,
         parent: Parent = THIS_PROCESS,
     ) -> Child:
-        # What fits into the socket is there before stage 0 is, which then need not wait for it.
+        # Write as much as the socket takes before stage 0 is spawned: it then finds its message
+        # there and does not wait.
         outgoing = self.blob + outgoing
         os.set_blocking(pipes.channel, False)
         try:
             sent = os.write(pipes.channel, outgoing)
-        except (BrokenPipeError, ConnectionResetError):  # one that waited has ended
-            sent = len(outgoing)  # why, the status pipe tells
+        except (BrokenPipeError, ConnectionResetError):  # a prebooted interpreter has ended
+            sent = len(outgoing)  # the status pipe says why
         spawned_ns = time.time_ns()
         pid, pidfd = self.start(start)
         try:
@@ -394,35 +417,48 @@ def launch(
 ) -> Child:
     """Start a process in the namespaces of a bootstrap message.
 
-    Returns when the program is executed, or the target of a PythonInit is about to be called.
+    This function returns when the program has been executed, or when the target of a PythonInit is
+    about to be called. `nsenter.Options.launch` is the usual way to call it.
 
     Args:
-        data: the namespaces and ids; a path ``/proc/self/fd/N`` in it is descriptor N of this
-            process, of a namespace or a pidfd.
-        target: what takes over in them.
-        stdin, stdout, stderr: descriptors that the process has as 0, 1 and 2.
-        pass_fds: descriptors that it has besides, under their own numbers; no others.
-        env: its environment; None: the caller's. A PythonInit sees it in os.environ.
-        cwd: its working directory, a path in its root; None: as it comes.
-        hostname: of a new or joined UTS namespace.
-        mount_proc: mount a new /proc, in a new or joined mount namespace.
+        data: the namespaces and the id maps. A path ``/proc/self/fd/N`` in it means descriptor N of
+            this process, which refers to a namespace or is a pidfd.
+        target: what to run in the namespaces.
+        stdin, stdout, stderr: the descriptors that the process gets as 0, 1 and 2.
+        pass_fds: further descriptors for the process, which keep their numbers. It gets no others.
+        env: the environment; None (the default) means the caller's. The code of a PythonInit finds
+            it in os.environ.
+        cwd: the working directory, a path in the root of the process. None leaves the directory
+            that results from the namespaces.
+        hostname: the host name to set; requires a new or joined UTS namespace.
+        mount_proc: mount a new /proc; requires a new or joined mount namespace.
         cgroup: a descriptor of a cgroup v2 directory to start in (CLONE_INTO_CGROUP).
-        tasks_fds: descriptors of `tasks` files of cgroup v1, above 2, by which stage 1 enters these
-            cgroups before it makes the process, which does not get them.
-        timeout: seconds that the start may take, mapping tools included. The execve of a program
-            that takes no stages is waited for as long as it takes, as subprocess does.
-        trace: note the times of the stages in the child's `trace`.
-        confinement: what else is done in the namespaces, of which `nsenter.Options` is the public
-        face. ignored_signals: those that a Program ignores if this process does; every other signal
-        has
-            its default disposition in it.
-        stage_fds: descriptors that `confinement` names, above 2, which the stages get and close.
+        tasks_fds: descriptors, above 2, of `tasks` files of cgroup v1. Stage 1 enters these cgroups
+            before it creates the process. The process does not get the descriptors.
+        timeout: how many seconds the start may take, with the mapping tools. If a program needs no
+            stages, its execve is not subject to this, as in subprocess.
+        trace: record the times of the stages in `Child.trace`.
+        confinement: what the process gives up in the namespaces; `nsenter.Options` describes it.
+        ignored_signals: signals that a Program ignores if this process ignores them. All other
+            signals have their default disposition.
+        stage_fds: descriptors, above 2, that `confinement` names. The stages get and close them.
+
+    Returns:
+        The process that runs in the namespaces. The caller must wait for it and close it, as a
+        context manager does.
 
     Raises:
-        BootstrapError: a stage failed; names the stage, the operation, its subject and errno.
-            Nothing is left of the process then.
-        ValueError, TypeError: an argument is bad; nothing was started.
-        ModuleNotFoundError: a module of a PythonInit cannot travel.
+        BootstrapError: a stage failed. The error names the stage, the operation, its subject and
+            the errno. No process is left.
+        ValueError: an argument is not valid; nothing was started.
+        TypeError: an argument has the wrong type; nothing was started.
+        ModuleNotFoundError: a module of a PythonInit is not found or cannot be sent.
+
+    Example:
+        >>> from nsenter.bootstrap import BootstrapData
+        >>> with launch(BootstrapData(), Program(["true"])) as child:
+        ...     child.wait()
+        0
     """
     if hostname is not None:
         _check_owned(data, NamespaceType.NEWUTS, f"hostname {hostname!r}")
@@ -456,7 +492,11 @@ def launch(
 def _run_confined(
     job: _Job, target: Program | PythonInit, confinement: Confinement, owner: Descriptors
 ) -> Child:
-    """The child gets our ends of what the confinement makes."""
+    """Run a job with a confinement.
+
+    The confinement may require a terminal, a pipe for the verdict of an init and a pipe on which
+    the payload waits. Their ends that stay in this process become attributes of the child.
+    """
     changes: dict[str, Any] = {}
     attributes, ours = confinement.attributes, Descriptors()
     terminal = verdict = gate = -1

@@ -48,6 +48,10 @@ class Bind(Mount):
             File systems that are mounted below `source` are not affected. Requires CAP_SYS_ADMIN in
             the caller, and a file system that supports id-mapped mounts (mount_setattr(2)).
             Otherwise the start fails, unless everybody may write to `source`.
+
+    Example:
+        >>> Bind("/srv/data", "/data", writable=True)
+        Bind(source='/srv/data', target='/data', writable=True)
     """
 
     source: Path
@@ -114,6 +118,10 @@ class Tmpfs(Mount):
         size: the largest size in bytes: a number or a string such as "64M". None means 64 MiB.
         mode: the mode of its top directory.
         inodes: the largest number of files, directories and links. None means 16,384.
+
+    Example:
+        >>> Tmpfs("/tmp", size="64M", mode=0o1777).options()
+        b'mode=1777,size=67108864'
     """
 
     target: Path
@@ -140,6 +148,9 @@ class Proc(Mount):
 
     In a user namespace it can be mounted only if the PID namespace is new and the caller's own
     /proc is not masked.
+
+    Args:
+        target: the mount point.
     """
 
     target: Path = "/proc"
@@ -225,15 +236,17 @@ class File(Mount):
 
 
 def encode(mounts: Iterable[Mount], *, root_is_ours: bool, root_is_new: bool = False) -> bytes:
-    """Return the records of some mounts.
+    """Return the records of some mounts, as csrc/message/launch_lists.h describes them.
 
     Args:
+        mounts: the mounts, in the order in which they are mounted.
         root_is_ours: allow to create missing mount points in the root. They are always created in
             an earlier Tmpfs, Dev or writable Bind, and nowhere else.
         root_is_new: the root is a new file system in memory, in which a File can be made.
 
     Raises:
-        ValueError, TypeError: a mount is not valid; the message has it.
+        ValueError: a field of a mount is not valid; the message shows the mount.
+        TypeError: a value is not a mount, or a field has the wrong type.
     """
     fields: list[bytes] = []
     # Each mount point, whether mount points may be created in it, and whether it is new.

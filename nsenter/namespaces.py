@@ -31,6 +31,10 @@ class NamespaceType(enum.StrEnum):
     Attributes:
         clone_flag: the ``CLONE_NEW*`` flag (linux/sched.h) for clone3(2), unshare(2) and setns(2).
         oci_name: the word in the OCI runtime specification (config-linux.md, "Namespaces").
+
+    Example:
+        >>> NamespaceType.parse("mnt").oci_name
+        'mount'
     """
 
     _value_: str
@@ -153,6 +157,10 @@ class Namespace(Value):
             relative or has a comma or a NUL. (In a message, paths are ``type:path,type:path`` and
             a NUL.)
         TypeError: the path is neither a str nor an os.PathLike[str].
+
+    Example:
+        >>> Namespace("net", "/run/netns/blue").to_oci()
+        {'type': 'network', 'path': '/run/netns/blue'}
     """
 
     type: NamespaceType
@@ -167,6 +175,7 @@ class Namespace(Value):
         """Return the namespace that an open descriptor of the caller refers to.
 
         Args:
+            type: the type, in any spelling that `NamespaceType.parse` accepts.
             fd: an nsfs descriptor or a pidfd: setns(2) accepts both. A start recognises the path
                 ``/proc/self/fd/N`` and gives the descriptor itself to setns, without opening it
                 again. So it must stay open until the process has started.
@@ -282,6 +291,11 @@ class Namespaces:
 
     Raises:
         ValueError: two namespaces have the same type.
+
+    Example:
+        >>> namespaces = Namespaces([Namespace("pid"), Namespace("net", "/run/netns/blue")])
+        >>> namespaces.is_private(NamespaceType.NEWNET)
+        False
     """
 
     __slots__ = ("_items",)

@@ -221,7 +221,7 @@ class Options(Value):
             default_init: the value of `init` if it is None and the PID namespace is new.
             process_group: the process group to join, as for setpgid(2): 0 means a new one. In a new
                 session only 0 is possible.
-            held: make a Program wait in its namespaces until `Child.go` is called.
+            wait_for_go: make a Program wait in its namespaces until `Child.go` is called.
         """
         with Descriptors() as owner:
             namespaces = self._namespaces(owner)

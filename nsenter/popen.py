@@ -181,8 +181,8 @@ class Popen(subprocess.Popen[AnyStr]):
         restore_signals: if true, SIGPIPE and SIGXFSZ get their default disposition. Without
             `options`, other signals that the caller ignores stay ignored. With `options`, every
             signal gets its default disposition, unless this is false.
-        held: make the program wait in its namespaces until `go` is called. Meanwhile other programs
-            can set up the namespaces through `program_pid`, as slirp4netns(1) does.
+        wait_for_go: make the program wait in its namespaces until `go` is called. Meanwhile other
+            programs can set up the namespaces through `program_pid`, as slirp4netns(1) does.
         **others: every other argument of subprocess.Popen, except preexec_fn.
 
     Attributes:
@@ -400,11 +400,11 @@ class Popen(subprocess.Popen[AnyStr]):
         return program_of(self.pid) or self.pid
 
     def go(self) -> None:
-        """Execute a program that is `held`.
+        """Execute a program that was started with `wait_for_go=True`.
 
         Raises:
             BootstrapError: the program could not be executed; the process has ended.
-            ValueError: the program is not held.
+            ValueError: the program was not started with `wait_for_go=True`.
         """
         try:
             self._child.go()

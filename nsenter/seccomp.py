@@ -51,9 +51,9 @@ mounts and roots
     mount 165 40, umount2 166 39, pivot_root 155 41, chroot 161 51, open_tree 428 428,
     move_mount 429 429, fsopen 430 430, fsconfig 431 431, fsmount 432 432, fspick 433 433,
     mount_setattr 442 442, open_tree_attr 467 467,
-around what a file's path and its permissions say
+access to files that does not obey their path or their permissions
     open_by_handle_at 304 265, quotactl 179 60, quotactl_fd 443 443,
-files that run with the rights of whom they belong to
+programs that run with the rights of the owner of their file
     chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452,
 other processes
     ptrace 101 117, process_vm_readv 310 270, process_vm_writev 311 271, pidfd_getfd 438 438,
@@ -63,7 +63,7 @@ where memory is, of this process and of others
     set_mempolicy_home_node 450 450, vmsplice 278 75,
 keyrings, which are in no namespace
     keyctl 250 219, add_key 248 217, request_key 249 218,
-large parts of the kernel that few programs need, and exploits like
+large parts of the kernel that few programs need, and that exploits often use
     bpf 321 280, userfaultfd 323 282, fanotify_init 300 262, modify_ldt 154 -,
     io_uring_setup 425 425, io_uring_enter 426 426, io_uring_register 427 427,
     personality 135 92, sysfs 139 -, ustat 136 -, uselib 134 -, _sysctl 156 -,
@@ -119,7 +119,10 @@ class Filter(Value):
 
     Args:
         code: the bytes of an array of struct sock_filter.
-        flags: SECCOMP_FILTER_FLAG_* of seccomp(2).
+        flags: SECCOMP_FILTER_FLAG_* of seccomp(2); the default is none.
+
+    Example:
+        >>> allow_all = Filter(bytes.fromhex("06000000 0000ff7f"))
     """
 
     code: bytes
@@ -132,8 +135,12 @@ def encode(program: Any) -> tuple[bytes, int]:
     Args:
         program: bytes, or an object with `code` and perhaps `flags`.
 
+    Returns:
+        The bytes of an array of struct sock_filter, and SECCOMP_FILTER_FLAG_* of seccomp(2).
+
     Raises:
-        ValueError, TypeError: it is not a filter, or it requires a seccomp agent.
+        ValueError: the program is empty, too long or cut off, or it requires a seccomp agent.
+        TypeError: it is not a filter.
     """
     code, flags = getattr(program, "code", program), getattr(program, "flags", 0)
     if not isinstance(code, bytes):
@@ -161,7 +168,8 @@ def policy(default: str, rules: Mapping[str, str | Iterable[str]]) -> Filter:
         ValueError: an action or a name is unknown, or a name is given twice.
         OSError: libseccomp is not installed.
 
-    Example: `policy("allow", {"eperm": ["mount", "ptrace"]})`
+    Example:
+        >>> no_mounts = policy("allow", {"eperm": ["mount", "umount2"], "kill": "ptrace"})
     """
     from nsenter._host.libseccomp import Filter as Compiled
     from nsenter._host.libseccomp import is_known
@@ -202,6 +210,10 @@ def strict() -> Filter:
 
     Raises:
         NotImplementedError: there is no table for this architecture.
+
+    Example:
+        >>> from nsenter import Options
+        >>> options = Options(seccomp=strict())
     """
     return _strict(platform.machine())
 

@@ -64,7 +64,7 @@ class Child:
             `channel` has taken it over.
         terminal_fd: the caller's side of the terminal, the master of a pty; -1 if there is none.
         verdict_fd: a descriptor on which the init reports how the program ended; -1 without init.
-        gate_fd: a descriptor that holds the program back until `go`; -1 if it is not held.
+        gate_fd: a descriptor that holds the program back until `go`; -1 if it does not wait.
         trace: the times at which the stages reached their points, if `trace` was given.
         returncode: the exit status, or the negative number of the signal that killed the process;
             None as long as the process may be running.
@@ -177,14 +177,14 @@ class Child:
         self.send_signal(SIGKILL)
 
     def go(self) -> None:
-        """Let a held program be executed, and return when it has been.
+        """Let a program that waits be executed, and return when it has been.
 
         Raises:
             BootstrapError: the program could not be executed.
-            ValueError: the program is not held.
+            ValueError: the program was not started with `wait_for_go=True`.
         """
         if self.gate_fd < 0:
-            raise ValueError(f"process {self.pid} is not held")
+            raise ValueError(f"process {self.pid} was not started with wait_for_go=True")
         with suppress(BrokenPipeError):  # it has ended
             os.write(self.gate_fd, b"g")
         os.close(self.gate_fd)
@@ -194,7 +194,7 @@ class Child:
             raise failure
 
     def close(self) -> None:
-        """Close the descriptors. The process continues, unless it is held: then it ends."""
+        """Close the descriptors. A process that waits for `go` ends; others continue."""
         if self.gate_fd >= 0:
             self.rest(False)
         if self._channel is not None:

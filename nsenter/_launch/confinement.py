@@ -37,7 +37,7 @@ class Confinement(Value):
         init: the process is the child of an init.
         terminal: the standard streams of the process are a new pty.
         console: where the pty is also mounted; None means nowhere.
-        held: the program waits for `Child.go` before it is executed.
+        wait_for_go: the program waits for `Child.go` before it is executed.
     """
 
     attributes: tuple[tuple[int, int | bytes], ...] = ()
@@ -78,7 +78,7 @@ def confinement_of(
         loopback: bring up the loopback device of a new network namespace.
         init: keep an init in the PID namespace.
         process_group: the process group to join; None means none.
-        held: make the program wait before it is executed.
+        wait_for_go: make the program wait before it is executed.
 
     Raises:
         ValueError, TypeError: an option is not valid; the message names it.

@@ -679,6 +679,9 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "machine": "*",
     },
+    "test_nsenter/test_docstring_examples.py": {
+        "": "*",
+    },
     "test_nsenter/test_doctor.py": {
         "namespaces proc": """
             test_a_limit_of_zero_is_found_and_so_are_the_starts_that_it_breaks

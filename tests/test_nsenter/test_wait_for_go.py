@@ -35,7 +35,7 @@ def test_it_runs_when_it_is_told_to(options: Options | None) -> None:
         program = Path(f"/proc/{process.program_pid}/exe").readlink()
         assert program.name.startswith("memfd:nsinit")
         process.go()
-        with pytest.raises(ValueError, match="is not held"):
+        with pytest.raises(ValueError, match="was not started with wait_for_go"):
             process.go()
         assert process.communicate(timeout=SECONDS) == (b"runs\n", None)
         assert process.returncode == 0
@@ -90,8 +90,8 @@ def test_one_that_is_never_let_go_ends_with_its_block() -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_python_init_is_not_held() -> None:
-    with pytest.raises(ValueError, match="held: a PythonInit waits"):
+def test_a_python_init_cannot_wait_for_go() -> None:
+    with pytest.raises(ValueError, match="wait_for_go=True requires a Program"):
         Options().launch(PythonInit("nsenter._inside.pid1:main", ["true"]), wait_for_go=True)
 
 
