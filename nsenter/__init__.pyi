@@ -1,9 +1,13 @@
 from nsenter import idmap as idmap
 from nsenter import presets as presets
 from nsenter import seccomp as seccomp
+from nsenter._cgroups.limits import Limits as Limits
 from nsenter._host.base_error import NsenterError as NsenterError
 from nsenter._launch.usage import Usage as Usage
 from nsenter._remote.call_bytes import SerializationError as SerializationError
+from nsenter._sandbox.result import Result as Result
+from nsenter._sandbox.result import RunFailed as RunFailed
+from nsenter._sandbox.result import Verdict as Verdict
 from nsenter.asyncio_process import create_subprocess_exec as create_subprocess_exec
 from nsenter.asyncio_process import create_subprocess_shell as create_subprocess_shell
 from nsenter.bootstrap import BootstrapData as BootstrapData
@@ -48,5 +52,6 @@ from nsenter.popen import Popen as Popen
 from nsenter.popen import check_call as check_call
 from nsenter.popen import check_output as check_output
 from nsenter.popen import run as run
+from nsenter.sandbox import Sandbox as Sandbox
 
 __version__: str

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from nsenter import idmap
+from nsenter._cgroups.limits import Limits
 from nsenter._host.records import Value
 from nsenter._launch import option_types
 from nsenter._launch.child import Child
@@ -85,6 +86,9 @@ class Options(Value):
         oom_score_adj: from -1000 to 1000 (proc_pid_oom_score_adj(5)).
         time_offsets: the clock offsets of a new time namespace.
         cgroup: the cgroup v2 directory in which the process starts: a path or a descriptor.
+        limits: the limits of memory, processes and processors of the process together with
+            everything that it starts, in a cgroup of its own: see `Limits`. It takes the place of
+            `cgroup`.
         loopback: bring up the loopback device of a new network namespace (netdevice(7)).
         root: the root of the process: the absolute path of a directory, or "tmpfs" for an empty
             file system in memory, which holds at most 64 MiB and 16,384 files and directories;
@@ -161,6 +165,7 @@ class Options(Value):
     oom_score_adj: int | None = None
     time_offsets: Iterable[TimeOffset] = ()
     cgroup: StrOrBytes | os.PathLike[str] | int | None = None
+    limits: Limits | None = None
     loopback: bool = True
     root: StrOrBytes | os.PathLike[str] | Tmpfs | None = None
     read_only: bool = False
@@ -230,37 +235,48 @@ class Options(Value):
             init = self.init
             if init is None:
                 init = default_init and namespaces.is_private(NamespaceType.NEWPID)
-            cgroup = self.cgroup
-            if cgroup is not None and not isinstance(cgroup, int):
-                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-                cgroup = owner.add(os.open(cgroup, flags))
             mounts = (*self._of_named_network(namespaces), *self._all_mounts(mounts_proc))
             if any(_is_made_by_the_launcher(mount) for mount in mounts):
                 mounts = self._with_trees(mounts, namespaces, owner)
             trees = {mount.fd for mount in mounts if isinstance(mount, Tree)}
-            confinement = confinement_of(
-                self,
-                mounts=mounts,
-                loopback=self.loopback and namespaces.is_private(NamespaceType.NEWNET),
-                init=init,
-                process_group=process_group,
-                wait_for_go=wait_for_go,
-            )
-            if namespaces.path_of(NamespaceType.NEWPID):
-                from nsenter._launch.joiner_capabilities import kept_by_options, warn_of_host_root
+            data = self._bootstrap_data(namespaces)
 
-                warn_of_host_root(self, namespaces)
-                more = kept_by_options(self, namespaces, target)
-                if confinement is not None:
-                    confinement = confinement.replace(attributes=confinement.attributes + more)
-            return launch(
-                self._bootstrap_data(namespaces), target,
-                stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, env=env,
-                cwd=self.cwd, hostname=self.hostname,
-                mount_proc=mounts_proc and not self._mounts_more(),
-                cgroup=cgroup, timeout=timeout, trace=trace, confinement=confinement,
-                ignored_signals=ignored_signals, stage_fds=trees,
-            )  # fmt: skip
+            def start(options: Options, cgroup: int | None, doors: tuple[int, ...]) -> Child:
+                confinement = confinement_of(
+                    options,
+                    mounts=mounts,
+                    loopback=self.loopback and namespaces.is_private(NamespaceType.NEWNET),
+                    init=init,
+                    process_group=process_group,
+                    wait_for_go=wait_for_go,
+                )
+                if namespaces.path_of(NamespaceType.NEWPID):
+                    from nsenter._launch import joiner_capabilities as capabilities
+
+                    capabilities.warn_of_host_root(self, namespaces)
+                    more = capabilities.kept_by_options(self, namespaces, target)
+                    if confinement is not None:
+                        confinement = confinement.replace(attributes=confinement.attributes + more)
+                return launch(
+                    data, target,
+                    stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, env=env,
+                    cwd=self.cwd, hostname=self.hostname,
+                    mount_proc=mounts_proc and not self._mounts_more(),
+                    cgroup=cgroup, doors=doors, timeout=timeout, trace=trace,
+                    confinement=confinement,
+                    ignored_signals=ignored_signals, stage_fds=trees,
+                )  # fmt: skip
+
+            if self.limits is not None:
+                from nsenter._launch.limited_start import start_limited
+
+                return start_limited(self, int(init), start, owner)
+            return start(self, self._cgroup_fd(owner), ())
+
+    def _cgroup_fd(self, owner: Descriptors) -> int | None:
+        if self.cgroup is None or isinstance(self.cgroup, int):
+            return self.cgroup
+        return owner.add(os.open(self.cgroup, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
     def _with_trees(
         self, mounts: tuple[Mount, ...], namespaces: Namespaces, owner: Descriptors

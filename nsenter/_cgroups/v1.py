@@ -16,7 +16,7 @@ from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from nsenter._cgroups.layout import Layout
     from nsenter._cgroups.oom import OomWatch
@@ -145,6 +145,20 @@ class LegacyTree(Tree):
             raise failures[0]
 
     # ---- files of its controllers
+
+    def has(self, controller: str, file: str) -> bool:
+        """Return whether a controller has this file."""
+        return os.path.exists(f"{self._paths.get(controller, '')}/{file}")
+
+    def write(self, limits: Iterable[tuple[str, list[tuple[str, str]]]]) -> None:
+        """Set limits: for each controller, files and values.
+
+        Raises:
+            Failure: a limit could not be set. All are as they were before.
+        """
+        with files.Changes() as changes:
+            for controller, writes in limits:
+                changes.write_all(self._directory(controller, writes[0]), writes)
 
     def _directory(self, controller: str, write: tuple[str, str]) -> str:
         directory = self._paths.get(controller)

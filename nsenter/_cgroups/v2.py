@@ -14,11 +14,15 @@ from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nsenter._cgroups.layout import Layout
     from nsenter._cgroups.oom import OomWatch
 
 _SIGKILL = 9
 SUBTREE = "cgroup.subtree_control"
+# A file that is missing if the kernel has no swap, and the values that then hold anyway.
+_SWAP_FILE, _WITHOUT_SWAP = "memory.swap.max", ("0", "max")
 
 
 class UnifiedTree(Tree):
@@ -97,6 +101,27 @@ class UnifiedTree(Tree):
             files.remove(self._path)
 
     # ---- its files
+
+    @property
+    def directory(self) -> str:
+        """Its directory; "" if there is none."""
+        return self._path
+
+    def write(self, limits: Iterable[tuple[str, str]]) -> None:
+        """Set limits: files and values. Without swap, swap need not be limited.
+
+        Raises:
+            Failure: a limit could not be set. All are as they were before.
+        """
+        with files.Changes() as changes:
+            for file, value in limits:
+                if not self.needs_no_swap(file, value):
+                    self._check_there(file, value)
+                    changes.write_all(self._path, [(file, value)])
+
+    def needs_no_swap(self, file: str, value: str) -> bool:
+        """Return whether a limit of swap need not be set, because the kernel has no swap."""
+        return file == _SWAP_FILE and value in _WITHOUT_SWAP and not self._has(_SWAP_FILE)
 
     def _has(self, file: str) -> bool:
         return bool(self._path) and os.path.exists(f"{self._path}/{file}")

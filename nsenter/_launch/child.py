@@ -20,7 +20,10 @@ from nsenter.errors import BootstrapError, Naming
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+
+    from nsenter._cgroups.limited import LimitedTree
 else:
+    LimitedTree = object  # what typing.get_type_hints finds
 
     class socket:
         """What typing.get_type_hints finds: importing socket takes 3 ms."""
@@ -70,6 +73,9 @@ class Child:
             None as long as the process may be running.
         usage: the resources that the process used; None until this object has waited for it.
         has_own_peak: whether `usage.max_rss` is known.
+        tree: the cgroup of the process, if it has `Options.limits`; None after the process has been
+            waited for, and the cgroup was removed.
+        limited_by: for each field of `Limits` that is set: "cgroup", "rlimit" or "not limited".
     """
 
     def __init__(
@@ -88,6 +94,8 @@ class Child:
         self.returncode: int | None = None
         self.usage: Usage | None = None
         self.has_own_peak = True
+        self.tree: LimitedTree | None = None
+        self.limited_by: dict[str, str] = {}
         # Reentrant: a signal handler may send a signal while its thread waits.
         self._lock = RLock()
 
@@ -132,6 +140,7 @@ class Child:
         with self._lock:
             if self.returncode is None:
                 self.returncode = self._status()
+                self._remove_tree()
             return self.returncode
 
     def _status(self) -> int:
@@ -141,6 +150,15 @@ class Child:
         except ChildProcessError:
             return self._kept_status()
         return self._told(status) if code == os.CLD_EXITED else -status
+
+    def _remove_tree(self) -> None:
+        """Kill what the process has left in its cgroup, and remove it."""
+        if self.tree is None:
+            return
+        figures = self.tree.finish()
+        self.tree = None
+        if self.usage is not None:
+            self.usage = self.usage.with_figures(figures)
 
     def _told(self, status: int) -> int:
         """Return the returncode for an exit status. That of an init says how its program ended."""

@@ -73,6 +73,7 @@ def check(options: Options) -> None:
             raise TypeError(f"{name} must be {words}, not {value!r}")
     _check_root(options.root)
     _check_cgroup(options.cgroup)
+    _check_limits(options)
     _check_offsets(options)
 
 
@@ -96,6 +97,17 @@ def _check_cgroup(cgroup: Any) -> None:
             raise ValueError(f"cgroup must be a descriptor, 0 … {_FD_MAX}, not {cgroup!r}")
     elif cgroup is not None and (not cgroup or b"\0" in os.fsencode(cgroup)):
         raise ValueError(f"cgroup must be a path without NUL, not {cgroup!r}")
+
+
+def _check_limits(options: Options) -> None:
+    from nsenter._cgroups.limits import Limits
+
+    if options.limits is None:
+        return
+    if not isinstance(options.limits, Limits):
+        raise TypeError(f"limits must be an nsenter.Limits, not {options.limits!r}")
+    if options.cgroup is not None:
+        raise ValueError("limits and cgroup cannot both be given: limits makes a cgroup")
 
 
 def _check_offsets(options: Options) -> None:

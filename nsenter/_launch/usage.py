@@ -12,6 +12,12 @@ from nsenter._host.records import Value
 from nsenter._host.syscalls import Failure
 from nsenter._nsexec import lib
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nsenter._cgroups.limited import Figures
+else:
+    Figures = object  # what typing.get_type_hints finds
+
 __all__ = ["Usage", "wait_for"]
 
 _SIGINFO_SIZE = 128
@@ -27,11 +33,30 @@ class Usage(Value):
         user_time, system_time: seconds of processors, in programs and in the kernel.
         max_rss: the most memory that one of them had at a time, in bytes. None if the process was
             started without stages: the kernel then counts it from the most that its caller had.
+        peak_memory: the most memory that all of them had together, in bytes.
+        peak_pids: the most processes and threads at a time, an init of `Options.init` included.
+        read_bytes, written_bytes: the bytes that block devices have read and written for them.
+        oom_kills: how many of them the kernel killed because the limit of memory was reached.
+        refused_forks: how often the limit of processes refused them another process or thread.
+
+    The fields from `peak_memory` on require `Options.limits`; the two times then also include
+    processes that nobody has waited for. A field is None if the kernel does not count it.
     """
 
     user_time: float
     system_time: float
     max_rss: int | None
+    peak_memory: int | None = None
+    peak_pids: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    oom_kills: int | None = None
+    refused_forks: int | None = None
+
+    def with_figures(self, figures: Figures) -> Usage:
+        """Return this together with what a cgroup has counted."""
+        found = {name: n for name, n in figures.__dict__.items() if n is not None}
+        return self.replace(**found)
 
 
 def wait_for(pidfd: int, *, has_own_peak: bool) -> tuple[int, int, Usage]:

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nsenter.options import Options
-    from nsenter.popen import Popen
 
 __all__ = ["Part"]
 
@@ -52,8 +51,12 @@ class Part:
         """Return variables that are added to the environment of each run."""
         return {}
 
-    def attach(self, process: Popen[bytes]) -> None:
-        """Set up the namespaces of a run, whose program waits; see `holds`."""
+    def attach(self, pid: int) -> None:
+        """Set up the namespaces of a run, whose program waits; see `holds`.
+
+        Args:
+            pid: the pid of the program, as the caller sees it.
+        """
 
     def refusals(self) -> tuple[str, ...]:
         """Return a line for each thing that was refused since the last call, for `Result.refused`.

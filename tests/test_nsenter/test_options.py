@@ -472,6 +472,7 @@ SENT_AS = {
     "new_session": "KEEP_SESSION",
     "init": "INIT_FD",
     "cgroup": "CGROUP_FD",
+    "limits": "CGROUP_FD",  # the launcher makes the cgroup
     "landlock_bind": "LANDLOCK",
     "landlock_connect": "LANDLOCK",
     "landlock_scope": "LANDLOCK",

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 _DELEGATE = "/sys/kernel/cgroup/delegate"
 # Where the kernel has no such list, before 4.15 (cgroups(7)).
 _DELEGATED = ("cgroup.procs", SUBTREE, "cgroup.threads")
-# What is not there where swap is not, and need not be to have none or as much as there is.
-_SWAP_FILE, _WITHOUT_SWAP = "memory.swap.max", ("0", "max")
 # Controllers that cannot be had among threads (admin-guide/cgroup-v2, "Threads").
 _DOMAIN_FIELDS = ("memory", "memory_swap", "memory_reservation", "hugetlb_limit")
 
@@ -135,7 +133,7 @@ class UnifiedManager(UnifiedTree, Manager):
 
         with files.Changes() as changes:
             for writes in limits(resources, self._read):
-                kept = [w for w in writes if not self._needs_no_swap(*w)]
+                kept = [w for w in writes if not self.needs_no_swap(*w)]
                 if kept:
                     self._check_there(*kept[0])
                     changes.write_all(self._path, kept)
@@ -146,9 +144,6 @@ class UnifiedManager(UnifiedTree, Manager):
         from libcontainer.cgroups.fs2_limits import check_memory
 
         check_memory(resources, self._read)
-
-    def _needs_no_swap(self, file: str, value: str) -> bool:
-        return file == _SWAP_FILE and value in _WITHOUT_SWAP and not self._has(_SWAP_FILE)
 
     def _set_devices(self, resources: Resources) -> None:
         from libcontainer.cgroups.ebpf import attach

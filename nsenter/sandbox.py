@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sandbox: run other people's code with limits, and learn what became of it.
+
+A sandbox puts together `nsenter.presets.sandbox`, limits of the whole tree of processes
+(`nsenter.Limits`), a deadline, a limit of output, and, if asked for, a workspace and a network.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from nsenter import presets
+from nsenter._cgroups.limits import Limits
+from nsenter._host.cleanup import undo
+from nsenter._host.sizes import in_bytes
+from nsenter._launch import limited_start
+from nsenter._launch.child import Child
+from nsenter._launch.join_targets import program_of
+from nsenter._sandbox.parts import Part
+from nsenter._sandbox.result import Result, RunFailed, Verdict, verdict_of
+from nsenter._sandbox.watch import Streams, Watch
+from nsenter.errors import BootstrapError, Naming
+from nsenter.launch import Environment, Program, StrOrBytes
+from nsenter.mounts import Path
+from nsenter.options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import ParamSpec, Self, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+else:
+    from nsenter._remote.call_hints import Callable, P, T
+
+    Self = object
+
+__all__ = ["Result", "RunFailed", "Sandbox", "Verdict"]
+
+_MODES = ("required", "best effort")
+_NETWORKS = ("none", "host")
+# What a program has in its environment if nothing else is given: the caller's may hold secrets.
+_ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+}
+
+
+class Sandbox:
+    """A place to run code that nobody has read.
+
+    As a context manager, it prepares its workspace and network at the start of the block and
+    removes them at the end. Each run is a new set of processes; nothing of it is left when `run`
+    returns.
+
+    Args:
+        options: how the processes are isolated. None means `nsenter.presets.sandbox` with `read`,
+            `write`, `tmp_size` and `fields`. A new PID namespace is required.
+        memory, swap, pids, cpus: the limits of all processes of a run together, as in `Limits`.
+        limits: "required" refuses to run anything if a limit cannot be set for the whole tree of
+            processes; "best effort" then limits each process by itself, as far as that is possible,
+            and `Result.limited_by` says so.
+        timeout: how many seconds a run may take; None means no limit.
+        output_limit: how many bytes a run may write to its output and its errors together: a number
+            or a string such as "1M".
+        workspace: a directory of the caller that the runs work in, or an object that makes one.
+        network: "none" means a loopback device only; "host" means the network of the caller; or an
+            object that makes one, such as `Egress`.
+        env: the environment of the processes. None means a short one without anything of the
+            caller's.
+        read, write, tmp_size: as for `nsenter.presets.sandbox`.
+        fields: fields of `Options`.
+
+    Raises:
+        TypeError, ValueError: an argument is not valid.
+
+    Example:
+        >>> import nsenter
+        >>> with nsenter.Sandbox(timeout=10) as box:
+        ...     result = box.run(["echo", "hello"], output_limit="1M")
+        >>> result.verdict, result.returncode, result.stdout
+        (<Verdict.EXITED: 'exited'>, 0, b'hello\\n')
+    """
+
+    def __init__(
+        self,
+        options: Options | None = None,
+        *,
+        memory: int | str | None = None,
+        swap: int | str | None = None,
+        pids: int | None = None,
+        cpus: float | None = None,
+        limits: str = "required",
+        timeout: float | None = None,
+        output_limit: int | str = "64M",
+        workspace: Path | Part | None = None,
+        network: str | Part = "none",
+        env: Environment | None = None,
+        read: Iterable[Path] = (),
+        write: Iterable[Path] = (),
+        tmp_size: int | str | None = None,
+        **fields: Any,
+    ) -> None:
+        _check_word("limits", limits, _MODES)
+        self._limits = Limits(memory, swap, pids, cpus, required=limits == "required")
+        self._timeout = _seconds(timeout)
+        self._output_limit = _size(output_limit)
+        self._env = env
+        parts = (_workspace(workspace), _network(network))
+        self._parts = [part.for_sandbox() for part in parts if part is not None]
+        if network == "host":
+            fields["new"] = _without_network(fields.get("new", "all"))
+        if options is None:
+            options = presets.sandbox(read=read, write=write, tmp_size=tmp_size, **fields)
+        elif fields or read or write or tmp_size is not None:
+            words = ", ".join([*fields, *_given(read=read, write=write, tmp_size=tmp_size)])
+            raise ValueError(f"{words}: options is given, which says this itself")
+        elif not isinstance(options, Options):
+            raise TypeError(f"options must be an nsenter.Options, not {options!r}")
+        self._options = _checked(options).replace(limits=self._limits)
+        self._opened: ExitStack | None = None
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Check the limits, and prepare the workspace and the network.
+
+        Raises:
+            BootstrapError: a limit is required and cannot be set here; the error says why.
+            OSError, ValueError: the workspace or the network cannot be made.
+        """
+        if self._opened is not None:
+            raise ValueError("the sandbox is open already")
+        limited_start.check(self._limits)
+        with ExitStack() as stack:
+            for part in self._parts:
+                part.open()
+                stack.callback(part.close)
+            self._opened = stack.pop_all()
+
+    def close(self) -> None:
+        """Remove the workspace and the network. Does nothing if the sandbox is not open."""
+        stack, self._opened = self._opened, None
+        if stack is not None:
+            stack.close()
+
+    def run(
+        self,
+        args: Iterable[StrOrBytes | os.PathLike[str]],
+        *,
+        input: bytes = b"",
+        timeout: float | None = None,
+        output_limit: int | str | None = None,
+        env: Environment | None = None,
+        cwd: Path | None = None,
+    ) -> Result:
+        """Run a program and wait until it has ended, together with everything that it started.
+
+        Args:
+            args: the program and its arguments.
+            input: what the program reads from its standard input.
+            timeout, output_limit, env: instead of those of the sandbox.
+            cwd: the working directory.
+
+        Returns:
+            The result. What becomes of the program is no error: see `Result.verdict` and
+            `Result.check`.
+
+        Raises:
+            TypeError, ValueError: an argument is not valid; nothing was started.
+
+        Example:
+            >>> import nsenter
+            >>> with nsenter.Sandbox() as box:
+            ...     result = box.run(["sh", "-c", "while :; do :; done"], timeout=0.1)
+            >>> result.verdict
+            <Verdict.TIMEOUT: 'timeout'>
+        """
+        program = Program(tuple(args))
+        seconds = self._timeout if timeout is None else _seconds(timeout)
+        limit = self._output_limit if output_limit is None else _size(output_limit)
+        with Naming():
+            streams = Streams()
+            try:
+                child = self._start(program, streams, env, cwd)
+            except BootstrapError as error:
+                streams.close()
+                if error.stage == "launcher" and error.operation == "limit":
+                    raise
+                return self._not_started(program, error)
+            except BaseException as error:
+                undo(error, streams.close)
+                raise
+            return self._watched(program, child, streams, input, seconds, limit)
+
+    def _start(
+        self, program: Program, streams: Streams, env: Environment | None, cwd: Path | None
+    ) -> Child:
+        options, environment = self._prepared(env)
+        if cwd is not None:
+            options = options.replace(cwd=cwd)
+        held = any(part.holds for part in self._parts)
+        ends = streams.theirs
+        child = options.launch(
+            program, stdin=ends[0], stdout=ends[1], stderr=ends[2], env=environment,
+            default_init=True, wait_for_go=held,
+        )  # fmt: skip
+        try:
+            streams.hand_over()
+            if held:
+                self._attach(child)
+        except BaseException as error:
+            undo(error, child.__exit__)
+            raise
+        return child
+
+    def _attach(self, child: Child) -> None:
+        pid = program_of(child.pid) or child.pid
+        for part in self._parts:
+            if part.holds:
+                part.attach(pid)
+        child.go()
+
+    def _prepared(self, env: Environment | None) -> tuple[Options, Environment]:
+        """Return the options and the environment of the next run."""
+        options = self._options
+        given = env if env is not None else self._env
+        environment: Environment = _ENVIRONMENT if given is None else given
+        for part in self._parts:
+            changes = part.changes(options)
+            options = options.replace(**changes) if changes else options
+            if more := part.environment():
+                environment = _with_variables(environment, more)
+        return options, environment
+
+    def _watched(
+        self,
+        program: Program,
+        child: Child,
+        streams: Streams,
+        data: bytes,
+        seconds: float | None,
+        limit: int,
+    ) -> Result:
+        deadline = None if seconds is None else time.monotonic() + seconds
+        watch = Watch(child, streams, data, deadline, limit)
+        try:
+            watch.run()
+        except BaseException as error:
+            undo(error, watch.kill, watch.close)
+            raise
+        watch.close()
+        return self._result(program, child, watch)
+
+    def _result(self, program: Program, child: Child, watch: Watch) -> Result:
+        assert watch.returncode is not None and child.usage is not None
+        # The kernel counts it for one process, and for an init that was killed as 0.
+        usage = child.usage.replace(max_rss=None)
+        return Result(
+            tuple(program.argv),
+            verdict_of(watch.cause, watch.returncode, usage),
+            watch.returncode,
+            b"".join(watch.output[1]),
+            b"".join(watch.output[2]),
+            watch.wall_time,
+            usage,
+            child.limited_by,
+            self._refused(),
+        )
+
+    def _not_started(self, program: Program, error: BootstrapError) -> Result:
+        return Result(
+            tuple(program.argv), Verdict.NOT_STARTED, None, b"", b"", 0.0, None, {},
+            self._refused(), error,
+        )  # fmt: skip
+
+    def _refused(self) -> tuple[str, ...]:
+        return tuple(line for part in self._parts for line in part.refusals())
+
+    def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function in the sandbox, as `Caller.call` does, with the limits of the sandbox.
+
+        Args:
+            function: the function.
+            *args, **kwargs: its arguments.
+
+        Returns:
+            The value of the function, which is plain data.
+
+        Raises:
+            Exception: as for `Caller.call`. TimeoutError and WorkerDied then have the attributes
+                `verdict` and `usage`.
+
+        Example:
+            >>> import nsenter
+            >>> with nsenter.Sandbox() as box:
+            ...     box.call(sum, [1, 2, 3])
+            6
+        """
+        from nsenter.calling import Caller
+
+        options, environment = self._prepared(None)
+        return Caller(options, self._timeout, env=environment).call(function, *args, **kwargs)
+
+
+def _check_word(name: str, given: object, words: tuple[str, ...]) -> None:
+    if given not in words:
+        listed = " or ".join(f'"{word}"' for word in words)
+        raise ValueError(f"{name} must be {listed}, not {given!r}")
+
+
+def _seconds(given: object) -> float | None:
+    if given is None:
+        return None
+    if not isinstance(given, (int, float)) or isinstance(given, bool):
+        raise TypeError(f"timeout must be seconds or None, not {given!r}")
+    if not given >= 0:
+        raise ValueError(f"timeout must be at least 0 seconds, or None, not {given!r}")
+    return float(given)
+
+
+def _size(given: object) -> int:
+    number = in_bytes(given)
+    if number is None:
+        raise TypeError(f'output_limit must be a number of bytes, also as "1M", not {given!r}')
+    if number < 0:
+        raise ValueError(f"output_limit must be at least 0 bytes, not {given!r}")
+    return number
+
+
+def _workspace(given: Path | Part | None) -> Part | None:
+    if given is None or isinstance(given, Part):
+        return given
+    raise TypeError(f"workspace must be an object that makes one, not {given!r}")
+
+
+def _network(given: str | Part) -> Part | None:
+    if isinstance(given, Part):
+        return given
+    _check_word("network", given, _NETWORKS)
+    return None
+
+
+def _without_network(new: object) -> list[Any]:
+    from nsenter.namespaces import NamespaceType, supported_namespaces
+
+    kinds = supported_namespaces() if new == "all" else Options(new=new)._given_kinds()  # type: ignore[arg-type]
+    return [kind for kind in kinds if kind is not NamespaceType.NEWNET]
+
+
+def _given(**arguments: object) -> list[str]:
+    return [name for name, value in arguments.items() if value]
+
+
+def _checked(options: Options) -> Options:
+    from nsenter.namespaces import NamespaceType
+
+    if options.limits is not None or options.cgroup is not None:
+        raise ValueError("options must have no limits and no cgroup: give them to the sandbox")
+    if options.new != "all" and NamespaceType.NEWPID not in options._given_kinds():
+        raise ValueError('a sandbox requires a new PID namespace: add "pid" to new')
+    if options.init is False:
+        raise ValueError("init=False: a sandbox requires the init of its PID namespace")
+    if options.terminal:
+        raise ValueError("terminal=True: the streams of a sandbox are pipes")
+    return options
+
+
+def _with_variables(environment: Environment, more: Mapping[str, str]) -> Environment:
+    merged = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+    merged.update({os.fsencode(name): os.fsencode(value) for name, value in more.items()})
+    return merged
