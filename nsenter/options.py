@@ -262,7 +262,7 @@ class Options(Value):
                     stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, env=env,
                     cwd=self.cwd, hostname=self.hostname,
                     mount_proc=mounts_proc and not self._mounts_more(),
-                    cgroup=cgroup, doors=doors, timeout=timeout, trace=trace,
+                    cgroup=cgroup, tasks_fds=doors, timeout=timeout, trace=trace,
                     confinement=confinement,
                     ignored_signals=ignored_signals, stage_fds=trees,
                 )  # fmt: skip

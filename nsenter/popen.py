@@ -395,9 +395,7 @@ class Popen(subprocess.Popen[AnyStr]):
         if they do not run as root, because they may not access the init. After the program has
         ended, this is `pid`.
         """
-        from nsenter._launch.join_targets import program_of
-
-        return program_of(self.pid) or self.pid
+        return self._child.program_pid
 
     def go(self) -> None:
         """Execute a program that was started with `wait_for_go=True`.

@@ -19,7 +19,6 @@ from nsenter._host.cleanup import undo
 from nsenter._host.sizes import in_bytes
 from nsenter._launch import limited_start
 from nsenter._launch.child import Child
-from nsenter._launch.join_targets import program_of
 from nsenter._sandbox.parts import Part
 from nsenter._sandbox.result import Result, RunFailed, Verdict, verdict_of
 from nsenter._sandbox.watch import Streams, Watch
@@ -226,10 +225,9 @@ class Sandbox:
         return child
 
     def _attach(self, child: Child) -> None:
-        pid = program_of(child.pid) or child.pid
         for part in self._parts:
             if part.holds:
-                part.attach(pid)
+                part.attach(child)
         child.go()
 
     def _prepared(self, env: Environment | None) -> tuple[Options, Environment]:

@@ -114,6 +114,13 @@ class Child:
             self.channel_fd = -1
         return self._channel
 
+    @property
+    def program_pid(self) -> int:
+        """The pid of the program itself, in the caller's PID namespace: see `Popen.program_pid`."""
+        from nsenter._launch.join_targets import program_of
+
+        return program_of(self.pid) or self.pid
+
     def wait(self, timeout: float | None = None) -> int:
         """Wait until the process has ended and return its returncode.
 

@@ -22,7 +22,7 @@ from nsenter.errors import BootstrapError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nsenter.popen import Popen
+    from nsenter._launch.child import Child
 
 __all__ = ["Attachment", "EgressProxy"]
 
@@ -51,7 +51,7 @@ class EgressProxy(Part):
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._runs: list[tuple[Popen[bytes], Attachment]] = []
+        self._runs: list[tuple[Child, Attachment]] = []
 
     def open(self) -> None:
         """Start the process.
@@ -78,7 +78,7 @@ class EgressProxy(Part):
         found = dict.fromkeys(names, f"http://127.0.0.1:{PORT}") | {"no_proxy": _LOCAL}
         return found | {name.upper(): value for name, value in found.items()}
 
-    def attach(self, process: Popen[bytes]) -> None:
+    def attach(self, process: Child) -> None:
         """Serve the network namespace of a process, which is held until this returns.
 
         Raises:

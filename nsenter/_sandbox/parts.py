@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from nsenter._launch.child import Child
     from nsenter.options import Options
 
 __all__ = ["Part"]
@@ -51,11 +52,11 @@ class Part:
         """Return variables that are added to the environment of each run."""
         return {}
 
-    def attach(self, pid: int) -> None:
+    def attach(self, process: Child) -> None:
         """Set up the namespaces of a run, whose program waits; see `holds`.
 
         Args:
-            pid: the pid of the program, as the caller sees it.
+            process: the process; `program_pid` is the pid of its program.
         """
 
     def refusals(self) -> tuple[str, ...]:
