@@ -57,7 +57,7 @@ PRODUCTS = {
         *_files("base", "text err libc signals"),
         *_files("interpreter", "image module_archive audit_steps"),
         # In the process that the image is made of, and in those that resume it.
-        *_files("interpreter", "refusal cpython stack_limits resume"),
+        *_files("interpreter", "refusal cpython large_pages stack_limits resume"),
         # What is written, and writing it.
         *_files("interpreter", "memory_map dump_tables dump_files dump_regions dump_words"),
         *_files("interpreter", "dump_process dump_write dump"),

@@ -15,6 +15,7 @@ static const struct {
 	const char *name;
 	void *place;
 } functions[] = {
+	{ "PyObject_SetArenaAllocator", &python.set_arenas },
 	{ "PyConfig_InitPythonConfig", &python.init_config },
 	{ "PyConfig_SetBytesArgv", &python.set_argv },
 	{ "Py_InitializeFromConfig", &python.boot },

@@ -18,7 +18,15 @@ struct cpython_status {
 	int exitcode;
 };
 
+/* CPython's PyObjectArenaAllocator. */
+struct cpython_arenas {
+	void *context;
+	void *(*allocate)(void *context, size_t size);
+	void (*release)(void *context, void *memory, size_t size);
+};
+
 struct cpython {
+	void (*set_arenas)(const struct cpython_arenas *allocator);
 	void (*init_config)(void *config);
 	struct cpython_status (*set_argv)(void *config, ssize_t argc, char *const *argv);
 	struct cpython_status (*boot)(const void *config);

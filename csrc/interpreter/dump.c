@@ -27,6 +27,7 @@
 #include "interpreter/dump_regions.h"
 #include "interpreter/dump_words.h"
 #include "interpreter/dump_write.h"
+#include "interpreter/large_pages.h"
 #include "interpreter/module_archive.h"
 #include "interpreter/refusal.h"
 #include "interpreter/resume.h"
@@ -68,6 +69,7 @@ _Noreturn static void dump(void)
 	stack_limits_forget();
 	clearenv(); /* no variable of the caller's may get into an image: it may be a secret */
 	t = dump_tables_make(&process);
+	t->header.large.count = large_pages_end(t->large);
 	if (!image_host_is(process.auxv, &t->header.host))
 		refuse_image("it cannot be found out which boot this is", "");
 	t->header.resume = (uintptr_t)resume_image;
@@ -91,6 +93,7 @@ static int dump_main(int argc, char **argv, char **envp)
 	signals_reset(NO_SIGNALS);
 	signals_block(NO_SIGNALS);
 	cpython_find();
+	large_pages_prepare();
 	stack_limits_find();
 	resume_prepare();
 	if (archive_install(request.bundle_fd, &err) < 0) {

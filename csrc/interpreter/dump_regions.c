@@ -105,6 +105,30 @@ static void add_contents(struct dump_tables *t, const struct mapping *m)
 	add_saved(t, m, saved, m->end);
 }
 
+/* Returns where the part of a mapping ends that lies in one large range, or in none. */
+static uint64_t end_of_part(const struct dump_tables *t, uint64_t start, uint64_t end)
+{
+	for (uint32_t i = 0; i < t->header.large.count; i++) {
+		const struct image_range *range = &t->large[i];
+
+		if (start < range->start && range->start < end)
+			end = range->start;
+		if (start < range->end && range->end < end)
+			end = range->end;
+	}
+	return end;
+}
+
+static void add_parts(struct dump_tables *t, const struct mapping *m)
+{
+	struct mapping part = *m;
+
+	for (; part.start < m->end; part.start = part.end) {
+		part.end = end_of_part(t, part.start, m->end);
+		add_contents(t, &part);
+	}
+}
+
 /* ---- which of them */
 
 static void check_mapping(const struct mapping *m)
@@ -141,7 +165,7 @@ static void add_mapping(const struct mapping *m, void *context)
 		dump_add_region(t, m, m->start, m->end, REGION_ZERO);
 	} else if (!add_from_file(t, m)) {
 		refuse_code(m);
-		add_contents(t, m);
+		add_parts(t, m);
 	}
 }
 

@@ -26,6 +26,16 @@ static uint16_t protection(const struct mapping *m)
 			  (m->executable ? PROT_EXEC : 0));
 }
 
+static uint32_t flags_of(const struct dump_tables *t, const struct mapping *m, uint64_t start)
+{
+	uint32_t flags = m->is_wiped ? REGION_WIPE_ON_FORK : 0;
+
+	for (uint32_t i = 0; i < t->header.large.count; i++)
+		if (start >= t->large[i].start && start < t->large[i].end)
+			flags |= REGION_LARGE;
+	return flags;
+}
+
 struct image_region *dump_add_region(struct dump_tables *t, const struct mapping *m, uint64_t start,
 				     uint64_t end, enum region_kind kind)
 {
@@ -39,7 +49,7 @@ struct image_region *dump_add_region(struct dump_tables *t, const struct mapping
 		.end = end,
 		.kind = (uint16_t)kind,
 		.prot = protection(m),
-		.flags = m->is_wiped ? REGION_WIPE_ON_FORK : 0,
+		.flags = flags_of(t, m, start),
 	};
 	return region;
 }

@@ -3,6 +3,7 @@
 #ifndef NSX_DUMP_TABLES_H
 #define NSX_DUMP_TABLES_H
 
+#include "interpreter/large_pages.h"
 #include "interpreter/memory_map.h"
 
 #define DUMP_MAPS_ROOM	   (4U << 20)
@@ -23,6 +24,7 @@ struct dump_tables {
 	struct image_file files[IMAGE_FILES_MAX];
 	struct image_word words[DUMP_WORDS_MAX];
 	struct image_signal signals[DUMP_SIGNALS];
+	struct image_range large[LARGE_RANGES];
 	char strings[DUMP_STRINGS_ROOM];
 	uint32_t strings_size;
 	uint64_t contents_size; /* of all regions that are saved so far */

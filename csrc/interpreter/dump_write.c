@@ -33,6 +33,7 @@ static void lay_out(struct dump_tables *t)
 	place(&h->files, sizeof(t->files[0]), &at);
 	place(&h->words, sizeof(t->words[0]), &at);
 	place(&h->signals, sizeof(t->signals[0]), &at);
+	place(&h->large, sizeof(t->large[0]), &at);
 	h->hot.offset = (uint32_t)at;
 	at += HOT_ROOM;
 	for (uint32_t i = 0; i < h->files.count; i++)
@@ -59,6 +60,7 @@ static void write_tables(const struct dump_tables *t, int fd)
 	put(fd, t->files, h->files.count * sizeof(t->files[0]));
 	put(fd, t->words, h->words.count * sizeof(t->words[0]));
 	put(fd, t->signals, h->signals.count * sizeof(t->signals[0]));
+	put(fd, t->large, h->large.count * sizeof(t->large[0]));
 	put(fd, padding, HOT_ROOM);
 	put(fd, t->strings, t->strings_size);
 	put(fd, padding, h->header_size - used);

@@ -119,7 +119,9 @@ static bool find_tables(struct image *image)
 	image->words = table(image, h->words, sizeof(*image->words));
 	image->signals = table(image, h->signals, sizeof(*image->signals));
 	image->hot = table(image, h->hot, sizeof(*image->hot));
-	return image->regions && image->files && image->words && image->signals && image->hot;
+	image->large = table(image, h->large, sizeof(*image->large));
+	return image->regions && image->files && image->words && image->signals && image->hot &&
+	       image->large;
 }
 
 const char *image_path(const struct image *image, const struct image_file *file)
@@ -155,7 +157,8 @@ static const char *check_region(const struct image *image, const struct image_re
 	if (r->prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC) ||
 	    ((r->prot & PROT_WRITE) && (r->prot & PROT_EXEC)))
 		return "a region is to be writable and executable";
-	if (r->kind < REGION_FILE || r->kind > REGION_DROPPABLE || r->flags & ~REGION_WIPE_ON_FORK)
+	if (r->kind < REGION_FILE || r->kind > REGION_DROPPABLE ||
+	    r->flags & ~(REGION_WIPE_ON_FORK | REGION_LARGE))
 		return "a region is of an unknown kind";
 	if (r->kind == REGION_FILE &&
 	    ((r->prot & PROT_WRITE) || r->file >= h->files.count ||
@@ -169,10 +172,43 @@ static const char *check_region(const struct image *image, const struct image_re
 	return NULL;
 }
 
+static const char *check_large(const struct image *image)
+{
+	uint64_t last = IMAGE_LARGE_PAGE;
+
+	for (uint32_t i = 0; i < image->header->large.count; i++) {
+		const struct image_range *range = &image->large[i];
+
+		if (range->start % IMAGE_LARGE_PAGE != 0 || range->end % IMAGE_LARGE_PAGE != 0 ||
+		    range->start < last || range->start >= range->end || range->end > ADDRESS_MAX)
+			return "a large range is not of large pages";
+		last = range->end;
+	}
+	return NULL;
+}
+
+/* A region is in a large range if it says so, and only then. `large` is where to look first. */
+static bool agrees_with_large(const struct image *image, const struct image_region *r,
+			      uint32_t *large)
+{
+	const uint32_t count = image->header->large.count;
+	const struct image_range *range;
+
+	while (*large < count && image->large[*large].end <= r->start)
+		(*large)++;
+	range = &image->large[*large];
+	if (!(r->flags & REGION_LARGE))
+		return *large == count || r->end <= range->start;
+	return *large < count && r->start >= range->start && r->end <= range->end &&
+	       (r->kind == REGION_SAVED || r->kind == REGION_ZERO) &&
+	       r->prot == (PROT_READ | PROT_WRITE) && r->flags == REGION_LARGE;
+}
+
 /* They are sorted, so that no two of them can be the same memory. */
 static const char *check_regions(const struct image *image)
 {
 	uint64_t end = 0;
+	uint32_t large = 0;
 	const char *wrong;
 
 	for (uint32_t i = 0; i < image->header->regions.count; i++) {
@@ -181,6 +217,8 @@ static const char *check_regions(const struct image *image)
 			return wrong;
 		if (image->regions[i].start < end)
 			return "two regions overlap";
+		if (!agrees_with_large(image, &image->regions[i], &large))
+			return "a region is not where the large ranges have it";
 		end = image->regions[i].end;
 	}
 	return NULL;
@@ -299,8 +337,8 @@ const char *image_parse(const uint8_t *data, uint64_t size, uint64_t file_size, 
 	if (!is_page(header->header_size) || header->header_size > size ||
 	    header->header_size > IMAGE_HEADER_MAX || !find_tables(image))
 		return "its tables run past the end";
-	(void)((wrong = check_files(image)) || (wrong = check_regions(image)) ||
-	       (wrong = check_words(image)) || (wrong = check_hot(image)) ||
-	       (wrong = check_thread(image)));
+	(void)((wrong = check_files(image)) || (wrong = check_large(image)) ||
+	       (wrong = check_regions(image)) || (wrong = check_words(image)) ||
+	       (wrong = check_hot(image)) || (wrong = check_thread(image)));
 	return wrong;
 }

@@ -5,7 +5,7 @@
  * empty as nsinit. In native byte order:
  *
  *   header    what the image depends on, and where the tables are
- *   tables    regions, files, words, signals, hot ranges; strings
+ *   tables    regions, files, words, signals, large ranges, hot ranges; strings
  *   pages     from the next page boundary on: the contents of the regions
  *
  * It contains neither a stack nor registers: an image is taken at the top level of C, and
@@ -19,6 +19,7 @@
 
 #define IMAGE_MAGIC	 "nsximg1"
 #define IMAGE_PAGE	 4096U
+#define IMAGE_LARGE_PAGE (2UL << 20)
 #define IMAGE_HEADER_MAX (4U << 20)
 #define IMAGE_BUILD_ID	 32
 #define IMAGE_BOOT_ID	 40 /* /proc/sys/kernel/random/boot_id, without its newline */
@@ -33,7 +34,9 @@ enum region_kind {
 	REGION_DROPPABLE /* anonymous memory that the kernel may drop: MAP_DROPPABLE */
 };
 
-#define REGION_WIPE_ON_FORK 1U /* a flag */
+/* Flags. */
+#define REGION_WIPE_ON_FORK 1U
+#define REGION_LARGE	    2U /* it is in one of the large ranges */
 
 struct image_region {
 	uint64_t start;
@@ -121,7 +124,8 @@ struct image_header {
 	struct image_table files;
 	struct image_table words;
 	struct image_table signals;
-	struct image_table hot; /* pages that every start writes to */
+	struct image_table hot;	  /* pages that every start writes to */
+	struct image_table large; /* ranges of whole large pages: see interpreter/large_pages.h */
 };
 
 /* What a process that resumes an image has of its own. */
@@ -157,7 +161,7 @@ typedef void image_resume(const struct image_handover *handover);
 
 /* The sizes of all that is in the file, and of what is handed over; a number for what else may
  * change. */
-#define IMAGE_VERSION 2ULL
+#define IMAGE_VERSION 3ULL
 #define IMAGE_FORMAT                                                                               \
 	(IMAGE_VERSION << 48 ^ (uint64_t)sizeof(struct image_handover) << 40 ^                     \
 	 (uint64_t)sizeof(struct image_header) << 32 ^                                             \
@@ -173,6 +177,7 @@ struct image {
 	const struct image_word *words;
 	const struct image_signal *signals;
 	const struct image_range *hot;
+	const struct image_range *large;
 };
 
 /* Returns the auxiliary vector, which the kernel has put behind the environment. */

@@ -199,6 +199,41 @@ static bool has_words(const struct image *image, const struct image_region *regi
 	return *word < count && image->words[*word].at < region->end;
 }
 
+/* The large ranges are mapped as a whole: a large page does not end where a region does. */
+static int map_large(const struct image *image, struct err *err)
+{
+	for (uint32_t i = 0; i < image->header->large.count; i++) {
+		const struct image_range *range = &image->large[i];
+		const uint64_t size = range->end - range->start;
+		const long ret = SYS6(SYS_mmap, range->start, size, PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+		if (is_failed(ret))
+			return err_set(err, "map the image's", "large pages", ret);
+		if ((uint64_t)ret != range->start)
+			return err_set(err, "map the image's", "large pages", EEXIST);
+		/* Without large pages it takes longer, and works as well. */
+		SYS3(SYS_madvise, range->start, size, MADV_HUGEPAGE);
+	}
+	return 0;
+}
+
+static int read_region(const struct image *image, const struct image_region *region,
+		       struct err *err)
+{
+	uint64_t offset = region->offset;
+
+	for (uint64_t at = region->start; at < region->end;) {
+		const long ret = SYS4(SYS_pread64, image->fd, at, region->end - at, offset);
+
+		if (ret <= 0)
+			return err_set(err, "read the image's", "saved memory", ret ? ret : -EIO);
+		at += (uint64_t)ret;
+		offset += (uint64_t)ret;
+	}
+	return 0;
+}
+
 static int map_region(const struct image *image, const struct image_region *region, int fd,
 		      bool is_written, struct err *err)
 {
@@ -208,6 +243,8 @@ static int map_region(const struct image *image, const struct image_region *regi
 	int flags = MAP_FIXED_NOREPLACE;
 	long ret;
 
+	if (region->flags & REGION_LARGE)
+		return region->kind == REGION_SAVED ? read_region(image, region, err) : 0;
 	if (region->kind == REGION_FILE || region->kind == REGION_SAVED)
 		flags |= MAP_PRIVATE;
 	else
@@ -260,6 +297,8 @@ static int map_files(const struct image *image, struct err *err)
 		fds[opened] = (int)fd;
 		ret = fd < 0 ? -1 : 0;
 	}
+	if (ret == 0)
+		ret = map_large(image, err);
 	if (ret == 0)
 		ret = map_regions(image, fds, err);
 	for (uint32_t i = 0; i < opened; i++)

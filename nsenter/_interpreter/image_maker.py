@@ -355,6 +355,7 @@ def _call_once(channel: int) -> None:
 _TABLES = struct.Struct("=10I")
 _TABLES_AT = 8 + 8 + 8 + 8 + 40 + 32 + 4 * 8 + 7 * 8
 _REGION = struct.Struct("=QQQIHHII")
+_LARGE = 2  # REGION_LARGE: all of it is read at once
 _RANGE = struct.Struct("=QQ")
 _HOT_ROOM = 512
 _PAGE = 4096
@@ -369,8 +370,8 @@ def write_hot_ranges(out: int, pid: int) -> None:
     try:
         ranges = [
             hot
-            for start, end, _, _, _, prot, *_ in _REGION.iter_unpack(regions)
-            if prot & mmap.PROT_WRITE
+            for start, end, _, _, _, prot, flags, _ in _REGION.iter_unpack(regions)
+            if prot & mmap.PROT_WRITE and not flags & _LARGE
             for hot in _written(fd, start, end)
         ]
     finally:

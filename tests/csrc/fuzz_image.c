@@ -32,6 +32,14 @@ static void read_files(const struct image *image, uint32_t is_mapped)
 	}
 }
 
+static bool in_large(const struct image *image, const struct image_region *r)
+{
+	for (uint32_t i = 0; i < image->header->large.count; i++)
+		if (r->start >= image->large[i].start && r->end <= image->large[i].end)
+			return true;
+	return false;
+}
+
 static void read_regions(const struct image *image)
 {
 	uint64_t end = 0;
@@ -48,6 +56,9 @@ static void read_regions(const struct image *image)
 			abort();
 		if (r->kind == REGION_SAVED &&
 		    r->offset + (r->end - r->start) > image->header->file_size)
+			abort();
+		if (r->flags & REGION_LARGE &&
+		    (r->kind == REGION_FILE || !(r->prot & PROT_WRITE) || !in_large(image, r)))
 			abort();
 		end = r->end;
 	}

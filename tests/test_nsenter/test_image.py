@@ -7,7 +7,9 @@ Which of the two it was, a process sees by its /proc/self/exe: from an image, th
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
+import mmap
 import os
 import random
 import resource
@@ -1102,6 +1104,107 @@ def test_the_tables_are_as_the_maker_reads_them(made: bytes) -> None:
     assert made[:8] == b"nsximg1\0"
     assert struct.unpack_from("=Q", made, 16) == (len(made),)
     assert 20 < counts[1] < 1000 and 20 < counts[3] < 1000 and 0 < counts[9] <= 512
+
+
+# ---- large pages
+
+LARGE_PAGE = 2 << 20
+
+
+def large_ranges(content: bytes) -> list[tuple[int, int]]:
+    at, count = struct.unpack_from("=II", content, image_maker._TABLES_AT + 10 * 4)
+    return [struct.unpack_from("=QQ", content, at + number * 16) for number in range(count)]
+
+
+def test_what_the_interpreter_has_allocated_is_in_ranges_of_large_pages(made: bytes) -> None:
+    ranges = large_ranges(made)
+    at, count = image_maker._TABLES.unpack_from(made, image_maker._TABLES_AT)[:2]
+    regions = [
+        image_maker._REGION.unpack_from(made, at + number * image_maker._REGION.size)
+        for number in range(count)
+    ]
+    assert len(ranges) == 2
+    assert all(start % LARGE_PAGE == end % LARGE_PAGE == 0 for start, end in ranges)
+    saved = {True: 0, False: 0}
+    for start, end, _, _, kind, protection, flags, _ in regions:
+        inside = any(first <= start and end <= last for first, last in ranges)
+        assert inside is bool(flags & image_maker._LARGE)
+        if kind == 2 and protection & mmap.PROT_WRITE:  # REGION_SAVED
+            saved[inside] += end - start
+    assert saved[True] > saved[False]
+
+
+def allocate_and_free() -> tuple[int, int]:
+    """Take hundreds of arenas and give them back: how much memory is used meanwhile, and then."""
+    parts = [bytes([number % 256]) * 400 for number in range(400_000)]
+    assert all(part == bytes([number % 256]) * 400 for number, part in enumerate(parts))
+    meanwhile = resident()
+    parts.clear()
+    return meanwhile, resident()
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def test_objects_are_allocated_and_freed_as_without_an_image(file: Path) -> None:
+    meanwhile, then = nsenter.call(allocate_and_free)
+    assert meanwhile - then > 100 << 20
+
+
+PR_SET_THP_DISABLE = 41  # children inherit it, and a program that they execute
+
+
+@pytest.fixture
+def small_pages_alone() -> Iterator[None]:
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
+    yield
+    assert libc.prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0) == 0
+
+
+def test_it_works_where_the_kernel_has_no_large_page_to_give(
+    small_pages_alone: None, file: Path
+) -> None:
+    assert nsenter.call(how) == "image"
+
+
+def a_large_range_that_ends_within_a_page(content: bytearray) -> None:
+    at = struct.unpack_from("=I", content, image_maker._TABLES_AT + 10 * 4)[0]
+    struct.pack_into("=Q", content, at + 8, large_ranges(content)[0][1] + 4096)
+
+
+def a_large_range_that_is_missing(content: bytearray) -> None:
+    where = image_maker._TABLES_AT + 11 * 4
+    struct.pack_into("=I", content, where, struct.unpack_from("=I", content, where)[0] - 1)
+
+
+def a_region_that_is_said_to_be_large(content: bytearray) -> None:
+    at = image_maker._TABLES.unpack_from(content, image_maker._TABLES_AT)[0]
+    fields = list(image_maker._REGION.unpack_from(content, at))
+    fields[6] |= image_maker._LARGE
+    image_maker._REGION.pack_into(content, at, *fields)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (a_large_range_that_ends_within_a_page, "a large range is not of large pages"),
+        (a_large_range_that_is_missing, "not where the large ranges have it"),
+        (a_region_that_is_said_to_be_large, "not where the large ranges have it"),
+    ],
+)
+def test_a_damaged_table_of_large_ranges_is_refused(
+    damage: Callable[[bytearray], None], reason: str, file: Path, reasons: Callable[[], str]
+) -> None:
+    content = bytearray(file.read_bytes())
+    damage(content)
+    file.write_bytes(content)
+    assert nsenter.call(how) == "boot"
+    assert reason in reasons()
+
+
+# ---- recursion
 
 
 def nested() -> str:
