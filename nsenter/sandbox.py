@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import ParamSpec, Self, TypeVar
 
+    from nsenter._sandbox.changes import Change
+    from nsenter._sandbox.workspace import Workspace
+
     P = ParamSpec("P")
     T = TypeVar("T")
 else:
     from nsenter._remote.call_hints import Callable, P, T
 
-    Self = object
+    Self = Change = Workspace = object
 
 __all__ = ["Result", "RunFailed", "Sandbox", "Verdict"]
 
@@ -68,7 +71,9 @@ class Sandbox:
         timeout: how many seconds a run may take; None means no limit.
         output_limit: how many bytes a run may write to its output and its errors together: a number
             or a string such as "1M".
-        workspace: a directory of the caller that the runs work in, or an object that makes one.
+        workspace: a directory of the caller that the runs work in, as /workspace.
+        overlay: keep the changes of the runs apart from the directory, until `commit` or `reset`.
+        workspace_size: how many bytes these changes can have; None means 256 MiB.
         network: "none" means a loopback device only; "host" means the network of the caller; or an
             object that makes one, such as `Egress`.
         env: the environment of the processes. None means a short one without anything of the
@@ -98,7 +103,9 @@ class Sandbox:
         limits: str = "required",
         timeout: float | None = None,
         output_limit: int | str = "64M",
-        workspace: Path | Part | None = None,
+        workspace: Path | None = None,
+        overlay: bool | str = False,
+        workspace_size: int | str | None = None,
         network: str | Part = "none",
         env: Environment | None = None,
         read: Iterable[Path] = (),
@@ -111,8 +118,6 @@ class Sandbox:
         self._timeout = _seconds(timeout)
         self._output_limit = _size(output_limit)
         self._env = env
-        parts = (_workspace(workspace), _network(network))
-        self._parts = [part.for_sandbox() for part in parts if part is not None]
         if network == "host":
             fields["new"] = _without_network(fields.get("new", "all"))
         if options is None:
@@ -123,6 +128,9 @@ class Sandbox:
         elif not isinstance(options, Options):
             raise TypeError(f"options must be an nsenter.Options, not {options!r}")
         self._options = _checked(options).replace(limits=self._limits)
+        self._workspace = _workspace(workspace, self._options, overlay, workspace_size)
+        parts = (self._workspace, _network(network))
+        self._parts = [part.for_sandbox() for part in parts if part is not None]
         self._opened: ExitStack | None = None
 
     def __enter__(self) -> Self:
@@ -311,6 +319,43 @@ class Sandbox:
         options, environment = self._prepared(None)
         return Caller(options, self._timeout, env=environment).call(function, *args, **kwargs)
 
+    # ---- the workspace
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace of an open sandbox.
+
+        Raises:
+            ValueError: the sandbox has none.
+        """
+        if self._workspace is None:
+            raise ValueError("the sandbox has no workspace: give it a directory, workspace=PATH")
+        return self._workspace
+
+    def write(self, path: Path, data: bytes | str, mode: int = 0o644) -> None:
+        """Write a file in the workspace: see `Workspace.write`."""
+        self.workspace.write(path, data, mode)
+
+    def read(self, path: Path, limit: int | str = "64M") -> bytes:
+        """Return the content of a regular file in the workspace: see `Workspace.read`."""
+        return self.workspace.read(path, limit)
+
+    def changes(self, only: Path = ".") -> list[Change]:
+        """Return what the runs have changed in an overlay: see `Workspace.changed`."""
+        return self.workspace.changed(only)
+
+    def diff(self, only: Path = ".") -> str:
+        """Return the changes of text files in an overlay: see `Workspace.diff`."""
+        return self.workspace.diff(only)
+
+    def commit(self, *paths: Path, limit: int | str = "64M") -> list[Change]:
+        """Bring changes of an overlay back to the directory: see `Workspace.commit`."""
+        return self.workspace.commit(*paths, limit=limit)
+
+    def reset(self) -> None:
+        """Forget all changes of an overlay: see `Workspace.reset`."""
+        self.workspace.reset()
+
 
 def _check_word(name: str, given: object, words: tuple[str, ...]) -> None:
     if given not in words:
@@ -337,10 +382,16 @@ def _size(given: object) -> int:
     return number
 
 
-def _workspace(given: Path | Part | None) -> Part | None:
-    if given is None or isinstance(given, Part):
-        return given
-    raise TypeError(f"workspace must be an object that makes one, not {given!r}")
+def _workspace(
+    path: Path | None, options: Options, overlay: bool | str, size: int | str | None
+) -> Workspace | None:
+    if path is not None:
+        from nsenter._sandbox.workspace import Workspace
+
+        return Workspace(path, options, overlay=overlay, size=size)
+    if overlay or size is not None:
+        raise ValueError("overlay and workspace_size require a workspace")
+    return None
 
 
 def _network(given: str | Part) -> Part | None:

@@ -41,7 +41,8 @@ class Figures(Value):
     """What the kernel has counted for a cgroup. None means that it does not count this.
 
     Args:
-        user_time, system_time: seconds of processors, in programs and in the kernel.
+        cpu_time: seconds of processors.
+        user_time, system_time: those in programs and in the kernel.
         peak_memory: the most bytes of memory at a time.
         peak_pids: the most processes and threads at a time.
         read_bytes, written_bytes: bytes that block devices have read and written.
@@ -49,6 +50,7 @@ class Figures(Value):
         refused_forks: how often a process or thread could not be made because of the limit.
     """
 
+    cpu_time: float | None = None
     user_time: float | None = None
     system_time: float | None = None
     peak_memory: int | None = None
@@ -229,6 +231,7 @@ def _seconds(count: int | None, unit: int) -> float | None:
 def _legacy_figures(paths: dict[str, str]) -> Figures:
     memory, pids, cpu = (paths.get(name, "") for name in ("memory", "pids", "cpuacct"))
     return Figures(
+        cpu_time=_seconds(_number(f"{cpu}/cpuacct.usage"), 10**9),
         user_time=_seconds(_number(f"{cpu}/cpuacct.usage_user"), 10**9),
         system_time=_seconds(_number(f"{cpu}/cpuacct.usage_sys"), 10**9),
         peak_memory=_number(f"{memory}/memory.max_usage_in_bytes"),
@@ -241,6 +244,7 @@ def _legacy_figures(paths: dict[str, str]) -> Figures:
 def _unified_figures(path: str) -> Figures:
     cpu = files.table(f"{path}/cpu.stat")
     return Figures(
+        cpu_time=_seconds(cpu.get("usage_usec"), 10**6),
         user_time=_seconds(cpu.get("user_usec"), 10**6),
         system_time=_seconds(cpu.get("system_usec"), 10**6),
         peak_memory=_number(f"{path}/memory.peak"),

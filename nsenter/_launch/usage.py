@@ -30,22 +30,25 @@ class Usage(Value):
     PID 1 (`Options.init`) these are all in its pid namespace.
 
     Args:
-        user_time, system_time: seconds of processors, in programs and in the kernel.
+        user_time, system_time: seconds of processors, in programs and in the kernel. With limits on
+            cgroup v1, the kernel counts these two in steps of its timer; `cpu_time` is exact.
         max_rss: the most memory that one of them had at a time, in bytes. None if the process was
             started without stages: the kernel then counts it from the most that its caller had.
+        cpu_time: seconds of processors, in programs and in the kernel together.
         peak_memory: the most memory that all of them had together, in bytes.
         peak_pids: the most processes and threads at a time, an init of `Options.init` included.
         read_bytes, written_bytes: the bytes that block devices have read and written for them.
         oom_kills: how many of them the kernel killed because the limit of memory was reached.
         refused_forks: how often the limit of processes refused them another process or thread.
 
-    The fields from `peak_memory` on require `Options.limits`; the two times then also include
+    The fields from `peak_memory` on require `Options.limits`; the times then also include
     processes that nobody has waited for. A field is None if the kernel does not count it.
     """
 
     user_time: float
     system_time: float
     max_rss: int | None
+    cpu_time: float | None = None
     peak_memory: int | None = None
     peak_pids: int | None = None
     read_bytes: int | None = None
@@ -77,7 +80,8 @@ def wait_for(pidfd: int, *, has_own_peak: bool) -> tuple[int, int, Usage]:
     code, status = (_number(info, at, 4) for at in (_CODE_AT, _STATUS_AT))
     user, user_us, kernel, kernel_us, peak = (_number(usage, 8 * n, 8) for n in range(5))
     max_rss = peak * 1024 if has_own_peak else None
-    return code, status, Usage(user + user_us / 1e6, kernel + kernel_us / 1e6, max_rss)
+    user_time, system_time = user + user_us / 1e6, kernel + kernel_us / 1e6
+    return code, status, Usage(user_time, system_time, max_rss, user_time + system_time)
 
 
 def _number(memory: bytearray, at: int, size: int) -> int:
