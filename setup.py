@@ -83,14 +83,18 @@ class WithPrograms(Distribution):
 
 
 def _is_installed_here() -> bool:
-    """Whether pip builds this for the environment of the Python that runs this. What is built for
-    others, or to be the same wherever it is built, has no use for a path of this machine."""
+    """Return whether pip builds this for the environment of the Python that runs this script.
+
+    A build for others, or one that must be reproducible, must not have a path of this machine.
+    """
     return "PIP_BUILD_TRACKER" in os.environ and "SOURCE_DATE_EPOCH" not in os.environ
 
 
 class InstallPrograms(install_scripts):
-    """Puts pyrunc, which is compiled, among the environment's scripts, and pyrunc-start beside it,
-    which says where Python and the package are."""
+    """Install the compiled pyrunc among the scripts, and pyrunc-start beside it.
+
+    pyrunc-start says where Python and the package are.
+    """
 
     def run(self) -> None:
         super().run()

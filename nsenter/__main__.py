@@ -45,7 +45,8 @@ _OUTPUT = "standard output"
 def _help() -> str:
     rows = "\n".join(f"  {name:8} {summary}" for name, summary in _COMMANDS.items())
     usage = "usage: python -m nsenter COMMAND [OPTION]… [ARGUMENT]…"
-    return f"{usage}\n\n{__doc__}\n\ncommands:\n{rows}\n\n`COMMAND --help` tells of each."
+    more = "`COMMAND --help` lists the options of a command."
+    return f"{usage}\n\n{__doc__}\n\ncommands:\n{rows}\n\n{more}"
 
 
 def _status_of(error: Exception) -> int:

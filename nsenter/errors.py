@@ -89,8 +89,11 @@ class BootstrapError(NsenterError, OSError):
 
 
 class Naming:
-    """A context manager that turns a bare OSError, such as "Too many open files", into a
-    BootstrapError of the launcher that says what failed. The builtin class stays the same."""
+    """A context manager that turns a bare OSError into a BootstrapError that says what failed.
+
+    A bare OSError says only, for example, "Too many open files". The BootstrapError is the
+    launcher's; it is still an instance of the same builtin class.
+    """
 
     def __enter__(self) -> None:
         pass

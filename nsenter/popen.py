@@ -121,8 +121,10 @@ class _Streams:
         return given, -1
 
     def _inherited(self, number: int) -> int:
-        """Return the caller's stream. If it is closed, return /dev/null: otherwise the first file
-        that the program opens would take its number."""
+        """Return the caller's stream, or /dev/null if it is closed.
+
+        Otherwise the first file that the program opens would get the number of the stream.
+        """
         try:
             os.fstat(number)
         except OSError:
@@ -484,8 +486,10 @@ def _converted(name: str, value: Any) -> Any:
 
 
 def _id(name: str, value: Any) -> int:
-    """Return the id for a number or a name of the caller's user database. The types of errors are
-    those of subprocess."""
+    """Return the id for a number or for a name of the caller's user database.
+
+    The types of the errors are those of subprocess.
+    """
     if isinstance(value, str):
         import grp
         import pwd
@@ -503,8 +507,10 @@ def _id(name: str, value: Any) -> int:
 
 
 def _mask(umask: Any) -> Any:
-    """Return the umask. In subprocess one below 0 changes nothing, and of another the kernel takes
-    the bits of 0o777."""
+    """Return the umask.
+
+    As in subprocess, a negative umask changes nothing, and only the bits of 0o777 count.
+    """
     if not isinstance(umask, int):
         return umask
     if umask > _INT_MAX:

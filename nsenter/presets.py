@@ -159,8 +159,10 @@ def _system() -> list[str]:
 
 
 def _interpreter(imports: str = "installed") -> Iterator[Mount]:
-    """Yield mounts of the running Python and its packages, if they are not in the system's
-    directories, and mounts that hide the user's own directories among the system's."""
+    """Yield mounts of the running Python and its packages that the system's directories lack.
+
+    Yield also mounts that hide the user's own directories if they are below the system's.
+    """
     bound = _system()
     for path in installed.needed_to_start():
         if not any(_is_or_holds(folder, path) for folder in bound):
@@ -176,8 +178,10 @@ def _interpreter(imports: str = "installed") -> Iterator[Mount]:
 
 
 def _is_the_systems(path: str) -> bool:
-    """Return whether a user's directory cannot be hidden, because it is, or contains, a directory
-    of the system or of this Python."""
+    """Return whether a user's directory cannot be hidden.
+
+    It cannot if it is, or contains, a directory of the system or of this Python.
+    """
     path = os.path.realpath(path)
     whole = [f"{start}/{name}" for start in _HOLD_ANYTHING for name in _SYSTEM_FOLDERS]
     whole += installed.folders()

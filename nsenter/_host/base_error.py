@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base of all our exceptions. It imports nothing, because every process that
-`nsenter._host.syscalls` is imported in has it."""
+"""The base of all exceptions of this package.
+
+This module imports nothing: every process that imports `nsenter._host.syscalls` pays for it.
+"""
 
 __all__ = ["NsenterError"]
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is undone after a failure. None of it may hide why that happened, or keep the rest from
-being undone."""
+"""Undo steps after a failure.
+
+A step that fails neither hides the reason of the failure nor prevents the remaining steps.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,15 @@ _WAITED = (EBUSY, ETIMEDOUT)
 
 
 def undo(error: BaseException, *steps: Callable[[], object]) -> None:
-    """Take each step, whatever the others do, and tell of what fails in a note on the error, which
-    the caller raises afterwards.
+    """Take every step, even if some fail, and add a note to `error` for each step that fails.
 
-    A step that fails is taken once more, as a lack of memory may be over by then, unless it has
-    waited for something that did not come about. An exception that ends the program
-    (KeyboardInterrupt) is raised when all steps are taken.
+    The caller raises the error afterwards. A step that fails is taken a second time, because a lack
+    of memory may be over by then, unless it has waited in vain for something. An exception that
+    ends the program, such as KeyboardInterrupt, is raised after all steps.
 
     Args:
-        error: why all this is undone.
-        steps: they may be taken twice.
+        error: the reason why the steps are taken.
+        steps: the steps, which may be called twice.
     """
     interrupt: BaseException | None = None
     for step in steps:
@@ -63,11 +64,12 @@ def notes_of(error: BaseException) -> list[str]:
 
 
 def close(*fds: int) -> None:
-    """Close descriptors that nothing was written to, whatever the kernel says of it: they are
-    closed in any case (close(2)).
+    """Close descriptors; ignore what the kernel reports about their content.
+
+    This is for descriptors to which nothing was written. close(2) closes them in any case.
 
     Raises:
-        OSError: one was not open, which is a mistake of its owner's.
+        OSError: a descriptor was not open, which is an error in the program.
     """
     for fd in fds:
         try:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notices that the package `nsenter` is another distribution's: one on the package index has that
-name, and its one file, nsenter/__init__.py, is installed in the place of ours."""
+"""Detect that the imported package `nsenter` belongs to another distribution.
+
+The package index has a distribution with that name. Its only file, nsenter/__init__.py, overwrites
+the one of this distribution.
+"""
 
 import sys
 

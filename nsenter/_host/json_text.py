@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The json module with the rules and the errors that are the same everywhere here: numbers are
-finite, and what cannot be read is a ValueError in words of JSON."""
+"""The json module with stricter rules and uniform errors.
+
+Numbers must be finite, and text that cannot be parsed raises a ValueError that speaks of JSON.
+"""
 
 from __future__ import annotations
 

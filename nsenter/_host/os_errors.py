@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bare OSError of Python's own functions was about: they tell neither their name nor, unless
-it is a path, what they were called with.
+"""Find out which operation a bare OSError of Python's own functions is about.
 
-An init in a container uses this too: there is no source to look into, and only built-in modules
-can be imported.
+Such an error does not name the function that raised it, and it names an argument only if that is a
+path. The init of a container uses this module too. There it has no source files, and can import
+built-in modules only.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ __all__ = ["in_words", "operation_of", "subject_of"]
 
 
 def operation_of(error: BaseException) -> str:
-    """The function that failed, for a person: the built-in one that was called last, else the one
-    in Python that raised the error."""
+    """Return the name of the function that failed.
+
+    This is the built-in function that was called last, or else the Python function that raised the
+    error.
+    """
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

@@ -117,8 +117,11 @@ def _overlay() -> int:
 
 
 def _chroot() -> int:
-    """1 where the root is another one than that of the mount namespace, which joining it enters.
-    What tells the two apart is the mount: a bind of / has the same inode."""
+    """Return 1 if the root of this process is not the root of its mount namespace.
+
+    A process that joins the mount namespace gets that other root. The mount id tells the two apart:
+    a bind mount of / has the same inode.
+    """
     namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     before = _mount_id()
     syscalls.setns(namespace, _NEWNS)

@@ -231,8 +231,11 @@ _shapes: dict[tuple[type[Value], str], tuple[bool, str, str]] = {}
 
 
 def _shape(cls: type[Value], name: str) -> tuple[bool, str, str]:
-    """What a field's annotation says, such as "str", "int | None", "tuple[Mount, ...]" or
-    "Mapping[str, str]": whether it may be None, what it is, and of what."""
+    """Return what a field's annotation means: whether None is allowed, the container and the item
+    type.
+
+    Annotations are, for example, "str", "int | None", "tuple[Mount, ...]" or "Mapping[str, str]".
+    """
     found = _shapes.get((cls, name))
     if found is None:
         text = _annotation(cls, name)

@@ -178,11 +178,16 @@ def _word(argument: Any, kept: list[Any]) -> int:
 
 
 def call(operation: str, subject: object, number: int, *arguments: Any) -> int:
-    """Make a system call. An argument is an int, None for NULL, text (a bytes object has a NUL
-    behind it), or memory.
+    """Make a system call.
+
+    Args:
+        operation: the name of the call, for an error.
+        subject: what the call is about, for an error.
+        number: the number of the call.
+        arguments: each an int, None for NULL, text (bytes get a NUL at the end), or memory.
 
     Raises:
-        Failure: it failed.
+        Failure: the call failed.
     """
     kept: list[Any] = []
     words = [_word(argument, kept) for argument in arguments]
@@ -503,8 +508,10 @@ def _open_descriptors() -> list[int] | None:
 
 
 def _lists_own(folder: int) -> bool:
-    """Whether a directory lists this process's descriptors: a pipe is made, which nobody else has,
-    and looked for."""
+    """Return whether a directory lists this process's descriptors.
+
+    To find out, create a pipe, which no other process has, and look for it.
+    """
     ends = posix.pipe2(posix.O_CLOEXEC)
     try:
         listed, own = posix.stat(str(ends[0]), dir_fd=folder), posix.fstat(ends[0])
@@ -554,8 +561,10 @@ def pidfd_open(pid: int) -> int:
 
 
 def signal_handle(pid: int) -> int:
-    """A descriptor of a process for `send_signal` alone: its pidfd, or if a filter refuses that,
-    its directory in /proc, which the kernel takes as well. poll(2) cannot wait for that one.
+    """Return a descriptor of a process for `send_signal` only.
+
+    It is a pidfd. If a filter refuses pidfd_open(2), it is the directory of the process in /proc,
+    which pidfd_send_signal(2) also accepts, but poll(2) cannot wait for.
 
     Raises:
         ProcessLookupError: there is no such process.
@@ -573,15 +582,20 @@ def signal_handle(pid: int) -> int:
 def send_signal(
     pidfd: int, pid: int, number: int, waitid: Callable[[int, int, int], object] = posix.waitid
 ) -> None:
-    """pidfd_send_signal(2). If a filter refuses that, kill(2) serves for a child that nobody has
-    waited for: its pid is nobody else's.
+    """Send a signal through a descriptor: pidfd_send_signal(2).
+
+    If a filter refuses that call, use kill(2) on a child that nobody has waited for. Its pid cannot
+    belong to another process.
 
     Args:
-        waitid: that of its parent.
+        pidfd: the result of `signal_handle`, or a pidfd.
+        pid: the pid of the process.
+        number: the signal.
+        waitid: the waitid function of the parent of the process.
 
     Raises:
-        ProcessLookupError: it has ended.
-        Failure: the signal may not be sent, or a filter refuses the call.
+        ProcessLookupError: the process has ended.
+        Failure: the caller may not send the signal, or a filter refuses the call.
     """
     try:
         signal.pidfd_send_signal(pidfd, number)

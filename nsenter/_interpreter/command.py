@@ -58,12 +58,15 @@ _sealed = CachedDescriptor(_sealed_interpreter)
 
 
 def open_interpreter(owner: Descriptors) -> bytes | int:
-    """What to execute, so that a payload which gets at its init's /proc/self/exe has nothing that
-    it could overwrite (CVE-2019-5736): a read-only mount of the interpreter that nobody else has;
-    without the right to mount, its path where we could not write to it either, or a sealed copy.
+    """Return a path of the interpreter that a payload cannot use to overwrite the host's file.
+
+    A payload can reach the file by /proc/PID/exe of its init (CVE-2019-5736). So the path leads to
+    a read-only mount of the interpreter that no other process has. A caller that may not mount gets
+    the interpreter's own path if it could not write to that file anyway, and otherwise a sealed
+    copy.
 
     Args:
-        owner: closes the mount's descriptor.
+        owner: closes the descriptor of the mount.
     """
     path = interpreter_path()
     try:
@@ -80,13 +83,19 @@ def _could_change(path: str) -> bool:
 
 
 def _hiding_place() -> str:
-    """A folder that does not exist and that nobody in the new root can have guessed: beside
-    argv[0] and in PYTHONHOME the interpreter looks for files that would change what it does."""
+    """Return the path of a directory that does not exist and that nobody can guess.
+
+    The interpreter looks beside argv[0] and in PYTHONHOME for files that would change what it does.
+    A file at a path that the new root's owner can guess could take over the interpreter.
+    """
     return f"/{os.urandom(16).hex()}"
 
 
 def boot_argv() -> list[bytes]:
-    """argv of the interpreter. The name behind -m is not used: see nsenter/_inside/boot.py."""
+    """Return the argv of the interpreter.
+
+    The interpreter does not use the name after -m: see nsenter/_inside/boot.py.
+    """
     return [
         *(f"{_hiding_place()}/python".encode(), b"-S", b"-s", b"-P", b"-B"),
         *(b"-X", b"utf8=1", b"-X", b"frozen_modules=on", b"-m", b"nsenter._inside.boot"),
@@ -141,8 +150,11 @@ def boot_environment(fds: BootFds, environment: Mapping[bytes, bytes]) -> dict[b
 
 
 def time_zone(environment: Mapping[bytes, bytes]) -> bytes:
-    """TZ while the interpreter boots. Its file is read before the root is another; libc keeps the
-    zone while TZ is the same."""
+    """Return the value of TZ while the interpreter boots.
+
+    libc reads the file of the zone before the root changes, and keeps the zone as long as TZ stays
+    the same.
+    """
     return environment.get(b"TZ", b":/etc/localtime")
 
 

@@ -83,9 +83,11 @@ CAN_HOLD = (
 
 
 def contents(kind: str) -> tuple[Sequence[str], Sequence[str]]:
-    """The modules and the C extensions that are imported in an image of this kind: those above, or
-    what the package that it is named after says in its module
-    `image_contents`."""
+    """Return the modules and the C extensions that are imported in an image of this kind.
+
+    The kind is one of those above, or the name of a package. A package has the lists in its module
+    `image_contents`.
+    """
     if kind in (PAYLOAD, MEMORY):
         return MODULES, EXTENSIONS
     contained = __import__(f"{kind}.image_contents", fromlist=["MODULES"])
@@ -93,8 +95,11 @@ def contents(kind: str) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def trial(kind: str) -> tuple[str, Sequence[object], int]:
-    """What to start from an image of this kind to see that it works: a target, its arguments, and
-    its status once the channel is closed."""
+    """Return what to start from an image of this kind to see that the image works.
+
+    Returns:
+        A target, its arguments, and the status with which it ends when the channel is closed.
+    """
     if kind in (PAYLOAD, MEMORY):
         return (
             "nsenter._inside.worker:main",
@@ -156,8 +161,11 @@ _seen: dict[tuple[object, ...], str] = {}
 
 
 def _shadowed() -> str:
-    """Which of the modules in an image would be another one here: a file that lies before the
-    standard library in sys.path, or what some finder makes of the name. "" if none."""
+    """Return the name of a module of the image that is elsewhere in this process, or "".
+
+    A file in a directory that is before the standard library on sys.path can shadow a module, and
+    so can a finder on sys.meta_path.
+    """
     key = *sys.path, *map(id, sys.meta_path)
     if key not in _seen:
         _seen.clear()
@@ -182,8 +190,11 @@ def _look_for_shadows() -> str:
 
 
 def directories() -> Iterator[str]:
-    """Where an image may be, the best first: only this user may have access to it, and it must not
-    outlive the boot (which is checked besides)."""
+    """Yield the directories in which an image may be, the best first.
+
+    Only this user may have access to such a directory, and its files must not outlive the boot of
+    the machine. Both are checked when an image is opened.
+    """
     uid = os.geteuid()
     if uid == 0:
         yield "/run/nsenter-image"
@@ -346,10 +357,10 @@ def failure_of(name: str) -> str:
 
 
 def make_later(kind: str, environment: Mapping[bytes, bytes]) -> None:
-    """Have an image made that the next start can use, by a process that is not this one's child,
-    has nothing of this one, and ends within two seconds.
+    """Start a process that makes an image for the next start.
 
-    It is called when there is no image, or one that cannot be used, and at most once for each.
+    This process is not a child of the caller, inherits nothing from it, and ends within two
+    seconds. It is started at most once for each image that is missing or cannot be used.
     """
     if kind.startswith("/") or reason_against():
         return

@@ -111,8 +111,7 @@ def write(name: str, dump: Callable[[int], None], attempt: Callable[[str, int], 
 
 
 def _remove_leftovers(directory: str, temporary: str) -> None:
-    """Remove what makers have left that were killed, and what another process with this one's pid
-    has left."""
+    """Remove the files of makers that were killed, also of an earlier process with this pid."""
     for entry in os.scandir(directory):
         name, _, pid = entry.name.rpartition(".")
         if not (name.endswith(_SUFFIX) and pid.isdecimal()):
@@ -123,8 +122,11 @@ def _remove_leftovers(directory: str, temporary: str) -> None:
 
 
 def _keep_the_newest(directory: str) -> None:
-    """Remove the oldest images if there are too many: nobody uses those of installations that have
-    been removed, and each takes some megabytes of memory until the machine boots."""
+    """Remove the oldest images if there are too many.
+
+    No process uses the images of installations that were removed, but each takes some megabytes of
+    memory until the machine boots.
+    """
     for suffix in (_SUFFIX, f"{_SUFFIX}.failed"):
         found = [entry for entry in os.scandir(directory) if entry.name.endswith(suffix)]
         for entry in sorted(found, key=_made_at)[:-_MOST]:
@@ -168,11 +170,14 @@ def detached() -> None:
 
 
 def make_alone(name: str, runtime: str, make: Callable[[], object]) -> None:
-    """Call what makes an image of this name, if nobody else makes one now. If that fails, leave
-    word of it, so that not every process tries it.
+    """Call `make` to make an image of this name, unless another process is making one.
+
+    If `make` fails, the failure is recorded, so that not every later process tries it again.
 
     Args:
+        name: the name of the image.
         runtime: XDG_RUNTIME_DIR of the process that wants the image.
+        make: makes the image.
     """
     signal.signal(signal.SIGALRM, _too_late)
     if runtime:
@@ -310,8 +315,10 @@ def run(
 
 
 def _try(kind: str, path: str, out: int) -> None:
-    """Start from it once, as its users do, and note in it which pages that has written to: every
-    start has them copied at once then, which is faster than one after the other."""
+    """Start a process from the image once, and record in the image which pages it has written to.
+
+    Later starts copy these pages at once, which is faster than one page fault after the other.
+    """
     from nsenter.bootstrap import BootstrapData
     from nsenter.errors import BootstrapError
     from nsenter.launch import PythonInit, launch

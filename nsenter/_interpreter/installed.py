@@ -60,8 +60,11 @@ def own_folders() -> list[str]:
 
 
 def _installed(entries: list[Place]) -> list[Place]:
-    """Those of the standard library and of site-packages. They are told by what is at each path
-    now: if a folder or a link is replaced, the next call knows."""
+    """Return the directories of the standard library and of site-packages on sys.path.
+
+    They are recognised by their present device and inode, so the next call notices if a directory
+    or a link was replaced.
+    """
     stdlib = _stdlib()
     prefixes = {sys.prefix, sys.exec_prefix, *getattr(site, "PREFIXES", ())}
     paths = [stdlib, os.path.join(stdlib, "lib-dynload"), *site.getsitepackages(sorted(prefixes))]
@@ -72,8 +75,11 @@ def _installed(entries: list[Place]) -> list[Place]:
 
 
 def user_folders() -> list[str]:
-    """What may hold secrets: the other folders on sys.path, the working directory, and the sources
-    of editable installs."""
+    """Return the directories that may hold secrets of the user.
+
+    These are the other directories on sys.path, the working directory, and the sources of editable
+    installs.
+    """
     found = [*own_folders(), *_working_folder()]
     for finder in sys.meta_path:
         module = sys.modules.get(getattr(finder, "__module__", None) or "")
@@ -91,9 +97,12 @@ def _working_folder() -> list[str]:
 
 
 def needed_to_start() -> Iterator[str]:
-    """What this interpreter needs besides the system's files: what it was installed with, and of a
-    virtual environment its programs, its settings and what is installed in it, and no more: its
-    folder may be a project's."""
+    """Return what this interpreter needs besides the system's files.
+
+    This is the installation of the interpreter. Of a virtual environment it is the programs, the
+    settings and the installed packages, but nothing else: a virtual environment may be in the
+    directory of a project.
+    """
     yield sys.base_prefix
     if sys.prefix != sys.base_prefix:
         for name in ("pyvenv.cfg", os.path.basename(os.path.dirname(sys.executable)) or "bin"):
@@ -147,11 +156,16 @@ def _places(paths: Iterable[str]) -> Iterator[Place]:
 
 
 def describe(options: Options, archived: ModuleArchive) -> dict[str, Any] | None:
-    """What `nsenter._inside.file_imports.open_files` is told in a process with these options;
-    None if its root cannot have this Python's files: it then looks for none.
+    """Return the description of this Python's files for `nsenter._inside.file_imports.open_files`.
 
     Args:
-        archived: what the process boots from.
+        options: the options of the process.
+        archived: the module archive that the process boots from.
+
+    Returns:
+        The description; None if the root of the process cannot have this Python's files. The
+            process
+        then opens none.
     """
     is_own = _has_own_root(options)
     entries = _search_path()
@@ -255,9 +269,12 @@ def _shows(mounts: tuple[Mount, ...], path: str) -> bool:
 
 
 def _joins_only_harmless(target: object) -> bool:
-    """Whether no mount, pid or user namespace of others is joined: whoever is in one may change
-    what is mounted, or look at the process while it has files open. What a process shares with us
-    may change before it is joined, so a target must name the kinds."""
+    """Return whether no foreign mount, PID or user namespace is joined.
+
+    A process in such a namespace may change what is mounted, or read the memory of the new process
+    while it has files open. A target must name its kinds of namespaces, because the set of those
+    that it shares with the caller may change before it is joined.
+    """
     if target is None:
         return True
     if isinstance(target, Namespace):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The archive: every module that an interpreter boots from, in one sealed memfd.
+"""The module archive: every module that an interpreter boots from, in one sealed memfd.
 
-csrc/interpreter/module_archive.c reads it. A module's code is what its loader gives: read from its
-.pyc, or compiled. Which modules a target needs is found by following the import statements in their
-code; what the interpreter has built in or frozen stays out.
+csrc/interpreter/module_archive.c reads it. The code of a module is what its loader returns: it is
+read from the .pyc file, or compiled. The modules that a target needs are found by following the
+import statements in their code. Modules that the interpreter has built in or frozen are left out.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ class ModuleArchive(Value):
 
     Attributes:
         memory: the sealed memfd.
-        extensions: C extension modules by name, and the path each is loaded from.
-        modules: the names of those whose code is in it.
-        left_out: C extensions that they import, and that are not known to be loadable.
-        needs_running_python: whether some of the extensions can be loaded only when Python runs.
+        extensions: the C extension modules: name to path.
+        modules: the names of the modules whose code is in the archive.
+        left_out: the C extensions that the modules import but that may not be loadable.
+        needs_running_python: whether some extensions can be loaded only after Python has started.
     """
 
     memory: CachedDescriptor
@@ -101,12 +101,12 @@ class ModuleArchive(Value):
 
     @property
     def fd(self) -> int:
-        """The memfd's descriptor, for the next launch."""
+        """The descriptor of the memfd, for the next launch."""
         return self.memory.get()
 
 
 def _search_path(package: str) -> Sequence[str] | None:
-    """Where the submodules of a package are, without importing it where it is not imported."""
+    """Return where the submodules of a package are; the package is not imported."""
     module = sys.modules.get(package)
     if module is not None:
         return getattr(module, "__path__", None)
@@ -115,7 +115,7 @@ def _search_path(package: str) -> Sequence[str] | None:
 
 
 def _find_spec(name: str) -> ModuleSpec | None:
-    """As importlib.util.find_spec, which would import the packages that the module is in."""
+    """Find the spec of a module as importlib.util.find_spec does, but import no parent package."""
     # A file's name may have "-" in it, as that of sysconfig's data has.
     if not all(part.replace("-", "_").isidentifier() for part in name.split(".")):
         return None
@@ -157,7 +157,7 @@ def _parts(code: CodeType, functions: bool) -> Iterator[CodeType]:
 
 
 def _functions(code: CodeType) -> Iterator[CodeType]:
-    """The code objects that do not run when a module is imported."""
+    """Return the code objects that do not run when a module is imported."""
     for part in _parts(code, functions=False):
         for constant in part.co_consts:
             if isinstance(constant, CodeType) and constant.co_flags & _CO_OPTIMIZED:
@@ -250,8 +250,10 @@ def _with_parents(name: str) -> Iterator[str]:
 
 
 def _load(name: str) -> tuple[CodeType, bool] | str | None:
-    """A module's code and whether it is a package; the path of a C extension; None for what
-    neither has to travel nor can."""
+    """Return the code of a module and whether it is a package; or the path of a C extension.
+
+    None means that the module need not be sent, or that it cannot be.
+    """
     if _is_there_already(name):
         return None
     spec = _find_spec(name)
@@ -264,8 +266,11 @@ def _load(name: str) -> tuple[CodeType, bool] | str | None:
 
 
 def _frozen(name: str) -> tuple[CodeType, bool] | None:
-    """As _load(), of a module that the interpreter has frozen. It need not travel, but what it
-    imports may have to: importlib.util imports importlib._abc, which is not frozen."""
+    """Return what `_load` returns, for a module that the interpreter has frozen.
+
+    A frozen module is not sent, but the modules that it imports may have to be: importlib.util
+    imports importlib._abc, which is not frozen.
+    """
     if name in sys.builtin_module_names or not _imp.is_frozen(name):
         return None
     return _imp.get_frozen_object(name), _imp.is_frozen_package(name)
@@ -278,7 +283,7 @@ _unloadable: dict[str, str] = {}
 
 
 def leave_out(extension: str, why: str) -> None:
-    """Put a C extension into no module archive any more that does not name it."""
+    """Exclude a C extension from all further archives that do not name it."""
     _unloadable[extension] = why
 
 
@@ -295,14 +300,19 @@ def _pythons_own() -> dict[str, str]:
 
 
 def pythons_own() -> dict[str, str]:
-    """The C extensions that are part of Python and not built into it, each with its file, without
-    those that cannot be loaded."""
+    """Return the C extensions of Python that are files of their own: name to path.
+
+    Extensions that cannot be loaded are left out.
+    """
     return {name: path for name, path in _pythons_own().items() if name not in _unloadable}
 
 
 def _is_loadable(extension: str, wanted: Iterable[str]) -> bool:
-    """Whether to load what may not be needed: Python's own, what this process has loaded, and
-    what is in a package that is wanted. More might not load, or start threads."""
+    """Return whether an extension may be loaded that is perhaps not needed.
+
+    This holds for Python's own extensions, for those that this process has loaded, and for those of
+    the wanted packages. Others may fail to load, or start threads.
+    """
     if extension in _unloadable:
         return False
     if extension in sys.stdlib_module_names or extension in sys.modules:
@@ -312,8 +322,11 @@ def _is_loadable(extension: str, wanted: Iterable[str]) -> bool:
 
 
 def _imported_by_extensions(extensions: Iterable[str]) -> dict[str, str]:
-    """Those that C code of others' packages may import, as far as this process has them: those of
-    the same packages, and those that are in none. No code tells of them."""
+    """Return the C extensions that the C code of third-party packages may import.
+
+    C code has no import statements to follow. So these are the extensions that this process has
+    loaded from the same packages, and those that are in no package.
+    """
     packages = {name.partition(".")[0] for name in extensions} - sys.stdlib_module_names
     found = {}
     for name, module in [*sys.modules.items()] if packages else ():
@@ -340,12 +353,14 @@ def _is_standard_extension(name: str) -> bool:
 def _collect(
     wanted: Iterable[str], *, late_extensions: bool
 ) -> tuple[dict[str, tuple[CodeType, bool]], dict[str, str]]:
-    """The code of the wanted modules with all that they import, also inside their functions,
-    and of what those modules import when they are imported themselves; and the paths of the C
-    extensions among them.
+    """Return the code of the wanted modules and of all modules that they import.
+
+    Imports inside functions are followed for the wanted modules only. C extensions are returned as
+    paths.
 
     Args:
-        late_extensions: look for extensions of Python's own in the functions of all, too.
+        wanted: the names of the modules.
+        late_extensions: also look inside all functions for imports of Python's own C extensions.
     """
     wanted = frozenset(wanted)
     late_extensions = late_extensions and not pythons_own().keys() <= wanted
@@ -395,7 +410,7 @@ def _extension_path(name: str) -> str:
 
 
 def travels(name: str) -> bool:
-    """Whether a module can be imported in an interpreter that boots from a module archive."""
+    """Return whether a module can be imported in an interpreter that boots from an archive."""
     if _is_there_already(name):
         return True
     spec = _find_spec(name)
@@ -403,13 +418,13 @@ def travels(name: str) -> bool:
 
 
 def extensions_of(modules: Iterable[str]) -> frozenset[str]:
-    """The C extensions that come along with these modules where none are named."""
+    """Return the C extensions that are sent with these modules if no extensions are named."""
     modules = frozenset(modules)
     return frozenset(_to_load(_collect(modules, late_extensions=True)[1], modules))
 
 
 def origin_of(name: str) -> str | None:
-    """The file that a module would be imported from here; None if from none."""
+    """Return the file from which this process would import a module; None if there is none."""
     if _is_there_already(name):
         return None
     spec = _find_spec(name)
@@ -417,7 +432,7 @@ def origin_of(name: str) -> str | None:
 
 
 def imported_by(code: CodeType, package: str) -> set[str]:
-    """The modules that a function's code may import."""
+    """Return the modules that the code of a function may import."""
     return set(_imports(_parts(code, functions=True), package))
 
 
@@ -446,18 +461,20 @@ def module_code(name: str) -> tuple[bytes, bool]:
 
 
 def is_found(name: str) -> bool:
-    """Whether there is a module of this name here."""
+    """Return whether this process can find a module of this name."""
     return _is_there_already(name) or _find_spec(name) is not None
 
 
 def is_extension(path: str) -> bool:
-    """Whether this is the file of a C extension."""
+    """Return whether this is the file of a C extension."""
     return path.endswith(tuple(EXTENSION_SUFFIXES))
 
 
 def module_place(name: str) -> tuple[bool, str, list[str]] | None:
-    """Whether a module is a package, its file, and where its submodules are; None if it has none
-    that Python could load it from by itself. None of it is executed."""
+    """Return whether a module is a package, its file, and where its submodules are.
+
+    The module is not executed. None means that there is no file from which Python could load it.
+    """
     spec = None if _is_there_already(name) else _find_spec(name)
     if spec is None or not isinstance(spec.loader, (SourceFileLoader, ExtensionFileLoader)):
         return None
@@ -467,7 +484,7 @@ def module_place(name: str) -> tuple[bool, str, list[str]] | None:
 
 
 def without_source(code: CodeType) -> bytes:
-    """Marshalled code under a file name that no traceback tries to open, in whatever root."""
+    """Return marshalled code with a file name that no traceback tries to open in any root."""
     copy = marshal.loads(marshal.dumps(code))
     _imp._fix_co_filename(copy, f"<{code.co_filename}>")  # type: ignore[attr-defined]
     return marshal.dumps(copy)
@@ -510,8 +527,10 @@ def pack_one(name: str, alias: str) -> bytes:
 
 
 def _is_early(extension: str) -> bool:
-    """Whether an extension can be loaded before Python runs, as far as is known: Python's own,
-    and those of this package."""
+    """Return whether an extension can be loaded before Python runs, as far as is known.
+
+    These are Python's own extensions and those of this package.
+    """
     package = extension.partition(".")[0]
     return extension in sys.stdlib_module_names or package in ("nsenter", "_cffi_backend")
 

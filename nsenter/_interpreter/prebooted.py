@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An init that waits: its interpreter booted, and imported what it needs, while its parent found
-out what it is to be.
+"""A prebooted interpreter: it has booted and imported its modules before its parent needs it.
 
-A command that starts one process, such as an OCI runtime, has it started beside its own interpreter
-(csrc/products/pyrunc.c); a process that is there already starts it before it is needed. It goes
-through the stages when it has its init config, and imports nothing from then on. Its memory has
-nothing of its parent's.
+A command that starts one process, such as an OCI runtime, starts it beside its own interpreter
+(csrc/products/pyrunc.c). A process that runs already starts it in advance. The prebooted
+interpreter waits for its init config, goes through the stages, and imports nothing after that. It
+is not a fork, so it has none of its parent's memory.
 """
 
 from __future__ import annotations
@@ -47,18 +46,18 @@ _LENGTH_BYTES = 4
 
 
 class PrebootedInit:
-    """One that waits, as its launcher has it. It is used once, or discarded.
+    """A prebooted interpreter, as its launcher sees it. Use it once, or discard it.
 
     Args:
-        pid: of the process.
-        channel, status: our ends of its init pipe and its status pipe, owned from now on.
-        parent: whose child the process is, if it is none of this one.
-        pidfd: of the process, owned from now on; -1: not opened yet.
+        pid: the pid of the process.
+        channel: the launcher's end of the init pipe; this object owns it.
+        status: the launcher's end of the status pipe; this object owns it.
+        parent: the parent of the process, if that is not this process.
+        pidfd: a pidfd of the process; this object owns it. -1 means that none is open yet.
 
     Attributes:
-        meanwhile: called with the channel when it has its init config, and its process is made:
-        what the
-            parent does while it gets ready.
+        meanwhile: a function that is called with the channel when the init config is sent and the
+            process exists in its namespaces. The parent can work there while the init gets ready.
     """
 
     def __init__(
@@ -80,14 +79,15 @@ class PrebootedInit:
             os.set_inheritable(fd, False)
 
     def send_descriptors(self, stdio: tuple[int, int, int], fds: Iterable[int]) -> tuple[int, int]:
-        """Give it descriptors: its streams, and others under the numbers that they have here.
+        """Send the standard streams, and other descriptors, which keep the numbers that they have
+        here.
 
         Returns:
-            the numbers that its ends of the two pipes get, out of the way of those.
+            The numbers of the two pipes in the new process, which no other descriptor has.
 
         Raises:
-            BootstrapError: it has ended.
-            OSError: they are more than Linux sends at once.
+            BootstrapError: the process has ended.
+            OSError: there are more descriptors than Linux sends in one message.
         """
         numbers = sorted({*fds} - {0, 1, 2})
         first = max([2, *numbers]) + 1
@@ -104,24 +104,24 @@ class PrebootedInit:
         return ends
 
     def has_ended(self) -> bool:
-        """Whether it is dead; False if there is no pidfd to see it by."""
+        """Return whether the process has ended; False if there is no pidfd."""
         return self._pidfd >= 0 and bool(poll({self._pidfd: POLLIN}, 0.0))
 
     def open_pidfd(self) -> int:
-        """A pidfd of it, which is the caller's."""
+        """Return a pidfd of the process; the caller owns it."""
         if self._pidfd < 0:
             return pidfd_open(self.pid)
         pidfd, self._pidfd = self._pidfd, -1
         return pidfd
 
     def taken(self) -> tuple[int, int, int]:
-        """Its pid, channel and status pipe, which are the caller's to look after now."""
+        """Return the pid, the channel and the status pipe; the caller owns them from now on."""
         taken = self.pid, self.channel, self.status
         self.pid = self.channel = self.status = -1
         return taken
 
     def discard(self) -> None:
-        """End it, where it was not used."""
+        """End the process if it was not used."""
         if self.pid < 0:
             return
         pid, *fds = self.taken()
@@ -135,16 +135,17 @@ class PrebootedInit:
 
 
 def start(target: str, extensions: Iterable[str] = (), image: str = "payload") -> PrebootedInit:
-    """Start one, in an interpreter that boots from memory, in the caller's namespaces.
+    """Start a prebooted interpreter from memory, in the caller's namespaces.
 
-    It ends with this process, or when it is discarded.
+    It ends when this process ends, or when it is discarded.
 
     Args:
-        target: "package.module:function" is what it is going to call; the module is imported now.
-        extensions, image: as in `nsenter.launch.PythonInit`.
+        target: "package.module:function", which it will call. The module is imported at once.
+        extensions, image: see `nsenter.launch.PythonInit`.
 
     Raises:
-        BootstrapError, ModuleNotFoundError: as `nsenter.launch.launch`.
+        BootstrapError: see `nsenter.launch.launch`.
+        ModuleNotFoundError: see `nsenter.launch.launch`.
     """
     from nsenter._launch.descriptors import Descriptors, Pipes
     from nsenter.bootstrap import BootstrapData
@@ -162,17 +163,19 @@ def start(target: str, extensions: Iterable[str] = (), image: str = "payload") -
 
 
 def main(channel: int, target: str, *ends: int) -> None:
-    """What `start` starts."""
+    """Run the process that `start` starts."""
     os.close(channel)
     serve(boot.resolve(target), *ends)
 
 
 def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:
-    """Be the one that waits; called when all is imported.
+    """Wait for the init config, then become the init. Call this after all imports.
 
     Args:
-        target: is called in the namespaces, with the channel and what the init config says.
-        channel, status: its ends of the init pipe and the status pipe.
+        target: the function to call in the namespaces, with the channel and the arguments of the
+            init config.
+        channel: this process's end of the init pipe.
+        status: this process's end of the status pipe.
     """
     code: object = 1
     try:
@@ -204,7 +207,7 @@ def serve(target: Callable[..., object], channel: int, status: int) -> NoReturn:
 
 
 def _take_descriptors(channel: int, status: int) -> tuple[int, int]:
-    """Put what `PrebootedInit.send_descriptors` sends in place; returns the ends of the pipes."""
+    """Receive what `PrebootedInit.send_descriptors` sends; return this end of the two pipes."""
     length, fds = receive_fds(channel, _LENGTH_BYTES, _MOST_FDS)
     if len(length) < _LENGTH_BYTES:
         raise EOFError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Descriptors that are made once and kept as long as this process: sealed memory."""
+"""Sealed memory, and descriptors that are opened once and kept until this process ends."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def _identity(fd: int) -> tuple[int, int, int] | None:
 
 
 class CachedDescriptor:
-    """A descriptor that is made when it is first needed. Thread-safe.
+    """A descriptor that is opened when it is first needed. Thread-safe.
 
-    A caller may close descriptors that it does not know, as a daemon does, and others may get
-    their numbers; and who runs from it, as its owner, may change its mode where there is no seal
-    against that (before Linux 6.3): it is then made anew.
+    It is opened again if it is no longer what it was. A caller may close descriptors that it does
+    not know, as a daemon does, and other files may get their numbers. Before Linux 6.3, which has a
+    seal against it, a process that runs from the file as its owner may also change its mode.
 
     Args:
-        make: opens it, close-on-exec.
+        make: opens the descriptor, close-on-exec.
     """
 
     def __init__(self, make: Callable[[], int]) -> None:
@@ -48,7 +48,11 @@ class CachedDescriptor:
         self._known: tuple[int, int, int] | None = None
 
     def get(self) -> int:
-        """The descriptor, which is 3 or above. Raises what `make` raises."""
+        """Return the descriptor, which is at least 3.
+
+        Raises:
+            Exception: whatever `make` raises.
+        """
         with self._lock:
             if self._known is None or _identity(self._fd) != self._known:
                 self._fd = out_of_the_streams(self._make())
@@ -57,7 +61,10 @@ class CachedDescriptor:
 
 
 def out_of_the_streams(fd: int) -> int:
-    """The descriptor, moved where it is 0, 1 or 2, as in a caller that has those closed."""
+    """Return the descriptor, or a duplicate that is at least 3 if it is 0, 1 or 2.
+
+    A caller that has closed its standard streams gets such low numbers.
+    """
     if fd >= _FIRST_FREE_FD:
         return fd
     import fcntl  # a file of its own on some machines, and seldom needed
@@ -79,8 +86,7 @@ def _memfd(name: str, *, executable: bool) -> int:
 
 
 def _seal(fd: int) -> None:
-    """Have it stay as it is for good: its content, and, where the kernel knows that, who may
-    execute it."""
+    """Forbid every change of the content and, if possible, of the permission to execute it."""
     import fcntl
 
     seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -91,10 +97,10 @@ def _seal(fd: int) -> None:
 
 
 def sealed_memfd(name: str, content: bytes, *, executable: bool) -> int:
-    """A memfd that nobody can change any more; close-on-exec.
+    """Return a memfd that no process can change, close-on-exec.
 
     Raises:
-        BootstrapError: there is no room, or sysctl vm.memfd_noexec forbids an executable one.
+        BootstrapError: there is no memory, or sysctl vm.memfd_noexec forbids executable memfds.
     """
     fd = _memfd(name, executable=executable)
     try:

@@ -110,11 +110,12 @@ def _exchanged(one: int, other: int) -> Maps:
 
 
 def user_namespace(uids: Maps, gids: Maps) -> int:
-    """A descriptor of a user namespace with these maps. A process makes it, and is killed before
-    it executes a program.
+    """Return a descriptor of a new user namespace with these maps.
+
+    A process creates the namespace. It is killed before it executes a program.
 
     Raises:
-        BootstrapError: it cannot be made, or cannot have these maps.
+        BootstrapError: the namespace cannot be created, or cannot have these maps.
     """
     from nsenter._launch.confinement import Confinement
     from nsenter.bootstrap import BootstrapData

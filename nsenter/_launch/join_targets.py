@@ -156,8 +156,10 @@ def _of_process(pidfd: int, owner: Descriptors) -> list[Namespace]:
 
 
 def _open_to_us(pidfd: int, owner: Descriptors) -> int:
-    """Return a pidfd of the process, or of its program if it is an init that the caller may not
-    access."""
+    """Return a pidfd of the process.
+
+    If the process is an init that the caller may not access, return a pidfd of its program.
+    """
     pid = pid_of(pidfd)
     if os.access(f"/proc/{pid}/ns/user", os.R_OK):
         return pidfd

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What belongs to a network namespace that has a name, besides its devices: its /sys, and the files
-of /etc/netns/NAME in the place of those of /etc, as ip-netns(8) mounts them for `ip netns exec`.
+"""The files that belong to a named network namespace, besides its devices.
+
+These are its /sys, and the files of /etc/netns/NAME, which are mounted over those of /etc. This is
+what `ip netns exec` does (ip-netns(8)).
 """
 
 from __future__ import annotations
@@ -51,8 +53,11 @@ def files_of(name: str, mounts: Iterable[Mount]) -> Iterator[Mount]:
 
 
 def _sysfs() -> Iterator[Mount]:
-    """A new one, which shows the devices of the namespace. What was mounted in the old one, as
-    cgroups are, is in this one too."""
+    """Yield a new /sys, which shows the devices of the namespace, with the mounts of the old one.
+
+    File systems that were mounted below the old /sys, such as cgroups, are mounted in the new one
+    too.
+    """
     is_read_only = os.statvfs(_SYS).f_flag & os.ST_RDONLY
     yield Sysfs(_SYS, writable=not is_read_only)
     above = ""

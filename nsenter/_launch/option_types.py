@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Of what type each field of `nsenter.options.Options` is, so that a mistake is told where it is
-made, not at some later start."""
+"""The type of each field of `nsenter.options.Options`.
+
+With it, an error about a wrong type is raised where the options are made, and not at a later start.
+"""
 
 from __future__ import annotations
 

@@ -26,23 +26,24 @@ _CODE_AT, _STATUS_AT = 8, 24  # si_code and si_status, where a long has 8 bytes
 
 
 class Usage(Value):
-    """What a process that has ended has used, and all its descendants that were waited for. With a
-    PID 1 (`Options.init`) these are all in its pid namespace.
+    """The resources that a process has used, with all its descendants that were waited for.
+
+    If there is a PID 1 (`Options.init`), these are all processes of its PID namespace. The fields
+    from `peak_memory` on require `Options.limits`; the times then also include processes that
+    nobody has waited for. A field is None if the kernel does not count it.
 
     Args:
-        user_time, system_time: seconds of processors, in programs and in the kernel. With limits on
-            cgroup v1, the kernel counts these two in steps of its timer; `cpu_time` is exact.
-        max_rss: the most memory that one of them had at a time, in bytes. None if the process was
-            started without stages: the kernel then counts it from the most that its caller had.
-        cpu_time: seconds of processors, in programs and in the kernel together.
-        peak_memory: the most memory that all of them had together, in bytes.
-        peak_pids: the most processes and threads at a time, an init of `Options.init` included.
+        user_time, system_time: processor time in seconds, in programs and in the kernel. With
+            limits on cgroup v1, the kernel counts these two in steps of its timer; `cpu_time` is
+            exact.
+        max_rss: the largest amount of memory, in bytes, that one process had. None if the process
+            was started without stages, because the kernel then includes the memory of the caller.
+        cpu_time: processor time in seconds, in programs and in the kernel together.
+        peak_memory: the largest amount of memory, in bytes, that all of them had together.
+        peak_pids: the largest number of processes and threads, with an init of `Options.init`.
         read_bytes, written_bytes: the bytes that block devices have read and written for them.
         oom_kills: how many of them the kernel killed because the limit of memory was reached.
         refused_forks: how often the limit of processes refused them another process or thread.
-
-    The fields from `peak_memory` on require `Options.limits`; the times then also include
-    processes that nobody has waited for. A field is None if the kernel does not count it.
     """
 
     user_time: float

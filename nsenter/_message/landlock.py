@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of files, of TCP and of other processes a process may use, beyond what its ids allow
-(landlock(7))."""
+"""The rules of landlock(7): which files, TCP ports and other processes a process may use."""
 
 from __future__ import annotations
 

@@ -15,12 +15,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_HELP = Option(HELP, "", "print this, and stop", "help")
+_HELP = Option(HELP, "", "print this help and exit", "help")
 
 
 def discard(stream: int) -> None:
-    """Put /dev/null in the place of a stream, so that the end of the interpreter does not fail to
-    write what is left for it, which would change the exit status."""
+    """Replace a stream by /dev/null, because the interpreter flushes it when it ends.
+
+    A flush that fails would change the exit status.
+    """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     if null == stream:
         os.set_inheritable(null, True)
@@ -30,8 +32,10 @@ def discard(stream: int) -> None:
 
 
 def complain(text: str, end: str = "\n") -> None:
-    """Print to standard error. If that cannot be written to, nobody reads it, and the exit status
-    stays what it is."""
+    """Print to standard error.
+
+    If standard error cannot be written to, nobody reads it, and the exit status stays the same.
+    """
     try:
         print(text, end=end, file=sys.stderr, flush=True)
     except OSError:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Explain a bootstrap message, attribute by attribute, and say what is wrong with a bad one.
 
-A message that consists of hexadecimal digits is taken for text of them. The exit status is 1
-where nsexec would refuse the message.
+A message that consists of hexadecimal digits is taken for text of them. The exit status is 1 if
+nsexec would refuse the message.
 """
 
 from __future__ import annotations

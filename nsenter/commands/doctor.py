@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why namespaces do or do not work here, as this user, and what to do.
+"""Show whether namespaces work here for this user, and if not, why and what to do.
 
-It looks at the kernel and its settings, at what is around this process (a container, a chroot),
-at ids, cgroups and limits, and then tries: each kind of namespace alone, all together, and Python
-as the init. `limited` is what not everybody needs; the exit status is 0 unless something is
-`broken`, and 1 then.
+The command looks at the kernel and its settings, at what surrounds this process (a container, a
+chroot), and at ids, cgroups and limits. Then it tries each kind of namespace alone, all of them
+together, and Python as the init. `limited` marks what not everybody needs. The exit status is 1 if
+something is `broken`, and 0 otherwise.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OPTIONS = (
 
 
 def main(words: list[str]) -> int:
-    """Print the findings; 1 where something is broken."""
+    """Print the findings; return 1 if something is broken."""
     given = read("doctor", __doc__, _OPTIONS, words)
     if given is None:
         return 0

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a bootstrap message from JSON: `namespaces`, `uidMappings`, `gidMappings`, `timeOffsets` as
-in the OCI config.json; `uidmapPath`, `gidmapPath`, `setgroup`, `oomScoreAdj`, `rootlessEUID`.
+"""Make a bootstrap message from JSON.
+
+The keys `namespaces`, `uidMappings`, `gidMappings` and `timeOffsets` are as in the config.json of
+OCI. The others are `uidmapPath`, `gidmapPath`, `setgroup`, `oomScoreAdj` and `rootlessEUID`.
 
 example: echo '{"namespaces": [{"type": "pid"}]}' | python -m nsenter encode | xxd
 """

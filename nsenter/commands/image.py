@@ -23,7 +23,7 @@ _OPTIONS = (Option(("--remove",), "", "remove the images instead", "remove"),)
 
 
 def main(words: list[str]) -> int:
-    """Print the paths of the images; 1 if none can be made here."""
+    """Print the paths of the images; return 1 if none can be made here."""
     given = read("image", __doc__, _OPTIONS, words)
     if given is None:
         return 0

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """List the namespaces: who is in them, who owns them, and what else keeps them.
 
-As lsns(8), with the owner of each, and with those that no process is in: kept by a mount (as
-ip-netns(8) does), by an open descriptor, or by a namespace inside. With the number of a namespace
-it lists the processes in it.
+This is like lsns(8), but it also shows the owner of each namespace, and namespaces without a
+process. Those are kept by a mount, as ip-netns(8) makes one, by an open descriptor, or by a
+namespace inside. If you give the number of a namespace, the command lists the processes in it.
 
 examples:
   python -m nsenter ls --type net

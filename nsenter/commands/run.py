@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a command in new and joined namespaces.
 
-Without a command it shows around inside, in every namespace that this kernel has, with Python
-as PID 1. The exit status is the command's; 128 + N where signal N killed it; 127 where it is not
-there, 126 where it cannot be executed, 125 where something else failed. SIGINT, SIGTERM and the
-like are passed on; the second of them kills.
+Without a command, Python runs as PID 1 in every kind of namespace that this kernel has, and shows
+what it sees there. The exit status is that of the command; 128 + N if signal N killed it; 127 if
+the command does not exist; 126 if it cannot be executed; 125 if something else failed. SIGINT,
+SIGTERM and similar signals are passed on to the command; the second of them kills it.
 
 examples:
   python -m nsenter run

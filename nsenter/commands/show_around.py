@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m nsenter run` without a command: the start of the tour, also where the place around us
-refuses a part of it, or every new namespace.
+"""Start the tour: `python -m nsenter run` without a command.
+
+The tour also runs if this machine refuses some namespaces, or all of them.
 """
 
 from __future__ import annotations

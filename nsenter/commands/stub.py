@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Take the place of `runc init`: go through runc's stages for the parent that started this, then
-execute PROGRAM in stage 2, with the parent's init pipe still open at the number that
-_LIBCONTAINER_INITPIPE says.
+"""Take the place of `runc init`.
 
-This only executes nsinit, the static program beside the package (its path: --path), which can
-be started in its place and starts faster.
+The command goes through runc's stages for the parent that started it. In stage 2 it executes
+PROGRAM, with the parent's init pipe open at the number in _LIBCONTAINER_INITPIPE.
+
+The work is done by nsinit, a static program in the directory of the package (--path shows where).
+It can be started instead of this command, and starts faster.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from nsenter.commands import read
 from nsenter.commands.table import Option, Usage
 from nsenter.launch import nsinit_path
 
-_OPTIONS = (Option(("--path",), "", "print where nsinit is, and stop", "path"),)
+_OPTIONS = (Option(("--path",), "", "print the path of nsinit and exit", "path"),)
 
 
 def main(words: list[str]) -> int:
-    """Become nsinit; returns only for `--path` and `--help`."""
+    """Execute nsinit; return only for `--path` and `--help`."""
     given = read("stub", __doc__, _OPTIONS, words, "-- PROGRAM [ARG]…")
     if given is None:
         return 0

@@ -24,7 +24,7 @@ HELP = ("--help", "-h")
 
 
 class Usage(ValueError):
-    """The words on the command line cannot be meant so."""
+    """The arguments of a command are not valid."""
 
 
 class Option(Value):

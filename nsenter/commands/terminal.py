@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between this command's streams and the terminal of what it runs."""
+"""Copy data between this command's streams and the terminal of the program that it runs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
 def relay(child: Child) -> None:
-    """Copy both ways until the child has ended, or nobody has its terminal open any more.
+    """Copy both ways until the child has ended, or until no process has its terminal open.
 
-    Where our input is a terminal it is raw meanwhile: what its keys mean is up to the child's,
-    which has its size and follows it.
+    If standard input is a terminal, it is in raw mode meanwhile: the child's terminal decides what
+    the keys mean. The child's terminal always has the size of this one.
     """
     with _Raw(), _Resizing(child.terminal_fd):
         _Copy(child).run()
@@ -68,8 +68,11 @@ class _Resizing:
 
 
 class _Copy:
-    """The loop. What is typed waits here until the child has room for it: one that does not read
-    while it waits for us to take its output would otherwise wait for ever."""
+    """The loop that copies between the terminal and the child.
+
+    Input waits here until the child has room for it. Otherwise a child that does not read while it
+    waits for its output to be taken would wait forever.
+    """
 
     def __init__(self, child: Child) -> None:
         self._child, self._terminal = child, child.terminal_fd

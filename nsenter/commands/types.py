@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The namespace types: name, clone flag, whether this kernel has it, and how many one user may
-create (/proc/sys/user/max_*_namespaces)."""
+"""List the namespace types.
+
+Each line has the name, the clone flag, whether this kernel supports the type, and how many
+namespaces of the type one user may create (/proc/sys/user/max_*_namespaces).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from nsenter.namespaces import is_namespace_supported, namespace_types
 
 
 def main(words: list[str]) -> int:
-    """Print the table. 0, also where a type is not supported."""
+    """Print the table; return 0, also if a type is not supported."""
     if read("types", __doc__, (), words) is None:
         return 0
     print(f"{'type':8} {'OCI name':9} {'clone flag':11} {'supported':10} limit")

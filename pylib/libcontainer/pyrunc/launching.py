@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `create`, `run` and `exec` share: a process of a container from its start to its end."""
+"""Start a process of a container and follow it to its end, for `create`, `run` and `exec`."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ _TIMEOUT = "PYRUNC_START_TIMEOUT"
 
 
 class Launch:
-    """The start of a process.
+    """The start of one process.
 
     Args:
         context: the command.
-        config: of the process.
-        detach: whether the command ends when the process runs.
-        sub_cgroup_paths: of a further process (see `Process`).
+        config: the configuration of the process.
+        detach: end the command as soon as the process runs.
+        sub_cgroup_paths: the cgroups of a further process: see `Process`.
 
     Raises:
-        ContainerError: a terminal is asked for and cannot be, or a descriptor that is to be kept
-            is not open.
+        ContainerError: a terminal is asked for but cannot be provided, or a descriptor that the
+            process is to keep is not open.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Launch:
         _warn_of_capabilities(context, config)
 
     def further(self, container: Container) -> int:
-        """Run a process in a container that runs (`exec`); returns the exit status."""
+        """Run a further process in a running container (`exec`); return the exit status."""
         try:
             status = self._from_start_to_end(container, first=False)
             self._finish()
@@ -86,11 +86,12 @@ class Launch:
             self._close_streams()
 
     def first(self, container: Container, *, begin: bool, proxy: Proxy | None = None) -> int:
-        """Start a container's first process; returns the exit status.
+        """Start the first process of a container; return the exit status.
 
         Args:
-            begin: whether it is to run at once, not to wait for `start`.
-            proxy: of what it tells to a service manager.
+            container: the container.
+            begin: execute the program at once. Otherwise the process waits for `start`.
+            proxy: passes on what the process reports to its service manager; None means nothing.
         """
         self._activate()
         _warn_of_shared_pids(self._context, container.config)
@@ -104,7 +105,7 @@ class Launch:
             self._close_streams()
 
     def _finish(self) -> None:
-        """Copy what is left of the output, once what could write more is gone, if it is to go."""
+        """Copy the rest of the output after the processes that could write more have been ended."""
         if self._supervisor:
             self._supervisor.finish()
 
@@ -117,8 +118,10 @@ class Launch:
             self._streams.close()
 
     def _activate(self) -> None:
-        """Sockets that systemd has passed us are the container's (sd_listen_fds(3)). They stand
-        before those that are to be kept besides."""
+        """Pass the sockets that systemd has passed to this command on to the container.
+
+        They come before the other descriptors that the process keeps, as sd_listen_fds(3) requires.
+        """
         count = os.environ.get("LISTEN_FDS", "")
         if not count.isdecimal() or os.environ.get("LISTEN_PID") != str(os.getpid()):
             return
@@ -191,8 +194,11 @@ class Launch:
         self._streams = Streams(container.config)
 
     def _stdio(self) -> tuple[int, int, int]:
-        """A process in the background has the streams that its caller has made for it, as runc has
-        it; one in the foreground, or with a terminal, has none of the caller's."""
+        """Return the standard streams of the process.
+
+        As with runc, a process in the background gets the streams of the caller. A process in the
+        foreground, or with a terminal, gets none of them.
+        """
         if self._streams:
             return self._streams.theirs
         if not self._config.terminal:
@@ -219,7 +225,7 @@ class Launch:
         )
 
     def _tell_of_stages(self, process: Process) -> None:
-        """When each came where; in between, runc's words for it, that people look for."""
+        """Log the time of each stage, with the lines of runc's log that people search for."""
         assert process.child is not None
         log, points = self._context.log, process.child.trace
         log.debug("nsexec container setup")
@@ -231,12 +237,12 @@ class Launch:
         log.debug(ends if process.init else "setns_init: about to exec")
 
     def _tell_of_affinity(self, process: Process) -> None:
-        """The CPUs that it comes into the container on, in the words of runc's nsexec."""
+        """Log the initial CPUs of the process, with the text of runc's nsexec."""
         mask = sum(1 << number for number in os.sched_getaffinity(process.pid))
         self._context.log.debug(f"nsexec: affinity: {mask:#x}")
 
     def _tell_of_filter(self, container: Container) -> None:
-        """In runc's words, which its own tests read."""
+        """Log the seccomp filter with runc's text, which runc's own tests look for."""
         policy = container.config.seccomp
         if policy is not None:
             from libcontainer.seccomp import policies
@@ -267,12 +273,14 @@ def _pass_on(proxy: Proxy, pid: int) -> None:
 
 
 def launch_new(context: Context, spec: dict[str, Any], bundle: str, *, begin: bool) -> int:
-    """Make a container of a config.json and start its first process; returns the exit status.
+    """Create a container from a config.json and start its first process; return the exit status.
 
     Args:
-        bundle: the folder that paths of the configuration are relative to; "": the container's
-            own, where the configuration is kept for `exec`.
-        begin: whether the process is to run at once, not to wait for `start`.
+        context: the command.
+        spec: the parsed config.json.
+        bundle: the directory that paths in the configuration are relative to. "" means the
+            container's state directory, where the configuration is then kept for `exec`.
+        begin: execute the program at once. Otherwise the process waits for `start`.
     """
     if not isinstance(spec.get("process"), dict):
         raise ContainerError("process property must not be empty: config.json has no `process`")
@@ -312,14 +320,14 @@ def _end(process: Process) -> None:
 
 
 def _told(error: BaseException) -> BaseException:
-    """What a user is told of a start that was given up."""
+    """Return the error that a user sees if the start is given up because of this one."""
     if isinstance(error, Aborted):
         return ContainerError(f"aborted by signal {error.number}")
     return error
 
 
 def _fill(reserve: Descriptors) -> None:
-    """Hold what it takes to take a container away when there are no other descriptors left."""
+    """Open descriptors in reserve: to remove a container takes some when none are left."""
     for _ in range(_RESERVE):
         reserve.add(os.open("/", os.O_PATH | os.O_CLOEXEC))
 
@@ -331,13 +339,13 @@ def _keep_spec(spec: dict[str, Any], folder: str) -> None:
 
 
 def start_timeout(text: str) -> float | None:
-    """Seconds that each answer of an init may take; None: for ever.
+    """Return how many seconds an init may take for each answer; None means without limit.
 
     Args:
-        text: a number of seconds, "0" for ever; "": as `Process` has it.
+        text: a number of seconds; "0" means without limit, and "" the default of `Process`.
 
     Raises:
-        ContainerError: it is none.
+        ContainerError: the text is not such a number.
     """
     if not text:
         return START_TIMEOUT
@@ -347,10 +355,10 @@ def start_timeout(text: str) -> float | None:
 
 
 class PidFile:
-    """A file with a pid, which is there when the process has been started, and whole.
+    """A file with the pid of the process. It appears complete, and only after the start.
 
     Args:
-        path: "": no file is wanted.
+        path: the path of the file; "" means that no file is wanted.
     """
 
     def __init__(self, path: str) -> None:
@@ -360,21 +368,23 @@ class PidFile:
         self._is_written = False
 
     def write(self, pid: int) -> None:
-        """Write it under another name, before the process executes its program: if it cannot be
-        written, that never runs."""
+        """Write the file under a temporary name, before the process executes its program.
+
+        So if the file cannot be written, the program never runs.
+        """
         if not self._path:
             return
         make_file(self._temporary, str(pid).encode())
         self._is_written = True
 
     def show(self) -> None:
-        """Give it its name."""
+        """Rename the file to its final name."""
         if self._is_written:
             os.rename(self._temporary, self._path)
             self._is_written = False
 
     def discard(self) -> None:
-        """Take it away, unless it has its name already."""
+        """Remove the file, unless it has its final name already."""
         if self._is_written:
             self._is_written = False
             with suppress(OSError):
@@ -391,8 +401,10 @@ def _check_terminal(terminal: bool, detach: bool, socket: str) -> None:
 
 
 def _warn_of_capabilities(context: Context, config: ProcessConfig) -> None:
-    """What cannot be had is passed over, and told in runc's words: a file may be newer than we or
-    the kernel are."""
+    """Ignore capabilities that are unknown or unavailable, with runc's warning.
+
+    A config.json may be newer than this program or the kernel.
+    """
     sets = config.capabilities
     if sets is None:
         return
@@ -409,8 +421,10 @@ def _warn_of_capabilities(context: Context, config: ProcessConfig) -> None:
 
 
 def _warn_of_shared_pids(context: Context, config: Config) -> None:
-    """Processes of a PID namespace that is joined see the init while it still has the host's root
-    if it cannot join that last; SECURITY.md says why."""
+    """Warn that processes of a joined PID namespace can see the init while it has the host's root.
+
+    This happens only if the init cannot join the PID namespace last. SECURITY.md explains why.
+    """
     if not config.namespaces.path_of(NamespaceType.NEWPID):
         return
     from libcontainer.pid_namespace_join import is_exposed

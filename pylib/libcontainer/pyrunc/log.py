@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log, in the forms that runc's has and that its callers read (logrus' text and JSON)."""
+"""The log, in the two forms of runc's log (logrus' text and JSON), which its callers parse."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 
 class Log:
-    """Where to tell what happens.
+    """Writes log lines.
 
-    The file is opened for each line: a container's --preserve-fds counts the descriptors that its
-    caller has opened, and none of ours is to be among them.
+    The file is opened for each line. With --preserve-fds, callers count the descriptors that they
+    have opened, so this command must not have a log file open beside them.
 
     Args:
-        path: a file to append to; "": standard error.
+        path: a file to append to; "" means standard error.
         format: "text" or "json".
-        debug: whether debug lines are wanted.
+        debug: also write debug lines.
 
     Attributes:
-        wants_debug: that.
+        wants_debug: whether debug lines are written.
 
     Raises:
         OSError: the file cannot be opened.
@@ -44,17 +44,17 @@ class Log:
             os.close(self._open())
 
     def error(self, message: str) -> None:
-        """An error; to standard error in any case."""
+        """Log an error; write it to standard error, too, if the log is a file."""
         self._write("error", message)
         if self._path:
             _put(_STDERR, printable(message))
 
     def warning(self, message: str) -> None:
-        """Something that a person may want to know."""
+        """Log something that the user may want to know."""
         self._write("warning", message)
 
     def debug(self, message: str) -> None:
-        """What is done, for who asked for it."""
+        """Log what the command does, if debug lines are wanted."""
         if self.wants_debug:
             self._write("debug", message)
 
@@ -86,11 +86,12 @@ class Log:
 
 
 def _put(fd: int, line: str) -> None:
-    """Write what can be written: a command goes on without a log, and its status tells the rest.
+    """Write a line if possible. Without a log the command continues, and its status reports the
+    result.
 
-    If the stream does not block (O_NONBLOCK, which whoever shares it may have set), there may be no
-    room yet; a reader that takes nothing for some seconds is not waited for any longer. What else
-    may be over by then is tried once more.
+    If the stream is non-blocking, which any process that shares it can cause, it may have no room
+    yet. A reader that takes nothing for some seconds is no longer waited for. Other errors, which
+    may be over by then, are tried once more.
     """
     data = f"{line}\n".encode("utf-8", "surrogateescape")
     failures = 0
@@ -118,7 +119,7 @@ def _colored(level: str, message: str, age: float) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Quoted where it is more than a word."""
+    """Return the value in quotes if it is more than one word."""
     if text and _PLAIN.issuperset(text):
         return text
     text = text.translate({0x22: chr(92) + chr(34), 0x5C: chr(92) * 2})

@@ -37,13 +37,14 @@ _SURE_OF_A_PIPE, _SURE_OF_A_TERMINAL = 4096, 256
 
 
 class Streams:
-    """Three pipes.
+    """Three pipes for the standard streams of the process.
 
     Args:
-        config: of the container; its root owns the pipes, so that it can open /dev/stdout.
+        config: the configuration of the container. Its root user owns the pipes, so that it can
+            open /dev/stdout.
 
     Attributes:
-        theirs: the ends that the process gets as its streams.
+        theirs: the ends that the process gets as its standard streams.
     """
 
     def __init__(self, config: Config) -> None:
@@ -65,7 +66,7 @@ class Streams:
         return reader, writer
 
     def let_go(self) -> None:
-        """Close the ends of the process, which has them now: their end is seen from now on."""
+        """Close this command's copies of the process's ends, to see when the process closes them."""
         for fd in self.theirs:
             self._close(fd)
 
@@ -88,15 +89,15 @@ class Streams:
         return sink
 
     def end_input(self) -> None:
-        """Take no more of the caller's input: nobody reads it."""
+        """Read no more of the caller's input, because no process reads it."""
         self._copies[0].end()
 
     def has_output(self) -> bool:
-        """Whether somebody may still write, or something is not written yet."""
+        """Return whether a process may still write, or whether some output is not yet copied."""
         return any(copy.goes_on for copy in self._copies[1:])
 
     def show_what_is_left(self) -> None:
-        """What the init has said, if it did not become the process."""
+        """Copy what the init has written if it failed before it became the process."""
         for ours, stream in ((self._output, _STDOUT), (self._errors, _STDERR)):
             with suppress(OSError):  # nothing is left, or nobody wants it
                 while data := os.read(ours, _CHUNK):
@@ -114,16 +115,17 @@ class Streams:
 
 
 class _Copy:
-    """Copies from one descriptor to another until either has ended.
+    """Copies from one descriptor to another until one of them has ended.
 
     Args:
-        watch: tells when there is something to read, or room to write.
+        watch: calls when there is something to read, or room to write.
         source, sink: the descriptors.
-        write: writes to the sink as much as it takes at once; raises BlockingIOError: nothing.
-        close: called at the end: who has the other end of the pipe sees it.
+        write: writes as much to the sink as it takes at once; raises BlockingIOError if that is
+            nothing.
+        close: called at the end, so that the process at the other end of the pipe sees the end.
 
     Attributes:
-        goes_on: whether neither has ended.
+        goes_on: whether neither descriptor has ended.
     """
 
     def __init__(
@@ -145,7 +147,7 @@ class _Copy:
         watch.add(source, self._read)
 
     def watch_for_its_end(self) -> None:
-        """End when nobody can read from the sink any more, before anything more is read."""
+        """Also end when no process can read from the sink any more, with nothing to write."""
         self._idle_events = 0
         self._watch.add(self._sink, self.end, 0)
 
@@ -163,7 +165,7 @@ class _Copy:
         self._push()
 
     def _push(self) -> None:
-        """Write what is pending; until that is done, nothing more is read."""
+        """Write what was read. Nothing more is read until all of it is written."""
         try:
             while self._pending:
                 self._pending = self._pending[self._write(self._sink, self._pending) :]
@@ -181,7 +183,7 @@ class _Copy:
         self._watch.add(self._source, self._read)
 
     def end(self) -> None:
-        """Copy no more."""
+        """Stop copying."""
         if not self.goes_on:
             return
         self.goes_on = False
@@ -191,12 +193,14 @@ class _Copy:
 
 
 class _Sink:
-    """A stream of the caller's to write to without blocking, and without making it non-blocking
-    for everybody who has it: O_NONBLOCK belongs to what is open, not to a descriptor.
+    """A stream of the caller that is written to without blocking.
+
+    O_NONBLOCK belongs to the open file, so setting it would make the stream non-blocking for every
+    process that shares it. A pipe is therefore opened anew.
 
     Attributes:
-        fd: to write to: the stream, or the same pipe opened anew.
-        write: as `_Copy` wants it.
+        fd: the descriptor to write to: the stream, or the same pipe opened anew.
+        write: the function that `_Copy` calls.
     """
 
     def __init__(self, stream: int) -> None:

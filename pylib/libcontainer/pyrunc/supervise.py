@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Being the parent of a process in the foreground: signals go to it, orphans come from it."""
+"""Be the parent of a process in the foreground: pass on signals, reap orphans."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _ENDING = {_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT}
 
 
 class Supervisor:
-    """Waits for a process, with all that is to be done meanwhile.
+    """Waits for a process, and does what is to be done meanwhile.
 
     Args:
-        process: it; started.
-        signals: collected; they are passed on to it.
-        terminal: whose size follows ours, and whose ends are copied between; None: there is none.
-        streams: that are copied; None: the process has a terminal.
-        adopt: be the parent of what the process leaves behind, and reap it.
+        process: the process, which was started.
+        signals: the collected signals, which are passed on to the process.
+        terminal: the terminal of the process, which gets the size of the caller's; None means none.
+        streams: the pipes that are copied; None means that the process has a terminal.
+        adopt: become the parent of the orphans that the process leaves, and reap them.
 
     Attributes:
-        watch: for what else is to be looked at meanwhile.
+        watch: the descriptors that are watched meanwhile.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Supervisor:
         self.watch.add(signals.fileno(), self._forward)
 
     def wait(self) -> int:
-        """Returns its returncode, once it has ended and all it wrote to its terminal is out."""
+        """Return the returncode after the process has ended and its terminal's output is copied."""
         if self._terminal:
             self._terminal.join(self.watch)
         if self._streams:
@@ -70,8 +70,11 @@ class Supervisor:
         return status
 
     def finish(self) -> None:
-        """Copy the output to its end: until nobody has it open any more, as runc does. Processes
-        that were left behind may; a signal that asks us to end is enough then."""
+        """Copy the output until no process has the streams open, as runc does.
+
+        Processes that were left behind may keep them open. Then a signal that asks this command to
+        end is enough.
+        """
         while self._streams and self._streams.has_output() and not self._gives_up:
             self.watch.turn()
 
@@ -82,7 +85,7 @@ class Supervisor:
             self._streams.end_input()
 
     def _forward(self) -> None:
-        """Pass on the signals that have come."""
+        """Pass on the signals that have arrived."""
         for number in self._signals.taken():
             if number == _signal.SIGCHLD:
                 self._reap_orphans()
@@ -94,7 +97,9 @@ class Supervisor:
                 self._process.signal(number)
 
     def _reap_orphans(self) -> None:
-        """All that have ended, but for the process itself, whose status is somebody's."""
+        """Reap all children that have ended, except the process itself: another place waits for its
+        status.
+        """
         try:
             while True:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The caller's terminal, joined to that of a process in the foreground."""
+"""Connect the caller's terminal with the terminal of a process in the foreground."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _INPUT, _OUTPUT, _CONTROL, _LOCAL, _CHARACTERS = 0, 1, 2, 3, 6  # of tcgetattr's
 
 
 class Terminal:
-    """Both ends of a console socket, and the master that comes over it.
+    """Both ends of a console socket, and the master of the terminal that is sent over it.
 
     Attributes:
-        socket: the end that the init sends the master to.
+        socket: the end to which the init sends the master.
 
     Raises:
-        OSError: there is no terminal here to join it to.
+        OSError: the caller has no terminal.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,10 @@ class Terminal:
         self._typed = b""
 
     def receive(self) -> None:
-        """Take the master, and join it to our own terminal: raw, and of the same size."""
+        """Receive the master and connect it with the caller's terminal.
+
+        The caller's terminal is put in raw mode, and the master gets its window size.
+        """
         os.close(self.socket)
         self.socket = -1
         _, fds = receive_fds(self._ours, 64, 1)
@@ -66,7 +69,7 @@ class Terminal:
         _set_mode(self._host, termios.TCSANOW, _raw(self._saved))
 
     def resize(self) -> None:
-        """Give it the size of ours."""
+        """Give the terminal of the process the window size of the caller's."""
         try:
             size = fcntl.ioctl(self._host, termios.TIOCGWINSZ, _WINDOW)
             fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
@@ -74,13 +77,13 @@ class Terminal:
             pass  # hung up
 
     def join(self, watch: Watch) -> None:
-        """Copy both ways from now on."""
+        """Copy in both directions from now on."""
         self._watch = watch
         watch.add(self._master, self._on_master)
         watch.add(_STDIN, self._on_stdin)
 
     def drain(self) -> None:
-        """Copy what is left."""
+        """Copy the rest of the output."""
         while self._copy_out():
             pass
 
@@ -91,7 +94,14 @@ class Terminal:
             self._watch.drop(self._master)
 
     def _copy_out(self, *, one: bool = False) -> bool:
-        """One piece; False where there is none and, with `one`, where there will be none."""
+        """Copy one piece of output.
+
+        Args:
+            one: wait for a piece.
+
+        Returns:
+            False if there is no output; with `one`, if there will be none.
+        """
         try:
             data = os.read(self._master, _CHUNK)
         except BlockingIOError:
@@ -113,7 +123,9 @@ class Terminal:
         self._type()
 
     def _type(self) -> None:
-        """Hand on what was typed. While the process does not read it, none of ours is read."""
+        """Pass on typed input. While the process does not read it, read no more from the caller's
+        terminal.
+        """
         try:
             while self._typed:
                 self._typed = self._typed[os.write(self._master, self._typed) :]
@@ -127,7 +139,7 @@ class Terminal:
         self._watch.add(_STDIN, self._on_stdin)
 
     def close(self) -> None:
-        """Give our terminal back as it was."""
+        """Restore the mode of the caller's terminal."""
         if self._saved is not None:
             _set_mode(self._host, termios.TCSADRAIN, self._saved)
             self._saved = None
@@ -137,7 +149,7 @@ class Terminal:
 
 
 def _host_terminal() -> int:
-    """A descriptor of our own terminal: one of the streams, or else the controlling one."""
+    """Return a descriptor of the caller's terminal: a stream, or the controlling terminal."""
     for stream in (2, 1, 0):
         if os.isatty(stream):
             return fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -148,7 +160,7 @@ def _host_terminal() -> int:
 
 
 def _raw(mode: list[Any]) -> list[Any]:
-    """cfmakeraw(3), and reads of one byte at least."""
+    """Return the mode of cfmakeraw(3), with reads of at least one byte."""
     raw = [*mode[:_CHARACTERS], list(mode[_CHARACTERS])]
     raw[_INPUT] &= ~_INPUT_OFF
     raw[_OUTPUT] &= ~termios.OPOST
@@ -160,7 +172,7 @@ def _raw(mode: list[Any]) -> list[Any]:
 
 
 def _end_lines_plainly(master: int) -> None:
-    """Without carriage returns, that a file has no use for."""
+    """Turn off the carriage returns, which are of no use in a file."""
     mode = _mode_of(master)
     mode[_OUTPUT] &= ~termios.ONLCR
     _set_mode(master, termios.TCSANOW, mode)
@@ -174,7 +186,7 @@ def _mode_of(terminal: int) -> list[Any]:
 
 
 def _set_mode(terminal: int, when: int, mode: list[Any]) -> None:
-    """One that was hung up has no mode any more."""
+    """Set the mode of a terminal; one that was hung up has none any more, which is ignored."""
     try:
         termios.tcsetattr(terminal, when, mode)
     except termios.error as error:
