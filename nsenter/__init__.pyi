@@ -5,6 +5,8 @@ from nsenter._cgroups.limits import Limits as Limits
 from nsenter._host.base_error import NsenterError as NsenterError
 from nsenter._launch.usage import Usage as Usage
 from nsenter._remote.call_bytes import SerializationError as SerializationError
+from nsenter._sandbox.egress import Egress as Egress
+from nsenter._sandbox.egress import Refusal as Refusal
 from nsenter._sandbox.result import Result as Result
 from nsenter._sandbox.result import RunFailed as RunFailed
 from nsenter._sandbox.result import Verdict as Verdict

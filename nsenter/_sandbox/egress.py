@@ -32,7 +32,7 @@ class Refusal(str):
     reason: str
 
     def __new__(cls, when: float, client: str, target: str, reason: str) -> Refusal:
-        made = super().__new__(cls, f"{_time_text(when)} {client}: {target or '-'}: {reason}")
+        made = super().__new__(cls, _sentence(when, client, target, reason))
         made.when, made.client, made.target, made.reason = when, client, target, reason
         return made
 
@@ -40,8 +40,9 @@ class Refusal(str):
         return self.when, self.client, self.target, self.reason
 
 
-def _time_text(when: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+def _sentence(when: float, client: str, target: str, reason: str) -> str:
+    clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+    return ": ".join(filter(None, (f"{clock} {client}".rstrip(), target, reason)))
 
 
 class Egress(Value, Part):

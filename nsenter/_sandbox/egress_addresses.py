@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from errno import EPERM
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from nsenter._sandbox.egress_rules import Address
 
-__all__ = ["is_this_machines", "why_not_public"]
+__all__ = ["is_this_machines", "why_not_elsewhere", "why_not_public"]
 
 _IPV4 = tuple(
     (IPv4Network(network), what)
@@ -67,15 +68,29 @@ def why_not_public(address: Address) -> str:
     """Return what an address is, such as "a private address"; "" if it is a public one."""
     if isinstance(address, IPv4Address):
         return _special(address)
-    is_wrapped = False
-    for inner, form in _held_ipv4(address):
+    forms = [*_held_ipv4(address)]
+    for inner, form in forms:
         what = _special(inner)
         if what:
             return f"{what} as {form}"
-        is_wrapped = is_wrapped or form in (_A_MAPPED, _A_NAT64)
-    if is_wrapped:
+    if any(form in (_A_MAPPED, _A_NAT64) for _, form in forms):
         return ""
     return _special(address) or ("" if address in _PUBLIC_IPV6 else "a reserved address")
+
+
+def why_not_elsewhere(address: Address) -> str:
+    """Return what an address is; "" if it is a public one, and of another machine.
+
+    Raises:
+        OSError: the kernel does not say whose it is.
+    """
+    what = why_not_public(address)
+    if what:
+        return what
+    forms = [] if isinstance(address, IPv4Address) else [*_held_ipv4(address)]
+    if any(is_this_machines(one) for one in (address, *(inner for inner, _ in forms))):
+        return "an address of this machine"
+    return ""
 
 
 def _special(address: Address) -> str:
@@ -130,7 +145,9 @@ def is_this_machines(address: Address) -> bool:
     with socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE) as netlink:
         netlink.settimeout(_SECONDS)
         netlink.sendto(request, (0, 0))
-        answer = netlink.recv(8192)
+        answer, (sender, _) = netlink.recvfrom(8192)
+    if sender:
+        raise PermissionError(EPERM, f"process {sender} has answered instead of the kernel")
     if len(answer) < _HEADER.size + _ROUTE.size:
         return False
     if _HEADER.unpack_from(answer)[1] != _RTM_NEWROUTE:  # an error: there is no route

@@ -18,6 +18,7 @@ import select
 import signal
 import socket
 import sys
+from errno import EEXIST, EINVAL
 
 from nsenter._host import syscalls
 from nsenter._sandbox.egress_rules import PORT, Rules
@@ -26,7 +27,7 @@ __all__ = ["main"]
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG = 1
-_EINVAL = 22
+_OWN_NETWORK = "/proc/self/ns/net"
 _BACKLOG = 128
 _LARGEST_SETTINGS = 1 << 20
 
@@ -36,6 +37,7 @@ def main() -> None:
 
     sys.argv has the control socket's descriptor, and the pid of the caller.
     """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the caller may ignore it
     control = socket.socket(fileno=int(sys.argv[1]))
     caller = _pidfd_of_caller(int(sys.argv[2]))
     settings = json.loads(_first_message(control))
@@ -127,22 +129,34 @@ def _listen_inside(pidfd: int, report: int, proxy: socket.socket) -> None:
             socket.send_fds(proxy, [b"l"], (listener.fileno(), report))
             answer: dict[str, object] = {"port": PORT}
         except OSError as error:
-            operation = getattr(error, "operation", "") or "socket"
-            answer = {"operation": operation, "errno": error.errno or 0}
+            answer = _described(error)
         os.write(report, json.dumps(answer).encode() + b"\n")
         status = 0
     finally:
         os._exit(status)
 
 
+def _described(error: OSError) -> dict[str, object]:
+    operation = getattr(error, "operation", "listen")
+    subject = f"at 127.0.0.1:{PORT} in the sandbox"
+    if operation == "setns":
+        subject = "to the namespaces of the sandbox"
+    elif isinstance(error, syscalls.Failure):
+        subject = error.subject
+    return {"operation": operation, "subject": subject, "errno": error.errno or 0}
+
+
 def _listener(pidfd: int) -> socket.socket:
+    before = os.stat(_OWN_NETWORK).st_ino
     try:
         syscalls.setns(pidfd, _CLONE_NEWUSER | _CLONE_NEWNET)
     except OSError as error:
-        if error.errno != _EINVAL:
+        if error.errno != EINVAL:
             raise
         # Both are in the same user namespace already.
         syscalls.setns(pidfd, _CLONE_NEWNET)
+    if os.stat(_OWN_NETWORK).st_ino == before:
+        raise syscalls.Failure("listen", "in the caller's own network namespace", EEXIST)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind(("127.0.0.1", PORT))
     listener.listen(_BACKLOG)

@@ -8,21 +8,28 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from errno import EPIPE
+from ipaddress import IPv4Address, IPv6Address
 from threading import Lock
 
 from nsenter._host.cleanup import close
 from nsenter._host.suppress import suppress
 from nsenter._host.syscalls import pidfd_open
 from nsenter._interpreter.command import interpreter_path
+from nsenter._launch.descriptors import Descriptors
 from nsenter._sandbox.egress import Egress, Refusal
-from nsenter._sandbox.egress_rules import PORT
+from nsenter._sandbox.egress_rules import PORT, Host, Rules
 from nsenter._sandbox.parts import Part
 from nsenter.errors import BootstrapError
+from nsenter.namespaces import NamespaceType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from nsenter._launch.child import Child
+    from nsenter.options import Options
 
 __all__ = ["Attachment", "EgressProxy"]
 
@@ -32,7 +39,11 @@ _CODE = (
 )
 _SECONDS = 30.0  # more than any step takes; a guard against waiting for ever
 _LARGEST_REPORT = 4 << 20
-_LOCAL = "localhost,127.0.0.1,::1"
+_LOCAL: dict[str, Host] = {
+    "localhost": "localhost",
+    "127.0.0.1": IPv4Address("127.0.0.1"),
+    "::1": IPv6Address("::1"),
+}
 
 
 class EgressProxy(Part):
@@ -72,10 +83,27 @@ class EgressProxy(Part):
             raise
         self._control = ours
 
+    def changes(self, options: Options) -> dict[str, Any]:
+        """Require a new network namespace, with its loopback device up.
+
+        Raises:
+            ValueError: the network namespace is not new.
+        """
+        with Descriptors() as owner:
+            if not options._namespaces(owner).is_private(NamespaceType.NEWNET):
+                raise ValueError('an Egress requires a new network namespace: add "net" to new')
+        return {"loopback": True}
+
     def environment(self) -> dict[str, str]:
-        """Return the variables that tell programs inside of the proxy."""
+        """Return the variables that tell programs inside of the proxy.
+
+        Programs reach servers of the sandbox itself without the proxy, unless the policy allows to
+        reach the caller's servers at the same address.
+        """
         names = ("http_proxy", "https_proxy", "all_proxy")
-        found = dict.fromkeys(names, f"http://127.0.0.1:{PORT}") | {"no_proxy": _LOCAL}
+        rules = Rules(self._policy.allow)
+        local = [text for text, host in _LOCAL.items() if not rules.has(host)]
+        found = dict.fromkeys(names, f"http://127.0.0.1:{PORT}") | {"no_proxy": ",".join(local)}
         return found | {name.upper(): value for name, value in found.items()}
 
     def attach(self, process: Child) -> None:
@@ -111,11 +139,7 @@ class EgressProxy(Part):
             close(pidfd)
 
     def refusals(self) -> tuple[str, ...]:
-        """End the proxy of each run that has ended, and return what was refused there.
-
-        Raises:
-            BootstrapError: the proxy has ended before, so that this is not known.
-        """
+        """End the proxy of each run that has ended, and return what was refused there."""
         with self._lock:
             ended = [run for run in self._runs if run[0].poll() is not None]
             self._runs = [run for run in self._runs if run not in ended]
@@ -141,19 +165,17 @@ class Attachment:
         self._report = report
 
     def finish(self) -> tuple[Refusal, ...]:
-        """Close the proxy's socket and connections of this run, and return what was refused.
-
-        Raises:
-            BootstrapError: the proxy has ended before, so that this is not known.
-        """
+        """Close the proxy's socket and connections of this run, and return what was refused."""
         data = bytearray()
         with self._report as report:
             with suppress(OSError):
                 report.shutdown(socket.SHUT_WR)
-            while len(data) < _LARGEST_REPORT and (more := report.recv(65536)):
-                data += more
+            with suppress(OSError):
+                while len(data) < _LARGEST_REPORT and (more := report.recv(65536)):
+                    data += more
         if not data:
-            raise _ended()
+            why = "the proxy had ended: what it refused is not known"
+            return (Refusal(time.time(), "", "", why),)
         return _refusals(json.loads(data))
 
     def close(self) -> None:
@@ -202,13 +224,11 @@ def _line(report: socket.socket) -> bytes:
 def _check(line: bytes) -> None:
     answer = json.loads(line)
     if "port" not in answer:
-        number = answer["errno"]
-        why = f"the proxy cannot listen in the sandbox: {os.strerror(number)}"
-        raise BootstrapError("egress", answer["operation"], why, number)
+        raise BootstrapError("egress", *(answer[key] for key in ("operation", "subject", "errno")))
 
 
 def _ended() -> BootstrapError:
-    return BootstrapError("egress", "proxy", "the proxy of the sandbox has ended", EPIPE)
+    return BootstrapError("egress", "reach", "the proxy of the sandbox, which has ended", EPIPE)
 
 
 def _refusals(report: dict[str, object]) -> tuple[Refusal, ...]:

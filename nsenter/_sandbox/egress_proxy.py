@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import resource
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +19,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from nsenter._sandbox.egress_addresses import is_this_machines, why_not_public
+from nsenter._sandbox.egress_addresses import why_not_elsewhere
 from nsenter._sandbox.egress_hello import HelloReader
 from nsenter._sandbox.egress_http import (
     Request,
@@ -26,7 +28,7 @@ from nsenter._sandbox.egress_http import (
     parse_request,
     parse_response,
 )
-from nsenter._sandbox.egress_rules import Address, Host, Refused, Rules, shown
+from nsenter._sandbox.egress_rules import Address, Host, Refused, Rules, canonical, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +90,10 @@ class _Run:
         self.tasks.add(task)
         connection = _Connection(self, reader, writer)
         try:
-            await connection.serve(len(self.tasks) > self.limits.connections)
+            if len(self.tasks) <= self.limits.connections:
+                await connection.serve()
+            else:
+                await connection.turn_away(len(self.tasks) <= 2 * self.limits.connections)
         finally:
             self.tasks.discard(task)
             writer.transport.abort() if task.cancelling() else writer.close()
@@ -104,22 +109,27 @@ class _Connection:
         self._reader = reader
         self._writer = writer
         self._target = ""
+        self._has_answer = False  # the client has a part of the server's answer
         self._timer: asyncio.Timeout | None = None
         self._head_seconds = min(_HEAD_SECONDS, run.limits.idle)
         host, port = (writer.get_extra_info("peername") or ("?", 0))[:2]
         self._client = f"{host}:{port}"
 
-    async def serve(self, is_one_too_many: bool) -> None:
+    async def turn_away(self, with_answer: bool) -> None:
+        """Refuse a connection that is one too many."""
+        why = f"more than {self._run.limits.connections} connections at a time"
+        self._run.refuse(self._client, "", why)
+        if with_answer:
+            await self._answer(503, why)
+
+    async def serve(self) -> None:
         """Serve requests until the connection ends; note what is refused."""
         try:
-            if is_one_too_many:
-                most = self._run.limits.connections
-                raise Refused(f"more than {most} connections at a time")
             while await self._next_request():
                 pass
         except Refused as refused:
             self._run.refuse(self._client, self._target, str(refused))
-            await self._answer(503 if is_one_too_many else 403, str(refused))
+            await self._answer(403, str(refused))
         except _Failed as failed:
             await self._answer(502, str(failed))
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
@@ -129,6 +139,9 @@ class _Connection:
 
     async def _answer(self, status: int, why: str) -> None:
         """Send an error, and wait a moment until the client has read it."""
+        if self._has_answer:  # the client would read this as a part of the server's answer
+            self._writer.transport.abort()
+            return
         text = f"{why}\n".encode(errors="replace")
         head = (
             f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -152,7 +165,7 @@ class _Connection:
 
     async def _next_request(self) -> bool:
         """Serve one request, and return whether there may be another one."""
-        self._target = ""
+        self._target, self._has_answer = "", False
         head = await self._read_head()
         if not head:
             return False
@@ -290,6 +303,7 @@ class _Connection:
         is_chunked = response.length == -1 and is_new
         close = not (has_end and request.is_persistent)
         write, drain = self._writer.write, self._writer.drain
+        self._has_answer = True
         write(response.encoded(chunked=is_chunked, close=close))
         try:
             if response.length is None:
@@ -368,16 +382,17 @@ async def _resolve(name: str) -> list[Address]:
     except (OSError, UnicodeError) as error:
         raise _Failed(f"{name}: {error}") from None
     texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found)
-    return [ip_address(text) for text in texts]
+    return [canonical(ip_address(text)) for text in texts]
 
 
 def _why_refused(address: Address, port: int, rules: Rules) -> str:
     """Return why a connection to this address is refused; "" if it is not."""
     if rules.lists(address, port):
         return ""
-    what = why_not_public(address)
-    if not what and is_this_machines(address):
-        what = "an address of this machine"
+    try:
+        what = why_not_elsewhere(address)
+    except OSError as error:
+        return f"whose address {address} is cannot be found out: {error}"
     return f"{address} is {what}, and not listed" if what else ""
 
 
@@ -463,6 +478,7 @@ async def _serve_run(run: _Run, listener: socket.socket, report: socket.socket) 
 async def _main(control: socket.socket, rules: Rules, limits: Limits) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_RESOLVERS))
+    loop.set_exception_handler(lambda _, __: None)  # standard error is the caller's
     control.setblocking(False)
     runs: set[asyncio.Task[None]] = set()
     while True:
@@ -475,6 +491,10 @@ async def _main(control: socket.socket, rules: Rules, limits: Limits) -> None:
         data, fds, _, _ = socket.recv_fds(control, 1, 2)
         if not data:
             return
+        if len(fds) != 2:  # there is no room for more descriptors; the caller gets no report
+            for fd in fds:
+                os.close(fd)
+            continue
         listener, report = (socket.socket(fileno=fd) for fd in fds)
         listener.setblocking(False)
         report.setblocking(False)
@@ -496,4 +516,6 @@ def serve(control: socket.socket, rules: Rules, limits: Limits) -> None:
             a socket to the caller of the sandbox. When that one is shut down, the run has ended,
             and the report is sent to it.
     """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     asyncio.run(_main(control, rules, limits))

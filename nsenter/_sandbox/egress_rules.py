@@ -22,7 +22,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["PORT", "Address", "Host", "Refused", "Rules", "parse_host", "parse_target", "shown"]
+__all__ = [
+    *("PORT", "Address", "Host", "Refused", "Rules"),
+    *("canonical", "parse_host", "parse_target", "shown"),
+]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -82,7 +85,7 @@ def _parse_ipv6(text: str) -> Address:
     try:
         if not text.endswith("]") or "%" in text:
             raise ValueError
-        return _canonical(IPv6Address(text[1:-1]))
+        return canonical(IPv6Address(text[1:-1]))
     except ValueError:
         raise Refused(f"{_quoted(text)} is not an IPv6 address in brackets") from None
 
@@ -95,7 +98,8 @@ def _parse_ipv4(text: str) -> Address:
         raise Refused(f"{_quoted(text)} is not an IPv4 address of four decimal numbers") from None
 
 
-def _canonical(address: Address) -> Address:
+def canonical(address: Address) -> Address:
+    """Return the IPv4 address that an IPv4-mapped one stands for; any other as it is."""
     mapped = getattr(address, "ipv4_mapped", None)
     return address if mapped is None else mapped
 
@@ -175,14 +179,20 @@ class Rules:
             return self.lists(host, port)
         return any(rule.port == port and rule.names(host) for rule in self._rules)
 
+    def has(self, host: Host) -> bool:
+        """Return whether a rule names this host, other than by a wildcard, with any port."""
+        if isinstance(host, str):
+            return any(rule.name == host for rule in self._rules)
+        return any(self.lists(host, rule.port) for rule in self._rules)
+
     def lists(self, address: Address, port: int) -> bool:
         """Return whether a rule names this address, or a network that has it."""
-        canonical = _canonical(address)
+        address = canonical(address)
         return any(
             rule.port == port
             and rule.network is not None
-            and rule.network.version == canonical.version
-            and canonical in rule.network
+            and rule.network.version == address.version
+            and address in rule.network
             for rule in self._rules
         )
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from nsenter._launch.child import Child
     from nsenter.options import Options
+else:
+    Any = Child = Options = object  # at run time: what typing.get_type_hints finds
 
 __all__ = ["Part"]
 

@@ -28,6 +28,9 @@ HOSTS = """
 10.1.2.3 private.example.org
 169.254.169.254 metadata.example.org
 1.2.3.4 own.example.org
+::ffff:1.2.3.4 mappedown.example.org
+2002:102:304::1 sixtofourown.example.org
+64:ff9b::102:304 natown.example.org
 ::ffff:10.1.2.3 mapped.example.org
 2002:a01:203::1 sixtofour.example.org
 64:ff9b::7f00:1 nat.example.org
@@ -260,24 +263,13 @@ def run(
 ) -> dict[str, Any]:
     """Run a program in a sandbox with an Egress; return what it did and what was refused."""
     import nsenter
-    from nsenter._sandbox.egress import Egress
 
-    part = Egress(allow, **policy).for_sandbox()
-    part.open()
-    env = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", **part.environment()}
-    try:
-        with nsenter.Popen(
-            argv, nsenter.presets.sandbox(read=read), env=env, wait_for_go=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        ) as process:  # fmt: skip
-            part.attach(process)
-            process.go()
-            output = process.communicate(timeout=SECONDS)
-            out, err = (data.decode("latin-1") for data in output)
-        refused = [f"{told.target}: {told.reason}" for told in part.refusals()]
-    finally:
-        part.close()
-    return {"code": process.returncode, "out": out, "err": err, "refused": refused}
+    network = nsenter.Egress(allow, **policy)
+    with nsenter.Sandbox(read=read, network=network, timeout=SECONDS) as box:
+        result = box.run(argv)
+    out, err = (data.decode("latin-1") for data in (result.stdout, result.stderr))
+    refused = [f"{line.target}: {line.reason}" for line in result.refused]
+    return {"code": result.returncode, "out": out, "err": err, "refused": refused}
 
 
 PRELUDE = """

@@ -117,16 +117,18 @@ TARGETS = {
     "metadata.example.org:8443": "169.254.169.254 is a link-local address, and not listed",
     "a.example.com:8444": "127.0.0.1 is a loopback address, and not listed",
     "own.example.org:8443": "1.2.3.4 is an address of this machine, and not listed",
-    "mapped.example.org:8443": "as an IPv4-mapped address, and not listed",
+    "mappedown.example.org:8443": "1.2.3.4 is an address of this machine, and not listed",
+    "sixtofourown.example.org:8443": "is an address of this machine, and not listed",
+    "natown.example.org:8443": "is an address of this machine, and not listed",
+    "mapped.example.org:8443": "10.1.2.3 is a private address, and not listed",
     "sixtofour.example.org:8443": "a private address as a 6to4 address, and not listed",
     "nat.example.org:8443": "a loopback address as a NAT64 address, and not listed",
 }
 
 
 def test_what_connect_is_refused(world: World) -> None:
-    names = [
-        *("private", "metadata", "own", "mapped", "sixtofour", "nat"),
-    ]
+    names = ["private", "metadata", "mapped", "sixtofour", "nat"]
+    names += ["own", "mappedown", "sixtofourown", "natown"]
     rules = [f"{name}.example.org:8443" for name in names]
     told = world(
         """

@@ -58,7 +58,7 @@ def start(proxy: EgressProxy, code: str = ASK) -> nsenter.Popen[bytes]:
     argv = [sys.executable, "-I", "-S", "-c", code]
     process = nsenter.Popen(argv, SANDBOX, env={}, wait_for_go=True, stdin=PIPE, stdout=PIPE)
     try:
-        proxy.attach(process)
+        proxy.attach(process._child)
         process.go()
     except BaseException:
         process.kill()
@@ -145,8 +145,8 @@ def test_without_the_proxy_there_is_no_network_but_an_error(which: int, proxy: E
             assert select.select([pidfd], [], [], SECONDS)[0]
             os.close(pidfd)
         process.communicate(b"\n", timeout=SECONDS)
-    with pytest.raises(nsenter.BootstrapError, match="proxy"):
-        proxy.refusals()
+    (refusal,) = proxy.refusals()
+    assert refusal.endswith("the proxy had ended: what it refused is not known")
     with pytest.raises(nsenter.BootstrapError, match="proxy"):
         start(proxy)
 
@@ -194,7 +194,7 @@ def test_a_process_that_has_ended_cannot_be_served(proxy: EgressProxy) -> None:
         process.kill()
         process.wait()
         with pytest.raises(OSError, match=r"process"):
-            proxy.attach(process)
+            proxy.attach(process._child)
     # The proxy serves others all the same.
     with start(proxy) as another:
         assert another.communicate(b"\n", timeout=SECONDS)[0]
@@ -214,3 +214,59 @@ def test_the_variables_name_the_proxy(proxy: EgressProxy) -> None:
     }
     assert all(found[name] == found[name.upper()] for name in [*found] if name.islower())
     assert found["https_proxy"] == "http://127.0.0.1:3128"
+
+
+@pytest.mark.parametrize(
+    ("allow", "local"),
+    [
+        (["*:443", "a.example:443"], "localhost,127.0.0.1,::1"),
+        (["127.0.0.1:8080"], "localhost,::1"),
+        (["127.0.0.0/8:8080", "[::1]:80"], "localhost"),
+        (["localhost:80"], "127.0.0.1,::1"),
+    ],
+)
+def test_listed_servers_of_the_caller_are_behind_the_proxy(allow: list[str], local: str) -> None:
+    assert Egress(allow).for_sandbox().environment()["no_proxy"] == local
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        nsenter.Options(),
+        nsenter.Options(new="user,mnt,pid"),
+        nsenter.Options(new="user", join={"net": "/proc/self/ns/net"}),
+        nsenter.Options(new="all", join={"net": "/proc/self/ns/net"}),
+    ],
+    ids=["none", "others", "joined", "all but the joined"],
+)
+def test_a_network_of_its_own_is_required(options: nsenter.Options, proxy: EgressProxy) -> None:
+    with pytest.raises(ValueError, match="requires a new network namespace"):
+        proxy.changes(options)
+
+
+def test_the_callers_own_network_is_not_served(proxy: EgressProxy) -> None:
+    with (
+        nsenter.Popen(["true"], nsenter.Options(new="user"), wait_for_go=True) as process,
+        pytest.raises(nsenter.BootstrapError, match="own network namespace"),
+    ):
+        try:
+            proxy.attach(process._child)
+        finally:
+            process.kill()
+
+
+def test_the_callers_ignored_signals_do_not_matter() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        made = Egress([]).for_sandbox()
+        assert isinstance(made, EgressProxy)
+        made.open()
+        try:
+            for _ in range(2):
+                with start(made) as process:
+                    process.communicate(b"\n", timeout=SECONDS)
+                assert len(made.refusals()) == 1
+        finally:
+            made.close()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
