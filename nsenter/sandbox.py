@@ -34,13 +34,14 @@ if TYPE_CHECKING:
 
     from nsenter._sandbox.changes import Change
     from nsenter._sandbox.workspace import Workspace
+    from nsenter.calling import Caller
 
     P = ParamSpec("P")
     T = TypeVar("T")
 else:
     from nsenter._remote.call_hints import Callable, P, T
 
-    Self = Change = Workspace = object
+    Self = Change = Workspace = Caller = object
 
 __all__ = ["Result", "RunFailed", "Sandbox", "Verdict"]
 
@@ -81,6 +82,9 @@ class Sandbox:
         read, write, tmp_size: as for `nsenter.presets.sandbox`.
         fields: fields of `Options`.
 
+    Attributes:
+        refused: a line for each thing that the network refused during the last `call`.
+
     Raises:
         TypeError, ValueError: an argument is not valid.
 
@@ -91,6 +95,8 @@ class Sandbox:
         >>> result.verdict, result.returncode, result.stdout
         (<Verdict.EXITED: 'exited'>, 0, b'hello\\n')
     """
+
+    refused: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -227,6 +233,7 @@ class Sandbox:
             streams.hand_over()
             if held:
                 self._attach(child)
+                child.go()
         except BaseException as error:
             undo(error, child.__exit__)
             raise
@@ -236,7 +243,6 @@ class Sandbox:
         for part in self._parts:
             if part.holds:
                 part.attach(child)
-        child.go()
 
     def _prepared(self, env: Environment | None) -> tuple[Options, Environment]:
         """Return the options and the environment of the next run."""
@@ -317,7 +323,24 @@ class Sandbox:
         from nsenter.calling import Caller
 
         options, environment = self._prepared(None)
-        return Caller(options, self._timeout, env=environment).call(function, *args, **kwargs)
+        caller = Caller(options, self._timeout, env=environment)
+        if not any(part.holds for part in self._parts):
+            return caller.call(function, *args, **kwargs)
+        try:
+            value: T = self._call_attached(caller, function, args, kwargs)
+            return value
+        finally:
+            self.refused = self._refused()
+
+    def _call_attached(self, caller: Caller, function: Any, args: Any, kwargs: Any) -> Any:
+        """Call a function in a process that has a network before it gets the function."""
+        from nsenter._remote.call_bytes import pack
+        from nsenter.calling import Worker
+
+        encoded = pack(function, args, kwargs, as_data=True)
+        with Worker(caller, encoded.modules) as worker:
+            self._attach(worker._child)
+            return worker.run(encoded)
 
     # ---- the workspace
 

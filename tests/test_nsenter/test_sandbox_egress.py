@@ -48,3 +48,27 @@ tell(**curl("http://good.example.org:8080/page?a=b", folder=FOLDER,
     assert told["refused"] == []
     assert told["out"].startswith("GET /page?a=b HTTP/1.1\r\nHost: good.example.org:8080\r\n")
     assert "Proxy" not in told["out"]
+
+
+def test_a_function_reaches_a_listed_host_alone(world: World) -> None:
+    told = world("""
+import nsenter
+server = http_server()
+def fetch(url):
+    import urllib.error, urllib.request
+    try:
+        return urllib.request.urlopen(url, timeout=20).read().decode()
+    except urllib.error.HTTPError as error:
+        return f"{error.code} {error.read().decode()}"
+with nsenter.Sandbox(network=nsenter.Egress(ALLOW), timeout=SECONDS) as box:
+    good = box.call(fetch, "http://good.example.org:8080/page")
+    refused = [box.refused]
+    other = box.call(fetch, "http://other.example.org:8080/page")
+    refused.append(box.refused)
+tell(good=good, other=other, refused=refused, got=len(server.got))
+""")
+    assert told["good"].startswith("GET /page HTTP/1.1\r\nHost: good.example.org:8080\r\n")
+    assert told["other"] == "403 other.example.org:8080 is not allowed\n"
+    assert told["refused"][0] == []
+    assert told["refused"][1][0].endswith("other.example.org:8080 is not allowed")
+    assert told["got"] == 1
