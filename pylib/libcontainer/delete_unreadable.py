@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `delete --force` does with a container whose state cannot be read: a runtime was killed
-before it had written it, or something else has changed the file.
+"""Delete a container whose state cannot be read, for `delete --force`.
 
-What can still be made out is killed and removed; what cannot is told.
+A runtime may have been killed before it had written the state, or another program may have changed
+the file. Everything that can still be identified is killed and removed, and the rest is reported.
 """
 
 from __future__ import annotations

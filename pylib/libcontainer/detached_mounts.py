@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mounts that the parent makes for its init, detached, and sends to it: sources that the root of
-a user namespace cannot reach, and id-mapped ones (mount_setattr(2), MOUNT_ATTR_IDMAP).
+"""Mounts that the parent creates for its init: detached, and sent as descriptors.
+
+These are bind mounts whose source root in the user namespace cannot reach, and id-mapped mounts
+(mount_setattr(2), MOUNT_ATTR_IDMAP).
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ __all__ = ["comes_with_the_root", "detached_trees", "map_ids"]
 
 
 def detached_trees(config: Config, pid: int) -> Iterator[tuple[int, int]]:
-    """The index of each such mount of the configuration, and a descriptor of its tree.
+    """Yield the index of each such mount of the configuration, and its detached mount.
 
     Args:
-        pid: of the init, whose user namespace a mount without mappings is mapped by.
+        config: the configuration of the container.
+        pid: the pid of the init. A mount without mappings is mapped by its user namespace.
     """
     in_userns = config.namespaces.is_private(NamespaceType.NEWUSER)
     for index, mount in enumerate(config.mounts):
@@ -55,8 +58,11 @@ def detached_trees(config: Config, pid: int) -> Iterator[tuple[int, int]]:
 
 
 def comes_with_the_root(config: Config, index: int) -> bool:
-    """Whether the source of a mount is in the container's root, where another mount may make or
-    cover it: the init clones it then, when the mounts before it are made."""
+    """Return whether the source of a mount is in the container's root.
+
+    Another mount may create or cover such a source. So the init clones it after it has made the
+    mounts before it.
+    """
     root, source = config.rootfs, os.path.realpath(config.mounts[index].source)
     if root == "/" or not source.startswith(f"{root}/"):
         return False
@@ -66,8 +72,10 @@ def comes_with_the_root(config: Config, index: int) -> bool:
 
 
 def _is_on(root: str, destination: str, source: str) -> bool:
-    """Whether a mount in the root is what a path leads through, or to. A link that leads from one
-    to the other is not seen."""
+    """Return whether a path leads through, or to, the mount point of a mount in the root.
+
+    Symbolic links that lead from one to the other are not followed.
+    """
     place = os.path.normpath(f"{root}/{destination}")
     return f"{source}/".startswith(f"{place}/")
 
@@ -78,13 +86,15 @@ def _named(mount: Mount, failure: Failure) -> Failure:
 
 
 def map_ids(tree: int, mount: Mount, pid: int) -> None:
-    """Id-map a detached tree.
+    """Map the ids of a detached mount.
 
     Args:
-        pid: of the init, whose user namespace a mount without mappings is mapped by.
+        tree: the descriptor of the mount.
+        mount: the mount of the configuration.
+        pid: the pid of the init. A mount without mappings is mapped by its user namespace.
 
     Raises:
-        Failure: names the mount's source.
+        Failure: the kernel refuses it; the error names the source of the mount.
     """
     userns = _user_namespace(mount, pid)
     try:

@@ -88,8 +88,11 @@ class Address:
         self._label = {k: v for k, v in attributes.items() if k == _IFA_LABEL}
 
     def body(self, index: int, *, with_label: bool = False) -> bytes:
-        """struct ifaddrmsg, and its attributes. The label begins with the name of the device, and
-        so belongs to a device of that name alone."""
+        """Return a struct ifaddrmsg with its attributes.
+
+        A label begins with the name of its device, so it is left out if the device has another
+        name.
+        """
         label = self._label if with_label else {}
         return self._head + _u32(index) + _attributes(self._attributes | label)
 
@@ -301,7 +304,7 @@ def _attributes(values: dict[int, bytes]) -> bytes:
 
 
 def _link(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
-    """struct ifinfomsg."""
+    """Return a struct ifinfomsg."""
     return bytes(4) + _u32(index) + _u32(flags) + _u32(change)
 
 

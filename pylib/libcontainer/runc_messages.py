@@ -45,11 +45,13 @@ def _as_go_has_it(text: str) -> str:
 
 
 def message(error: BaseException, *, of_exec: bool = False) -> str:
-    """What an error says in runc's words, without the number that Python puts before it, and what
-    was noted on it.
+    """Return the message of an error in runc's words, followed by the notes on the error.
+
+    The number that Python puts before the message of an OSError is left out.
 
     Args:
-        of_exec: whether a process was to be executed in a running container.
+        error: the error.
+        of_exec: whether the command was to execute a process in a running container.
     """
     if not isinstance(error, OSError) or error.strerror is None:
         told = str(error)

@@ -46,10 +46,10 @@ _THROTTLES = [f"blkio_throttle_{way}_{unit}_device" for way in ("read", "write")
 
 
 def to_runc(config: Plain) -> Plain:
-    """runc's form of a configuration.
+    """Return a configuration in the form of runc's state.json.
 
     Args:
-        config: as `Config.to_data` gave it.
+        config: the result of `Config.to_data`.
     """
     made = dict(config)
     _move(made, "root_propagation", "rootPropagation")
@@ -393,7 +393,7 @@ def _devices_from_runc(devices: Plain) -> Plain:
 
 
 def _policy_to_runc(policy: Plain) -> Plain:
-    """runc has a list of flags, and of the nodes the words of a mask."""
+    """Return a memory policy in runc's form: a list of flags, and the nodes as a mask's words."""
     flags, nodes = policy.get("flags", 0), sum(1 << node for node in policy.get("nodes", ()))
     return {
         "Mode": policy["mode"],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Making the memory image that pyrunc starts its own interpreter from.
+"""Make the memory image from which pyrunc starts its own interpreter.
 
 csrc/interpreter/command_image.c starts it.
 """
@@ -29,13 +29,13 @@ _SECONDS = 30.0
 
 
 def make(script: str) -> str:
-    """Make the image, in place of the one that there is; returns its path.
+    """Make the image and replace the present one; return its path.
 
     Args:
-        script: the path of pyrunc-start; the interpreter is the one that runs this.
+        script: the path of pyrunc-start. The image is of the interpreter that runs this function.
 
     Raises:
-        ImageError: it cannot be made here; nothing is left of it.
+        ImageError: no image can be made here; no file is left.
     """
     return image_maker.write(
         name_of(script),
@@ -45,7 +45,7 @@ def make(script: str) -> str:
 
 
 def detached() -> None:
-    """Make both images, unless another process does. `later.make_later` starts this."""
+    """Make both images, unless another process does. `image_request.make_later` starts this."""
     script, runtime = sys.argv[1:3]
 
     def make_both() -> None:
@@ -56,7 +56,7 @@ def detached() -> None:
 
 
 def remove(script: str) -> list[str]:
-    """Remove the image; returns its paths."""
+    """Remove the image; return its paths."""
     return image_maker.remove_file(name_of(script))
 
 

@@ -39,13 +39,14 @@ class Context:
 
     Args:
         given: pyrunc's own options.
-        options: the command's, by key.
-        arguments: the command's; the first is a container's id, where it takes one.
-        log: where to tell.
-        prebooted: an init that waits for its orders; None: there is none.
+        options: the options of the command, by key.
+        arguments: the arguments of the command. The first is the id of a container, if the command
+            takes one.
+        log: the log.
+        prebooted: a prebooted interpreter for the init; None means that there is none.
 
     Attributes:
-        root: the folder of all containers' state, absolute.
+        root: the absolute path of the state directory.
     """
 
     def __init__(
@@ -65,30 +66,34 @@ class Context:
 
     @property
     def id(self) -> str:
-        """The container's."""
+        """The id of the container."""
         return self.arguments[0]
 
     @property
     def words(self) -> list[str]:
-        """The arguments behind the id."""
+        """The arguments after the id."""
         return self.arguments[1:]
 
     def container(self) -> Container:
-        """The one that the line names. Raises ContainerError where there is none."""
+        """Return the container that the command line names.
+
+        Raises:
+            ContainerError: there is no such container.
+        """
         return self.listening(Container.load(self.root, self.id))
 
     def listening(self, container: Container) -> Container:
-        """A container whose warnings go to the log, as errors: so runc has them."""
+        """Return the container; its warnings go to the log as errors, as runc's do."""
         container.warn = self.log.error
         return container
 
     def make_root(self) -> None:
-        """See that there is a folder for a new container's state."""
+        """Create this user's default state directory, unless --root names another."""
         if not self._given["root"]:
             make_private(self.root)
 
     def convert(self, spec: dict[str, Any], bundle: str) -> Config:
-        """config.json as a Config, with what the options say besides."""
+        """Return a config.json as a Config, changed as the options require."""
         from libcontainer.specconv import config_from_spec
 
         manager = self._cgroup_manager()
@@ -107,7 +112,10 @@ class Context:
         )
 
     def _cgroup_manager(self) -> str:
-        """runc has one option for it, crun another, and podman gives either."""
+        """Return the name of the cgroup manager.
+
+        runc has one option for it and crun has another; podman may pass either.
+        """
         given: str = self._given["cgroup_manager"]
         if given not in ("", *_CGROUP_MANAGERS):
             raise ContainerError(
@@ -120,7 +128,11 @@ class Context:
         return "systemd"
 
     def read_bundle(self, folder: str) -> dict[str, Any]:
-        """The config.json of a bundle. Raises ContainerError where there is none."""
+        """Return the config.json of a bundle.
+
+        Raises:
+            ContainerError: there is none.
+        """
         path = os.path.join(folder, "config.json")
         try:
             spec = self.read_json(path)
@@ -143,16 +155,17 @@ class Context:
             return self.parse_json(_read_all(file, path), path)
 
     def read_json_from_stdin(self) -> Any:
-        """Return the JSON that standard input has; errors are those of `read_json`."""
+        """Return the JSON document on standard input; the errors are those of `read_json`."""
         name = "standard input"
         with open(_STDIN, "rb", buffering=0, closefd=False) as file:
             return self.parse_json(_read_all(file, name), name)
 
     def parse_json(self, text: str, name: str) -> Any:
-        """JSON of the specification; what is spelt wrong in it is told of.
+        """Return a JSON document of the specification, and log the names in it that are misspelt.
 
         Args:
-            name: of where it comes from, for errors.
+            text: the document.
+            name: the name of the source, for errors.
         """
         try:
             value, notes = respelt(json_text.loads(text))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file pyrunc-start, which is installed beside the pyrunc program.
+"""The file pyrunc-start, which is installed in the directory of the pyrunc program.
 
-The installer writes "#!PYTHON" before it, which tells the program (csrc/products/pyrunc.c) its
+The installer writes "#!PYTHON" before it, from which the program (csrc/products/pyrunc.c) knows its
 interpreter. The program runs this file in that interpreter, without site and isolated from the
-environment. It finds the package by where it is itself, never by the current directory or the
-environment, and goes on with libcontainer.pyrunc.start.
+environment. This file finds the package by its own path, never by the current directory or the
+environment, and continues with libcontainer.pyrunc.start.
 """
 
 import sys
@@ -24,13 +24,13 @@ _FAILED = 1
 
 
 def _site_directories(prefix: str) -> list[str]:
-    """Where an installer puts packages whose scripts it puts into PREFIX/bin."""
+    """Return the directories of packages whose scripts an installer puts in PREFIX/bin."""
     names = (f"{_VERSION}/site-packages", f"{_VERSION}/dist-packages", "python3/dist-packages")
     return [f"{prefix}/{lib}/{name}" for lib in ("lib", "lib64") for name in names]
 
 
 def _candidates() -> list[str]:
-    """The directories that may hold the package; PREFIX itself is that of pip's --target."""
+    """Yield the directories that may contain the package; pip's --target uses PREFIX itself."""
     prefix = __file__.rsplit("/", 2)[0]
     recorded = [_RECORDED] if _RECORDED else []
     return [*recorded, *_site_directories(prefix), prefix]
@@ -49,7 +49,7 @@ def _exists(path: str) -> bool:
 
 
 def _all_site_directories() -> list[str]:
-    """Those that this interpreter uses when nobody asks it not to; it takes some time to know."""
+    """Return the site directories of this interpreter. To find them takes some time."""
     import site
 
     site.main()
@@ -57,8 +57,7 @@ def _all_site_directories() -> list[str]:
 
 
 class _Rest:
-    """Finds cffi's module where it is not beside the package: the installer found it in another
-    directory of this interpreter."""
+    """Finds cffi's module if the installer put it in another directory than the package."""
 
     @staticmethod
     def find_spec(

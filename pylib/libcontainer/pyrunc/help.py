@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Help, in the form of runc's, and completion: both made of libcontainer.pyrunc.options."""
+"""Help texts in runc's form, and completion, from the table in libcontainer.pyrunc.options."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ With --resources, all other options are ignored.
 
 
 def text(command: str = "") -> str:
-    """The help of a command, or of all."""
+    """Return the help of a command, or of pyrunc."""
     if not command:
         names = ((name, entry[0]) for name, entry in COMMANDS.items())
         return f"{_PYRUNC}\nCOMMANDS:\n{_table(names)}\nGLOBAL OPTIONS:\n{_options(GLOBAL)}"
@@ -103,7 +103,7 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The table as argparse has it, for completion."""
+    """Return an argparse parser with the options of the table, for completion."""
     top = argparse.ArgumentParser(prog="pyrunc", add_help=False)
     _add(top, GLOBAL)
     commands = top.add_subparsers(metavar="COMMAND", dest="command")
@@ -138,7 +138,7 @@ def _container_ids(prefix: str, parsed_args: Any = None, **_: object) -> list[st
 
 
 def complete() -> None:
-    """Answer the shell (argcomplete), and end."""
+    """Answer the shell by argcomplete, and exit."""
     if sys.flags.no_site:  # as a command is started, without the folder of other packages
         import site
 

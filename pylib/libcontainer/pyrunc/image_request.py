@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Has another process make pyrunc's memory images, for the next commands."""
+"""Let another process make pyrunc's memory images for the next commands."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pyrunc command: parses the line, runs the command's module, and tells what went wrong.
+"""The pyrunc command: parse the command line, run the module of the command, and report errors.
 
-The exit status is 1 for what went wrong, 255 where `exec` could not execute, 3 where there is no
-such command, and of `run` and `exec` in the foreground the process's own. All as runc's.
+As with runc, the exit status is 1 after an error, 255 if `exec` could not execute the program, and
+3 if there is no such command. `run` and `exec` in the foreground end with the status of the
+process.
 """
 
 from __future__ import annotations
@@ -45,12 +46,13 @@ def main(
     before_leaving: Callable[[int], None] = lambda status: None,
     no_image: str = "",
 ) -> NoReturn:
-    """The entry point; does not return.
+    """Run the command and exit with its status.
 
     Args:
-        init: the pid of an init that waits, and our ends of its two pipes; nothing: there is none.
-        before_leaving: called with its status when the command is done.
-        no_image: why this interpreter is not from a memory image; "": it is.
+        init: the pid of a prebooted interpreter, and this process's ends of its two pipes. Nothing
+            means that there is none.
+        before_leaving: a function that is called with the status when the command is done.
+        no_image: why this interpreter does not come from a memory image; "" means that it does.
     """
     global _no_image
     _no_image = no_image
@@ -72,7 +74,7 @@ def _prebooted(init: Sequence[int]) -> PrebootedInit | None:
 
 
 def _leave(status: int) -> NoReturn:
-    """End now: what an interpreter does at its end takes a millisecond."""
+    """End this process at once: the regular end of an interpreter takes a millisecond."""
     try:
         flush()
     except OutputClosed:
@@ -84,10 +86,11 @@ def _leave(status: int) -> NoReturn:
 
 
 def run(words: list[str], prebooted: PrebootedInit | None = None) -> int:
-    """Do what a command line says; returns the exit status.
+    """Run a command line; return the exit status.
 
     Args:
-        prebooted: an init; it is ended if nothing uses it.
+        words: the command line without the name of the program.
+        prebooted: a prebooted interpreter. It is ended if the command does not use it.
     """
     log = Log()
     status = _run(words, log, prebooted)
@@ -136,7 +139,7 @@ def _run(words: list[str], log: Log, prebooted: PrebootedInit | None) -> int:
 
 
 def _show_traceback(error: Exception) -> None:
-    """Where it happened; what it says may come from a container."""
+    """Print the traceback without the message, which may come from a container."""
     import traceback
 
     from nsenter._host.printable import printable

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line in one table, and the parser of it.
+"""The command line in one table, and its parser.
 
-Help and completion are made of the same table (libcontainer.pyrunc.help). It is not for argparse,
-which refuses what runc accepts: a flag with a value (--detach=false), and a value that begins with
-a dash and is not a number (--env -x=1).
+Help and completion use the same table (libcontainer.pyrunc.help). argparse is not used, because it
+refuses what runc accepts: a flag with a value (--detach=false), and a value that begins with a dash
+and is not a number (--env -x=1).
 
-The rules are those of runc's parser: one dash serves as two, a value follows its option or stands
-behind a "=", options may stand behind the arguments unless these are a command's own, and a word
-behind the arguments that is no option is one of them. Messages are runc's, which its callers know.
+The rules are those of runc's parser. One dash means the same as two. A value follows its option or
+a "=". Options may follow the arguments, unless the arguments are a command of their own. A word
+after the arguments that is not an option is a further argument. Messages have runc's text, which
+callers know.
 """
 
 from __future__ import annotations
@@ -176,10 +177,10 @@ COMMANDS: dict[str, Command] = {
 
 
 class UsageError(Exception):
-    """A line that is wrong.
+    """The command line is not valid.
 
     Attributes:
-        command: whose options or arguments; "": pyrunc's own.
+        command: the command whose options or arguments are wrong; "" means pyrunc itself.
     """
 
     def __init__(self, message: str, command: str = "") -> None:
@@ -188,20 +189,20 @@ class UsageError(Exception):
 
 
 def parse_globals(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """pyrunc's own options, and the command with all that is behind.
+    """Return pyrunc's own options, and the command with all words that follow it.
 
     Raises:
-        UsageError: an option is wrong; says how.
+        UsageError: an option is not valid; the error says why.
     """
     parsing = _Parsing(GLOBAL, AT_ARGUMENT)
     return parsing.values, parsing.parse(words)
 
 
 def parse_command(name: str, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The options of a command by key ("pid_file"), and its arguments.
+    """Return the options of a command by key, such as "pid_file", and its arguments.
 
     Raises:
-        UsageError: an option is wrong, or there are too many or too few arguments.
+        UsageError: an option is not valid, or there are too many or too few arguments.
     """
     _, _, least, most, end, options = COMMANDS[name]
     if end == NO_OPTIONS:
@@ -229,17 +230,18 @@ def _check_count(name: str, count: int, least: int, most: int | None) -> None:
 
 
 def key_of(name: str) -> str:
-    """What an option is called among the parsed."""
+    """Return the key of an option among the parsed ones."""
     return name.replace("-", "_")
 
 
 class _Parsing:
-    """Parses options of one table.
+    """The parsing of the options of one table.
 
     Args:
         table: the options.
-        end: where they end: ANYWHERE: with the words; AT_ARGUMENT: at the first argument; a key:
-            at the first argument where that option is given. (NO_OPTIONS: all are arguments.)
+        end: where the options end. ANYWHERE: with the last word. AT_ARGUMENT: at the first
+            argument. NO_OPTIONS: there are none. A key: at the first argument if that option is
+            given.
     """
 
     def __init__(self, table: Iterable[Option], end: str) -> None:
@@ -254,7 +256,7 @@ class _Parsing:
             self.values[key_of(name)] = default
 
     def parse(self, words: Sequence[str]) -> list[str]:
-        """Fill in `values`; returns the arguments."""
+        """Fill in `values`; return the arguments."""
         arguments: list[str] = []
         at = 0
         while at < len(words):
@@ -276,13 +278,16 @@ class _Parsing:
         return self._end == AT_ARGUMENT or bool(self._end and self.values[self._end])
 
     def _is_option(self, word: str, behind: bool) -> bool:
-        """Behind an argument only what is known: `kill NAME -9` has two arguments."""
+        """Return whether a word is an option.
+
+        After an argument only known options are: `kill NAME -9` has two arguments.
+        """
         if not word.startswith("-") or word == "-":
             return False
         return not behind or _split(word)[0] in self._by_name
 
     def _take(self, word: str, following: Sequence[str]) -> int:
-        """Take an option; returns how many of the words behind it are its."""
+        """Take an option; return how many of the following words belong to it."""
         name, equals, value = _split(word)
         if not name or name.startswith("-"):
             raise UsageError(f"bad flag syntax: {word}")
@@ -315,7 +320,7 @@ class _Parsing:
 
 
 def _split(word: str) -> tuple[str, str, str]:
-    """Name, "=", value. One dash is as good as two."""
+    """Return the name, the "=" and the value of an option. One dash means the same as two."""
     return word[2 if word.startswith("--") else 1 :].partition("=")
 
 

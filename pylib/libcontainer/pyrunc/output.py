@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a command prints to its standard output."""
+"""Print to the standard output of a command."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import sys
 
 
 class OutputClosed(Exception):
-    """Nobody reads it any more. No other broken pipe is this one, and may be passed over."""
+    """No process reads standard output any more.
+
+    This is a class of its own because other broken pipes must not be ignored.
+    """
 
 
 def show(text: str) -> None:
-    """Print a line, or some."""
+    """Print a text and a newline."""
     try:
         print(text)
     except BrokenPipeError:
@@ -19,7 +22,7 @@ def show(text: str) -> None:
 
 
 def flush() -> None:
-    """Have it all printed."""
+    """Write all that was printed."""
     if sys.stdout is None:  # it was closed when this process began
         return
     try:

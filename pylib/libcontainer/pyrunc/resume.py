@@ -58,8 +58,10 @@ def _receive(fd: int) -> "dict[str, Any]":
 
 
 def _check_extensions(known: "Iterable[str]") -> None:
-    """Raise ImportError for an extension that is not known to keep no descriptor, thread or random
-    numbers."""
+    """Raise ImportError if an extension is not known to be inert.
+
+    An inert extension keeps no descriptor, no thread and no random numbers.
+    """
     for name, module in sys.modules.items():
         loader = getattr(getattr(module, "__spec__", None), "loader", None)
         if isinstance(loader, ExtensionFileLoader) and name not in known:

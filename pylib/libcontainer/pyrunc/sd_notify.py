@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sd_notify(3) out of a container: "READY=1" goes to the service manager that waits for it.
+"""Pass sd_notify(3) messages from a container on to the service manager that waits for "READY=1".
 
-The container gets a socket of ours, in a folder that is bound to /run/notify; what comes is
-passed on with the MAINPID of its first process. As runc's notify_socket.go.
+The container gets a socket in a directory that is bound to /run/notify. Its messages are passed on
+with the MAINPID of its first process, as runc's notify_socket.go does.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _BARRIER_MS = 30_000
 
 
 def manager_address() -> str:
-    """Of the service manager's socket; "": nobody waits."""
+    """Return the address of the service manager's socket; "" if no manager waits."""
     return os.environ.get("NOTIFY_SOCKET", "")
 
 
 def add_to_spec(spec: dict[str, Any], container_folder: str) -> None:
-    """Give the container the socket: a mount, and the variable that names it."""
+    """Give the socket to the container: add a mount, and the variable that names the socket."""
     mount = {
         "destination": _IN_CONTAINER,
         "type": "bind",
@@ -47,18 +47,18 @@ def add_to_spec(spec: dict[str, Any], container_folder: str) -> None:
 
 
 def make_folder(container_folder: str) -> None:
-    """Make the source of that mount, once there is a folder of the container."""
+    """Create the source of that mount in the directory of the container."""
     os.mkdir(f"{container_folder}/{_FOLDER}", 0o755)
 
 
 class Proxy:
-    """Our socket, bound where the container finds it.
+    """The socket to which the container writes.
 
     Args:
-        container_folder: of the container's state.
+        container_folder: the container's directory in the state directory.
 
     Raises:
-        ContainerError: it was not created with a NOTIFY_SOCKET, or has a proxy already.
+        ContainerError: the container was not created with a NOTIFY_SOCKET, or has a proxy already.
     """
 
     def __init__(self, container_folder: str) -> None:
@@ -80,15 +80,16 @@ class Proxy:
             raise ContainerError(f"NOTIFY_SOCKET for the container: {why}") from None
 
     def fileno(self) -> int:
-        """For poll(2)."""
+        """Return the descriptor for poll(2)."""
         return self._socket.fileno()
 
     def pass_on(self, pid: int, *, wait: bool = False) -> bool:
-        """Pass on what has come; whether it said that the container is ready.
+        """Pass on the messages that have arrived; return whether one of them says READY=1.
 
         Args:
-            pid: of its first process.
-            wait: until the manager has taken it in (sd_notify_barrier(3)): for who ends then.
+            pid: the pid of the container's first process.
+            wait: return only after the manager has processed them (sd_notify_barrier(3)). A caller
+                that is about to exit requires this.
         """
         try:
             lines = self._socket.recv(_LONGEST).split(b"\n")
@@ -108,7 +109,7 @@ class Proxy:
         return True
 
     def wait_until_ready(self, pid: int) -> None:
-        """Pass on, until the container is ready or its first process has ended."""
+        """Pass messages on until the container is ready or its first process has ended."""
         try:
             pidfd = pidfd_open(pid)
         except ProcessLookupError:
@@ -124,7 +125,7 @@ class Proxy:
             close(pidfd)
 
     def close(self) -> None:
-        """Nobody is listened to any more."""
+        """Close the socket."""
         close(self._socket.detach())
 
 
@@ -139,7 +140,10 @@ def _connected(address: str) -> _socket.socket:
 
 
 def _barrier(manager: _socket.socket) -> None:
-    """The manager closes its end of a pipe when it has come to this message."""
+    """Send a pipe to the manager and wait until the manager closes it.
+
+    The manager processes messages in order, so it has then processed all earlier ones.
+    """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         try:

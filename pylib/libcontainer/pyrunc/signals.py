@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The signals that the command gets while it starts a process, and while that runs."""
+"""The signals that this command receives while it starts a process, and while the process runs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ABORTING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT)
 
 
 class Aborted(KeyboardInterrupt):
-    """A signal that asks to end has come while a process was being started.
+    """A signal that asks this command to end has arrived while a process was being started.
 
     Attributes:
-        number: its number.
+        number: the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -29,19 +29,21 @@ class Aborted(KeyboardInterrupt):
 
 
 class Signals:
-    """The signals that this command gets, from the start of a process to its end."""
+    """The signals that this command receives, from the start of a process to its end."""
 
     def __init__(self) -> None:
         # The number of each signal that is caught comes down a pipe.
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def abort(self, *, keep_ignored: bool) -> None:
-        """From now on one that asks to end raises `Aborted`, once, so that what is half made can
-        be taken away. One that the caller had ignored does not.
+        """Raise `Aborted` at the next signal that asks this command to end, but only once.
+
+        The caller can then undo an incomplete start. Signals that the caller had ignored stay
+        ignored.
 
         Args:
-            keep_ignored: whether those are left blocked, as csrc/products/pyrunc.c has them, so
-                that they wait for `collect`.
+            keep_ignored: leave the ignored signals blocked, as csrc/products/pyrunc.c has blocked
+                them, so that they wait for `collect`.
         """
         for number in _ABORTING:
             if _signal.getsignal(number) != _signal.SIG_IGN:
@@ -50,10 +52,11 @@ class Signals:
             _unblock()
 
     def collect(self) -> None:
-        """From now on they are kept for `taken`; none of them ends this command.
+        """Collect all signals for `taken` from now on; none of them ends this command.
 
-        Also those that the caller had ignored: a shell ignores SIGINT and SIGQUIT for its
-        background jobs and nohup(1) SIGHUP, but the process gets what is sent to this command.
+        This includes signals that the caller had ignored: a shell ignores SIGINT and SIGQUIT for
+        its background jobs, and nohup(1) ignores SIGHUP, but the process must get what is sent to
+        this command.
         """
         _signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in range(1, _signal.NSIG):
@@ -63,14 +66,14 @@ class Signals:
         _unblock()
 
     def taken(self) -> bytes:
-        """The numbers of those that have come."""
+        """Return the numbers of the signals that have arrived."""
         try:
             return os.read(self._reader, 256)
         except BlockingIOError:
             return b""
 
     def fileno(self) -> int:
-        """For poll(2)."""
+        """Return the descriptor for poll(2)."""
         return self._reader
 
 
@@ -81,9 +84,9 @@ def _abort(number: int, frame: object) -> None:
 
 
 def _unblock() -> None:
-    """What has waited comes now; what is ignored is gone."""
+    """Unblock the signals: those that are pending arrive now, unless they are ignored."""
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def _note(number: int, frame: object) -> None:
-    """The pipe tells of it."""
+    """Do nothing: the wake-up pipe reports the signal."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the pyrunc program has its interpreters run, once find.py has found the package: the
-command, or, beside it, the init that waits for it."""
+"""The entry point of pyrunc's interpreters after find.py has found the package.
+
+One interpreter runs the command. The other is the prebooted interpreter of the init.
+"""
 
 import gc
 import sys
@@ -22,10 +24,10 @@ OBJECTS_UNTIL_COLLECTED = 20_000
 
 
 def main(here: str) -> None:
-    """Be the command, or the init; does not return.
+    """Run the command, or become the init; do not return.
 
     Args:
-        here: the directory that the package is in.
+        here: the directory that contains the package.
     """
     gc.set_threshold(OBJECTS_UNTIL_COLLECTED)
     try:
@@ -37,8 +39,11 @@ def main(here: str) -> None:
 
 
 def _command_in(words: "Iterable[str]") -> str:
-    """Return the first word that may be a command. It may be the value of an option instead, which
-    only means that images are made later."""
+    """Return the first word that may be a command.
+
+    The word may be the value of an option instead. Then images are made later than possible, but
+    nothing else changes.
+    """
     return next((word for word in words if word.isalpha()), "")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where containers' state is, unless --root says so, and for whom cgroups may be out of reach."""
+"""The state directory if --root does not name one, and who may be unable to use cgroups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SYSTEM = "/run/pyrunc"
 
 
 def in_user_namespace() -> bool:
-    """Whether this is another user namespace than the machine's first."""
+    """Return whether this process is in another user namespace than the machine's first one."""
     try:
         fd = os.open("/proc/self/uid_map", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -27,14 +27,14 @@ def in_user_namespace() -> bool:
 
 
 def may_lack_cgroups(word: str, *, systemd: bool) -> bool:
-    """Whether cgroups that cannot be made are passed over; as runc's --rootless.
+    """Return whether the command continues if cgroups cannot be created; this is runc's --rootless.
 
     Args:
-        word: its value.
-        systemd: whether systemd makes them.
+        word: the value of the option.
+        systemd: whether systemd creates the cgroups.
 
     Raises:
-        ContainerError: the word is none of true, false and auto.
+        ContainerError: the value is not "true", "false" or "auto".
     """
     if word in ("true", "1", "t"):
         return True
@@ -55,13 +55,13 @@ def may_lack_cgroups(word: str, *, systemd: bool) -> bool:
 
 
 def state_root(given: str) -> str:
-    """The folder of all containers' state, on a tmpfs as a rule: gone with the machine.
+    """Return the state directory. It is usually on a tmpfs, so it is empty after a boot.
 
     Args:
-        given: the value of --root; "": the default of this user.
+        given: the value of --root; "" means the default of this user.
 
     Raises:
-        ContainerError: another user has made it, or could change it.
+        ContainerError: another user has created the directory, or could change it.
     """
     if given:
         return os.path.abspath(given)
@@ -74,11 +74,13 @@ def state_root(given: str) -> str:
 
 
 def make_private(root: str) -> None:
-    """Make a user's folder of state. Its sticky bit keeps it from being tidied away, as the XDG
-    Base Directory Specification has it.
+    """Create the state directory of a user.
+
+    Its sticky bit protects it from programs that remove old files, according to the XDG Base
+    Directory Specification.
 
     Raises:
-        ContainerError: somebody else was faster.
+        ContainerError: another process has created the directory meanwhile.
     """
     if root == _SYSTEM:
         return
@@ -88,7 +90,10 @@ def make_private(root: str) -> None:
 
 
 def _is_a_users() -> bool:
-    """A container's root who is a user outside has a user's folder, as in runc's main.go."""
+    """Return whether this process uses the state directory of a user.
+
+    Root of a container who is an ordinary user outside does, as in runc's main.go.
+    """
     if os.geteuid() != 0:
         return True
     if not os.environ.get("XDG_RUNTIME_DIR") or not in_user_namespace():
@@ -97,7 +102,7 @@ def _is_a_users() -> bool:
 
 
 def _check(root: str) -> None:
-    """What is in it is believed, so nobody else may have put it there."""
+    """Refuse a directory in which another user may have put files: its content is trusted."""
     try:
         status = os.lstat(root)
     except FileNotFoundError:

@@ -66,7 +66,7 @@ class Streams:
         return reader, writer
 
     def let_go(self) -> None:
-        """Close this command's copies of the process's ends, to see when the process closes them."""
+        """Close this command's copies of the process's ends, to notice when they are closed."""
         for fd in self.theirs:
             self._close(fd)
 

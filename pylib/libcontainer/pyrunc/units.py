@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quantities as people write them, and as runc reads them."""
+"""Parse quantities in the forms that runc accepts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ _POWERS = " kmgtp"
 
 
 def seconds(text: str) -> float:
-    """ "500ms", "5s", "1m30s": a Go duration. Raises ValueError."""
+    """Return the seconds of a duration in Go's form, such as "500ms", "5s" or "1m30s".
+
+    Raises:
+        ValueError: the text is not a duration.
+    """
     if text == "0":
         return 0.0
     pieces = _TIME.findall(text)
@@ -22,7 +26,13 @@ def seconds(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """ "100", "50M", "1.5g", "2KiB": bytes; the units are powers of 1024. Raises ValueError."""
+    """Return the bytes of a size such as "100", "50M", "1.5g" or "2KiB".
+
+    The units are powers of 1024.
+
+    Raises:
+        ValueError: the text is not a size.
+    """
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError(f"invalid size: '{text}'")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`pyrunc run --rootfs`: a container for a person, without a bundle."""
+"""`pyrunc run --rootfs`: run a command in a container without a bundle."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _BOUNDS = (("size", "65536k"), ("nr_inodes", "16384"))
 
 
 def spec_of(options: dict[str, Any], name: str, words: list[str]) -> dict[str, Any]:
-    """The config.json that the options mean.
+    """Return the config.json for the options.
 
     Args:
-        options: of `run`.
-        name: the container's.
-        words: its command; none: a shell.
+        options: the options of `run`.
+        name: the id of the container.
+        words: the command; none means a shell.
 
     Raises:
-        ContainerError: an option's value is wrong.
+        ContainerError: the value of an option is not valid.
     """
     spec = example(rootless=os.geteuid() != 0, tty_group=is_mapped("gid", TTY_GROUP))
     spec["process"] |= {
@@ -59,7 +59,11 @@ def _wants_terminal(options: dict[str, Any]) -> bool:
 
 
 def parse_user(word: str) -> dict[str, int]:
-    """ "UID" or "UID:GID" as OCI's user. Raises ContainerError."""
+    """Return "UID" or "UID:GID" as the user object of OCI.
+
+    Raises:
+        ContainerError: the text has another form.
+    """
     uid, colon, gid = (word or "0:0").partition(":")
     if not uid.isdecimal() or (colon and not gid.isdecimal()):
         raise ContainerError(f"--user {word!r}: expected UID[:GID], numbers")
@@ -78,7 +82,7 @@ def _volume(word: str) -> dict[str, Any]:
 
 
 def _empty_places() -> list[dict[str, Any]]:
-    """A file system of the container's own in place of each directory that is the host's alone."""
+    """Yield a new file system for each directory that only the host may use."""
     return [
         {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": _PRIVATE}
         for place in _EMPTY
@@ -87,7 +91,7 @@ def _empty_places() -> list[dict[str, Any]]:
 
 
 def _bounded(mount: dict[str, Any]) -> dict[str, Any]:
-    """A mount that has a bound on what a tmpfs can hold, if it is one."""
+    """Return a mount; if it is a tmpfs, with a limit of its size."""
     if mount["type"] != "tmpfs":
         return mount
     given = mount["options"]
@@ -100,7 +104,7 @@ def _has(options: list[str], name: str) -> bool:
 
 
 def _check_host_places(volumes: list[dict[str, Any]]) -> None:
-    """A place that is missing would be made, in the host's own root."""
+    """Refuse volumes whose mount point is missing: it would be created in the host's own root."""
     for volume in volumes:
         place = volume["destination"]
         is_tmpfs = any(place.startswith(f"{top}/") for top in _EMPTY)

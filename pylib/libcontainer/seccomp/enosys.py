@@ -43,8 +43,11 @@ _NUMBER_AT, _ARCHITECTURE_AT = 0, 4
 
 
 def is_wanted(default: int) -> bool:
-    """Whether a default action, SECCOMP_RET_*, hides from programs what they should fall back
-    from."""
+    """Return whether unknown system calls should fail with ENOSYS under this default action.
+
+    They should if the action, SECCOMP_RET_*, would otherwise hide from programs that they can fall
+    back to an older call.
+    """
     return default & _ACTION not in _PERMISSIVE and default != _MISSING
 
 
@@ -89,6 +92,6 @@ def _x86_64(number: int, x32_number: int) -> bytes:
 
 
 def _instruction(code: int, operand: int, yes: int = 0, no: int = 0) -> bytes:
-    """struct sock_filter; `yes` and `no` are how many to skip."""
+    """Return a struct sock_filter; `yes` and `no` are the numbers of instructions to skip."""
     head, operand_bytes = code.to_bytes(2, sys.byteorder), operand.to_bytes(4, sys.byteorder)
     return head + bytes((yes, no)) + operand_bytes

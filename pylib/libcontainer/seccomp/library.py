@@ -39,10 +39,10 @@ def identity() -> tuple[int, int, int, int]:
 
 
 def architecture(name: str, where: str) -> int:
-    """libseccomp's token for OCI's name, such as "SCMP_ARCH_X86_64".
+    """Return the libseccomp token for OCI's name of an architecture, such as "SCMP_ARCH_X86_64".
 
     Raises:
-        ConfigError: there is none; `where` is in it.
+        ConfigError: the name is unknown; the message begins with `where`.
     """
     short = name.removeprefix(_PREFIX)
     token: int = 0
@@ -54,8 +54,10 @@ def architecture(name: str, where: str) -> int:
 
 
 def newest(names: Iterable[str], architectures: Iterable[int]) -> dict[int, int]:
-    """The highest number that the named system calls have, for each architecture and the
-    native one; none for an architecture that has none of them."""
+    """Return the highest number of the named system calls, by architecture.
+
+    The native architecture is included. An architecture that has none of the calls is left out.
+    """
     lib = _open()
     resolve = lib.seccomp_syscall_resolve_name_arch
     encoded = [name.encode() for name in names]

@@ -120,11 +120,14 @@ def flags(policy: Seccomp) -> int:
 
 
 def rules(policy: Seccomp) -> Iterator[tuple[str, str, int, list[list[Condition]]]]:
-    """For each system call that is named: the place of its rule, its name, SECCOMP_RET_*, and
-    alternatives, each a list of conditions that hold together.
+    """Yield the rules for each system call that a policy names.
+
+    Yields:
+        Where the rule is in the policy, the name of the call, SECCOMP_RET_*, and alternatives. Each
+        alternative is a list of conditions that must hold together.
 
     Raises:
-        ConfigError: something in a rule is unknown, or not possible.
+        ConfigError: something in a rule is unknown or not possible.
     """
     for index, rule in enumerate(policy.syscalls):
         where = f"{_WHERE}.syscalls[{index}]"
@@ -144,8 +147,11 @@ def _check_name(rule: SyscallRule, name: str, where: str) -> None:
 
 
 def _alternatives(rule: SyscallRule, where: str) -> list[list[Condition]]:
-    """All conditions together; one for itself each where an argument has two of them, as those
-    who write policies for runc expect."""
+    """Return the conditions of a rule as alternatives.
+
+    All conditions must hold together. But if two of them are about the same argument, each
+    condition is an alternative, which authors of policies for runc expect.
+    """
     found = [_condition(arg, f"{where}.args[{i}]") for i, arg in enumerate(rule.args)]
     if len({condition[0] for condition in found}) < len(found):
         return [[condition] for condition in found]

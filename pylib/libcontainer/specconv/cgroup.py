@@ -83,12 +83,16 @@ def _resources(linux: Reader, devices: tuple[Device, ...]) -> Resources:
 def owner_of(
     namespaces: Namespaces, mounts: tuple[Mount, ...], maps: tuple[IDMap, ...], uid: int
 ) -> int | None:
-    """The host's id of who manages the container's cgroup: its first process, where it has a
-    cgroup namespace with a file system that it can write to; else None. As runc.
+    """Return the host's uid that manages the container's cgroup; None if that is nobody in it.
+
+    As in runc, it is the uid of the first process if the container has a cgroup namespace with a
+    writable cgroup file system.
 
     Args:
-        maps: of the container's user ids, where it has a user namespace.
-        uid: of the process, in the container.
+        namespaces: the namespaces of the container.
+        mounts: the mounts of the container.
+        maps: the map of user ids, if the container has a user namespace.
+        uid: the uid of the first process in the container.
     """
     if not namespaces.is_private(NamespaceType.NEWCGROUP) or not any(map(_is_writable, mounts)):
         return None

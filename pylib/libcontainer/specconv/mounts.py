@@ -155,8 +155,11 @@ def mount_from_spec(spec: Reader, bundle: str) -> Mount:
 
 
 def _what(spec: Reader, options: _Options, bundle: str) -> tuple[str, str]:
-    """The type of file system and its source. What binds is a bind mount, whatever its type says
-    (config.md), and so is what has that for its type."""
+    """Return the type of the file system and its source.
+
+    A mount with the option "bind" is a bind mount whatever its type (config.md), and so is a mount
+    with the type "bind".
+    """
     device, source = spec.text("type"), spec.text("source")
     if device == "bind":
         options.flags |= syscalls.MS_BIND

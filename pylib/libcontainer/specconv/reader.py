@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading values out of parsed JSON: each of the type that it is to be, or an error that says
-where in the file it is not. A null is as if it were not there, as runc reads it."""
+"""Read values from parsed JSON.
+
+Each value must have the expected type; otherwise the error says where it is in the file. null means
+the same as a missing key, as in runc.
+"""
 
 from __future__ import annotations
 

@@ -168,8 +168,10 @@ def _root(spec: Reader, bundle: str) -> dict[str, Any]:
 
 
 def _below(mount: Mount, rootfs: str) -> Mount:
-    """A mount whose destination is in the container: some give the path that it has on the host,
-    and runc takes that as well."""
+    """Return a mount with its destination in the container.
+
+    Some configurations give the path that the destination has on the host, which runc accepts.
+    """
     path = os.path.normpath(f"/{mount.destination.lstrip('/')}")
     if rootfs == "/" or not f"{path}/".startswith(f"{rootfs}/"):
         return mount

@@ -34,7 +34,10 @@ def check_unit(where: str, path: str) -> None:
 
 
 def _is_malformed(name: str) -> bool:
-    """ "a-b" is a name; one of no letters, or with a dash too many, is none (systemd.slice(5))."""
+    """Return whether the name of a slice is malformed (systemd.slice(5)).
+
+    "a-b" is valid. A name without letters, or with an empty part between dashes, is not.
+    """
     return name != "-" and not all(name.split("-"))
 
 
@@ -59,7 +62,7 @@ def unit_properties(spec: Reader) -> dict[str, str]:
 
 
 def _microseconds(where: str, value: str) -> str:
-    """ "5", "uint64 5" or "1.5", of seconds."""
+    """Return the microseconds for a value in seconds: "5", "uint64 5" or "1.5"."""
     kind, _, number = value.rpartition(" ")
     try:
         if kind and kind not in _NUMBERS:

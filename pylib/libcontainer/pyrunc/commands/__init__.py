@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One module for each command: `execute` does it and returns the exit status."""
+"""One module for each command; its function `execute` runs it and returns the exit status."""

@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 
 def execute(context: Context) -> int:
-    """Make a container and its init, which waits for `start`."""
+    """Create a container and its init, which waits for `start`."""
     bundle = os.path.abspath(context.options["bundle"])
     return launch_new(context, context.read_bundle(bundle), bundle, begin=False)

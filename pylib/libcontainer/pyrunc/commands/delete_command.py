@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def execute(context: Context) -> int:
-    """Take a container away; with --force whatever it is doing, and be it half made."""
+    """Delete a container; with --force also one that runs or is incomplete."""
     if context.options["force"]:
         _delete_anything(context)
         return 0
@@ -44,7 +44,13 @@ def _delete_anything(context: Context) -> None:
 
 
 def _take_away_broken(folder: StateFolder, context: Context) -> Container | None:
-    """The container, if somebody was just making it, and its state can be read by now."""
+    """Delete a container whose state cannot be read.
+
+    Returns:
+        The container, if another process was just creating it and its state can be read by now.
+            None
+        if it is deleted.
+    """
     try:
         holder = folder.lock(by_force=True)
     except ContainerNotFoundError:

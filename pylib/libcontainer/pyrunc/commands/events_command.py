@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def execute(context: Context) -> int:
-    """Print what a container uses, once or until it has ended, and each kill for memory."""
+    """Print the resource usage of a container, and each kill because memory ran out.
+
+    It is printed once, or repeatedly until the container has ended.
+    """
     interval = context.options["interval"]
     if interval <= 0:
         raise ContainerError("duration interval must be greater than 0")
@@ -50,7 +53,7 @@ def _tell_of_oom(context: Context, container: Container) -> None:
 
 
 def _tell_of_use(container: Container) -> bool:
-    """Whether it still runs."""
+    """Print the usage; return whether the container still runs."""
     try:
         stats = container.stats()
     except OSError:

@@ -36,7 +36,7 @@ def execute(context: Context) -> int:
 
 
 def _sub_cgroup_paths(words: Sequence[str]) -> dict[str, str]:
-    """Controller → path of all --cgroup; "" is the controller of a path without one."""
+    """Return the values of all --cgroup options by controller; "" means all controllers."""
     paths: dict[str, str] = {}
     for word in words:
         controllers, colon, path = word.rpartition(":")
@@ -55,7 +55,9 @@ def _sub_cgroup_paths(words: Sequence[str]) -> dict[str, str]:
 
 
 def _process(context: Context, container: Container) -> dict[str, Any]:
-    """OCI's process object: a file's, or the container's first with what the options say."""
+    """Return OCI's process object: from a file, or the container's own with the changes of the
+    options.
+    """
     options = context.options
     if options["process"]:
         process = context.read_json(options["process"])
@@ -90,8 +92,11 @@ def _set_user(process: dict[str, Any], options: dict[str, Any]) -> None:
 
 
 def _add_capabilities(process: dict[str, Any], names: tuple[str, ...]) -> None:
-    """As runc: ambient ones only where the configuration has inheritable ones, which these
-    would need."""
+    """Add capabilities as runc does.
+
+    They are added to the ambient set only if the process has inheritable ones, which ambient ones
+    require.
+    """
     if not names:
         return
     given = (process.get("capabilities") or {}).items()

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 def signal_number(word: str) -> int:
-    """ "9", "KILL" or "SIGKILL", in any case. Raises ContainerError."""
+    """Return the number for "9", "KILL" or "SIGKILL", in upper or lower case.
+
+    Raises:
+        ContainerError: there is no such signal.
+    """
     if word.isdecimal():
         if int(word) >= _signal.NSIG:
             raise ContainerError(f"invalid argument: there is no signal {word}")
@@ -26,7 +30,7 @@ def signal_number(word: str) -> int:
 
 
 def execute(context: Context) -> int:
-    """Send a signal, SIGTERM where none is named."""
+    """Send a signal; the default is SIGTERM."""
     container = context.container()
     number = signal_number(context.words[0] if context.words else "TERM")
     if context.options["all"]:

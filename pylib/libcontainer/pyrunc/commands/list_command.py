@@ -25,8 +25,10 @@ _WIDTH, _GAP = 12, 3
 
 
 def execute(context: Context) -> int:
-    """List the containers below the root. One whose state cannot be read is told of, and left
-    out."""
+    """List the containers in the state directory.
+
+    A container whose state cannot be read is logged and left out.
+    """
     form = context.options["format"]
     if form not in ("table", "json"):
         raise ContainerError("invalid format option: expected table or json")
@@ -41,7 +43,7 @@ def execute(context: Context) -> int:
 
 
 def _entry(context: Context, id: str) -> dict[str, Any] | None:
-    """What is told of a container; None where there is none, or no more."""
+    """Return what is listed of a container; None if it does not exist (any more)."""
     folder = f"{context.root}/{id}"
     try:
         owner = _name(os.lstat(folder).st_uid)
@@ -62,7 +64,7 @@ def _name(uid: int) -> str:
 
 
 def _table(entries: list[dict[str, Any]]) -> str:
-    """As runc's: columns of twelve at least, three between them."""
+    """Return the table in runc's form: columns of twelve characters or more, three blanks apart."""
     rows = [[name.upper() for name in _COLUMNS]]
     rows += [[printable(str(entry[name])) for name in _COLUMNS] for entry in entries]
     widths = [max(_WIDTH, _GAP + max(map(len, column))) for column in zip(*rows, strict=True)]

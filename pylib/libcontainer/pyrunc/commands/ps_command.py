@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def execute(context: Context) -> int:
-    """Print ps(1)'s lines of a container's processes, or their pids as JSON."""
+    """Print the lines of ps(1) for the processes of a container, or their pids as JSON."""
     pids = context.container().processes()
     form = context.options["format"]
     if form == "json":

@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 
 
 def execute(context: Context) -> NoReturn:
-    """There is no CRIU here."""
+    """Refuse: checkpoints require CRIU, which is not supported."""
     raise ContainerError("restore is not supported: pyrunc does not work with CRIU")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def execute(context: Context) -> int:
-    """Make a container, run it, and take it away when it has ended, unless detached."""
+    """Create a container, run it, and delete it after it has ended, unless it is detached."""
     options = context.options
     if options["rootfs"]:
         from libcontainer.pyrunc.without_bundle import spec_of

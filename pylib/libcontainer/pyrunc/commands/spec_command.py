@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def execute(context: Context) -> int:
-    """Write config.json; one that is there stays."""
+    """Write config.json; refuse to overwrite an existing file."""
     from libcontainer.specconv.example import TTY_GROUP, example
     from nsenter._cgroups.layout import is_unified
 

@@ -22,7 +22,7 @@ def execute(context: Context) -> int:
 
 
 def _start_notified(container: Container) -> None:
-    """A service manager waits to hear that the container is ready."""
+    """Start a container, and pass its messages to the service manager until it is ready."""
     from libcontainer.pyrunc.sd_notify import Proxy
 
     proxy = Proxy(container.root_folder)

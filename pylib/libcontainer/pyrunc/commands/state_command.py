@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 def told(container: Container, owner: str = "") -> dict[str, Any]:
-    """OCI's state, with what runc adds to it.
+    """Return OCI's state document, with the keys that runc adds.
 
     Args:
-        owner: who has made it; `list` says so, `state` does not.
+        container: the container.
+        owner: the name of the user who created it, which `list` shows and `state` does not.
     """
     state = container.oci_state()
     return {
@@ -35,6 +36,6 @@ def told(container: Container, owner: str = "") -> dict[str, Any]:
 
 
 def execute(context: Context) -> int:
-    """Print it."""
+    """Print the state document."""
     show(json_text.dumps(told(context.container()), indent=2))
     return 0

@@ -36,7 +36,7 @@ _ZERO_COUNTS = {"cpu_burst", "cpu_idle", "pids_limit"}
 
 
 def execute(context: Context) -> int:
-    """Change what a container is limited to; what is not named stays."""
+    """Change the limits of a container; limits that are not named stay the same."""
     container = context.container()
     options = context.options
     if options["l3_cache_schema"] or options["mem_bw_schema"]:
@@ -59,7 +59,7 @@ def execute(context: Context) -> int:
 
 
 def _changes(told: Resources) -> dict[str, Any]:
-    """The fields that are said."""
+    """Return the fields that are set."""
     plain = told.replace(devices=()).__dict__
     default = type(told)().__dict__
     changes = {
@@ -101,7 +101,7 @@ def _read(read: Any, option: str, value: str | int) -> Any:
 
 
 def _number(text: str | int) -> int:
-    """Decimal digits alone: int() also takes blanks, underscores and digits of other scripts."""
+    """Parse decimal digits; int() also accepts blanks, underscores and other scripts' digits."""
     if isinstance(text, str) and not (text.isascii() and text.removeprefix("-").isdigit()):
         raise ValueError
     return int(text)
