@@ -569,7 +569,7 @@ def _hooks() -> Iterator[Case]:
         return f"cat > /dev/null; echo {kind} {to(kind, name)}"
 
     # A poststart hook runs beside the container, which is to see what that leaves.
-    awaits = "i=0; until [ -s /mnt/log.poststart ] || [ $((i += 1)) -gt 500 ]; do sleep 0.01; done"
+    awaits = "i=0; until [ -s /mnt/log.poststart ] || [ $((i += 1)) -gt 3000 ]; do sleep 0.01; done"
     args = shell(f"{awaits}\n{container_view.SCRIPT}")
     yield Case("hooks", (every_hook(tell), log, put("annotations", {"a": "b"})), args=args)
     yield Case("hooks-without-env", (every_hook(tell, own_env=False), log), args=args)
@@ -579,7 +579,7 @@ def _hooks() -> Iterator[Case]:
         edits = (log, every_hook(mark), fails, hook(kind, mark(kind)))
         # The container runs beside a poststart hook, and is stopped at any point of it.
         still = (drop("hooks.startContainer"),) if kind == "poststart" else ()
-        args = shell("sleep 2" if still else "echo ran")
+        args = shell("sleep 30" if still else "echo ran")
         but = {"crun": "it goes on, for as long as it takes"} if still else {}
         yield Case(f"hook-fails-{kind}", (*edits, *still), args=args, but=but)
     edits = (log, hook("createRuntime", "exec sleep 9", timeout=1))

@@ -2,8 +2,9 @@
 """What a person or a manager tells a runtime, command by command: a table of containers' lives.
 
 A step is a line of words, as behind the runtime's name. {id}, {bundle} and {folder} are replaced.
-A line that begins with @ waits: `@stopped` until the container
-is, `@file NAME` until its /mnt, which is the host's {folder}, has that file.
+A line that begins with @ waits: `@stopped` until the container is, `@executed WORD` until its first
+process has that for its first word, `@alone` until that is its only process, `@file NAME` until its
+/mnt, which is the host's {folder}, has that file.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def _lives() -> Iterator[Story]:
     yield _story(
         "run-and-killed",
         f"""{RUN}
+        @executed sleep
         {LOOK}
         list
         ps {{id}}
@@ -160,10 +162,8 @@ def _signals() -> Iterator[Story]:
     for signal in ("TERM", "SIGTERM", "15", "term", "USR1", ""):
         script = 'for s in TERM USR1; do trap "echo $s > /mnt/got; exit" $s; done; '
         script += "echo > /mnt/ready; while :; do sleep 0.02; done"
-        steps = f"{RUN}\n@file ready\nkill {{id}} {signal}\n@file got\nexec {{id}} true"
-        yield _story(
-            f"signal-{signal or 'default'}", f"{steps}\n@stopped\nstate {{id}}", args=shell(script)
-        )
+        steps = f"{RUN}\n@file ready\nkill {{id}} {signal}\n@file got\n@stopped\nexec {{id}} true"
+        yield _story(f"signal-{signal or 'default'}", f"{steps}\nstate {{id}}", args=shell(script))
     yield _story("signal-0", f"{RUN}\nkill {{id}} 0\nstate {{id}}")
     beside = shell("sleep 1000 & echo > /mnt/ready; exec sleep 1000")
     shared = (namespace("pid", None), WRITABLE, _MNT)
@@ -235,7 +235,7 @@ def _exec() -> Iterator[Story]:
     yield of("sub-cgroup-missing", "--cgroup none {id} true")
     yield _story(
         "exec-detached",
-        f"{RUN}\nexec --detach {{id}} touch /mnt/done\n@file done\nps {{id}} -o args",
+        f"{RUN}\nexec --detach {{id}} touch /mnt/done\n@file done\n@alone\nps {{id}} -o args",
     )
 
 

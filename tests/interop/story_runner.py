@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ from typing import Any
 from interop import oci_bundles, orphans, runtimes
 from interop.runtimes import Done, Runtime
 from interop.stories import Story
+from processes import wait_until, words_of
 
 _SECONDS = 30.0  # for what takes milliseconds
+_PS = ("ps", "--format", "json")
 _CHANGING = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
 _NUMBER = re.compile(r"\d+")
 
@@ -62,12 +63,11 @@ class Teller:
     def _wait(self, runtime: Runtime, identity: str, what: str, name: str = "") -> None:
         conditions: dict[str, Callable[[], object]] = {
             "stopped": lambda: runtime.state(identity)["status"] == "stopped",
+            "executed": lambda: words_of(runtime.state(identity)["pid"])[:1] == [name],
+            "alone": lambda: len(json.loads(runtime.must(*_PS, identity))) == 1,
             "file": lambda: (self._folder / name).exists(),
         }
-        deadline = time.monotonic() + _SECONDS
-        while not conditions[what]():
-            assert time.monotonic() < deadline, f"{runtime.name}: not {what} {name}"
-            time.sleep(0.01)
+        wait_until(conditions[what], f"{runtime.name}: not {what} {name}", _SECONDS)
 
     def _output(self, step: str, done: Done, identity: str) -> object:
         text = done.stdout.replace(identity, "ID").replace(str(self._bundle), "BUNDLE")

@@ -6,22 +6,22 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from interop import cgroups, oci_image, orphans, runtimes
-from interop.containerd import Containerd, containerd
+from interop.containerd import TIMEOUT, Containerd, containerd
 from interop.oci_bundles import make_root, scratch_folder
-from interop.runtimes import BOTH
+from interop.runtimes import BOTH, Done
 from needs import needs
 from processes import wait_until, wait_until_executed
 from sweeps import every, some
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containerd is root's")
 
-SECONDS = 20.0  # for what takes a fraction of one
 SLEEP = ("sleep", "1000")
 # Every container has a copy of the root.
 APPLETS = "awk cat cut date echo grep id ls pwd sh sleep stat test touch true tty wc".split()
@@ -50,13 +50,25 @@ def shims_have_ended(daemon: Containerd) -> Iterator[None]:
 def script(text: str) -> tuple[str, ...]:
     """A command that runs a script, and lives a little longer than what it says needs.
 
-    ctr now and then misses what is said at the very end, with runc as with others.
+    See `heard`.
     """
     return ("sh", "-c", f"{text}; status=$?; sleep 0.1; exit $status")
 
 
+def heard(run: Callable[[], Done]) -> Done:
+    """Run what says something until ctr has heard it.
+
+    ctr now and then misses what is said at the very end, with runc as with others.
+    """
+    for _ in range(10):
+        done = run()
+        if done.stdout:
+            break
+    return done
+
+
 def test_a_command_says_what_it_says(daemon: Containerd) -> None:
-    done = daemon.run("once", *script("echo hello"), options=("--rm",))
+    done = heard(lambda: daemon.run("once", *script("echo hello"), options=("--rm",)))
     assert (done.status, done.stdout, done.stderr) == (0, "hello\n", "")
 
 
@@ -100,7 +112,7 @@ OPTIONS = {
 @pytest.mark.parametrize("name", every(2, OPTIONS))
 def test_an_option_has_its_effect(daemon: Containerd, name: str) -> None:
     options, text, said = OPTIONS[name]
-    done = daemon.run("once", *script(text), options=("--rm", *options))
+    done = heard(lambda: daemon.run("once", *script(text), options=("--rm", *options)))
     assert (done.stdout.rstrip("\n "), done.stderr.partition("ctr: ")[2]) == (said, "")
 
 
@@ -129,15 +141,15 @@ def test_a_terminal(daemon: Containerd) -> None:
         *("--fifo-dir", str(daemon.folder / "fifos"), "--runc-binary", str(daemon.runtime)),
         *(oci_image.NAME, "once", "sh", "-c", "'test -t 0 && tty; sleep 0.1'"),
     ]
-    done = subprocess.run(
-        [typescript, "--quiet", "--return", "--command", " ".join(words), "/dev/null"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    argv = [typescript, "--quiet", "--return", "--command", " ".join(words), "/dev/null"]
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+
+    def run() -> Done:
+        done = subprocess.run(argv, text=True, timeout=TIMEOUT, check=False, **streams)
+        return Done(done.returncode, done.stdout, "")
+
+    done = heard(run)
+    assert done.status == 0, done.stdout
     assert "/dev/pts/0" in done.stdout
 
 
@@ -156,8 +168,9 @@ def test_exec_runs_a_command_in_it(daemon: Containerd) -> None:
         execute = ("task", "exec", "--fifo-dir", daemon.folder / "fifos", "--exec-id")
         options = ("--cwd", "/tmp", "--user", "5")
         tell = script("echo $IMAGE $(pwd) $(id -u) $(cut -d ' ' -f 1 /proc/1/comm)")
-        said = daemon.must(*execute, "a", *options, "stays", *tell)
-        assert said == "yes /tmp 5 sleep\n"
+        wait_until_executed(daemon.tasks()["stays"][0], "sleep")
+        done = heard(lambda: daemon.ctr(*execute, "a", *options, "stays", *tell))
+        assert (done.status, done.stdout) == (0, "yes /tmp 5 sleep\n"), done.stderr
         assert daemon.ctr(*execute, "b", "stays", "sh", "-c", "exit 3").status == 3
         assert daemon.ctr(*execute, "c", "stays", "/not-there").status == 1
         done = daemon.must(*execute, "d", "--detach", "stays", "sh", "-c", "echo > /dev/shm/x")

@@ -22,7 +22,6 @@ from sweeps import some
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user's podman is started by root")
 
-SECONDS = 20.0  # for what takes a fraction of one
 SLEEP = ("sleep", "1000")
 
 

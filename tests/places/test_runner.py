@@ -53,7 +53,7 @@ def test_garbage_that_parses_sources_does_not_end_the_run(tmp_path: Path) -> Non
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 1 and "1 failed" in done.stdout, done.stdout + done.stderr
@@ -69,7 +69,7 @@ def run_without_namespaces(**environment: str) -> subprocess.CompletedProcess[st
     return subprocess.run(
         ["unshare", "--user", "--map-root-user", "sh", "-ec", script, "sh", *pytest],
         env={"PATH": os.environ["PATH"], **environment},
-        cwd=TESTS.parent, capture_output=True, text=True, timeout=60, check=False,
+        cwd=TESTS.parent, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 

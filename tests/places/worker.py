@@ -31,7 +31,9 @@ _PR_SET_PDEATHSIG = 1
 _CAP_SETUID, _CAP_SYS_ADMIN = 7, 21
 _PIDS_APART = 10_000  # so that names that the tests make of their pid differ between workers
 _SECONDS = 10.0
-_REAL_TIME = "110000"  # microseconds of a period of a second
+# Microseconds of a period of a second: what the tests use at a time, and no more. The machine has
+# 950,000 in all, of which each worker of each run takes so many.
+_REAL_TIME = "25000"
 
 # What is private to a worker: a folder, and the options of the tmpfs on it.
 _FOLDERS = {
@@ -110,8 +112,11 @@ def hierarchies() -> Iterator[Hierarchy]:
 
 
 def cgroup_name(pid: int) -> str:
-    """Of the cgroups of the worker that was started as `pid`."""
-    return f"nsenter-tests-{pid}"
+    """Of the cgroups of the worker that was started as `pid`.
+
+    In another PID namespace, another run may have that pid.
+    """
+    return f"nsenter-tests-{Path('/proc/self/ns/pid').stat().st_ino}-{pid}"
 
 
 def _make_cgroup(hierarchy: Hierarchy, name: str) -> Hierarchy:
@@ -119,7 +124,7 @@ def _make_cgroup(hierarchy: Hierarchy, name: str) -> Hierarchy:
     outer, folder = hierarchy.folder, hierarchy.folder / name
     if hierarchy.kind == "cgroup2":
         _offer_controllers(outer)
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)  # it may be that of a run that was killed
     if hierarchy.kind == "cgroup":  # where a new one has none of these
         for file in ("cpuset.cpus", "cpuset.mems"):
             if (folder / file).exists():
