@@ -33,7 +33,7 @@ _PIDS_APART = 10_000  # so that names that the tests make of their pid differ be
 _SECONDS = 10.0
 # Microseconds of a period of a second: what the tests use at a time, and no more. The machine has
 # 950,000 in all, of which each worker of each run takes so many.
-_REAL_TIME = "25000"
+_REAL_TIME = "45000"
 
 # What is private to a worker: a folder, and the options of the tmpfs on it.
 _FOLDERS = {
