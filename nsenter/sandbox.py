@@ -200,6 +200,8 @@ class Sandbox:
             >>> result.verdict
             <Verdict.TIMEOUT: 'timeout'>
         """
+        if isinstance(args, (str, bytes, os.PathLike)):
+            raise TypeError(f"args must be a sequence of strings, such as [{args!r}], not {args!r}")
         program = Program(tuple(args))
         seconds = self._timeout if timeout is None else _seconds(timeout)
         limit = self._output_limit if output_limit is None else _size(output_limit)

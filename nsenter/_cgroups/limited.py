@@ -31,9 +31,9 @@ _PREFIX = "nsenter-tree-"
 # The controllers of v1 that limit or count. The last is the unified hierarchy of the hybrid layout,
 # which kills a whole tree at once.
 _CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "")
-# Stage 1 enters cgroups of v1 before it makes stage 2. With an init that is one process more than
-# the limit allows if the limit is 1.
-_LEAST_FOR_START = 2
+# Stage 1 enters cgroups of v1 before it makes stage 2, and is in them until the start is complete.
+# Until then, one process more is allowed: otherwise a program could be refused its last one.
+_OF_START = 1
 _MEMSW = "memory.memsw.limit_in_bytes"
 
 
@@ -104,7 +104,7 @@ class LimitedTree:
         tree.create()
         try:
             has_swap = tree.has("memory", _MEMSW)
-            extra = self._extra_pids + self._needs_more_to_start()
+            extra = self._extra_pids + _OF_START
             tree.write(legacy_files(limits, extra, has_swap=has_swap))
         except BaseException as error:
             undo(error, tree.destroy)
@@ -112,7 +112,7 @@ class LimitedTree:
 
     def started(self) -> None:
         """Take back what only the start needed: call this when the program is executed."""
-        if isinstance(self.tree, LegacyTree) and self._needs_more_to_start():
+        if isinstance(self.tree, LegacyTree) and self._limits.pids is not None:
             self.tree.write(
                 (controller, writes)
                 for controller, writes in legacy_files(
@@ -120,9 +120,6 @@ class LimitedTree:
                 )
                 if controller == "pids"
             )
-
-    def _needs_more_to_start(self) -> bool:
-        return self._limits.pids is not None and self._limits.pids < _LEAST_FOR_START
 
     def watch_oom(self) -> OomWatch | None:
         """Return an object that tells when the kernel kills for memory; None if it kills all.

@@ -11,10 +11,11 @@ from nsenter._host.sizes import in_bytes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     Writes = list[tuple[str, str]]
 
-__all__ = ["Limits", "legacy_files", "rlimits_of", "unified_files"]
+__all__ = ["RLIMITS", "Limits", "legacy_files", "rlimits_of", "unified_files"]
 
 _PERIOD_US = 100_000
 _LEAST_QUOTA_US = 1000  # the kernel takes no less
@@ -22,6 +23,8 @@ _MOST_CPUS = 1 << 16
 _MOST_PIDS = 1 << 22  # PID_MAX_LIMIT of the kernel
 _MOST_BYTES = 1 << 62
 UNLIMITED = "unlimited"
+# The resource limits of a process that come closest (getrlimit(2)).
+RLIMITS = {"memory": "as", "pids": "nproc"}
 
 
 class Limits(Value):
@@ -73,16 +76,15 @@ class Limits(Value):
         if self.parent is not None and not isinstance(self.parent, (str, os.PathLike)):
             raise TypeError(f"parent must be the path of a directory, not {self.parent!r}")
 
-    def given(self) -> dict[str, object]:
+    def given(self) -> dict[str, int | float | str]:
         """Return the limits that are set, by name."""
         names = ("memory", "swap", "pids", "cpus")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
-def rlimits_of(limits: Limits) -> dict[str, int]:
+def rlimits_of(limits: Limits) -> dict[str, Any]:
     """Return the resource limits of a process that come closest."""
-    found = {"as": limits.memory, "nproc": limits.pids}
-    return {name: value for name, value in found.items() if isinstance(value, int)}
+    return {RLIMITS[name]: value for name, value in limits.given().items() if name in RLIMITS}
 
 
 def legacy_files(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from nsenter._cgroups.limited import LimitedTree
-from nsenter._cgroups.limits import rlimits_of
+from nsenter._cgroups.limits import RLIMITS, rlimits_of
 from nsenter._host.cleanup import undo
 from nsenter._host.syscalls import Failure
 from nsenter._launch.child import Child
@@ -78,7 +78,7 @@ def _refusal(limits: Limits, failure: Failure) -> BootstrapError:
 def _enforcement(limits: Limits, tree: LimitedTree | None) -> dict[str, str]:
     if tree is not None:
         return dict.fromkeys(limits.given(), _CGROUP)
-    return {name: _RLIMIT if name in rlimits_of(limits) else _NOTHING for name in limits.given()}
+    return {name: _RLIMIT if name in RLIMITS else _NOTHING for name in limits.given()}
 
 
 def _start_in(tree: LimitedTree, options: Options, start: Start, owner: Descriptors) -> Child:
