@@ -11,9 +11,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from links import KEPT
 from mounted import mounted
@@ -25,9 +26,10 @@ from pyrunc import PYRUNC
 # The C library's has the signals 32 and 33 ignored in who is spawned, and so in who is from there.
 subprocess._USE_POSIX_SPAWN = False  # type: ignore[attr-defined]
 
-# A busy machine is no fault.
-settings.register_profile("all", deadline=None)
-settings.register_profile("quick", deadline=None, max_examples=40)
+# A busy machine is no fault: neither a slow test is one, nor examples that are slow to make.
+_PATIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("all", **_PATIENT)
+settings.register_profile("quick", max_examples=40, **_PATIENT)
 
 _SIGNALS = range(1, 65)
 _SIGACTION_BYTES, _SIGSET_BYTES = 32, 8
