@@ -96,7 +96,7 @@ class Attached(Mount):
     `_launch.idmapped_binds` makes a `Tree` of it.
 
     Args:
-        target: the mount point.
+        target: the mount point; "/" for `Options.root`.
         make: return a new descriptor of the mount. The launcher closes it.
         writable: allow to create missing mount points in it.
     """
@@ -255,6 +255,9 @@ def encode(mounts: Iterable[Mount], *, root_is_ours: bool, root_is_new: bool = F
         if not isinstance(mount, Mount):
             raise TypeError(f"mounts must be Bind, Tmpfs, Proc, Dev or File values, not {mount!r}")
         kind, target, argument, flags = mount._record()
+        if isinstance(mount, Tree) and target == b"/" and root_is_ours and not fields:
+            fields += kind, target, argument, flags.encode()
+            continue
         if not target.strip(b"/"):
             raise ValueError(f'mounts: {mount!r}: target must not be "/": use the field root')
         *_, (is_ours, is_new) = (how for folder, *how in places if _is_below(target, folder))

@@ -167,7 +167,7 @@ class Options(Value):
     cgroup: StrOrBytes | os.PathLike[str] | int | None = None
     limits: Limits | None = None
     loopback: bool = True
-    root: StrOrBytes | os.PathLike[str] | Tmpfs | None = None
+    root: StrOrBytes | os.PathLike[str] | Tmpfs | Attached | None = None
     read_only: bool = False
     mounts: Iterable[Mount] = ()
     new_session: bool = True
@@ -236,6 +236,8 @@ class Options(Value):
             if init is None:
                 init = default_init and namespaces.is_private(NamespaceType.NEWPID)
             mounts = (*self._of_named_network(namespaces), *self._all_mounts(mounts_proc))
+            if isinstance(self.root, Attached):
+                mounts = (self.root, *mounts)
             if any(_is_made_by_the_launcher(mount) for mount in mounts):
                 mounts = self._with_trees(mounts, namespaces, owner)
             trees = {mount.fd for mount in mounts if isinstance(mount, Tree)}

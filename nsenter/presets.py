@@ -47,6 +47,7 @@ def sandbox(
     write: Iterable[Path] = (),
     tmp_size: int | str | None = None,
     imports: str = "installed",
+    system: bool = True,
     **fields: Any,
 ) -> Options:
     """Return options for untrusted code: the strictest ones that still run `python3 -c ...`.
@@ -80,6 +81,8 @@ def sandbox(
             directory and the sources of editable installs. They are bound read-only with
             everything in them, which may include secrets. Without "all", modules from there are
             sent to a call in memory.
+        system: show the programs and libraries of the system and of this Python. With False, give a
+            `root` that has programs of its own.
         fields: fields of `Options`. `mounts` are mounted after those of the preset. `proc=False`
             leaves out /proc, if a surrounding container forbids to mount it;
             `mounts=[Bind("/proc")]` then shows the caller's.
@@ -94,6 +97,8 @@ def sandbox(
         raise TypeError(f'tmp_size must be a number of bytes, also as "64M", not {tmp_size!r}')
     if imports not in ("installed", "all"):
         raise ValueError(f'imports must be "installed" or "all", not {imports!r}')
+    if not isinstance(system, bool):
+        raise TypeError(f"system must be True or False, not {system!r}")
     as_owner = _is_root_and_nobody()
     written = (Bind(path, writable=True, as_owner=as_owner) for path in write)
     given = (*map(Bind, read), *written)
@@ -104,12 +109,12 @@ def sandbox(
         "root": "tmpfs",
         "read_only": True,
         "mounts": (
-            *map(Bind, _system()),
+            *map(Bind, _system() if system else ()),
             *proc,
             Dev(size=tmp_size),
             Tmpfs("/tmp", size=tmp_size, mode=0o1777),
-            *_interpreter(imports),
-            *_users(fields, given),
+            *(_interpreter(imports) if system else ()),
+            *(_users(fields, given) if system else ()),
             *given,
             *more,
         ),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from typing import ParamSpec, Self, TypeVar
 
     from nsenter._sandbox.changes import Change
+    from nsenter._sandbox.root import Root
     from nsenter._sandbox.workspace import Workspace
     from nsenter.calling import Caller
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 else:
     from nsenter._remote.call_hints import Callable, P, T
 
-    Self = Change = Workspace = Caller = object
+    Self = Change = Root = Workspace = Caller = object
 
 __all__ = ["Result", "RunFailed", "Sandbox", "Verdict"]
 
@@ -72,9 +73,15 @@ class Sandbox:
         timeout: how many seconds a run may take; None means no limit.
         output_limit: how many bytes a run may write to its output and its errors together: a number
             or a string such as "1M".
+        root: what the runs have as their root instead of the programs and libraries of the system:
+            a directory, or the name of an OCI image such as "oci:directory:tag" or
+            "docker://debian:stable", which skopeo(1) and umoci(1) fetch and unpack once into the
+            user's cache directory. It is read-only without `overlay`. The variables of the image
+            are in the environment.
         workspace: a directory of the caller that the runs work in, as /workspace.
-        overlay: keep the changes of the runs apart from the directory, until `commit` or `reset`.
-        workspace_size: how many bytes these changes can have; None means 256 MiB.
+        overlay: keep the changes of the runs apart from the workspace and the root, until `commit`
+            or `reset`.
+        workspace_size: how many bytes these changes can have, in each; None means 256 MiB.
         network: "none" means a loopback device only; "host" means the network of the caller; or an
             object that makes one, such as `Egress`.
         env: the environment of the processes. None means a short one without anything of the
@@ -109,6 +116,7 @@ class Sandbox:
         limits: str = "required",
         timeout: float | None = None,
         output_limit: int | str = "64M",
+        root: Path | None = None,
         workspace: Path | None = None,
         overlay: bool | str = False,
         workspace_size: int | str | None = None,
@@ -127,15 +135,20 @@ class Sandbox:
         if network == "host":
             fields["new"] = _without_network(fields.get("new", "all"))
         if options is None:
-            options = presets.sandbox(read=read, write=write, tmp_size=tmp_size, **fields)
+            options = presets.sandbox(
+                read=read, write=write, tmp_size=tmp_size, system=root is None, **fields
+            )
         elif fields or read or write or tmp_size is not None:
             words = ", ".join([*fields, *_given(read=read, write=write, tmp_size=tmp_size)])
             raise ValueError(f"{words}: options is given, which says this itself")
         elif not isinstance(options, Options):
             raise TypeError(f"options must be an nsenter.Options, not {options!r}")
         self._options = _checked(options).replace(limits=self._limits)
+        if (overlay or workspace_size is not None) and workspace is None and root is None:
+            raise ValueError("overlay and workspace_size require a workspace or a root")
+        self._root = _root(root, self._options, overlay, workspace_size)
         self._workspace = _workspace(workspace, self._options, overlay, workspace_size)
-        parts = (self._workspace, _network(network))
+        parts = (self._root, self._workspace, _network(network))
         self._parts = [part.for_sandbox() for part in parts if part is not None]
         self._opened: ExitStack | None = None
 
@@ -251,6 +264,8 @@ class Sandbox:
         options = self._options
         given = env if env is not None else self._env
         environment: Environment = _ENVIRONMENT if given is None else given
+        if self._root is not None:
+            environment = self._root.completed(environment, is_given=given is not None)
         for part in self._parts:
             changes = part.changes(options)
             options = options.replace(**changes) if changes else options
@@ -378,8 +393,15 @@ class Sandbox:
         return self.workspace.commit(*paths, limit=limit)
 
     def reset(self) -> None:
-        """Forget all changes of an overlay: see `Workspace.reset`."""
-        self.workspace.reset()
+        """Forget all changes of the overlays of the workspace and of the root.
+
+        Raises:
+            ValueError: there is no overlay.
+        """
+        if self._root is not None:
+            self._root.reset()
+        if self._root is None or self._workspace is not None:
+            self.workspace.reset()
 
 
 def _check_word(name: str, given: object, words: tuple[str, ...]) -> None:
@@ -414,8 +436,16 @@ def _workspace(
         from nsenter._sandbox.workspace import Workspace
 
         return Workspace(path, options, overlay=overlay, size=size)
-    if overlay or size is not None:
-        raise ValueError("overlay and workspace_size require a workspace")
+    return None
+
+
+def _root(
+    source: Path | None, options: Options, overlay: bool | str, size: int | str | None
+) -> Root | None:
+    if source is not None:
+        from nsenter._sandbox.root import Root
+
+        return Root(source, options, overlay=overlay, size=size)
     return None
 
 

@@ -119,6 +119,15 @@ static int place(int mount, const struct mount_record *record, int root, struct 
 	return ret < 0 ? err_set_span(err, "move_mount", record->target, ret) : 0;
 }
 
+bool mounts_has_root(const struct launch *launch)
+{
+	struct span list = launch->mounts;
+	struct mount_record record;
+
+	return records_next_mount(&list, &record) && record.kind == MOUNT_TREE &&
+	       span_equals(record.target, "/");
+}
+
 /* ---- all of them --------------------------------------------------------------------- */
 
 static long make_mount(const struct launch *launch, const struct mount_record *record, int source)
@@ -206,8 +215,11 @@ int mounts_place(const struct launch *launch, const struct sources *sources, int
 	struct span list = launch->mounts;
 	struct mount_record record;
 
-	for (const int *fd = sources->fds; records_next_mount(&list, &record); fd++)
+	for (const int *fd = sources->fds; records_next_mount(&list, &record); fd++) {
+		if (*fd == root)
+			continue;
 		if (mount_one(launch, &record, *fd, root, err) < 0)
 			return -1;
+	}
 	return 0;
 }

@@ -15,7 +15,11 @@ struct sources {
 
 /* Open the sources while the caller's tree is what it was. `list`: for records_next_mount(). */
 int mounts_open(struct span list, struct sources *sources, struct err *err);
-/* Mount all of a launch message below the directory `root`, in order. The sources are closed. */
+/* Whether the first mount is the root: a tree that the launcher has made, whose target is "/". */
+bool mounts_has_root(const struct launch *launch);
+
+/* Mount all of a launch message below the directory `root`, in order, except for the root itself.
+ * The sources are closed. */
 int mounts_place(const struct launch *launch, const struct sources *sources, int root,
 		 struct err *err);
 

@@ -102,10 +102,17 @@ static long new_root(struct span root)
 	return mount_new("tmpfs", options, MOUNT_NO_SUID | MOUNT_NO_DEV);
 }
 
-/* The new root, mounted where its file descriptor, and none of the caller's paths, leads to. */
-static long make_root(const struct launch *launch)
+static long choose_root(const struct launch *launch, const struct sources *sources)
 {
-	long root = launch->root.data[0] == '/' ? copy_root(launch) : new_root(launch->root);
+	if (span_equals(launch->root, "tree"))
+		return mounts_has_root(launch) ? sources->fds[0] : -EINVAL;
+	return launch->root.data[0] == '/' ? copy_root(launch) : new_root(launch->root);
+}
+
+/* The new root, mounted where its file descriptor, and none of the caller's paths, leads to. */
+static long make_root(const struct launch *launch, const struct sources *sources)
+{
+	long root = choose_root(launch, sources);
 	long here = root < 0 ? root : sys_open("/", O_PATH | O_DIRECTORY);
 	long ret = here < 0 ? here : mount_attach((int)root, (int)here);
 
@@ -169,7 +176,7 @@ int root_enter(const struct launch *launch, struct err *err)
 		return 0;
 	if (root_make_private(err) < 0 || mounts_open(launch->mounts, &sources, err) < 0)
 		return -1;
-	root = is_new ? make_root(launch) : sys_open("/", O_PATH | O_DIRECTORY);
+	root = is_new ? make_root(launch, &sources) : sys_open("/", O_PATH | O_DIRECTORY);
 	if (root < 0)
 		return err_set_span(err, "mount the root", launch->root, root);
 	mask = SYS1(SYS_umask, 0);

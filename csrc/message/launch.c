@@ -73,9 +73,9 @@ static bool check_root(const struct wire_attr *attr, struct wire_error *err)
 	struct span rest = attr->text;
 	struct span type;
 
-	if (attr->present && (rest.len == 0 || rest.data[0] != '/') &&
+	if (attr->present && (rest.len == 0 || rest.data[0] != '/') && !span_equals(rest, "tree") &&
 	    !(span_next(&rest, ',', &type) && span_equals(type, "tmpfs")))
-		return refuse(err, attr, 0, "neither an absolute path nor \"tmpfs\"");
+		return refuse(err, attr, 0, "neither an absolute path nor \"tmpfs\" or \"tree\"");
 	return true;
 }
 

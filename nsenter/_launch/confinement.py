@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nsenter.mounts import Mount, Path, Tmpfs
+    from nsenter.mounts import Attached, Mount, Path, Tmpfs
     from nsenter.options import Options
 
     Attribute = tuple[int, int | bytes]
@@ -26,6 +26,7 @@ __all__ = ["Confinement", "confinement_of"]
 
 _ID_MAX = 2**32 - 2
 TMPFS = "tmpfs"
+TREE = b"tree"  # the first of the mounts
 
 
 class Confinement(Value):
@@ -136,11 +137,15 @@ def _root(options: Options, mounts: Iterable[Mount]) -> Iterator[Attribute]:
         )
 
 
-def _is_in_memory(root: Path | Tmpfs) -> bool:
-    return root == TMPFS or not isinstance(root, (str, bytes, os.PathLike))
+def _is_in_memory(root: Path | Tmpfs | Attached) -> bool:
+    from nsenter.mounts import Tmpfs
+
+    return root == TMPFS or isinstance(root, Tmpfs)
 
 
-def _checked_root(root: Path | Tmpfs) -> bytes:
+def _checked_root(root: Path | Tmpfs | Attached) -> bytes:
+    if hasattr(root, "make"):
+        return TREE
     if not isinstance(root, (str, bytes, os.PathLike)):
         if os.fsencode(root.target) != b"/":
             raise ValueError(f'root must be a Tmpfs whose target is "/", not {root!r}')

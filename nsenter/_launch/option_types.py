@@ -87,9 +87,9 @@ def _is_one(value: object, kinds: tuple[type, ...]) -> bool:
 def _check_root(root: object) -> None:
     if root is None or isinstance(root, _PATH):
         return
-    from nsenter.mounts import Tmpfs
+    from nsenter.mounts import Attached, Tmpfs
 
-    if not isinstance(root, Tmpfs):
+    if not isinstance(root, (Tmpfs, Attached)):
         raise TypeError(f'root must be a path, "tmpfs" or a Tmpfs, not {root!r}')
 
 

@@ -130,11 +130,12 @@ class Workspace(Part):
             source, as_owner = self.path, self._is_for_another_user()
             mount = Bind(source, self.target, writable=True, as_owner=as_owner)
         else:
-            mount = Attached(self.target, self._clone, writable=True)
+            mount = Attached(self.target, self.detached_mount, writable=True)
         cwd = self.target if options.cwd in (None, "/") else options.cwd
         return {"mounts": (*options.mounts, mount), "cwd": cwd}
 
-    def _clone(self) -> int:
+    def detached_mount(self) -> int:
+        """Return a new descriptor of a mount of the overlay, for one process."""
         keeper, generation = self._overlay("a run")
         return keeper.clone(generation)
 

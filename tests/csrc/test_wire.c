@@ -303,9 +303,10 @@ static void arrays_have_whole_elements_and_not_too_many(void)
 	CHECK(!takes(TYPE(SECCOMP), many, sizeof(many)));
 }
 
-static void a_root_is_a_path_or_tmpfs(void)
+static void a_root_is_a_path_or_tmpfs_or_a_tree(void)
 {
 	CHECK(TAKES(TYPE(ROOT), "tmpfs") && TAKES(TYPE(ROOT), "/srv"));
+	CHECK(TAKES(TYPE(ROOT), "tree") && !TAKES(TYPE(ROOT), "trees"));
 	CHECK(!TAKES(TYPE(ROOT), "srv") && !TAKES(TYPE(ROOT), ""));
 }
 
@@ -341,7 +342,7 @@ int main(void)
 	what_was_not_sent_is_not_asked_for();
 	bytes_may_be_none_and_have_nuls();
 	arrays_have_whole_elements_and_not_too_many();
-	a_root_is_a_path_or_tmpfs();
+	a_root_is_a_path_or_tmpfs_or_a_tree();
 	numbers_of_the_tail_are_in_range();
 	a_list_with_a_bad_record_is_refused_at_its_offset();
 

@@ -1011,6 +1011,20 @@ NEEDS: dict[str, dict[str, str]] = {
     "test_nsenter/test_sandbox.py": {
         "namespaces proc": "*",
     },
+    "test_nsenter/test_sandbox_root.py": {
+        "": """
+            test_a_missing_directory_is_named
+            test_a_missing_image_is_named
+            test_a_missing_program_is_named
+            test_variables_that_are_none_are_refused
+            test_what_is_a_name_and_what_is_a_directory
+        """,
+        "machine": """
+            test_a_cache_of_another_user_is_refused
+            test_all_of_this_works_for_an_ordinary_user
+        """,
+        "namespaces proc": "*",
+    },
     "test_nsenter/test_sandbox_workspace_hostile.py": {
         "": """
             test_a_lease_does_not_hold_up_a_reader
