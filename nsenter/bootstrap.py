@@ -66,7 +66,7 @@ _CLOCKS = ("monotonic", "boottime")
 
 
 class TimeOffset(Value):
-    """The offset of a clock in a new time namespace (time_namespaces(7)).
+    r"""The offset of a clock in a new time namespace (time_namespaces(7)).
 
     Args:
         clock: "monotonic" or "boottime".
@@ -78,7 +78,7 @@ class TimeOffset(Value):
 
     Example:
         >>> str(TimeOffset("boottime", 3600))
-        'boottime 3600 0\\n'
+        'boottime 3600 0\n'
     """
 
     clock: str

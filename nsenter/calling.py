@@ -111,6 +111,7 @@ class RemoteError(NsenterError, RuntimeError):
     """
 
     def __new__(cls, kind: str, text: str, base: str = "") -> RemoteError:
+        """Create an instance of a subclass that is also of the builtin class `base`."""
         if cls is not RemoteError:
             return super().__new__(cls)
         mixed: Any = _remote_kind(base)
@@ -789,6 +790,7 @@ def _init(
 
 
 def how_it_ended(returncode: int) -> str:
+    """Say how a process with this returncode has ended, as the end of a sentence."""
     if returncode >= 0:
         return f"ended with exit status {returncode}"
     name = signal_name(-returncode)

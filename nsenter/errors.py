@@ -58,6 +58,7 @@ class BootstrapError(NsenterError, OSError):
     def __new__(
         cls, stage: str, operation: str, subject: str, number: int, hint: str | None = None
     ) -> BootstrapError:
+        """Create an instance of the subclass for the errno, such as PermissionError."""
         path = (subject,) if operation in _ON_FILES else ()
         kind = _kind_for(number) if cls is BootstrapError else cls
         return super().__new__(kind, number, os.strerror(number), *path)

@@ -175,7 +175,7 @@ def parse(text: bytes | str) -> tuple[IDMap, ...]:
             names the line.
 
     Example:
-        >>> parse("         0       1000          1\\n")
+        >>> parse("0 1000 1")
         (IDMap(container_id=0, host_id=1000, size=1),)
     """
     raw = text if isinstance(text, bytes) else text.encode("ascii", "backslashreplace")
@@ -249,7 +249,7 @@ def parse_subid(text: str, name: str | None, uid: int) -> tuple[SubIDRange, ...]
         uid: the uid of the user. The owner is a login name or a uid, also in subgid(5).
 
     Example:
-        >>> parse_subid("ada:100000:65536\\n", "ada", 1000)
+        >>> parse_subid("ada:100000:65536", "ada", 1000)
         (SubIDRange(start=100000, count=65536),)
     """
     owners = {name, str(uid)}

@@ -55,6 +55,7 @@ class NamespaceType(enum.StrEnum):
     def __new__(
         cls, word: str, clone_flag: int = 0, ns_name: str = "", oci_name: str = ""
     ) -> NamespaceType:
+        """Create a member with the attributes of its row."""
         kind = str.__new__(cls, word)
         kind._value_ = word
         kind.clone_flag, kind.oci_name, kind._ns_name = clone_flag, oci_name, ns_name

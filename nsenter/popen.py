@@ -320,6 +320,7 @@ class Popen(subprocess.Popen[AnyStr]):
             self._child.terminal_fd = -1
 
     def communicate(self, input: Any = None, timeout: float | None = None) -> Any:
+        """Send input, read the output, and wait: see subprocess.Popen.communicate."""
         with Naming():
             return super().communicate(input, timeout)
 
@@ -385,6 +386,7 @@ class Popen(subprocess.Popen[AnyStr]):
 
     @property
     def pidfd(self) -> int:
+        """The pidfd of the process; -1 after the process was waited for."""
         return self._child.pidfd
 
     @property

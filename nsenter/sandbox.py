@@ -57,7 +57,7 @@ _ENVIRONMENT = {
 
 
 class Sandbox:
-    """A place to run code that nobody has read.
+    r"""A place to run code that nobody has read.
 
     As a context manager, it prepares its workspace and network at the start of the block and
     removes them at the end. Each run is a new set of processes; nothing of it is left when `run`
@@ -100,7 +100,7 @@ class Sandbox:
         >>> with nsenter.Sandbox(timeout=10) as box:
         ...     result = box.run(["echo", "hello"], output_limit="1M")
         >>> result.verdict, result.returncode, result.stdout
-        (<Verdict.EXITED: 'exited'>, 0, b'hello\\n')
+        (<Verdict.EXITED: 'exited'>, 0, b'hello\n')
     """
 
     refused: tuple[str, ...] = ()

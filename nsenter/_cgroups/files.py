@@ -162,10 +162,11 @@ _WITHOUT_LIMIT = {
 
 
 def _taking_back(file: str, value: str, text: str) -> str | None:
-    """Return the line that restores a file after `value` has been written to it; None if no such
-    line is known.
+    """Return the line that restores a file after `value` has been written to it; None if unknown.
 
     Args:
+        file: the name of the file.
+        value: what was written.
         text: the content of the file before.
     """
     key = value.partition(" ")[0]
@@ -283,8 +284,10 @@ def has_processes(path: str) -> bool:
 
 
 def _members(path: str, recursive: bool) -> Iterator[int]:
-    """The pids of those in it. A process that this pid namespace does not have, or that is being
-    taken away, is a 0."""
+    """Yield the pids of the processes in a cgroup.
+
+    A process that is not in this PID namespace, or that is being removed, is reported as 0.
+    """
     pids = read(f"{path}/{PROCS}").split()
     if not pids and read(f"{path}/{_TYPE}").strip() == "threaded":
         pids = _processes_of(read(f"{path}/{_THREADS}").split())
@@ -295,8 +298,10 @@ def _members(path: str, recursive: bool) -> Iterator[int]:
 
 
 def _processes_of(threads: list[str]) -> list[str]:
-    """Return the processes of threads, without those that have ended: a cgroup of threads lists
-    threads alone (cgroups(7))."""
+    """Return the processes of threads, without those that have ended.
+
+    A threaded cgroup lists only threads (cgroups(7)).
+    """
     found = []
     for thread in threads:
         try:

@@ -52,7 +52,11 @@ class Bus:
         return int(digits or 0)
 
     def unit_state(self, unit: str) -> str:
-        """ "active", "failed" …, see systemctl(1). Raises Failure where it is not known."""
+        """Return the state of a unit, such as "active" or "failed": see systemctl(1).
+
+        Raises:
+            Failure: systemd does not know the state.
+        """
         return self._get(f"{_OBJECT}/unit/{escaped(unit)}", _UNIT, "ActiveState")
 
     def owner(self) -> int:

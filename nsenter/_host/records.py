@@ -231,8 +231,7 @@ _shapes: dict[tuple[type[Value], str], tuple[bool, str, str]] = {}
 
 
 def _shape(cls: type[Value], name: str) -> tuple[bool, str, str]:
-    """Return what a field's annotation means: whether None is allowed, the container and the item
-    type.
+    """Return what the annotation of a field means: whether it can be None, the container, the item.
 
     Annotations are, for example, "str", "int | None", "tuple[Mount, ...]" or "Mapping[str, str]".
     """

@@ -238,7 +238,8 @@ def _may_show(options: Options, folders: list[Place]) -> bool:
     """Whether a root that is made has these folders, read-only, as far as can be told from here.
 
     In a folder of the file system, a process of another sandbox may move what is mounted there: so
-    only one that is made anew is one of those."""
+    only one that is made anew is one of those.
+    """
     from nsenter.mounts import Tmpfs
 
     if options.root != "tmpfs" and not isinstance(options.root, Tmpfs):

@@ -79,8 +79,7 @@ class PrebootedInit:
             os.set_inheritable(fd, False)
 
     def send_descriptors(self, stdio: tuple[int, int, int], fds: Iterable[int]) -> tuple[int, int]:
-        """Send the standard streams, and other descriptors, which keep the numbers that they have
-        here.
+        """Send the standard streams, and other descriptors, which keep their numbers.
 
         Returns:
             The numbers of the two pipes in the new process, which no other descriptor has.

@@ -450,8 +450,11 @@ async def _down_first(up: asyncio.Task[None], down: asyncio.Task[bool]) -> bool:
 
 
 def _check_sent(up: asyncio.Task[None]) -> None:
-    """Raise the error of a body that has one. That the server reads no more is none: it may answer
-    before it has read the whole body."""
+    """Raise the error of the task that sends the body, if it has one.
+
+    It is not an error that the server reads no more: it may answer before it has read the whole
+    body.
+    """
     error = up.exception() if up.done() else None
     if error is not None and not isinstance(error, OSError):
         raise error

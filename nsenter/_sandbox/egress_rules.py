@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sandbox may connect to: rules such as "packages.example.org:443", and whether a host and a
-port match one.
+"""Rules for what a sandbox may connect to, such as "packages.example.org:443".
 
-A host that is not spelled in the one usual way is refused: a name that two programs could read
-differently is a name that one of them has not checked.
+A host that is not spelled in the one usual form is refused. If two programs could read a name
+differently, then one of them has not checked the name that the other one uses.
 """
 
 from __future__ import annotations

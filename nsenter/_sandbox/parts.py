@@ -31,8 +31,10 @@ class Part:
     holds = False
 
     def for_sandbox(self) -> Part:
-        """Return the part for one sandbox: this one, or, if this one is a value that several
-        sandboxes can share, one with a state of its own. The other methods are called on it.
+        """Return the part for one sandbox.
+
+        This is the part itself; or, if the part is a value that several sandboxes can share, an
+        object with the state of one sandbox. The other methods are called on the result.
         """
         return self
 

@@ -246,8 +246,11 @@ def _enter(folder: int, name: str, owner: tuple[int, int], path: str) -> int:
 
 
 def _own_empty(fd: int, owner: tuple[int, int]) -> None:
-    """Give a new directory to its owner. If somebody has put another one into its place, that one
-    is empty and belongs to the caller, or it stays what it is."""
+    """Give a new directory to its owner.
+
+    If another process has replaced it, the replacement is an empty directory of the caller, or it
+    stays unchanged.
+    """
     found = os.fstat(fd)
     is_ours = found.st_uid == os.geteuid() and found.st_mode & 0o7022 == 0
     if is_ours and owner != (found.st_uid, found.st_gid) and not os.listdir(fd):

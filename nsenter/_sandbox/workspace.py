@@ -302,8 +302,10 @@ class Workspace(Part):
         return "".join(lines)
 
     def _content(self, root: int, path: str) -> bytes | None:
-        """Return the content of a file for `diff`: None if there is none, no text if it is unsafe
-        or too large."""
+        """Return the content of a file for `diff`: None if there is no such file.
+
+        It is no text if the file is unsafe to read or too large.
+        """
         try:
             return safe_files.read_regular(root, path, _DIFF_LIMIT)
         except (FileNotFoundError, NotADirectoryError):

@@ -217,8 +217,10 @@ def start_further(container: Container, process: Process) -> None:
 
 
 class _InitialAffinity:
-    """While a further process comes into its cgroup, it runs on the CPUs that
-    `execCPUAffinity.initial` says, as this thread does, which it inherits them from (as runc)."""
+    """A context manager for the CPUs on which a further process enters its cgroup.
+
+    `execCPUAffinity.initial` names them. The process inherits them from this thread, as in runc.
+    """
 
     def __init__(self, process: Process) -> None:
         self._cpus = "" if process.init else process.config.exec_cpu_affinity.get("initial", "")
@@ -316,8 +318,11 @@ class _Talk:
             self._entry = None
 
     def _launched(self, data: BootstrapData, config: InitConfig, fds: Descriptors) -> Child:
-        """As `_launch`. A cgroup with as many processes as it may have refuses one that is made in
-        it, and takes one that is moved to it."""
+        """Launch the init as `_launch` does; if the cgroup is full, launch it outside and move it.
+
+        A cgroup that has as many processes as it may have refuses a process that is created in it,
+        but accepts one that is moved to it.
+        """
         try:
             return self._launch(data, config, fds)
         except BootstrapError as error:
@@ -414,8 +419,11 @@ class _Talk:
             self._let_go(channel)
 
     def _let_go(self, channel: int) -> None:
-        """Once. A further process is in its cgroup before it does anything; a first one begins with
-        its root while the rest of the cgroup is made."""
+        """Tell the init to go on, once.
+
+        A further process is in its cgroup before it does anything. A first process makes its root
+        while the parent sets up the rest of the cgroup.
+        """
         if self._goes:
             return
         self._goes = True
@@ -431,8 +439,11 @@ class _Talk:
                 self._doors.add(door)
 
     def _make_cgroup_ready(self, channel: int) -> None:
-        """With its limits before it is entered, unless the init has to be moved: the rules of
-        devices are denials at first."""
+        """Set up the rest of the cgroup.
+
+        The limits are set before the init enters it, unless the init has to be moved: then the
+        rules for devices would first deny access to all of them.
+        """
         self._manager.create_rest()
         if not self.moves:
             self._manager.set(self._resources.replace(memory=None, memory_swap=None))
@@ -585,10 +596,11 @@ class _Talk:
             self._save()
 
     def _make_room(self, limit: Rlimit) -> None:
-        """Raise the hard limit where it is lower than asked for, by the rights of this process.
+        """Raise the hard limit if it is lower than the requested one, as this process may.
 
-        The init sets the limits as such, right before it executes the program: until then they
-        would hinder it (csrc/inside/exec_steps.c)."""
+        The init sets the limits themselves just before it executes the program, because they would
+        hinder it until then (csrc/inside/exec_steps.c).
+        """
         pid, number = self._child.pid, limit.type
         asked = f"{rlimit_name(number)} {limit.soft}:{limit.hard}"
         try:
@@ -599,8 +611,10 @@ class _Talk:
             raise _with_hint("launcher", failure) from None
 
     def _save(self) -> None:
-        """From here on the container is there. Who would change it waits until it is as it should
-        be, or gone."""
+        """Save the state: from now on the container exists.
+
+        Commands that would change it wait until it is complete, or gone.
+        """
         pid = self._child.pid
         self._container._record.save(
             init_process_pid=pid,
@@ -688,8 +702,10 @@ class _Talk:
                     raise self._silence() from None
 
     def _deadline(self) -> float | None:
-        """Until when the next answer has to be there. The hooks that the init runs have timeouts of
-        their own, or none."""
+        """Return the time until which the next answer must arrive; None means that there is none.
+
+        The hooks that the init runs have timeouts of their own, or none.
+        """
         patience = self._process.timeout
         hooks = self._container.config.hooks
         own = hooks.create_container + (() if self._has_gate else hooks.start_container)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which devices a list of rules allows, and how cgroup v1 is told
-(admin-guide/cgroup-v1/devices)."""
+"""Which devices a list of rules allows, and the files of cgroup v1 that say so.
+
+The files are described in admin-guide/cgroup-v1/devices of the kernel's documentation.
+"""
 
 from __future__ import annotations
 
@@ -115,7 +117,7 @@ def _overlap(one: Device, other: Device) -> bool:
 
 
 def line(device: Device, letters: Iterable[str]) -> str:
-    """ "c 1:3 rwm"."""
+    """Return the line of a rule, such as "c 1:3 rwm"."""
     kind, *numbers = device
     major, minor = ("*" if number < 0 else str(number) for number in numbers)
     return f"{kind} {major}:{minor} {''.join(x for x in 'rwm' if x in letters)}"

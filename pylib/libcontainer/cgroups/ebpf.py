@@ -54,11 +54,12 @@ def _u64(number: int) -> bytes:
 
 
 def program(rules: Iterable[DeviceRule]) -> bytes:
-    """The instructions, for every letter of what is wanted: the last rule that names the device
-    and the letter decides; all have to be allowed.
+    """Return the instructions of a program that decides over access to devices.
 
-    From the last rule to the first, one that allows takes its letters off what is wanted, one
-    that denies ends it where one of its letters is still wanted.
+    For each letter of the access, the last rule that names the device and the letter decides. The
+    access is allowed if every letter is. The program goes from the last rule to the first: a rule
+    that allows removes its letters from the wanted ones, and a rule that denies ends the program if
+    one of its letters is still wanted.
     """
     default, rest = effective(rules)
     code = [

@@ -89,8 +89,11 @@ class UnifiedManager(UnifiedTree, Manager):
         return UnifiedManager(self._cgroup, self._layout, {"": path})
 
     def _takes_processes(self) -> bool:
-        """Once it gives controllers to those below it, processes are in those alone ("No Internal
-        Process Constraint"), but where it is one of threads."""
+        """Return whether the cgroup itself can have processes.
+
+        A cgroup that gives controllers to those below it cannot ("No Internal Process Constraint"
+        of the kernel's documentation), unless it is threaded.
+        """
         return not self._read(SUBTREE).strip() or self._read("cgroup.type").strip() != "domain"
 
     def create(self) -> None:

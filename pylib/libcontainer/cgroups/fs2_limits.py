@@ -55,14 +55,16 @@ def io_weight(weight: int) -> int:
 
 
 def swap_max(memory: int | None, both: int | None) -> str:
-    """memory.swap.max, which is swap alone, for v1's limit of memory and swap together. If memory
-    has no limit, there is no sum to take it from: then it is the limit of swap, as in runc.
+    """Return memory.swap.max, the limit of swap alone, for v1's limit of memory and swap together.
+
+    If memory has no limit, it cannot be subtracted; the value is then the limit of swap, as in
+    runc.
 
     Returns:
-        "" if nothing is said of it.
+        "" if no limit is set.
 
     Raises:
-        ConfigError: there is no limit of memory, or a larger one.
+        ConfigError: memory has no limit, or a larger one.
     """
     if both == -1 or (memory == -1 and not both):
         return "max"
@@ -85,15 +87,18 @@ def or_max(value: int) -> str:
 
 
 def limits(resources: Resources, read: Read) -> Iterator[Writes]:
-    """What is to be written, file and value, in order; lines that the kernel checks against each
-    other together. What nothing is said of is left out.
+    """Return the files to write, each with its value, in order.
+
+    Lines that the kernel checks against each other are in one value. Limits that are not set are
+    left out.
 
     Args:
-        read: the text of a file; "" where it is not there.
+        resources: the limits.
+        read: returns the text of a file; "" if it does not exist.
 
     Raises:
-        ConfigError: a value that v2 does not have.
-        Failure: memory is below its usage, and that was to be checked.
+        ConfigError: v2 does not have a value.
+        Failure: the limit of memory is below its usage, and that was to be checked.
     """
     yield from _memory(resources, read)
     if cpu := _cpu(resources):

@@ -119,8 +119,10 @@ def _cpu(resources: Resources) -> Writes:
 
 
 def shares_of(resources: Resources) -> int | None:
-    """cpu.shares, or cpu.weight in v1's numbers; None if it is not to be set. A cgroup whose
-    cpu.idle is 1 has the least weight, and the kernel refuses another."""
+    """Return cpu.shares, or cpu.weight converted to v1's numbers; None if it is not to be set.
+
+    A cgroup with cpu.idle 1 has the least weight, and the kernel refuses any other.
+    """
     return None if resources.cpu_idle == 1 else resources.cpu_shares or None
 
 
@@ -148,7 +150,7 @@ def _blkio(resources: Resources, read: Read) -> Iterator[tuple[str, str]]:
 
 
 def device_line(device: BlockIODevice, value: object) -> str:
-    """ "8:0 1048576"."""
+    """Return a line with a device and a value, such as "8:0 1048576"."""
     return f"{device.major}:{device.minor} {value}"
 
 
@@ -165,6 +167,6 @@ def _rare(resources: Resources, read: Read) -> Iterator[tuple[str, Writes]]:
 
 
 def rdma_line(limit: RdmaLimit) -> str:
-    """ "mlx5_0 hca_handle=3 hca_object=max", a line of rdma.max."""
+    """Return a line of rdma.max, such as "mlx5_0 hca_handle=3 hca_object=max"."""
     pairs = (("hca_handle", limit.hca_handles), ("hca_object", limit.hca_objects))
     return " ".join([limit.device, *(f"{key}={n}" for key, n in pairs if n is not None)])

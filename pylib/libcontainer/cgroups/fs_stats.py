@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cgroup of v1 uses, in the shape that `runc events --stats` prints: a number that is 0
-is left out where runc leaves it out."""
+"""The usage of a cgroup of v1, in the form that `runc events --stats` prints.
+
+A number that is 0 is left out if runc leaves it out.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,7 @@ def pids(path: str) -> dict[str, int]:
 
 
 def ranges(text: str) -> list[int]:
-    """ "0-2,5" is 0, 1, 2 and 5."""
+    """Return the numbers of a list: "0-2,5" means 0, 1, 2 and 5."""
     found: list[int] = []
     for part in text.strip().split(",") if text.strip() else ():
         first, _, last = part.partition("-")
@@ -163,7 +165,10 @@ def _blkio(path: str) -> dict[str, Any]:
 
 
 def _operations(path: str) -> list[dict[str, Any]]:
-    """ "8:0 Read 4096" in each line; "Total 4096", of all, at the end."""
+    """Return the entries of a file whose lines are like "8:0 Read 4096".
+
+    The last line, "Total 4096", is the sum.
+    """
     found = []
     for line in read(path).splitlines():
         device, *rest = line.split()

@@ -58,10 +58,10 @@ def unit_name(cgroup: Cgroup) -> tuple[str, str]:
 
 
 def expand_slice(name: str) -> str:
-    """ "a-b.slice" is in "a.slice": the path of a slice (systemd.slice(5)).
+    """Return the path of a slice: "a-b.slice" is in "a.slice" (systemd.slice(5)).
 
     Raises:
-        ConfigError: it is not the name of one.
+        ConfigError: the name is not that of a slice.
     """
     stem = name.removesuffix(".slice")
     if name == "-.slice":
@@ -87,13 +87,14 @@ def cgroup_path(cgroup: Cgroup) -> str:
 
 
 class SystemdManager(Manager):
-    """A unit of systemd's, and the cgroup that it is. It is made around the first process that is
-    added; its limits are to be set then.
+    """A unit of systemd and its cgroup.
+
+    systemd creates the unit with the first process that is added. The limits must be set by then.
 
     Args:
-        cgroup: what it is, its path "slice:prefix:name".
-        cgroup_files: who manages its directories.
-        unified: whether they are of cgroup v2.
+        cgroup: the cgroup of the configuration; its path is "slice:prefix:name".
+        cgroup_files: the manager of the directories.
+        unified: whether the directories are of cgroup v2.
     """
 
     def __init__(self, cgroup: Cgroup, cgroup_files: Manager, *, unified: bool) -> None:

@@ -98,8 +98,10 @@ def says_idle(resources: Resources) -> bool:
 
 
 def _weight(resources: Resources) -> str:
-    """Return the CPUWeight of limits that set cpu.idle: 0 if it is 1, else the weight that they
-    set, or systemd's default. Return "" if they do not set it."""
+    """Return CPUWeight for limits that set cpu.idle; "" if they do not set it.
+
+    It is 0 if cpu.idle is 1, otherwise the weight that the limits set, or systemd's default.
+    """
     told = dict(_files(resources))
     if _IDLE not in told:
         return ""
@@ -212,11 +214,12 @@ def _group_name(heading: str, major: int) -> str:
 
 
 def variant(name: str, text: str) -> tuple[str, list[str]]:
-    """The signature and words of a value in GVariant's text form, as annotations
-    org.systemd.property.NAME have it: true, 5, uint64 5, 'text', ['one', 'two'].
+    """Return the signature and the words of a value in GVariant's text form.
+
+    Annotations org.systemd.property.NAME have this form: true, 5, uint64 5, 'text', ['one', 'two'].
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: the text is none of these.
     """
     if text in ("true", "false"):
         return "b", [text]

@@ -259,6 +259,7 @@ class Config(ConfigForInit):
 
     @classmethod
     def from_data(cls, plain: Mapping[str, Any]) -> Config:
+        """Return the configuration that `to_data` has turned into plain data."""
         fields = dict(plain)
         if "namespaces" in fields:
             fields["namespaces"] = Namespaces.from_json(fields["namespaces"])

@@ -88,8 +88,10 @@ class InitConfig(Value):
 
 
 def pack(init_config: InitConfig) -> dict[str, Any]:
-    """Return an init config as plain data. Of the container's configuration, only the part that the
-    init reads is in it."""
+    """Return an init config as plain data.
+
+    Of the container's configuration, it has only the part that the init reads.
+    """
     plain = init_config.to_data(full=True, besides=("config",))
     return {**plain, "config": init_config.config.for_init()}
 

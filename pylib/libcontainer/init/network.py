@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loopback device of a new network namespace, which starts out down; and devices of ours that
-move into it.
+"""Bring up the loopback device of a new network namespace, and receive devices of the caller.
 
-To bring it up takes the kernel as long as half of the container's root. A socket belongs to the
-namespace that it was made in, so the parent, who has time, does it by a socket of the init's.
+The kernel takes as long to bring the loopback device up as half of the container's root takes to
+make. A socket belongs to the namespace in which it was created. So the init creates a socket, and
+the parent, which has time, uses it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ def ask_for_loopback(channel: int) -> None:
 
 
 def ask_for_devices(channel: int) -> None:
-    """The init's part (libcontainer.net_devices). They are there when the parent answers what comes
-    later on the channel."""
+    """Ask the parent for network devices: the init's part of libcontainer.net_devices.
+
+    The devices are there when the parent answers a later message on the channel.
+    """
     fd = call("socket", "AF_NETLINK", SYS_socket, _AF_NETLINK, _SOCK_RAW_CLOEXEC, 0)
     try:
         sync.send(channel, sync.Devices(fd))

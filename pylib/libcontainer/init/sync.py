@@ -155,8 +155,10 @@ class IdMap(Message):
 
 
 class Last(Message):
-    """Everything that requires the host is done. After the answer, `Go`, the init joins the PID
-    namespace."""
+    """Everything that requires the host is done.
+
+    After the answer, `Go`, the init joins the PID namespace.
+    """
 
     word, is_answered = "last", True
 

@@ -86,12 +86,12 @@ class Log:
 
 
 def _put(fd: int, line: str) -> None:
-    """Write a line if possible. Without a log the command continues, and its status reports the
-    result.
+    """Write a line if possible.
 
-    If the stream is non-blocking, which any process that shares it can cause, it may have no room
-    yet. A reader that takes nothing for some seconds is no longer waited for. Other errors, which
-    may be over by then, are tried once more.
+    Without a log the command continues, and its status reports the result. If the stream is
+    non-blocking, which any process that shares it can cause, it may have no room yet. A reader that
+    takes nothing for some seconds is no longer waited for. Other errors, which may be over by then,
+    are tried once more.
     """
     data = f"{line}\n".encode("utf-8", "surrogateescape")
     failures = 0

@@ -97,9 +97,7 @@ class Supervisor:
                 self._process.signal(number)
 
     def _reap_orphans(self) -> None:
-        """Reap all children that have ended, except the process itself: another place waits for its
-        status.
-        """
+        """Reap all children that have ended, but not the process itself, which `wait` reaps."""
         try:
             while True:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

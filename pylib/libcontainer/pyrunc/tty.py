@@ -123,8 +123,9 @@ class Terminal:
         self._type()
 
     def _type(self) -> None:
-        """Pass on typed input. While the process does not read it, read no more from the caller's
-        terminal.
+        """Pass on typed input.
+
+        While the process does not read it, no more is read from the caller's terminal.
         """
         try:
             while self._typed:

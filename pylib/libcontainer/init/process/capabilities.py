@@ -113,8 +113,10 @@ def apply(effective: int, permitted: int, ambient: int, inheritable: int = 0) ->
 
 
 def not_raised(ambient: int, permitted: int, inheritable: int) -> int:
-    """The ambient capabilities that the kernel does not raise: it requires them in the permitted
-    and in the inheritable set (capabilities(7))."""
+    """Return the ambient capabilities that the kernel does not raise.
+
+    It requires them to be in the permitted and in the inheritable set (capabilities(7)).
+    """
     return ambient & ~(permitted & inheritable)
 
 

@@ -128,9 +128,12 @@ class Ending:
     # ---- the filter
 
     def _kept_for_the_filter(self) -> int:
-        """The capabilities that this process keeps until it executes the program. A filter without
-        no_new_privs requires CAP_SYS_ADMIN, and it is installed last. The program does not get it:
-        execve(2) makes its sets of the inheritable, the ambient and the bounding set alone."""
+        """Return the capabilities that this process keeps until it executes the program.
+
+        A filter without no_new_privs requires CAP_SYS_ADMIN, and it is installed last. The program
+        does not get the capability: execve(2) computes its sets from the inheritable, the ambient
+        and the bounding set only.
+        """
         if self._init_config.seccomp is None or self._no_new_privileges:
             return 0
         return capabilities.mask_of(("CAP_SYS_ADMIN",))

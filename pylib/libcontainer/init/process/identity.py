@@ -79,8 +79,9 @@ def _no_cwd(path: str, error: OSError) -> Failure:
 
 
 def check_cwd() -> None:
-    """What is behind a descriptor that leaked from the host is no place below the root
-    (CVE-2024-21626).
+    """Refuse a working directory that is not below the root of the container.
+
+    Such a directory can be reached through a descriptor that leaked from the host (CVE-2024-21626).
 
     Raises:
         Failure: the working directory is not inside the container.

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flags of mounts: mount(2)'s bits, of which configurations are made, as mount_setattr(2) has
-them.
-"""
+"""Flags of mounts: the bits of mount(2), as configurations have them, for mount_setattr(2)."""
 
 from __future__ import annotations
 

@@ -59,8 +59,11 @@ def set_flags(mount: Mount, tree: int, *, as_locked: bool) -> None:
 
 
 def _unlocked(mount: Mount, tree: int, to_set: int, to_clear: int) -> int:
-    """What of `to_clear` is not locked (mount_namespaces(7)). Raises Failure where it was asked
-    for by name, and where other times of access are."""
+    """Return the flags of `to_clear` that are not locked (mount_namespaces(7)).
+
+    Raises:
+        Failure: a locked flag was to be cleared by name, or the mount requires other access times.
+    """
     has = attributes_at(tree)
     if not mount.flags & ANY_ATIME:
         to_clear &= ~TIMES
@@ -72,8 +75,10 @@ def _unlocked(mount: Mount, tree: int, to_set: int, to_clear: int) -> int:
 
 
 def _set_beside_locked(mount: Mount, tree: int, to_set: int, times: int) -> None:
-    """What a mount brought from another user namespace it keeps (mount_namespaces(7)): that is
-    passed over, unless it is asked to go."""
+    """Set flags of a mount that comes from another user namespace, and keep its locked ones.
+
+    Locked flags (mount_namespaces(7)) cannot be cleared. They are ignored unless they were named.
+    """
     clear = unwanted(mount.cleared_flags) & ~to_set | times
     try:
         syscalls.mount_setattr(tree, set=to_set, clear=clear)

@@ -66,11 +66,12 @@ def _mount_v2(mounter: Mounter, mount: Mount, init_config: InitConfig, own: bool
 
 
 def _clone_v2(mount: Mount) -> int:
-    """A detached clone of the host's cgroup2, with the flags that a new mount would have; -1 if
-    a new mount would show something else, or if there is none to clone.
+    """Return a detached clone of the host's cgroup2 with a new mount's flags; -1 if impossible.
 
-    A new mount shows the root of our cgroup namespace. Only in the initial namespace that is the
-    top of the hierarchy, and only there a new mount waits.
+    A clone is impossible if there is nothing to clone, or if a new mount would show something else.
+    A new mount shows the root of this process's cgroup namespace. In the initial namespace that is
+    the top of the hierarchy. Only there a new mount waits for a long time, so only there a clone is
+    made.
     """
     if mount.data or not filesystems.has_mount_flags_alone(mount):
         return -1

@@ -152,7 +152,10 @@ def _layers(lowerdir: str) -> list[tuple[str, str]]:
 
 
 def split(data: str) -> list[str]:
-    r""" "a,b=c" in its parts; a value in double quotes may have commas, and so one with "\,"."""
+    r"""Split mount data such as "a,b=c" at its commas.
+
+    Commas in a value in double quotes do not count, nor do those with a backslash before them.
+    """
     pieces = data.replace("\\,", "\\\0").split('"')
     pieces[1::2] = [piece.replace(",", "\0") for piece in pieces[1::2]]
     return [part.replace("\0", ",") for part in "".join(pieces).split(",") if part]

@@ -207,8 +207,10 @@ class Mounter:
 
 
 def _of_kinds(failure: Failure, fd: int, target: int) -> Failure:
-    """The error of move_mount(2); EINVAL if one is a directory and the other is not, of which
-    mount(2) says ENOTDIR. Docker has a hint for that."""
+    """Return the error of move_mount(2); ENOTDIR instead of EINVAL if only one side is a directory.
+
+    mount(2) reports ENOTDIR then, and Docker has a hint for that.
+    """
     kinds = paths.is_folder(fd), paths.is_folder(target)
     if failure.errno != errno.EINVAL or kinds[0] == kinds[1]:
         return failure

@@ -62,8 +62,11 @@ def move_root(root: int, rootfs: str) -> None:
 
 
 def _kernel_mounts(*, besides: str) -> list[str]:
-    """Where proc and sysfs are mounted, the innermost first. A place is named once for each mount
-    that is on it: what covers one of these would only be taken off it."""
+    """Return the mount points of proc and sysfs, the innermost first.
+
+    A mount point is listed once for each mount on it. A mount that covers a proc or sysfs would
+    otherwise only be removed from it.
+    """
     mounts = procfs.mounts()
     found = {
         mount.point

@@ -194,10 +194,13 @@ _ROOT_HINTS = {
 
 
 def _make_submounts_readonly(tree: int) -> None:
-    """Make all mounts of a detached tree read-only, except the first, in which mount points may
-    have to be made. The kernel changes all of them or none, covered ones and those with names that
-    nobody could write down included. They are private: a mount that the host makes below one of
-    them later would arrive writable."""
+    """Make all mounts of a detached tree read-only, except the first.
+
+    Mount points may have to be created in the first one. The kernel changes all of them or none.
+    That includes mounts that are covered and those whose names cannot be written down. The mounts
+    are private. Otherwise a mount that the host makes below one of them later would arrive
+    writable.
+    """
     was_readonly = attributes_at(tree) & syscalls.MOUNT_ATTR_RDONLY
     syscalls.mount_setattr(
         tree, set=syscalls.MOUNT_ATTR_RDONLY, propagation=syscalls.MS_PRIVATE, recursive=True,
@@ -221,9 +224,11 @@ def _propagate_path(path: str, flags: int) -> None:
 
 
 def _privatise_parent(rootfs: str, flags: int) -> None:
-    """The mount that the container's root is on: what is mounted there is not to be seen by
-    others, and pivot_root(2) refuses a shared one. That of "/", which has the propagation `flags`,
-    may stay a slave."""
+    """Make the mount private that the container's root is on.
+
+    Other namespaces must not see what is mounted there, and pivot_root(2) refuses a shared mount.
+    The mount of "/", which has the propagation `flags`, may stay a slave.
+    """
     path = rootfs
     while path != "/" or not flags & syscalls.MS_SLAVE:
         try:

@@ -55,9 +55,7 @@ def _sub_cgroup_paths(words: Sequence[str]) -> dict[str, str]:
 
 
 def _process(context: Context, container: Container) -> dict[str, Any]:
-    """Return OCI's process object: from a file, or the container's own with the changes of the
-    options.
-    """
+    """Return OCI's process object: from a file, or the container's own, changed by the options."""
     options = context.options
     if options["process"]:
         process = context.read_json(options["process"])
