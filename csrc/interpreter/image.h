@@ -169,8 +169,8 @@ typedef void image_resume(const struct image_handover *handover);
 	 (uint64_t)sizeof(struct image_word) << 8 ^ (uint64_t)sizeof(struct image_signal))
 
 struct image {
-	int fd; /* -1 if it is only being read */
-	const uint8_t *data;
+	int fd;		     /* -1 if it is only being read */
+	const uint8_t *data; /* the file's beginning, or in restore.c all of it */
 	const struct image_header *header;
 	const struct image_region *regions;
 	const struct image_file *files;

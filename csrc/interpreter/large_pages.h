@@ -5,7 +5,7 @@
  * Nearly every page of that memory is written to soon after an image is resumed, because a
  * reference count is in front of each object. If the kernel copied each small page when it is
  * written to, a start would take a thousand page faults, of 2 microseconds each or more in a
- * virtual machine. A large page takes one fault; reading its content from the image's file takes
+ * virtual machine. A large page takes one fault; copying its content from the image's file takes
  * a tenth of the time of those faults. If the kernel has no large page to give, it takes small
  * ones, which takes as long as before.
  */

@@ -17,7 +17,7 @@
 #define RSEQ_CPU_ID	  4
 #define RSEQ_UNREGISTERED (-1)
 #define RSEQ_FAILED	  (-2)
-#define HEADER_HINT	  0x78000000UL
+#define FILE_HINT	  0x78000000UL
 
 #if defined(__x86_64__)
 #define NSX_RESTORES 1
@@ -30,6 +30,9 @@
 #endif
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
 #endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -109,6 +112,7 @@ static long open_place(const char *path, struct err *err)
 	return fd < 0 ? err_set(err, "open", path, fd) : fd;
 }
 
+/* Map the whole file: the tables are read from it now, and the large ranges later. */
 static int read_header(const char *path, int fd, struct image *image, struct err *err)
 {
 	struct image_header header;
@@ -123,8 +127,7 @@ static int read_header(const char *path, int fd, struct image *image, struct err
 	if (ret != (long)sizeof(header) || header.header_size < sizeof(header) ||
 	    header.header_size > IMAGE_HEADER_MAX || header.header_size > (uint64_t)st.st_size)
 		return refuse(err, path, "it is no image");
-	ret = SYS6(SYS_mmap, HEADER_HINT, header.header_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE,
-		   fd, 0);
+	ret = SYS6(SYS_mmap, FILE_HINT, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (is_failed(ret))
 		return err_set(err, "mmap", path, ret);
 	wrong = image_parse((const uint8_t *)ret, header.header_size, (uint64_t)st.st_size, image);
@@ -218,22 +221,6 @@ static int map_large(const struct image *image, struct err *err)
 	return 0;
 }
 
-static int read_region(const struct image *image, const struct image_region *region,
-		       struct err *err)
-{
-	uint64_t offset = region->offset;
-
-	for (uint64_t at = region->start; at < region->end;) {
-		const long ret = SYS4(SYS_pread64, image->fd, at, region->end - at, offset);
-
-		if (ret <= 0)
-			return err_set(err, "read the image's", "saved memory", ret ? ret : -EIO);
-		at += (uint64_t)ret;
-		offset += (uint64_t)ret;
-	}
-	return 0;
-}
-
 static int map_region(const struct image *image, const struct image_region *region, int fd,
 		      bool is_written, struct err *err)
 {
@@ -243,8 +230,8 @@ static int map_region(const struct image *image, const struct image_region *regi
 	int flags = MAP_FIXED_NOREPLACE;
 	long ret;
 
-	if (region->flags & REGION_LARGE)
-		return region->kind == REGION_SAVED ? read_region(image, region, err) : 0;
+	if (region->flags & REGION_LARGE) /* fill_large() */
+		return 0;
 	if (region->kind == REGION_FILE || region->kind == REGION_SAVED)
 		flags |= MAP_PRIVATE;
 	else
@@ -376,6 +363,35 @@ static void protect_again(const struct image *image)
 	}
 }
 
+static void copy(uint64_t to, const uint8_t *from, uint64_t size)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
+#else
+	while (size--)
+		*(uint8_t *)to++ = *from++;
+#endif
+}
+
+/*
+ * Read what the large ranges hold. It is copied from the mapping of the whole file, and not read
+ * before the stages: a large page that two processes have is copied in small pages when one of
+ * them writes to it. Read from a descriptor, it would need one in stage 2, and a container could
+ * open that file again by /proc/PID/fd for writing.
+ */
+static void fill_large(const struct image *image)
+{
+	for (uint32_t i = 0; i < image->header->regions.count; i++) {
+		const struct image_region *region = &image->regions[i];
+		const uint64_t size = region->end - region->start;
+
+		if (!(region->flags & REGION_LARGE) || region->kind != REGION_SAVED)
+			continue;
+		SYS3(SYS_madvise, image->data + region->offset, size, MADV_POPULATE_READ);
+		copy(region->start, image->data + region->offset, size);
+	}
+}
+
 static void populate(const struct image *image)
 {
 	for (uint32_t i = 0; i < image->header->hot.count; i++) {
@@ -427,12 +443,13 @@ _Noreturn void restore_enter(const struct image *image, const struct image_hando
 {
 	image_resume *resume = (image_resume *)image->header->resume;
 
+	fill_large(image);
 	populate(image);
 	write_words(image, handover->process);
 	protect_again(image);
 	become_thread(image->header, handover->process);
 	set_signals(image, handover);
-	SYS2(SYS_munmap, image->data, image->header->header_size);
+	SYS2(SYS_munmap, image->data, image->header->file_size);
 	resume(handover);
 	sys_exit(1);
 }
