@@ -31,7 +31,7 @@ _INSIDE = _files(
 # From a message on the init pipe to the payload.
 _STAGES = [
     *_CODEC,
-    *_files("base", "fallback clone exec signals"),
+    *_files("base", "fallback clone exec signals proc"),
     *_INSIDE,
     *_files("stages", "sync report mapping_tool write_maps become_root init_pipe mount_sources"),
     *_files("stages", "nsexec environment pid1 payload"),
@@ -63,7 +63,7 @@ PRODUCTS = {
         *_files("interpreter", "dump_process dump_write dump"),
     ],
     "pyrunc": [
-        *_files("base", "text err exec fallback crt0"),
+        *_files("base", "text err exec fallback signals crt0"),
         *_RESTORE,
         *_files("interpreter", "command_image"),
         *_files("products", "pyrunc"),

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clone.h"
 
-/* The flags that only say how the child's thread id is kept. libc's fork asks for the same. */
+#include "base/descriptor.h"
+
+/* Returns the flags that have the kernel keep the child's thread id where libc expects it, as the
+ * fork(2) of libc asks for it. */
 static uint64_t thread_flags(const struct clone_request *request)
 {
 	return request->thread_id ? CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID : 0;
@@ -32,8 +35,12 @@ static long clone3(const struct clone_request *request)
 	return SYS2(SYS_clone3, &args, sizeof(args));
 }
 
-/* The parent uses only registers until it has changed its stack: the old stack belongs to the
- * child. */
+/*
+ * From the system call on, the child uses the stack of the calling process. The calling process
+ * must therefore neither write to that stack nor return: a value that a compiler saves there would
+ * overwrite the child's. So everything that it needs is in registers, and its first instructions
+ * change to the other stack and call `rest`. This cannot be written in C.
+ */
 #if defined(__x86_64__)
 static long clone3_in_place(const struct clone_args *args, void *stack_top, clone_rest *rest,
 			    void *context)
@@ -106,7 +113,8 @@ static long clone2(const struct clone_request *request)
 #endif
 }
 
-/* Whether a filter refuses clone3(2): without arguments, the kernel itself gives another error. */
+/* Returns whether a filter refuses clone3(2). Without arguments, the kernel's own error is another.
+ */
 static bool is_filtered(void)
 {
 	return SYS2(SYS_clone3, 0, 0) == -EPERM;
@@ -116,11 +124,9 @@ static bool is_filtered(void)
  * later may have children of its own by then. The calling process is a stage, which ends soon. */
 static long enter_cgroup(int cgroup_fd)
 {
-	long fd = SYS4(SYS_openat, cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC, 0);
-	long ret = fd < 0 ? fd : sys_write((int)fd, "0", 1);
+	OWNED_FD fd = sys_open_at(cgroup_fd, "cgroup.procs", O_WRONLY);
+	const long ret = fd < 0 ? fd : sys_write(fd, "0", 1);
 
-	if (fd >= 0)
-		sys_close((int)fd);
 	return ret < 0 ? ret : 0;
 }
 
@@ -130,7 +136,7 @@ long process_clone(const struct clone_request *request)
 
 	if (ret == -EPERM && is_filtered())
 		ret = -ENOSYS;
-	/* CLONE_NEWTIME is a bit of the older call's exit signal. */
+	/* In the older call, the bit of CLONE_NEWTIME is part of the exit signal. */
 	if (ret != -ENOSYS || (request->flags & CLONE_NEWTIME))
 		return ret;
 	ret = request->cgroup_fd >= 0 ? enter_cgroup(request->cgroup_fd) : 0;

@@ -6,14 +6,15 @@
 #include "base/sys.h"
 
 struct clone_request {
-	uint64_t flags; /* CLONE_*; without CLONE_PARENT, SIGCHLD tells the end */
-	int cgroup_fd;	/* CLONE_INTO_CGROUP, or without clone3(2) the caller goes there as well;
-			 * -1: the caller's cgroup */
-	int *pidfd;	/* CLONE_PIDFD; NULL: none */
-	int *thread_id; /* where libc keeps the thread's id, to be set anew; NULL: nowhere */
+	uint64_t flags; /* CLONE_*. Without CLONE_PARENT, the parent gets SIGCHLD at the end. */
+	/* The child is born in this cgroup (CLONE_INTO_CGROUP). Without clone3(2), the calling
+	 * process moves there as well. -1: the child is born in the cgroup of the caller. */
+	int cgroup_fd;
+	int *pidfd;	/* gets a pidfd of the child (CLONE_PIDFD); NULL: none is made */
+	int *thread_id; /* where libc keeps the thread's id, which the kernel sets; NULL: nowhere */
 };
 
-/* The child's pid, 0 in the child, or -errno. */
+/* Returns the child's pid, 0 in the child, or -errno. */
 long process_clone(const struct clone_request *request);
 
 /* The code that the calling process runs after its child has taken over. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What nsinit needs of a C runtime: an entry point, and the four functions that a compiler may
- * call on its own. Where system calls go through libc (see base/sys.h), main is all there is. */
+/* The C runtime of the static programs: an entry point, and the four functions that a compiler may
+ * call on its own. If system calls go through libc (see base/sys.h), it has only main(). */
 #include "base/sys.h"
 
 int nsinit_main(int argc, char **argv, char **envp);
@@ -12,7 +12,7 @@ void *memmove(void *to, const void *from, size_t n);
 void *memset(void *to, int c, size_t n);
 void *memchr(const void *s, int c, size_t n);
 
-/* The stack at entry: argc, argv…, NULL, envp…, NULL. */
+/* `stack` is as the kernel makes it for a new program: argc, argv…, NULL, envp…, NULL. */
 _Noreturn __attribute__((used)) void start_on_stack(long *stack)
 {
 	int argc = (int)stack[0];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What went wrong: the operation (a system call or step, as a man page names it), its subject
- * (a path, a value, a pid) and errno. Functions that can fail return 0 or -1 and fill this in.
+ * What went wrong: the operation (a system call, as its man page is called, or a step), its subject
+ * (a path, a value, a pid) and errno. A function that takes a struct err returns 0, or -1 after it
+ * has filled it in.
  */
 #ifndef NSX_ERR_H
 #define NSX_ERR_H
@@ -12,7 +13,7 @@
 
 struct err {
 	const char *operation;
-	int errnum; /* as errno: positive; 0 when no system call failed */
+	int errnum; /* as errno: positive; 0 if no system call failed */
 	char subject[ERR_SUBJECT_MAX];
 };
 

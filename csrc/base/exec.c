@@ -39,7 +39,8 @@ static bool has_slash(const char *s)
 	return *s == '/';
 }
 
-/* As execvp(3) looks: a directory without the program is passed over, and EACCES is remembered. */
+/* Look as execvp(3) does: a directory without the program is passed over, and EACCES is the result
+ * if no other directory has the program. */
 static long execute_in_path(const char *path, const char *name, char *const *argv,
 			    char *const *envp)
 {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
+#include "base/descriptor.h"
 #include "base/text.h"
 
 #define FOLDER "/proc/self/fd"
@@ -24,46 +25,44 @@ struct entry {
 /* The directory listing that fallback_prepare() has opened, or -1. */
 static int prepared = -1;
 
-/* Whether a directory of a procfs lists this process's descriptors. A container chooses what is
- * mounted on its /proc, and may show the descriptors of another process there. So a pipe is made,
- * which nobody else has, and looked for. */
+/*
+ * Returns whether a directory of a procfs lists the descriptors of this process. A container
+ * chooses what is mounted on its /proc, and can show the descriptors of another process there; this
+ * process would then close the numbers of that one, and keep its own open. So this process makes a
+ * pipe, which no other process has, and looks for it in the directory.
+ */
 static bool lists_own(int folder)
 {
 	char buf[16];
 	struct text name = TEXT_IN(buf);
 	struct stat listed = { 0 }, own = { 0 };
-	int ends[2];
-	bool same;
+	OWNED_FD read_end = -1, write_end = -1;
 
-	if (SYS2(SYS_pipe2, ends, O_CLOEXEC) < 0)
+	if (sys_pipe(&read_end, &write_end) < 0)
 		return false;
-	text_add_number(&name, ends[0]);
-	same = SYS4(SYS_newfstatat, folder, text_end(&name), &listed, 0) == 0 &&
-	       SYS2(SYS_fstat, ends[0], &own) == 0 && listed.st_dev == own.st_dev &&
+	text_add_number(&name, read_end);
+	return SYS4(SYS_newfstatat, folder, text_end(&name), &listed, 0) == 0 &&
+	       SYS2(SYS_fstat, read_end, &own) == 0 && listed.st_dev == own.st_dev &&
 	       listed.st_ino == own.st_ino;
-	sys_close(ends[0]);
-	sys_close(ends[1]);
-	return same;
 }
 
-static long open_listing(void)
+static int open_listing(void)
 {
 	struct statfs fs = { 0 };
-	long fd = sys_open(FOLDER, O_RDONLY | O_DIRECTORY);
-	long ret = fd < 0 ? fd : SYS2(SYS_fstatfs, fd, &fs);
+	OWNED_FD fd = sys_open(FOLDER, O_RDONLY | O_DIRECTORY);
 
-	if (fd >= 0 && (ret < 0 || fs.f_type != PROC_SUPER_MAGIC || !lists_own((int)fd))) {
-		sys_close((int)fd);
+	if (fd < 0)
+		return fd;
+	if (SYS2(SYS_fstatfs, fd, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC || !lists_own(fd))
 		return -ENOENT;
-	}
-	return fd;
+	return descriptor_give(&fd);
 }
 
 void fallback_prepare(void)
 {
-	/* There is no such descriptor. */
-	if (is_refused(sys_close_range(~0U, ~0U, 0)))
-		prepared = (int)open_listing();
+	/* No descriptor has the number ~0, so this closes nothing. */
+	if (is_refused(sys_close_range(~0U, ~0U, CLOSE_NOW)))
+		prepared = open_listing();
 }
 
 void fallback_release(void)
@@ -86,7 +85,8 @@ static long close_listed(const char *name, unsigned first, unsigned last, unsign
 	return 0;
 }
 
-/* The kernel lists descriptors by number, so closing one does not make it pass over another. */
+/* The kernel lists descriptors in the order of their numbers: when one is closed, it does not pass
+ * over another. */
 static long close_each(int folder, unsigned first, unsigned last, unsigned flags)
 {
 	_Alignas(struct entry) char buf[1024];
@@ -108,7 +108,7 @@ static long close_each(int folder, unsigned first, unsigned last, unsigned flags
 long fallback_close_range(unsigned first, unsigned last, unsigned flags)
 {
 	long ret = sys_close_range(first, last, flags);
-	long folder;
+	OWNED_FD folder = -1;
 
 	if (!is_refused(ret))
 		return ret;
@@ -119,9 +119,7 @@ long fallback_close_range(unsigned first, unsigned last, unsigned flags)
 	folder = open_listing();
 	if (folder < 0)
 		return ret;
-	ret = close_each((int)folder, first, last, flags);
-	sys_close((int)folder);
-	return ret;
+	return close_each(folder, first, last, flags);
 }
 
 /* ---- the others ------------------------------------------------------------------------- */
@@ -147,7 +145,7 @@ long fallback_execute(int fd, char *const *argv, char *const *envp)
 	text_add(&path, FOLDER "/");
 	text_add_number(&path, fd);
 	again = SYS3(SYS_execve, text_end(&path), argv, envp);
-	return again == -ENOENT ? ret : again; /* there is no /proc */
+	return again == -ENOENT ? ret : again; /* ENOENT: there is no /proc */
 }
 
 void fallback_kill(int pidfd, int pid)

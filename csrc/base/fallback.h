@@ -16,8 +16,12 @@ static inline bool is_refused(long ret)
 	return ret == -ENOSYS || ret == -EPERM;
 }
 
-/* close_range(2). Without it, each descriptor that /proc/self/fd lists. If that does not list those
- * of this process, the call's own error: nothing that may stay open is passed over. */
+/* A flag of fallback_close_range(); the other is CLOSE_RANGE_CLOEXEC. */
+#define CLOSE_NOW 0U
+
+/* close_range(2). If that is refused, each descriptor that /proc/self/fd lists is closed. If that
+ * does not list those of this process, the call fails, so that no descriptor stays open unnoticed.
+ */
 long fallback_close_range(unsigned first, unsigned last, unsigned flags);
 
 /* Before a mount namespace is joined, whose /proc may not know this process: open the listing that

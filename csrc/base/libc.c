@@ -32,9 +32,11 @@ int *libc_thread_id(void)
 }
 
 /*
- * What libc would look for by name later, and run, it gets now from the host or does without: the
- * unwinder, which it loads when a thread is cut off, and the name services, which the root's
- * nsswitch.conf would choose. Files there are data, and may be read.
+ * The root that the process enters may belong to an enemy, so no code may be loaded from it. libc
+ * loads two kinds of libraries when it first needs them: the unwinder, when a thread is cancelled,
+ * and the name services, which the nsswitch.conf of the root would choose. The unwinder is loaded
+ * here. The name services are limited to those that read files of the root: they are data, and may
+ * be read.
  */
 void libc_settle(void)
 {
@@ -53,7 +55,7 @@ void libc_settle(void)
 		dlopen("libnss_dns.so.2", RTLD_NOW | RTLD_NODELETE);
 	}
 	dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_NODELETE);
-	/* The zone's file, too: later the same TZ is known already. */
+	/* libc reads the file of the time zone once, as long as TZ does not change. */
 	tzset();
 }
 

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a process that goes on to use libc, in whatever root it lands, needs of it beforehand. */
+/* What has to be done about libc in a process that changes its root, or is cloned without it. */
 #ifndef NSX_LIBC_H
 #define NSX_LIBC_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Have libc load now, from the host, what it would look for by name later and run. */
+/* Have libc load the libraries now, from the host, that it would otherwise look for by name in the
+ * new root, and execute. */
 void libc_settle(void);
 
-/* libc gives each thread's id a place and has the kernel clear it when the thread ends. A raw
- * clone leaves the parent's number there, which CPython 3.14 on an old glibc dies of. */
+/* Returns where libc keeps the thread's id, which the kernel clears when the thread ends; NULL if
+ * that is not known. After a clone that libc knows nothing of, the parent's id is still there, and
+ * CPython 3.14 on an old glibc crashes. */
 int *libc_thread_id(void);
 
 /* The area that glibc has registered for restartable sequences since 2.35 (rseq(2)), and its size;

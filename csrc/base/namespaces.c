@@ -76,7 +76,7 @@ const char *namespaces_parse(struct span text, struct namespace_list *list, size
 	return NULL;
 }
 
-/* The descriptor's number in a path of ours, /proc/self/fd/N; -1 in any other. */
+/* Returns N if the path is /proc/self/fd/N, a descriptor of this process's own; else -1. */
 static int borrowed_fd(struct span path)
 {
 	static const char prefix[] = "/proc/self/fd/";
@@ -90,7 +90,7 @@ static int borrowed_fd(struct span path)
 	return (int)fd;
 }
 
-/* "net:/proc/1/ns/net", for an error. */
+/* Describe a namespace in an error: "net:/proc/1/ns/net". */
 static struct span describe(const struct namespace_join *ns, char *buf, size_t cap)
 {
 	struct text t = { .data = buf, .cap = cap };
@@ -133,7 +133,7 @@ int namespaces_open(struct namespace_list *list, struct err *err)
 	return 0;
 }
 
-/* Kinds of namespaces whose descriptor is the same: a pidfd, good for all of them at once. */
+/* Returns the kinds of namespaces that this descriptor is of: a pidfd can be of several. */
 static uint32_t flags_of_fd(const struct namespace_list *list, int fd)
 {
 	uint32_t flags = 0;
@@ -144,8 +144,8 @@ static uint32_t flags_of_fd(const struct namespace_list *list, int fd)
 	return flags;
 }
 
-/* One call for several namespaces is four times faster than one for each. When the kernel
- * refuses it, nothing has changed and they are joined one at a time. */
+/* Join several namespaces by one call, which is four times faster than a call for each. If the
+ * kernel refuses it, nothing has changed, and join_each() joins them one at a time. */
 static void join_shared_fds(const struct namespace_list *list, uint32_t wanted, uint32_t *joined)
 {
 	for (size_t i = 0; i < list->count; i++) {
@@ -157,7 +157,8 @@ static void join_shared_fds(const struct namespace_list *list, uint32_t wanted, 
 	}
 }
 
-/* What the descriptor of the user namespace stands for: itself, and with a pidfd others. */
+/* Returns the kinds that are joined by the descriptor of the user namespace; 0 if none is joined.
+ */
 static uint32_t flags_with_user(const struct namespace_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
@@ -186,7 +187,8 @@ static int join_each(const struct namespace_list *list, uint32_t wanted, uint32_
 	return result;
 }
 
-/* A borrowed descriptor may be the payload's as well: then it is made open again. */
+/* Close a descriptor at the next execve(2) if it is the caller's, and else now. The payload may
+ * inherit one of the caller's: a later step then takes the flag away again. */
 static void give_up(const struct namespace_join *ns)
 {
 	if (ns->borrowed)
@@ -203,10 +205,11 @@ static int become_root(struct err *err)
 }
 
 /*
- * Which privilege a join needs depends on who owns the namespace: the host's (then it must
- * happen before the user namespace is joined, and with it the host's privileges lost) or the
- * joined user namespace's (then after). So: the others first, then the user namespace, with what
- * comes by the same pidfd, then what was refused before.
+ * To join a namespace requires privileges in the user namespace that owns it. If the host's owns
+ * it, it must be joined before the user namespace, because that takes the host's privileges away.
+ * If the joined user namespace owns it, it must be joined afterwards. Who owns a namespace is not
+ * known here. So all others are tried first; then the user namespace is joined, with those of the
+ * same pidfd; then those that were refused are tried again.
  */
 int namespaces_join(struct namespace_list *list, struct err *err)
 {

@@ -3,8 +3,6 @@
 
 #include "base/sys.h"
 
-#define SIGNALS 64
-
 uint64_t signals_block(uint64_t set)
 {
 	uint64_t before = 0;
@@ -17,7 +15,7 @@ void signals_reset(uint64_t except)
 {
 	const struct sys_sigaction by_default = { .handler = SIG_DFL };
 
-	for (int sig = 1; sig <= SIGNALS; sig++)
+	for (int sig = 1; sig <= SIGNAL_MAX; sig++)
 		if (!(except & ONLY_SIGNAL(sig)))
 			sys_sigaction(sig, &by_default, NULL); /* SIGKILL: refused, harmless */
 }

@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#define SIGNAL_MAX 64
+
 /* Sets of signals, as the kernel has them: bit 0 is signal 1. */
 #define NO_SIGNALS	    0ULL
 #define ALL_SIGNALS	    (~0ULL)

@@ -2,11 +2,11 @@
 /*
  * System calls without libc.
  *
- * Everything below the interpreter runs in places where libc must not be trusted to work: in
- * a child that shares the memory of a threaded parent (errno and locks are the parent's), and
- * in a static program that should not pay for libc's start-up (on a virtual machine that is
- * half of a launch, spent in trapped CPUID instructions). So a call returns -errno and
- * touches nothing else. On other architectures than those two, libc's syscall(2) serves.
+ * Most of this code runs where libc must not be used: in a child that shares the memory of a
+ * threaded parent, whose errno and locks those of libc are, and in static programs that must not
+ * pay for the start of libc (on a virtual machine that is half of a launch, spent in trapped CPUID
+ * instructions). So each function here returns a result or -errno, and changes nothing else. On an
+ * architecture whose system call instruction is not known here, libc's syscall(2) is used.
  */
 #ifndef NSX_SYS_H
 #define NSX_SYS_H
@@ -80,7 +80,7 @@ static inline long sys_call(long nr, long a, long b, long c, long d, long e, lon
 #define SYS1(nr, a)		SYS6(nr, a, 0, 0, 0, 0, 0)
 #define SYS0(nr)		SYS6(nr, 0, 0, 0, 0, 0, 0)
 
-/* Numbers shared by every architecture that are younger than the headers of Debian 11. */
+/* Numbers that the headers of Debian 11 do not have; they are the same on every architecture. */
 #ifndef SYS_clone3
 #define SYS_clone3 435
 #endif
@@ -164,7 +164,29 @@ static inline int sys_open(const char *path, int flags)
 	return (int)SYS4(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
 }
 
-/* read(2) and write(2), once more after a signal. */
+/* The same for a path below the directory `folder`. */
+static inline int sys_open_at(int folder, const char *path, int flags)
+{
+	return (int)SYS4(SYS_openat, folder, path, flags | O_CLOEXEC, 0);
+}
+
+/* A flag of pipe2(2); the other is O_CLOEXEC. */
+#define NOT_CLOSE_ON_EXEC 0
+
+/* Make a pipe whose ends are close-on-exec. Without one, the ends stay as they are. */
+static inline long sys_pipe(int *read_end, int *write_end)
+{
+	int ends[2];
+	long ret = SYS2(SYS_pipe2, ends, O_CLOEXEC);
+
+	if (ret == 0) {
+		*read_end = ends[0];
+		*write_end = ends[1];
+	}
+	return ret;
+}
+
+/* read(2) and write(2), which a signal does not interrupt. */
 static inline long sys_read(int fd, void *buf, size_t len)
 {
 	long n;
@@ -184,6 +206,24 @@ static inline long sys_write(int fd, const void *buf, size_t len)
 	while (n == -EINTR);
 	return n;
 }
+
+/* The first descriptor that is not a standard stream. */
+#define FIRST_AFTER_STREAMS 3
+
+/* Let the next program have a descriptor: it is no longer close-on-exec. */
+static inline long sys_inherit(int fd)
+{
+	return SYS3(SYS_fcntl, fd, F_SETFD, 0);
+}
+
+/* Let the next program have a descriptor under the number `to`. */
+static inline long sys_put_inherited(int from, int to)
+{
+	return from == to ? sys_inherit(to) : SYS3(SYS_dup3, from, to, 0);
+}
+
+/* The exit status of a process that could not execute its program, as a shell has it. */
+#define NOT_EXECUTED 127
 
 static inline long sys_sigaction(int sig, const struct sys_sigaction *act,
 				 struct sys_sigaction *old)
@@ -207,6 +247,9 @@ static inline long sys_prctl(int option, unsigned long arg)
 {
 	return SYS5(SYS_prctl, option, arg, 0, 0, 0);
 }
+
+/* For PR_SET_DUMPABLE and PR_GET_DUMPABLE. */
+enum dumpable { NOT_DUMPABLE, DUMPABLE };
 
 static inline long sys_getpid(void)
 {

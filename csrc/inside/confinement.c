@@ -24,7 +24,8 @@ static int set_hostname(struct span name, struct err *err)
 	return ret < 0 ? err_set_span(err, "sethostname", name, ret) : 0;
 }
 
-/* A /proc of the new pid namespace over the one that was there, in this mount namespace only. */
+/* Mount a /proc of the new PID namespace over the one that is there, in this mount namespace alone.
+ */
 static int mount_proc(struct span options, struct err *err)
 {
 	long ret;
@@ -36,8 +37,9 @@ static int mount_proc(struct span options, struct err *err)
 	return ret < 0 ? err_set(err, "mount", "proc on /proc", ret) : 0;
 }
 
-/* A directory outside the root that a descriptor leads to is no place to start in
- * (CVE-2024-21626): the kernel then says "(unreachable)…" or ENOENT. */
+/* A path such as /proc/self/fd/7 can lead to a directory outside the root, from where the payload
+ * would reach the host (CVE-2024-21626). getcwd(2) then fails with ENOENT, or its result begins
+ * with "(unreachable)". */
 static int change_directory(struct span path, struct err *err)
 {
 	char buf[PATH_MAX];
@@ -81,7 +83,8 @@ int confinement_prepare(const struct launch *launch, struct err *err)
 	return change_directory(launch->cwd, err);
 }
 
-/* If a PID 1 stays, it dies with the caller instead, and all that is in the namespace with it. */
+/* Returns whether the payload itself must die with the caller. If a PID 1 stays, that does, and the
+ * kernel then ends everything in its namespace. */
 static bool dies_by_itself(const struct launch *launch)
 {
 	return launch->die_with_parent && launch->init_fd < 0;
@@ -93,9 +96,17 @@ bool confinement_is_asked(const struct launch *launch)
 	       dies_by_itself(launch);
 }
 
-/* The order has been paid for: the paths of Landlock while they can be opened, its rules when there
- * is nothing more to open; limits while there is a right to raise them. The signal of the parent's
- * death is lost by a change of ids. */
+/*
+ * The order must not change:
+ *
+ * - Landlock's paths are opened before the ids change, because the payload's ids may not be able to
+ *   reach them. Its rules come into force last, because they hold for every later open.
+ * - Limits are set before the capability to raise them is given up.
+ * - no_new_privs comes after the ids and capabilities, and before Landlock, which requires it from
+ *   a process without CAP_SYS_ADMIN.
+ * - The kernel forgets the signal at the parent's death when the ids change, so it is set after
+ *   them.
+ */
 int confinement_begin(const struct launch *launch, struct err *err)
 {
 	int ruleset;
@@ -112,7 +123,7 @@ int confinement_begin(const struct launch *launch, struct err *err)
 	return landlock_restrict(ruleset, err);
 }
 
-/* Find the least descriptor from `least` on that is kept; false if there is none. */
+/* Find the lowest descriptor that is kept, from `least` on; returns false if there is none. */
 static bool next_kept(struct span keep, const int *others, size_t count, unsigned least,
 		      unsigned *next)
 {
@@ -157,7 +168,7 @@ static int fail_to_keep(struct span keep, long ret, struct err *err)
 
 int confinement_close_others(struct span keep, const int *others, size_t count, struct err *err)
 {
-	long ret = close_others(keep, others, count, 0);
+	long ret = close_others(keep, others, count, CLOSE_NOW);
 
 	return ret < 0 ? fail_to_keep(keep, ret, err) : 0;
 }

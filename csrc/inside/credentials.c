@@ -87,7 +87,8 @@ int credentials_hold(const struct launch *launch, struct err *err)
 	return credentials_keep_only(mask_of(launch->held), err);
 }
 
-/* "CAP_SYS_TIME", for an error: the first of the list that this process does not have itself. */
+/* Returns what an error is about, "CAP_SYS_TIME": the first capability on the list that this
+ * process does not have itself. */
 static struct span missing(struct span list)
 {
 	struct capability capability;
@@ -103,10 +104,10 @@ static struct span missing(struct span list)
 static int raise_ambient(uint64_t mask, struct err *err)
 {
 	for (int i = 0; i < CAPABILITIES; i++) {
-		long ret = mask >> i & 1
-				   ? SYS5(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0)
-				   : 0;
+		long ret = 0;
 
+		if (mask >> i & 1)
+			ret = SYS5(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0);
 		if (ret < 0)
 			return err_set(err, "prctl PR_CAP_AMBIENT_RAISE", "", ret);
 	}
@@ -114,8 +115,9 @@ static int raise_ambient(uint64_t mask, struct err *err)
 }
 
 /*
- * An execve(2) gives uid 0 all of its bounding set. Anybody else keeps what is ambient, which has
- * to be inheritable; where nothing has to be, nothing is (CVE-2022-29162).
+ * An execve(2) gives uid 0 its whole bounding set. Any other user keeps what is ambient, and what
+ * is ambient must be inheritable. Nothing else may be inheritable (CVE-2022-29162): a program with
+ * file capabilities in the payload's root would gain it.
  */
 static int set_capabilities(struct span list, struct err *err)
 {
@@ -139,9 +141,13 @@ static int fail_id(const char *operation, int64_t id, long ret, struct err *err)
 	return err_set(err, operation, text_end(&t), ret);
 }
 
-/* Whether it is no gain that groups cannot be dropped. A user namespace denies that for good where
- * a user has mapped own ids (user_namespaces(7)); who could not be another user either, without the
- * capability, has the groups of its own. */
+/*
+ * Returns whether it does no harm that the supplementary groups cannot be dropped: they are then
+ * the caller's own, so that the payload gains nothing by them. That is so in two cases. In a user
+ * namespace that an ordinary user has made, setgroups(2) is denied for good (user_namespaces(7)),
+ * although the process has CAP_SETGID. And a process that has neither CAP_SETGID nor CAP_SETUID can
+ * only start a payload that is the same user.
+ */
 static bool keeps_own_groups(void)
 {
 	struct sets sets = { 0 };

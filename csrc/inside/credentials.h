@@ -6,9 +6,10 @@
 #include "base/err.h"
 #include "message/launch.h"
 
+/* Take on the payload's. */
 int credentials_take_on(const struct launch *launch, struct err *err);
 
-/* Keep no capability but these bits, none of them inheritable. */
+/* Keep no capability but those of this mask, and none of them inheritable. */
 int credentials_keep_only(uint64_t mask, struct err *err);
 
 /* Keep the capabilities that stage 2 still needs, as the launch message lists them. The bounding

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inside/device.h"
 
-#include "base/sys.h"
+#include "base/descriptor.h"
 #include "inside/mount_api.h"
 
 static const char *const paths[DEVICES] = {
@@ -23,43 +23,41 @@ int devices_open(struct devices *devices, struct err *err)
 	const struct mount_change change = { .set = MOUNT_NO_SUID | MOUNT_NO_EXEC };
 
 	for (int i = 0; i < DEVICES; i++) {
-		long fd = mount_copy(paths[i], false);
-		long ret = fd < 0 ? fd : mount_change((int)fd, &change, false);
+		OWNED_FD fd = mount_copy(paths[i], MOUNT_ALONE);
+		long ret = fd < 0 ? fd : mount_change(fd, &change, MOUNT_ALONE);
 
 		if (ret < 0)
 			return err_set(err, "bind", paths[i], ret);
-		devices->fds[i] = (int)fd;
+		devices->fds[i] = descriptor_give(&fd);
 	}
 	return 0;
 }
 
-static long place_device(int device, const char *name, int dev)
+/* Mount a device on a file that is made for it. */
+static long place_device(int device_fd, const char *name, int dev)
 {
-	long fd = SYS4(SYS_openat, dev, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
-	long ret = fd < 0 ? fd : mount_attach(device, (int)fd);
+	OWNED_FD device = device_fd;
+	OWNED_FD file =
+		(int)SYS4(SYS_openat, dev, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
 
-	if (fd >= 0)
-		sys_close((int)fd);
-	sys_close(device);
-	return ret;
+	return file < 0 ? file : mount_attach(device, file);
 }
 
 static long mount_pts(int dev)
 {
 	static const char options[] = "ptmxmode=666,mode=620";
-	long at, pts, ret;
+	OWNED_FD at = -1, pts = -1;
+	long ret;
 
 	ret = SYS3(SYS_mkdirat, dev, "pts", 0755);
-	at = ret < 0 ? ret : SYS4(SYS_openat, dev, "pts", O_PATH | O_CLOEXEC, 0);
+	if (ret < 0)
+		return ret;
+	at = sys_open_at(dev, "pts", O_PATH);
 	if (at < 0)
 		return at;
 	pts = mount_new("devpts", (struct span){ options, sizeof(options) - 1 },
 			MOUNT_NO_SUID | MOUNT_NO_EXEC);
-	ret = pts < 0 ? pts : mount_attach((int)pts, (int)at);
-	sys_close((int)at);
-	if (pts >= 0)
-		sys_close((int)pts);
-	return ret;
+	return pts < 0 ? pts : mount_attach(pts, at);
 }
 
 int devices_place(const struct devices *devices, int dev, struct err *err)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A minimal /dev. Device files are the host's, bound: a user cannot make them. */
+/* A minimal /dev. Its devices are binds of the host's, because an ordinary user cannot make device
+ * files. */
 #ifndef NSX_DEVICE_H
 #define NSX_DEVICE_H
 
@@ -11,6 +12,7 @@ struct devices {
 	int fds[DEVICES];
 };
 
+/* Make the binds, which are not mounted anywhere yet. */
 int devices_open(struct devices *devices, struct err *err);
 /* Fill the empty file system `dev`, which is mounted. The devices are closed. */
 int devices_place(const struct devices *devices, int dev, struct err *err);

@@ -17,8 +17,11 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <unistd.h>
 
+#include "base/descriptor.h"
 #include "base/fallback.h"
+#include "base/signals.h"
 #include "inside/limits.h"
 
 #define STACK_SIZE  (64 * 1024)
@@ -26,7 +29,8 @@
 #define MESSAGE_MAX (16 * 1024)
 #define FAILED	    1
 
-/* TSYNC and TSYNC_ESRCH: the filter is for this thread alone. */
+/* SECCOMP_FILTER_FLAG_TSYNC and _TSYNC_ESRCH, which would put the filter on the second thread too.
+ */
 #define OF_ALL_THREADS (1U << 0 | 1U << 4)
 
 enum stage {
@@ -57,7 +61,7 @@ static void come_to(enum stage stage)
 	__atomic_store_n(&meeting.stage, (uint32_t)stage, __ATOMIC_RELEASE);
 }
 
-/* ---- how a failure is told */
+/* ---- how a failure is reported */
 
 static void add_text_of(struct text *t, struct span texts, int number)
 {
@@ -75,19 +79,7 @@ static void add_word(struct text *t, const char *word)
 	text_add_span(t, (struct span){ "", 1 });
 }
 
-static void write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		long n = sys_write(fd, data, len);
-
-		if (n <= 0)
-			return;
-		data += n;
-		len -= (size_t)n;
-	}
-}
-
-/* As libcontainer.init.main has it: error, operation, subject, errno, why. */
+/* Report a failure as libcontainer.init.main does: error, operation, subject, errno, why. */
 static void tell_on_channel(const struct execution *execution, const struct err *err)
 {
 	static char buf[MESSAGE_MAX];
@@ -101,8 +93,8 @@ static void tell_on_channel(const struct execution *execution, const struct err 
 	add_word(&t, "");
 	add_text_of(&t, execution->errno_texts, err->errnum);
 	size = (uint32_t)t.len;
-	write_all(execution->channel_fd, (const char *)&size, sizeof(size));
-	write_all(execution->channel_fd, buf, size);
+	if (descriptor_write_all(execution->channel_fd, &size, sizeof(size)) == 0)
+		descriptor_write_all(execution->channel_fd, buf, size);
 }
 
 static void tell_on_stderr(const struct execution *execution, const struct err *err)
@@ -116,7 +108,7 @@ static void tell_on_stderr(const struct execution *execution, const struct err *
 	text_add(&t, ": ");
 	add_text_of(&t, execution->errno_texts, err->errnum);
 	text_add(&t, "\n");
-	write_all(2, buf, t.len);
+	descriptor_write_all(STDERR_FILENO, buf, t.len);
 }
 
 static _Noreturn void fail(const struct execution *execution, const struct err *err)
@@ -131,7 +123,8 @@ static _Noreturn void fail(const struct execution *execution, const struct err *
 
 /* ---- the steps */
 
-/* Under a small RLIMIT_STACK the stack grows no more: it is as large as needed before. */
+/* Under a small RLIMIT_STACK the kernel does not let the stack grow any more. So this uses as much
+ * of it as is needed later, before the limit is set. */
 static void grow_stack(void)
 {
 	volatile uint8_t used[STACK_USED];
@@ -151,8 +144,8 @@ static long install_filter(const struct execution *execution)
 	return fallback_set_filter(&program, execution->filter_flags & ~OF_ALL_THREADS);
 }
 
-/* The descriptor travels with the first byte. Nothing is sent once all is sent: an agent may close
- * its end as soon as it has read the message. */
+/* Send the message, with the descriptor beside its first byte. Once all of it is sent, nothing more
+ * may be: an agent may close its end as soon as it has read the message. */
 static long send_listener(const struct execution *execution, int listener)
 {
 	struct span rest = execution->agent_message;
@@ -225,18 +218,17 @@ static bool start_thread(const struct execution *execution)
 {
 	const int flags =
 		CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
-	const uint64_t all_signals = ~0ULL;
 	uint64_t before;
 	int tid;
 
 	meeting = (struct meeting){ .execution = execution, .listener = -1 };
-	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &before, sizeof(before));
+	before = signals_block(ALL_SIGNALS);
 	tid = clone(accompany, stack + STACK_SIZE, flags, &meeting);
-	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
+	signals_block(before);
 	return tid > 0;
 }
 
-/* Without a system call, which the filter could deny. */
+/* Wait for the other thread without a system call, which the filter could deny. */
 static void wait_while(enum stage stage)
 {
 	while (stage_now() == stage)

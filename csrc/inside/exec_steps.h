@@ -20,11 +20,12 @@ struct execution {
 	int agent_fd; /* a connected socket that gets the filter's listener; -1: there is none */
 	struct span agent_message; /* what the agent is sent with it */
 	const char *agent_path;	   /* for errors */
-	int channel_fd; /* where a failure is told, as libcontainer.init.sync; -1: standard error */
-	struct span errno_texts; /* strerror(3)'s texts, each with its NUL, from errno 0 on */
+	int channel_fd; /* where a failure is reported, as libcontainer.init.sync does; -1: stderr
+			 */
+	struct span errno_texts; /* the texts of strerror(3), each with its NUL, from errno 0 on */
 };
 
-/* Execute the program. What fails is told, and ends this process. */
+/* Execute the program. A failure is reported, and ends this process. */
 _Noreturn void execution_run(const struct execution *execution);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inside/landlock.h"
 
-#include "base/sys.h"
+#include "base/descriptor.h"
 #include "message/launch_lists.h"
 #include "inside/mount_api.h"
 
@@ -28,7 +28,7 @@
 #define SCOPE_SIGNALS	       (1ULL << 1)
 #define SCOPE_VERSION	       6
 
-/* What a rule on something other than a directory can be about. */
+/* The rights that a rule can give for something other than a directory. */
 #define OF_FILES (EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV)
 
 struct ruleset {
@@ -47,7 +47,7 @@ struct path_beneath {
 	int32_t parent_fd;
 } __attribute__((packed));
 
-/* What each version of the interface has added. */
+/* Returns the rights to files that this version of the interface knows. */
 static uint64_t rights_of_version(long version)
 {
 	uint64_t rights = EXECUTE | WRITE_FILE | READ_FILE | READ_DIR | CHANGE_DIR;
@@ -77,16 +77,15 @@ static uint64_t rights_of_rule(const struct rule *rule)
 static int add_rule(int ruleset, const struct rule *rule, uint64_t handled, struct err *err)
 {
 	struct path_beneath beneath = { .allowed_access = rights_of_rule(rule) & handled };
-	long fd = sys_open(rule->path.data, O_PATH);
+	OWNED_FD fd = sys_open(rule->path.data, O_PATH);
 	long ret;
 
 	if (fd < 0)
 		return err_set_span(err, "open for landlock", rule->path, fd);
-	beneath.parent_fd = (int)fd;
-	if (!is_directory((int)fd))
+	beneath.parent_fd = fd;
+	if (!is_directory(fd))
 		beneath.allowed_access &= OF_FILES;
 	ret = SYS4(SYS_landlock_add_rule, ruleset, TYPE_PATH_BENEATH, &beneath, 0);
-	sys_close((int)fd);
 	return ret < 0 ? err_set_span(err, "landlock_add_rule", rule->path, ret) : 0;
 }
 
@@ -107,7 +106,7 @@ static int add_port(int ruleset, const struct rule *rule, struct err *err)
 	return ret < 0 ? err_set(err, "landlock_add_rule", "a TCP port", ret) : 0;
 }
 
-/* What all rules together restrict; without any rule, every path. */
+/* Returns what all rules together restrict. Without any rule, every path is restricted. */
 static struct ruleset handled_by(struct span rules, long version)
 {
 	struct ruleset handled = { .handled_access_fs = rights_of_version(version) };
@@ -125,55 +124,70 @@ static struct ruleset handled_by(struct span rules, long version)
 	return handled;
 }
 
-/* Fails if the kernel cannot restrict all of that: it must not look as if it did. */
+/* Returns how much of the structure is used: a kernel that does not know the rest refuses it. */
+static size_t size_of(const struct ruleset *handled)
+{
+	if (handled->scoped)
+		return sizeof(*handled);
+	return handled->handled_access_net ? offsetof(struct ruleset, scoped)
+					   : offsetof(struct ruleset, handled_access_net);
+}
+
+/* Fails if the kernel cannot restrict all of that: a payload must not run with less restrictions
+ * than its caller asked for. */
 static long create_ruleset(const struct ruleset *handled, long version, struct err *err)
 {
-	size_t size = handled->scoped		    ? sizeof(*handled)
-		      : handled->handled_access_net ? offsetof(struct ruleset, scoped)
-						    : offsetof(struct ruleset, handled_access_net);
 	long ret;
 
 	if (handled->handled_access_net && version < NET_VERSION)
 		return err_set(err, "landlock_create_ruleset", "TCP ports", EOPNOTSUPP);
 	if (handled->scoped && version < SCOPE_VERSION)
 		return err_set(err, "landlock_create_ruleset", "scopes", EOPNOTSUPP);
-	ret = SYS3(SYS_landlock_create_ruleset, handled, size, 0);
+	ret = SYS3(SYS_landlock_create_ruleset, handled, size_of(handled), 0);
 	return ret < 0 ? err_set(err, "landlock_create_ruleset", "", ret) : ret;
 }
 
-int landlock_prepare(struct span rules, int *fd, struct err *err)
+static int add_rules(int ruleset, struct span rules, uint64_t handled_fs, struct err *err)
 {
-	struct ruleset handled;
 	struct rule rule;
 	int result = 0;
+
+	while (result == 0 && records_next_rule(&rules, &rule)) {
+		if (rule.kind == RULE_PATH)
+			result = add_rule(ruleset, &rule, handled_fs, err);
+		else if (rule.kind == RULE_BIND || rule.kind == RULE_CONNECT)
+			result = add_port(ruleset, &rule, err);
+	}
+	return result;
+}
+
+int landlock_prepare(struct span rules, int *prepared, struct err *err)
+{
+	struct ruleset handled;
+	OWNED_FD fd = -1;
 	long version;
 
-	*fd = -1;
+	*prepared = -1;
 	if (!rules.data)
 		return 0;
 	version = SYS3(SYS_landlock_create_ruleset, 0, 0, CREATE_RULESET_VERSION);
 	if (version < 0)
 		return err_set(err, "landlock_create_ruleset", "", version);
 	handled = handled_by(rules, version);
-	*fd = (int)create_ruleset(&handled, version, err);
-	if (*fd < 0)
+	fd = (int)create_ruleset(&handled, version, err);
+	if (fd < 0 || add_rules(fd, rules, handled.handled_access_fs, err) < 0)
 		return -1;
-	while (result == 0 && records_next_rule(&rules, &rule)) {
-		if (rule.kind == RULE_PATH)
-			result = add_rule(*fd, &rule, handled.handled_access_fs, err);
-		else if (rule.kind == RULE_BIND || rule.kind == RULE_CONNECT)
-			result = add_port(*fd, &rule, err);
-	}
-	return result;
+	*prepared = descriptor_give(&fd);
+	return 0;
 }
 
-int landlock_restrict(int fd, struct err *err)
+int landlock_restrict(int prepared, struct err *err)
 {
+	OWNED_FD fd = prepared;
 	long ret;
 
 	if (fd < 0)
 		return 0;
 	ret = SYS2(SYS_landlock_restrict_self, fd, 0);
-	sys_close(fd);
 	return ret < 0 ? err_set(err, "landlock_restrict_self", "", ret) : 0;
 }

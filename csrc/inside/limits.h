@@ -8,6 +8,7 @@
 
 /* Set the limits of a list, for records_next_limit(). */
 int limits_set(struct span list, struct err *err);
+/* Set all that the launch message says of them. */
 int limits_apply(const struct launch *launch, struct err *err);
 
 #endif

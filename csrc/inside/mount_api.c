@@ -3,9 +3,10 @@
 
 #include <linux/openat2.h>
 
-#include "base/sys.h"
+#include "base/descriptor.h"
 
-/* linux/mount.h and linux/fcntl.h; including them next to libc's own headers is asking for it. */
+/* From linux/mount.h and linux/fcntl.h. They are not included, because they and libc's own headers
+ * define the same names. */
 #define OPEN_TREE_COPY	     1
 #define AT_TREE		     0x8000
 #define MOVE_FROM_EMPTY_PATH 0x4
@@ -14,15 +15,22 @@
 #define CONFIG_CREATE	     6
 #define CLOSE_ON_EXEC	     1 /* of fsopen(2) and fsmount(2) */
 
-#define TRIES 128 /* of a path in which somebody renames all the time */
+/* How often a path is looked up before giving up: the kernel gives EAGAIN if somebody renames a
+ * directory in it at the same time, and an enemy may do so all the time. */
+#define TRIES 128
 
-long mount_copy(const char *path, bool recursive)
+static unsigned tree_flag(enum mount_reach reach)
 {
-	return SYS3(SYS_open_tree, AT_FDCWD, path,
-		    OPEN_TREE_COPY | O_CLOEXEC | (recursive ? AT_TREE : 0));
+	return reach == MOUNT_AND_BELOW ? AT_TREE : 0;
 }
 
-/* `name=value` */
+int mount_copy(const char *path, enum mount_reach reach)
+{
+	return (int)SYS3(SYS_open_tree, AT_FDCWD, path,
+			 OPEN_TREE_COPY | O_CLOEXEC | tree_flag(reach));
+}
+
+/* Set an option, "name=value". */
 static long set_option(int fs, struct span option)
 {
 	char buf[64];
@@ -49,16 +57,15 @@ static long set_options(int fs, struct span options)
 	return ret;
 }
 
-/* Without bounds, whoever may write to a tmpfs can use up the machine's memory. Options of the
- * caller are set after these, and replace them. */
+/* Without bounds, a payload that may write to a tmpfs can use up the machine's memory. Options of
+ * the caller are set after these, and replace them. */
 static long set_bounds(int fs, const char *type)
 {
 	static const char bounds[] = "size=67108864,nr_inodes=16384";
-	struct span name = span_of(type);
 
-	return span_equals(name, "tmpfs")
-		       ? set_options(fs, (struct span){ bounds, sizeof(bounds) - 1 })
-		       : 0;
+	if (!span_equals(span_of(type), "tmpfs"))
+		return 0;
+	return set_options(fs, (struct span){ bounds, sizeof(bounds) - 1 });
 }
 
 static long configure(int fs, const char *type, struct span options)
@@ -70,26 +77,25 @@ static long configure(int fs, const char *type, struct span options)
 	return ret < 0 ? ret : SYS5(SYS_fsconfig, fs, CONFIG_CREATE, 0, 0, 0);
 }
 
-long mount_new(const char *type, struct span options, uint64_t attributes)
+int mount_new(const char *type, struct span options, uint64_t attributes)
 {
-	long fs = SYS2(SYS_fsopen, type, CLOSE_ON_EXEC);
+	OWNED_FD fs = (int)SYS2(SYS_fsopen, type, CLOSE_ON_EXEC);
 	long ret;
 
 	if (fs < 0)
 		return fs;
-	/* What mountinfo has for its source. */
+	/* /proc/self/mountinfo shows it as the source of the mount. */
 	ret = SYS5(SYS_fsconfig, fs, CONFIG_SET_STRING, "source", type, 0);
 	if (ret == 0)
-		ret = configure((int)fs, type, options);
+		ret = configure(fs, type, options);
 	if (ret == 0)
 		ret = SYS3(SYS_fsmount, fs, CLOSE_ON_EXEC, attributes);
-	sys_close((int)fs);
-	return ret;
+	return (int)ret;
 }
 
-long mount_change(int fd, const struct mount_change *change, bool recursive)
+long mount_change(int fd, const struct mount_change *change, enum mount_reach reach)
 {
-	return SYS5(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_TREE : 0), change,
+	return SYS5(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | tree_flag(reach), change,
 		    sizeof(*change));
 }
 
@@ -98,7 +104,7 @@ long mount_attach(int fd, int where)
 	return SYS5(SYS_move_mount, fd, "", where, "", MOVE_FROM_EMPTY_PATH | MOVE_TO_EMPTY_PATH);
 }
 
-long open_below(int root, const char *path)
+int open_below(int root, const char *path)
 {
 	const struct open_how how = {
 		.flags = O_PATH | O_CLOEXEC,
@@ -108,14 +114,12 @@ long open_below(int root, const char *path)
 
 	for (int i = 0; i < TRIES && fd == -EAGAIN; i++)
 		fd = SYS4(SYS_openat2, root, path, &how, sizeof(how));
-	return fd;
+	return (int)fd;
 }
 
 bool is_directory(int fd)
 {
-	long ret = SYS4(SYS_openat, fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	OWNED_FD itself = sys_open_at(fd, ".", O_PATH | O_DIRECTORY);
 
-	if (ret >= 0)
-		sys_close((int)ret);
-	return ret != -ENOTDIR; /* EACCES: it may not be searched */
+	return itself != -ENOTDIR; /* EACCES: a directory that may not be searched */
 }

@@ -7,24 +7,25 @@
 #include "message/launch.h"
 #include "message/launch_lists.h"
 
-/* What binds have for their source, as copies that are not mounted anywhere, and the trees that the
- * launcher has made; -1 for the others. */
+/* For each mount that is a bind, a copy of its source, which is not mounted anywhere; for each tree
+ * that the launcher has made, that tree; for the others, -1. */
 struct sources {
 	int fds[MOUNTS_MAX];
 };
 
-/* Open the sources while the caller's tree is what it was. `list`: for records_next_mount(). */
+/* Open the sources, before the caller's tree changes. `list` is for records_next_mount(). */
 int mounts_open(struct span list, struct sources *sources, struct err *err);
-/* Whether the first mount is the root: a tree that the launcher has made, whose target is "/". */
+/* Returns whether the first mount is the root: a tree that the launcher has made, with "/" as its
+ * target. */
 bool mounts_has_root(const struct launch *launch);
 
-/* Mount all of a launch message below the directory `root`, in order, except for the root itself.
- * The sources are closed. */
+/* Mount all that a launch message lists below the directory `root`, in its order, except for the
+ * root itself. The sources are closed. */
 int mounts_place(const struct launch *launch, const struct sources *sources, int root,
 		 struct err *err);
 
-/* The descriptors of the trees that the launcher has made: how many there are, at most
- * `MOUNTS_MAX`. */
+/* Fill in the descriptors of the trees that the launcher has made; returns how many there are, at
+ * most `MOUNTS_MAX`. */
 size_t mounts_trees(struct span list, int *fds);
 
 #endif

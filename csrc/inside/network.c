@@ -4,13 +4,13 @@
 #include <linux/if.h>
 #include <linux/sockios.h>
 
-#include "base/sys.h"
+#include "base/descriptor.h"
 
 int network_loopback_up(struct err *err)
 {
 	struct ifreq request = { .ifr_ifrn.ifrn_name = "lo" };
-	/* netdevice(7): any socket will do, also where a kernel has no IPv4. */
-	long fd = SYS3(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	/* Any socket will do (netdevice(7)); a kernel may have no IPv4. */
+	OWNED_FD fd = (int)SYS3(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	long ret;
 
 	if (fd < 0)
@@ -20,6 +20,5 @@ int network_loopback_up(struct err *err)
 		request.ifr_ifru.ifru_flags |= IFF_UP;
 		ret = SYS3(SYS_ioctl, fd, SIOCSIFFLAGS, &request);
 	}
-	sys_close((int)fd);
 	return ret < 0 ? err_set(err, "ioctl SIOCSIFFLAGS", "lo", ret) : 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a new network namespace needs to be of use. */
+/* A new network namespace. */
 #ifndef NSX_NETWORK_H
 #define NSX_NETWORK_H
 

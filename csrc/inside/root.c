@@ -6,13 +6,14 @@
 #include <sched.h>
 #include <sys/statfs.h>
 
+#include "base/descriptor.h"
 #include "base/fallback.h"
 #include "inside/mount_api.h"
 #include "inside/mounts.h"
 
-#define DETACH 2 /* umount2(2)'s MNT_DETACH, which is in libc's header alone */
+#define DETACH 2 /* MNT_DETACH of umount2(2), which only a header of libc has */
 
-/* A path that leads to what is mounted over the root; "/" leads to what is below. */
+/* A path that leads to what was mounted over the root. "/" leads to the root that it hides. */
 #define OVER_ROOT "/.."
 
 int root_make_private(struct err *err)
@@ -24,32 +25,31 @@ int root_make_private(struct err *err)
 
 static const char of_empty[] = "size=4096,nr_inodes=1,mode=555";
 
-long root_make_empty(void)
+int root_make_empty(void)
 {
 	return mount_new("tmpfs", (struct span){ of_empty, sizeof(of_empty) - 1 },
 			 MOUNT_READ_ONLY | MOUNT_NO_SUID | MOUNT_NO_DEV | MOUNT_NO_EXEC);
 }
 
-/* Take away what was just mounted over the root; returns a descriptor of it. */
-static long take_cover(void)
+/* Unmount the tmpfs that was just mounted over the root; returns a descriptor of it. */
+static int take_cover(void)
 {
+	OWNED_FD fd = sys_open(OVER_ROOT, O_PATH | O_DIRECTORY);
 	struct statfs fs = { 0 };
-	long fd = sys_open(OVER_ROOT, O_PATH | O_DIRECTORY);
-	long ret = fd < 0 ? fd : SYS2(SYS_fstatfs, fd, &fs);
+	long ret;
 
 	if (fd < 0)
 		return fd;
+	ret = SYS2(SYS_fstatfs, fd, &fs);
 	if (ret == 0)
 		ret = fs.f_type == TMPFS_MAGIC ? SYS2(SYS_umount2, OVER_ROOT, DETACH) : -ENOTSUP;
-	if (ret < 0)
-		sys_close((int)fd);
-	return ret < 0 ? ret : fd;
+	return ret < 0 ? (int)ret : descriptor_give(&fd);
 }
 
-long root_make_empty_apart(void)
+int root_make_empty_apart(void)
 {
 	const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-	long fd = root_make_empty();
+	const int fd = root_make_empty();
 	long ret;
 	struct err err;
 
@@ -63,35 +63,42 @@ long root_make_empty_apart(void)
 	return ret < 0 ? fd : take_cover();
 }
 
-static long set_read_only(int root, bool on)
+static long make_read_only(int root)
 {
-	const struct mount_change change = { .set = on ? MOUNT_READ_ONLY : 0,
-					     .clear = on ? 0 : MOUNT_READ_ONLY };
+	const struct mount_change change = { .set = MOUNT_READ_ONLY };
 
-	return mount_change(root, &change, false);
+	return mount_change(root, &change, MOUNT_ALONE);
 }
 
-/* A copy of a folder's tree. If it is to be read-only, what is mounted below it is already; itself
- * it is when the mount points have been made. */
-static long copy_root(const struct launch *launch)
+static long make_writable(int root)
+{
+	const struct mount_change change = { .clear = MOUNT_READ_ONLY };
+
+	return mount_change(root, &change, MOUNT_ALONE);
+}
+
+/* Copy a directory and what is mounted below it. If the root is to be read-only, what is mounted
+ * below it is read-only at once. The root itself is so when the mount points have been made. */
+static int copy_root(const struct launch *launch)
 {
 	const struct mount_change change = {
 		.set = MOUNT_NO_SUID | MOUNT_NO_DEV | (launch->read_only ? MOUNT_READ_ONLY : 0),
 		.propagation = MS_PRIVATE,
 	};
-	long root = mount_copy(launch->root.data, true);
-	long ret = root < 0 ? root : mount_change((int)root, &change, true);
+	OWNED_FD root = mount_copy(launch->root.data, MOUNT_AND_BELOW);
+	long ret = root < 0 ? root : mount_change(root, &change, MOUNT_AND_BELOW);
 
 	if (ret < 0)
-		return ret;
-	/* Refused where it was so before, as a mount of an outer namespace. */
+		return (int)ret;
+	/* This fails if it was read-only in an outer namespace, which locks that. Then the mount
+	 * points must be there. */
 	if (launch->read_only)
-		set_read_only((int)root, false);
-	return root;
+		make_writable(root);
+	return descriptor_give(&root);
 }
 
-/* "tmpfs", or that and a comma and its options. */
-static long new_root(struct span root)
+/* Make a root of "tmpfs", or "tmpfs,OPTIONS". */
+static int new_root(struct span root)
 {
 	struct span options = root;
 	struct span type;
@@ -102,61 +109,61 @@ static long new_root(struct span root)
 	return mount_new("tmpfs", options, MOUNT_NO_SUID | MOUNT_NO_DEV);
 }
 
-static long choose_root(const struct launch *launch, const struct sources *sources)
+/* Open or make the new root, as the launch message says. */
+static int choose_root(const struct launch *launch, const struct sources *sources)
 {
 	if (span_equals(launch->root, "tree"))
 		return mounts_has_root(launch) ? sources->fds[0] : -EINVAL;
 	return launch->root.data[0] == '/' ? copy_root(launch) : new_root(launch->root);
 }
 
-/* The new root, mounted where its file descriptor, and none of the caller's paths, leads to. */
-static long make_root(const struct launch *launch, const struct sources *sources)
+/* Make the new root, and mount it over the old one: pivot_root(2) requires a mount point. Paths
+ * still lead to the old root then; the descriptor that is returned leads to the new one. */
+static int make_root(const struct launch *launch, const struct sources *sources)
 {
-	long root = choose_root(launch, sources);
-	long here = root < 0 ? root : sys_open("/", O_PATH | O_DIRECTORY);
-	long ret = here < 0 ? here : mount_attach((int)root, (int)here);
+	OWNED_FD root = choose_root(launch, sources);
+	OWNED_FD here = root < 0 ? root : sys_open("/", O_PATH | O_DIRECTORY);
+	long ret = here < 0 ? here : mount_attach(root, here);
 
-	if (here >= 0)
-		sys_close((int)here);
-	return ret < 0 ? ret : root;
+	return ret < 0 ? (int)ret : descriptor_give(&root);
 }
 
-/* The old root comes to lie over the new one, and is taken away with all that is in it. `step` is
- * the call that failed. */
+/*
+ * pivot_root(".", ".") mounts the old root over the new one, at the same place, so that no
+ * directory is needed to put it in (pivot_root(2)). Then it is unmounted, with all that is in it.
+ * `step` gets the call that failed.
+ */
 static long pivot(int root, const char **step)
 {
-	long old = sys_open("/", O_PATH | O_DIRECTORY);
-	long ret = old;
+	OWNED_FD old = sys_open("/", O_PATH | O_DIRECTORY);
+	long ret;
 
 	*step = "open";
-	if (old >= 0) {
-		*step = "fchdir";
-		ret = SYS1(SYS_fchdir, root);
-	}
-	if (ret >= 0) {
-		*step = "pivot_root";
-		ret = SYS2(SYS_pivot_root, ".", ".");
-	}
-	if (ret == 0) {
-		*step = "fchdir";
-		ret = SYS1(SYS_fchdir, old);
-	}
-	if (ret == 0) {
-		*step = "umount2";
-		ret = SYS2(SYS_umount2, ".", DETACH);
-	}
-	if (ret == 0) {
-		*step = "chdir";
-		ret = SYS1(SYS_chdir, "/");
-	}
-	if (old >= 0)
-		sys_close((int)old);
-	return ret;
+	if (old < 0)
+		return old;
+	*step = "fchdir";
+	ret = SYS1(SYS_fchdir, root);
+	if (ret < 0)
+		return ret;
+	*step = "pivot_root";
+	ret = SYS2(SYS_pivot_root, ".", ".");
+	if (ret < 0)
+		return ret;
+	*step = "fchdir";
+	ret = SYS1(SYS_fchdir, old);
+	if (ret < 0)
+		return ret;
+	*step = "umount2";
+	ret = SYS2(SYS_umount2, ".", DETACH);
+	if (ret < 0)
+		return ret;
+	*step = "chdir";
+	return SYS1(SYS_chdir, "/");
 }
 
 static int finish_root(const struct launch *launch, int root, struct err *err)
 {
-	long ret = launch->read_only ? set_read_only(root, true) : 0;
+	long ret = launch->read_only ? make_read_only(root) : 0;
 	const char *step;
 
 	if (ret < 0)
@@ -167,10 +174,11 @@ static int finish_root(const struct launch *launch, int root, struct err *err)
 
 int root_enter(const struct launch *launch, struct err *err)
 {
+	const bool is_new = launch->root.data;
 	struct sources sources;
-	bool is_new = launch->root.data;
-	long mask, root;
+	OWNED_FD root = -1;
 	int result;
+	long mask;
 
 	if (!is_new && !launch->mounts.data)
 		return 0;
@@ -180,10 +188,9 @@ int root_enter(const struct launch *launch, struct err *err)
 	if (root < 0)
 		return err_set_span(err, "mount the root", launch->root, root);
 	mask = SYS1(SYS_umask, 0);
-	result = mounts_place(launch, &sources, (int)root, err);
+	result = mounts_place(launch, &sources, root, err);
 	SYS1(SYS_umask, mask);
 	if (result == 0 && is_new)
-		result = finish_root(launch, (int)root, err);
-	sys_close((int)root);
+		result = finish_root(launch, root, err);
 	return result;
 }

@@ -6,20 +6,21 @@
 #include "base/err.h"
 #include "message/launch.h"
 
-/* From here on what is mounted in this mount namespace, and what is undone, stays here. */
+/* From here on, what is mounted and unmounted in this mount namespace reaches no other. */
 int root_make_private(struct err *err);
-/* In a new mount namespace: mount what is asked for, and have the root that is. */
+/* In a new mount namespace: make the mounts that are asked for, and enter the root. */
 int root_enter(const struct launch *launch, struct err *err);
 
 /*
- * A descriptor of an empty directory, in which nothing can be made and from which ".." leads
- * nowhere: the root of a file system that is mounted nowhere. -errno if the process may not mount.
+ * Returns a descriptor of an empty directory, in which nothing can be made and from which ".."
+ * leads nowhere: it is the root of a file system that is not mounted anywhere. -errno if the
+ * process may not mount.
  */
-long root_make_empty(void);
+int root_make_empty(void);
 
-/* The same for a process that is about to join another mount namespace: if a filter refuses the
- * calls that this takes, the directory is made by mount(2), in a mount namespace of the process's
- * own. */
-long root_make_empty_apart(void);
+/* The same for a process that is about to join another mount namespace. If a filter refuses the
+ * calls that root_make_empty() makes, the directory is made by mount(2), in a mount namespace of
+ * its own that the process enters for that. */
+int root_make_empty_apart(void);
 
 #endif

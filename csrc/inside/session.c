@@ -6,7 +6,8 @@
 #include "base/sys.h"
 #include "base/text.h"
 
-/* As subprocess. The leader of a session leads its own group already. */
+/* Enter a process group, or lead a new one if it is 0, as subprocess.Popen does. The leader of a
+ * session leads its own group already. */
 static int join_group(int group, struct err *err)
 {
 	char buf[32];
@@ -31,7 +32,8 @@ int session_begin(const struct launch *launch, struct err *err)
 	ret = SYS3(SYS_ioctl, 0, TIOCSCTTY, 0);
 	if (ret < 0)
 		return err_set(err, "ioctl TIOCSCTTY", "the terminal", ret);
-	/* So that its user can open it by its name; a terminal that may not be given away stays. */
+	/* The payload's user must be able to open it by its name. If this process may not give it
+	 * away, it stays as it is. */
 	if (launch->uid >= 0)
 		SYS3(SYS_fchown, 0, launch->uid, -1);
 	return 0;

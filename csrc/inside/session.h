@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "message/launch.h"
 
-/* Be in the process group, and have stream 0 as controlling terminal, if that is asked for. */
+/* Enter the process group, and make stream 0 the controlling terminal, if that is asked for. */
 int session_begin(const struct launch *launch, struct err *err);
 
 #endif

@@ -9,22 +9,23 @@
 
 #include <elf.h>
 #include <limits.h>
+#include <unistd.h>
 
 #include "base/exec.h"
 #include "interpreter/restore.h"
 
 #define HASH_START  0xcbf29ce484222325ULL /* FNV-1a */
 #define HASH_FACTOR 0x100000001b3ULL
-/* The texts in front of a reason: make another image, or not. */
+/* What stands in front of a reason: whether another image should be made. */
 #define REPLACE "1 "
 #define KEEP	"0 "
 #define FOLDER	"nsenter-image"
 #define TRIAL	"_PYRUNC_IMAGE" /* the path of a new image that is being tried */
 
-/* ---- whether */
+/* ---- whether an image may be used */
 
 /* Returns whether a variable makes the dynamic loader load other libraries, or changes how
- * malloc(3) works: the image would not have that. */
+ * malloc(3) works. In an interpreter from an image, it would have no effect. */
 static bool changes_libc(const char *variable)
 {
 	static const char *const names[] = { "LD_PRELOAD=", "LD_AUDIT=", "LD_LIBRARY_PATH=",
@@ -87,7 +88,7 @@ static const char *reason_against(const struct image_process *process)
 	return NULL;
 }
 
-/* ---- where */
+/* ---- where it is */
 
 static void add_hex(struct text *t, uint64_t value)
 {
@@ -156,7 +157,7 @@ static void fail(const struct err *err)
 	text_add(&t, " ");
 	text_add(&t, err->subject);
 	text_add(&t, "\n");
-	sys_write(2, t.data, t.len);
+	sys_write(STDERR_FILENO, t.data, t.len);
 	sys_exit(1);
 }
 

@@ -54,7 +54,7 @@ void dump_describe_thread(struct image_header *header)
 
 void dump_describe_signals(struct dump_tables *t)
 {
-	for (int number = 1; number <= DUMP_SIGNALS; number++) {
+	for (int number = 1; number <= SIGNAL_MAX; number++) {
 		struct image_signal *signal = &t->signals[t->header.signals.count];
 
 		signal->number = (uint64_t)number;

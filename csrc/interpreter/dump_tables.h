@@ -3,6 +3,7 @@
 #ifndef NSX_DUMP_TABLES_H
 #define NSX_DUMP_TABLES_H
 
+#include "base/signals.h"
 #include "interpreter/large_pages.h"
 #include "interpreter/memory_map.h"
 
@@ -11,7 +12,6 @@
 #define DUMP_WORDS_MAX	   4096
 #define DUMP_STRINGS_ROOM  (1U << 20)
 #define DUMP_COMPARED_ROOM (1U << 16)
-#define DUMP_SIGNALS	   64
 
 /*
  * They are in memory that is shared, and so not saved: memory that is being saved must not change
@@ -23,7 +23,7 @@ struct dump_tables {
 	struct image_region regions[DUMP_REGIONS_MAX];
 	struct image_file files[IMAGE_FILES_MAX];
 	struct image_word words[DUMP_WORDS_MAX];
-	struct image_signal signals[DUMP_SIGNALS];
+	struct image_signal signals[SIGNAL_MAX];
 	struct image_range large[LARGE_RANGES];
 	char strings[DUMP_STRINGS_ROOM];
 	uint32_t strings_size;

@@ -4,6 +4,7 @@
 #include <elf.h>
 
 #include "base/descriptor.h"
+#include "base/signals.h"
 
 #define ADDRESS_MAX	0x7fffffff0000ULL /* the end of what a process may map */
 #define NOTE_NAME_BYTES 4
@@ -56,7 +57,7 @@ static bool find_build_id(const uint8_t *notes, uint64_t size, uint8_t *id)
 	return false;
 }
 
-/* The kernel has put it there: it is a good ELF file. */
+/* Read the build id of the vDSO. The kernel has put it there, so it is a well-formed ELF file. */
 static bool vdso_build_id(const uint64_t *auxv, uint8_t *id)
 {
 	const uint8_t *vdso = (const uint8_t *)image_auxiliary(auxv, AT_SYSINFO_EHDR);
@@ -204,7 +205,7 @@ static bool agrees_with_large(const struct image *image, const struct image_regi
 	       r->prot == (PROT_READ | PROT_WRITE) && r->flags == REGION_LARGE;
 }
 
-/* They are sorted, so that no two of them can be the same memory. */
+/* Check all regions. They are sorted, so that no two of them can be the same memory. */
 static const char *check_regions(const struct image *image)
 {
 	uint64_t end = 0;
@@ -224,7 +225,8 @@ static const char *check_regions(const struct image *image)
 	return NULL;
 }
 
-/* The region that has all of this memory, with these rights; `from` is where to look first. */
+/* Returns whether one region, of one of these kinds and with these rights, has all of this memory.
+ * The search begins at `*from`, which becomes the number of the region that was found. */
 static bool lies_in(const struct image *image, uint64_t at, uint64_t size, unsigned kinds, int prot,
 		    uint32_t *from)
 {
@@ -301,7 +303,7 @@ static const char *check_thread(const struct image *image)
 	if (!lies_in(image, h->resume, 1, 1U << REGION_FILE, PROT_EXEC, &region))
 		return "the function to resume it is not in it";
 	for (uint32_t i = 0; i < h->signals.count; i++)
-		if (image->signals[i].number < 1 || image->signals[i].number > 64)
+		if (image->signals[i].number < 1 || image->signals[i].number > SIGNAL_MAX)
 			return "a signal that there is not";
 	return NULL;
 }

@@ -24,12 +24,12 @@
 #define IMAGE_BUILD_ID	 32
 #define IMAGE_BOOT_ID	 40 /* /proc/sys/kernel/random/boot_id, without its newline */
 #define IMAGE_FILES_MAX	 1024
-#define IMAGE_RSEQ_SIZE	 32   /* what every glibc registers: the kernel's first struct rseq */
+#define IMAGE_RSEQ_SIZE	 32   /* of the kernel's first struct rseq, which every glibc registers */
 #define IMAGE_CANARY	 0x28 /* from the thread pointer on: tcbhead_t.stack_guard */
 
 enum region_kind {
-	REGION_FILE = 1, /* of a file that is not the image: code and constants of a library */
-	REGION_SAVED,	 /* of the image itself */
+	REGION_FILE = 1, /* is mapped from a library: its code and constants */
+	REGION_SAVED,	 /* is mapped from the image itself */
 	REGION_ZERO,	 /* anonymous memory */
 	REGION_DROPPABLE /* anonymous memory that the kernel may drop: MAP_DROPPABLE */
 };
@@ -49,7 +49,8 @@ struct image_region {
 	uint32_t reserved;
 };
 
-/* What the image was made of: it is valid as long as each of these is the same file. */
+/* A file that the image was made of. The image is valid as long as each of them is the same file.
+ */
 struct image_file {
 	uint64_t device;
 	uint64_t inode;
@@ -62,9 +63,9 @@ struct image_file {
 	uint32_t is_mapped;
 };
 
-/* A word that points into what every process has of its own, and what is to be there. */
+/* What a word must point to that points into memory which every process has of its own. */
 enum word_kind {
-	WORD_NOTHING = 1, /* zero: what was left behind by a string of the environment */
+	WORD_NOTHING = 1, /* nothing: the word becomes zero, because nobody reads it any more */
 	WORD_ARGV,
 	WORD_ENVP,
 	WORD_AUXV,
@@ -97,7 +98,7 @@ struct image_table {
 	uint32_t count;
 };
 
-/* Of the kernel, the processor and the boot: an image is of no use to another. */
+/* The kernel, the processor and the boot. On another, the image cannot be used. */
 struct image_host {
 	char boot_id[IMAGE_BOOT_ID];
 	uint8_t vdso_id[IMAGE_BUILD_ID];
@@ -144,14 +145,16 @@ struct image_handover {
 	size_t bundle_size;
 	int channel_fd;
 	int status_fd;
-	/* The image is of a command, which reads argv and the environment and has no launcher. */
+	/* The image is that of a command, which has no launcher: it reads argv and the environment.
+	 */
 	bool is_command;
-	bool ignores_interrupt; /* SIGINT, which a command's interpreter then does not catch */
-	/* Called when extensions of the bundle are loaded that the image has not, which takes the
-	 * host's files: goes through the stages, and returns in the namespaces. NULL: it has been
-	 * gone through them before. */
+	bool ignores_interrupt; /* the interpreter of a command must not catch SIGINT */
+	/* Goes through the stages, and returns in the namespaces. It is called after the extensions
+	 * of the bundle have been loaded that the image does not have, for which the host's files
+	 * are needed. NULL: the stages were before, and no extension is loaded. */
 	void (*stages)(void);
-	/* What is given up for good, each called once, in this order; NULL: nothing. */
+	/* Give up rights for good. Each is called once, in this order; NULL: there is nothing to
+	 * do. */
 	void (*confine)(void);
 	void (*filter)(void);
 	/* Reports an error and ends the process. */
@@ -159,8 +162,8 @@ struct image_handover {
 };
 typedef void image_resume(const struct image_handover *handover);
 
-/* The sizes of all that is in the file, and of what is handed over; a number for what else may
- * change. */
+/* It differs if a structure in the file, or the handover, has another size. IMAGE_VERSION must be
+ * raised for every other change. */
 #define IMAGE_VERSION 3ULL
 #define IMAGE_FORMAT                                                                               \
 	(IMAGE_VERSION << 48 ^ (uint64_t)sizeof(struct image_handover) << 40 ^                     \
@@ -183,17 +186,15 @@ struct image {
 /* Returns the auxiliary vector, which the kernel has put behind the environment. */
 const uint64_t *image_find_auxv(char *const *envp);
 
-/* The value of one entry of the auxiliary vector, or 0. */
+/* Returns the value of an entry of the auxiliary vector, or 0. */
 uint64_t image_auxiliary(const uint64_t *auxv, uint64_t type);
 
-/* Fill in what this host is. False where something of it cannot be found out. */
+/* Fill in what this host is. Returns false if something of it cannot be found out. */
 bool image_host_is(const uint64_t *auxv, struct image_host *host);
 
 /*
- * Check the tables of an image: every offset, length and address in it.
- *
- * Args: `data` are the first `size` bytes of a file of `file_size`, at least its header. Returns
- * NULL, or what is wrong.
+ * Check the tables of an image: every offset, length and address in it. `data` has the first `size`
+ * bytes, at least the header, of a file of `file_size` bytes. Returns NULL, or what is wrong.
  */
 const char *image_parse(const uint8_t *data, uint64_t size, uint64_t file_size,
 			struct image *image);

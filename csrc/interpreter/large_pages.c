@@ -8,6 +8,7 @@
 
 #define ARENA	    (1UL << 20) /* the size of CPython's arenas */
 #define ARENAS_MOST 64U		/* a bit for each */
+#define STRONG	    false	/* an exchange that fails only if the value has changed */
 
 static struct {
 	uint64_t start;
@@ -34,7 +35,7 @@ static uint64_t take_arena(void)
 
 		if (number >= arenas.count)
 			return 0;
-		if (__atomic_compare_exchange_n(&arenas.used, &used, used | 1ULL << number, false,
+		if (__atomic_compare_exchange_n(&arenas.used, &used, used | 1ULL << number, STRONG,
 						__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return arenas.start + number * ARENA;
 	}
@@ -50,8 +51,7 @@ static void *allocate(void *unused, size_t size)
 	(void)unused;
 	if (arena)
 		return (void *)arena;
-	memory =
-		SYS6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory = sys_map_memory(size);
 	return sys_is_error(memory) ? NULL : (void *)memory;
 }
 

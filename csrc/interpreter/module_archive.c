@@ -17,7 +17,7 @@ struct header {
 	uint32_t modules;
 	uint32_t extensions;
 	uint32_t version; /* of the Python whose code it is: 0x030b for 3.11 */
-	uint32_t late;	  /* how many of the extensions, the last ones, Python must run for */
+	uint32_t late;	  /* how many of the extensions, the last ones, are late */
 };
 
 struct module {
@@ -27,14 +27,16 @@ struct module {
 	uint32_t is_package;
 };
 
-/* CPython's struct _frozen, in the two layouts of Include/cpython/import.h: 3.11 and 3.12 have
- * get_code, later ones have not. */
+/* CPython's struct _frozen, in the two layouts that Include/cpython/import.h has had: in 3.11 and
+ * 3.12 with get_code, and later without. */
 struct frozen {
 	const char *name;
 	const unsigned char *code;
 	int size;
 	int is_package;
 };
+
+#define FROZEN_WITHOUT_GET_CODE 0x030dU
 
 struct frozen_with_get_code {
 	struct frozen frozen;
@@ -93,7 +95,7 @@ static int find_tables(struct bundle *bundle, struct err *err)
 	return 0;
 }
 
-/* A NUL-terminated string inside the bundle, or NULL. */
+/* Returns a string with its NUL inside the bundle, or NULL. */
 static const char *string_at(const struct bundle *bundle, uint32_t offset)
 {
 	if (offset >= bundle->size || !memchr(bundle->data + offset, '\0', bundle->size - offset))
@@ -116,42 +118,54 @@ static bool fill_entry(const struct bundle *bundle, const struct module *module,
 	return entry->name != NULL;
 }
 
-/* The interpreter consults this table before all else; it ends at an entry without a name. It
- * is never freed: modules are imported from it as long as the process lives. */
+/* Check that the code is for this Python. The file at the interpreter's path may be newer than the
+ * parent that has made the bundle, and code of another version, or a table of another layout, would
+ * crash it. */
+static int check_version(const struct bundle *bundle, struct err *err)
+{
+	const unsigned long *version = dlsym(RTLD_DEFAULT, "Py_Version");
+
+	if (!version || *version >> 16 != bundle->header->version)
+		return refuse(err, "it is for another version of Python");
+	return 0;
+}
+
+static int fill_table(const struct bundle *bundle, char *table, size_t stride, struct err *err)
+{
+	for (uint32_t i = 0; i < bundle->header->modules; i++)
+		if (!fill_entry(bundle, &bundle->modules[i], (void *)(table + i * stride)))
+			return refuse(err, "a module lies outside it");
+	return 0;
+}
+
+/* The interpreter looks for a module in this table before it looks anywhere else. The table ends
+ * with an entry that has no name. It is never freed, because modules are imported from it as long
+ * as the process lives. */
 static int install_modules(const struct bundle *bundle, struct err *err)
 {
-	/* Code of another version, or a table of another layout, would crash this one: the file at
-	 * the interpreter's path may be newer than the parent that has made the bundle. */
-	const unsigned long *version = dlsym(RTLD_DEFAULT, "Py_Version");
-	size_t stride = bundle->header->version < 0x030d ? sizeof(struct frozen_with_get_code)
-							 : sizeof(struct frozen);
 	const struct frozen **frozen_modules = dlsym(RTLD_DEFAULT, "PyImport_FrozenModules");
-	char *table = calloc((size_t)bundle->header->modules + 1, stride);
+	size_t stride = bundle->header->version < FROZEN_WITHOUT_GET_CODE
+				? sizeof(struct frozen_with_get_code)
+				: sizeof(struct frozen);
+	char *table;
 
-	if (!frozen_modules) {
-		free(table);
+	if (!frozen_modules)
 		return err_set(err, "dlsym", "PyImport_FrozenModules: not a CPython?", ENOEXEC);
-	}
-	if (!version || *version >> 16 != bundle->header->version) {
-		free(table);
-		return refuse(err, "it is for another version of Python");
-	}
+	if (check_version(bundle, err) < 0)
+		return -1;
+	table = calloc((size_t)bundle->header->modules + 1, stride);
 	if (!table)
 		return err_set(err, "calloc", "the table of frozen modules", ENOMEM);
-	for (uint32_t i = 0; i < bundle->header->modules; i++) {
-		struct frozen *entry = (void *)(table + i * stride);
-
-		if (!fill_entry(bundle, &bundle->modules[i], entry)) {
-			free(table);
-			return refuse(err, "a module lies outside it");
-		}
+	if (fill_table(bundle, table, stride, err) < 0) {
+		free(table);
+		return -1;
 	}
 	*frozen_modules = (const struct frozen *)(void *)table;
 	return 0;
 }
 
-/* Loaded by its absolute path, an extension module is found by that name later without a
- * file being opened. */
+/* Load an extension module by its absolute path. Under that name, it is found later without a file
+ * being opened. */
 static int load_extension(const char *path, struct err *err)
 {
 	const unsigned before = libc_count_threads();
@@ -161,7 +175,7 @@ static int load_extension(const char *path, struct err *err)
 		char subject[ERR_SUBJECT_MAX];
 
 		why = why ? why : "";
-		/* It may name a library that is missing, and not who needs it. */
+		/* The text may name a library that is missing, but not the extension. */
 		if (strncmp(why, path, strlen(path)) == 0)
 			return err_set(err, "dlopen", why, ELIBACC);
 		snprintf(subject, sizeof(subject), "%s: %s", path, why);
@@ -187,9 +201,10 @@ static int load_extensions(const struct bundle *bundle, uint32_t from, uint32_t 
 	return 0;
 }
 
-/* It stays mapped: the interpreter has its modules from it. */
+/* The bundle that was installed. It stays mapped, because the interpreter's modules are in it. */
 static struct bundle installed;
 
+/* Returns how many extensions can be loaded before Python runs. */
 static uint32_t early(const struct header *header)
 {
 	return header->extensions - header->late;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bundle: the modules that an interpreter boots from, in one sealed memfd that the parent
- * has made (nsenter/_interpreter/module_archive.py writes it). In native byte order:
+ * The module archive, or bundle: the modules that an interpreter boots from. The parent makes it,
+ * in a sealed memfd (nsenter/_interpreter/module_archive.py). In native byte order, it has:
  *
- *   header      magic, the sizes of the tables, which layout the interpreter's table has, how many
- *               extensions are late
- *   modules     one record each: name, marshalled code, whether it is a package
- *   extensions  the offset of one path each
+ *   header      the magic, the sizes of the tables, the version of Python that the code is for, and
+ *               how many extensions are late
+ *   modules     a record for each: its name, its marshalled code, whether it is a package
+ *   extensions  the offset of a path for each
  *   strings and code, wherever the records point
  */
 #ifndef NSX_MODULE_ARCHIVE_H
@@ -16,19 +16,18 @@
 
 #include "base/err.h"
 
-/* Map the bundle, make its modules the interpreter's frozen ones, and load its extension
- * modules while their files can be reached. The descriptor is closed. */
+/* Map the bundle, make its modules the interpreter's frozen modules, and load its extension modules
+ * while their files can be reached. The descriptor is closed. */
 int archive_install(int fd, struct err *err);
 
-/* As archive_install(), of a bundle that is mapped already. Extensions are loaded if `loads` says
- * so. None may be late.
- */
+/* The same for a bundle that is mapped already, and that has no late extensions. Extensions are
+ * only loaded if `loads` says so. */
 int archive_install_mapped(const void *data, size_t size, bool loads, struct err *err);
 
-/* Whether there are extensions that only a Python that runs can load: their constructors call it.
- */
+/* Returns whether there are late extensions: their constructors call Python, so that they can only
+ * be loaded when it runs. */
 bool archive_is_late(void);
-/* Load them, in a Python that runs. */
+/* Load them. */
 int archive_load_late(struct err *err);
 
 #endif

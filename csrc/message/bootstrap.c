@@ -52,7 +52,7 @@ static bool refuse(struct wire_error *err, const struct wire_attr *attr, size_t 
 	return false;
 }
 
-/* Where inside the message a text begins, behind its attribute's header. */
+/* Returns where a place in a text is, from the start of its attribute. */
 static size_t in_text(size_t at)
 {
 	return WIRE_ATTR_HEADER + at;
@@ -108,7 +108,8 @@ static bool check_tool(const struct wire_attr *attr, struct wire_error *err)
 	return true;
 }
 
-/* A number as Go's and C's %d print it: no plus, no leading zero, no minus zero. */
+/* Returns whether a word is a number as %d prints it in Go and C: without a plus, leading zeroes
+ * and minus zero. */
 static bool parse_signed(struct span word, uint64_t max_negative, uint64_t max_positive)
 {
 	bool negative = word.len && word.data[0] == '-';
@@ -127,7 +128,8 @@ static bool check_oom(const struct wire_attr *attr, struct wire_error *err)
 	return true;
 }
 
-/* Which of the two clocks of a time namespace a line sets, as a bit; 0 when it is malformed. */
+/* Returns which of the two clocks of a time namespace a line sets, as a bit; 0 if it is malformed.
+ */
 static unsigned parse_offset(struct span line)
 {
 	struct span clock, secs, nsecs;
@@ -173,7 +175,7 @@ static bool check_offsets(const struct wire_attr *attr, uint32_t cloneflags, str
 	return true;
 }
 
-/* What the attributes mean; attrs[i] is of the type CLONE_FLAGS_ATTR + i. */
+/* Set and check what the attributes mean; attrs[i] is of the type CLONE_FLAGS_ATTR + i. */
 static bool understand(const struct wire_attr *attrs, struct bootstrap *out, struct wire_error *err)
 {
 	*out = (struct bootstrap){
@@ -197,7 +199,7 @@ static bool understand(const struct wire_attr *attrs, struct bootstrap *out, str
 	       check_oom(pick(attrs, OOM_SCORE_ADJ_ATTR), err);
 }
 
-/* Paths that a C string can hold. */
+/* Check that each source is a path that the kernel takes. */
 static bool check_sources(const struct wire_attr *attr, struct wire_error *err)
 {
 	struct span rest = attr->text;
@@ -235,7 +237,7 @@ bool bootstrap_parse_1_1(const uint8_t *data, size_t size, struct bootstrap *out
 	return true;
 }
 
-/* What runc's order is made of; the texts are taken off the front of `rest`. */
+/* Returns an attribute that is to be sent. A text is taken off the front of `rest`. */
 static struct wire_attr attr_of(uint16_t type, uint32_t cloneflags, int setgroup,
 				bool rootless_euid, struct span *rest)
 {

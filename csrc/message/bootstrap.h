@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bootstrap message, runc's: which namespaces to join and create, and with which ids. */
+/* The bootstrap message, as runc sends it: which namespaces to join and create, with which ids. */
 #ifndef NSX_BOOTSTRAP_H
 #define NSX_BOOTSTRAP_H
 
@@ -26,14 +26,15 @@ enum {
 #define BOOTSTRAP_ROOM (WIRE_HEADER_SIZE + BOOTSTRAP_ATTR_COUNT * (WIRE_ATTR_HEADER + 4))
 
 extern const struct wire_message bootstrap_message;
-/* That of runc up to 1.1, in which the last attribute has another meaning: mount sources. */
+/* The message of runc up to 1.1, whose last attribute means something else: mount sources. */
 extern const struct wire_message bootstrap_message_1_1;
 
-/* Spans point into the message; an absent text has no data. */
+/* The spans point into the message. The `data` of a text that was not sent is NULL. */
 struct bootstrap {
 	uint32_t cloneflags;
 	bool setgroup;
-	bool says_setgroup; /* the attribute is there: the message decodes to what was encoded */
+	bool says_setgroup; /* the attribute was sent, so that a decoded message can be encoded
+			       again */
 	bool rootless_euid;
 	struct namespace_list join;
 	struct span uidmap;
@@ -54,10 +55,11 @@ bool bootstrap_parse_1_1(const uint8_t *data, size_t size, struct bootstrap *out
 			 struct wire_error *err);
 
 /*
- * Write a message, to the byte as runc does, and check it as bootstrap_parse does. `texts` are
- * those of the message in its order, each with a NUL behind it; the empty ones are not sent.
- * `setgroup` is below 0 where it is not said. `out` has room where `cap` is BOOTSTRAP_ROOM and
- * `len`. Returns the size, 0 on an error; `err` may be NULL.
+ * Write a message with the same bytes as runc, and check it as bootstrap_parse() does.
+ *
+ * `texts` has the texts of the message in its order, each with a NUL behind it; empty ones are not
+ * sent. A negative `setgroup` is not sent. `out` is large enough if `cap` is BOOTSTRAP_ROOM +
+ * `len`. `err` may be NULL. Returns the size of the message, or 0 on an error.
  */
 uint32_t bootstrap_encode(uint32_t cloneflags, int setgroup, bool rootless_euid, const char *texts,
 			  size_t len, uint8_t *out, size_t cap, struct wire_error *err);

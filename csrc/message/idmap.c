@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "message/idmap.h"
 
-/* (uid_t)-1 means "no id" to the kernel and cannot be mapped. */
+/* To the kernel, (uid_t)-1 means "no id", which cannot be mapped. */
 #define ID_MAX 4294967294U
 
 static bool parse_word(struct span *line, uint32_t max, uint32_t *out)
@@ -52,7 +52,7 @@ static const char *check_overlap(const struct idmap *maps, size_t n)
 	return NULL;
 }
 
-/* Where a range ends, or an earlier one that reaches further. */
+/* Returns where a range ends, or where an earlier one ends that reaches further. */
 static uint64_t end_of(uint32_t first, uint32_t size, uint64_t furthest)
 {
 	uint64_t end = (uint64_t)first + size;
@@ -77,7 +77,8 @@ const char *idmap_check(struct span text, size_t *at)
 		if (n == IDMAP_LINES_MAX)
 			return "the map has over 340 lines, the most the kernel takes";
 		wrong = idmap_parse_line(line, &maps[n]);
-		/* Lines that rise on both sides, as most do, need not be compared with each. */
+		/* If both sides rise, as in most maps, a line need not be compared with every
+		 * other. */
 		if (!wrong && (maps[n].container < container_end || maps[n].host < host_end))
 			wrong = check_overlap(maps, n);
 		if (wrong)

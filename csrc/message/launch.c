@@ -51,7 +51,7 @@ static bool refuse(struct wire_error *err, const struct wire_attr *attr, size_t 
 	return false;
 }
 
-/* "0,1,2,9": numbers that rise. */
+/* Check a list such as "0,1,2,9", whose numbers must rise. */
 static bool check_fds(const struct wire_attr *attr, struct wire_error *err)
 {
 	struct span rest = attr->text;
@@ -79,7 +79,7 @@ static bool check_root(const struct wire_attr *attr, struct wire_error *err)
 	return true;
 }
 
-/* An array of things of `unit` bytes each. */
+/* Check the size of an array, whose elements have `unit` bytes. */
 static bool check_array(const struct wire_attr *attr, size_t unit, size_t least, size_t most,
 			struct wire_error *err)
 {
@@ -97,7 +97,7 @@ static bool check_ids(const struct wire_attr *attrs, struct wire_error *err)
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		const struct wire_attr *attr = &attrs[fields[i]];
 
-		/* setresuid(2) takes it for "as it is". */
+		/* To setresuid(2), this number means that the id does not change. */
 		if (attr->present && attr->number == UINT32_MAX)
 			return refuse(err, attr, 0, "the number is no id");
 	}

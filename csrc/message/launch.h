@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Our launcher's own message, the second on the init pipe: what runc's does not carry. */
+/* The launch message, which our launcher sends behind the bootstrap message: it has what runc's
+ * message has no place for. */
 #ifndef NSX_LAUNCH_H
 #define NSX_LAUNCH_H
 
@@ -31,19 +32,21 @@ struct launch {
 #define X(NAME, member, KIND, default, STEP, WAY) LAUNCH_MEMBER_##KIND member;
 	LAUNCH_FIELDS(X)
 #undef X
-	/* Of a new /proc, with a NUL behind them. stages/nsexec.c sets them; they are not sent. */
+	/* The options of a new /proc, with a NUL behind them. They are not sent: stages/nsexec.c
+	 * sets them. */
 	struct span proc_options;
 };
 
-/* What holds if our launcher does not say otherwise. */
+/* Returns the values that hold if our launcher does not send others. */
 struct launch launch_defaults(void);
-/* Whether there is anything for this step to do. */
+/* Returns whether there is anything for this step to do. */
 bool launch_has(const struct launch *launch, enum launch_step step);
-/* Whether a process that is started like this has to go through the stages. */
+/* Returns whether a process that is started like this has to go through the stages. */
 bool launch_takes_stages(const struct launch *launch);
 
 bool launch_parse(const uint8_t *data, size_t size, struct launch *out, struct wire_error *err);
-/* Take the next number off a list of descriptors; false at its end or where it is malformed. */
+/* Take the next number off a list of descriptors; returns false at its end, or if it is malformed.
+ */
 bool launch_next_fd(struct span *list, unsigned *fd);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one table of what our launcher's message carries. The attribute types, their kinds, the
- * members of struct launch, the parser, nsenter/_message/launch.py's LaunchAttribute, and the
- * answers to "is there anything to confine?" and "does this take the stages?" are all made of it,
- * so that a field cannot be sent and then be silently left out.
+ * The one table of what the launch message carries. All of these are made from it, so that a field
+ * cannot be sent and then silently not be applied: the attribute types, their kinds, the members of
+ * struct launch, the parser, LaunchAttribute of nsenter/_message/launch.py, and the answers to "is
+ * there anything to confine?" and "does this require the stages?".
  *
  * Each row is X(NAME, member, KIND, default, STEP, WAY).
  *
- *   KIND  how it travels, and the type of its member:
+ *   KIND  how it is sent, and the type of its member:
  *           TEXT    a struct span, of text without NULs; `data` is NULL if it was not sent
  *           BYTES   a struct span
  *           FLAG    a bool
@@ -15,14 +15,15 @@
  *           ID      an int64_t, so that -1 can be told from every id
  *           BITS    a uint32_t
  *   STEP  which step of inside/confinement.h carries it out:
- *           STAGES   none: the stages do, or it is about the message itself
+ *           STAGES   none of them: it is for the stages, or about the message itself
  *           PREPARE  confinement_prepare()
  *           CONFINE  confinement_begin()
  *           FILTER   seccomp_install()
- *   WAY   DIRECT if products/direct.c may start a process with it, which shares the caller's memory
- *         until it executes; STAGED if not: a path may be on a file system that never answers, ids
- *         make the shared memory another user's, a filter may end the caller, too, and a PID 1 that
- *         stays is a process of its own.
+ *   WAY   DIRECT if products/direct.c may start a process with it; STAGED if not. Such a process
+ *         shares the caller's memory, and suspends the caller, until it executes. So it must not
+ *         look up a path, which may be on a file system that never answers; change its ids, because
+ *         the shared memory would become another user's; install a filter, which may end the caller
+ *         too; or have a PID 1 that stays, which is one more process.
  *
  * Rows are appended: the number of a row is its attribute's type.
  */
@@ -35,23 +36,23 @@
 	/* Mount a /proc of the new PID namespace over the one that is there. */ \
 	X(MOUNT_PROC,      mount_proc,      FLAG,   false, PREPARE, DIRECT) \
 	X(CWD,             cwd,             TEXT,   0,     PREPARE, STAGED) \
-	/* "0,1,2,9", rising: all that the payload may inherit. */ \
+	/* "0,1,2,9", rising: the descriptors that the payload may inherit. */ \
 	X(KEEP_FDS,        keep_fds,        TEXT,   0,     STAGES,  DIRECT) \
 	X(CGROUP_FD,       cgroup_fd,       NUMBER, -1,    STAGES,  STAGED) \
-	/* Milliseconds for a mapping tool. */ \
+	/* The milliseconds that a mapping tool may take. */ \
 	X(TIMEOUT,         timeout_ms,      NUMBER, 10000, STAGES,  DIRECT) \
 	X(TRACE,           trace,           FLAG,   false, STAGES,  STAGED) \
 	X(LOOPBACK,        loopback,        FLAG,   false, PREPARE, DIRECT) \
 	/* An absolute path; "tmpfs", or "tmpfs,OPTIONS". */ \
 	X(ROOT,            root,            TEXT,   0,     PREPARE, STAGED) \
 	X(READ_ONLY,       read_only,       FLAG,   false, PREPARE, STAGED) \
-	/* For records_next_mount(). */ \
+	/* A list for records_next_mount(). */ \
 	X(MOUNTS,          mounts,          BYTES,  0,     PREPARE, STAGED) \
 	X(KEEP_SESSION,    keep_session,    FLAG,   false, STAGES,  DIRECT) \
 	X(TERMINAL,        terminal,        FLAG,   false, CONFINE, STAGED) \
 	/* Where a PID 1 that stays reports what killed its child. */ \
 	X(INIT_FD,         init_fd,         NUMBER, -1,    STAGES,  STAGED) \
-	/* For records_next_limit(). */ \
+	/* A list for records_next_limit(). */ \
 	X(RLIMITS,         rlimits,         TEXT,   0,     CONFINE, DIRECT) \
 	X(UMASK,           umask,           NUMBER, -1,    CONFINE, DIRECT) \
 	/* The mask of sched_setaffinity(2). */ \
@@ -60,17 +61,17 @@
 	X(GID,             gid,             ID,     -1,    CONFINE, STAGED) \
 	/* An array of gid_t. */ \
 	X(GROUPS,          groups,          BYTES,  0,     CONFINE, STAGED) \
-	/* For records_next_capability(). */ \
+	/* A list for records_next_capability(). */ \
 	X(CAPABILITIES,    capabilities,    TEXT,   0,     CONFINE, DIRECT) \
 	X(NO_NEW_PRIVS,    no_new_privs,    FLAG,   false, CONFINE, DIRECT) \
-	/* For records_next_rule(). */ \
+	/* A list for records_next_rule(). */ \
 	X(LANDLOCK,        landlock,        BYTES,  0,     CONFINE, STAGED) \
 	/* An array of struct sock_filter. */ \
 	X(SECCOMP,         seccomp,         BYTES,  0,     FILTER,  STAGED) \
 	X(SECCOMP_FLAGS,   seccomp_flags,   BITS,   0,     FILTER,  STAGED) \
-	/* Without a PID 1 that stays: see confinement.c. */ \
+	/* The payload does; or the PID 1 that stays, and the payload with it. */ \
 	X(DIE_WITH_PARENT, die_with_parent, FLAG,   false, STAGES,  DIRECT) \
-	/* As setpgid(2) has it. */ \
+	/* The group for setpgid(2): 0 is a new one. */ \
 	X(PROCESS_GROUP,   process_group,   NUMBER, -1,    CONFINE, DIRECT) \
 	/* The capabilities that stage 2 has at most, and those that an execve(2) could give it, from */ \
 	/* its first moment on if a joined PID namespace can see it; for records_next_capability(). */ \

@@ -35,7 +35,7 @@ static bool parse_kind(struct span word, enum mount_kind *kind)
 	return false;
 }
 
-/* What the argument of a record of this kind must be. */
+/* Read and check the argument of a mount, as its kind requires. */
 static bool read_argument(struct mount_record *record)
 {
 	uint64_t fd;
@@ -79,7 +79,7 @@ static bool read_port(struct span text, struct rule *rule)
 	return true;
 }
 
-/* A rule that is about no path. */
+/* Read a rule that is about no path. */
 static bool read_word(struct span word, struct span value, struct rule *rule)
 {
 	if (span_equals(word, "bind") || span_equals(word, "connect")) {
@@ -137,57 +137,73 @@ bool records_next_capability(struct span *rest, struct capability *capability)
 	return true;
 }
 
-const char *records_check_mounts(struct span list, size_t *at)
+/* Check a list by taking it apart: `take` takes a record off its front. */
+static const char *check_list(struct span list, bool (*take)(struct span *rest), const char *wrong,
+			      size_t *at)
 {
 	struct span rest = list;
-	struct mount_record record;
-	size_t count = 0;
 
 	while (rest.len) {
 		*at = (size_t)(rest.data - list.data);
-		if (!records_next_mount(&rest, &record))
-			return "not a mount's four strings";
-		if (++count > MOUNTS_MAX)
-			return "there are more mounts than 256";
+		if (!take(&rest))
+			return wrong;
 	}
 	return NULL;
+}
+
+static bool take_mount(struct span *rest)
+{
+	struct mount_record record;
+
+	return records_next_mount(rest, &record);
+}
+
+static bool take_rule(struct span *rest)
+{
+	struct rule rule;
+
+	return records_next_rule(rest, &rule);
+}
+
+static bool take_limit(struct span *rest)
+{
+	struct limit limit;
+
+	return records_next_limit(rest, &limit);
+}
+
+static bool take_capability(struct span *rest)
+{
+	struct capability capability;
+
+	return records_next_capability(rest, &capability);
+}
+
+const char *records_check_mounts(struct span list, size_t *at)
+{
+	const char *wrong = check_list(list, take_mount, "not a mount's four strings", at);
+	struct span rest = list;
+
+	for (size_t count = 0; !wrong && rest.len; count++) {
+		*at = (size_t)(rest.data - list.data);
+		if (count == MOUNTS_MAX)
+			wrong = "there are more mounts than 256";
+		take_mount(&rest);
+	}
+	return wrong;
 }
 
 const char *records_check_rules(struct span list, size_t *at)
 {
-	struct span rest = list;
-	struct rule rule;
-
-	while (rest.len) {
-		*at = (size_t)(rest.data - list.data);
-		if (!records_next_rule(&rest, &rule))
-			return "not a path and letters of rwx, nor another rule";
-	}
-	return NULL;
+	return check_list(list, take_rule, "not a path and letters of rwx, nor another rule", at);
 }
 
 const char *records_check_limits(struct span list, size_t *at)
 {
-	struct span rest = list;
-	struct limit limit;
-
-	while (rest.len) {
-		*at = (size_t)(rest.data - list.data);
-		if (!records_next_limit(&rest, &limit))
-			return "not name:number:soft:hard";
-	}
-	return NULL;
+	return check_list(list, take_limit, "not name:number:soft:hard", at);
 }
 
 const char *records_check_capabilities(struct span list, size_t *at)
 {
-	struct span rest = list;
-	struct capability capability;
-
-	while (rest.len) {
-		*at = (size_t)(rest.data - list.data);
-		if (!records_next_capability(&rest, &capability))
-			return "not number:name";
-	}
-	return NULL;
+	return check_list(list, take_capability, "not number:name", at);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lists inside the launch message, read record by record. Pure functions.
+ * The lists in the launch message, which are read record by record:
  *
  *   mounts        kind, target, argument, flags: strings, each with its NUL (nsenter/mounts.py)
  *   rules         path, letters of "rwx": two such strings; or "bind" or "connect" and a port or
@@ -8,8 +8,9 @@
  *   limits        name:number:soft:hard, with commas between (limits.py)
  *   capabilities  number:name, with commas between (capabilities.py)
  *
- * A list is checked once, as a whole; then it is taken apart without a look at what is wrong. Names
- * are for errors, so that no table of them is needed here.
+ * launch_parse() checks each list once, as a whole. What takes it apart later stops at its end, and
+ * need not look for errors. Names are sent for the texts of errors, so that no table of them is
+ * needed here.
  */
 #ifndef NSX_LAUNCH_LISTS_H
 #define NSX_LAUNCH_LISTS_H
@@ -24,30 +25,31 @@ enum mount_kind {
 	MOUNT_TMPFS,
 	MOUNT_PROC,
 	MOUNT_DEV,
-	MOUNT_FILE, /* no mount: a file that is made */
+	MOUNT_FILE, /* not a mount, but a file that is made */
 	MOUNT_SYSFS,
 	MOUNT_TREE, /* a detached mount that the launcher has made */
 };
 
-/* The strings end in a NUL that the spans do not count. */
+/* Each string has a NUL behind it, which its span does not count. */
 struct mount_record {
 	enum mount_kind kind;
 	struct span target;
-	struct span argument; /* a bind's source; a file's text; a tree's descriptor; else options,
-				 `name=value` with commas between */
-	int tree;	      /* the descriptor; -1 for the other kinds */
+	/* The source of a bind, the text of a file, the descriptor of a tree; else options,
+	 * "name=value", separated by commas. */
+	struct span argument;
+	int tree; /* the descriptor; -1 for the other kinds */
 	bool writable;
 	bool devices;
 	bool makes_target;
 };
 
-/* Of Landlock: what is allowed below a path; or a word of another kind and its value. */
+/* The kinds of Landlock's rules. */
 enum rule_kind {
-	RULE_PATH,
+	RULE_PATH,     /* what is allowed below a path */
 	RULE_NO_PATHS, /* paths are not restricted */
-	RULE_BIND,     /* TCP ports that may be bound: `port`, or -1: none so far */
-	RULE_CONNECT,  /* TCP ports that may be connected to */
-	RULE_SCOPE,    /* what stays among those that are restricted in the same way */
+	RULE_BIND,     /* a TCP port that may be bound; -1: none, unless another rule allows it */
+	RULE_CONNECT,  /* the same for a TCP port that may be connected to */
+	RULE_SCOPE,    /* sockets and signals, which then reach only processes in the same domain */
 };
 
 struct rule {
@@ -69,13 +71,14 @@ struct capability {
 	unsigned number;
 };
 
-/* Take a record off the front of a list. False at its end and where it is malformed. */
+/* Take a record off the front of a list. Returns false at its end, or if it is malformed. */
 bool records_next_mount(struct span *rest, struct mount_record *record);
 bool records_next_rule(struct span *rest, struct rule *rule);
 bool records_next_limit(struct span *rest, struct limit *limit);
 bool records_next_capability(struct span *rest, struct capability *capability);
 
-/* A whole list. NULL, or what is wrong; `*at` is then the offset of the record that is. */
+/* Check a whole list. Returns NULL, or what is wrong; `*at` is then the offset of the wrong record.
+ */
 const char *records_check_mounts(struct span list, size_t *at);
 const char *records_check_rules(struct span list, size_t *at);
 const char *records_check_limits(struct span list, size_t *at);

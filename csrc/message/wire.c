@@ -5,8 +5,8 @@
 
 #define ALIGN4(n) (((n) + 3U) & ~3U)
 
-/* struct nlmsghdr and struct nlattr of netlink(7), read byte by byte: a buffer may be
- * unaligned. */
+/* Where the fields of struct nlmsghdr and struct nlattr are (netlink(7)). They are copied from the
+ * buffer, which may not be aligned. */
 #define NLMSG_LEN   0
 #define NLMSG_TYPE  4
 #define NLMSG_FLAGS 6

@@ -3,7 +3,7 @@
 #ifndef NSX_DETACH_H
 #define NSX_DETACH_H
 
-/* Whether the launcher asks for it. */
+/* Returns whether the launcher asks for it. */
 int detach_is_asked(char *const *envp);
 
 /* Execute argv[0] as a process that is nobody's child, in a session of its own, with /dev/null for

@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stages exist to join namespaces and to write id maps from outside. A program in new namespaces
- * alone needs neither: the spawned child is cloned into them, settles and executes, and two
- * processes and a dozen messages are saved. Until then it shares the caller's memory, so nothing
- * may happen that makes that memory another user's or readable to one:
+ * The stages exist to join namespaces, and to write id maps from outside. A program that is only in
+ * new namespaces needs neither: the spawned child is cloned into them, takes the confinement steps,
+ * and executes the program. That saves two processes and a dozen messages.
  *
- * - nothing is joined: there is nobody in a new namespace but the child;
- * - its host ids stay the caller's, all of them: a change would mark the shared memory as not
- *   dumpable for good, or let another user look into it;
- * - no filter of system calls may kill it: before Linux 5.16, whoever dumps core takes along all
- *   that have the same memory.
+ * Until it executes, the child shares the caller's memory. That memory must not become accessible
+ * to another user, so this way is taken only if:
  *
- * An unprivileged caller maps its own id alone, by a line that the child may write itself. For root
- * the calling thread writes the maps, while the child waits.
+ * - no namespace is joined: nobody but the child is in a new one;
+ * - all ids that the child has on the host stay those of the caller: a change would make the shared
+ *   memory undumpable for good, or let another user look into it;
+ * - no filter of system calls can kill the child: before Linux 5.16, a process that dumps core
+ * takes with it every process that has the same memory.
  *
- * A time namespace is entered by an execve, since Linux 6.3: before, by a process that is made.
+ * An unprivileged caller maps its own id alone, by a line that the child may write itself. For
+ * root, the calling thread writes the maps while the child waits.
+ *
+ * Since Linux 6.3, an execve(2) enters the time namespace that was unshared. Before, only a new
+ * process did.
  */
 #include "products/direct.h"
 
 #include <sys/utsname.h>
 
+#include "base/descriptor.h"
 #include "message/bootstrap.h"
 #include "message/idmap.h"
 #include "message/launch.h"
@@ -35,7 +39,7 @@ struct orders {
 #define TIME_BY_EXEC_MAJOR 6
 #define TIME_BY_EXEC_MINOR 3
 
-/* "6.12.3-arch1" is at least 6.3. */
+/* Returns whether the kernel's release, such as "6.12.3-arch1", is at least 6.3. */
 static bool enters_time_by_exec(void)
 {
 	struct utsname name;
@@ -55,6 +59,7 @@ static bool enters_time_by_exec(void)
 		(major == TIME_BY_EXEC_MAJOR && minor >= TIME_BY_EXEC_MINOR));
 }
 
+/* Returns whether the real, effective and saved id, which `call` gives, are the same. */
 static bool same_ids(long call, uint32_t *id)
 {
 	uint32_t ids[3] = { 0 };
@@ -65,7 +70,7 @@ static bool same_ids(long call, uint32_t *id)
 	return ids[0] == ids[1] && ids[1] == ids[2];
 }
 
-/* One line, for the id that the caller has. */
+/* Returns whether a map has one line, for the id that the caller has. */
 static bool maps_own_id_only(struct span map, uint32_t id)
 {
 	struct idmap only;
@@ -75,7 +80,7 @@ static bool maps_own_id_only(struct span map, uint32_t id)
 	       only.size == 1 && only.host == id;
 }
 
-/* That the caller, root, goes on being the same root. */
+/* Returns whether root in the new user namespace is the caller, who is root. */
 static bool maps_root_to_itself(struct span map)
 {
 	struct idmap row;
@@ -87,6 +92,7 @@ static bool maps_root_to_itself(struct span map)
 	return false;
 }
 
+/* Returns whether the child keeps the caller's ids on the host. */
 static bool keeps_ids(const struct bootstrap *boot)
 {
 	uint32_t uid, gid;
@@ -99,7 +105,7 @@ static bool keeps_ids(const struct bootstrap *boot)
 		return uid == 0 && gid == 0 && maps_root_to_itself(boot->uidmap) &&
 		       maps_root_to_itself(boot->gidmap);
 	return !boot->setgroup && maps_own_id_only(boot->uidmap, uid) &&
-	       maps_own_id_only(boot->gidmap, gid) && sys_prctl(PR_GET_DUMPABLE, 0) == 1;
+	       maps_own_id_only(boot->gidmap, gid) && sys_prctl(PR_GET_DUMPABLE, 0) == DUMPABLE;
 }
 
 static bool is_direct(const struct orders *orders)
@@ -125,7 +131,8 @@ static int write_maps(const struct spawn *spawn, int pid, struct err *err)
 static int enter_time(const struct bootstrap *boot, struct err *err)
 {
 	static const char path[] = "/proc/self/timens_offsets";
-	long fd, ret;
+	OWNED_FD fd = -1;
+	long ret;
 
 	if (namespaces_unshare(boot->cloneflags & CLONE_NEWTIME, err) < 0)
 		return -1;
@@ -134,11 +141,11 @@ static int enter_time(const struct bootstrap *boot, struct err *err)
 	fd = sys_open(path, O_WRONLY);
 	if (fd < 0)
 		return err_set(err, "open", path, fd);
-	ret = sys_write((int)fd, boot->timens_offsets.data, boot->timens_offsets.len);
-	sys_close((int)fd);
+	ret = sys_write(fd, boot->timens_offsets.data, boot->timens_offsets.len);
 	return ret < 0 ? err_set_span(err, "write timens_offsets", boot->timens_offsets, ret) : 0;
 }
 
+/* What the child does first, in its new namespaces. */
 static int enter(const struct spawn *spawn, struct err *err)
 {
 	const struct orders *orders = spawn->context;
@@ -147,7 +154,8 @@ static int enter(const struct spawn *spawn, struct err *err)
 		return -1;
 	if (enter_time(&orders->boot, err) < 0)
 		return -1;
-	if (lead_session_as_root(&orders->boot, true, orders->launch.keep_session, err) < 0)
+	if (lead_session(orders->launch.keep_session, err) < 0 ||
+	    gain_root(&orders->boot, BY_OUR_LAUNCHER, err) < 0)
 		return -1;
 	return confinement_prepare(&orders->launch, err);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shortest way: a program in new namespaces without a stage between. */
+/* The shortest way to start a program in new namespaces: without stages. */
 #ifndef NSX_DIRECT_H
 #define NSX_DIRECT_H
 
@@ -9,8 +9,8 @@
 #define DIRECT_DECLINED (-2)
 
 /* Start spawn->argv as the two messages say, in a child that shares the caller's memory until it
- * executes. Returns the pid, -1 as spawn_process does, or DIRECT_DECLINED where it takes the
- * stages; nothing was done then. */
+ * executes. Returns the pid, -1 as spawn_process() does, or DIRECT_DECLINED if the stages are
+ * needed; then nothing was done. */
 int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch, int *pidfd);
 
 #endif

@@ -6,6 +6,8 @@
  * container could get at through /proc/self/exe cannot be written); any parent that speaks
  * runc's protocol may start it in the place of `runc init`.
  */
+#include <unistd.h>
+
 #include "base/exec.h"
 #include "inside/confinement.h"
 #include "inside/seccomp.h"
@@ -22,7 +24,7 @@ static const char usage[] =
 	"protocol: _LIBCONTAINER_INITPIPE names the descriptor of a socket on which the\n"
 	"bootstrap message comes.\n";
 
-/* Take our launcher's variables out; the payload sees its own environment and no more. */
+/* Remove our launcher's variables: the payload gets its own environment and nothing else. */
 static void drop_variables(char **envp)
 {
 	char **kept = envp;
@@ -33,16 +35,17 @@ static void drop_variables(char **envp)
 	*kept = NULL;
 }
 
-/* Where another parent started us, the payload goes on with its pipes. */
+/* If another parent started nsinit, its pipes are for the payload, which goes on with them. */
 static void keep_pipes(const struct nsexec *ns)
 {
-	SYS3(SYS_fcntl, ns->init_fd, F_SETFD, 0);
+	sys_inherit(ns->init_fd);
 	if (ns->report.log_fd >= 0)
-		SYS3(SYS_fcntl, ns->report.log_fd, F_SETFD, 0);
+		sys_inherit(ns->report.log_fd);
 	mount_sources_pass_on(ns);
 }
 
-/* The launcher's end of the pipe is closed if it is gone, or wants no program any more. */
+/* Wait for a byte from the launcher. The end of the pipe says that the launcher is gone, or no
+ * longer wants the program to be executed. */
 static void wait_at_gate(int fd)
 {
 	uint8_t go;
@@ -81,11 +84,11 @@ int nsinit_main(int argc, char **argv, char **envp)
 	if (argc > 0 && detach_is_asked(envp))
 		detach(argv);
 	if (argc < 2 && !image) {
-		sys_write(2, usage, sizeof(usage) - 1);
+		sys_write(STDERR_FILENO, usage, sizeof(usage) - 1);
 		return 2;
 	}
 	if (!nsexec_from_environment(&ns, envp, &err)) {
-		sys_write(2, usage, sizeof(usage) - 1);
+		sys_write(STDERR_FILENO, usage, sizeof(usage) - 1);
 		nsexec_fail(&ns, &err);
 	}
 	if (ns.launched && image)

@@ -1,25 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pyrunc: starts the interpreter that is the runtime, ready sooner and safer than a script would.
+ * pyrunc: starts the interpreter that is the runtime. It is faster and safer than a script:
  *
- *  - From a memory image, if there is a valid one (csrc/interpreter/command_image.c). Otherwise:
- *  - Beside it the interpreter of the init, where there is to be one: it boots while the runtime
- *    finds out what the init is to be (nsenter/_interpreter/prebooted.py).
- *  - Without site, which takes longer than the rest of a container's start.
- *  - By a read-only mount of the interpreter that nobody else has, or a sealed copy of it: a
- *    container that gets at its init through /proc/self/exe cannot write to it (CVE-2019-5736).
+ *  - If there is a valid memory image, it becomes the interpreter of that
+ *    (csrc/interpreter/command_image.c). Otherwise it executes one, as follows.
+ *  - If the command starts a process of a container, it starts the interpreter of the init as well,
+ *    which boots while the runtime finds out what the init is to do
+ *    (nsenter/_interpreter/prebooted.py).
+ *  - The interpreters start without site, which takes longer than the rest of a container's start.
+ *  - It executes them by a read-only mount that nobody else has, or by a sealed copy: a container
+ *    that opens its init by /proc/self/exe cannot write to the host's file (CVE-2019-5736).
  *
- * Static and without libc, as nsinit is. It is the same file in every environment: which Python
- * and which package it belongs to is said by the file START beside it, whose first line,
- * "#!PYTHON", the installer writes (libcontainer/pyrunc/find.py). The current directory and the
- * environment have no say. A copy of this program uses the START that was recorded when it was
+ * The program is static and without libc, as nsinit is, and the same file in every environment. The
+ * file START beside it says which Python and which package it belongs to: the installer writes its
+ * first line, "#!PYTHON" (libcontainer/pyrunc/find.py). Neither the current directory nor the
+ * environment can change that. A copy of this program uses the START that was recorded when it was
  * built.
  */
 #include <limits.h>
 #include <linux/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/descriptor.h"
 #include "base/fallback.h"
+#include "base/signals.h"
 #include "interpreter/command_image.h"
 
 #ifndef NSX_RECORDED
@@ -31,6 +36,10 @@
 #define MAX_WORDS  4096
 #define FLAG_COUNT 6
 
+/* Of Linux 6.3: MFD_EXEC, and F_SEAL_EXEC, which keeps the file executable. */
+#define WITH_EXEC 0x10U
+#define SEAL_MODE 0x20U
+
 /* For libcontainer/pyrunc/start.py. */
 #define INIT_VARIABLE "_PYRUNC_INIT"
 #define NO_IMAGE      "_PYRUNC_NO_IMAGE"
@@ -39,7 +48,7 @@
 static _Noreturn void fail_with(struct text *t)
 {
 	text_add(t, "\n");
-	sys_write(2, t->data, t->len);
+	sys_write(STDERR_FILENO, t->data, t->len);
 	sys_exit(1);
 }
 
@@ -91,11 +100,6 @@ static void add_reason(struct text *t, long result)
 	text_add_number(t, -result);
 }
 
-static void inherit(int fd)
-{
-	SYS3(SYS_fcntl, fd, F_SETFD, 0);
-}
-
 /* ---- the streams ------------------------------------------------------------------------- */
 
 static bool is_directory(int fd)
@@ -105,38 +109,50 @@ static bool is_directory(int fd)
 	return SYS2(SYS_fstat, fd, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* A descriptor that is opened later must not become a stream because the caller has closed that:
- * what it means would then depend on the caller. Go's programs, runc among them, do the same. A
- * directory is no stream, Python does not start with one, and no container is to have one of the
- * host's: with that it could walk out of its root. */
+/*
+ * Give each stream that the caller has closed /dev/null. A descriptor that is opened later would
+ * otherwise become a stream, and what the container reads and writes would depend on the caller.
+ * The programs of Go, runc among them, do the same.
+ *
+ * A stream that is a directory is closed first: Python does not start with one, and a container
+ * that has one of the host's could leave its root by it.
+ */
 static void prepare_streams(void)
 {
-	long fd;
+	int fd;
 
-	for (fd = 0; fd <= 2; fd++)
-		if (is_directory((int)fd))
-			sys_close((int)fd);
-	while ((fd = sys_open("/dev/null", O_RDWR)) >= 0 && fd <= 2)
-		inherit((int)fd);
+	for (fd = 0; fd < FIRST_AFTER_STREAMS; fd++)
+		if (is_directory(fd))
+			sys_close(fd);
+	while ((fd = sys_open("/dev/null", O_RDWR)) >= 0 && fd < FIRST_AFTER_STREAMS)
+		sys_inherit(fd);
 	if (fd >= 0)
-		sys_close((int)fd);
+		sys_close(fd);
 }
 
-/* A caller that ignores SIGCHLD makes the kernel reap our children, whose status nobody learns
- * then; one that blocks signals would have none of them passed on to the container.
+static uint64_t ignored_signals(void)
+{
+	uint64_t set = NO_SIGNALS;
+
+	for (int sig = 1; sig <= SIGNAL_MAX; sig++)
+		if (sys_is_ignored(sig))
+			set |= ONLY_SIGNAL(sig);
+	return set;
+}
+
+/*
+ * If the caller ignores SIGCHLD, the kernel collects our children, and nobody learns their status.
+ * If the caller blocks signals, none of them is passed on to the container.
  *
- * With `keep`, signals that the caller ignores are blocked: so the kernel does not drop those that
- * come before libcontainer/pyrunc/signals.py passes them on. */
-static void reset_signals(bool keep)
+ * If a process of a container is started, the signals that the caller ignores are blocked, so that
+ * the kernel does not drop those that come before libcontainer/pyrunc/signals.py passes them on.
+ */
+static void reset_signals(bool starts_process)
 {
 	const struct sys_sigaction by_default = { .handler = SIG_DFL };
-	uint64_t blocked = 0;
 
 	sys_sigaction(SIGCHLD, &by_default, NULL);
-	for (int sig = 1; keep && sig <= 64; sig++)
-		if (sys_is_ignored(sig))
-			blocked |= (uint64_t)1 << (sig - 1);
-	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof(blocked));
+	signals_block(starts_process ? ignored_signals() : NO_SIGNALS);
 }
 
 /* ---- what belongs to this program -------------------------------------------------------- */
@@ -148,7 +164,7 @@ static const char *join(struct text *t, struct span folder, const char *rest)
 	return text_end(t);
 }
 
-/* The directory of a path, with the slash at its end. */
+/* Returns the directory of a path, with the slash at its end. */
 static struct span directory_of(const char *path)
 {
 	size_t n = text_length(path);
@@ -158,7 +174,7 @@ static struct span directory_of(const char *path)
 	return (struct span){ path, n };
 }
 
-/* Where this program is, whatever links led to it. */
+/* Read where this program is, whatever links led to it. */
 static void read_own_path(char *buf, size_t size)
 {
 	long n = SYS4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", buf, size - 1);
@@ -168,8 +184,9 @@ static void read_own_path(char *buf, size_t size)
 	buf[n] = '\0';
 }
 
-/* Nobody put it there but root, who owns this program, or who runs it: a copy of this program may
- * be in a directory that anybody can write to. */
+/* Returns whether a file is one of root, of the owner of this program, or of the user who runs it,
+ * and nobody else can write to it. A copy of this program may be in a directory in which anybody
+ * can make files. */
 static bool is_trusted(const struct stat *file)
 {
 	struct stat own;
@@ -185,46 +202,55 @@ static bool is_trusted(const struct stat *file)
 /* Read the first bytes of a START; returns how many, or a negative errno. */
 static long read_start(const char *path, char *buf, size_t size)
 {
+	OWNED_FD fd = sys_open(path, O_RDONLY | O_NONBLOCK);
 	struct stat st;
-	long fd = sys_open(path, O_RDONLY | O_NONBLOCK);
-	long n;
+	long ret;
 
 	if (fd < 0)
 		return fd;
-	n = SYS2(SYS_fstat, fd, &st);
-	if (n == 0)
-		n = is_trusted(&st) ? sys_read((int)fd, buf, size) : -EPERM;
-	sys_close((int)fd);
-	return n;
+	ret = SYS2(SYS_fstat, fd, &st);
+	if (ret < 0)
+		return ret;
+	return is_trusted(&st) ? sys_read(fd, buf, size) : -EPERM;
 }
 
-/* Take the interpreter out of the first lines. Installers write "#!PYTHON"; for a path with a
- * blank or of more than 127 bytes some write "#!/bin/sh", and in the next line "'''exec' PYTHON".
- */
-static struct span interpreter_in(struct span text)
+/* Drop what a text must begin with; returns false if it does not. */
+static bool drop_start(struct span *text, const char *start)
 {
-	const char *sh_line = "'''exec' ";
-	struct span line = { NULL, 0 };
-	char end;
+	for (; *start; start++, text->data++, text->len--)
+		if (text->len == 0 || *text->data != *start)
+			return false;
+	return true;
+}
 
-	if (!span_ended(&text, '\n', &line) || line.len < 3 || line.data[0] != '#' ||
-	    line.data[1] != '!')
-		return (struct span){ NULL, 0 };
-	line.data += 2;
-	line.len -= 2;
-	if (!span_equals(line, "/bin/sh"))
-		return line;
-	if (!span_ended(&text, '\n', &line))
-		return (struct span){ NULL, 0 };
-	for (; *sh_line; sh_line++, line.data++, line.len--)
-		if (line.len == 0 || *line.data != *sh_line)
-			return (struct span){ NULL, 0 };
-	end = line.len && (*line.data == '"' || *line.data == '\'') ? *line.data : ' ';
-	if (end != ' ') {
-		line.data++;
+/* Returns a path that stands in quotes, or before a blank. */
+static struct span first_word(struct span line)
+{
+	struct span word = { NULL, 0 };
+	char end = ' ';
+
+	if (line.len && (*line.data == '"' || *line.data == '\'')) {
+		end = *line.data++;
 		line.len--;
 	}
-	return span_next(&line, end, &text) ? text : (struct span){ NULL, 0 };
+	span_next(&line, end, &word);
+	return word;
+}
+
+/* Find the interpreter in the first lines. Installers write "#!PYTHON". For a path with a blank, or
+ * of more than 127 bytes, some write "#!/bin/sh", and in the next line "'''exec' PYTHON". */
+static struct span interpreter_in(struct span text)
+{
+	static const struct span none = { NULL, 0 };
+	struct span line = none;
+
+	if (!span_ended(&text, '\n', &line) || !drop_start(&line, "#!"))
+		return none;
+	if (!span_equals(line, "/bin/sh"))
+		return line;
+	if (!span_ended(&text, '\n', &line) || !drop_start(&line, "'''exec' "))
+		return none;
+	return first_word(line);
 }
 
 static void add_tried(struct text *t, const char *path, long result)
@@ -257,13 +283,13 @@ static _Noreturn void fail_without_start(const char *beside, long why_beside, co
 	fail_with(&t);
 }
 
-/* Where everything is. */
+/* Where what belongs to this program is. */
 struct installation {
 	char start[PATH_MAX];
 	char interpreter[PATH_MAX];
 };
 
-/* The interpreter that START names or, if that is no path of this machine, the one beside it. */
+/* Set the interpreter to the one that START names or, if it names none, to the one beside START. */
 static void set_interpreter(struct installation *found, struct span named)
 {
 	struct text t = TEXT_IN(found->interpreter);
@@ -274,7 +300,9 @@ static void set_interpreter(struct installation *found, struct span named)
 		return;
 	}
 	text_add_span(&t, named);
-	/* A blank is part of the path, as pip writes it, or, as packagers do, before an option. */
+	/* pip writes a path with a blank as it is. Packagers write a blank and an option behind the
+	 * path.
+	 */
 	if (!sys_exists(text_end(&t)) && span_next(&named, ' ', &path) && path.len < t.len)
 		found->interpreter[path.len] = '\0';
 }
@@ -306,68 +334,75 @@ static void find_installation(struct installation *found)
 
 /* ---- the interpreter ------------------------------------------------------------------- */
 
-/* A mount of the one file, read-only; -1 for who may not mount. */
+/* What open_executable() returns if there is no descriptor of the interpreter. */
+#define BY_PATH	    (-1) /* nobody whom a container can be can write to the file */
+#define UNPROTECTED (-2) /* a container could write to the file (CVE-2019-5736) */
+
+/* Make a read-only mount of the file alone; returns BY_PATH if this process may not mount. */
 static int readonly_mount(const char *path)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
-	long fd = SYS3(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	OWNED_FD fd = (int)SYS3(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
-	if (fd < 0)
-		return -1;
-	if (SYS5(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0) {
-		sys_close((int)fd);
-		return -1;
-	}
+	if (fd < 0 || SYS5(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return BY_PATH;
+	return descriptor_give(&fd);
+}
+
+static int make_memfd(void)
+{
+	const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	long fd = SYS2(SYS_memfd_create, "python", flags | WITH_EXEC);
+
+	if (fd == -EINVAL)
+		fd = SYS2(SYS_memfd_create, "python", flags);
 	return (int)fd;
 }
 
-/* In place of a descriptor: its path alone, which a container could write to (CVE-2019-5736). */
-#define UNPROTECTED (-2)
-
-/* A sealed copy, where we could change the file ourselves, and a container of ours too. */
-static int sealed_copy(const char *path)
+static long seal(int fd)
 {
 	const unsigned seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-	long source = sys_open(path, O_RDONLY);
-	long copy = SYS2(SYS_memfd_create, "python", MFD_CLOEXEC | MFD_ALLOW_SEALING | 0x10U);
+	long ret = SYS3(SYS_fcntl, fd, F_ADD_SEALS, seals | SEAL_MODE);
+
+	return ret < 0 ? SYS3(SYS_fcntl, fd, F_ADD_SEALS, seals) : ret;
+}
+
+/* Make a copy that nobody can change. */
+static int sealed_copy(const char *path)
+{
+	OWNED_FD source = sys_open(path, O_RDONLY);
+	OWNED_FD copy = make_memfd();
 	long n;
 
-	if (copy == -EINVAL) /* MFD_EXEC is of Linux 6.3 */
-		copy = SYS2(SYS_memfd_create, "python", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (source < 0 || copy < 0)
 		return UNPROTECTED;
 	do
-		n = SYS4(SYS_sendfile, copy, source, 0, 1 << 30);
+		n = SYS4(SYS_sendfile, copy, source, NULL, 1 << 30);
 	while (n > 0);
-	sys_close((int)source);
-	/* F_SEAL_EXEC, which keeps its mode, is of Linux 6.3 too. */
-	if (n < 0 || (SYS3(SYS_fcntl, copy, F_ADD_SEALS, seals | 0x20U) < 0 &&
-		      SYS3(SYS_fcntl, copy, F_ADD_SEALS, seals) < 0)) {
-		sys_close((int)copy);
+	if (n < 0 || seal(copy) < 0)
 		return UNPROTECTED;
-	}
-	return (int)copy;
+	return descriptor_give(&copy);
 }
 
-/* Its owner may change its mode, and with that write to it. */
+/* Returns whether this process, and so a container of its user, could write to the file. Its owner
+ * could, by changing its mode. */
 static bool could_change(const char *path)
 {
 	struct stat st;
 
-	return SYS4(SYS_faccessat, AT_FDCWD, path, 2 /* W_OK */, 0) == 0 ||
+	return SYS4(SYS_faccessat, AT_FDCWD, path, W_OK, 0) == 0 ||
 	       (SYS4(SYS_newfstatat, AT_FDCWD, path, &st, 0) == 0 &&
 		st.st_uid == (uid_t)SYS0(SYS_geteuid));
 }
 
-/* -1: its path is good enough. UNPROTECTED: it is not, but there is nothing better. */
 static int open_executable(const char *path)
 {
-	int fd = readonly_mount(path);
+	const int fd = readonly_mount(path);
 
-	return fd < 0 && could_change(path) ? sealed_copy(path) : fd;
+	return fd == BY_PATH && could_change(path) ? sealed_copy(path) : fd;
 }
 
-/* Returns only on failure, why. */
+/* Returns only on failure, with -errno. */
 static long execute(const char *path, int fd, char *const *argv, char *const *envp)
 {
 	if (fd >= 0)
@@ -390,7 +425,7 @@ static _Noreturn void fail_to_execute(const struct installation *found, long res
 
 /* ---- the start ------------------------------------------------------------------------- */
 
-/* What both interpreters are started with, and behind it the words of one of them. */
+/* Returns the arguments of an interpreter: those that both have, and behind them `words`. */
 static char **command(const char *interpreter, const char *script, char *const *words)
 {
 	static char *argv[MAX_WORDS + FLAG_COUNT + 1];
@@ -409,7 +444,7 @@ static char **command(const char *interpreter, const char *script, char *const *
 
 /* ---- the init ---------------------------------------------------------------------------- */
 
-/* Commands that start a process of a container. */
+/* Returns whether the command starts a process of a container. */
 static bool starts_a_process(char *const *words)
 {
 	static const char *const commands[] = { "run", "create", "exec" };
@@ -424,7 +459,7 @@ static bool starts_a_process(char *const *words)
 	return false;
 }
 
-/* "NAME=1,2,3" */
+/* Write a variable such as "NAME=1,2,3". */
 static char *variable(char *buf, size_t size, const char *name, const long *numbers, int count)
 {
 	struct text t = { .data = buf, .cap = size };
@@ -437,8 +472,9 @@ static char *variable(char *buf, size_t size, const char *name, const long *numb
 	return (char *)(uintptr_t)text_end(&t);
 }
 
-/* Have the kernel kill this process when its parent ends: an interpreter that hangs while it boots
- * does not read the channel. csrc/stages/prebooted.c clears this when the init config has come. */
+/* Have the kernel kill this process when its parent ends. The end of the channel would not do: an
+ * interpreter that hangs while it boots does not read it. csrc/stages/prebooted.c clears this when
+ * the init config has come. */
 static void end_with(long parent)
 {
 	long now;
@@ -447,10 +483,12 @@ static void end_with(long parent)
 	now = SYS0(SYS_getppid);
 	/* The parent ended before the call. (0 means that it is outside of this PID namespace.) */
 	if (now != parent && now != 0)
-		sys_exit(127);
+		sys_exit(NOT_EXECUTED);
 }
 
-/* Nothing of the caller's environment is the init's, but where its libraries are. */
+/* Execute the init's interpreter. Of the caller's environment, it gets only where its libraries
+ * are.
+ */
 static _Noreturn void become_init(const char *interpreter, const char *script, int executable,
 				  char *const *envp, int channel, int status)
 {
@@ -463,41 +501,42 @@ static _Noreturn void become_init(const char *interpreter, const char *script, i
 		if (text_begins(*envp, LIBRARIES))
 			environment[1] = *envp;
 	SYS2(SYS_setpgid, 0, 0);
-	inherit(channel);
-	inherit(status);
+	sys_inherit(channel);
+	sys_inherit(status);
 	execute(interpreter, executable, command(interpreter, script, words), environment);
-	sys_exit(127);
+	sys_exit(NOT_EXECUTED);
 }
 
-/* Start the init's interpreter; `place` becomes the variable that tells the runtime of it. False
- * where that cannot be, and the runtime then does without. */
+/* Start the init's interpreter; `place` becomes the variable that tells the runtime of it. Returns
+ * false if that fails, and the runtime then starts the init itself. */
 static bool start_init(const char *interpreter, const char *script, int executable,
 		       char *const *envp, char *place, size_t size)
 {
-	int channel[2];
-	int status[2];
-	long parent = SYS0(SYS_getpid);
+	const long parent = sys_getpid();
+	int channel[2], status_read = -1, status_write = -1;
 	long pid;
 
-	if (SYS4(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel) < 0)
+	if (SYS4(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel) < 0 ||
+	    sys_pipe(&status_read, &status_write) < 0)
 		return false;
-	if (SYS2(SYS_pipe2, status, O_CLOEXEC) < 0)
-		return false;
-	pid = SYS5(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	pid = sys_fork();
 	if (pid == 0) {
 		end_with(parent);
-		become_init(interpreter, script, executable, envp, channel[1], status[1]);
+		become_init(interpreter, script, executable, envp, channel[1], status_write);
 	}
 	if (pid < 0)
 		return false;
 	SYS2(SYS_setpgid, pid, pid);
-	inherit(channel[0]);
-	inherit(status[0]);
-	variable(place, size, INIT_VARIABLE, (const long[]){ pid, channel[0], status[0] }, 3);
+	/* The execve(2) closes the child's ends. */
+	sys_inherit(channel[0]);
+	sys_inherit(status_read);
+	variable(place, size, INIT_VARIABLE, (const long[]){ pid, channel[0], status_read }, 3);
 	return true;
 }
 
-/* The environment without what is ours alone to say, and with room for it. */
+/* Copy the environment without the variables that only this program may set, and with room for
+ * them.
+ */
 static char **copy_environment(char *const *envp, char ***room)
 {
 	size_t count = 0;
@@ -506,9 +545,8 @@ static char **copy_environment(char *const *envp, char ***room)
 
 	while (envp[count])
 		count++;
-	memory = SYS6(SYS_mmap, 0, (count + 3) * sizeof(*copy), PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (memory < 0 && memory > -4096)
+	memory = sys_map_memory((count + 3) * sizeof(*copy));
+	if (sys_is_error(memory))
 		fail("no memory for", "the environment");
 	copy = (char **)memory;
 	for (count = 0; *envp; envp++)
@@ -520,17 +558,37 @@ static char **copy_environment(char *const *envp, char ***room)
 
 int nsinit_main(int argc, char **argv, char **envp);
 
+/* Become the interpreter by an execve(2). `room` is where variables are added to the environment.
+ */
+static _Noreturn void become_interpreter(const struct installation *found, char *const *words,
+					 char **envp, char **room)
+{
+	const bool starts_process = starts_a_process(words);
+	const int executable = open_executable(found->interpreter);
+	char place[64];
+	long result;
+
+	if (executable == UNPROTECTED && starts_process)
+		fail("no container is started, as it could change its Python: neither a read-only "
+		     "mount (open_tree, mount_setattr) nor a sealed copy (memfd_create) can be "
+		     "made of",
+		     found->interpreter);
+	if (starts_process &&
+	    start_init(found->interpreter, found->start, executable, envp, place, sizeof(place)))
+		*room = place;
+	result = execute(found->interpreter, executable,
+			 command(found->interpreter, found->start, words), envp);
+	fail_to_execute(found, result);
+}
+
 int nsinit_main(int argc, char **argv, char **envp)
 {
-	static struct image_process process; /* the image's process refers to it */
+	static struct image_process process; /* the process of the image refers to it */
 	static struct installation found;
 	const uint64_t *auxv = image_find_auxv(envp);
-	char place[64];
 	char reason[ERR_SUBJECT_MAX + 128];
 	struct text why = TEXT_IN(reason);
 	char **room;
-	int executable;
-	long result;
 
 	prepare_streams();
 	reset_signals(starts_a_process(argv + 1));
@@ -542,16 +600,5 @@ int nsinit_main(int argc, char **argv, char **envp)
 	text_add(&why, NO_IMAGE "=");
 	command_image_resume(found.start, &process, &why);
 	*room++ = (char *)(uintptr_t)text_end(&why);
-	executable = open_executable(found.interpreter);
-	if (executable == UNPROTECTED && starts_a_process(argv + 1))
-		fail("no container is started, as it could change its Python: neither a read-only "
-		     "mount (open_tree, mount_setattr) nor a sealed copy (memfd_create) can be "
-		     "made of",
-		     found.interpreter);
-	if (starts_a_process(argv + 1) &&
-	    start_init(found.interpreter, found.start, executable, envp, place, sizeof(place)))
-		*room = place;
-	result = execute(found.interpreter, executable,
-			 command(found.interpreter, found.start, argv + 1), envp);
-	fail_to_execute(&found, result);
+	become_interpreter(&found, argv + 1, envp, room);
 }

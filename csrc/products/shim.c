@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The interpreter's constructor. Preloaded into a Python that is about to start, it goes
- * through the stages before main: what returns from here is stage 2, and the interpreter boots
- * there, from the bundle. There is no execve behind the namespaces, so a process that joins
- * somebody's stays undumpable: only a process with CAP_SYS_PTRACE can ptrace it (CVE-2016-9962).
+ * A library with a constructor. Preloaded into a Python that is about to start, it goes through the
+ * stages before main(): only stage 2 returns from the constructor, and the interpreter boots in it,
+ * from the bundle. No execve(2) follows the namespaces, so a process that joins somebody's
+ * namespaces stays undumpable: only a process with CAP_SYS_PTRACE can ptrace it (CVE-2016-9962).
  *
- * Without its own variables in the environment it does nothing.
+ * Without its own variables in the environment, the library does nothing.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "base/exec.h"
 #include "base/libc.h"
 #include "inside/confinement.h"
@@ -39,8 +40,10 @@ static bool is_ours(const char *variable)
 	       environment_get(one, "LD_PRELOAD");
 }
 
-/* A copy of the array and all its strings in one piece of memory. */
-static char **copy_strings(char **strings, bool without_ours)
+enum variables { ALL_STRINGS, WITHOUT_OURS };
+
+/* Copy the array and its strings into one piece of memory. */
+static char **copy_strings(char **strings, enum variables wanted)
 {
 	size_t count = 0;
 	size_t bytes = 0;
@@ -55,7 +58,7 @@ static char **copy_strings(char **strings, bool without_ours)
 	room = (char *)(copy + count + 1);
 	count = 0;
 	for (; *strings; strings++) {
-		if (without_ours && is_ours(*strings))
+		if (wanted == WITHOUT_OURS && is_ours(*strings))
 			continue;
 		copy[count++] = room;
 		room = stpcpy(room, *strings) + 1;
@@ -70,12 +73,12 @@ static void wipe(char **strings)
 		memset(*strings, 0, strlen(*strings));
 }
 
-/* What the boot needs moves to the heap; then nothing of it is left to be read from
- * /proc/PID/environ and cmdline. main gets the very array `argv`, so it is filled in place. */
+/* Move what the boot needs to the heap, so that nothing of it can be read from /proc/PID/environ
+ * and cmdline. main() gets this very array `argv`, so its elements are replaced in place. */
 static int hide_arguments(int argc, char **argv, struct err *err)
 {
-	char **new_argv = copy_strings(argv, false);
-	char **new_environ = copy_strings(environ, true);
+	char **new_argv = copy_strings(argv, ALL_STRINGS);
+	char **new_environ = copy_strings(environ, WITHOUT_OURS);
 	char *title = argv[0];
 	size_t room;
 
@@ -93,6 +96,7 @@ static int hide_arguments(int argc, char **argv, struct err *err)
 	return 0;
 }
 
+/* Returns the descriptor whose number a variable has, or -1. */
 static int fd_in(const char *variable, struct err *err)
 {
 	const char *value = getenv(variable);
@@ -104,35 +108,35 @@ static int fd_in(const char *variable, struct err *err)
 	return (int)fd;
 }
 
-/* A descriptor of a directory, "" for the working directory or "/", for which no name is looked up;
- * close-on-exec. */
+/* Open a directory, which is "" (the working directory) or "/": no name is looked up. The
+ * descriptor is close-on-exec. */
 static int open_place(const char *path, struct err *err)
 {
 	long fd = SYS3(SYS_open_tree, AT_FDCWD, path, AT_EMPTY_PATH | O_CLOEXEC);
 
-	return fd < 0 ? err_set(err, "open_tree", *path ? path : "the working directory", fd)
-		      : (int)fd;
+	if (fd < 0)
+		return err_set(err, "open_tree", *path ? path : "the working directory", fd);
+	return (int)fd;
 }
 
 /*
- * However the interpreter boots, it looks for a file or two, and a root that was joined or made may
- * be an enemy's file system that says yes to every name. So it boots with an empty place for its
- * root, in which nothing can be found; nsenter/_inside/boot.py goes back by the descriptors of the
- * root and the working directory.
+ * An interpreter that boots looks for a few files, whatever it is told. A root that was joined or
+ * made may be an enemy's file system, in which every name exists. So the interpreter boots with an
+ * empty directory for its root, in which nothing can be found. nsenter/_inside/boot.py returns to
+ * the root and the working directory by their descriptors, which stay open for that.
  */
 static int hide_root(const struct nsexec *ns, int root, struct err *err)
 {
 	char fds[32];
 	int cwd = open_place("", err);
-	long place = ns->place >= 0 ? ns->place : root_make_empty();
+	OWNED_FD place = ns->place >= 0 ? ns->place : root_make_empty();
 
 	if (cwd < 0)
 		return -1;
 	if (place < 0)
 		return err_set(err, "fsmount", "an empty tmpfs to boot in", place);
-	if (fchdir((int)place) < 0 || chroot(".") < 0)
+	if (fchdir(place) < 0 || chroot(".") < 0)
 		return err_set(err, "chroot", "the empty tmpfs to boot in", errno);
-	sys_close((int)place);
 	snprintf(fds, sizeof(fds), "%d,%d", root, cwd);
 	setenv(ROOT_FDS, fds, 1);
 	return 0;
@@ -158,13 +162,15 @@ static int arrive(struct nsexec *ns, struct err *err)
 	return is_joined || is_made ? hide_root(ns, root, err) : 0;
 }
 
-/* The same for an interpreter that has booted, and looks for no file any more. */
+/* The same for an interpreter that has booted: it looks for no file any more. */
 static int arrive_late(struct nsexec *ns, struct err *err)
 {
-	return confinement_prepare(&ns->launch, err) < 0 || pid1_split(ns, err) < 0 ? -1 : 0;
+	if (confinement_prepare(&ns->launch, err) < 0)
+		return -1;
+	return pid1_split(ns, err);
 }
 
-/* In stage 2: the descriptors are those that stage 1 has left, or are cut now. */
+/* In stage 2: close the descriptors that stage 1 has not, and arrive. */
 static int take_over(struct nsexec *ns, struct err *err)
 {
 	if (nsexec_cut(ns, err) < 0 || nsexec_arrive(ns, err) < 0)
@@ -175,10 +181,10 @@ static int take_over(struct nsexec *ns, struct err *err)
 }
 
 /*
- * There are extension modules whose constructors call Python, and crash one that does not run yet.
- * If there are any, the interpreter boots in the caller's namespaces and loads them there; then it
- * goes through the stages. It has one thread, and runs nothing but nsenter/_inside/boot.py
- * meanwhile.
+ * The constructors of some extension modules call Python, and crash if no interpreter runs yet. If
+ * there are such modules, the interpreter boots in the caller's namespaces, loads them there, and
+ * then goes through the stages. Until then it has one thread, and runs nothing but
+ * nsenter/_inside/boot.py.
  */
 static void run_late_stages(void)
 {
@@ -247,15 +253,16 @@ static void boot(int argc, char **argv)
 
 #ifdef __GLIBC__
 /*
- * From 3.15 on CPython warns on stderr, on every start, if the directory of its standard library
- * or the one of its extensions in it is not there; no option turns that off. Here they never are:
- * the modules are in memory, and PYTHONHOME is a name that nobody can know. So the looks that the
- * warnings are about find directories. All later ones, such as an import's, ask the kernel.
+ * From 3.15 on, CPython warns on stderr at every start if the directory of its standard library, or
+ * the one of its extensions in it, does not exist. No option turns that off. Here they never exist:
+ * the modules are in memory, and PYTHONHOME is a name that nobody can know. So stat64() below says
+ * that they are directories, once for each warning. For all later calls, such as those of an
+ * import, it asks the kernel.
  */
 static bool warns_of_library;
 static bool warns_of_extensions;
 
-/* What comes behind HOME/lib/python3.MINOR; NULL for another path. */
+/* Returns what follows HOME/lib/python3.MINOR in a path; NULL if the path does not begin so. */
 static const char *in_library(const char *path)
 {
 	static const char NAME[] = "/python3.";
@@ -272,6 +279,7 @@ static const char *in_library(const char *path)
 	return name + strspn(name, "0123456789");
 }
 
+/* Returns whether this is the look at a directory for a warning. Each is expected once. */
 static bool is_warned_of(const char *path)
 {
 	const char *rest = in_library(path);

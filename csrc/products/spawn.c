@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * As vfork(2): the child borrows the caller's memory until it executes, so nothing is copied
- * however large the caller is, and the caller's thread waits. It has a stack of its own, and only
- * ever makes system calls by base/sys.h: errno, locks and buffers it sees are those of the
- * suspended thread.
+ * As with vfork(2), the child uses the caller's memory until it executes, while the calling thread
+ * waits: so nothing is copied, however large the caller is. The child has a stack of its own.
+ *
+ * The child must not call libc, allocate memory, or write to any memory but its stack and struct
+ * spawn. The errno, the locks and the buffers that it sees are those of the caller, whose other
+ * threads go on. So all that it does are system calls by base/sys.h. No handler of a signal may run
+ * in it either: all signals are blocked until it has reset them.
  */
 #include "products/spawn.h"
 
 #include <linux/futex.h>
 #include <sched.h>
 
+#include "base/descriptor.h"
 #include "base/exec.h"
 #include "base/fallback.h"
 #include "base/namespaces.h"
+#include "base/signals.h"
 
 #define STACK_SIZE (64 * 1024)
 #define GUARD_SIZE (64 * 1024) /* a page, whatever its size */
-#define SIGNALS	   64
 
 static int fail(struct spawn *spawn, const char *operation, long subject, long ret)
 {
@@ -28,24 +32,19 @@ static int fail(struct spawn *spawn, const char *operation, long subject, long r
 	return err_set(&spawn->err, operation, text_end(&t), ret);
 }
 
-static bool stays_ignored(const struct spawn *spawn, int sig)
+/* Returns which signals stay ignored. */
+static uint64_t ignored(const struct spawn *spawn)
 {
-	struct sys_sigaction now = { .handler = SIG_DFL };
+	uint64_t set = NO_SIGNALS;
 
-	return (spawn->keep_ignored >> (sig - 1) & 1) && sys_sigaction(sig, NULL, &now) == 0 &&
-	       now.handler == SIG_IGN;
+	for (int sig = 1; sig <= SIGNAL_MAX; sig++)
+		if ((spawn->keep_ignored & ONLY_SIGNAL(sig)) && sys_is_ignored(sig))
+			set |= ONLY_SIGNAL(sig);
+	return set;
 }
 
-static void reset_signals(const struct spawn *spawn)
-{
-	const struct sys_sigaction by_default = { .handler = SIG_DFL };
-
-	for (int sig = 1; sig <= SIGNALS; sig++)
-		if (!stays_ignored(spawn, sig))
-			sys_sigaction(sig, &by_default, NULL); /* SIGKILL: refused, harmless */
-}
-
-/* Sources below 3 first move out of the way, so that no dup overwrites one that is to come. */
+/* Put the streams in place. A source below 3 is duplicated to a higher number first, because the
+ * stream that is put there would overwrite it. */
 static int place_stdio(struct spawn *spawn)
 {
 	int source[3];
@@ -53,15 +52,14 @@ static int place_stdio(struct spawn *spawn)
 
 	for (int i = 0; i < 3; i++) {
 		ret = spawn->stdio[i];
-		if (ret < 3 && ret != i)
-			ret = SYS3(SYS_fcntl, ret, F_DUPFD_CLOEXEC, 3);
+		if (ret < FIRST_AFTER_STREAMS && ret != i)
+			ret = SYS3(SYS_fcntl, ret, F_DUPFD_CLOEXEC, FIRST_AFTER_STREAMS);
 		if (ret < 0)
 			return fail(spawn, "fcntl", spawn->stdio[i], ret);
 		source[i] = (int)ret;
 	}
 	for (int i = 0; i < 3; i++) {
-		ret = source[i] == i ? SYS3(SYS_fcntl, i, F_SETFD, 0)
-				     : SYS3(SYS_dup3, source[i], i, 0);
+		ret = sys_put_inherited(source[i], i);
 		if (ret < 0)
 			return fail(spawn, "dup3", spawn->stdio[i], ret);
 	}
@@ -70,12 +68,12 @@ static int place_stdio(struct spawn *spawn)
 
 static int keep_descriptors(struct spawn *spawn)
 {
-	long ret = fallback_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	long ret = fallback_close_range(FIRST_AFTER_STREAMS, ~0U, CLOSE_RANGE_CLOEXEC);
 
 	if (ret < 0)
 		return err_set(&spawn->err, "close_range", "of all descriptors", ret);
 	for (size_t i = 0; i < spawn->keep_count; i++) {
-		ret = SYS3(SYS_fcntl, spawn->keep_fds[i], F_SETFD, 0);
+		ret = sys_inherit(spawn->keep_fds[i]);
 		if (ret < 0)
 			return fail(spawn, "fcntl", spawn->keep_fds[i], ret);
 	}
@@ -104,8 +102,9 @@ static int lead_process_group(const struct spawn *spawn, struct err *err)
 }
 
 /* Nothing may be executed for a caller that has ended. From here on, the kernel kills this child
- * when the caller ends. Whether it ended before, its pidfd tells in any PID namespace, and so does
- * a pipe whose other end the caller held. */
+ * when the caller ends. The caller's pidfd tells in any PID namespace whether it has ended before,
+ * and so does a pipe whose other end the caller holds. getppid(2) would not: it is 0 for a parent
+ * outside of the child's PID namespace. */
 static int die_with(struct spawn *spawn)
 {
 	struct pollfd ended = { .fd = spawn->caller, .events = POLLIN };
@@ -113,7 +112,7 @@ static int die_with(struct spawn *spawn)
 	long ret;
 
 	if (spawn->caller_end >= 0)
-		sys_close(spawn->caller_end); /* this process's own */
+		sys_close(spawn->caller_end); /* the child's copy: the caller alone may hold it */
 	sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
 	do
 		ret = SYS5(SYS_ppoll, &ended, 1, &now, 0, 0);
@@ -132,30 +131,30 @@ static void wait_while(const uint32_t *word, uint32_t value)
 
 static int child(void *arg)
 {
-	const uint64_t no_signals = 0;
 	struct spawn *spawn = arg;
 
 	if (die_with(spawn) < 0) {
 		spawn->child_failed = true;
-		sys_exit(127);
+		sys_exit(NOT_EXECUTED);
 	}
-	reset_signals(spawn);
+	signals_reset(ignored(spawn));
 	if (spawn->outside)
 		wait_while(&spawn->gate, 0);
 	if (spawn->inside(spawn, &spawn->err) == 0 && place_stdio(spawn) == 0 &&
 	    keep_descriptors(spawn) == 0 &&
 	    (!spawn->last || spawn->last(spawn, &spawn->err) == 0)) {
-		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof(no_signals));
+		signals_block(NO_SIGNALS);
 		if (!spawn->dies_with_caller)
 			sys_prctl(PR_SET_PDEATHSIG, 0);
 		execute(spawn);
 	}
 	spawn->child_failed = true;
-	sys_exit(127);
+	sys_exit(NOT_EXECUTED);
 }
 
-/* The caller's part, for which it cannot be suspended: the kernel tells by a word in memory, as it
- * does of threads, when the child has executed or ended. */
+/* Do the caller's part, for which the kernel must not suspend it as with vfork(2). The kernel
+ * clears a word in memory when the child has executed or ended, as it does for the end of a thread.
+ */
 static void accompany(struct spawn *spawn, int pid, int pidfd)
 {
 	if (spawn->outside(spawn, pid, &spawn->err) < 0) {
@@ -168,30 +167,28 @@ static void accompany(struct spawn *spawn, int pid, int pidfd)
 	wait_while(&spawn->shares, 1);
 }
 
-/* Run the child to its execve. No handler of the caller may run in it, so signals wait. */
+/* Run the child to its execve(2), with all signals blocked. */
 static int clone_child(struct spawn *spawn, uint8_t *stack, int *pidfd)
 {
 	const int until = spawn->outside ? CLONE_CHILD_CLEARTID : CLONE_VFORK;
 	const int flags = CLONE_VM | CLONE_PIDFD | SIGCHLD | until | (int)spawn->clone_flags;
-	const uint64_t all_signals = ~0ULL;
-	uint64_t before;
+	const uint64_t before = signals_block(ALL_SIGNALS);
 	int pid;
 	int error;
 
-	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &before, sizeof(before));
 	pid = clone(child, stack + GUARD_SIZE + STACK_SIZE, flags, spawn, pidfd, NULL,
 		    &spawn->shares);
 	error = errno;
 	if (pid > 0 && spawn->outside)
 		accompany(spawn, pid, *pidfd);
-	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
+	signals_block(before);
 	if (pid < 0)
 		namespaces_refused(spawn->clone_flags, "clone", error, &spawn->err);
 	return pid;
 }
 
-/* Reap a child that has not come to its program. */
-static int bury(struct spawn *spawn, int pidfd)
+/* Wait for the end of a child that has not executed its program. Returns -1. */
+static int collect(struct spawn *spawn, int pidfd)
 {
 	siginfo_t info = { 0 };
 	long ret;
@@ -216,7 +213,7 @@ void spawn_split(char *strings, size_t count, char **array)
 	array[count] = NULL;
 }
 
-/* Returns the pid, whatever has become of the child. */
+/* Returns the pid, even if the child has failed. */
 static int spawn_on_stack(struct spawn *spawn, int *pidfd)
 {
 	uint8_t *stack = mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_READ | PROT_WRITE,
@@ -232,27 +229,21 @@ static int spawn_on_stack(struct spawn *spawn, int *pidfd)
 }
 
 /* Open what tells the child that this process has ended: its pidfd or, if a filter refuses that, a
- * pipe whose other end no other process keeps. */
-static long open_caller(struct spawn *spawn)
+ * pipe whose other end, `caller_end`, no other process keeps. */
+static int open_caller(int *caller_end)
 {
 	long ret = SYS2(SYS_pidfd_open, sys_getpid(), 0);
-	int ends[2];
+	int caller = (int)ret;
 
-	spawn->caller_end = -1;
-	if (is_refused(ret)) {
-		ret = SYS2(SYS_pipe2, ends, O_CLOEXEC);
-		if (ret == 0) {
-			spawn->caller_end = ends[1];
-			ret = ends[0];
-		}
-	}
-	spawn->caller = (int)ret;
-	return ret;
+	if (is_refused(ret))
+		ret = sys_pipe(&caller, caller_end);
+	return ret < 0 ? (int)ret : caller;
 }
 
 int spawn_process(struct spawn *spawn, int *pidfd)
 {
-	long ret;
+	OWNED_FD caller_end = -1;
+	OWNED_FD caller = open_caller(&caller_end);
 	int pid;
 
 	if (!spawn->inside)
@@ -261,14 +252,12 @@ int spawn_process(struct spawn *spawn, int *pidfd)
 	spawn->child_signal = 0;
 	spawn->gate = 0;
 	spawn->shares = 1;
-	ret = open_caller(spawn);
-	if (ret < 0)
-		return err_set(&spawn->err, "pidfd_open", "the caller", ret);
+	if (caller < 0)
+		return err_set(&spawn->err, "pidfd_open", "the caller", caller);
+	spawn->caller = caller;
+	spawn->caller_end = caller_end;
 	pid = spawn_on_stack(spawn, pidfd);
-	sys_close(spawn->caller);
-	if (spawn->caller_end >= 0)
-		sys_close(spawn->caller_end);
 	if (pid < 0 || (spawn->executing && !spawn->child_failed))
 		return pid;
-	return bury(spawn, *pidfd);
+	return collect(spawn, *pidfd);
 }

@@ -6,7 +6,8 @@
 #include "base/err.h"
 
 struct spawn {
-	/* The program: an open descriptor, or -1 and then a name: exe_path, or NULL for argv[0]. */
+	/* The program: an open descriptor; or -1, and then it is the one with the name exe_path, or
+	 * argv[0] if that is NULL. */
 	int exe_fd;
 	const char *exe_path;
 	char *const *argv;
@@ -14,38 +15,39 @@ struct spawn {
 	int stdio[3];	     /* which descriptors become 0, 1 and 2 */
 	const int *keep_fds; /* which others are inherited, under their own numbers */
 	size_t keep_count;
-	uint64_t keep_ignored; /* signals that stay ignored if they are: bit 0 is signal 1 */
+	uint64_t keep_ignored; /* signals that stay ignored if they are; bit 0 is signal 1 */
 
-	/* What the caller does to the child before that goes on; NULL: nothing. */
+	/* What the caller does for the child, which waits for it; NULL: nothing. */
 	int (*outside)(const struct spawn *spawn, int pid, struct err *err);
 	/* What the child does before its descriptors are put in place; NULL: it becomes the leader
-	 * of a process group. It shares the caller's memory: system calls by base/sys.h, no more.
-	 */
+	 * of a process group. It shares the caller's memory, and may only make system calls by
+	 * base/sys.h. */
 	int (*inside)(const struct spawn *spawn, struct err *err);
-	/* And when they are; NULL: nothing. */
+	/* What it does after that; NULL: nothing. */
 	int (*last)(const struct spawn *spawn, struct err *err);
-	bool dies_with_caller; /* not only until it executes */
+	bool dies_with_caller; /* also after it has executed */
 	const void *context;
 	uint32_t clone_flags;
-	int caller;	 /* its pidfd, made here; or a pipe, and */
-	int caller_end;	 /* the end of it that is open for as long as the caller lives, or -1 */
-	uint32_t gate;	 /* of the child that waits for `outside`: 1 when it may go on */
-	uint32_t shares; /* 0 when the child has the caller's memory no more */
+	/* Set by spawn_process(). */
+	int caller;	 /* readable when the caller has ended: a pidfd, or the end of a pipe */
+	int caller_end;	 /* the other end of that pipe, which only the caller keeps; or -1 */
+	uint32_t gate;	 /* 1 when the child, which waits for `outside`, may go on */
+	uint32_t shares; /* 0 when the child no longer has the caller's memory */
 
 	/* Out. */
-	bool executing;	   /* the child has come to its execve */
-	int child_signal;  /* what killed it before that, or 0 */
+	bool executing;	   /* the child has come to its execve(2) */
+	int child_signal;  /* the signal that killed it before that, or 0 */
 	bool child_failed; /* `err` is the child's */
-	bool refused;	   /* `outside` has failed, and `err` is its */
+	bool refused;	   /* `outside` has failed, and `err` says why */
 	struct err err;
 };
 
-/* `count` strings that lie one behind the other, each with its NUL, as an array that ends in NULL.
- */
+/* Make an array that ends in NULL of `count` strings that lie one behind the other, each with its
+ * NUL. */
 void spawn_split(char *strings, size_t count, char **array);
 
-/* Start it with default signal dispositions and nothing blocked. Returns the pid, `*pidfd`
- * close-on-exec; or -1 with spawn->err filled in, and no process left. */
+/* Start it with default signal dispositions and no signal blocked. Returns the pid, and the pidfd,
+ * which is close-on-exec; or -1 after it has filled in spawn->err and collected the process. */
 int spawn_process(struct spawn *spawn, int *pidfd);
 
 #endif

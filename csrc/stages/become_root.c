@@ -20,8 +20,9 @@ static int become_root(const struct bootstrap *boot, bool launched, struct err *
 		return err_set(err, "setresuid", "0", ret);
 	if (has_root_id(boot, boot->gidmap, launched) && (ret = SYS3(SYS_setresgid, 0, 0, 0)) < 0)
 		return err_set(err, "setresgid", "0", ret);
-	/* The host's groups have no names in there, and open the host's files all the same. Where
-	 * setgroups(2) is denied, the namespace is its owner's, with the owner's own groups. */
+	/* The host's groups have no names in a joined user namespace, but the kernel would still
+	 * let the process use the files that they may. If setgroups(2) is denied there, an ordinary
+	 * user has made the namespace, and the groups are that user's own. */
 	if (launched && (namespaces_flags(&boot->join) & CLONE_NEWUSER) &&
 	    (ret = SYS2(SYS_setgroups, 0, 0)) < 0 && ret != -EPERM)
 		return err_set(err, "setgroups", "none", ret);
@@ -41,14 +42,7 @@ int gain_root(const struct bootstrap *boot, bool launched, struct err *err)
 {
 	if (become_root(boot, launched, err) < 0)
 		return -1;
-	/* Last, when the caller has put us in the cgroup that is to be the root. */
+	/* This comes last: the cgroup that the process is in becomes the root of the namespace, and
+	 * the caller has put it there by now. */
 	return namespaces_unshare(boot->cloneflags & CLONE_NEWCGROUP, err);
-}
-
-int lead_session_as_root(const struct bootstrap *boot, bool launched, bool keep_session,
-			 struct err *err)
-{
-	if (lead_session(keep_session, err) < 0)
-		return -1;
-	return gain_root(boot, launched, err);
 }

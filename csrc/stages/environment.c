@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What nsexec is told by environment variables: the descriptors, as runc passes them. */
+/* What environment variables tell nsexec: the numbers of descriptors, as runc passes them. */
 #include <limits.h>
 
 #include "base/exec.h"
@@ -10,7 +10,7 @@
 #define LOGLEVEL "_LIBCONTAINER_LOGLEVEL"
 #define INITTYPE "_LIBCONTAINER_INITTYPE"
 #define STATUS	 "_NSENTER_STATUS"
-/* For what runs after us; runc sets the first from 1.2 on, and the second up to 1.1. */
+/* These are for the program that follows. runc sets the first from 1.2 on, the second up to 1.1. */
 #define SYNCPIPE "_LIBCONTAINER_SYNCPIPE"
 #define MOUNTFDS "_LIBCONTAINER_MOUNT_FDS"
 
@@ -36,8 +36,8 @@ static int fail(struct err *err, const char *name, const char *value, long ret)
 	return err_set(err, "use the environment:", text_end(&t), ret);
 }
 
-/* A descriptor's number out of a variable; it becomes close-on-exec. *fd stays as it is where
- * the variable is not set. */
+/* Read a descriptor's number from a variable, and make the descriptor close-on-exec. *fd stays as
+ * it is if the variable is not set. */
 static int get_fd(char *const *envp, const char *name, int *fd, struct err *err)
 {
 	const char *value = environment_get(envp, name);
@@ -73,7 +73,7 @@ bool nsexec_from_environment(struct nsexec *ns, char *const *envp, struct err *e
 		.report = { .log_fd = -1, .status_fd = -1, .stage = "parent" },
 	};
 	ns->report.log_level = get_level(envp);
-	/* The status pipe first: then what is wrong with the others can be told on it. */
+	/* The status pipe comes first, so that an error about the others can be reported on it. */
 	if (get_fd(envp, STATUS, &ns->report.status_fd, err) < 0 ||
 	    get_fd(envp, LOGPIPE, &ns->report.log_fd, err) < 0 ||
 	    get_fd(envp, INITPIPE, &ns->init_fd, err) < 0)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All that takes the host's files, the image and what it was made of, is mapped before the first
- * stage. Nothing of it has been written to by then, so that the stages cost what they cost nsinit.
- * The interpreter is resumed in stage 2, where no file is opened for it any more.
+ * The image, and the files that it was made of, are files of the host. So they are mapped before
+ * the first stage. None of that memory is written to until stage 2, so the stages copy as little as
+ * those of nsinit do. The interpreter is resumed in stage 2, and no file is opened for it there.
  *
- * Only if libraries have to be loaded besides, it is resumed in stage 0: loading takes libc, and
- * the host's files.
+ * If libraries have to be loaded that the image does not have, the interpreter is resumed in stage
+ * 0 instead: to load them requires libc, and files of the host.
  */
 #include "stages/image_stages.h"
 
@@ -17,17 +17,18 @@
 #include "interpreter/restore.h"
 #include "stages/payload.h"
 
-#define IMAGE	    "_NSENTER_IMAGE"
-#define BUNDLE	    "_NSENTER_BUNDLE"
-#define LOADS	    "_NSENTER_LOADS" /* the bundle has extensions that the image has not */
-#define BUNDLE_HINT 0x100000000UL    /* an image may have memory wherever the kernel would put it */
+#define IMAGE  "_NSENTER_IMAGE"
+#define BUNDLE "_NSENTER_BUNDLE"
+#define LOADS  "_NSENTER_LOADS" /* the bundle has extensions that the image does not have */
+#define BUNDLE_HINT                                                                                \
+	0x100000000UL /* where no image has memory, as it may where the kernel chooses */
 
 const char *image_stages_path(char *const *envp)
 {
 	return environment_get(envp, IMAGE);
 }
 
-/* What the handover's functions work with: they are called when the interpreter runs. */
+/* For the functions of the handover, which are called when the interpreter runs. */
 static struct nsexec *stage;
 
 static void confine(void)
@@ -60,7 +61,7 @@ static int map_bundle(char *const *envp, struct image_handover *handover, struct
 	if (ret < 0)
 		return err_set(err, "fstat", "the bundle", ret);
 	ret = SYS6(SYS_mmap, BUNDLE_HINT, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (ret < 0 && ret > -4096)
+	if (sys_is_error(ret))
 		return err_set(err, "mmap", "the bundle", ret);
 	sys_close((int)fd);
 	handover->bundle = (const void *)ret;
@@ -68,7 +69,8 @@ static int map_bundle(char *const *envp, struct image_handover *handover, struct
 	return 0;
 }
 
-/* Nothing of what the launcher has told is left to be read from /proc/PID/environ. */
+/* Overwrite the environment, so that nobody can read what the launcher said from /proc/PID/environ.
+ */
 static void wipe(char **envp)
 {
 	for (char **variable = envp; *variable; variable++)

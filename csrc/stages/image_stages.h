@@ -9,8 +9,8 @@
 const char *image_stages_path(char *const *envp);
 
 /*
- * Check and map the image, go through the stages, and become the interpreter in it. Where the image
- * cannot be used, that is reported with the stage "image" before anything is read from the init
+ * Check and map the image, go through the stages, and become the interpreter in it. If the image
+ * cannot be used, that is reported with the stage "image", before anything is read from the init
  * pipe.
  */
 _Noreturn void image_stages_run(struct nsexec *ns, const char *path, int argc, char **argv,

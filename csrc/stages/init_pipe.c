@@ -6,7 +6,7 @@
 
 #define PATIENCE_MS 50
 
-/* Send bytes up the init pipe and, where it is given, a descriptor with them. */
+/* Send bytes up the init pipe, and a descriptor with them unless that is -1. */
 static long send_up(int init_fd, struct span bytes, int fd)
 {
 	long n = sync_send_bytes(init_fd, bytes, fd);
@@ -54,15 +54,23 @@ int init_pipe_hello(struct nsexec *ns, struct err *err)
 	return n < 0 ? err_set(err, "write", "the init pipe", n) : 0;
 }
 
+static const char *name_of(const struct wire_message *message, uint16_t attr)
+{
+	const struct wire_spec *spec = wire_spec(message, attr);
+
+	if (attr == 0)
+		return "none (the header)";
+	return spec ? spec->name : "unknown";
+}
+
 static int fail_wire(struct err *err, const struct wire_message *message,
 		     const struct wire_error *wire)
 {
-	const struct wire_spec *spec = wire_spec(message, wire->attr);
 	char buf[ERR_SUBJECT_MAX];
 	struct text t = TEXT_IN(buf);
 
 	text_add(&t, "attribute ");
-	text_add(&t, wire->attr == 0 ? "none (the header)" : spec ? spec->name : "unknown");
+	text_add(&t, name_of(message, wire->attr));
 	if (wire->attr) {
 		text_add(&t, " (");
 		text_add_number(&t, wire->attr);
@@ -94,7 +102,7 @@ static int read_all(int fd, uint8_t *data, size_t len, size_t offset, struct err
 	return err_set(err, "read", text_end(&t), n < 0 ? n : EBADMSG);
 }
 
-/* A whole message in memory of its own, which stays: what is parsed points into it. */
+/* Read a whole message into memory of its own, which stays: what is parsed points into it. */
 static uint8_t *read_message(const struct nsexec *ns, const struct wire_message *message,
 			     uint32_t *size, struct err *err)
 {
@@ -109,9 +117,8 @@ static uint8_t *read_message(const struct nsexec *ns, const struct wire_message 
 		fail_wire(err, message, &wire);
 		return NULL;
 	}
-	mapped = SYS6(SYS_mmap, 0, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		      0);
-	if (mapped < 0 && mapped > -4096) {
+	mapped = sys_map_memory(*size);
+	if (sys_is_error(mapped)) {
 		err_set(err, "mmap", "room for the message", mapped);
 		return NULL;
 	}

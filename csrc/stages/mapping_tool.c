@@ -2,15 +2,17 @@
 #include "stages/mapping_tool.h"
 
 #include <limits.h>
+#include <unistd.h>
 
 #include "base/clone.h"
+#include "base/descriptor.h"
 #include "base/fallback.h"
 #include "message/idmap.h"
 
 #define TOOL_ARGS_MAX (2 + 3 * IDMAP_LINES_MAX + 1)
 
-/* argv of a mapping tool: `tool pid container host size …`. The words are copied, so that each
- * has its NUL. */
+/* The arguments of a mapping tool: "tool pid container host size …". The words are copied, so that
+ * each has its NUL. */
 struct tool {
 	char path[PATH_MAX];
 	char pid[16];
@@ -48,8 +50,9 @@ static void tool_prepare(struct tool *tool, struct span path, int pid, struct sp
 	split_words(tool, map, 2);
 }
 
-/* A tool that nobody waits for any more must not go on: it dies with this stage. (The kernel
- * forgets that for a setuid one, which our launcher finds by its process group.) */
+/* Execute the tool. If nobody waits for it any more, it must not go on, so it dies with this stage.
+ * The kernel forgets that if the tool is a setuid program; our launcher finds such a tool by its
+ * process group. */
 static _Noreturn void tool_exec(const struct tool *tool, int stderr_fd, long parent)
 {
 	static const char *const no_environment[] = { NULL };
@@ -57,19 +60,19 @@ static _Noreturn void tool_exec(const struct tool *tool, int stderr_fd, long par
 
 	sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (SYS0(SYS_getppid) != parent)
-		sys_exit(127);
+		sys_exit(NOT_EXECUTED);
 	sys_sigaction(SIGPIPE, &by_default, NULL);
-	SYS3(SYS_dup3, stderr_fd, 2, 0);
-	if (fallback_close_range(3, ~0U, 0) < 0)
-		sys_exit(127);
+	sys_put_inherited(stderr_fd, STDERR_FILENO);
+	if (fallback_close_range(FIRST_AFTER_STREAMS, ~0U, CLOSE_NOW) < 0)
+		sys_exit(NOT_EXECUTED);
 	SYS3(SYS_execve, tool->path, tool->argv, no_environment);
-	sys_exit(127);
+	sys_exit(NOT_EXECUTED);
 }
 
-/* What a tool says on its stderr: the beginning is kept, the rest is read and dropped, so that
- * none blocks on a full pipe. */
+/* What a tool writes to its stderr. The beginning is kept. The rest is read and dropped, so that no
+ * tool blocks on a full pipe. */
 struct words {
-	int fd;
+	int fd; /* -1 when its end has been read */
 	char data[256];
 	size_t len;
 };
@@ -84,13 +87,12 @@ static void words_read(struct words *words)
 	if (n > 0 && room) {
 		words->len += (size_t)n;
 	} else if (n <= 0 && n != -EAGAIN) {
-		sys_close(words->fd);
-		words->fd = -1; /* poll(2) passes it over */
+		words->fd = -1; /* poll(2) ignores it */
 	}
 }
 
-/* Wait until the tool has ended, has used up its time, or nobody waits for us any more: the
- * init pipe hangs up when our own parent is gone. Returns 0, or -errno when it must be killed. */
+/* Wait until the tool has ended, its time is up, or nobody waits for this stage any more: the init
+ * pipe hangs up when the parent is gone. Returns 0, or -errno if the tool must be killed. */
 static long tool_watch(int pidfd, int init_fd, int timeout_ms, struct words *words)
 {
 	struct timespec left = { timeout_ms / 1000, timeout_ms % 1000 * 1000000L };
@@ -101,7 +103,7 @@ static long tool_watch(int pidfd, int init_fd, int timeout_ms, struct words *wor
 			{ .fd = init_fd },
 			{ .fd = words->fd, .events = POLLIN },
 		};
-		/* The system call itself takes what has passed off `left`. */
+		/* The system call itself subtracts the time that has passed from `left`. */
 		long ready = SYS5(SYS_ppoll, polls, 3, &left, 0, sizeof(uint64_t));
 
 		if (ready == -EINTR)
@@ -131,7 +133,7 @@ static long tool_wait(int pidfd, int pid, int init_fd, int timeout_ms, struct wo
 	do
 		ret = SYS5(SYS_waitid, P_PIDFD, pidfd, info, WEXITED, 0);
 	while (ret == -EINTR);
-	/* What it said last. */
+	/* Read what it wrote last. */
 	while (words->fd >= 0 && words->len < sizeof(words->data)) {
 		size_t before = words->len;
 
@@ -142,7 +144,7 @@ static long tool_wait(int pidfd, int pid, int init_fd, int timeout_ms, struct wo
 	return watched < 0 ? watched : ret;
 }
 
-/* "/usr/bin/newuidmap: exit status 1: uid range … not allowed" */
+/* Describe a failure: "/usr/bin/newuidmap: exit status 1: uid range … not allowed". */
 static void describe(struct text *t, const struct tool *tool, const siginfo_t *info,
 		     const struct words *words)
 {
@@ -170,46 +172,51 @@ static int tool_result(const struct tool *tool, long waited, const siginfo_t *in
 
 	if (waited < 0)
 		return err_set(err, "wait for", tool->path, waited);
-	/* A killed tool has failed whatever its status reads as. */
+	/* The status of a tool that was killed is the number of the signal. */
 	if (info->si_code == CLD_EXITED && info->si_status == 0)
 		return 0;
 	describe(&t, tool, info, words);
 	return err_set(err, "run", text_end(&t), EPERM);
 }
 
-static int run(const struct tool *tool, int init_fd, int timeout_ms, struct err *err)
+/* Start the tool. Returns its pid, or -1; `*output` is what it writes to its stderr. */
+static int tool_start(const struct tool *tool, int *pidfd, int *output, struct err *err)
 {
-	int output[2];
-	int pidfd = -1;
-	long self = sys_getpid();
-	const struct clone_request request = { .cgroup_fd = -1, .pidfd = &pidfd };
-	struct words words = { 0 };
-	siginfo_t info = { 0 };
-	/* Its exit status would tell that it is not there, but not apart from its own 127. */
-	long ret = SYS3(SYS_faccessat, AT_FDCWD, tool->path, 1 /* X_OK */);
+	const struct clone_request request = { .cgroup_fd = -1, .pidfd = pidfd };
+	const long self = sys_getpid();
+	OWNED_FD stderr_fd = -1;
+	long ret = sys_pipe(output, &stderr_fd);
 
-	if (ret < 0)
-		return err_set(err, "execve", tool->path, ret);
-	ret = SYS2(SYS_pipe2, output, O_CLOEXEC);
 	if (ret < 0)
 		return err_set(err, "pipe2", tool->path, ret);
 	ret = process_clone(&request);
 	if (ret == 0)
-		tool_exec(tool, output[1], self);
-	sys_close(output[1]);
-	words.fd = output[0];
-	if (ret < 0) {
-		sys_close(output[0]);
+		tool_exec(tool, stderr_fd, self);
+	if (ret < 0)
 		return err_set(err, "clone", tool->path, ret);
-	}
-	/* Our end alone: the tool's must block as any pipe does. */
-	SYS3(SYS_fcntl, output[0], F_SETFL, O_NONBLOCK);
-	ret = tool_wait(pidfd, (int)ret, init_fd, timeout_ms, &words, &info);
-	ret = tool_result(tool, ret, &info, &words, err);
-	if (words.fd >= 0)
-		sys_close(words.fd);
-	sys_close(pidfd);
+	/* The flag is of this end alone: the tool's must block, as any pipe does. */
+	SYS3(SYS_fcntl, *output, F_SETFL, O_NONBLOCK);
 	return (int)ret;
+}
+
+static int run(const struct tool *tool, int init_fd, int timeout_ms, struct err *err)
+{
+	OWNED_FD pidfd = -1, output = -1;
+	struct words words = { 0 };
+	siginfo_t info = { 0 };
+	int pid;
+	/* If it does not exist, the status of the child would say so, but a tool can also end with
+	 * that status itself. */
+	long ret = SYS3(SYS_faccessat, AT_FDCWD, tool->path, X_OK);
+
+	if (ret < 0)
+		return err_set(err, "execve", tool->path, ret);
+	pid = tool_start(tool, &pidfd, &output, err);
+	if (pid < 0)
+		return -1;
+	words.fd = output;
+	ret = tool_wait(pidfd, pid, init_fd, timeout_ms, &words, &info);
+	return tool_result(tool, ret, &info, &words, err);
 }
 
 int mapping_tool_run(struct span path, int pid, struct span map, int init_fd, int timeout_ms,

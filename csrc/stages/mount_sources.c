@@ -3,9 +3,12 @@
 
 #include <limits.h>
 
+#include "base/descriptor.h"
+#include "base/proc.h"
 #include "stages/sync.h"
 
-/* Take the next descriptor's number off a list such as "[-1,7]"; sets `wrong` if that is no list.
+/* Take the next descriptor's number off a list such as "[-1,7]"; sets `wrong` if it is no such
+ * list.
  */
 static bool next_place(struct span *list, int *place, bool *wrong)
 {
@@ -29,7 +32,7 @@ static bool next_place(struct span *list, int *place, bool *wrong)
 	return false;
 }
 
-/* Take the next source that is not empty off the list; false if there is none. */
+/* Take the next source that is not empty off the list; returns false if there is none. */
 static bool next_source(struct span *list, struct span *path)
 {
 	while (span_ended(list, '\0', path))
@@ -44,12 +47,17 @@ static int fail(const struct nsexec *ns, struct err *err)
 			    ns->mount_fds, EINVAL);
 }
 
-static int put(int source, int place, struct err *err)
+/* Give a descriptor the number `place`. */
+static int put(int received, int place, struct err *err)
 {
-	long ret = source == place ? 0 : SYS3(SYS_dup3, source, place, O_CLOEXEC);
+	OWNED_FD source = received;
+	long ret;
 
-	if (source != place)
-		sys_close(source);
+	if (source == place) {
+		descriptor_give(&source);
+		return 0;
+	}
+	ret = SYS3(SYS_dup3, source, place, O_CLOEXEC);
 	return ret < 0 ? err_set(err, "dup3", "a mount source", ret) : 0;
 }
 
@@ -63,7 +71,7 @@ int mount_sources_receive(const struct nsexec *ns, int sync_fd, const char *peer
 
 	if (!next_source(&sources, &path))
 		return 0;
-	if (sync_send(sync_fd, SYNC_SOURCES, 0, peer, err) < 0)
+	if (sync_send(sync_fd, SYNC_SOURCES, NO_VALUE, peer, err) < 0)
 		return -1;
 	do {
 		if (!next_place(&places, &place, &wrong))
@@ -79,17 +87,14 @@ static int enter_mounts(int pid, struct err *err)
 {
 	char buf[64];
 	struct text t = TEXT_IN(buf);
-	long fd, ret;
+	const char *path = proc_path(&t, pid, "ns/mnt");
+	OWNED_FD fd = sys_open(path, O_RDONLY);
+	long ret;
 
-	text_add(&t, "/proc/");
-	text_add_number(&t, pid);
-	text_add(&t, "/ns/mnt");
-	fd = sys_open(text_end(&t), O_RDONLY);
 	if (fd < 0)
-		return err_set(err, "open", text_end(&t), fd);
+		return err_set(err, "open", path, fd);
 	ret = SYS2(SYS_setns, fd, CLONE_NEWNS);
-	sys_close((int)fd);
-	return ret < 0 ? err_set(err, "setns", text_end(&t), ret) : 0;
+	return ret < 0 ? err_set(err, "setns", path, ret) : 0;
 }
 
 static int send_each(const struct nsexec *ns, int sync_fd, const char *peer, struct err *err)
@@ -98,15 +103,11 @@ static int send_each(const struct nsexec *ns, int sync_fd, const char *peer, str
 	struct span path;
 
 	while (next_source(&sources, &path)) {
-		/* It has a NUL behind it. */
-		long fd = sys_open(path.data, O_PATH);
-		int result;
+		OWNED_FD fd = sys_open(path.data, O_PATH); /* the span has a NUL behind it */
 
 		if (fd < 0)
 			return err_set_span(err, "open the mount source", path, fd);
-		result = sync_send_source(sync_fd, (int)fd, peer, err);
-		sys_close((int)fd);
-		if (result < 0)
+		if (sync_send_source(sync_fd, fd, peer, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -115,7 +116,7 @@ static int send_each(const struct nsexec *ns, int sync_fd, const char *peer, str
 int mount_sources_send(const struct nsexec *ns, int pid1, int sync_fd, const char *peer,
 		       struct err *err)
 {
-	long home = sys_open("/proc/self/ns/mnt", O_RDONLY);
+	OWNED_FD home = sys_open("/proc/self/ns/mnt", O_RDONLY);
 	int result;
 
 	if (home < 0)
@@ -123,9 +124,8 @@ int mount_sources_send(const struct nsexec *ns, int pid1, int sync_fd, const cha
 	result = enter_mounts(pid1, err);
 	if (result == 0)
 		result = send_each(ns, sync_fd, peer, err);
-	/* If this fails, it does no harm: stage 0 opens nothing by a path from here on. */
+	/* It does no harm if this fails: stage 0 opens nothing by a path from here on. */
 	SYS2(SYS_setns, home, CLONE_NEWNS);
-	sys_close((int)home);
 	return result;
 }
 
@@ -138,5 +138,5 @@ void mount_sources_pass_on(const struct nsexec *ns)
 	if (!ns->boot.mount_sources.len)
 		return;
 	while (next_place(&places, &place, &wrong))
-		SYS3(SYS_fcntl, place, F_SETFD, 0);
+		sys_inherit(place);
 }

@@ -2,7 +2,9 @@
 #include "stages/nsexec.h"
 
 #include "base/clone.h"
+#include "base/descriptor.h"
 #include "base/fallback.h"
+#include "base/proc.h"
 #include "inside/confinement.h"
 #include "inside/credentials.h"
 #include "inside/mount_api.h"
@@ -33,26 +35,19 @@ static void enter_stage(struct nsexec *ns, const char *stage, const char *proces
 	report_trace(&ns->report, "start");
 }
 
-static void set_dumpable(const struct nsexec *ns, bool dumpable)
+/* Only a process that joins somebody's namespaces can be seen and ptraced by the processes there.
+ */
+static void set_dumpable(const struct nsexec *ns, enum dumpable dumpable)
 {
-	/* Only what joins somebody's namespaces can be seen and ptraced from there. */
 	if (ns->boot.join.count)
 		sys_prctl(PR_SET_DUMPABLE, dumpable);
 }
 
 static int update_oom_score_adj(const struct bootstrap *boot, struct err *err)
 {
-	static const char path[] = "/proc/self/oom_score_adj";
-	long fd, ret;
-
 	if (!boot->oom_score_adj.data)
 		return 0;
-	fd = sys_open(path, O_WRONLY);
-	if (fd < 0)
-		return err_set(err, "open", path, fd);
-	ret = sys_write((int)fd, boot->oom_score_adj.data, boot->oom_score_adj.len);
-	sys_close((int)fd);
-	return ret < 0 ? err_set(err, "write", path, ret) : 0;
+	return proc_write("/proc/self/oom_score_adj", boot->oom_score_adj, err);
 }
 
 int nsexec_cut(const struct nsexec *ns, struct err *err)
@@ -82,16 +77,17 @@ static int await_sole_use(int sync_fd, struct err *err)
 	char byte;
 	long n = sys_read(sync_fd, &byte, 1);
 
-	return n == 0 ? 0
-		      : err_set(err, "sync", STAGE_0 ", which should have ended",
-				n < 0 ? n : EPROTO);
+	if (n == 0)
+		return 0;
+	return err_set(err, "sync", STAGE_0 ", which should have ended", n < 0 ? n : EPROTO);
 }
 
 /* A process that shares memory cannot be cloned into a new time namespace: enter it afterwards. */
 static int enter_time(const struct bootstrap *boot, struct err *err)
 {
 	static const char path[] = "/proc/self/ns/time_for_children";
-	long fd, ret;
+	OWNED_FD fd = -1;
+	long ret;
 
 	if (!(boot->cloneflags & CLONE_NEWTIME))
 		return 0;
@@ -101,7 +97,6 @@ static int enter_time(const struct bootstrap *boot, struct err *err)
 	if (fd < 0)
 		return err_set(err, "open", path, fd);
 	ret = SYS2(SYS_setns, fd, CLONE_NEWTIME);
-	sys_close((int)fd);
 	return ret < 0 ? err_set(err, "setns", path, ret) : 0;
 }
 
@@ -114,7 +109,7 @@ static void stage_init(struct nsexec *ns, int sync_fd)
 	if (sync_wait(sync_fd, SYNC_GO, &value, STAGE_0, &err) < 0 ||
 	    lead_session(ns->launch.keep_session, &err) < 0 ||
 	    (!ns->settled && gain_root(&ns->boot, ns->launched, &err) < 0) ||
-	    sync_send(sync_fd, SYNC_DONE, 0, STAGE_0, &err) < 0)
+	    sync_send(sync_fd, SYNC_DONE, NO_VALUE, STAGE_0, &err) < 0)
 		nsexec_fail(ns, &err);
 	if (ns->took_over && (await_sole_use(sync_fd, &err) < 0 || enter_time(&ns->boot, &err) < 0))
 		nsexec_fail(ns, &err);
@@ -122,8 +117,11 @@ static void stage_init(struct nsexec *ns, int sync_fd)
 	report_trace(&ns->report, "settled");
 }
 
-/* The stages are in a process group of their own, stage 2 in the caller's where it keeps that
- * one's session: it is born there, as in a new pid namespace there is no number for it. */
+/*
+ * The stages are in a process group of their own. If stage 2 keeps the caller's session, it must be
+ * in the caller's process group. It is born there: in a new PID namespace, that group has no number
+ * by which stage 2 could enter it.
+ */
 static long clone_init(const struct nsexec *ns, const struct clone_request *request)
 {
 	long group, pid;
@@ -140,8 +138,9 @@ static long clone_init(const struct nsexec *ns, const struct clone_request *requ
 
 /* ---- stage 1, CHILD ------------------------------------------------------------------ */
 
-/* The file is opened before anything is joined: it then is the host's, and its writer's
- * privilege over the time namespace is the caller's. *fd is -1 where there are no offsets. */
+/* Open the file of the offsets. It must be opened before anything is joined: it is the host's then,
+ * and the kernel checks the privileges that the process has when it opens it. *fd is -1 if there
+ * are no offsets. */
 static int open_offsets(const struct nsexec *ns, int *fd, struct err *err)
 {
 	static const char path[] = "/proc/self/timens_offsets";
@@ -149,21 +148,22 @@ static int open_offsets(const struct nsexec *ns, int *fd, struct err *err)
 	*fd = -1;
 	if (!ns->boot.timens_offsets.data)
 		return 0;
-	set_dumpable(ns, true);
-	*fd = (int)sys_open(path, O_WRONLY);
-	set_dumpable(ns, false);
+	set_dumpable(ns, DUMPABLE);
+	*fd = sys_open(path, O_WRONLY);
+	set_dumpable(ns, NOT_DUMPABLE);
 	return *fd < 0 ? err_set(err, "open", path, *fd) : 0;
 }
 
-/* After the namespace is made and before the first process is in it: later they are refused. */
-static int write_offsets(const struct bootstrap *boot, int fd, struct err *err)
+/* Write the offsets, and close their file. This must be done after the namespace is made and before
+ * a process is in it: later, the kernel refuses it. */
+static int write_offsets(const struct bootstrap *boot, int offsets_fd, struct err *err)
 {
+	OWNED_FD fd = offsets_fd;
 	long ret;
 
 	if (fd < 0)
 		return 0;
 	ret = sys_write(fd, boot->timens_offsets.data, boot->timens_offsets.len);
-	sys_close(fd);
 	return ret < 0 ? err_set_span(err, "write timens_offsets", boot->timens_offsets, ret) : 0;
 }
 
@@ -176,11 +176,12 @@ static int unshare_user(const struct nsexec *ns, int sync_fd, struct err *err)
 		return 0;
 	if (namespaces_unshare(CLONE_NEWUSER, err) < 0)
 		return -1;
-	set_dumpable(ns, true);
-	if (sync_send(sync_fd, SYNC_USERMAP, 0, STAGE_0, err) < 0 ||
+	/* The maps in /proc belong to root as long as the process is not dumpable. */
+	set_dumpable(ns, DUMPABLE);
+	if (sync_send(sync_fd, SYNC_USERMAP, NO_VALUE, STAGE_0, err) < 0 ||
 	    sync_wait(sync_fd, SYNC_USERMAP_ACK, &value, STAGE_0, err) < 0)
 		return -1;
-	set_dumpable(ns, false);
+	set_dumpable(ns, NOT_DUMPABLE);
 	report_trace(&ns->report, "mapped");
 	if (has_root_id(&ns->boot, ns->boot.uidmap, ns->launched) &&
 	    (ret = SYS3(SYS_setresuid, 0, 0, 0)) < 0)
@@ -188,8 +189,8 @@ static int unshare_user(const struct nsexec *ns, int sync_fd, struct err *err)
 	return 0;
 }
 
-/* Everything but the user namespace, which comes first so that the others belong to it, and
- * the cgroup namespace, which stage 2 makes. */
+/* Returns the namespaces that are unshared together: all but the user namespace, which comes first
+ * so that it owns the others, and the cgroup namespace, which gain_root() makes. */
 static uint32_t other_flags(const struct bootstrap *boot)
 {
 	return boot->cloneflags & ~(uint32_t)(CLONE_NEWUSER | CLONE_NEWCGROUP);
@@ -200,10 +201,10 @@ static int enter_namespaces(struct nsexec *ns, int sync_fd, struct err *err)
 	uint32_t joined = namespaces_flags(&ns->boot.join);
 	int offsets_fd;
 
-	/* If the caller may not mount here, the product makes its place later, with the rights that
-	 * the user namespace gives that is joined. */
+	/* If the caller may not mount, products/shim.c makes the place later, with the privileges
+	 * that the joined user namespace gives. */
 	if (ns->boots && (joined & CLONE_NEWNS))
-		ns->place = (int)root_make_empty_apart();
+		ns->place = root_make_empty_apart();
 	if (ns->launched && (joined & CLONE_NEWNS))
 		fallback_prepare();
 	if (open_offsets(ns, &offsets_fd, err) < 0 || namespaces_open(&ns->boot.join, err) < 0 ||
@@ -218,8 +219,8 @@ static int enter_namespaces(struct nsexec *ns, int sync_fd, struct err *err)
 	return 0;
 }
 
-/* Enter cgroups of v1. A process with one thread that moves itself need not wait for a grace period
- * of the kernel, as one that moves another does. */
+/* Enter cgroups of v1. A process that moves another waits for a grace period of the kernel. A
+ * process with one thread that moves itself does not. */
 static int go_through_doors(const struct nsexec *ns, struct err *err)
 {
 	struct span doors = ns->launch.doors;
@@ -235,45 +236,54 @@ static int go_through_doors(const struct nsexec *ns, struct err *err)
 	return 0;
 }
 
-/* The socket pairs of stage 0 with the two others; [0] is stage 0's end. */
+/*
+ * The socket pairs of stage 0 with each of the others; [0] is stage 0's end. A stage that dies is
+ * noticed because its end is closed, so no other process may hold that end. Each stage closes the
+ * ends that are not its own right after the clone; after that, an end is closed when its stage
+ * ends. They are not OWNED_FD, because all stages run on from the same scope.
+ */
 struct pairs {
 	int child[2];
 	int init[2];
 };
 
-/* Whether processes of a joined PID namespace see stage 2, from its first moment on. */
+/* Returns whether processes of a joined PID namespace see stage 2, from its first moment on. */
 static bool is_seen(const struct nsexec *ns)
 {
 	return ns->launched && (namespaces_flags(&ns->boot.join) & CLONE_NEWPID);
 }
 
-/* Whether stage 1 can mount the /proc of the PID namespace that its children are in. It names that
- * by its own /proc, which must be the caller's. */
+/* Returns whether stage 1 can mount the /proc of the PID namespace that its children are in, and
+ * notes how. It names that namespace by a path in its own /proc, which must be the caller's. */
 static bool can_mount_proc(struct nsexec *ns)
 {
 	static const char option[] = "pidns=/proc/self/ns/pid_for_children";
 	const struct span options = { option, sizeof(option) - 1 };
-	long fd;
+	OWNED_FD fd = -1;
 
 	if (namespaces_flags(&ns->boot.join) & CLONE_NEWNS)
 		return false;
-	fd = mount_new("proc", options, 0);
+	fd = mount_new("proc", options, NO_MOUNT_ATTRIBUTES);
 	if (fd < 0)
 		return false;
-	sys_close((int)fd);
 	ns->launch.proc_options = options;
 	return true;
 }
 
 /*
- * A container with CAP_SYS_PTRACE may do with stage 2 what it likes from its first moment on: open
- * /proc/PID/fd/N, root and cwd, from where ".." leads to the root of the host; take descriptors
- * by pidfd_getfd(2); run code in it with its capabilities. That stage 2 cannot be dumped stops a
- * container without that capability only (CVE-2016-9962). So it gets nothing that is not the
- * payload's: stage 1, which nobody in there can see, does all that takes more.
+ * Give up what stage 2 must not have. Nothing that names a place of the host may be open in stage
+ * 2, and it may have no capability that it does not need, from its first moment on.
+ *
+ * A container with CAP_SYS_PTRACE can seize stage 2 as soon as it is in the PID namespace. It can
+ * open its /proc/PID/fd/N, root and cwd, from where ".." leads to the root of the host; it can take
+ * its descriptors by pidfd_getfd(2); and it can run code in it, with its capabilities. That stage 2
+ * is not dumpable stops only a container without that capability (CVE-2016-9962). So stage 1, which
+ * no process of the container can see, takes all steps that need more than the payload may have. To
+ * take them in stage 2, and give everything up afterwards, was considered: a container that is
+ * quick enough gets what stage 2 still has.
  *
  * Before Linux 6.17, a new /proc shows the PID namespace of the process that mounts it. If one is
- * asked for, stage 2 then has to do all of that itself.
+ * asked for, stage 2 has to take these steps itself.
  */
 static int shed(struct nsexec *ns, const struct pairs *pairs, struct err *err)
 {
@@ -291,7 +301,7 @@ static int shed(struct nsexec *ns, const struct pairs *pairs, struct err *err)
 	fallback_release();
 	if (!is_seen(ns))
 		return 0;
-	ns->report.stage = "init"; /* the steps are stage 2's, and so are their errors */
+	ns->report.stage = "init"; /* errors are those of stage 2, whose steps these are */
 	if (gain_root(&ns->boot, ns->launched, err) < 0)
 		return -1;
 	ns->settled = true;
@@ -315,7 +325,6 @@ static void stage_child(struct nsexec *ns, const struct pairs *pairs)
 	int value;
 	long pid;
 
-	/* An end that only one process holds is closed when it dies: that is how it is seen. */
 	sys_close(pairs->child[0]);
 	sys_close(pairs->init[0]);
 	enter_stage(ns, "child", "ns:[1:CHILD]");
@@ -335,7 +344,7 @@ static void stage_child(struct nsexec *ns, const struct pairs *pairs)
 	}
 	if (sync_send(sync_fd, SYNC_PID, (int)pid, STAGE_0, &err) < 0 ||
 	    sync_wait(sync_fd, SYNC_PID_ACK, &value, STAGE_0, &err) < 0 ||
-	    sync_send(sync_fd, SYNC_DONE, 0, STAGE_0, &err) < 0)
+	    sync_send(sync_fd, SYNC_DONE, NO_VALUE, STAGE_0, &err) < 0)
 		nsexec_fail(ns, &err);
 	sys_exit(0);
 }
@@ -352,13 +361,10 @@ static int write_maps(const struct nsexec *ns, int pid, struct err *err)
 
 static int serve_pid(const struct nsexec *ns, int pid1, int pid2, struct err *err)
 {
-	/* Stage 2 waits for us, so its pid is its own still. */
-	int pidfd = ns->launched ? (int)SYS2(SYS_pidfd_open, pid2, 0) : -1;
-	int result = init_pipe_reply(ns, pid1, pid2, pidfd, err);
+	/* Stage 2 waits for this stage, so its pid cannot mean another process yet. */
+	OWNED_FD pidfd = ns->launched ? (int)SYS2(SYS_pidfd_open, pid2, 0) : -1;
 
-	if (pidfd >= 0)
-		sys_close(pidfd);
-	return result;
+	return init_pipe_reply(ns, pid1, pid2, pidfd, err);
 }
 
 /* Do what stage 1 asks for until it is done. */
@@ -373,7 +379,7 @@ static int serve_child(const struct nsexec *ns, int sync_fd, int pid1, struct er
 		switch (kind) {
 		case SYNC_USERMAP:
 			if (write_maps(ns, pid1, err) < 0 ||
-			    sync_send(sync_fd, SYNC_USERMAP_ACK, 0, STAGE_1, err) < 0)
+			    sync_send(sync_fd, SYNC_USERMAP_ACK, NO_VALUE, STAGE_1, err) < 0)
 				return -1;
 			break;
 		case SYNC_SOURCES:
@@ -382,7 +388,7 @@ static int serve_child(const struct nsexec *ns, int sync_fd, int pid1, struct er
 			break;
 		case SYNC_PID:
 			if (serve_pid(ns, pid1, value, err) < 0 ||
-			    sync_send(sync_fd, SYNC_PID_ACK, 0, STAGE_1, err) < 0)
+			    sync_send(sync_fd, SYNC_PID_ACK, NO_VALUE, STAGE_1, err) < 0)
 				return -1;
 			break;
 		case SYNC_DONE:
@@ -397,12 +403,12 @@ static int release_init(int sync_fd, struct err *err)
 {
 	int value;
 
-	if (sync_send(sync_fd, SYNC_GO, 0, STAGE_2, err) < 0)
+	if (sync_send(sync_fd, SYNC_GO, NO_VALUE, STAGE_2, err) < 0)
 		return -1;
 	return sync_wait(sync_fd, SYNC_DONE, &value, STAGE_2, err);
 }
 
-/* The three stages, as runc goes through them. Returns in stage 2. */
+/* Go through the three stages, as runc does. Returns in stage 2. */
 static void stage_parent(struct nsexec *ns)
 {
 	const struct clone_request request = {
@@ -434,20 +440,21 @@ static void stage_parent(struct nsexec *ns)
 	sys_exit(0);
 }
 
-/* Whether one clone3 can do what otherwise takes stage 1: nothing is joined, and no time
- * offsets have to be written between making a namespace and its first process. */
+/* Returns whether one clone3(2) can do what otherwise requires stage 1: nothing is joined, and no
+ * time offsets have to be written between the making of a namespace and its first process. */
 static bool takes_one_clone(const struct nsexec *ns)
 {
 	return ns->launched && ns->boot.join.count == 0 && !ns->boot.timens_offsets.data &&
 	       !ns->launch.doors.data;
 }
 
-/* What stage 0 still needs after stage 2 may have taken over its memory. */
+/* What stage 0 still needs after stage 2 may have taken over its memory. Stage 2 must not access
+ * it. */
 struct parting {
 	struct nsexec ns;
 	int pair[2];
 	int pidfd;
-	long group; /* the process group to be in again; 0: it has not changed */
+	long group; /* the process group to enter again; 0: it has not changed */
 };
 
 static _Noreturn void end_parent(long pid, void *context)
@@ -471,7 +478,7 @@ static _Noreturn void end_parent(long pid, void *context)
 static long clone_in_place(struct parting *own, const struct clone_request *request)
 {
 	const struct take_over *take_over = own->ns.take_over;
-	struct clone_request without_time = *request;
+	struct clone_request without_time = *request; /* enter_time() enters it afterwards */
 	long pid;
 
 	without_time.flags &= ~(uint64_t)CLONE_NEWTIME;
@@ -489,7 +496,7 @@ static long clone_in_place(struct parting *own, const struct clone_request *requ
 	return pid;
 }
 
-/* Stage 0 and 2 alone. Returns in stage 2, or with -ENOSYS where there is no clone3. */
+/* Go through stages 0 and 2 alone. Returns 0 in stage 2, or -ENOSYS if clone3(2) cannot be used. */
 static long stage_parent_one_clone(struct nsexec *ns)
 {
 	static struct parting own; /* not on the stack, which stage 2 may take over */
@@ -507,7 +514,7 @@ static long stage_parent_one_clone(struct nsexec *ns)
 		nsexec_fail(ns, &err);
 	own = (struct parting){ .ns = *ns, .pair = { pair[0], pair[1] }, .pidfd = -1 };
 	pid = -ENOSYS;
-	/* No other process needs the memory of stage 0, so it need not be copied. */
+	/* Only stage 2 needs the memory of stage 0 from here on, so it need not be copied. */
 	if (ns->take_over && ns->take_over->leave()) {
 		pid = clone_in_place(&own, &request);
 		ns->took_over = pid == 0;
@@ -537,7 +544,7 @@ static void run_stages(struct nsexec *ns)
 
 	if (update_oom_score_adj(&ns->boot, &err) < 0)
 		nsexec_fail(ns, &err);
-	set_dumpable(ns, false);
+	set_dumpable(ns, NOT_DUMPABLE);
 	if (!takes_one_clone(ns) || stage_parent_one_clone(ns) == -ENOSYS)
 		stage_parent(ns);
 }

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From "stage 2 is in every namespace" to the payload. Every way to start takes these steps, in
- * this order; each step ends the process with a report if it fails.
+ * The steps from "stage 2 is in every namespace" to the payload. Every way to start a payload takes
+ * them, in this order. A step that fails reports why, and ends the process.
  *
- *   1 arrive   Close what the payload must not have. Do what requires privileges: network, mounts,
- *              root, hostname, working directory. Leave a PID 1 behind, if one stays.
+ *   1 arrive   Close what the payload must not have. Take the steps that require privileges:
+ *              network, mounts, root, hostname, working directory. Leave a PID 1, if one stays.
  *   2 confine  Give up rights for good: inside/confinement.h has the order.
- *   3 filter   Install the filter of system calls. Nothing but the payload makes any from then on.
+ *   3 filter   Install the filter of system calls. Only the payload makes any from then on.
  *
- * An interpreter runs between 1 and 2, and loads the payload's code before it has given up what
- * that takes. Where the ways differ:
+ * An interpreter runs between 1 and 2: it loads the payload's code before it gives up the rights
+ * that this requires. The ways differ as follows:
  *
- *   nsinit     executes the payload, so that close-on-exec closes the descriptors, and 2 and 3 come
- *              right behind 1. It waits at the launcher's gate between 2 and 3.
- *   the shim   boots an interpreter in an empty place, which step 1 also prepares
+ *   nsinit     executes the payload, so that close-on-exec closes the descriptors, and steps 2 and
+ *              3 follow step 1 at once. It waits at the launcher's gate between 2 and 3.
+ *   the shim   boots an interpreter in an empty directory, which step 1 also prepares
  *              (products/shim.c).
  *   direct     has no stages: the spawned child takes the same steps (products/direct.c).
  */

@@ -5,26 +5,28 @@
 #include <linux/capability.h>
 
 #include "base/clone.h"
+#include "base/descriptor.h"
 #include "base/exec.h"
 #include "base/fallback.h"
+#include "base/signals.h"
 #include "inside/credentials.h"
 
-#define KILLED 128 /* plus the signal's number, as a shell tells it */
+#define KILLED 128 /* and the number of the signal, as a shell's status */
 
-static const uint64_t all_signals = ~0ULL;
-
-/* Nothing is left to it but what it has to do: it holds no stream of the payload open, keeps no
- * folder busy, and cannot be looked into from inside. An ordinary user cannot look into it either:
- * nsenter/_launch/join_targets.py joins the namespaces of its child instead. */
+/*
+ * Give up everything but what PID 1 has to do. It holds no stream of the payload open and keeps no
+ * directory busy, and no process of the namespace can look into it. An ordinary user cannot look
+ * into it either: nsenter/_launch/join_targets.py joins the namespaces of its child instead.
+ */
 static int shed(int verdict_fd, struct err *err)
 {
 	long ret;
 
 	if (credentials_keep_only(1ULL << CAP_KILL, err) < 0)
 		return -1;
-	ret = verdict_fd > 0 ? fallback_close_range(0, (unsigned)verdict_fd - 1, 0) : 0;
+	ret = verdict_fd > 0 ? fallback_close_range(0, (unsigned)verdict_fd - 1, CLOSE_NOW) : 0;
 	if (ret == 0)
-		ret = fallback_close_range((unsigned)verdict_fd + 1, ~0U, 0);
+		ret = fallback_close_range((unsigned)verdict_fd + 1, ~0U, CLOSE_NOW);
 	if (ret == 0)
 		ret = SYS1(SYS_chdir, "/");
 	if (ret < 0)
@@ -32,6 +34,7 @@ static int shed(int verdict_fd, struct err *err)
 	return 0;
 }
 
+/* End as the child has ended. */
 _Noreturn static void end_as(int verdict_fd, const siginfo_t *ended)
 {
 	uint8_t number = (uint8_t)ended->si_status;
@@ -46,7 +49,7 @@ _Noreturn static void end_as(int verdict_fd, const siginfo_t *ended)
  * that nothing in there runs without an end. */
 #define LOST 255
 
-/* Wait for all that has ended, and end with the child. */
+/* Collect all processes that have ended. If the child is one of them, end. */
 static void reap(int verdict_fd, int child)
 {
 	siginfo_t ended = { 0 };
@@ -64,13 +67,15 @@ static void reap(int verdict_fd, int child)
 
 _Noreturn static void stay(int verdict_fd, int child)
 {
+	const uint64_t all_signals = ALL_SIGNALS;
+
 	for (;;) {
 		siginfo_t info = { 0 };
 		long sig;
 
 		reap(verdict_fd, child);
 		sig = SYS4(SYS_rt_sigtimedwait, &all_signals, &info, 0, sizeof(all_signals));
-		/* What the terminal sends, it sends to the child's process group as well. */
+		/* SI_KERNEL: the terminal has sent it, and to the child's process group as well. */
 		if (sig < 0 && sig != -EINTR && sig != -EAGAIN)
 			sys_exit(LOST);
 		if (sig > 0 && sig != SIGCHLD && info.si_code != SI_KERNEL)
@@ -87,15 +92,21 @@ struct handover {
 	int gate[2];
 };
 
-/* Add the variable, such as "9,12,2,1": the descriptors of the verdict and of the gate, the child,
- * and whether to die with the parent. */
+/* The numbers in the variable, which is for example "9,12,2,1". */
+enum number { VERDICT_FD, GATE_FD, CHILD, DIES_WITH_PARENT, NUMBERS };
+
+/* Add the variable. */
 static void describe(struct text *t, const struct handover *own, long child)
 {
-	const int64_t numbers[] = { own->ns.launch.init_fd, own->gate[1], child,
-				    own->ns.launch.die_with_parent };
+	const int64_t numbers[NUMBERS] = {
+		[VERDICT_FD] = own->ns.launch.init_fd,
+		[GATE_FD] = own->gate[1],
+		[CHILD] = child,
+		[DIES_WITH_PARENT] = own->ns.launch.die_with_parent,
+	};
 
 	text_add(t, VARIABLE "=");
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+	for (size_t i = 0; i < NUMBERS; i++) {
 		if (i)
 			text_add(t, ",");
 		text_add_number(t, numbers[i]);
@@ -120,11 +131,11 @@ static _Noreturn void execute(long child, void *context)
 	nsexec_fail(&own->ns, &err);
 }
 
-static bool read_numbers(const char *value, int *numbers, size_t count)
+static bool read_numbers(const char *value, int *numbers)
 {
 	struct span rest = span_of(value);
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < NUMBERS; i++) {
 		struct span word;
 		uint64_t number;
 
@@ -138,34 +149,37 @@ static bool read_numbers(const char *value, int *numbers, size_t count)
 void pid1_resume(char *const *envp)
 {
 	const char *value = environment_get(envp, VARIABLE);
-	int numbers[4];
+	int numbers[NUMBERS];
 	struct err err;
 
-	/* Any program can set the variable, but only the first process of a new namespace is PID 1.
-	 */
-	if (!value || sys_getpid() != 1 || !read_numbers(value, numbers, 4))
+	/* Any program can set the variable, but only the first process of a namespace is PID 1. */
+	if (!value || sys_getpid() != 1 || !read_numbers(value, numbers))
 		return;
-	sys_prctl(PR_SET_DUMPABLE, 0);
-	if (numbers[3])
+	sys_prctl(PR_SET_DUMPABLE, NOT_DUMPABLE);
+	if (numbers[DIES_WITH_PARENT])
 		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sys_prctl(PR_SET_NAME, (unsigned long)"nsinit");
-	if (shed(numbers[0], &err) < 0) /* closes the gate: the child goes on */
+	/* This closes the gate, so that the child goes on. */
+	if (shed(numbers[VERDICT_FD], &err) < 0)
 		sys_exit(LOST);
-	stay(numbers[0], numbers[2]);
+	stay(numbers[VERDICT_FD], numbers[CHILD]);
 }
 
 /* In the child: wait until PID 1 has its own memory, and has given up its rights. */
-static int await_reaper(int gate, struct err *err)
+static int await_reaper(int gate_fd, struct err *err)
 {
+	OWNED_FD gate = gate_fd;
 	uint8_t byte;
 	long n = sys_read(gate, &byte, 1);
 
-	sys_close(gate);
-	return n == 0 ? 0 : err_set(err, "read", "the gate of PID 1", n < 0 ? n : EPROTO);
+	if (n == 0)
+		return 0;
+	return err_set(err, "read", "the gate of PID 1", n < 0 ? n : EPROTO);
 }
 
 /* Returns whether a filter refuses execveat(2). This must be known before the child takes over the
- * memory: the only other way to execute nsinit is by a path in /proc, which is the payload's. */
+ * memory, because there is no other way to execute nsinit: a path in /proc would be one in the
+ * payload's /proc. */
 static bool is_execveat_refused(void)
 {
 	static char *const none[] = { NULL };
@@ -189,7 +203,8 @@ static long clone_over(const struct nsexec *ns, const struct clone_request *requ
 	long pid, ret;
 
 	own.ns = *ns;
-	ret = SYS2(SYS_pipe2, own.gate, 0);
+	/* PID 1 keeps its end when it executes nsinit. */
+	ret = SYS2(SYS_pipe2, own.gate, NOT_CLOSE_ON_EXEC);
 	if (ret < 0)
 		return err_set(err, "pipe2", "the gate of PID 1", ret);
 	pid = process_clone_in_place(request, ns->take_over->stack_top, execute, &own);
@@ -200,47 +215,66 @@ static long clone_over(const struct nsexec *ns, const struct clone_request *requ
 	return await_reaper(own.gate[0], err);
 }
 
+/* ---- splitting */
+
+/* What the child gets back that PID 1 must not have, or has otherwise. */
+struct before {
+	long dumpable;
+	char name[16]; /* TASK_COMM_LEN */
+	uint64_t blocked;
+};
+
+/* Become what PID 1 is, before there is a child: the child may be the payload before PID 1 has
+ * given up anything. */
+static void become_pid1(const struct nsexec *ns, struct before *before)
+{
+	before->dumpable = sys_prctl(PR_GET_DUMPABLE, 0);
+	/* The launcher may have ended already. If it is still there at report_ready(), then it was
+	 * also there now, and the signal will come. */
+	if (ns->launch.die_with_parent)
+		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sys_prctl(PR_SET_DUMPABLE, NOT_DUMPABLE);
+	sys_prctl(PR_GET_NAME, (unsigned long)before->name);
+	sys_prctl(PR_SET_NAME, (unsigned long)"nsinit");
+	/* The kernel drops signals for PID 1 that it has no handlers for, unless they are blocked.
+	 */
+	before->blocked = signals_block(ALL_SIGNALS);
+}
+
+/* In the child: become what the process was before, in a session of its own. */
+static int go_on(const struct nsexec *ns, const struct before *before, struct err *err)
+{
+	long ret;
+
+	if (ns->launch.reaper_fd >= 0)
+		sys_close(ns->launch.reaper_fd);
+	sys_prctl(PR_SET_NAME, (unsigned long)before->name);
+	signals_block(before->blocked);
+	if (before->dumpable == DUMPABLE)
+		sys_prctl(PR_SET_DUMPABLE, DUMPABLE);
+	sys_close(ns->launch.init_fd);
+	/* PID 1 leads the session that it is in. */
+	ret = ns->launch.keep_session ? 0 : SYS0(SYS_setsid);
+	return ret < 0 ? err_set(err, "setsid", "", ret) : 0;
+}
+
 int pid1_split(const struct nsexec *ns, struct err *err)
 {
 	const struct clone_request request = { .cgroup_fd = -1, .thread_id = ns->thread_id };
-	int verdict_fd = ns->launch.init_fd;
-	char name[16]; /* TASK_COMM_LEN */
-	uint64_t before;
-	long dumpable, pid, ret;
+	const int verdict_fd = ns->launch.init_fd;
+	struct before before;
+	long pid;
 
 	if (verdict_fd < 0)
 		return 0;
-	dumpable = sys_prctl(PR_GET_DUMPABLE, 0);
-	/* Before the launcher's word is taken for that it still is there: report_ready(). */
-	if (ns->launch.die_with_parent)
-		sys_prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* Before there is a child, which may be the payload before PID 1 has shed anything. */
-	sys_prctl(PR_SET_DUMPABLE, 0);
-	sys_prctl(PR_GET_NAME, (unsigned long)name);
-	sys_prctl(PR_SET_NAME, (unsigned long)"nsinit");
-	/* Blocked they wait for PID 1, which has no handlers, and would not get them. */
-	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &before, sizeof(before));
-	if (can_execute(ns)) {
-		if (clone_over(ns, &request, err) < 0)
-			return -1;
-		pid = 0;
-	} else {
-		pid = process_clone(&request);
-	}
+	become_pid1(ns, &before);
+	if (can_execute(ns))
+		return clone_over(ns, &request, err) < 0 ? -1 : go_on(ns, &before, err);
+	pid = process_clone(&request);
 	if (pid < 0)
 		return err_set(err, "clone", "the child of PID 1", pid);
-	if (pid == 0) {
-		if (ns->launch.reaper_fd >= 0)
-			sys_close(ns->launch.reaper_fd);
-		sys_prctl(PR_SET_NAME, (unsigned long)name);
-		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
-		if (dumpable == 1)
-			sys_prctl(PR_SET_DUMPABLE, 1);
-		sys_close(verdict_fd);
-		/* PID 1 leads the session that it is in. */
-		ret = ns->launch.keep_session ? 0 : SYS0(SYS_setsid);
-		return ret < 0 ? err_set(err, "setsid", "", ret) : 0;
-	}
+	if (pid == 0)
+		return go_on(ns, &before, err);
 	if (shed(verdict_fd, err) < 0)
 		return -1;
 	stay(verdict_fd, (int)pid);

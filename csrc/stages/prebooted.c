@@ -3,19 +3,15 @@
 
 #include "base/clone.h"
 #include "base/libc.h"
+#include "base/signals.h"
 #include "stages/payload.h"
 
-/* As a program that is spawned has them (products/spawn.c); but the interpreter goes on, which
- * turns two of them into exceptions. */
+/* Give the process the signals of a program that is spawned (products/spawn.c). The interpreter
+ * goes on, and turns the two that it ignores into exceptions. */
 static void reset_signals(void)
 {
-	const struct sys_sigaction by_default = { .handler = SIG_DFL };
-	const uint64_t no_signals = 0;
-
-	for (int sig = 1; sig <= 64; sig++)
-		if (sig != SIGPIPE && sig != SIGXFSZ)
-			sys_sigaction(sig, &by_default, NULL);
-	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof(no_signals));
+	signals_reset(ONLY_SIGNAL(SIGPIPE) | ONLY_SIGNAL(SIGXFSZ));
+	signals_block(NO_SIGNALS);
 }
 
 /* The stack of stage 0 after stage 2 has taken over the memory and the stack of this process. */
@@ -27,7 +23,7 @@ static const struct take_over take_over = {
 	.arrive = libc_join_thread,
 };
 
-/* Of this process, from its stages to its filter: an interpreter runs in between. */
+/* This process as a stage. An interpreter runs between its steps. */
 static struct nsexec ns;
 
 #define PAGE_BYTES 4096 /* the smallest page size of Linux */
@@ -45,11 +41,10 @@ static void copy_pages(int mem_fd, uint8_t *to, unsigned long from, size_t size)
 
 int prebooted_own_memory(int mem_fd, unsigned long start, unsigned long size, int protection)
 {
-	const int kind = MAP_PRIVATE | MAP_ANONYMOUS;
-	long copy = SYS6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, kind, -1, 0);
+	long copy = sys_map_memory(size);
 	long ret;
 
-	if (copy < 0)
+	if (sys_is_error(copy))
 		return (int)copy;
 	copy_pages(mem_fd, (uint8_t *)copy, start, size);
 	ret = SYS3(SYS_mprotect, copy, size, protection);
@@ -69,8 +64,8 @@ void prebooted_reset(void)
 
 void prebooted_stages(int init_fd, int status_fd)
 {
-	/* products/pyrunc.c sets it; from now on, the end of the channel says that the launcher is
-	 * gone. */
+	/* products/pyrunc.c has set it. From now on, this process reads the channel, whose end says
+	 * that the launcher is gone. */
 	sys_prctl(PR_SET_PDEATHSIG, 0);
 	ns = (struct nsexec){
 		.init_fd = init_fd,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The stages in an interpreter that runs, instead of before one that boots. */
+/* The stages in an interpreter that runs already. */
 #ifndef NSX_PREBOOTED_H
 #define NSX_PREBOOTED_H
 
@@ -10,7 +10,8 @@
  */
 int prebooted_own_memory(int mem_fd, unsigned long start, unsigned long size, int protection);
 
-/* What takes its time and needs no orders: signals and what libc would look for later. */
+/* Prepare the process before its message comes: reset its signals, and have libc load what it would
+ * otherwise look for later. */
 void prebooted_reset(void);
 
 /*
@@ -20,8 +21,8 @@ void prebooted_reset(void);
  */
 void prebooted_stages(int init_fd, int status_fd);
 
-/* Behind it, what the launch message has it give up: all but the filter, which comes when the last
- * is reported. What fails is reported, and the process exits. */
+/* After that, give up what the launch message says: first all but the filter of system calls, and
+ * the filter after the last report. If that fails, it is reported, and the process exits. */
 void prebooted_confine(void);
 void prebooted_filter(void);
 

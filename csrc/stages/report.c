@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stages/report.h"
 
+#include <unistd.h>
+
 #include "base/sys.h"
 
-/* A line is whole however many stages write: pipe(7) keeps a write up to PIPE_BUF together.
- * An err with each of its bytes escaped still fits. */
+/* PIPE_BUF: lines do not mix, however many stages write at the same time (pipe(7)). A struct err
+ * fits in a line, even if each of its bytes is escaped. */
 #define LINE_MAX_BYTES 4096
 
 static long write_line(int fd, struct text *line)
@@ -47,42 +49,26 @@ void report_log(const struct report *report, enum log_level level, const char *m
 	write_line(report->log_fd, &line);
 }
 
-/* The errno's name where it is a likely one: strerror(3) is libc's. */
+/* Names of the numbers that are likely: strerror(3) is libc's. */
+static const struct {
+	int number;
+	const char *name;
+} names[] = {
+#define NAMED(number)                                                                              \
+	{                                                                                          \
+		number, #number                                                                    \
+	}
+	NAMED(EPERM),	  NAMED(ENOENT),       NAMED(ESRCH),   NAMED(EINTR),   NAMED(EIO),
+	NAMED(E2BIG),	  NAMED(ENOEXEC),      NAMED(EBADF),   NAMED(EAGAIN),  NAMED(ENOMEM),
+	NAMED(EACCES),	  NAMED(EBUSY),	       NAMED(ENOTDIR), NAMED(EISDIR),  NAMED(EINVAL),
+	NAMED(EMFILE),	  NAMED(ENFILE),       NAMED(ENOSPC),  NAMED(EROFS),   NAMED(EPIPE),
+	NAMED(ENOSYS),	  NAMED(ELOOP),	       NAMED(EPROTO),  NAMED(EBADMSG), NAMED(EUSERS),
+	NAMED(ETIMEDOUT), NAMED(ENAMETOOLONG),
+#undef NAMED
+};
+
 static void add_errno(struct text *t, int number)
 {
-	static const struct {
-		int number;
-		const char *name;
-	} names[] = {
-		{ EPERM, "EPERM" },
-		{ ENOENT, "ENOENT" },
-		{ ESRCH, "ESRCH" },
-		{ EINTR, "EINTR" },
-		{ EIO, "EIO" },
-		{ E2BIG, "E2BIG" },
-		{ ENOEXEC, "ENOEXEC" },
-		{ EBADF, "EBADF" },
-		{ EAGAIN, "EAGAIN" },
-		{ ENOMEM, "ENOMEM" },
-		{ EACCES, "EACCES" },
-		{ EBUSY, "EBUSY" },
-		{ ENOTDIR, "ENOTDIR" },
-		{ EISDIR, "EISDIR" },
-		{ EINVAL, "EINVAL" },
-		{ EMFILE, "EMFILE" },
-		{ ENFILE, "ENFILE" },
-		{ ENOSPC, "ENOSPC" },
-		{ EROFS, "EROFS" },
-		{ EPIPE, "EPIPE" },
-		{ ENOSYS, "ENOSYS" },
-		{ ELOOP, "ELOOP" },
-		{ EPROTO, "EPROTO" },
-		{ EBADMSG, "EBADMSG" },
-		{ EUSERS, "EUSERS" },
-		{ ETIMEDOUT, "ETIMEDOUT" },
-		{ ENAMETOOLONG, "ENAMETOOLONG" },
-	};
-
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (names[i].number == number) {
 			text_add(t, names[i].name);
@@ -93,7 +79,7 @@ static void add_errno(struct text *t, int number)
 	text_add_number(t, number);
 }
 
-/* "nsexec[child]: setns net:/proc/1/ns/net: EPERM" */
+/* Describe an error: "nsexec[child]: setns net:/proc/1/ns/net: EPERM". */
 static const char *describe(const struct report *report, const struct err *err, struct text *t)
 {
 	text_add(t, "nsexec[");
@@ -132,8 +118,8 @@ void report_error(const struct report *report, const struct err *err)
 	if (report->status_fd >= 0) {
 		send_record(report, err);
 	} else if (report->log_fd < 0) {
-		sys_write(2, said, msg.len);
-		sys_write(2, "\n", 1);
+		sys_write(STDERR_FILENO, said, msg.len);
+		sys_write(STDERR_FILENO, "\n", 1);
 	}
 }
 
@@ -167,7 +153,7 @@ void report_trace(const struct report *report, const char *point)
 	add_field(&line, "type", "trace");
 	add_field(&line, "stage", report->stage);
 	add_field(&line, "point", point);
-	/* A new time namespace does not move this clock, as it does the monotonic ones. */
+	/* A time namespace changes the monotonic clocks, and not this one. */
 	add_number(&line, "ns", sys_clock_ns(CLOCK_REALTIME));
 	write_line(report->status_fd, &line);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is told to the outside, one JSON object a line, one write() each: log lines for whoever
- * reads the log pipe (`level` and `msg`, as runc's), and for our own launcher the errors and
- * the times of the stages (`error` and `trace` records on the status pipe).
+ * What the stages report: lines that are one JSON object each, and one write(2) each. The log pipe
+ * gets log lines (`level` and `msg`, as runc's). The status pipe, which our own launcher reads,
+ * gets errors and the times of the stages (`error` and `trace` records).
  */
 #ifndef NSX_REPORT_H
 #define NSX_REPORT_H
@@ -19,7 +19,7 @@ enum log_level {
 };
 
 struct report {
-	int log_fd; /* -1: nobody reads; then errors go to stderr unless status_fd is set */
+	int log_fd; /* -1: nobody reads a log; errors go to stderr, unless status_fd is set */
 	int log_level;
 	int status_fd; /* -1: the parent is not our launcher */
 	bool trace;
@@ -28,10 +28,10 @@ struct report {
 
 void report_log(const struct report *report, enum log_level level, const char *msg);
 void report_error(const struct report *report, const struct err *err);
-/* The payload is about to take over: what ends the status pipe now is its success. -1 where our
- * launcher is gone; a payload that nobody waits for must not start. */
+/* Report that the payload is about to take over: from now on, the end of the status pipe means
+ * success. Returns -1 if our launcher is gone: a payload that nobody waits for must not start. */
 int report_ready(const struct report *report, struct err *err);
-/* This stage has come to `point` now. */
+/* Report that this stage has come to `point`. */
 void report_trace(const struct report *report, const char *point);
 
 #endif

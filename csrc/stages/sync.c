@@ -13,8 +13,8 @@ int sync_pair(int fds[2], struct err *err)
 	return ret < 0 ? err_set(err, "socketpair", "between the stages", ret) : 0;
 }
 
-/* EPIPE whatever the kernel says of a peer that is gone: readers of the error know by it that
- * somebody else has the real reason. */
+/* Set the error of a peer that is gone. It is EPIPE, whatever the kernel says: the launcher knows
+ * by that that the peer has reported the real reason. */
 static int gone(const char *peer, struct err *err)
 {
 	char buf[ERR_SUBJECT_MAX];
@@ -55,7 +55,7 @@ long sync_send_bytes(int fd, struct span bytes, int descriptor)
 
 int sync_send_source(int fd, int source, const char *peer, struct err *err)
 {
-	const struct sync_message message = { SYNC_SOURCE, 0 };
+	const struct sync_message message = { SYNC_SOURCE, NO_VALUE };
 	const struct span bytes = { (const char *)&message, sizeof(message) };
 
 	return sync_send_bytes(fd, bytes, source) < 0 ? gone(peer, err) : 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages between the stages. A stage that dies is seen as the end of its socket. */
+/* Messages between the stages. If a stage dies, the others see the end of its socket. */
 #ifndef NSX_SYNC_H
 #define NSX_SYNC_H
 
@@ -17,17 +17,19 @@ enum sync_kind {
 	SYNC_DONE,	  /* CHILD, INIT → PARENT: my part is done */
 };
 
-/* Both ends close-on-exec; fds[0] is the parent's. */
+#define NO_VALUE 0 /* of the kinds that have none */
+
+/* Make a pair of sockets, which are close-on-exec; fds[0] is the parent's. */
 int sync_pair(int fds[2], struct err *err);
-/* As sendmsg(2), with a descriptor unless that is -1. */
+/* Send bytes, and a descriptor with them unless that is -1. Returns what sendmsg(2) does. */
 long sync_send_bytes(int fd, struct span bytes, int descriptor);
 /* Send a SYNC_SOURCE, and wait for one. */
 int sync_send_source(int fd, int source, const char *peer, struct err *err);
 int sync_wait_source(int fd, int *source, const char *peer, struct err *err);
 int sync_send(int fd, enum sync_kind kind, int value, const char *peer, struct err *err);
-/* Wait for `kind` and nothing else; its value goes to `*value`. */
+/* Wait for a message, which must be of this kind; *value gets its value. */
 int sync_wait(int fd, enum sync_kind kind, int *value, const char *peer, struct err *err);
-/* Wait for whatever comes. */
+/* Wait for a message of any kind. */
 int sync_read(int fd, enum sync_kind *kind, int *value, const char *peer, struct err *err);
 
 #endif

@@ -1,31 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stages/write_maps.h"
 
+#include "base/descriptor.h"
+#include "base/proc.h"
 #include "stages/mapping_tool.h"
-
-static const char *proc_path(struct text *t, int pid, const char *file)
-{
-	text_add(t, "/proc/");
-	text_add_number(t, pid);
-	text_add(t, "/");
-	text_add(t, file);
-	return text_end(t);
-}
-
-/* One write: the kernel takes a whole map at once or not at all. Returns 0 or -errno. */
-static long write_file(const char *path, struct span content)
-{
-	long fd = sys_open(path, O_WRONLY);
-	long n;
-
-	if (fd < 0)
-		return fd;
-	n = sys_write((int)fd, content.data, content.len);
-	sys_close((int)fd);
-	if (n < 0)
-		return n;
-	return (size_t)n == content.len ? 0 : -EIO;
-}
 
 /* An unprivileged process may write a gid map only where setgroups(2) is denied for good
  * (CVE-2014-8989). */
@@ -34,24 +12,20 @@ static int deny_setgroups(int pid, struct err *err)
 	char buf[64];
 	struct text t = TEXT_IN(buf);
 	const char *path = proc_path(&t, pid, "setgroups");
-	long ret = write_file(path, (struct span){ "deny", 4 });
+	const int result = proc_write(path, (struct span){ "deny", 4 }, err);
 
-	if (ret < 0 && ret != -ENOENT)
-		return err_set(err, "write", path, ret);
-	return 0;
+	return result < 0 && err->errnum == ENOENT ? 0 : result;
 }
 
-/* A tool that said it was done, and did nothing. */
+/* Fails if a tool has ended with success, but has written nothing. */
 static int check_written(const char *path, struct span tool_path, struct err *err)
 {
 	char buf[ERR_SUBJECT_MAX];
 	struct text t = TEXT_IN(buf);
-	long fd = sys_open(path, O_RDONLY);
+	OWNED_FD fd = sys_open(path, O_RDONLY);
 	char first;
-	long n = fd < 0 ? fd : sys_read((int)fd, &first, 1);
+	long n = fd < 0 ? fd : sys_read(fd, &first, 1);
 
-	if (fd >= 0)
-		sys_close((int)fd);
 	if (n > 0)
 		return 0;
 	text_add_span(&t, tool_path);
@@ -66,21 +40,18 @@ static int write_map(int pid, const char *file, struct span map, struct span too
 	char buf[64];
 	struct text t = TEXT_IN(buf);
 	const char *path = proc_path(&t, pid, file);
-	long ret;
 
-	if (map.len == 0)
+	if (map.len == 0 || proc_write(path, map, err) == 0)
 		return 0;
-	ret = write_file(path, map);
-	if (ret == 0)
-		return 0;
-	if (ret != -EPERM || !tool_path.data)
-		return err_set(err, "write", path, ret);
+	if (err->errnum != EPERM || !tool_path.data)
+		return -1;
 	if (mapping_tool_run(tool_path, pid, map, init_fd, timeout_ms, err) < 0)
 		return -1;
 	return check_written(path, tool_path, err);
 }
 
-/* In another pid namespace's /proc, our numbers are strangers'. */
+/* Fails if /proc is of another PID namespace, where the numbers of our processes are those of
+ * others: the maps of one of them would be written. */
 static int check_proc(struct err *err)
 {
 	char link[16];
@@ -125,10 +96,8 @@ int maps_write_own(const struct bootstrap *boot, struct err *err)
 	};
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		long ret = files[i].content.len ? write_file(files[i].path, files[i].content) : 0;
-
-		if (ret < 0)
-			return err_set(err, "write", files[i].path, ret);
+		if (files[i].content.len && proc_write(files[i].path, files[i].content, err) < 0)
+			return -1;
 	}
 	return 0;
 }

@@ -5,14 +5,14 @@
 
 #include "message/bootstrap.h"
 
-/* Set the setgroups policy and both maps of the process `pid`, directly or, where that is not
- * permitted and the message names them, by newuidmap(1) and newgidmap(1). A tool is killed when its
- * time is up, or when the other end of `init_fd`, the init pipe, is gone. */
+/* Set the setgroups policy and both maps of the process `pid`. If it is not permitted to write
+ * them, and the message names newuidmap(1) and newgidmap(1), those do. A tool is killed when its
+ * time is up, or when the other end of `init_fd`, the init pipe, is closed. */
 int maps_write(const struct bootstrap *boot, int pid, int init_fd, int tool_timeout_ms,
 	       struct err *err);
 
-/* The maps of the calling process, who is alone in its user namespace. Without privilege over the
- * parent it may map one id, the one it has there, and gids only without setgroups(2). */
+/* Write the maps of the calling process, which is alone in its user namespace. Without privileges
+ * in the parent namespace it may map one id, its own, and gids only if setgroups(2) is denied. */
 int maps_write_own(const struct bootstrap *boot, struct err *err);
 
 #endif

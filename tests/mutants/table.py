@@ -216,13 +216,13 @@ STAGES = [
     _row(
         "only descriptors on an allow list reach a payload that is started directly",
         "csrc/products/spawn.c",
-        "long ret = fallback_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);",
+        "long ret = fallback_close_range(FIRST_AFTER_STREAMS, ~0U, CLOSE_RANGE_CLOEXEC);",
         "long ret = 0;",
         f"{CORE}/test_launch.py::test_the_descriptors_passed_and_no_others_are_inherited",
     ),
     _row(
         "a program is started with the default signal dispositions",
-        "csrc/products/spawn.c",
+        "csrc/base/signals.c",
         "sys_sigaction(sig, &by_default, NULL); /* SIGKILL",
         "(void)by_default; /* SIGKILL",
         f"{CORE}/test_launch.py::test_signals_are_as_for_a_new_program",
@@ -246,28 +246,28 @@ STAGES = [
     _row(
         "PID 1 cannot be looked into",
         "csrc/stages/pid1.c",
-        "\tsys_prctl(PR_SET_DUMPABLE, 0);\n\tsys_prctl(PR_GET_NAME",
+        "\tsys_prctl(PR_SET_DUMPABLE, NOT_DUMPABLE);\n\tsys_prctl(PR_GET_NAME",
         "\tsys_prctl(PR_GET_NAME",
         f"{CORE}/test_options_init.py::test_the_program_cannot_look_into_its_init",
     ),
     _row(
         "PID 1 that has executed nsinit cannot be looked into",
         "csrc/stages/pid1.c",
-        "\tsys_prctl(PR_SET_DUMPABLE, 0);\n\tif (numbers[3])",
-        "\tif (numbers[3])",
+        "\tsys_prctl(PR_SET_DUMPABLE, NOT_DUMPABLE);\n\tif (numbers[DIES_WITH_PARENT])",
+        "\tif (numbers[DIES_WITH_PARENT])",
         f"{CORE}/test_preload.py::test_a_call_cannot_look_into_its_init",
     ),
     _row(
         "PID 1 that has executed nsinit gives up what it had",
         "csrc/stages/pid1.c",
-        "if (shed(numbers[0], &err) < 0)",
-        "if (sys_close(numbers[1]), err.errnum = 0)",
+        "if (shed(numbers[VERDICT_FD], &err) < 0)",
+        "if (sys_close(numbers[GATE_FD]), err.errnum = 0)",
         f"{CORE}/test_preload_faults.py::test_its_init_holds_nothing",
     ),
     _row(
         "PID 1 holds no descriptor but its own",
         "csrc/stages/pid1.c",
-        "ret = fallback_close_range((unsigned)verdict_fd + 1, ~0U, 0);",
+        "ret = fallback_close_range((unsigned)verdict_fd + 1, ~0U, CLOSE_NOW);",
         "ret = 0;",
         f"{CORE}/test_options_init.py::"
         "test_the_init_holds_nothing_and_has_no_rights_but_to_send_signals",
@@ -275,8 +275,8 @@ STAGES = [
     _row(
         "descriptors are closed where close_range is refused as well",
         "csrc/base/fallback.c",
-        "ret = close_each((int)folder, first, last, flags);",
-        "(void)close_each;",
+        "return close_each(folder, first, last, flags);",
+        "return 0;",
         "tests/test_outer_filters.py::"
         "test_no_descriptor_of_the_caller_is_inherited_without_close_range",
     ),

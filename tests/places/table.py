@@ -33,6 +33,9 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "machine": "*",
     },
+    "test_c_style.py": {
+        "": "*",
+    },
     "test_floors.py": {
         "": "*",
     },
