@@ -35,7 +35,7 @@ HOSTS = """
 2002:a01:203::1 sixtofour.example.org
 64:ff9b::7f00:1 nat.example.org
 """
-SECONDS = 30.0
+SECONDS = 60.0
 HTTP, TLS = 8080, 8443
 GOOD = "good.example.org"
 # Names of the server that tests may reach, and where they lead to.
@@ -108,7 +108,7 @@ def in_world(folder: Path, code: str, payload: str = "", **values: object) -> An
         f"VALUES.update({values!r})\nlocals().update(VALUES)\n{code}"
     )
     done = nsenter.run(
-        [sys.executable, "-c", text], options, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", text], options, capture_output=True, text=True, timeout=300,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -423,17 +423,15 @@ print(more)
     assert len(told["refused"]) >= 3
 
 
-def test_idle_time_is_bounded(world: World) -> None:
-    told = world(
-        """
+IDLE = """
 def silent(server, connection):
     rest = connection.recv(65536)
     while connection.recv(65536):
         pass
 servers = [Server(8080, silent), tls_server(FOLDER)]
-tell(**payload(PAYLOAD, ALLOW, idle_timeout=0.5, read=[FOLDER]))
-""",
-        """
+tell(**payload(PAYLOAD, ALLOW, idle_timeout=SECONDS, read=[FOLDER]))
+"""
+IDLE_PAYLOAD = """
 import ssl
 half = proxy()
 half.sendall(b"GET http")
@@ -444,18 +442,24 @@ tunnel, head = connect(b"good.example.org:8443")
 with context.wrap_socket(tunnel, server_hostname="good.example.org") as client:
     found.append(rest(client))
 print(found)
-""",
-        first=FIRST,
-    )
+"""
+
+
+def test_idle_time_is_bounded(world: World) -> None:
+    for seconds in (0.5, 3.0, 8.0):  # the first within which this machine does what is not idle
+        told = world(IDLE.replace("SECONDS", str(seconds)), IDLE_PAYLOAD, first=FIRST)
+        reasons = [refused.rpartition(": ")[2] for refused in told["refused"]]
+        if len(reasons) == 2:
+            break
     silent, half, tunnel, unanswered, tls = printed(told)
     assert silent == b""
     assert half == FORBIDDEN
     assert tunnel == ALERT
     assert unanswered == b""
     assert tls.startswith(b"HTTP/1.1 200 ") or tls in (b"", b" SSLEOFError")
-    assert [refused.rpartition(": ")[2] for refused in told["refused"]] == [
-        "the head was not complete after 0.5 s",
-        "no ClientHello was complete after 0.5 s",
+    assert reasons == [
+        f"the head was not complete after {seconds:g} s",
+        f"no ClientHello was complete after {seconds:g} s",
     ]
 
 

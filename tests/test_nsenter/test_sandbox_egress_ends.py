@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pickle
@@ -20,6 +19,7 @@ import pytest
 import nsenter
 from nsenter._sandbox.egress import Egress, Refusal
 from nsenter._sandbox.egress_process import EgressProxy
+from processes import children_of, links_of, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30.0
@@ -31,18 +31,12 @@ ASK = (
 )
 
 
-def children(pid: int) -> list[int]:
-    return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-
-
 def helper_of(proxy: EgressProxy) -> tuple[int, int]:
     """The pids of the process that makes sockets, and of its child, once they serve."""
     assert proxy._process
     pid = proxy._process.pid
-    end = time.monotonic() + SECONDS
-    while not children(pid):
-        assert time.monotonic() < end
-    return pid, children(pid)[0]
+    wait_until(lambda: children_of(pid))
+    return pid, min(children_of(pid))
 
 
 @pytest.fixture
@@ -93,11 +87,7 @@ def test_runs_at_the_same_time(proxy: EgressProxy) -> None:
 
 
 def sockets_of(pid: int) -> list[str]:
-    found = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found.append(str(entry.readlink()))
-    return sorted(link for link in found if link.startswith("socket"))
+    return sorted(link for link in links_of(pid).values() if link.startswith("socket"))
 
 
 def test_nothing_of_a_run_is_left_in_the_proxy(proxy: EgressProxy) -> None:
@@ -108,19 +98,17 @@ def test_nothing_of_a_run_is_left_in_the_proxy(proxy: EgressProxy) -> None:
         process.communicate(b"\n", timeout=SECONDS)
     proxy.refusals()
     both = helper_of(proxy)
-    end = time.monotonic() + SECONDS
-    while len(sockets_of(both[1])) > 3:  # its control socket, and the pair that wakes its loop
-        assert time.monotonic() < end
+    # Its control socket, and the pair that wakes its loop.
+    wait_until(lambda: len(sockets_of(both[1])) <= 3)
     before = [*map(sockets_of, both)]
     for _ in range(5):
         with start(proxy, code) as process:
             assert process.stdout
             assert process.stdout.readline()
-            assert len(sockets_of(both[1])) > 5
+            wait_until(lambda: len(sockets_of(both[1])) > 5)
             process.kill()
         assert len(proxy.refusals()) == 1
-        while [*map(sockets_of, both)] != before:
-            assert time.monotonic() < end
+        wait_until(lambda: [*map(sockets_of, both)] == before)
 
 
 def test_closing_ends_both_processes_and_may_be_done_twice() -> None:
