@@ -107,7 +107,7 @@ def configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Place(), "place")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(Workers(), "workers")
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if hasattr(config, "workerinput"):  # a worker, and not what a test in one has started
         _make_way(Path(config.option.basetemp).parent)
 
 
