@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from libcontainer.container import Container
     from libcontainer.errors import ConfigError, ContainerError, ContainerNotFoundError
     from libcontainer.process import Process
+    from libcontainer.process_start import prebooted_init
     from libcontainer.record import list_containers
-    from libcontainer.starting import prebooted_init
     from libcontainer.state import State
 
 _HOMES = {
@@ -36,7 +36,7 @@ _HOMES = {
     "Process": "libcontainer.process",
     "State": "libcontainer.state",
     "list_containers": "libcontainer.record",
-    "prebooted_init": "libcontainer.starting",
+    "prebooted_init": "libcontainer.process_start",
 }
 
 __all__ = [

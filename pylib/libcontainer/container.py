@@ -32,9 +32,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from libcontainer.init.config import InitConfig
+    from libcontainer.process_start import InitProcess, SetnsProcess
 else:
-    Any = InitConfig = object  # at run time: importing typing takes 4 ms
+    Any = InitProcess = SetnsProcess = object  # at run time: importing typing takes 4 ms
 
 __all__ = ["Container"]
 
@@ -218,53 +218,76 @@ class Container:
         self._start(process, gate=True)
 
     def _start(self, process: Process, *, gate: bool) -> None:
-        from libcontainer.starting import start_further, start_init
-
-        with self._record.locked():
+        record = self._record
+        with record.locked():
             if process.init:
-                if self._record.state.init_process_pid:
+                if record.state.init_process_pid:
                     raise ContainerError("container already has an init process")
-                start_init(self, process, gate=gate)
+                self.new_init_process(process).start(gate=gate)
                 return
         validate_process(process.config)
         # The container is not locked here: several processes can be started at the same time, and
         # in a paused container a start does not return until the container is resumed.
-        start_further(self, process)
+        with self.new_setns_process(process) as further:
+            further.start()
 
-    def new_init_process(self, process: Process) -> InitConfig:
-        """Return the init config that `start` would send to a first process, for inspection.
-
-        See libcontainer.init.config. In a shared PID namespace, the first process is not PID 1, and
-        the other processes go on when it ends. `signal` and `destroy` then reach every process of
-        the cgroup.
+    def new_init_process(self, process: Process) -> InitProcess:
+        """Return what `start` gives to the first process, before anything is started.
 
         Args:
             process: the process, with init=True.
 
+        Returns:
+            An object with the attributes `env`, `bootstrap_data`, `manager` (of the cgroup),
+            `config` (see libcontainer.init.config) and `shares_pid_namespace`. If the PID namespace
+            is shared, the first process is not PID 1, and the other processes go on when it ends;
+            `signal` and `destroy` then reach every process of the cgroup.
+
         Raises:
             ValueError: the process has init=False.
         """
-        return self._init_config(process, init=True)
+        from libcontainer.process_start import InitProcess
 
-    def new_setns_process(self, process: Process) -> InitConfig:
-        """Return the init config that `start` would send to a further process, for inspection.
+        if not process.init:
+            raise ValueError("new_init_process requires a Process with init=True")
+        record = self._record
+        return InitProcess(record, process, record.cgroup, self.bootstrap_data(process))
+
+    def new_setns_process(self, process: Process) -> SetnsProcess:
+        """Return what `start` gives to a further process, before anything is started.
 
         A further process joins the namespaces of the container.
 
         Args:
             process: the process, with init=False.
 
+        Returns:
+            An object with the attributes `env`, `bootstrap_data`, `manager` and `config`. It has a
+            pidfd of the first process, so close it, or use it in a with statement.
+
         Raises:
             ValueError: the process has init=True.
+            ContainerError: the container is stopped.
         """
-        return self._init_config(process, init=False)
+        from libcontainer.process_start import SetnsProcess
 
-    def _init_config(self, process: Process, *, init: bool) -> InitConfig:
-        from libcontainer.starting import init_config
+        if process.init:
+            raise ValueError("new_setns_process requires a Process with init=False")
+        pidfd = self._record.pidfd()
+        if pidfd < 0:
+            raise ContainerError("cannot exec in a stopped container")
+        try:
+            data, manager = self.bootstrap_data(process, pidfd), self._further_cgroup(process)
+            return SetnsProcess(self._record, process, manager, data, pidfd)
+        except BaseException:
+            close(pidfd)
+            raise
 
-        if process.init != init:
-            raise ValueError(f"Process(init={process.init}): this is about init={init}")
-        return init_config(self, process)
+    def _further_cgroup(self, process: Process) -> Manager:
+        """Return the manager of the cgroup for a further process."""
+        if process.sub_cgroup_paths:
+            return self.cgroup.below(process.sub_cgroup_paths)
+        return self.cgroup.for_further(self._record.state.init_process_pid)
 
     def exec(self) -> None:
         """Let the init of a created container execute its program (the command `runc start`).

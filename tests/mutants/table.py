@@ -675,9 +675,9 @@ PYTHON = [
     ),
     _row(
         "a container joins an existing PID namespace when its root is made",
-        "pylib/libcontainer/starting.py",
-        "data, config = talk.with_late_join(data, config, fds)",
-        "pass",
+        "pylib/libcontainer/process_start.py",
+        "data, config = self._with_late_join(self.bootstrap_data, config, fds)",
+        "data = self.bootstrap_data",
         f"{CONTAINERS}/test_seized_joiners.py::"
         "test_nor_does_a_container_that_is_created_in_its_pid_namespace",
     ),
@@ -699,14 +699,14 @@ PYTHON = [
     ),
     _row(
         "the runtime runs no hook because a process that others see asks for it",
-        "pylib/libcontainer/starting.py",
+        "pylib/libcontainer/dialogue.py",
         "if self._is_seen and not isinstance(message, _OF_WHO_IS_SEEN):",
         "if message is None:",
         f"{CONTAINERS}/test_shared_pids.py::test_what_others_see_has_nothing_done_by_the_runtime",
     ),
     _row(
         "what an attacker names is not taken for the init's successor",
-        "pylib/libcontainer/starting.py",
+        "pylib/libcontainer/dialogue.py",
         "if pid == first.pid or parent_of(pid) != os.getpid():",
         "if pid == first.pid:",
         f"{CONTAINERS}/test_shared_pids.py::test_what_is_no_child_of_ours_is_no_successor",
@@ -844,7 +844,7 @@ RUNTIME = [
     ),
     _row(
         "an init that died before it was ready has not started",
-        "pylib/libcontainer/starting.py",
+        "pylib/libcontainer/dialogue.py",
         "if self._is_ready and not self._has_gate and self._has_executed():",
         "if self._is_ready:",
         f"{CONTAINERS}/test_dying_init.py::test_an_init_that_is_killed_fails_its_command_by_name_and_leaves_nothing",

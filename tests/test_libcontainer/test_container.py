@@ -34,8 +34,8 @@ from libcontainer.configs import (
 from libcontainer.container import Container
 from libcontainer.errors import ConfigError, ContainerError
 from libcontainer.process import Process
+from libcontainer.process_start import prebooted_init
 from libcontainer.record import list_containers
-from libcontainer.starting import prebooted_init
 from libcontainer.state_folder import StateFolder
 from needs import needs
 from nsenter import BootstrapError, Namespace
@@ -123,6 +123,12 @@ def said(container: Container, *args: str, **more: object) -> str:
     further.wait(SECONDS)
     further.close()
     return text
+
+
+def end(container: Container, first: Process) -> None:
+    container.signal(signal.SIGKILL)
+    first.wait(SECONDS)
+    first.close()
 
 
 def started(container: Container, *args: str, **more: object) -> Process:
@@ -222,6 +228,68 @@ def test_further_process_has_its_own_identity(container: Container) -> None:
     container.kill_and_destroy()
     first.wait(SECONDS)
     first.close()
+
+
+def test_what_the_first_process_is_given_is_known_before_its_start(container: Container) -> None:
+    first = process("true", cwd="/tmp")
+    given = container.new_init_process(first)
+    assert given.bootstrap_data == container.bootstrap_data(first)
+    assert given.manager is container.cgroup
+    assert given.env == {}
+    assert not given.shares_pid_namespace
+    assert (given.config.type, given.config.id) == ("standard", "c")
+    assert (given.config.config, given.config.process) == (container.config, first.config)
+    assert {"NEWPID", "NEWNS"} <= {*given.config.new_namespaces}
+    assert container.status() == "stopped"
+    with pytest.raises(ValueError, match="init=False"):
+        container.new_setns_process(first)
+
+
+def test_a_shared_pid_namespace_is_seen_before_the_start(root: Path, rootfs: Path) -> None:
+    config = config_for(rootfs, ("network", "ipc", "uts", "mount"))
+    container = Container.create(str(root), "c", config)
+    try:
+        assert container.new_init_process(process("true")).shares_pid_namespace
+    finally:
+        container.kill_and_destroy()
+
+
+def test_a_start_uses_what_the_process_is_given(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class GivenError(Exception):
+        """Raised instead of a start."""
+
+    def given(process: Process) -> NoReturn:
+        raise GivenError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(container, "new_init_process", given)
+        with pytest.raises(GivenError):
+            container.start(process("true"))
+    first = started(container, "sleep", "60")
+    monkeypatch.setattr(container, "new_setns_process", given)
+    with pytest.raises(GivenError):
+        container.start(process("true", init=False))
+    end(container, first)
+
+
+def test_what_a_further_process_is_given_joins_the_namespaces(container: Container) -> None:
+    further = process("true", init=False)
+    with pytest.raises(ContainerError, match="stopped"):
+        container.new_setns_process(further)
+    first = started(container, "sleep", "60")
+    with container.new_setns_process(further) as given:
+        assert given.config.type == "setns"
+        assert given.bootstrap_data.clone_flags == 0
+        joined = {namespace.type.value for namespace in given.bootstrap_data.namespace_paths}
+        assert {"NEWPID", "NEWNS"} <= joined
+        given.start()
+        assert further.wait(SECONDS) == 0
+        further.close()
+        with pytest.raises(ValueError, match="init=True"):
+            container.new_init_process(further)
+    end(container, first)
 
 
 @pytest.mark.parametrize(

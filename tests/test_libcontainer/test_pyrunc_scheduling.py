@@ -139,7 +139,7 @@ def test_the_callers_own_cpus_are_as_before(tmp_path: Path) -> None:
     """In Python, where the process that starts it goes on."""
     from libcontainer.configs import ProcessConfig
     from libcontainer.process import Process
-    from libcontainer.starting import _InitialAffinity
+    from libcontainer.process_start import _InitialAffinity
 
     before = os.sched_getaffinity(0)
     process = Process(ProcessConfig(args=("x",), exec_cpu_affinity={"initial": "0"}), init=False)

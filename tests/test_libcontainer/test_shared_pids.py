@@ -22,10 +22,11 @@ from libcontainer import pid_namespace_join
 from libcontainer.cgroups import new_manager
 from libcontainer.configs import Cgroup, Resources
 from libcontainer.container import Container
+from libcontainer.dialogue import Dialogue
 from libcontainer.init import frames
 from libcontainer.process import Process
+from libcontainer.process_start import prebooted_init
 from libcontainer.specconv import config_from_spec, process_from_spec
-from libcontainer.starting import _Talk, prebooted_init
 from mounted import mounted
 from nsenter._host.syscalls import pidfd_open
 from nsenter._interpreter.prebooted import PrebootedInit
@@ -295,19 +296,21 @@ def test_of_its_descriptors_it_has_those_alone_that_are_kept() -> None:
     assert done.stdout == "[0, 1, 2, 5, 7]\n"
 
 
-def talk_with(**attributes: object) -> _Talk:
+def dialogue_with(**attributes: object) -> Dialogue:
     """The parent's part of a start, in the middle of it."""
-    talk = object.__new__(_Talk)
-    talk.__dict__.update({"_is_ready": False, "_has_gate": True, "_is_seen": False, **attributes})
-    return talk
+    dialogue = object.__new__(Dialogue)
+    dialogue.__dict__.update(
+        {"_is_ready": False, "_has_gate": True, "_is_seen": False, **attributes}
+    )
+    return dialogue
 
 
 def test_what_is_no_child_of_ours_is_no_successor() -> None:
     """Others see the successor before the runtime does, and may speak in its place."""
-    talk = talk_with(_is_followed=True, _child=SimpleNamespace(pid=-1))
+    dialogue = dialogue_with(_is_followed=True, _child=SimpleNamespace(pid=-1))
     pidfd = pidfd_open(os.getppid())
     with pytest.raises(BootstrapError, match="name as its successor"):
-        talk._follow(pidfd)
+        dialogue._follow(pidfd)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.close(pidfd)
 
@@ -315,18 +318,18 @@ def test_what_is_no_child_of_ours_is_no_successor() -> None:
 @pytest.mark.parametrize("word", ["hooks", "idmap", "loopback", "devices", "last"])
 def test_what_others_see_has_nothing_done_by_the_runtime(word: str) -> None:
     with pytest.raises(BootstrapError, match=f"say '{word}'"):
-        talk_with(_is_seen=True, _is_followed=False)._answer_to([word, "0"], [0])
+        dialogue_with(_is_seen=True, _is_followed=False)._answer_to([word, "0"], [0])
 
 
 def test_from_the_clone_on_others_see_the_init(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        talk = talk_with(_is_followed=True, _fd=ours.fileno(), _process=SimpleNamespace())
-        talk._deadline = lambda: None  # type: ignore[method-assign]
-        assert talk._answer_to(["last"], [])
+        dialogue = dialogue_with(_is_followed=True, _fd=ours.fileno(), _process=SimpleNamespace())
+        dialogue._deadline = lambda: None  # type: ignore[method-assign]
+        assert dialogue._answer_to(["last"], [])
         assert frames.receive(theirs.fileno()) == (["go"], [])
         with pytest.raises(BootstrapError, match="say 'hooks'"):
-            talk._answer_to(["hooks"], [])
+            dialogue._answer_to(["hooks"], [])
 
 
 @pytest.mark.parametrize(
@@ -355,4 +358,4 @@ def test_who_is_warned(pod: int, tmp_path: Path, change: dict[str, Any], is_expo
 
 def test_before_its_successor_is_known_no_init_is_ready() -> None:
     with pytest.raises(BootstrapError, match="say 'ready'"):
-        talk_with(_is_followed=True)._answer_to(["ready"], [])
+        dialogue_with(_is_followed=True)._answer_to(["ready"], [])

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from errno import EPERM
 
-from libcontainer import starting  # noqa: F401 - what `Container.start` imports when it is called
+from libcontainer import process_start  # noqa: F401 - `Container.start` imports it when called
 from libcontainer.container import Container
 from libcontainer.errors import ContainerError
 from libcontainer.init.process import capabilities
