@@ -8,7 +8,6 @@ A sandbox puts together `nsenter.presets.sandbox`, limits of the whole tree of p
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -21,7 +20,7 @@ from nsenter._launch import limited_start
 from nsenter._launch.child import Child
 from nsenter._sandbox.parts import Part
 from nsenter._sandbox.result import Result, RunFailed, Verdict, verdict_of
-from nsenter._sandbox.watch import Streams, Watch
+from nsenter._sandbox.watch import Order, Streams, Watch
 from nsenter.errors import BootstrapError, Naming
 from nsenter.launch import Environment, Program, StrOrBytes
 from nsenter.mounts import Path
@@ -48,6 +47,8 @@ __all__ = ["Result", "RunFailed", "Sandbox", "Verdict"]
 
 _MODES = ("required", "best effort")
 _NETWORKS = ("none", "host")
+# An error of these stages is about the program and its options, any other about this process.
+_STAGES = ("parent", "child", "init")
 # What a program has in its environment if nothing else is given: the caller's may hold secrets.
 _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -190,6 +191,7 @@ class Sandbox:
         output_limit: int | str | None = None,
         env: Environment | None = None,
         cwd: Path | None = None,
+        on_output: Callable[[int, bytes], object] | None = None,
     ) -> Result:
         """Run a program and wait until it has ended, together with everything that it started.
 
@@ -198,6 +200,9 @@ class Sandbox:
             input: what the program reads from its standard input.
             timeout, output_limit, env: instead of those of the sandbox.
             cwd: the working directory.
+            on_output: is called with each piece of output as soon as it is read: with 1 for the
+                standard output or 2 for the standard error, and the bytes. The result has all of it
+                nevertheless.
 
         Returns:
             The result. What becomes of the program is no error: see `Result.verdict` and
@@ -205,6 +210,8 @@ class Sandbox:
 
         Raises:
             TypeError, ValueError: an argument is not valid; nothing was started.
+            BootstrapError: a limit is required and cannot be set, or this process lacks something,
+                such as descriptors. `stage` is "launcher".
 
         Example:
             >>> import nsenter
@@ -213,42 +220,105 @@ class Sandbox:
             >>> result.verdict
             <Verdict.TIMEOUT: 'timeout'>
         """
-        if isinstance(args, (str, bytes, os.PathLike)):
-            raise TypeError(f"args must be a sequence of strings, such as [{args!r}], not {args!r}")
-        program = Program(tuple(args))
-        seconds = self._timeout if timeout is None else _seconds(timeout)
-        limit = self._output_limit if output_limit is None else _size(output_limit)
+        order = self._order(args, input, timeout, output_limit, env, cwd, on_output)
         with Naming():
             streams = Streams()
             try:
-                child = self._start(program, streams, env, cwd)
-            except BootstrapError as error:
-                streams.close()
-                if error.stage == "launcher" and error.operation == "limit":
-                    raise
-                return self._not_started(program, error)
+                child = self._start(order, streams)
             except BaseException as error:
                 undo(error, streams.close)
+                return self._not_started(order, error)
+            watch = Watch(child, streams, order)
+            try:
+                watch.run()
+            except BaseException as error:
+                undo(error, watch.kill, watch.close)
                 raise
-            return self._watched(program, child, streams, input, seconds, limit)
+            return self._result(order, child, watch)
 
-    def _start(
-        self, program: Program, streams: Streams, env: Environment | None, cwd: Path | None
-    ) -> Child:
-        options, environment = self._prepared(env)
-        if cwd is not None:
-            options = options.replace(cwd=cwd)
-        held = any(part.holds for part in self._parts)
+    async def run_async(
+        self,
+        args: Iterable[StrOrBytes | os.PathLike[str]],
+        *,
+        input: bytes = b"",
+        timeout: float | None = None,
+        output_limit: int | str | None = None,
+        env: Environment | None = None,
+        cwd: Path | None = None,
+        on_output: Callable[[int, bytes], object] | None = None,
+    ) -> Result:
+        """Run a program as `run` does, in the loop of asyncio.
+
+        No thread waits for the program. If the task is cancelled, everything is killed. The
+        arguments, the result and the errors are those of `run`.
+
+        Example:
+            >>> import asyncio, nsenter
+            >>> async def both():
+            ...     runs = [box.run_async(["echo", word]) for word in ("one", "two")]
+            ...     return [result.stdout for result in await asyncio.gather(*runs)]
+            >>> with nsenter.Sandbox() as box:
+            ...     asyncio.run(both())
+            [b'one\\n', b'two\\n']
+        """
+        from nsenter._sandbox.asynchronous import start_in_thread, watch_in_loop
+
+        order = self._order(args, input, timeout, output_limit, env, cwd, on_output)
+        with Naming():
+            streams = Streams()
+            try:
+                child = await start_in_thread(lambda: self._start(order, streams), streams)
+            except BaseException as error:
+                return self._not_started(order, error)
+            watch = Watch(child, streams, order)
+            try:
+                await watch_in_loop(watch)
+            except BaseException as error:
+                undo(error, watch.close)
+                raise
+            return self._result(order, child, watch)
+
+    def _order(
+        self,
+        args: Any,
+        data: bytes,
+        timeout: float | None,
+        output_limit: int | str | None,
+        env: Environment | None,
+        cwd: Path | None,
+        on_output: Callable[[int, bytes], object] | None,
+    ) -> Order:
+        """Check the arguments of a run."""
+        if isinstance(args, (str, bytes, os.PathLike)):
+            raise TypeError(f"args must be a sequence of strings, such as [{args!r}], not {args!r}")
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"input must be bytes, not {type(data).__name__}")
+        if on_output is not None and not callable(on_output):
+            raise TypeError(f"on_output must be a function, not {on_output!r}")
+        return Order(
+            tuple(args),
+            bytes(data),
+            self._timeout if timeout is None else _seconds(timeout),
+            self._output_limit if output_limit is None else _size(output_limit),
+            self._env if env is None else env,
+            cwd,
+            on_output,
+        )
+
+    def _start(self, order: Order, streams: Streams) -> Child:
+        options, environment = self._prepared(order.env)
+        if order.cwd is not None:
+            options = options.replace(cwd=order.cwd)
+        waits = any(part.holds for part in self._parts)
         ends = streams.theirs
         child = options.launch(
-            program, stdin=ends[0], stdout=ends[1], stderr=ends[2], env=environment,
-            default_init=True, wait_for_go=held,
+            Program(order.args), stdin=ends[0], stdout=ends[1], stderr=ends[2], env=environment,
+            default_init=True, wait_for_go=waits,
         )  # fmt: skip
         try:
             streams.hand_over()
-            if held:
+            if waits:
                 self._attach(child)
-                child.go()
         except BaseException as error:
             undo(error, child.__exit__)
             raise
@@ -262,10 +332,9 @@ class Sandbox:
     def _prepared(self, env: Environment | None) -> tuple[Options, Environment]:
         """Return the options and the environment of the next run."""
         options = self._options
-        given = env if env is not None else self._env
-        environment: Environment = _ENVIRONMENT if given is None else given
+        environment: Environment = _ENVIRONMENT if env is None else env
         if self._root is not None:
-            environment = self._root.completed(environment, is_given=given is not None)
+            environment = self._root.completed(environment, is_given=env is not None)
         for part in self._parts:
             changes = part.changes(options)
             options = options.replace(**changes) if changes else options
@@ -273,31 +342,13 @@ class Sandbox:
                 environment = _with_variables(environment, more)
         return options, environment
 
-    def _watched(
-        self,
-        program: Program,
-        child: Child,
-        streams: Streams,
-        data: bytes,
-        seconds: float | None,
-        limit: int,
-    ) -> Result:
-        deadline = None if seconds is None else time.monotonic() + seconds
-        watch = Watch(child, streams, data, deadline, limit)
-        try:
-            watch.run()
-        except BaseException as error:
-            undo(error, watch.kill, watch.close)
-            raise
+    def _result(self, order: Order, child: Child, watch: Watch) -> Result:
         watch.close()
-        return self._result(program, child, watch)
-
-    def _result(self, program: Program, child: Child, watch: Watch) -> Result:
         assert watch.returncode is not None and child.usage is not None
         # The kernel counts it for one process, and for an init that was killed as 0.
         usage = child.usage.replace(max_rss=None)
         return Result(
-            tuple(program.argv),
+            order.args,
             verdict_of(watch.cause, watch.returncode, usage),
             watch.returncode,
             b"".join(watch.output[1]),
@@ -308,11 +359,13 @@ class Sandbox:
             self._refused(),
         )
 
-    def _not_started(self, program: Program, error: BootstrapError) -> Result:
+    def _not_started(self, order: Order, error: BaseException) -> Result:
+        """Return the result for a program that could not be executed; raise any other error."""
+        if not isinstance(error, BootstrapError) or error.stage not in _STAGES:
+            raise error
         return Result(
-            tuple(program.argv), Verdict.NOT_STARTED, None, b"", b"", 0.0, None, {},
-            self._refused(), error,
-        )  # fmt: skip
+            order.args, Verdict.NOT_STARTED, None, b"", b"", 0.0, None, {}, self._refused(), error
+        )
 
     def _refused(self) -> tuple[str, ...]:
         return tuple(line for part in self._parts for line in part.refusals())
@@ -339,7 +392,7 @@ class Sandbox:
         """
         from nsenter.calling import Caller
 
-        options, environment = self._prepared(None)
+        options, environment = self._prepared(self._env)
         caller = Caller(options, self._timeout, env=environment)
         if not any(part.holds for part in self._parts):
             return caller.call(function, *args, **kwargs)

@@ -13,20 +13,46 @@ import time
 from functools import partial
 
 from nsenter._host.cleanup import close, undo
+from nsenter._host.records import Value
 from nsenter._sandbox.result import Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from nsenter._cgroups.oom import OomWatch
     from nsenter._launch.child import Child
+    from nsenter.launch import Environment
+    from nsenter.mounts import Path
 
-__all__ = ["Streams", "Watch"]
+__all__ = ["Order", "Streams", "Watch"]
 
 _CHUNK = 1 << 16
 _LONGEST_POLL = 86400.0  # seconds; poll(2) takes an int of milliseconds
 _OUT, _ERR = 1, 2
+
+
+class Order(Value):
+    """What a run is to do, checked.
+
+    Args:
+        args: the program and its arguments.
+        data: what it reads from its standard input.
+        timeout: after how many seconds everything is killed; None means never.
+        output_limit: how many bytes it may write to its output and its errors together.
+        env: its environment; None means that of the sandbox.
+        cwd: its working directory; None means that of the options.
+        on_output: is called with 1 or 2 and each piece that it writes there.
+    """
+
+    args: tuple[Any, ...]
+    data: bytes
+    timeout: float | None
+    output_limit: int
+    env: Environment | None
+    cwd: Path | None
+    on_output: Callable[[int, bytes], object] | None
 
 
 class Streams:
@@ -72,28 +98,24 @@ class Watch:
     Args:
         child: the process. This object waits for it.
         streams: the pipes of the process.
-        data: what the process reads from its standard input.
+        order: what was to be run, how long, and with which input.
+
+    Attributes:
         deadline: when everything is killed, by time.monotonic(); None means never.
-        output_limit: how many bytes the process may write to its output and its errors together.
-        listener: is called with 1 or 2 and each piece that the process writes there.
+        cause: why everything was killed; None if it was not.
+        returncode: that of the process; None until it has ended.
+        wall_time: elapsed seconds from the start of the watch to the end.
+        output: the pieces that were read, by the number of the stream.
     """
 
-    def __init__(
-        self,
-        child: Child,
-        streams: Streams,
-        data: bytes,
-        deadline: float | None,
-        output_limit: int,
-        listener: Callable[[int, bytes], None] | None = None,
-    ) -> None:
+    def __init__(self, child: Child, streams: Streams, order: Order) -> None:
         self._child = child
         self._streams = streams
-        self._data = memoryview(data)
-        self.deadline = deadline
-        self._left = output_limit
-        self._listener = listener
+        self._data = memoryview(order.data)
+        self._left = order.output_limit
+        self._listener = order.on_output
         self._started = time.monotonic()
+        self.deadline = None if order.timeout is None else self._started + order.timeout
         self._oom: OomWatch | None = None
         self.cause: Verdict | None = None
         self.returncode: int | None = None
@@ -101,7 +123,7 @@ class Watch:
         self.output: dict[int, list[bytes]] = {_OUT: [], _ERR: []}
         if child.tree is not None:
             self._oom = child.tree.watch_oom()
-        if not data:
+        if not order.data:
             streams.close_end(0)
 
     def descriptors(self) -> dict[int, tuple[int, Callable[[], object]]]:

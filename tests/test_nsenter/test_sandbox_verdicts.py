@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -269,3 +270,77 @@ def test_a_function_is_called() -> None:
         with pytest.raises(ZeroDivisionError):
             box.call(divmod, 7, 0)
         assert box.call(os.getpid) == 2
+
+
+# ---- asyncio
+
+
+def test_asyncio_runs_programs_at_once() -> None:
+    async def run_all(box: Sandbox) -> list[nsenter.Result]:
+        args = [["echo", "one"], ["sh", "-c", "exit 3"], ["sleep", "1000"], ["cat"], ["/no/such"]]
+        runs = (box.run_async(words, timeout=2, input=b"in") for words in args)
+        return await asyncio.gather(*runs)
+
+    with Sandbox() as box:
+        before = len(list(TASKS.iterdir()))
+        one, three, sleep, cat, missing = asyncio.run(run_all(box))
+    assert one.check().stdout == b"one\n"
+    assert (three.verdict, three.returncode) == (Verdict.EXITED, 3)
+    assert sleep.verdict is Verdict.TIMEOUT
+    assert cat.stdout == b"in"
+    assert missing.verdict is Verdict.NOT_STARTED
+    assert len(list(TASKS.iterdir())) <= before + 1  # the thread that starts stays
+
+
+def test_asyncio_limits_the_output() -> None:
+    async def run() -> nsenter.Result:
+        return await box.run_async(python("while True: print('x' * 99)"), output_limit="64K")
+
+    with Sandbox(timeout=LONG) as box:
+        result = asyncio.run(run())
+    assert (result.verdict, len(result.stdout)) == (Verdict.OUTPUT_LIMIT, 1 << 16)
+
+
+def test_a_task_that_is_cancelled_leaves_nothing() -> None:
+    async def run() -> None:
+        seen = asyncio.Event()
+        started = box.run_async(
+            ["sh", "-c", "echo up; sleep 1000"], on_output=lambda stream, piece: seen.set()
+        )
+        task = asyncio.create_task(started)
+        await asyncio.wait_for(seen.wait(), SECONDS)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        early = asyncio.create_task(box.run_async(["sleep", "1000"]))
+        await asyncio.sleep(0)
+        early.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await early
+
+    with Sandbox() as box:
+        asyncio.run(run())
+
+
+def test_output_is_passed_on_as_it_comes() -> None:
+    pieces: list[tuple[int, bytes]] = []
+    script = "echo out; echo err >&2; read line; echo $line"
+    with Sandbox(timeout=LONG) as box:
+        result = box.run(
+            ["sh", "-c", script], input=b"in\n", on_output=lambda *piece: pieces.append(piece)
+        )
+    assert (
+        b"".join(piece for stream, piece in pieces if stream == 1) == result.stdout == b"out\nin\n"
+    )
+    assert b"".join(piece for stream, piece in pieces if stream == 2) == result.stderr == b"err\n"
+
+
+def test_an_error_of_on_output_ends_the_run() -> None:
+    def fail(stream: int, piece: bytes) -> None:
+        raise ZeroDivisionError
+
+    with Sandbox() as box:
+        with pytest.raises(ZeroDivisionError):
+            box.run(["sh", "-c", "echo; sleep 1000"], on_output=fail)
+        with pytest.raises(ZeroDivisionError):
+            asyncio.run(box.run_async(["sh", "-c", "echo; sleep 1000"], on_output=fail))
