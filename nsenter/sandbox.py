@@ -247,7 +247,7 @@ class Sandbox:
         cwd: Path | None = None,
         on_output: Callable[[int, bytes], object] | None = None,
     ) -> Result:
-        """Run a program as `run` does, in the loop of asyncio.
+        r"""Run a program as `run` does, in the loop of asyncio.
 
         No thread waits for the program. If the task is cancelled, everything is killed. The
         arguments, the result and the errors are those of `run`.
@@ -259,7 +259,7 @@ class Sandbox:
             ...     return [result.stdout for result in await asyncio.gather(*runs)]
             >>> with nsenter.Sandbox() as box:
             ...     asyncio.run(both())
-            [b'one\\n', b'two\\n']
+            [b'one\n', b'two\n']
         """
         from nsenter._sandbox.asynchronous import start_in_thread, watch_in_loop
 
@@ -319,6 +319,7 @@ class Sandbox:
             streams.hand_over()
             if waits:
                 self._attach(child)
+                child.go()
         except BaseException as error:
             undo(error, child.__exit__)
             raise

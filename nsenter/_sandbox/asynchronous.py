@@ -40,24 +40,28 @@ class _Start:
         self._start = start
         self._streams = streams
         self._lock = Lock()
-        self._is_done = self._is_abandoned = False
+        self._runs = self._is_abandoned = False
         self._child: Child | None = None
 
     def __call__(self) -> Child:
+        with self._lock:
+            if self._is_abandoned:
+                raise asyncio.CancelledError
+            self._runs = True
         try:
             self._child = self._start()
             return self._child
         finally:
             with self._lock:
-                self._is_done = True
+                self._runs = False
                 if self._is_abandoned:
                     self._discard()
 
     def abandon(self) -> None:
-        """Let nothing be left, now or when the start is done."""
+        """Let nothing be left, now or when the start is done. It may never have begun."""
         with self._lock:
             self._is_abandoned = True
-            if self._is_done:
+            if not self._runs:
                 self._discard()
 
     def _discard(self) -> None:
