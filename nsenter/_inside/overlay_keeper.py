@@ -35,6 +35,8 @@ KERNEL, FUSE, PLAIN = "overlayfs", "fuse-overlayfs", "copy"
 LENGTH_BYTES = 4
 MOST_FDS = 2
 _LONGEST = 64  # of a request
+_CAP_SYS_ADMIN = 21
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _ATTRIBUTES = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 
 
@@ -136,6 +138,10 @@ class _Keeper:
                 syscalls.umount(path, syscalls.MNT_DETACH)
             with suppress(OSError):
                 posix.rmdir(path)
+        if self._kind == FUSE:
+            with suppress(ChildProcessError):
+                while posix.waitpid(-1, posix.WNOHANG)[0]:
+                    pass
 
 
 _ANSWERED: dict[str, _Operation] = {"make": _Keeper.make, "clone": _Keeper.clone}
@@ -158,18 +164,43 @@ def _mount_new(fstype: str, options: Mapping[str, str | None], where: str) -> No
 def _mount_fuse(names: dict[str, str], where: str) -> None:
     """Have fuse-overlayfs(1) serve an overlay. It goes on in the background if it is mounted.
 
-    It ends with this process, which is the init of a PID namespace.
+    It ends with this process, which is the init of a PID namespace. It runs as the user of the runs
+    with one capability: as root, it would let in the processes of this user namespace alone.
     """
+    _pass_on(_CAP_SYS_ADMIN)
     options = ",".join(f"{name}={value}" for name, value in names.items())
-    argv = ["fuse-overlayfs", "-o", f"{options},allow_other", where]
-    pid = posix.posix_spawn(_fuse_path(), argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
-    _, status = posix.waitpid(pid, 0)
-    if status:
-        raise syscalls.Failure("fuse-overlayfs", where, EIO, f"it ended with status {status}")
+    argv = ["fuse-overlayfs", "-o", options, where]
+    reader, writer = posix.pipe2(O_CLOEXEC | posix.O_NONBLOCK)
+    try:
+        # Only what it says before it goes into the background is read.
+        actions = [(posix.POSIX_SPAWN_DUP2, writer, fd) for fd in (1, 2)]
+        pid = posix.posix_spawn(_fuse_path(), argv, {"PATH": _PATH}, file_actions=actions)
+        _, status = posix.waitpid(pid, 0)
+        if status:
+            why = f"it ended with status {status >> 8}: {_said(reader)}"
+            raise syscalls.Failure("fuse-overlayfs", where, EIO, why)
+    finally:
+        close(reader, writer)
+
+
+def _pass_on(capability: int) -> None:
+    """Let programs that this process executes have a capability (capabilities(7), ambient set)."""
+    effective, permitted, inheritable = syscalls.capget()
+    syscalls.capset(effective, permitted, inheritable | 1 << capability)
+    syscalls.prctl(
+        "PR_CAP_AMBIENT", syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_RAISE, capability, 0, 0
+    )
+
+
+def _said(pipe: int) -> str:
+    try:
+        return posix.read(pipe, 1 << 12).decode("utf-8", "replace").strip().replace("\n", "; ")
+    except BlockingIOError:
+        return "it said nothing"
 
 
 def _fuse_path() -> str:
-    for folder in ("/usr/bin", "/bin", "/usr/sbin", "/sbin"):
+    for folder in _PATH.split(":"):
         with suppress(OSError):
             posix.stat(f"{folder}/fuse-overlayfs")
             return f"{folder}/fuse-overlayfs"

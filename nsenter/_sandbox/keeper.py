@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import RLock
 from errno import ECONNRESET
 
 from nsenter._host import syscalls
@@ -52,7 +53,7 @@ class Generation:
 
 
 class Keeper:
-    """Start a process that keeps the overlays of one lower layer.
+    """Start a process that keeps the overlays of one lower layer. Several threads may use it.
 
     Args:
         lower: what is mounted as the lower layer; its target is `LOWER`.
@@ -67,6 +68,7 @@ class Keeper:
     def __init__(
         self, lower: Mount, kind: str, size: int, inodes: int, settings: dict[str, Any]
     ) -> None:
+        self._lock = RLock()
         self._waiting: list[int] = []  # the generations that are being made, the first first
         self._ready: list[Generation] = []
         self._next = 0
@@ -80,9 +82,10 @@ class Keeper:
 
     def prepare(self) -> None:
         """Have the next generation made, without waiting for it."""
-        self._ask("make", self._next)
-        self._waiting.append(self._next)
-        self._next += 1
+        with self._lock:
+            self._ask("make", self._next)
+            self._waiting.append(self._next)
+            self._next += 1
 
     def take(self) -> Generation:
         """Return the next generation: one that was prepared, or else a new one.
@@ -90,11 +93,12 @@ class Keeper:
         Raises:
             OSError: it could not be made.
         """
-        if not self._ready and not self._waiting:
-            self.prepare()
-        if not self._ready:
-            self._collect()
-        return self._ready.pop(0)
+        with self._lock:
+            if not self._ready and not self._waiting:
+                self.prepare()
+            if not self._ready:
+                self._collect()
+            return self._ready.pop(0)
 
     def _collect(self) -> None:
         """Receive one generation that was asked for."""
@@ -103,10 +107,11 @@ class Keeper:
 
     def clone(self, generation: Generation) -> int:
         """Return a descriptor of a detached mount of a generation, for one process."""
-        while self._waiting:  # the answers come in order
-            self._collect()
-        self._ask("clone", generation.number)
-        return self._receive(1)[0]
+        with self._lock:
+            while self._waiting:  # the answers come in order
+                self._collect()
+            self._ask("clone", generation.number)
+            return self._receive(1)[0]
 
     def drop(self, generation: Generation) -> None:
         """Close a generation and have it unmounted, without waiting for that."""
@@ -128,12 +133,7 @@ class Keeper:
                 raise
             raise self._ended() from None
         try:
-            text = b""
-            if len(start) == LENGTH_BYTES:
-                length = int.from_bytes(start, sys.byteorder)
-                text = os.read(channel, min(length, _MOST_TEXT))
-            if not text:
-                raise self._ended()
+            text = self._text(start)
             number, _, why = text.decode("utf-8", "replace").partition(" ")
             if int(number) or len(fds) != count:
                 raise OSError(int(number), why)
@@ -141,6 +141,19 @@ class Keeper:
             close(*fds)
             raise
         return fds
+
+    def _text(self, start: bytes) -> bytes:
+        """Return the rest of an answer whose first bytes, its length, have been received."""
+        length = min(int.from_bytes(start, sys.byteorder), _MOST_TEXT)
+        text = b""
+        while len(start) == LENGTH_BYTES and len(text) < length:
+            piece = os.read(self._child.channel_fd, length - len(text))
+            if not piece:
+                break
+            text += piece
+        if not text or len(text) < length:
+            raise self._ended()
+        return text
 
     def _ended(self) -> OSError:
         why = f"process {self._child.pid}, which keeps the overlay, has ended"

@@ -9,7 +9,9 @@ As a script (root runs it under `unshare --mount`): rootless.py SUBIDS -- ARGVâ€
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -73,6 +75,16 @@ def _open_way(path: Path, scratch: Path) -> None:
     _mount("--bind", hold, path)
 
 
+def _open_fuse(scratch: Path) -> None:
+    """Let everybody open /dev/fuse, as udev's rules do."""
+    device = Path("/dev/fuse")
+    if device.exists() and not device.stat().st_mode & 0o002:
+        with contextlib.suppress(PermissionError):  # a container may not make devices
+            os.mknod(scratch / "fuse", stat.S_IFCHR, device.stat().st_rdev)
+            (scratch / "fuse").chmod(0o666)
+            _mount("--bind", scratch / "fuse", device)
+
+
 def _needed_folders() -> Iterator[Path]:
     yield Path(sys.base_prefix).resolve()
     yield ROOT
@@ -85,6 +97,7 @@ def main(subids: str, argv: list[str]) -> None:
     _add_line(Path("/etc/group"), f"{NAME}:x:{UID}:\n", scratch)
     for name in ("subuid", "subgid"):
         _add_line(Path("/etc", name), f"{NAME}:{subids}\n" if subids else "", scratch)
+    _open_fuse(scratch)
     for folder in _needed_folders():
         _open_way(folder, scratch)
     os.setgroups([])

@@ -16,15 +16,18 @@ from pathlib import Path
 import pytest
 
 import nsenter
+import rootless
+from launching import PYTHONPATH
 from nsenter import presets
 from nsenter._sandbox import changes
 from nsenter._sandbox.changes import Change
 from nsenter._sandbox.safe_files import UnsafeFile
 from nsenter._sandbox.workspace import Workspace
+from workspaces import fuse_overlays
 
 BASE = presets.sandbox()
 SECRET = "the caller's secret\n"
-OVERLAYS = ("overlayfs", "copy")
+OVERLAYS = ("overlayfs", "copy", *fuse_overlays())
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do: run as root")
 
 
@@ -366,12 +369,13 @@ def test_directories_that_change_meanwhile_are_listed_without_an_error(overlay: 
 def test_a_path_that_is_too_long_is_an_error_and_others_are_committed(
     overlay: Workspace, folder: Path
 ) -> None:
-    attack(
-        overlay,
-        "open('new', 'w')\nfor _ in range(30): os.mkdir('d' * 200); os.chdir('d' * 200)",
-    )
-    with pytest.raises(UnsafeFile, match="more bytes than the 4095"):
-        overlay.changed()
+    deep = "for _ in range(30): os.mkdir('d' * 200); os.chdir('d' * 200)"
+    attack(overlay, f"open('new', 'w')\ntry:\n {deep}\nexcept OSError: pass")
+    if overlay.backend == "fuse-overlayfs":  # which cannot make longer ones
+        assert len(overlay.changed()) > 10
+    else:
+        with pytest.raises(UnsafeFile, match="more bytes than the 4095"):
+            overlay.changed()
     overlay.commit("new")
     assert names(folder) == ["honest", "new", "out"]
 
@@ -456,3 +460,11 @@ open('.wh.honest', 'w')
     with Workspace(folder, BASE, overlay="overlayfs") as workspace:
         attack(workspace, forge)
         assert [f"{c.kind} {c.path}" for c in workspace.changed()] == ["added .wh.honest"]
+
+
+@as_root
+def test_all_of_this_works_for_an_ordinary_user() -> None:
+    words = ["-q", "-p", "no:cacheprovider", "-k", "not root and not ordinary_user", __file__]
+    command = [sys.executable, "-m", "pytest", *words]
+    done = rootless.as_user(["env", f"PYTHONPATH={PYTHONPATH}", *command], timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
