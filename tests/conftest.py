@@ -24,7 +24,7 @@ from places import plugin
 from pyrunc import PYRUNC
 
 # The C library's has the signals 32 and 33 ignored in who is spawned, and so in who is from there.
-subprocess._USE_POSIX_SPAWN = False  # type: ignore[attr-defined]
+vars(subprocess)["_USE_POSIX_SPAWN"] = False
 
 # A busy machine is no fault: neither a slow test is one, nor examples that are slow to make.
 _PATIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}

@@ -64,5 +64,7 @@ def test_the_page_has_each_command_and_option_of_pyrunc() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_groff_has_no_complaint(name: str) -> None:
     words = [needs("groff", package="groff-base"), "-man", "-ww", "-z", FOLDER / name]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")

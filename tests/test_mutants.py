@@ -11,8 +11,8 @@ import pytest
 TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP / "tests" / "mutants"))
 try:
-    import run
-    from table import MUTANTS, Mutant
+    import run  # type: ignore[import-not-found]
+    from table import MUTANTS, Mutant  # type: ignore[import-not-found]
 finally:
     sys.path.pop(0)
 

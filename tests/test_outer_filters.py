@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,7 +116,7 @@ def container(runtime: Runtime, tmp_path: Path) -> Iterator[int]:
     runtime("delete", "--force", "box")
 
 
-def words_of(way: str, runtime: Runtime, tmp_path: Path, **places: object) -> list[str]:
+def words_of(way: str, runtime: Runtime, tmp_path: Path, **places: Any) -> list[str]:
     if way in PYTHON:
         code = PYTHON[way].format(**places)
         return [sys.executable, "-c", f"import nsenter\n{code}"]

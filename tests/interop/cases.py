@@ -582,11 +582,11 @@ def _hooks() -> Iterator[Case]:
         args = shell("sleep 30" if still else "echo ran")
         but = {"crun": "it goes on, for as long as it takes"} if still else {}
         yield Case(f"hook-fails-{kind}", (*edits, *still), args=args, but=but)
-    edits = (log, hook("createRuntime", "exec sleep 9", timeout=1))
+    edits = (log, hook("createRuntime", "exec sleep 9", timeout=1))  # type: ignore[assignment]
     yield Case("hook-too-slow", edits, args=shell("echo ran"))
-    edits = (put("hooks", {"prestart": [{"path": "relative"}]}),)
+    edits = (put("hooks", {"prestart": [{"path": "relative"}]}),)  # type: ignore[assignment]
     yield Case("hook-relative", edits, args=shell("echo ran"))
-    edits = (put("hooks", {"createRuntime": [{"path": "/not/there"}]}),)
+    edits = (put("hooks", {"createRuntime": [{"path": "/not/there"}]}),)  # type: ignore[assignment]
     yield Case("hook-missing", edits, args=shell("echo ran"))
 
 

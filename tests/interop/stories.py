@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from interop.cases import WRITABLE, mount, namespace, put, rule, seccomp, user
 from interop.oci_bundles import Edit, shell
@@ -39,7 +40,7 @@ class Story:
     files: tuple[tuple[str, str], ...] = ()
 
 
-def _story(name: str, lines: str, *, args: list[str] | None = None, **more: object) -> Story:
+def _story(name: str, lines: str, *, args: list[str] | None = None, **more: Any) -> Story:
     steps = tuple(line.strip() for line in lines.splitlines() if line.strip())
     return Story(name, steps, tuple(args or SLEEP), **more)  # type: ignore[arg-type]
 

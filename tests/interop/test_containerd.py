@@ -173,7 +173,7 @@ def test_exec_runs_a_command_in_it(daemon: Containerd) -> None:
         assert (done.status, done.stdout) == (0, "yes /tmp 5 sleep\n"), done.stderr
         assert daemon.ctr(*execute, "b", "stays", "sh", "-c", "exit 3").status == 3
         assert daemon.ctr(*execute, "c", "stays", "/not-there").status == 1
-        done = daemon.must(*execute, "d", "--detach", "stays", "sh", "-c", "echo > /dev/shm/x")
+        done = daemon.must(*execute, "d", "--detach", "stays", "sh", "-c", "echo > /dev/shm/x")  # type: ignore[assignment]
         assert done == ""
         wait_until(
             lambda: daemon.ctr(*execute, "e", "stays", "ls", "/dev/shm/x").status == 0,

@@ -18,6 +18,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,7 +134,7 @@ def joined(pid: int, *kinds: str) -> list[tuple[str, bytes]]:
     return [(kind, f"/proc/{pid}/ns/{kind}".encode()) for kind in kinds]
 
 
-def made(flags: int, **fields: object) -> bytes:
+def made(flags: int, **fields: Any) -> bytes:
     return reference.encode({"clone_flags": flags, "rootless_euid": False} | fields)
 
 
@@ -171,8 +172,8 @@ CASES = [
     Case("five-new-and-cgroup", lambda _: made(PLAIN | KIND_FLAGS["cgroup"])),
     Case("userns-3-ranges", made_mapped),
     Case("oom", lambda _: made(PLAIN, oom_score_adj=500)),
-    Case("join", lambda scene: made(0, ns_paths=joined(scene.helper, "ipc", "uts", "net"))),
-    Case("join-cgroup", lambda scene: made(0, ns_paths=joined(scene.helper, "cgroup"))),
+    Case("join", lambda scene: made(0, ns_paths=joined(scene.helper, "ipc", "uts", "net"))),  # type: ignore[has-type]
+    Case("join-cgroup", lambda scene: made(0, ns_paths=joined(scene.helper, "cgroup"))),  # type: ignore[has-type]
     Case("join-and-new", made_mixed),
     Case("exec", made_exec, inittype="setns"),
     Case("exec-userns", made_exec_mapped, inittype="setns"),

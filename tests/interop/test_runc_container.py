@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,7 +141,7 @@ def looking(container: Container, by: str = "pidfd") -> Iterator[tuple[Child, la
         assert child.wait(SECONDS) == takeover_targets.STATUS
 
 
-def said_by(container: Container, *words: str, by: str = "pidfd", **options: object) -> str:
+def said_by(container: Container, *words: str, by: str = "pidfd", **options: Any) -> str:
     """What busybox says in a container, when it ends well."""
     with contextlib.ExitStack() as stack:
         reader, writer = launching.pipe(stack)

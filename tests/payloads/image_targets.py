@@ -8,6 +8,11 @@ import time
 from typing import Any
 
 
+def _print_later() -> None:
+    time.sleep(0.1)
+    print("thread")
+
+
 def how() -> str:
     """Where this process is from."""
     exe = os.readlink("/proc/self/exe")  # noqa: PTH115
@@ -34,7 +39,7 @@ def endings(channel: int, kind: str, path: str) -> Any:
     globals()["kept"] = Last()
     globals()["open"] = open(path, "w")  # noqa: SIM115, PTH123
     globals()["open"].write("flushed")
-    started = threading.Thread(target=lambda: (time.sleep(0.1), print("thread")))
+    started = threading.Thread(target=_print_later)
     started.start()
     print("no newline", end=" ")
     match kind:

@@ -51,7 +51,7 @@ def dumpable(channel: int) -> int:
     """prctl(PR_GET_DUMPABLE)."""
     import ctypes
 
-    return ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)
+    return int(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 
 
 def import_late(channel: int, name: str) -> None:

@@ -21,7 +21,8 @@ ANSWER = struct.Struct("=QqiI")  # struct seccomp_notif_resp
 
 def _message(connection: socket.socket) -> tuple[bytes, list[int]]:
     """What is whole JSON, and no byte more: the end of the connection is not waited for."""
-    text, fds = b"", []
+    text = b""
+    fds: list[int] = []
     while True:
         more, new, _, _ = socket.recv_fds(connection, 1 << 16, 1)
         text, fds = text + more, fds + new

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _DATA = struct.Struct("=iIQ6Q")  # linux/seccomp.h, struct seccomp_data
 _INSTRUCTION = struct.Struct("=HBBI")  # linux/filter.h, struct sock_filter
 _LOAD, _AND, _RETURN, _JUMP = 0x20, 0x54, 0x06, 0x05
-_CONDITIONS = {
+_CONDITIONS: dict[int, Callable[[int, int], bool]] = {
     0x15: int.__eq__,
     0x25: int.__gt__,
     0x35: int.__ge__,
@@ -27,7 +27,7 @@ def run(code: bytes, architecture: int, number: int, args: Sequence[int] = ()) -
         opcode, yes, no, operand = program[at]
         at += 1
         if opcode == _RETURN:
-            return operand
+            return int(operand)
         if opcode == _LOAD:
             (accumulator,) = struct.unpack_from("=I", data, operand)
         elif opcode == _AND:

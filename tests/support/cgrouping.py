@@ -11,6 +11,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from libcontainer.cgroups import Layout, Manager, layout
 from libcontainer.cgroups.fs import LegacyManager
@@ -54,7 +55,7 @@ def remove(folder: Path) -> None:
     wait_until(is_removed, f"{folder} is in use")
 
 
-def v1_manager(path: str = "", machine: Layout | None = None, **fields: object) -> LegacyManager:
+def v1_manager(path: str = "", machine: Layout | None = None, **fields: Any) -> LegacyManager:
     cgroup = Cgroup(path=path or unused_path(), **fields)
     return LegacyManager(cgroup, machine or layout(), None)
 
@@ -75,7 +76,7 @@ def v2_layout() -> Layout:
     return Layout(f"30 1 0:38 / {v2_root()} rw - cgroup2 cgroup2 rw\n", only)
 
 
-def v2_manager(path: str = "", **fields: object) -> UnifiedManager:
+def v2_manager(path: str = "", **fields: Any) -> UnifiedManager:
     return UnifiedManager(Cgroup(path=path or unused_path(), **fields), v2_layout(), None)
 
 
@@ -127,12 +128,12 @@ def in_child(work: Callable[[], str]) -> str:
         os.write(writing, answer.encode())
         os._exit(0)
     os.close(writing)
-    answer = b""
+    written = b""
     while part := os.read(reading, 1 << 16):
-        answer += part
+        written += part
     os.close(reading)
     os.waitpid(child, 0)
-    return answer.decode()
+    return written.decode()
 
 
 def as_user(work: Callable[[], str], uid: int = USER) -> str:

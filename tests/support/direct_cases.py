@@ -31,8 +31,9 @@ import rootless
 from launching import SECONDS, message
 from links import KEPT
 from nsenter._launch.spawn import Spawn
-from nsenter.bootstrap import BootstrapData
+from nsenter.bootstrap import BootstrapData, TimeOffset
 from nsenter.errors import BootstrapError
+from nsenter.idmap import IDMap
 from nsenter.launch import Program, launch
 
 DIRECT_KINDS = ("pid", "net", "ipc", "uts", "mnt", "cgroup")
@@ -494,9 +495,7 @@ def declined_to_a_user() -> dict[str, str]:
         "size-2": lambda: message(["user"], maps=((0, mine, 2),)),
         "another's": lambda: message(["user"], maps=((0, 300_000, 1),)),
         "time": lambda: message(["user", "time"]),
-        "offsets": lambda: message(
-            ["user", "time"], time_offsets=[launching.TimeOffset("boottime", 5)]
-        ),
+        "offsets": lambda: message(["user", "time"], time_offsets=[TimeOffset("boottime", 5)]),
         "oom": lambda: message(["user"], oom_score_adj=500),
         "setgroup": lambda: _user_namespace(own, ((0, group, 1),), setgroup=True),
         "not-rootless": lambda: _user_namespace(own, ((0, group, 1),), rootless_euid=False),
@@ -518,8 +517,8 @@ def _user_namespace(
 ) -> BootstrapData:
     return BootstrapData(
         clone_flags=message(["user"]).clone_flags,
-        uid_mappings=tuple(launching.idmap.IDMap(*row) for row in uids),
-        gid_mappings=tuple(launching.idmap.IDMap(*row) for row in gids),
+        uid_mappings=tuple(IDMap(*row) for row in uids),
+        gid_mappings=tuple(IDMap(*row) for row in gids),
         **{"rootless_euid": True, **fields},
     )
 
@@ -544,7 +543,7 @@ def as_root() -> dict[str, Any]:
     from needs import needs
 
     unshare = needs("unshare", package="util-linux")
-    words = [unshare, "--mount", "--propagation", "private", *_telling("root")]
+    words = [str(unshare), "--mount", "--propagation", "private", *_telling("root")]
     return _told(subprocess.run(words, capture_output=True, text=True, timeout=300, check=False))
 
 

@@ -83,7 +83,7 @@ def made(folder: Path) -> World:
     return functools.partial(in_world, folder)
 
 
-def in_world(folder: Path, code: str, payload: str = "", **values: object) -> Any:
+def in_world(folder: Path, code: str, payload: str = "", **values: Any) -> Any:
     """Run code in a new mount and network namespace with these names; return what it prints.
 
     Args:
@@ -268,7 +268,7 @@ def run(
     with nsenter.Sandbox(read=read, network=network, timeout=SECONDS) as box:
         result = box.run(argv)
     out, err = (data.decode("latin-1") for data in (result.stdout, result.stderr))
-    refused = [f"{line.target}: {line.reason}" for line in result.refused]
+    refused = [f"{line.target}: {line.reason}" for line in result.refused]  # type: ignore[attr-defined]
     return {"code": result.returncode, "out": out, "err": err, "refused": refused}
 
 

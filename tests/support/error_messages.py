@@ -25,6 +25,7 @@ import nsenter
 from full_spec import SHORT, changed
 from libcontainer.configs.validate import validate
 from libcontainer.pyrunc import main as pyrunc
+from libcontainer.pyrunc.log import Log
 from libcontainer.specconv import config_from_spec
 from nsenter import __main__ as pynsenter
 from nsenter import idmap, presets, seccomp
@@ -90,7 +91,7 @@ def _of_pynsenter(words: list[str]) -> str:
 def _of_pyrunc(words: list[str], patch: pytest.MonkeyPatch) -> str:
     """Without the time in front, and without the help behind a usage error."""
     said: list[str] = []
-    patch.setattr(pyrunc.Log, "error", lambda log, message: said.append(message))
+    patch.setattr(Log, "error", lambda log, message: said.append(message))
     patch.setattr(pyrunc, "show", lambda text: None)
     pyrunc.run(words)
     return "\n".join(said)
@@ -105,7 +106,7 @@ def _config(changes: Mapping[str, Any]) -> None:
 
 
 def _names() -> dict[str, Any]:
-    names = {name: getattr(nsenter, name) for name in nsenter.__all__}
+    names = {name: getattr(nsenter, name) for name in vars(nsenter)["__all__"]}
     more = {"presets": presets, "seccomp": seccomp, "idmap": idmap, "os": os, "config": _config}
     return {**names, **more, "libcontainer": libcontainer}
 

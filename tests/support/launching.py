@@ -194,7 +194,7 @@ def joining(pid: int, kinds: Iterable[str], by: str) -> Iterator[list[Namespace]
         else:
             found = []
             for kind in kinds:
-                fd = os.open(f"/proc/{pid}/ns/{kind.ns_name()}", os.O_RDONLY)
+                fd = os.open(f"/proc/{pid}/ns/{NamespaceType.parse(kind).ns_name()}", os.O_RDONLY)
                 stack.callback(os.close, fd)
                 found.append(Namespace.from_fd(kind, fd))
         yield found

@@ -186,6 +186,7 @@ def _stage_package(folder: Path) -> None:
     import nsenter.launch
 
     for name, module in (("nsenter", nsenter.launch), ("cloudpickle", cloudpickle)):
+        assert module.__file__ is not None
         shutil.copytree(Path(module.__file__).parent, folder / name, ignore=_IGNORED)
     for name in _HELPERS:
         shutil.copy(_TESTS / name, folder)

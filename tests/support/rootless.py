@@ -37,7 +37,7 @@ def as_user(
 
         needs("newuidmap", package="uidmap")
         words = [
-            *(needs("unshare", package="util-linux"), "--mount", "--propagation", "private"),
+            *(str(needs("unshare", package="util-linux")), "--mount", "--propagation", "private"),
             *(sys.executable, __file__, SUBIDS if subids else "", "--", *words),
         ]
     return subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)

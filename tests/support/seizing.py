@@ -95,7 +95,7 @@ def held(namespace: str, seconds: float = _HELD) -> Iterator[list[int]]:
         made = Path(folder) / "hold"
         made.write_bytes(program("hold"))
         made.chmod(0o755)
-        argv = [made, str(os.getpid()), namespace, str(int(seconds * 1000))]
+        argv = [str(made), str(os.getpid()), namespace, str(int(seconds * 1000))]
         pipe = subprocess.PIPE
         with subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) as holder:
             assert holder.stdout is not None

@@ -164,7 +164,8 @@ def fields(draw: Draw) -> Fields:
     message: Fields = {"clone_flags": flags, "rootless_euid": draw(st.booleans())}
     if joined:
         message["ns_paths"] = [(kind, draw(paths(forbidden=b"\0,"))) for kind in joined]
-    return message | draw(st.fixed_dictionaries({}, optional=optional))
+    more: Fields = draw(st.fixed_dictionaries({}, optional=optional))
+    return message | more
 
 
 def bootstrap_data() -> st.SearchStrategy[BootstrapData]:
@@ -277,12 +278,14 @@ def _flip_bit(draw: Draw, blob: bytes) -> bytes:
 
 def _set_byte(draw: Draw, blob: bytes) -> bytes:
     at = _position(draw, blob, last=1)
-    return blob[:at] + draw(st.binary(min_size=1, max_size=1)) + blob[at + 1 :]
+    byte: bytes = draw(st.binary(min_size=1, max_size=1))
+    return blob[:at] + byte + blob[at + 1 :]
 
 
 def _insert(draw: Draw, blob: bytes) -> bytes:
     at = _position(draw, blob)
-    return blob[:at] + draw(st.binary(min_size=1, max_size=8)) + blob[at:]
+    inserted: bytes = draw(st.binary(min_size=1, max_size=8))
+    return blob[:at] + inserted + blob[at:]
 
 
 def _delete(draw: Draw, blob: bytes) -> bytes:

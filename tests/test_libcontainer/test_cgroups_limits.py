@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -210,7 +211,7 @@ def test_what_v1_refuses(fields: dict[str, object], says: str) -> None:
 
 
 @pytest.mark.parametrize("version", [v1, v2])
-def test_memory_below_its_usage_is_refused_only_where_that_is_to_be_checked(version) -> None:
+def test_memory_below_its_usage_is_refused_only_where_that_is_to_be_checked(version: Any) -> None:
     assert version(Resources(memory=4096), there="8192\n")
     with pytest.raises(Failure, match="8192 bytes are in use") as caught:
         version(Resources(memory=4096, memory_check_before_update=True), there="8192\n")
@@ -232,7 +233,7 @@ def test_an_error_names_the_file_and_the_value(tmp_path: Path) -> None:
 # ---- the manager of v2 on a folder that stands for the file system
 
 
-def fake(tmp_path: Path, path: str = "/a/b", **fields: object) -> UnifiedManager:
+def fake(tmp_path: Path, path: str = "/a/b", **fields: Any) -> UnifiedManager:
     mountinfo = f"30 1 0:38 / {tmp_path} rw - cgroup2 cgroup2 rw\n"
     return UnifiedManager(Cgroup(path=path, **fields), Layout(mountinfo, "0::/me\n"), None)
 

@@ -152,18 +152,18 @@ def settled(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [*ROWS, *(V1_ROWS if layout().hierarchies else ())])
-def test_the_files_say_the_same(name: str, started) -> None:
+def test_the_files_say_the_same(name: str, started: object) -> None:
     resources = (ROWS | V1_ROWS)[name]
-    theirs = new_manager(Cgroup(path=started(resources)))
-    told = {**resources, "devices": [*resources.get("devices", []), *ALLOWED]}
+    theirs = new_manager(Cgroup(path=started(resources)))  # type: ignore[operator]
+    told = {**resources, "devices": [*resources.get("devices", []), *ALLOWED]}  # type: ignore[attr-defined, dict-item]
     with removed(new_manager(Cgroup(path=unused_path()))) as ours:
         ours.create()
         ours.set(resources_from_spec(told))
         assert seen(ours.paths()) == seen(theirs.paths())
 
 
-def test_a_container_of_runc_is_where_ours_would_be(started, bundle: Path) -> None:
-    path = started({})
+def test_a_container_of_runc_is_where_ours_would_be(started: object, bundle: Path) -> None:
+    path = started({})  # type: ignore[operator]
     state = json.loads((bundle / "state" / path[1:] / "state.json").read_text())
     assert new_manager(Cgroup(path=path)).paths() == state["cgroup_paths"]
 
@@ -177,8 +177,8 @@ def shape(value: object) -> object:
     return type(value).__name__
 
 
-def test_its_statistics_have_runcs_shape(started, bundle: Path) -> None:
-    path = started({"memory": {"limit": 64 * MIB}, "pids": {"limit": 20}})
+def test_its_statistics_have_runcs_shape(started: object, bundle: Path) -> None:
+    path = started({"memory": {"limit": 64 * MIB}, "pids": {"limit": 20}})  # type: ignore[operator]
     told = json.loads(runc("events", "--stats", path[1:], bundle=bundle))["data"]
     ours = new_manager(Cgroup(path=path)).stats()
     assert told.pop("network_interfaces") is None
@@ -196,8 +196,8 @@ def test_its_statistics_have_runcs_shape(started, bundle: Path) -> None:
     assert ours["cpuset"] == told["cpuset"]
 
 
-def test_a_container_that_runc_paused_is_paused_and_goes_on(started, bundle: Path) -> None:
-    path = started({})
+def test_a_container_that_runc_paused_is_paused_and_goes_on(started: object, bundle: Path) -> None:
+    path = started({})  # type: ignore[operator]
     manager = new_manager(Cgroup(path=path))
     runc("pause", path[1:], bundle=bundle)
     assert manager.freezer_state() == "frozen"

@@ -285,7 +285,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("NSX_CALLS", str(noted))
     monkeypatch.setenv("NSX_FAILED", str(tmp_path / "failed"))
     monkeypatch.setattr(systemd_bus, "RUNNING_SYSTEMD", str(tmp_path))
-    return noted
+    return noted  # type: ignore[return-value]
 
 
 def scope(name: str) -> tuple[SystemdManager, str]:

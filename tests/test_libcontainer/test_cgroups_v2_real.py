@@ -432,7 +432,7 @@ def test_the_containers_root_manages_what_it_is_given_and_nothing_else() -> None
         answer = as_user(lambda: (here / "inside").mkdir() or "made")
         assert answer == "made"
         assert (
-            as_user(lambda: (here / "cgroup.max.depth").write_text("1") or "written") != "written"
+            as_user(lambda: (here / "cgroup.max.depth").write_text("1") or "written") != "written"  # type: ignore[return-value]
         )
 
 
@@ -551,7 +551,7 @@ def test_not_enough_memory_is_told() -> None:
 def _used(stats: dict[str, Any]) -> bool:
     """Whether it has had a processor."""
     usage = stats["cpu"]["usage"]
-    return usage.get("total", 0) > 0 and usage["user"] + usage["kernel"] > 0
+    return bool(usage.get("total", 0) > 0 and usage["user"] + usage["kernel"] > 0)
 
 
 def test_what_it_uses_is_told() -> None:

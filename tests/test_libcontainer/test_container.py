@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -78,7 +78,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-def config_for(rootfs: Path, kinds: tuple[str, ...] = KINDS, **more: object) -> Config:
+def config_for(rootfs: Path, kinds: tuple[str, ...] = KINDS, **more: Any) -> Config:
     return Config(
         rootfs=str(rootfs),
         namespaces=Namespaces(Namespace(kind) for kind in kinds),
@@ -93,7 +93,7 @@ def config_for(rootfs: Path, kinds: tuple[str, ...] = KINDS, **more: object) -> 
     )
 
 
-def process(*args: str, **more: object) -> Process:
+def process(*args: str, **more: Any) -> Process:
     env = ("PATH=/bin",)
     init = bool(more.pop("init", True))
     streams = {name: more.pop(name) for name in ("stdin", "stdout", "prebooted") if name in more}
@@ -110,7 +110,7 @@ def container(root: Path, rootfs: Path) -> Iterator[Container]:
     assert not any(Path(path).exists() for path in made.cgroup.paths().values())
 
 
-def said(container: Container, *args: str, **more: object) -> str:
+def said(container: Container, *args: str, **more: Any) -> str:
     """What a further process writes to its stdout."""
     reader, writer = os.pipe()
     with os.fdopen(reader) as file:
@@ -131,7 +131,7 @@ def end(container: Container, first: Process) -> None:
     first.close()
 
 
-def started(container: Container, *args: str, **more: object) -> Process:
+def started(container: Container, *args: str, **more: Any) -> Process:
     first = process(*args, **more)
     container.run(first)
     return first

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def container(rootfs: Path, tmp_path: Path) -> Iterator[Container]:
     made.kill_and_destroy()
 
 
-def output_of(container: Container, *args: str, **more: object) -> str:
+def output_of(container: Container, *args: str, **more: Any) -> str:
     reader, writer = os.pipe()
     with os.fdopen(reader) as file:
         process = Process(

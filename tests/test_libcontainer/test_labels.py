@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,9 @@ SETTERS = [
 
 
 @pytest.mark.parametrize(("setter", "module", "without"), SETTERS)
-def test_a_label_that_is_not_taken_is_named(setter, module: str, without: bool, proc: int) -> None:
+def test_a_label_that_is_not_taken_is_named(
+    setter: Any, module: str, without: bool, proc: int
+) -> None:
     with pytest.raises(Failure, match="of_2093") as caught:
         setter(proc, "of_2093")
     if without:
@@ -56,7 +59,7 @@ def test_a_label_that_is_not_taken_is_named(setter, module: str, without: bool, 
 
 @pytest.mark.parametrize(("setter", "module", "without"), SETTERS)
 def test_what_is_no_procfs_is_not_written_to(
-    setter, module: str, without: bool, enemy: int, tmp_path: Path
+    setter: Any, module: str, without: bool, enemy: int, tmp_path: Path
 ) -> None:
     with pytest.raises(Failure, match="/proc is not a procfs") as caught:
         setter(enemy, "of_2093")

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,14 +39,16 @@ def _shape(text: str, message: str) -> str:
 def _message(line: str) -> str:
     """Of a line of the log in either form."""
     if line.startswith("{"):
-        return json.loads(line)["msg"]
-    return re.search(r'msg="((?:[^"\\]|\\.)*)"', line)[1]
+        return str(json.loads(line)["msg"])
+    return re.search(r'msg="((?:[^"\\]|\\.)*)"', line)[1]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("form", [[], ["--log-format", "json"], ["--log-format=text"]])
 @pytest.mark.parametrize("to_a_file", [False, True])
-def test_a_container_that_is_not_there(ours, theirs, tmp_path, form, to_a_file) -> None:
-    shapes = []
+def test_a_container_that_is_not_there(
+    ours: Runtime, theirs: Runtime, tmp_path: Path, form: Any, to_a_file: Any
+) -> None:
+    shapes: list[Any] = []
     for runtime in (ours, theirs):
         log = tmp_path / f"log{len(shapes)}"
         done = runtime(*form, *(["--log", log] if to_a_file else []), "state", "nope")
@@ -93,7 +96,7 @@ def test_a_container_that_is_not_there(ours, theirs, tmp_path, form, to_a_file) 
         [],
     ],
 )
-def test_exit_statuses_are_runcs(ours, theirs, words: list[str]) -> None:
+def test_exit_statuses_are_runcs(ours: Runtime, theirs: Runtime, words: list[str]) -> None:
     mine, its = ours(*words), theirs(*words)
     assert mine.returncode == its.returncode
     assert bool(mine.stderr) == bool(its.stderr)
@@ -110,23 +113,23 @@ def test_exit_statuses_are_runcs(ours, theirs, words: list[str]) -> None:
         (["bogus"], "No help topic for 'bogus'"),
     ],
 )
-def test_messages_that_are_runcs(ours, words: list[str], message: str) -> None:
+def test_messages_that_are_runcs(ours: Runtime, words: list[str], message: str) -> None:
     assert message in ours(*words).stderr
 
 
-def test_a_command_that_fails_says_which_one(ours, tmp_path) -> None:
+def test_a_command_that_fails_says_which_one(ours: Runtime, tmp_path: Path) -> None:
     assert "pyrunc run failed: JSON specification file" in ours("run", "x", cwd=tmp_path).stderr
     assert "pyrunc create failed: " in ours("create", "x", cwd=tmp_path).stderr
 
 
 @pytest.mark.parametrize("command", ["checkpoint", "restore"])
-def test_what_is_not_supported_says_so(ours, command: str) -> None:
+def test_what_is_not_supported_says_so(ours: Runtime, command: str) -> None:
     done = ours(command, "--image-path", "/tmp", "x")
     assert done.returncode == 1
     assert f"{command} is not supported" in done.stderr
 
 
-def test_on_a_terminal_it_is_for_people(ours) -> None:
+def test_on_a_terminal_it_is_for_people(ours: Runtime) -> None:
     master, slave = os.openpty()
     try:
         ours("state", "nope", stderr=slave, stdout=subprocess.DEVNULL, capture_output=False)
@@ -137,7 +140,7 @@ def test_on_a_terminal_it_is_for_people(ours) -> None:
     assert re.match(r"\x1b\[31mERRO\x1b\[0m\[000\d\] container ", said)
 
 
-def test_debug_tells_what_is_done(ours) -> None:
+def test_debug_tells_what_is_done(ours: Runtime) -> None:
     assert "level=debug" in ours("--debug", "list").stderr
     assert ours("list").stderr == ""
 
@@ -150,14 +153,16 @@ def test_advice_is_for_who_writes_a_config_json() -> None:
             assert other not in advice, name
 
 
-def test_without_privileges_a_config_json_must_name_a_user_namespace(ours, tmp_path) -> None:
+def test_without_privileges_a_config_json_must_name_a_user_namespace(
+    ours: Runtime, tmp_path: Path
+) -> None:
     pyrunc.make_bundle(tmp_path / "bundle")
     without = Runtime(["setpriv", "--bounding-set=-sys_admin", *pyrunc.PYRUNC], tmp_path / "state")
     said = without("run", "--bundle", tmp_path / "bundle", "c").stderr
     assert "uid 0 has no CAP_SYS_ADMIN: config.json must name a user namespace" in said
 
 
-def test_a_config_json_that_is_none_is_named(ours, tmp_path) -> None:
+def test_a_config_json_that_is_none_is_named(ours: Runtime, tmp_path: Path) -> None:
     for text in ("", "{", "{]", "[1, 2, 3x]", '{"a": 1x}', '"words"'):
         (tmp_path / "config.json").write_text(text)
         done = ours("run", "-b", tmp_path, "x")
@@ -166,7 +171,9 @@ def test_a_config_json_that_is_none_is_named(ours, tmp_path) -> None:
         assert "internal error" not in done.stderr
 
 
-def test_a_number_with_too_many_digits_is_told_in_words_of_json(ours, tmp_path) -> None:
+def test_a_number_with_too_many_digits_is_told_in_words_of_json(
+    ours: Runtime, tmp_path: Path
+) -> None:
     (tmp_path / "config.json").write_text(f'{{"ociVersion": {"9" * 5000}}}')
     done = ours("run", "-b", tmp_path, "x")
     assert f"{tmp_path}/config.json" in done.stderr
@@ -174,7 +181,9 @@ def test_a_number_with_too_many_digits_is_told_in_words_of_json(ours, tmp_path) 
     assert "set_int_max_str_digits" not in done.stderr
 
 
-def test_memory_that_runs_out_is_no_fault_of_the_program(monkeypatch, capfd) -> None:
+def test_memory_that_runs_out_is_no_fault_of_the_program(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     def without_memory(command: str, context: object) -> int:
         raise MemoryError
 
@@ -185,7 +194,7 @@ def test_memory_that_runs_out_is_no_fault_of_the_program(monkeypatch, capfd) -> 
     assert "internal error" not in said and "Traceback" not in said
 
 
-def test_nobody_reads_what_it_says(ours) -> None:
+def test_nobody_reads_what_it_says(ours: Runtime) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:

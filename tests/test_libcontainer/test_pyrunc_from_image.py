@@ -327,10 +327,10 @@ def test_nobodys_child_makes_both(tmp_path: Path) -> None:
         failed = list(place.glob("*.failed"))
         if not failed and ended():
             break
-        for path in failed:
-            wait_until(path.read_text)
-            assert "two seconds" in path.read_text()
-            path.unlink()
+        for path in failed:  # type: ignore[assignment]
+            wait_until(path.read_text)  # type: ignore[attr-defined]
+            assert "two seconds" in path.read_text()  # type: ignore[attr-defined]
+            path.unlink()  # type: ignore[attr-defined]
     assert runtime.how() == FROM_IMAGE
 
 

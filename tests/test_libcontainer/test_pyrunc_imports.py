@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,7 +45,7 @@ def imported(*words: str) -> set[str]:
     "words",
     [["state", "nope"], ["start", "nope"], ["kill", "nope"], ["delete", "nope"], ["exec", "nope"]],
 )
-def test_the_commands_of_every_day_import_little(tmp_path, words: list[str]) -> None:
+def test_the_commands_of_every_day_import_little(tmp_path: Path, words: list[str]) -> None:
     names = imported("--root", str(tmp_path), *words)
     assert "libcontainer.pyrunc.context" in names
     assert not names & HEAVY
@@ -53,7 +54,7 @@ def test_the_commands_of_every_day_import_little(tmp_path, words: list[str]) -> 
 
 
 @pytest.mark.parametrize("command", ["run", "create"])
-def test_creating_a_container_imports_little(tmp_path, command: str) -> None:
+def test_creating_a_container_imports_little(tmp_path: Path, command: str) -> None:
     (tmp_path / "config.json").write_text('{"process": {"args": ["true"], "cwd": "/"}}')
     names = imported("--root", str(tmp_path / "state"), command, "-b", str(tmp_path), "x")
     assert "libcontainer.specconv" in names
@@ -61,5 +62,5 @@ def test_creating_a_container_imports_little(tmp_path, command: str) -> None:
     assert not {"libcontainer.pyrunc.tty", "libcontainer.pyrunc.help", "termios"} & names
 
 
-def test_the_version_needs_no_container(tmp_path) -> None:
+def test_the_version_needs_no_container(tmp_path: Path) -> None:
     assert "libcontainer.container" not in imported("--version")

@@ -39,7 +39,7 @@ def running(runtime: Runtime, bundle: Path) -> str:
     return "box"
 
 
-def _shell(tmp_path: Path, script: str, **more) -> Path:
+def _shell(tmp_path: Path, script: str, **more: Any) -> Path:
     return make_bundle(tmp_path / "shell", ["sh", "-c", script], **more)
 
 
@@ -67,7 +67,7 @@ def test_a_life(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
     runtime.good("kill", "box", "KILL")
     wait_until(lambda: runtime.state("box")["status"] == "stopped")
     assert runtime.state("box")["pid"] == 0
-    for words in (["kill"], ["pause"], ["start"], ["events", "--stats"], ["update"]):
+    for words in (["kill"], ["pause"], ["start"], ["events", "--stats"], ["update"]):  # type: ignore[assignment]
         assert runtime(*words, "box").returncode == 1
     assert "stopped container" in runtime("exec", "box", "true").stderr
     runtime.good("delete", "box")
@@ -76,7 +76,7 @@ def test_a_life(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", ["TERM", "INT", "HUP", "QUIT", "KILL"])
 def test_a_created_container_is_stopped_by_what_would_stop_a_program(
-    runtime, bundle, number
+    runtime: Any, bundle: Path, number: Any
 ) -> None:
     runtime.good("create", "-b", bundle, "box", **pyrunc.NO_STREAMS)
     runtime.good("kill", "box", number)
@@ -89,7 +89,7 @@ def test_a_created_container_is_stopped_by_what_would_stop_a_program(
     [(["resume"], (0, "ran\n", "")), (["delete", "--force"], (255, "", "killed by SIGKILL"))],
 )
 def test_nobody_waits_for_an_exec_that_waits_in_a_paused_container(
-    runtime, running, words, ends
+    runtime: Any, running: str, words: Any, ends: Any
 ) -> None:
     runtime.good("pause", running)
     command = [*runtime.argv, "exec", "--ignore-paused", running, "echo", "ran"]
@@ -109,7 +109,7 @@ def test_state_has_the_fields_of_runcs_in_their_order(runtime: Runtime, running:
 
 
 def test_annotations_are_told(runtime: Runtime, tmp_path: Path) -> None:
-    def annotate(spec) -> None:
+    def annotate(spec: Any) -> None:
         spec["annotations"] = {"org.example": "yes=no"}
 
     bundle = make_bundle(tmp_path / "bundle", change=annotate)
@@ -204,8 +204,8 @@ def test_nothing_but_containers_is_in_the_folder_of_their_state(
 
 
 @pytest.mark.parametrize(("script", "status"), [("true", 0), ("exit 7", 7), ("kill -9 $$", 137)])
-def test_run_ends_as_its_process(runtime, tmp_path, script: str, status: int) -> None:
-    def share_pids(spec) -> None:  # number 1 of a pid namespace cannot kill itself
+def test_run_ends_as_its_process(runtime: Any, tmp_path: Path, script: str, status: int) -> None:
+    def share_pids(spec: Any) -> None:  # number 1 of a pid namespace cannot kill itself
         spec["linux"]["namespaces"].remove({"type": "pid"})
 
     bundle = _shell(tmp_path, script, change=share_pids)
@@ -213,16 +213,16 @@ def test_run_ends_as_its_process(runtime, tmp_path, script: str, status: int) ->
     assert runtime.good("list", "-q") == ""
 
 
-def test_run_in_the_current_folder(runtime, tmp_path) -> None:
+def test_run_in_the_current_folder(runtime: Any, tmp_path: Path) -> None:
     assert runtime.good("run", "box", cwd=_shell(tmp_path, "echo hello")) == "hello\n"
 
 
-def test_keep(runtime, tmp_path) -> None:
+def test_keep(runtime: Any, tmp_path: Path) -> None:
     runtime.good("run", "--keep", "-b", _shell(tmp_path, "true"), "box")
     assert runtime.state("box")["status"] == "stopped"
 
 
-def test_what_cannot_start_leaves_nothing(runtime, tmp_path) -> None:
+def test_what_cannot_start_leaves_nothing(runtime: Any, tmp_path: Path) -> None:
     done = runtime("run", "-b", make_bundle(tmp_path / "b", ["/nope"]), "box")
     assert done.returncode == 1
     assert "pyrunc run failed: " in done.stderr
@@ -230,13 +230,13 @@ def test_what_cannot_start_leaves_nothing(runtime, tmp_path) -> None:
     assert runtime.good("list", "-q") == ""
 
 
-def test_streams_are_the_callers(runtime, tmp_path) -> None:
+def test_streams_are_the_callers(runtime: Any, tmp_path: Path) -> None:
     bundle = _shell(tmp_path, "cat; echo oops >&2")
     done = runtime("run", "-b", bundle, "box", input="through")
     assert (done.stdout, done.stderr) == ("through", "oops\n")
 
 
-def test_signals_are_passed_on(runtime, tmp_path) -> None:
+def test_signals_are_passed_on(runtime: Any, tmp_path: Path) -> None:
     script = "trap 'echo got; exit 9' TERM; echo up; while :; do sleep 0.02; done"
     words = [*runtime.argv, "run", "-b", str(_shell(tmp_path, script)), "box"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
@@ -246,8 +246,8 @@ def test_signals_are_passed_on(runtime, tmp_path) -> None:
         assert process.wait(pyrunc.TIMEOUT) == 9
 
 
-def test_orphans_are_reaped(runtime, tmp_path) -> None:
-    def share_pids(spec) -> None:
+def test_orphans_are_reaped(runtime: Any, tmp_path: Path) -> None:
+    def share_pids(spec: Any) -> None:
         spec["linux"]["namespaces"].remove({"type": "pid"})
 
     bundle = _shell(tmp_path, "(sleep 0.01 &); echo up; cat", change=share_pids)
@@ -259,8 +259,8 @@ def test_orphans_are_reaped(runtime, tmp_path) -> None:
         assert process.returncode == 0
 
 
-def test_a_signal_while_it_starts_takes_all_away(runtime, tmp_path) -> None:
-    def hang(spec) -> None:
+def test_a_signal_while_it_starts_takes_all_away(runtime: Any, tmp_path: Path) -> None:
+    def hang(spec: Any) -> None:
         slow = {"path": "/bin/sh", "args": ["sh", "-c", f"touch {tmp_path}/hook; sleep 60"]}
         spec["hooks"] = {"createRuntime": [slow | {"env": ["PATH=/bin"]}]}
 
@@ -296,14 +296,14 @@ def _with_open(runtime: Runtime, fds: str, listen: int, *words: str | Path) -> s
     return Runtime([*opener, *PYRUNC], runtime.root).good(*words)
 
 
-def test_only_what_is_to_be_kept_is_kept(runtime, tmp_path) -> None:
+def test_only_what_is_to_be_kept_is_kept(runtime: Any, tmp_path: Path) -> None:
     bundle = _shell(tmp_path, FDS)
     kept = _with_open(runtime, "3,4,5,6", 0, "run", "-b", bundle, "--preserve-fds", "2", "box")
     files = [line.split()[0] for line in kept.splitlines() if line.endswith(__file__)]
     assert files == ["3", "4"]
 
 
-def test_sockets_of_systemd_come_first(runtime, tmp_path) -> None:
+def test_sockets_of_systemd_come_first(runtime: Any, tmp_path: Path) -> None:
     bundle = _shell(tmp_path, f"env | grep LISTEN; {FDS}")
     words = ("run", "-b", bundle, "--preserve-fds", "1", "box")
     said = _with_open(runtime, "3,4,5", 1, *words).splitlines()
@@ -311,13 +311,13 @@ def test_sockets_of_systemd_come_first(runtime, tmp_path) -> None:
     assert [line.split()[0] for line in said if line.endswith(__file__)] == ["3", "4"]
 
 
-def test_sockets_for_another_process_are_not_taken(runtime, tmp_path) -> None:
+def test_sockets_for_another_process_are_not_taken(runtime: Any, tmp_path: Path) -> None:
     env = os.environ | {"LISTEN_FDS": "1", "LISTEN_PID": "1"}
     bundle = _shell(tmp_path, "env")
     assert "LISTEN" not in runtime.good("run", "-b", bundle, "box", env=env)
 
 
-def test_what_is_to_be_kept_has_to_be_open(runtime, bundle, tmp_path) -> None:
+def test_what_is_to_be_kept_has_to_be_open(runtime: Any, bundle: Path, tmp_path: Path) -> None:
     # The log, too, is a file that is opened: it is not to be mistaken for the caller's.
     log = tmp_path / "log"
     done = runtime("--log", log, "run", "-b", bundle, "--preserve-fds", "3", "box")
@@ -329,7 +329,9 @@ def test_what_is_to_be_kept_has_to_be_open(runtime, bundle, tmp_path) -> None:
 # ---- terminals by a console socket
 
 
-def test_detached_terminals_need_a_socket_and_others_none(runtime, running, bundle) -> None:
+def test_detached_terminals_need_a_socket_and_others_none(
+    runtime: Any, running: str, bundle: Path
+) -> None:
     neither = ("exec", "--console-socket", "/x", running, "true")
     assert "cannot use console socket" in runtime(*neither).stderr
     without = ("exec", "--detach", "--tty", running, "true")
@@ -342,8 +344,8 @@ def test_detached_terminals_need_a_socket_and_others_none(runtime, running, bund
     assert "/nonexistent" in runtime(*missing).stderr
 
 
-def test_the_master_goes_to_the_console_socket(runtime, tmp_path) -> None:
-    def terminal(spec) -> None:
+def test_the_master_goes_to_the_console_socket(runtime: Any, tmp_path: Path) -> None:
+    def terminal(spec: Any) -> None:
         spec["process"]["terminal"] = True
 
     bundle = _shell(tmp_path, "tty; cat", change=terminal)
@@ -361,7 +363,7 @@ def test_the_master_goes_to_the_console_socket(runtime, tmp_path) -> None:
         os.close(fds[0])
 
 
-def test_the_pidfd_goes_to_its_socket(runtime, bundle, tmp_path) -> None:
+def test_the_pidfd_goes_to_its_socket(runtime: Any, bundle: Path, tmp_path: Path) -> None:
     path = str(tmp_path / "pidfd")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -423,11 +425,11 @@ def test_a_sockets_path_may_be_of_any_length(
         ],
     ),
 )
-def test_exec_options(runtime, running, options, script, said) -> None:
+def test_exec_options(runtime: Any, running: str, options: Any, script: Any, said: Any) -> None:
     assert runtime.good("exec", *options, running, "sh", "-c", script) == said
 
 
-def test_exec_of_a_process_object(runtime, running, tmp_path) -> None:
+def test_exec_of_a_process_object(runtime: Any, running: str, tmp_path: Path) -> None:
     process = {"args": ["sh", "-c", "echo $A; id -u"], "cwd": "/", "env": ["PATH=/bin", "A=b"]}
     path = tmp_path / "process.json"
     path.write_text(json.dumps(process | {"user": {"uid": 9, "gid": 9}}))
@@ -470,14 +472,14 @@ def test_exec_of_a_process_object(runtime, running, tmp_path) -> None:
         ],
     ),
 )
-def test_how_exec_ends(runtime, running, words, status, said) -> None:
+def test_how_exec_ends(runtime: Any, running: str, words: Any, status: Any, said: Any) -> None:
     done = runtime("exec", *words)
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr
     if status == 255:
         assert "exec failed: " in done.stderr
 
 
-def test_capabilities_that_are_none_are_told_of(runtime, running) -> None:
+def test_capabilities_that_are_none_are_told_of(runtime: Any, running: str) -> None:
     done = runtime("exec", "-c", "CAP_NONE", "-c", "CAP_KILL", running, "true")
     assert done.returncode == 0
     assert (
@@ -486,7 +488,7 @@ def test_capabilities_that_are_none_are_told_of(runtime, running) -> None:
     )
 
 
-def test_exec_detached_writes_its_pid(runtime, running, tmp_path) -> None:
+def test_exec_detached_writes_its_pid(runtime: Any, running: str, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     words = ("exec", "-d", "--pid-file", pid_file, running, "sleep", "100")
     runtime.good(*words, **pyrunc.NO_STREAMS)
@@ -498,7 +500,7 @@ def test_exec_detached_writes_its_pid(runtime, running, tmp_path) -> None:
 # ---- the rest
 
 
-def test_ps(runtime, running) -> None:
+def test_ps(runtime: Any, running: str) -> None:
     pid = runtime.state(running)["pid"]
     wait_until_executed(pid, "sleep")
     assert json.loads(runtime.good("ps", "--format", "json", running)) == [pid]
@@ -511,7 +513,7 @@ def test_ps(runtime, running) -> None:
     assert "PID" in runtime("ps", running, "-o", "args").stderr
 
 
-def test_list(runtime, running, bundle) -> None:
+def test_list(runtime: Any, running: str, bundle: Path) -> None:
     title, line = runtime.good("list").splitlines()
     state = runtime.state(running)
     assert title.split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
@@ -522,7 +524,7 @@ def test_list(runtime, running, bundle) -> None:
     assert runtime.good("list", "-q") == f"{running}\n"
 
 
-def test_kill_by_name_number_and_all(runtime, running) -> None:
+def test_kill_by_name_number_and_all(runtime: Any, running: str) -> None:
     for words in (["0"], ["winch"], ["SIGWINCH"], ["--all", "28"]):
         runtime.good("kill", running, *words)
     assert "unknown signal" in runtime("kill", running, "BOGUS").stderr
@@ -532,7 +534,7 @@ def test_kill_by_name_number_and_all(runtime, running) -> None:
     runtime.good("kill", "--all", running, "KILL")
 
 
-def test_events(runtime, running) -> None:
+def test_events(runtime: Any, running: str) -> None:
     event = json.loads(runtime.good("events", "--stats", running))
     assert (event["type"], event["id"]) == ("stats", running)
     assert {"cpu", "memory", "pids"} <= set(event["data"])
@@ -546,10 +548,13 @@ def test_events(runtime, running) -> None:
 
 
 def _limit(runtime: Runtime, id: str, name: str) -> int:
-    return json.loads(runtime.good("events", "--stats", id))["data"]["memory"]["usage"][name]
+    usage: dict[str, int] = json.loads(runtime.good("events", "--stats", id))["data"]["memory"][
+        "usage"
+    ]
+    return usage[name]
 
 
-def test_update(runtime, running, tmp_path) -> None:
+def test_update(runtime: Any, running: str, tmp_path: Path) -> None:
     runtime.good("update", "--memory", "50M", "--cpu-share", "200", running)
     assert _limit(runtime, running, "limit") == 50 << 20
     runtime.good("update", "--pids-limit", "20", running)
@@ -564,7 +569,9 @@ def test_update(runtime, running, tmp_path) -> None:
     assert _limit(runtime, running, "limit") > 1 << 60
 
 
-def test_limits_from_a_pipe_that_has_none_yet_are_refused_by_name(runtime, running) -> None:
+def test_limits_from_a_pipe_that_has_none_yet_are_refused_by_name(
+    runtime: Any, running: str
+) -> None:
     reader, writer = os.pipe2(os.O_NONBLOCK)
     try:
         done = runtime("update", "-r", "-", running, stdin=reader)
@@ -577,7 +584,7 @@ def test_limits_from_a_pipe_that_has_none_yet_are_refused_by_name(runtime, runni
 
 def _file(controller: str, bundle: Path, name: str) -> str:
     """Of the cgroup of the bundle's container "box", on v1 or v2."""
-    own = {}
+    own: dict[Any, Any] = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, names, _ = line.split(":", 2)
         own |= dict.fromkeys(names.split(","), True)
@@ -585,7 +592,7 @@ def _file(controller: str, bundle: Path, name: str) -> str:
     return Path(place, cgroup_path(bundle, "box"), name).read_text().strip()
 
 
-def test_update_of_a_container_that_is_idle(runtime, tmp_path) -> None:
+def test_update_of_a_container_that_is_idle(runtime: Any, tmp_path: Path) -> None:
     def change(spec: dict[str, Any]) -> None:
         spec["linux"]["resources"] |= {"cpu": {"shares": 512}, "pids": {"limit": 30}}
 
@@ -603,7 +610,7 @@ def test_update_of_a_container_that_is_idle(runtime, tmp_path) -> None:
     assert _file("cpu", bundle, "cpu.idle") == "0"
 
 
-def test_both_idle_and_shares_in_a_configuration(runtime, tmp_path) -> None:
+def test_both_idle_and_shares_in_a_configuration(runtime: Any, tmp_path: Path) -> None:
     def change(spec: dict[str, Any]) -> None:
         spec["linux"]["resources"]["cpu"] = {"shares": 512, "idle": 1}
 
@@ -614,7 +621,9 @@ def test_both_idle_and_shares_in_a_configuration(runtime, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("limit", "written"), [(0, "1"), (1, "1"), (-1, "max"), (20, "20")])
-def test_a_limit_of_processes_of_0_is_one(runtime, tmp_path, limit: int, written: str) -> None:
+def test_a_limit_of_processes_of_0_is_one(
+    runtime: Any, tmp_path: Path, limit: int, written: str
+) -> None:
     """As with runc: 0 is no "unlimited"."""
 
     def change(spec: dict[str, Any]) -> None:
@@ -645,12 +654,12 @@ def test_a_limit_of_processes_of_0_is_one(runtime, tmp_path, limit: int, written
         (["--l3-cache-schema", "x"], "not supported"),
     ],
 )
-def test_what_update_refuses(runtime, running, words, said) -> None:
+def test_what_update_refuses(runtime: Any, running: str, words: Any, said: Any) -> None:
     done = runtime("update", *words, running)
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr
 
 
-def test_debug_tells_of_the_stages_in_their_order(runtime, tmp_path) -> None:
+def test_debug_tells_of_the_stages_in_their_order(runtime: Any, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle")
     log = tmp_path / "log"
     words = ("--debug", "--log", log)
@@ -667,7 +676,7 @@ def test_debug_tells_of_the_stages_in_their_order(runtime, tmp_path) -> None:
         assert -1 not in places and places == sorted(places), said
 
 
-def test_spec_is_a_start_and_is_not_overwritten(runtime, tmp_path) -> None:
+def test_spec_is_a_start_and_is_not_overwritten(runtime: Any, tmp_path: Path) -> None:
     runtime.good("spec", cwd=tmp_path)
     spec = json.loads((tmp_path / "config.json").read_text())
     assert spec["process"]["args"] == ["sh"]
@@ -696,7 +705,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     assert [*folder.iterdir(), *full.root.iterdir()] == []
 
 
-def test_what_spec_writes_runs(runtime, tmp_path) -> None:
+def test_what_spec_writes_runs(runtime: Any, tmp_path: Path) -> None:
     pyrunc.make_root(tmp_path / "rootfs")
     runtime.good("spec", cwd=tmp_path)
     spec = json.loads((tmp_path / "config.json").read_text())
@@ -705,13 +714,13 @@ def test_what_spec_writes_runs(runtime, tmp_path) -> None:
     assert runtime.good("run", "box", cwd=tmp_path) == "ran\n"
 
 
-def test_features(runtime) -> None:
+def test_features(runtime: Any) -> None:
     document = json.loads(runtime.good("features"))
     assert document["ociVersionMin"] == "1.0.0"
     assert "mount" in document["linux"]["namespaces"]
 
 
-def test_version(runtime) -> None:
+def test_version(runtime: Any) -> None:
     """As Docker's daemon and containerd read it."""
     lines = runtime.good("--version").splitlines()
     (version,) = [line.rpartition("version")[2].strip() for line in lines if "version" in line]
@@ -776,7 +785,7 @@ def test_cgroup_managers_that_are_refused(
         **pyrunc.NO_STREAMS)  # fmt: skip
 
 
-def test_exec_adds_capabilities_to_those_of_the_container(runtime, tmp_path) -> None:
+def test_exec_adds_capabilities_to_those_of_the_container(runtime: Any, tmp_path: Path) -> None:
     """`--cap` makes ambient what the configuration has inheritable, as runc's."""
 
     def change(spec: dict[str, Any]) -> None:
@@ -805,7 +814,9 @@ def test_exec_adds_capabilities_to_those_of_the_container(runtime, tmp_path) -> 
     assert "CAP_KILL" not in done.stderr
 
 
-def test_a_process_document_has_capabilities_of_its_own(runtime, running, tmp_path) -> None:
+def test_a_process_document_has_capabilities_of_its_own(
+    runtime: Any, running: str, tmp_path: Path
+) -> None:
     kill = f"{1 << 5:016x}"
     sets = {"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "inheritable": ["CAP_KILL"]}
     process = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +42,7 @@ class Manager:
 
 
 @pytest.fixture(params=[20, 250])
-def manager(request: pytest.FixtureRequest, tmp_path: Path):
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """At a path that is longer than the address of a socket, too."""
     path = addresses.long_path(tmp_path, request.param)
     with addresses.listening_at(path, socket.SOCK_DGRAM) as listening:
@@ -53,7 +55,7 @@ def _bundle(folder: Path, seconds: int) -> Path:
     python = Path(os.path.realpath(subprocess.check_output(
         [python, "-c", "import sys; print(sys._base_executable)"], text=True).strip()))  # fmt: skip
 
-    def share(spec) -> None:
+    def share(spec: Any) -> None:
         places = {"/usr", "/lib", "/lib64", str(python.parent.parent)}
         spec["mounts"] += [
             {"destination": p, "type": "bind", "source": p, "options": ["rbind", "ro"]}
@@ -96,13 +98,17 @@ def test_create_and_start(runtime: Runtime, manager: Manager, tmp_path: Path) ->
     runtime.good("delete", "--force", "box")
 
 
-def test_a_container_that_ends_first_is_not_waited_for(runtime, manager, tmp_path) -> None:
+def test_a_container_that_ends_first_is_not_waited_for(
+    runtime: Any, manager: Any, tmp_path: Path
+) -> None:
     bundle = make_bundle(tmp_path / "bundle", ["true"])
     runtime.good("run", "-d", "-b", bundle, "box", env=manager.env, **pyrunc.NO_STREAMS)
 
 
 @pytest.mark.parametrize("force", [False, True], ids=["delete", "force"])
-def test_whatever_a_container_left_beside_its_socket_goes_with_it(runtime, tmp_path, force) -> None:
+def test_whatever_a_container_left_beside_its_socket_goes_with_it(
+    runtime: Any, tmp_path: Path, force: Any
+) -> None:
     """It can get at that directory if it may mount: it is bound in the container."""
     bundle = make_bundle(tmp_path / "bundle", ["true"])
     env = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "nobody")}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +38,7 @@ def _runc_options(*command: str) -> dict[str, tuple[str, bool]]:
     return {name: (letter, bool(value)) for name, value, letter in line.findall(options)}
 
 
-def _ours(options: tuple) -> dict[str, tuple[str, bool]]:
+def _ours(options: tuple[Any, ...]) -> dict[str, tuple[str, bool]]:
     return {name: (letter, kind != FLAG) for name, letter, kind, _, _ in options}
 
 
@@ -159,16 +161,16 @@ def test_help_is_in_the_form_of_runcs() -> None:
 def test_completion_knows_what_the_table_knows(command: str) -> None:
     parser = pyrunc_help.parser()
     subparsers = next(a for a in parser._actions if a.dest == "command")
-    offered = set(subparsers.choices[command]._option_string_actions)
+    offered = set(subparsers.choices[command]._option_string_actions)  # type: ignore[index]
     assert {f"--{name}" for name, *_ in COMMANDS[command][-1]} <= offered
 
 
-def test_completion_offers_containers(tmp_path) -> None:
+def test_completion_offers_containers(tmp_path: Path) -> None:
     (tmp_path / "web").mkdir()
     (tmp_path / "db").mkdir()
     parser = pyrunc_help.parser()
     subparsers = next(a for a in parser._actions if a.dest == "command")
-    container = next(a for a in subparsers.choices["kill"]._actions if a.dest == "container")
+    container = next(a for a in subparsers.choices["kill"]._actions if a.dest == "container")  # type: ignore[index]
 
     class Given:
         root = str(tmp_path)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def without_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def run(program: Path, *words: str, **more: object) -> subprocess.CompletedProcess[str]:
+def run(program: Path, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
         [program, *words], capture_output=True, text=True, timeout=20, check=False, **more
     )
@@ -67,7 +68,9 @@ def test_a_copy_uses_what_was_recorded_at_installation(copy: Path) -> None:
         "#!/bin/sh\n'''exec'\n'''",
     ],
 )
-def test_the_start_beside_it_names_the_interpreter(without_record: Path, tmp_path, head) -> None:
+def test_the_start_beside_it_names_the_interpreter(
+    without_record: Path, tmp_path: Path, head: Any
+) -> None:
     program = Path(shutil.copy(without_record, tmp_path))
     (tmp_path / "python3").symlink_to(sys.executable)
     start = write_start(program, head.format(python=sys.executable))

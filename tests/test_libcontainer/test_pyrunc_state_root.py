@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,29 +14,31 @@ from libcontainer.pyrunc import state_root
 
 
 @pytest.fixture
-def user(tmp_path, monkeypatch):
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """An ordinary user with a runtime folder."""
-    monkeypatch.setattr(state_root.os, "geteuid", lambda: tmp_path.stat().st_uid or 1)
+    monkeypatch.setattr(state_root.os, "geteuid", lambda: tmp_path.stat().st_uid or 1)  # type: ignore[attr-defined]
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     if os.getuid() == 0:
         os.chown(tmp_path, 1, 1)
     return tmp_path
 
 
-def test_roots_is_the_systems(monkeypatch) -> None:
-    monkeypatch.setattr(state_root.os, "geteuid", lambda: 0)
+def test_roots_is_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_root.os, "geteuid", lambda: 0)  # type: ignore[attr-defined]
     monkeypatch.setattr(state_root, "in_user_namespace", lambda: False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/0")
     assert state_root.state_root("") == "/run/pyrunc"
 
 
-def test_what_is_given_is_made_absolute(monkeypatch, tmp_path) -> None:
+def test_what_is_given_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert state_root.state_root("state") == str(tmp_path / "state")
 
 
-def test_a_containers_root_who_is_a_user_outside_has_a_users(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(state_root.os, "geteuid", lambda: 0)
+def test_a_containers_root_who_is_a_user_outside_has_a_users(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(state_root.os, "geteuid", lambda: 0)  # type: ignore[attr-defined]
     monkeypatch.setattr(state_root, "in_user_namespace", lambda: True)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("USER", "somebody")
@@ -44,7 +47,7 @@ def test_a_containers_root_who_is_a_user_outside_has_a_users(monkeypatch, tmp_pa
     assert state_root.state_root("") == "/run/pyrunc"
 
 
-def test_a_users_is_private_and_stays(user, monkeypatch) -> None:
+def test_a_users_is_private_and_stays(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     place = state_root.state_root("")
     assert place == f"{user}/pyrunc"
     monkeypatch.setattr(state_root, "_check", lambda _: None)  # what a test makes is root's
@@ -52,14 +55,14 @@ def test_a_users_is_private_and_stays(user, monkeypatch) -> None:
     assert stat.S_IMODE(Path(place).stat().st_mode) == 0o1700
 
 
-def test_without_a_runtime_folder_it_is_in_tmp(monkeypatch) -> None:
-    monkeypatch.setattr(state_root.os, "geteuid", lambda: 123456)
+def test_without_a_runtime_folder_it_is_in_tmp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_root.os, "geteuid", lambda: 123456)  # type: ignore[attr-defined]
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     assert state_root.state_root("") == "/tmp/pyrunc-123456"
 
 
 @pytest.mark.parametrize("how", ["of another user", "writable", "a link", "a file"])
-def test_what_another_may_have_made_is_not_believed(user, how: str) -> None:
+def test_what_another_may_have_made_is_not_believed(user: Any, how: str) -> None:
     place = user / "pyrunc"
     if how == "a link":
         place.symlink_to("/tmp")
@@ -87,8 +90,10 @@ def test_what_another_may_have_made_is_not_believed(user, how: str) -> None:
         ("false", 1000, True, False, False),
     ],
 )
-def test_rootless(monkeypatch, word, euid, inside, systemd, expected) -> None:
-    monkeypatch.setattr(state_root.os, "geteuid", lambda: euid)
+def test_rootless(
+    monkeypatch: pytest.MonkeyPatch, word: Any, euid: Any, inside: Any, systemd: Any, expected: Any
+) -> None:
+    monkeypatch.setattr(state_root.os, "geteuid", lambda: euid)  # type: ignore[attr-defined]
     monkeypatch.setattr(state_root, "in_user_namespace", lambda: inside)
     assert state_root.may_lack_cgroups(word, systemd=systemd) is expected
 

@@ -63,7 +63,7 @@ def start(request: pytest.FixtureRequest, runtime: Runtime, tmp_path: Path) -> I
             given = {"stdin": subprocess.DEVNULL} | streams
             process = subprocess.Popen([*runtime.argv, *words], **given)
             stack.callback(_end, process)
-            return process
+            return process  # type: ignore[return-value]
 
         yield start
 
@@ -166,7 +166,7 @@ def test_descriptors_that_are_kept_are_the_callers(start: Start, tmp_path: Path)
     (tmp_path / "kept").write_text("kept\n")
     plain = start("cat <&3", "--preserve-fds", "1", stderr=subprocess.PIPE)
     assert b"file descriptor 3 is not open" in plain.communicate(timeout=SECONDS)[1]
-    words = ["sh", "-c", 'exec 3<"$0" "$@"', tmp_path / "kept", *plain.args]
+    words = ["sh", "-c", 'exec 3<"$0" "$@"', tmp_path / "kept", *plain.args]  # type: ignore[misc]
     done = subprocess.run(words, capture_output=True, timeout=SECONDS, check=False)
     assert done.stdout == b"kept\n", done.stderr
 

@@ -12,7 +12,9 @@ import struct
 import subprocess
 import termios
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,10 +75,10 @@ class Session:
 
 
 @pytest.fixture
-def session(runtime: Runtime, tmp_path: Path):
+def session(runtime: Runtime, tmp_path: Path) -> Iterator[Any]:
     """`run` with a terminal in a bundle; a shell."""
 
-    def terminal(spec) -> None:
+    def terminal(spec: Any) -> None:
         spec["process"]["terminal"] = True
 
     bundle = make_bundle(tmp_path / "bundle", ["sh"], change=terminal)
@@ -101,7 +103,7 @@ def test_run(session: Session) -> None:
 
 
 def test_lines_in_a_file_end_as_in_any_file(runtime: Runtime, tmp_path: Path) -> None:
-    def terminal(spec) -> None:
+    def terminal(spec: Any) -> None:
         spec["process"]["terminal"] = True
 
     bundle = make_bundle(tmp_path / "bundle", ["echo", "one"], change=terminal)
@@ -174,7 +176,7 @@ def test_a_terminal_that_is_hung_up_ends_the_container_and_is_no_fault(
 ) -> None:
     """There is no terminal to give back as it was."""
 
-    def terminal(spec) -> None:
+    def terminal(spec: Any) -> None:
         spec["process"]["terminal"] = True
 
     script = f"trap 'exit {128 + signal.SIGHUP}' HUP; echo here; sleep 1000 & wait"

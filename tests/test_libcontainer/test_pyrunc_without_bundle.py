@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def root(tmp_path: Path) -> Path:
     return pyrunc.make_root(tmp_path / "root")
 
 
-def _options(*words: str) -> dict:
+def _options(*words: str) -> dict[str, Any]:
     return parse_command("run", [*words, "x"])[0]
 
 
@@ -216,8 +217,8 @@ def test_a_command_needs_a_rootfs_and_a_rootfs_no_bundle(runtime: Runtime) -> No
     assert "--bundle" in runtime("run", "--rootfs", "/", "-b", "/", "box").stderr
 
 
-def test_without_root_it_is_rootless(monkeypatch) -> None:
-    monkeypatch.setattr(without_bundle.os, "geteuid", lambda: 1000)
+def test_without_root_it_is_rootless(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(without_bundle.os, "geteuid", lambda: 1000)  # type: ignore[attr-defined]
     spec = without_bundle.spec_of(_options("--rootfs", "/some", "--network", "none"), "x", ["ls"])
     kinds = [namespace["type"] for namespace in spec["linux"]["namespaces"]]
     assert {"user", "network"} <= set(kinds)
@@ -226,7 +227,7 @@ def test_without_root_it_is_rootless(monkeypatch) -> None:
 
 
 @pytest.fixture
-def alone_in_tmp():
+def alone_in_tmp() -> Iterator[Any]:
     """Other test workers of root's have the same /tmp."""
     folder = os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY)
     fcntl.flock(folder, fcntl.LOCK_EX)
@@ -235,7 +236,7 @@ def alone_in_tmp():
 
 
 @pytest.fixture
-def users_root(alone_in_tmp: None):
+def users_root(alone_in_tmp: None) -> Iterator[Any]:
     """A root that is an ordinary user's; in the end his folder of state is gone, too."""
     folder = Path(tempfile.mkdtemp(prefix="pyrunc-test-"))
     root = pyrunc.make_root(folder / "root")
@@ -281,7 +282,7 @@ def test_the_root_of_a_user_namespace_without_the_group_of_terminals_runs_one(ro
 def test_an_owner_that_is_not_mapped_is_named(tmp_path: Path, option: str) -> None:
     """The kernel says no more than EINVAL of some file systems."""
 
-    def change(spec: dict) -> None:
+    def change(spec: dict[str, Any]) -> None:
         spec["mounts"] = [m for m in spec["mounts"] if m["destination"] != "/dev/pts"]
         there = {"destination": "/dev/pts", "type": "devpts", "source": "devpts"}
         spec["mounts"].append({**there, "options": ["newinstance", option]})

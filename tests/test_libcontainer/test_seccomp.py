@@ -36,11 +36,11 @@ def number(name: str, architecture: int = 0) -> int:
     return found
 
 
-def allowing(*rules: SyscallRule, **more: object) -> Seccomp:
+def allowing(*rules: SyscallRule, **more: Any) -> Seccomp:
     return Seccomp("SCMP_ACT_ALLOW", syscalls=rules, **more)
 
 
-def refusing(*names: str, default: str = "SCMP_ACT_ERRNO", **more: object) -> Seccomp:
+def refusing(*names: str, default: str = "SCMP_ACT_ERRNO", **more: Any) -> Seccomp:
     """Nothing is allowed but those, and to end."""
     rule = SyscallRule([*names, *ENDING], "SCMP_ACT_ALLOW")
     return Seccomp(default, syscalls=(rule,), **more)
@@ -253,7 +253,7 @@ def says(policy: Seccomp, token: int, nr: int, args: tuple[int, ...]) -> int:
     width = 2**32 - 1 if token == X32 else 2**64 - 1  # libseccomp's x32 has words of 32 bits
     for rule in policy.syscalls:
         holds = (
-            OPERATIONS[c.op](args[c.index] & width, c.value & width, c.value_two & width)
+            OPERATIONS[c.op](args[c.index] & width, c.value & width, c.value_two & width)  # type: ignore[no-untyped-call]
             for c in rule.args
         )
         if number(rule.names[0], token) == nr and all(holds):

@@ -296,7 +296,7 @@ def test_of_its_descriptors_it_has_those_alone_that_are_kept() -> None:
     assert done.stdout == "[0, 1, 2, 5, 7]\n"
 
 
-def dialogue_with(**attributes: object) -> Dialogue:
+def dialogue_with(**attributes: Any) -> Dialogue:
     """The parent's part of a start, in the middle of it."""
     dialogue = object.__new__(Dialogue)
     dialogue.__dict__.update(

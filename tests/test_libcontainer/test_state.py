@@ -239,7 +239,7 @@ BREAKS: dict[str, tuple[Callable[[Path], None], str, bool]] = {
     "directory": (_directory, "not a regular file", False),
     "fifo": (_fifo, "not a regular file", False),
     "link": (_link, "not a regular file", False),
-    "empty": (lambda path: path.write_text("") and None, "no JSON value", False),
+    "empty": (lambda path: path.write_text("") and None, "no JSON value", False),  # type: ignore[dict-item]
 }
 
 
@@ -315,7 +315,7 @@ def test_a_state_of_a_newer_version_stops_no_command(runtime: Runtime, running: 
 @pytest.fixture
 def runc(runtime: Runtime) -> Runtime:
     """runc, with the same folder of state."""
-    return Runtime([pyrunc.needs("runc", package="runc")], runtime.root)
+    return Runtime([pyrunc.needs("runc", package="runc")], runtime.root)  # type: ignore[attr-defined]
 
 
 def _of_everything(spec: Json) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ class Machine:
         wait_until(lambda: self.look() == self.before)
 
 
-def pyrunc(root: Path, *words: str, **more: object) -> subprocess.CompletedProcess[str]:
+def pyrunc(root: Path, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
     # Not a pipe: the container's process would hold it open.
     with (root.parent / "output").open("w+") as output:
         done = subprocess.run(

@@ -249,7 +249,7 @@ def test_a_list_is_no_command() -> None:
 
 def test_what_popen_refuses_is_refused() -> None:
     with pytest.raises(ValueError, match="preexec_fn="):
-        go(create_subprocess_exec("true", preexec_fn=print))
+        go(create_subprocess_exec("true", preexec_fn=print))  # type: ignore[call-arg]
 
 
 def test_one_more_descriptor_than_there_are() -> None:

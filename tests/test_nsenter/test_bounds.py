@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def filled(options: Options, *places: str) -> dict[str, tuple[int, int]]:
     return {place: (size, files) for place, (size, files) in json.loads(said).items()}
 
 
-def own_root(**fields: object) -> Options:
+def own_root(**fields: Any) -> Options:
     mounts = [*SYSTEM, *presets._interpreter(), Proc(), Dev(), Tmpfs("/mnt")]
     return Options(new="user,mnt,pid", **{"root": "tmpfs", "mounts": mounts, **fields})
 

@@ -13,6 +13,7 @@ import sys
 import textwrap
 import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,7 +194,7 @@ PLAIN: dict[str, tuple[typing.Any, tuple[typing.Any, ...], object]] = {
     "a static method": (Derived.twice, (5,), 10),
     "a property": (lambda d: d.third, (Derived(6),), 2.0),
     "an object that can be called": (Derived(3), (4,), 12),
-    "a generic class": (lambda b: (b.held, Box[int].__origin__ is Box), (Box(5),), (5, True)),
+    "a generic class": (lambda b: (b.held, Box[int].__origin__ is Box), (Box(5),), (5, True)),  # type: ignore[attr-defined]
     "a metaclass": (lambda c: len(c), (WithMeta,), 7),
     "a cached function": (cached, (10,), 55),
     "a singledispatch function": (kind, (1,), "int"),
@@ -251,7 +252,7 @@ class Bomb:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> Any:
         return os.mkdir, (self._path,)
 
 

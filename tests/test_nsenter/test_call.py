@@ -16,6 +16,7 @@ import traceback
 import xml.etree.ElementTree
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -76,7 +77,7 @@ def test_by_default_every_namespace_is_new() -> None:
     seen = call(call_targets.where)
     assert (seen["pid"], seen["uid"]) == (2, 0)  # PID 1 is an init
     ours = call_targets.where()["namespaces"]
-    assert not seen["namespaces"].items() & ours.items()
+    assert not seen["namespaces"].items() & ours.items()  # type: ignore[attr-defined]
 
 
 def test_it_runs_where_the_options_say(empty_root: roots.Root) -> None:
@@ -247,7 +248,7 @@ def test_extensions_come_with_the_modules_that_import_them(empty_root: roots.Roo
     for name in ("_json", "_socket", "_cffi_backend"):
         caller = Caller(options, extensions=[name])
         assert caller.call(call_targets.late, name) == name
-        assert caller.call(lambda name=name: __import__(name).__name__) == name
+        assert caller.call(lambda name=name: __import__(name).__name__) == name  # type: ignore[misc]
 
 
 def test_what_an_extension_imports_by_itself_comes_with_it(empty_root: roots.Root) -> None:
@@ -528,7 +529,7 @@ class Bomb:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> Any:
         return os.mkdir, (self._path,)
 
 

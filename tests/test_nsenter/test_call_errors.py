@@ -8,6 +8,7 @@ import importlib
 import pickle
 import pkgutil
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_a_base_that_is_no_exception_of_pythons_is_passed_over(bases: tuple[str,
 
 
 def test_a_group_has_the_exceptions_that_it_had() -> None:
-    caught = []
+    caught: list[Any] = []
     try:
         nsenter.call(call_targets.throw_group)
     except* ValueError as values:
@@ -87,7 +88,7 @@ def test_a_group_has_the_exceptions_that_it_had() -> None:
     except* RemoteError as others:
         assert others.message == "outer\\x1b[0m"
         assert isinstance(others.__cause__, RemoteTraceback)
-        (inner,) = others.exceptions
+        (inner,) = others.exceptions  # type: ignore[assignment]
         assert isinstance(inner, ExceptionGroup)
         caught += inner.exceptions
     value, number, other = caught

@@ -53,7 +53,7 @@ def test_a_common_value_comes_back_as_it_is(value: Any) -> None:
 
 def test_they_all_come_back_from_a_call() -> None:
     back = call(call_targets.echo, VALUES)
-    assert [repr(value) for value in back] == [repr(value) for value in VALUES]
+    assert [repr(value) for value in back] == [repr(value) for value in VALUES]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("value", NUMPY, ids=repr)
@@ -69,7 +69,7 @@ def test_numbers_of_numpy_come_back_by_themselves_and_in_arrays(value: Any) -> N
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (datetime.datetime(2026, 1, 1, tzinfo=Zone()), "datetime.timezone"),
+        (datetime.datetime(2026, 1, 1, tzinfo=Zone()), "datetime.timezone"),  # type: ignore[abstract]
         (fractions.Fraction(1, 2**70000), "too large"),
         (numpy.array([object()]), "numbers are"),
         (numpy.datetime64("2026-01-01"), "numbers are"),
@@ -148,7 +148,7 @@ def test_chunks_of_map_are_calls() -> None:
         assert list(executor.map(lambda n: n + 1, [1, 2, 3], chunksize=2)) == [2, 3, 4]
         with pytest.raises(ZeroDivisionError):
             list(executor.map(call_targets.invert, [1, 0, 2], chunksize=3))
-        for size in (0, -1, 1.5, "2"):
+        for size in (0, -1, 1.5, "2"):  # type: ignore[assignment]
             with pytest.raises(ValueError, match="chunksize must be a whole number, at least 1"):
                 executor.map(abs, [1], chunksize=size)  # type: ignore[arg-type]
 

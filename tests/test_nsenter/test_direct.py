@@ -22,6 +22,7 @@ import pytest
 
 import direct_cases
 import faults
+import inside
 import launching
 from direct_cases import FAILING_OF_A_USER, FAILING_OF_ROOT, OF_A_USER, OF_ROOT, Case, both_ways
 from launching import message
@@ -197,7 +198,7 @@ def test_root_goes_direct_where_no_id_changes_and_nothing_is_joined(
 def test_a_cgroup_takes_the_stages() -> None:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     mount = next(line.split()[4] for line in lines if " - cgroup2 " in line)
-    own = mount.rstrip("/") + launching.inside.read()["cgroup"]
+    own = mount.rstrip("/") + inside.read()["cgroup"]  # type: ignore[operator]
     fd = os.open(own, os.O_RDONLY | os.O_DIRECTORY)
     try:
         assert direct_cases.way_of(message(), cgroup=fd) == "stages"

@@ -190,7 +190,7 @@ def test_data_of_a_package_is_read_on_demand() -> None:
 def ask_for_data(package: str, path: str) -> str:
     import sys
 
-    fetch = sys.meta_path[-1]._fetch  # type: ignore[union-attr]
+    fetch = sys.meta_path[-1]._fetch  # type: ignore[attr-defined, union-attr]
     try:
         found = fetch(package, path)
     except FileNotFoundError as error:

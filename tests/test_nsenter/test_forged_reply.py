@@ -58,7 +58,7 @@ def test_a_stranger_is_not_taken_for_stage_2(
         with Descriptors() as owner, Pipes(owner, [ours.detach(), reader]) as pipes:
             talk = Handshake(*stage_0, pipes)
             with pytest.raises(BootstrapError, match=f"names pid {stranger} as stage 2"):
-                talk.hold(memoryview(b""), SECONDS, 0)
+                talk.run(memoryview(b""), SECONDS, 0)
         os.kill(stranger, 0)  # it lives
     finally:
         for fd in (writer, pidfd):

@@ -120,7 +120,7 @@ def test_a_limit_is_named_only_for_the_kinds_that_were_asked_for() -> None:
     )  # fmt: skip
     advice = "sysctl user.max_net_namespaces is 0: sysctl -w user.max_net_namespaces=10000"
     assert done.stderr.endswith(f"clone net: No space left on device ({advice})\n")
-    done = subprocess.run([unshare, *options, "sh", "-c", script.format("uts")], check=False)
+    done = subprocess.run([unshare, *options, "sh", "-c", script.format("uts")], check=False)  # type: ignore[assignment]
     assert done.returncode == 0
     assert "user.max_net" not in hint_for("clone", errno.ENOSPC, "uts")
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ ids = st.integers(0, LAST)
 
 
 @st.composite
-def id_maps(draw, first=ids, largest=LAST + 1):
+def id_maps(draw: Any, first: Any = ids, largest: Any = LAST + 1) -> Any:
     inside, outside = draw(first), draw(first)
     size = draw(st.integers(1, min(largest, LAST + 1 - max(inside, outside))))
     return IDMap(inside, outside, size)
@@ -33,7 +34,7 @@ def id_maps(draw, first=ids, largest=LAST + 1):
 # --- IDMap
 
 
-def test_the_whole_of_the_ids_is_a_map():
+def test_the_whole_of_the_ids_is_a_map() -> None:
     assert IDMap(0, 0, LAST + 1).size == LAST + 1
     assert IDMap(LAST, LAST, 1).host_id == LAST
 
@@ -55,22 +56,22 @@ def test_the_whole_of_the_ids_is_a_map():
         ((0, 0, 1.0), "size 1.0: must be an integer"),
     ],
 )
-def test_a_bad_field_is_refused_by_name_and_value(fields, error):
+def test_a_bad_field_is_refused_by_name_and_value(fields: Any, error: Any) -> None:
     with pytest.raises(ValueError, match=re.escape(error)):
         IDMap(*fields)
 
 
-def test_a_map_cannot_be_changed_and_is_hashable():
+def test_a_map_cannot_be_changed_and_is_hashable() -> None:
     line = IDMap(0, 1, 2)
     with pytest.raises(AttributeError):
-        line.size = 3
+        line.size = 3  # type: ignore[misc]
     assert {line} == {IDMap(0, 1, 2)}
 
 
 # --- encode and parse
 
 
-def test_encode_writes_what_runc_writes():
+def test_encode_writes_what_runc_writes() -> None:
     # UIDMAP of "userns-3-ranges", captured from runc 1.1.5, without its NUL.
     captured = bytes.fromhex(
         "302031303030303020310a3120313030303031203939390a31303030203230303030302036343533360a"
@@ -81,24 +82,24 @@ def test_encode_writes_what_runc_writes():
 
 
 @given(st.lists(id_maps()))
-def test_parse_undoes_encode(maps):
+def test_parse_undoes_encode(maps: Any) -> None:
     text = idmap.encode(maps)
     assert idmap.parse(text) == idmap.parse(text.decode()) == tuple(maps)
     assert idmap.parse(text.removesuffix(b"\n")) == tuple(maps)
 
 
 @given(st.lists(id_maps()))
-def test_parse_takes_the_kernels_columns(maps):
+def test_parse_takes_the_kernels_columns(maps: Any) -> None:
     text = "".join(f"{m.container_id:10} {m.host_id:10} {m.size:10}\n" for m in maps)
     assert idmap.parse(text) == tuple(maps)
 
 
-def test_parse_takes_the_map_of_this_process():
+def test_parse_takes_the_map_of_this_process() -> None:
     assert idmap.parse(Path("/proc/self/uid_map").read_bytes())
 
 
 @given(st.binary() | st.text())
-def test_parse_refuses_with_a_value_error_or_means_what_it_read(text):
+def test_parse_refuses_with_a_value_error_or_means_what_it_read(text: Any) -> None:
     try:
         maps = idmap.parse(text)
     except ValueError as err:
@@ -128,7 +129,7 @@ def test_parse_refuses_with_a_value_error_or_means_what_it_read(text):
         ("5 0 1\n0 7 0\n", "id map line 2: id map container_id 0: size 0: must be at least 1"),
     ],
 )
-def test_a_bad_line_is_refused_by_number_and_text(text, error):
+def test_a_bad_line_is_refused_by_number_and_text(text: Any, error: Any) -> None:
     with pytest.raises(ValueError, match=re.escape(error)):
         idmap.parse(text)
 
@@ -151,7 +152,7 @@ def overlap(maps: list[IDMap]) -> bool:
 
 
 @given(st.lists(id_maps(st.integers(0, 60), 12), max_size=6))
-def test_check_refuses_exactly_the_maps_that_overlap(maps):
+def test_check_refuses_exactly_the_maps_that_overlap(maps: Any) -> None:
     if not overlap(maps):
         idmap.check(maps)
         return
@@ -163,7 +164,7 @@ def test_check_refuses_exactly_the_maps_that_overlap(maps):
     assert all(culprit in maps for culprit in culprits)
 
 
-def test_an_overlap_names_both_ranges_and_the_side():
+def test_an_overlap_names_both_ranges_and_the_side() -> None:
     with pytest.raises(ValueError, match="id map lines overlap") as caught:
         idmap.check([IDMap(500, 0, 10), IDMap(9, 100, 1), IDMap(0, 200, 10)])
     assert str(caught.value) == (
@@ -185,19 +186,19 @@ def map_of(length: int) -> list[IDMap]:
     return maps
 
 
-def test_check_takes_340_lines_and_no_more():
+def test_check_takes_340_lines_and_no_more() -> None:
     idmap.check(singles(340))
     with pytest.raises(ValueError, match="id map has 341 lines: the kernel takes at most 340"):
         idmap.check(singles(341))
 
 
-def test_check_takes_4095_bytes_and_no_more():
+def test_check_takes_4095_bytes_and_no_more() -> None:
     idmap.check(map_of(4095))
     with pytest.raises(ValueError, match="id map is 4096 bytes long: the kernel takes at most 40"):
         idmap.check(map_of(4096))
 
 
-def test_a_map_without_lines_is_one_that_is_not_written():
+def test_a_map_without_lines_is_one_that_is_not_written() -> None:
     idmap.check([])
 
 
@@ -205,7 +206,7 @@ def test_a_map_without_lines_is_one_that_is_not_written():
 
 
 @pytest.fixture
-def kernel_takes():
+def kernel_takes() -> Any:
     """Writes a map to a new user namespace of the running kernel; says whether it was taken."""
     whole = (IDMap(0, 0, LAST + 1),)
     if os.geteuid() != 0 or idmap.parse(Path("/proc/self/uid_map").read_bytes()) != whole:
@@ -250,7 +251,7 @@ def kernel_takes():
     ],
     ids=lambda maps: f"{len(maps)}-lines-{maps[-1].container_id}-{maps[-1].host_id}",
 )
-def test_the_kernel_agrees_with_check(kernel_takes, maps):
+def test_the_kernel_agrees_with_check(kernel_takes: Any, maps: Any) -> None:
     try:
         idmap.check(maps)
     except ValueError:
@@ -260,7 +261,7 @@ def test_the_kernel_agrees_with_check(kernel_takes, maps):
 
 
 @pytest.mark.skipif(os.sysconf("SC_PAGESIZE") != 4096, reason="the limit is the page size")
-def test_the_kernel_refuses_4096_bytes(kernel_takes):
+def test_the_kernel_refuses_4096_bytes(kernel_takes: Any) -> None:
     assert not kernel_takes(idmap.encode(map_of(4096)))
 
 
@@ -275,7 +276,7 @@ def test_the_kernel_refuses_4096_bytes(kernel_takes):
         "0 0 1\n\n1 1 1\n",
     ],
 )
-def test_the_kernel_refuses_what_parse_refuses(kernel_takes, text):
+def test_the_kernel_refuses_what_parse_refuses(kernel_takes: Any, text: Any) -> None:
     with pytest.raises(ValueError, match="id map line"):
         idmap.parse(text)
     assert not kernel_takes(text.encode())
@@ -318,38 +319,40 @@ alice:400000:1"""
         ("ali", 123, []),
     ],
 )
-def test_a_user_has_the_lines_of_its_name_and_of_its_uid(name, uid, expected):
+def test_a_user_has_the_lines_of_its_name_and_of_its_uid(
+    name: Any, uid: Any, expected: Any
+) -> None:
     assert idmap.parse_subid(SUBID, name, uid) == tuple(SubIDRange(*r) for r in expected)
 
 
 @given(st.text())
-def test_garbage_gives_nobody_anything_and_raises_nothing(text):
+def test_garbage_gives_nobody_anything_and_raises_nothing(text: Any) -> None:
     assert all(isinstance(r, SubIDRange) for r in idmap.parse_subid(text, "0", 0))
 
 
-def test_a_bad_range_is_refused_by_field_and_value():
+def test_a_bad_range_is_refused_by_field_and_value() -> None:
     with pytest.raises(ValueError, match="subordinate ids' start 5: count 0: must be at least 1"):
         SubIDRange(5, 0)
     with pytest.raises(ValueError, match="subordinate ids' start -1: must be in"):
         SubIDRange(-1, 1)
 
 
-def test_a_missing_file_gives_nothing(tmp_path):
+def test_a_missing_file_gives_nothing(tmp_path: Path) -> None:
     assert idmap.subordinate_ranges(tmp_path / "none", uid=1) == ()
 
 
-def test_a_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path):
+def test_a_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match=re.escape(str(tmp_path))):
         idmap.subordinate_ranges(tmp_path, uid=1)
 
 
-def test_the_calling_user_is_the_default(tmp_path):
+def test_the_calling_user_is_the_default(tmp_path: Path) -> None:
     file = tmp_path / "subuid"
     file.write_text(f"{pwd.getpwuid(os.geteuid()).pw_name}:7:3\n{os.geteuid() + 1}:1:1\n")
     assert idmap.subordinate_ranges(file) == (SubIDRange(7, 3),)
 
 
-def test_a_file_that_is_not_utf8_is_read_all_the_same(tmp_path):
+def test_a_file_that_is_not_utf8_is_read_all_the_same(tmp_path: Path) -> None:
     file = tmp_path / "subuid"
     file.write_bytes(b"ren\xe9:1:1\n4242:5:6\n")
     assert idmap.subordinate_ranges(file, uid=4242) == (SubIDRange(5, 6),)
@@ -358,27 +361,27 @@ def test_a_file_that_is_not_utf8_is_read_all_the_same(tmp_path):
 # --- maps of the caller
 
 
-def test_map_root_makes_the_caller_root():
+def test_map_root_makes_the_caller_root() -> None:
     assert idmap.map_root() == IDMappings(
         (IDMap(0, os.geteuid(), 1),), (IDMap(0, os.getegid(), 1),)
     )
     assert idmap.map_root(uid=7, gid=8) == IDMappings((IDMap(0, 7, 1),), (IDMap(0, 8, 1),))
 
 
-def test_map_current_leaves_the_caller_who_it_is():
+def test_map_current_leaves_the_caller_who_it_is() -> None:
     assert idmap.map_current() == IDMappings(
         (IDMap(os.geteuid(), os.geteuid(), 1),), (IDMap(os.getegid(), os.getegid(), 1),)
     )
     assert idmap.map_current(uid=7, gid=8) == IDMappings((IDMap(7, 7, 1),), (IDMap(8, 8, 1),))
 
 
-def test_an_explicit_id_that_is_none_is_refused():
+def test_an_explicit_id_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="id map host_id -1"):
         idmap.map_root(uid=-1)
 
 
 @pytest.fixture
-def subid(tmp_path):
+def subid(tmp_path: Path) -> Any:
     """map_auto for uid 4242, gid 4343, with these texts in the two files (None: no file)."""
 
     def run(subuid: str | None, subgid: str | None, **kwargs: int) -> IDMappings:
@@ -394,25 +397,27 @@ def subid(tmp_path):
     return run
 
 
-def test_map_auto_puts_the_ranges_end_to_end_above_root(subid):
+def test_map_auto_puts_the_ranges_end_to_end_above_root(subid: Any) -> None:
     maps = subid("4242:200000:10\n4242:100000:65536\n", "4242:300000:5\n")
     assert maps.uid == (IDMap(0, 4242, 1), IDMap(1, 100000, 65536), IDMap(65537, 200000, 10))
     assert maps.gid == (IDMap(0, 4343, 1), IDMap(1, 300000, 5))
 
 
-def test_a_user_listed_by_name_and_by_uid_gets_its_ids_once(subid):
+def test_a_user_listed_by_name_and_by_uid_gets_its_ids_once(subid: Any) -> None:
     me = pwd.getpwuid(os.geteuid()).pw_name
     text = f"{me}:100000:10\n{os.geteuid()}:100000:10\n{me}:100005:20\n{me}:100010:1\n"
     assert subid(text, text, uid=os.geteuid()).uid[1:] == (IDMap(1, 100000, 25),)
 
 
-def test_ranges_that_only_touch_stay_as_they_are_listed(subid):
+def test_ranges_that_only_touch_stay_as_they_are_listed(subid: Any) -> None:
     text = "4242:100000:10\n4242:100010:10\n"
     assert subid(text, text).uid[1:] == (IDMap(1, 100000, 10), IDMap(11, 100010, 10))
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 12)), min_size=1, max_size=6))
-def test_map_auto_gives_each_subordinate_id_exactly_once(tmp_path_factory, ranges):
+def test_map_auto_gives_each_subordinate_id_exactly_once(
+    tmp_path_factory: Any, ranges: Any
+) -> None:
     file = tmp_path_factory.getbasetemp() / "subid"
     file.write_text("".join(f"0:{start}:{count}\n" for start, count in ranges))
     maps = idmap.map_auto(uid=0, gid=0, subuid_path=file, subgid_path=file).uid
@@ -423,16 +428,16 @@ def test_map_auto_gives_each_subordinate_id_exactly_once(tmp_path_factory, range
     ]
 
 
-def test_root_may_do_without_lines(subid):
+def test_root_may_do_without_lines(subid: Any) -> None:
     assert subid(None, "", uid=0, gid=0) == idmap.map_root(uid=0, gid=0)
 
 
-def test_root_gets_its_ranges_after_itself(subid):
+def test_root_gets_its_ranges_after_itself(subid: Any) -> None:
     maps = subid("root:100000:65536\n", None, uid=0, gid=0)
     assert maps == IDMappings((IDMap(0, 0, 1), IDMap(1, 100000, 65536)), (IDMap(0, 0, 1),))
 
 
-def test_a_range_that_holds_the_caller_is_refused(subid):
+def test_a_range_that_holds_the_caller_is_refused(subid: Any) -> None:
     with pytest.raises(ValueError, match=r"overlap in host ids.*'1 4000 1000'.*'0 4242 1'"):
         subid("4242:4000:1000\n", "4242:100000:1\n")
 
@@ -441,7 +446,7 @@ NAMED = next((u for u in pwd.getpwall() if u.pw_uid), None)
 
 
 @pytest.mark.skipif(NAMED is None, reason="no user but root")
-def test_without_lines_the_error_says_which_command_adds_them(subid, tmp_path):
+def test_without_lines_the_error_says_which_command_adds_them(subid: Any, tmp_path: Path) -> None:
     assert NAMED
     with pytest.raises(LookupError) as caught:
         subid("", "", uid=NAMED.pw_uid)
@@ -453,7 +458,7 @@ def test_without_lines_the_error_says_which_command_adds_them(subid, tmp_path):
 
 
 @pytest.mark.skipif(NAMED is None, reason="no user but root")
-def test_the_error_names_only_the_file_that_lacks_the_line(subid, tmp_path):
+def test_the_error_names_only_the_file_that_lacks_the_line(subid: Any, tmp_path: Path) -> None:
     assert NAMED
     with pytest.raises(LookupError) as caught:
         subid(f"{NAMED.pw_name}:100000:65536\n", None, uid=NAMED.pw_uid)
@@ -474,14 +479,16 @@ def test_the_error_names_only_the_file_that_lacks_the_line(subid, tmp_path):
         ("x:1:4000000\ny:100000:7\n", "4000001-4065536"),
     ],
 )
-def test_the_advice_never_gives_away_another_users_ids(subid, taken, advised):
+def test_the_advice_never_gives_away_another_users_ids(
+    subid: Any, taken: Any, advised: Any
+) -> None:
     assert NAMED
     for subuid, subgid in (taken, ""), ("", taken):
         with pytest.raises(LookupError, match=f"--add-subuids {advised} --add-subgids {advised}"):
             subid(subuid, subgid, uid=NAMED.pw_uid)
 
 
-def test_a_user_without_a_name_is_told_which_line_to_add(subid):
+def test_a_user_without_a_name_is_told_which_line_to_add(subid: Any) -> None:
     nameless = next(u for u in range(4_000_000, 5_000_000) if idmap._login_name(u) is None)
     with pytest.raises(LookupError) as caught:
         subid("", "", uid=nameless)
@@ -490,7 +497,7 @@ def test_a_user_without_a_name_is_told_which_line_to_add(subid):
     )
 
 
-def test_the_command_of_the_advice_works():
+def test_the_command_of_the_advice_works() -> None:
     """In a copy of /etc: a new user, the command of the error, and then map_auto is content."""
     programs = [shutil.which(name) for name in ("unshare", "usermod")]
     if os.geteuid() != 0 or not all(programs):

@@ -25,7 +25,7 @@ STDLIB = Path(os.__file__).parent
 PLACES = {"own root": None, "sandbox": presets.sandbox()}
 
 
-@pytest.fixture(params=PLACES.values(), ids=PLACES)
+@pytest.fixture(params=PLACES.values(), ids=PLACES)  # type: ignore[untyped-decorator]
 def place(request: pytest.FixtureRequest) -> Options | None:
     options: Options | None = request.param
     return options
@@ -405,7 +405,7 @@ def test_a_root_is_looked_at_again_if_a_folder_is_replaced(
     assert installed.describe(options, archive) is not None
     site_packages = tmp_path / "site-packages"
     site_packages.mkdir()
-    monkeypatch.setattr(installed.site, "getsitepackages", lambda _: [str(site_packages)])
+    monkeypatch.setattr(installed.site, "getsitepackages", lambda _: [str(site_packages)])  # type: ignore[attr-defined]
     monkeypatch.syspath_prepend(site_packages)
     assert installed.describe(options, archive) is None
     assert installed.describe(presets.sandbox(), archive) is not None

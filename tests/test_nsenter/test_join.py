@@ -15,7 +15,7 @@ import pytest
 import inside
 import launching
 from launching import ALL_BUT_USER, KINDS, SECONDS, SLEEP, Case, Facts, broken, message
-from nsenter.bootstrap import bootstrap_data
+from nsenter.bootstrap import TimeOffset, bootstrap_data
 from nsenter.errors import BootstrapError
 from nsenter.idmap import IDMap
 from nsenter.launch import Child, Program, PythonInit, launch
@@ -127,9 +127,7 @@ def test_an_init_that_has_joined_is_not_dumpable(
 def test_an_init_that_made_namespaces_in_those_it_joined_is_not_dumpable(held: Child) -> None:
     target = PythonInit("targets:dumpable", extensions=["_ctypes", "_struct"])
     with launching.joining(held.pid, ["net"], "fd") as joined:
-        data = message(
-            ["user", "pid", "time"], joined, time_offsets=[launching.TimeOffset(*AHEAD[0])]
-        )
+        data = message(["user", "pid", "time"], joined, time_offsets=[TimeOffset(*AHEAD[0])])
         child = launch(data, target)
     with child:
         assert child.wait(SECONDS) == 0

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def outside() -> Iterator[list[str]]:
         yield [name, str(sleeper.pid)]
 
 
-def tried(outside: list[str], **fields: object) -> dict[str, int]:
+def tried(outside: list[str], **fields: Any) -> dict[str, int]:
     # Ports of nobody else's; a socket without a file belongs to a network namespace.
     new = "user" if "landlock_scope" in fields else "user,net"
     options = Options(new=new, maps="current", **fields)

@@ -38,7 +38,7 @@ from launching import (
     outcome,
 )
 from nsenter import idmap
-from nsenter.bootstrap import BootstrapData
+from nsenter.bootstrap import BootstrapData, TimeOffset
 from nsenter.errors import BootstrapError
 from nsenter.launch import Program, PythonInit, launch
 from nsenter.namespaces import Namespace, NamespaceType
@@ -706,7 +706,7 @@ def test_a_trace_tells_when_each_stage_came_where(
     target: str, offsets: tuple[tuple[str, int, int], ...], stages: set[str]
 ) -> None:
     before = time.time_ns()
-    clocks = [launching.TimeOffset(*offset) for offset in offsets]
+    clocks = [TimeOffset(*offset) for offset in offsets]
     data = message(["user", "time"], time_offsets=clocks)
     with launching.reporting(data, target, trace=True) as (child, _):
         after = time.time_ns()

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,16 +65,16 @@ def memory() -> str:
 KINDS = (folder, listener, manager, pool, executor, memory)
 
 
-def called(function: Callable[[], str], **settings: object) -> str:
+def called(function: Callable[[], str], **settings: Any) -> str:
     return Caller(**settings).call(function)  # type: ignore[arg-type]
 
 
-def submitted(function: Callable[[], str], **settings: object) -> str:
+def submitted(function: Callable[[], str], **settings: Any) -> str:
     with NamespaceExecutor(1, **settings) as executor:  # type: ignore[arg-type]
         return executor.submit(function).result()
 
 
-def in_a_fork(function: Callable[[], str], **settings: object) -> str:
+def in_a_fork(function: Callable[[], str], **settings: Any) -> str:
     return submitted(function, fresh=True, **settings)
 
 

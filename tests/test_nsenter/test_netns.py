@@ -51,7 +51,8 @@ def told(code: str) -> list[str]:
     env = {**os.environ, "PYTHONPATH": f"{PYTHONPATH}:{Path(__file__).parent}"}
     done = subprocess.run(words, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stderr
-    return (done.stdout + done.stderr).splitlines()
+    text: str = done.stdout + done.stderr
+    return text.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import nsenter
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.parametrize("name", nsenter.__all__)
+@pytest.mark.parametrize("name", nsenter.__all__)  # type: ignore[attr-defined]
 def test_each_public_name_can_be_imported(name: str) -> None:
     assert getattr(nsenter, name).__module__.startswith("nsenter.")
 
@@ -31,12 +31,12 @@ def test_the_stub_file_lists_the_same_names() -> None:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    modules = {(name, "nsenter") for name in nsenter._MODULES}
-    assert imported == {*nsenter._HOMES.items(), *modules}
+    modules = {(name, "nsenter") for name in nsenter._MODULES}  # type: ignore[attr-defined]
+    assert imported == {*nsenter._HOMES.items(), *modules}  # type: ignore[attr-defined]
 
 
 def test_modules_that_people_want_need_no_import_of_their_own() -> None:
-    for name in nsenter._MODULES:
+    for name in nsenter._MODULES:  # type: ignore[attr-defined]
         script = f"import nsenter; print(nsenter.{name}.__name__)"
         said = subprocess.check_output([sys.executable, "-c", script], text=True)
         assert said == f"nsenter.{name}\n"
@@ -44,7 +44,7 @@ def test_modules_that_people_want_need_no_import_of_their_own() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        nsenter.nonsense  # noqa: B018
+        nsenter.nonsense  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_another_system_is_refused_by_name() -> None:

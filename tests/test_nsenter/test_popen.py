@@ -459,7 +459,7 @@ def test_wait_returns_when_it_ends_and_not_a_poll_later() -> None:
 
     It may have to wait for another thread of the tests once or twice more.
     """
-    times = []
+    times: list[Any] = []
     while min(times, default=9) > 3 and len(times) < 10:
         with Popen(["sleep", "0.4"], DIRECT) as process:
             before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
@@ -600,7 +600,7 @@ def test_a_selector_watches_it_to_its_end() -> None:
                 selector.register(process, selectors.EVENT_READ)
             while running:
                 for key, _events in selector.select(SECONDS):
-                    process = key.fileobj
+                    process = key.fileobj  # type: ignore[assignment]
                     assert isinstance(process, Popen)
                     assert process.poll() == 0
                     selector.unregister(process)

@@ -227,7 +227,7 @@ def test_a_spare_fork_that_has_died_is_replaced() -> None:
         for _ in range(2):
             spare = spare_of(template)
             os.kill(spare, signal.SIGKILL)
-            wait_until(lambda spare=spare: not runs(spare))
+            wait_until(lambda spare=spare: not runs(spare))  # type: ignore[misc]
             assert template_of(executor) == template
 
 

@@ -18,6 +18,7 @@ import tempfile
 import termios
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -216,7 +217,7 @@ class Bomb:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> Any:
         return os.mkdir, (self._path,)
 
 
@@ -296,12 +297,12 @@ int main(void) {
 on_x86_64 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="x86_64's other numbers")
 
 
-def said(program: Path, options: Options, **popen: object) -> str:
+def said(program: Path, options: Options, **popen: Any) -> str:
     text: str = nsenter.check_output([program], options, text=True, **popen)
     return text.strip()
 
 
-def with_programs(programs: Path, **fields: object) -> Options:
+def with_programs(programs: Path, **fields: Any) -> Options:
     return presets.sandbox(read=[programs], **fields)
 
 

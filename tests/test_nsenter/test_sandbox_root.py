@@ -7,6 +7,7 @@ import stat
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,7 +181,8 @@ def test_two_at_once_unpack_it_into_one(
     layout: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other one is done first."""
-    before, has_begun = oci_image._run, []
+    before = oci_image._run
+    has_begun: list[Any] = []
 
     def slow(*argv: str) -> str:
         said = before(*argv)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def opened(folder: Path, backend: str, **arguments: object) -> Workspace:
+def opened(folder: Path, backend: str, **arguments: Any) -> Workspace:
     overlay = False if backend == "bind" else backend
     return Workspace(folder, BASE, overlay=overlay, **arguments)  # type: ignore[arg-type]
 

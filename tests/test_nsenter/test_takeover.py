@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def extensions_of(python: Python) -> tuple[str, ...]:
     return ("_cffi_backend", *(n for n in wanted if list(dynload.glob(f"{n}.*.so"))))
 
 
-def looking(python: Python, root: str, **more: object) -> Case:
+def looking(python: Python, root: str, **more: Any) -> Case:
     extensions = extensions_of(python)
     env = {"GIVEN": root}
     return Case(name=root, root=root, extensions=extensions, args=(extensions,), env=env, **more)
@@ -88,7 +89,7 @@ def looked(python: Python, stage: Stage, who: str) -> dict[str, Facts]:
     return pythons.drive(python, stage, cases, user=who == "user")
 
 
-def in_poison(target: str, **more: object) -> Case:
+def in_poison(target: str, **more: Any) -> Case:
     return Case(
         name=target,
         root=roots.POISON,

@@ -45,7 +45,7 @@ def test_it_runs_when_it_is_told_to(options: Options | None) -> None:
 def kept() -> set[int]:
     """What every later start has as well."""
     links = inside.descriptors().items()
-    return {fd for fd, link in links if link.startswith(("/memfd:ns", "/dev/shm/nsenter-"))}
+    return {fd for fd, link in links if link.startswith(("/memfd:ns", "/dev/shm/nsenter-"))}  # type: ignore[misc]
 
 
 @WAYS
