@@ -299,12 +299,12 @@ def test_what_was_cancelled_does_not_run(tmp_path: Path) -> None:
 
 
 def test_shutdown_without_waiting_lets_calls_finish() -> None:
-    before = children()
+    before = children(), descriptors()
     executor = NamespaceExecutor(2)
     futures = [executor.submit(call_targets.sleep, 0.1) for _ in range(6)]
     executor.shutdown(wait=False)
     assert [future.result() for future in futures] == [0.1] * 6
-    wait_until(lambda: children() == before)
+    wait_until(lambda: (children(), descriptors()) == before)
 
 
 def test_an_executor_that_is_forgotten_ends() -> None:
