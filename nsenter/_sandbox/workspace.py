@@ -180,8 +180,11 @@ class Workspace(Part):
         self._keeper = keeper
 
     def _prepare_next(self, keeper: Keeper, kind: str) -> None:
-        """Have the next generation made. fuse-overlayfs would show the directory as it is now, not
-        as it is when the generation is used."""
+        """Let the keeper make the next generation in advance.
+
+        With fuse-overlayfs this is not possible: the generation would show the directory as it is
+        now, and not as it is when the generation is used.
+        """
         if kind != FUSE:
             keeper.prepare()
 

@@ -121,10 +121,10 @@ class Root:
         return [str(needs("unshare", package="util-linux")), *kinds, "--fork", "--kill-child", "--"]
 
     def _config(self) -> dict[str, Any]:
-        from libcontainer import specconv
+        from libcontainer.specconv import config_from_spec
 
-        config = specconv.config_from_spec(self.spec, id="driven", bundle=str(self.bundle))
-        plain = config.replace(**self.config).to_data(full=True)
+        config = config_from_spec(self.spec, id="driven", bundle=str(self.bundle))
+        plain: dict[str, Any] = config.replace(**self.config).to_data(full=True)
         for name in ("namespaces", "seccomp", "cgroups"):
             plain.pop(name)
         return plain

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OCI's config.json (runtime specification 1.0 to 1.3) as a `Config`.
+"""Convert the config.json of the OCI runtime specification (1.0 to 1.3) into a `Config`.
 
-What is unknown is passed over, as the specification asks; what is known and not done here is
-refused by name. Each error names the place in the file.
+Unknown keys are ignored, as the specification requires. Known ones that are not supported are
+refused by name. Each error says where in the file it is.
 
-What most files do not have is read by modules that are imported when it is there. The documents
-that the runtime itself writes are `libcontainer.specconv.example` and `.features`.
+Keys that most files do not have are read by modules that are imported only if the key is present.
+The documents that the runtime itself writes are in `libcontainer.specconv.example` and `.features`.
 """
 
 from __future__ import annotations
