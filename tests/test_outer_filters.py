@@ -23,6 +23,7 @@ import denying
 import nsenter
 import pyrunc
 from cgrouping import remove, v2_root
+from processes import THIS_RUN
 from pyrunc import Runtime
 from rootless import as_user
 
@@ -99,7 +100,7 @@ runtime = pytest.fixture(pyrunc.runtimes)
 
 @pytest.fixture
 def cgroup() -> Iterator[Path]:
-    path = Path(v2_root(), f"nsx-filter-{os.getpid()}")
+    path = Path(v2_root(), f"nsx-filter-{THIS_RUN}")
     path.mkdir()
     try:
         yield path

@@ -511,7 +511,8 @@ def on_the_host() -> Iterator[Host]:
             for family in (socket.AF_INET, socket.AF_UNIX, socket.AF_UNIX)
         )
         tcp.bind(("127.0.0.1", 0))
-        abstract.bind(f"\0nsenter-{os.getpid()}")
+        name = f"nsenter-{os.urandom(4).hex()}"  # other runs have the same pids
+        abstract.bind(f"\0{name}")
         named.bind(f"{folder}/socket")
         (folder / "socket").chmod(0o666)
         for listener in (tcp, abstract, named):
@@ -522,7 +523,7 @@ def on_the_host() -> Iterator[Host]:
             "folder": str(folder),
             "secret": f"{folder}/secret",
             "socket": f"{folder}/socket",
-            "abstract": f"nsenter-{os.getpid()}",
+            "abstract": name,
             "port": tcp.getsockname()[1],
             "pid": os.getpid(),
             "numbers": numbers,

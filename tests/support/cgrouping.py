@@ -18,7 +18,7 @@ from libcontainer.cgroups.fs import LegacyManager
 from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.configs import Cgroup
 from nsenter._cgroups import files
-from processes import wait_until
+from processes import THIS_RUN, wait_until
 
 _numbers = itertools.count()
 USER = 4242
@@ -26,7 +26,7 @@ USER = 4242
 
 def unused_path() -> str:
     """A cgroup path that nobody else has."""
-    return f"/nsx-test-{os.getpid()}-{next(_numbers)}"
+    return f"/nsx-test-{THIS_RUN}-{os.getpid()}-{next(_numbers)}"
 
 
 @contextlib.contextmanager

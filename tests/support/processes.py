@@ -6,11 +6,15 @@ A process that ends while it is looked at has no files any more (ENOENT), or the
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 SECONDS = 20.0  # for anything that takes milliseconds
+# For names in places that others have as well, such as cgroups or sockets without a file: another
+# run in a PID namespace of its own has the same pids.
+THIS_RUN = secrets.token_hex(4)
 
 _GONE = (FileNotFoundError, ProcessLookupError)
 

@@ -40,7 +40,7 @@ from libcontainer.state_folder import StateFolder
 from needs import needs
 from nsenter import BootstrapError, Namespace
 from nsenter._host.procfs import start_time_of
-from processes import runs, stat_fields, wait_until, wait_until_executed
+from processes import THIS_RUN, runs, stat_fields, wait_until, wait_until_executed
 
 KINDS = ("pid", "network", "ipc", "uts", "mount")
 SECONDS = 20
@@ -85,7 +85,7 @@ def config_for(rootfs: Path, kinds: tuple[str, ...] = KINDS, **more: Any) -> Con
         mounts=(Mount("/proc", source="proc", device="proc"),),
         devices=(Device("/dev/null", "c", 1, 3),),
         cgroups=Cgroup(
-            path=f"/nsenter-test-{os.getpid()}",
+            path=f"/nsenter-test-{THIS_RUN}",
             name="c",
             resources=Resources(devices=(DeviceRule(allow=True),)),
         ),

@@ -27,6 +27,7 @@ from libcontainer.container import Container
 from libcontainer.process import Process
 from needs import needs
 from nsenter import BootstrapError, Namespace
+from processes import THIS_RUN
 
 KINDS = ("pid", "network", "ipc", "uts", "mount")
 SECONDS = 20
@@ -51,7 +52,7 @@ def container(rootfs: Path, tmp_path: Path) -> Iterator[Container]:
         namespaces=Namespaces(Namespace(kind) for kind in KINDS),
         mounts=(Mount("/proc", source="proc", device="proc"),),
         devices=(Device("/dev/null", "c", 1, 3),),
-        cgroups=Cgroup(path=f"/nsenter-hostile-{os.getpid()}", name="h", resources=resources),
+        cgroups=Cgroup(path=f"/nsenter-hostile-{THIS_RUN}", name="h", resources=resources),
     )
     made = Container.create(str(tmp_path / "state"), "h", config)
     yield made

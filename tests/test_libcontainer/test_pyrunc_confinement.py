@@ -17,7 +17,7 @@ import pytest
 import pyrunc
 from agents import Agent
 from nsenter._host import syscalls
-from processes import wait_until
+from processes import THIS_RUN, wait_until
 from pyrunc import NO_STREAMS, Runtime, make_bundle, open_the_way
 from sweeps import every
 
@@ -264,7 +264,7 @@ def test_where_no_thread_can_be_made_the_filter_is_installed_all_the_same(
 
 @pytest.fixture
 def agent_path() -> Iterator[Path]:
-    path = Path(f"/tmp/agent-{os.getpid()}")
+    path = Path(f"/tmp/agent-{THIS_RUN}")
     yield path
     path.unlink(missing_ok=True)
 

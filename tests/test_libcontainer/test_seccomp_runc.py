@@ -21,6 +21,7 @@ from libcontainer.specconv.reader import Reader
 from libcontainer.specconv.seccomp import seccomp_from_spec
 from needs import needs
 from nsenter._host import syscalls
+from processes import THIS_RUN
 from sweeps import every
 
 X86_64, X86, X32_BIT = 0xC000003E, 0x40000003, 0x40000000
@@ -123,7 +124,7 @@ def runcs_filter(folder: Path, policy: dict[str, Any]) -> bytes:
     spec["linux"].update(seccomp=policy, resources={})
     (folder / "config.json").write_text(json.dumps(spec))
     runc = [needs("runc", package="runc"), "--root", folder / "state"]
-    name = f"seccomp-{os.getpid()}"
+    name = f"seccomp-{THIS_RUN}"
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     subprocess.run([*runc, "run", "--detach", "--bundle", folder, name], check=True, **quiet)
     try:

@@ -33,6 +33,7 @@ from nsenter._launch.joiner_capabilities import STEPS
 from nsenter._message.capabilities import NAMES, NUMBERS
 from nsenter.launch import PythonInit
 from nsenter.options import Options
+from processes import THIS_RUN
 from pyrunc import PYRUNC, Runtime
 from seizing import HAS_PIDNS_OPTION, Attacker, Joiner
 
@@ -138,7 +139,7 @@ def _as_json(words: list[str]) -> str:
 
 @contextlib.contextmanager
 def cgroup_of_our_own() -> Iterator[Path]:
-    folder = Path(cgrouping.v2_root()) / f"seized-{os.getpid()}"
+    folder = Path(cgrouping.v2_root()) / f"seized-{THIS_RUN}"
     folder.mkdir()
     try:
         yield folder

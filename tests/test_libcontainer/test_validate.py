@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from libcontainer.specconv import config_from_spec
 from libcontainer.specconv.example import example
 from needs import needs
 from nsenter import idmap
+from processes import THIS_RUN
 
 KINDS = ("pid", "network", "ipc", "uts", "mount", "user", "cgroup", "time")
 MAPS = (IDMap(0, 100000, 65536),)
@@ -498,7 +498,7 @@ def _run_by_runc(bundle: Path, spec: Any) -> subprocess.CompletedProcess[str]:
     (bundle / "config.json").write_text(json.dumps(spec))
     runc, unshare = needs("runc", package="runc"), needs("unshare", package="util-linux")
     # In a mount namespace of its own: what runc does refuse late could have mounted something.
-    line = [unshare, "-m", runc, "--root", bundle / "state", "run", f"validate-{os.getpid()}"]
+    line = [unshare, "-m", runc, "--root", bundle / "state", "run", f"validate-{THIS_RUN}"]
     return subprocess.run(line, cwd=bundle, capture_output=True, text=True)
 
 

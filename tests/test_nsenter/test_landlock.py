@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ import denying
 import nsenter
 from nsenter import Options
 from nsenter._host import probe
+from processes import THIS_RUN
 
 NEWEST = 6  # the version of Landlock's interface that has all of it
 
@@ -65,7 +65,7 @@ DENIED = errno.EACCES
 @pytest.fixture
 def outside() -> Iterator[list[str]]:
     """A name that somebody listens to, and the pid of somebody."""
-    name = f"nsx-landlock-{os.getpid()}"
+    name = f"nsx-landlock-{THIS_RUN}"
     with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as stack:
         listener.bind(f"\0{name}")
         listener.listen()

@@ -42,7 +42,7 @@ from nsenter.bootstrap import BootstrapData, TimeOffset
 from nsenter.errors import BootstrapError
 from nsenter.launch import Program, PythonInit, launch
 from nsenter.namespaces import Namespace, NamespaceType
-from processes import wait_until_executed
+from processes import THIS_RUN, wait_until_executed
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 
@@ -433,7 +433,7 @@ def cgroup() -> Iterator[tuple[str, int]]:
     """A new cgroup v2 directory: its name below the mount, and a descriptor of it."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     mount = next(Path(line.split()[4]) for line in lines if " - cgroup2 " in line)
-    folder = mount / f"nsenter-test-{os.getpid()}"
+    folder = mount / f"nsenter-test-{THIS_RUN}"
     folder.mkdir()
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
