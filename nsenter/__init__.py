@@ -36,6 +36,7 @@ _HOMES = {
     "Namespaces": "nsenter.namespaces",
     "NsenterError": "nsenter._host.base_error",
     "Options": "nsenter.options",
+    "Pasta": "nsenter._sandbox.pasta",
     "Popen": "nsenter.popen",
     "Proc": "nsenter.mounts",
     "ProcessInfo": "nsenter.inspect",

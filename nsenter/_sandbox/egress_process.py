@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nsenter._launch.child import Child
     from nsenter.options import Options
 
-__all__ = ["Attachment", "EgressProxy"]
+__all__ = ["Attachment", "EgressProxy", "folders_of_nsenter", "require_own_network"]
 
 _CODE = (
     "import sys; sys.path += sys.argv[3:]; "
@@ -89,9 +89,7 @@ class EgressProxy(Part):
         Raises:
             ValueError: the network namespace is not new.
         """
-        with Descriptors() as owner:
-            if not options._namespaces(owner).is_private(NamespaceType.NEWNET):
-                raise ValueError('an Egress requires a new network namespace: add "net" to new')
+        require_own_network(options, "Egress")
         return {"loopback": True}
 
     def environment(self) -> dict[str, str]:
@@ -183,6 +181,18 @@ class Attachment:
         self._report.close()
 
 
+def require_own_network(options: Options, what: str) -> None:
+    """Raise ValueError if the network namespace is not new."""
+    with Descriptors() as owner:
+        if not options._namespaces(owner).is_private(NamespaceType.NEWNET):
+            raise ValueError(f'network={what} requires a new network namespace: add "net" to new')
+
+
+def folders_of_nsenter() -> list[str]:
+    """Return the folders that an interpreter without site-packages requires to import nsenter."""
+    return [os.path.dirname(_folder_of("nsenter")), _folder_of("_cffi_backend")]
+
+
 def _settings(policy: Egress) -> bytes:
     text = json.dumps(
         {"allow": policy.allow, "connections": policy.connections, "idle": policy.idle_timeout}
@@ -193,10 +203,9 @@ def _settings(policy: Egress) -> bytes:
 def _start(control: socket.socket) -> subprocess.Popen[bytes]:
     """Start the process with no module of the caller's directories, and a clean environment."""
     number = str(control.fileno())
-    folders = [os.path.dirname(_folder_of("nsenter")), _folder_of("_cffi_backend")]
-    words = [interpreter_path(), "-I", "-S", "-c", _CODE, number, str(os.getpid()), *folders]
+    words = [interpreter_path(), "-I", "-S", "-c", _CODE, number, str(os.getpid())]
     return subprocess.Popen(
-        words,
+        [*words, *folders_of_nsenter()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=(control.fileno(),),

@@ -1071,6 +1071,22 @@ NEEDS: dict[str, dict[str, str]] = {
     "test_nsenter/test_sandbox_egress_rules.py": {
         "": "*",
     },
+    "test_nsenter/test_sandbox_pasta.py": {
+        "": """
+            test_ports
+            test_ports_are_strings
+            test_ports_that_are_none_are_named
+            test_the_callers_ports_are_numbers
+            test_without_pasta_the_error_says_what_to_install
+        """,
+        "machine": """
+            test_a_function_has_the_network
+            test_a_network_of_its_own_is_required
+            test_ports_are_forwarded
+            test_what_is_reached
+        """,
+        "namespaces proc": "*",
+    },
     "test_nsenter/test_show_around.py": {
         "namespaces proc": """
             test_a_hostname_that_is_refused_is_left_out

@@ -154,6 +154,20 @@ def add_address(address: str) -> None:
     subprocess.run(["ip", "address", "add", address, "dev", "lo", *no_wait], check=True)
 
 
+def add_way_out() -> None:
+    """Give the world a device with a default route, and another address of its own, 198.18.1.1,
+    to which only the default route leads from a sandbox with the device's address."""
+    for words in (
+        "link add way0 type veth peer name way1",
+        "address add 198.18.0.1/24 dev way0",
+        "link set way0 up",
+        "link set way1 up",
+        "route add default via 198.18.0.254",
+        "address add 198.18.1.1/32 dev lo",
+    ):
+        subprocess.run(["ip", *words.split()], check=True)
+
+
 def http_server(port: int = HTTP, answer: bytes = b"", address: str = "127.0.0.1") -> Server:
     """Serve HTTP: each answer is the request's own head, or `answer`."""
 
@@ -317,6 +331,11 @@ def curl(*words: str, allow: Iterable[str], folder: Path) -> dict[str, Any]:
     """Run curl in a sandbox."""
     argv = ["curl", "-sS", "-m", "20", "--cacert", str(folder / "cert.pem"), *words]
     return run(argv, allow, read=[folder])
+
+
+def children() -> list[str]:
+    """Return the processes that this one has started and not waited for."""
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
 
 
 def tell(**values: Any) -> None:
