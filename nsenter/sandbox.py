@@ -321,7 +321,7 @@ class Sandbox:
                 self._attach(child)
                 child.go()
         except BaseException as error:
-            undo(error, child.__exit__)
+            undo(error, child.__exit__, lambda: self._refused(child))
             raise
         return child
 
@@ -357,19 +357,17 @@ class Sandbox:
             watch.wall_time,
             usage,
             child.limited_by,
-            self._refused(),
+            self._refused(child),
         )
 
     def _not_started(self, order: Order, error: BaseException) -> Result:
         """Return the result for a program that could not be executed; raise any other error."""
         if not isinstance(error, BootstrapError) or error.stage not in _STAGES:
             raise error
-        return Result(
-            order.args, Verdict.NOT_STARTED, None, b"", b"", 0.0, None, {}, self._refused(), error
-        )
+        return Result(order.args, Verdict.NOT_STARTED, None, b"", b"", 0.0, None, {}, (), error)
 
-    def _refused(self) -> tuple[str, ...]:
-        return tuple(line for part in self._parts for line in part.refusals())
+    def _refused(self, child: Child) -> tuple[str, ...]:
+        return tuple(line for part in self._parts for line in part.refusals(child))
 
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in the sandbox, as `Caller.call` does, with the limits of the sandbox.
@@ -397,11 +395,8 @@ class Sandbox:
         caller = Caller(options, self._timeout, env=environment)
         if not any(part.holds for part in self._parts):
             return caller.call(function, *args, **kwargs)
-        try:
-            value: T = self._call_attached(caller, function, args, kwargs)
-            return value
-        finally:
-            self.refused = self._refused()
+        value: T = self._call_attached(caller, function, args, kwargs)
+        return value
 
     def _call_attached(self, caller: Caller, function: Any, args: Any, kwargs: Any) -> Any:
         """Call a function in a process that has a network before it gets the function."""
@@ -409,9 +404,13 @@ class Sandbox:
         from nsenter.calling import Worker
 
         encoded = pack(function, args, kwargs, as_data=True)
-        with Worker(caller, encoded.modules) as worker:
-            self._attach(worker._child)
-            return worker.run(encoded)
+        worker = Worker(caller, encoded.modules)
+        try:
+            with worker:
+                self._attach(worker._child)
+                return worker.run(encoded)
+        finally:
+            self.refused = self._refused(worker._child)
 
     # ---- the workspace
 

@@ -62,7 +62,7 @@ class EgressProxy(Part):
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._runs: list[tuple[Child, Attachment]] = []
+        self._runs: dict[Child, Attachment] = {}
 
     def open(self) -> None:
         """Start the process.
@@ -112,7 +112,7 @@ class EgressProxy(Part):
         """
         made = self._attach(process.program_pid)
         with self._lock:
-            self._runs.append((process, made))
+            self._runs[process] = made
 
     def _attach(self, pid: int) -> Attachment:
         ours, theirs = socket.socketpair()
@@ -136,16 +136,15 @@ class EgressProxy(Part):
         finally:
             close(pidfd)
 
-    def refusals(self) -> tuple[str, ...]:
-        """End the proxy of each run that has ended, and return what was refused there."""
+    def refusals(self, process: Child) -> tuple[str, ...]:
+        """End the proxy of a run, and return what was refused there."""
         with self._lock:
-            ended = [run for run in self._runs if run[0].poll() is not None]
-            self._runs = [run for run in self._runs if run not in ended]
-        return tuple(refusal for _, made in ended for refusal in made.finish())
+            made = self._runs.pop(process, None)
+        return () if made is None else made.finish()
 
     def close(self) -> None:
         """End the proxy and all its connections."""
-        for _, made in self._runs:
+        for made in self._runs.values():
             made.close()
         self._runs.clear()
         if self._control is not None:

@@ -63,9 +63,13 @@ class Part:
             process: the process; `program_pid` is the pid of its program.
         """
 
-    def refusals(self) -> tuple[str, ...]:
-        """Return a line for each thing that was refused since the last call, for `Result.refused`.
+    def refusals(self, process: Child) -> tuple[str, ...]:
+        """Return a line for each thing that was refused to a run, for `Result.refused`.
 
-        The sandbox calls this once after each run.
+        The sandbox calls this once for each run after it has ended, also if `attach` has failed.
+        Nothing of the run is left in this part afterwards.
+
+        Args:
+            process: the process that `attach` got.
         """
         return ()

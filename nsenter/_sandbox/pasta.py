@@ -125,7 +125,7 @@ class _PastaNetwork(Part):
     def __init__(self, policy: Pasta) -> None:
         self._policy = policy
         self._lock = Lock()
-        self._runs: list[tuple[Child, subprocess.Popen[bytes]]] = []
+        self._runs: dict[Child, subprocess.Popen[bytes]] = {}
 
     def open(self) -> None:
         """Look for pasta.
@@ -163,21 +163,20 @@ class _PastaNetwork(Part):
         finally:
             close(*fds)
         with self._lock:
-            self._runs.append((process, started))
+            self._runs[process] = started
 
-    def refusals(self) -> tuple[str, ...]:
-        """End pasta of each run that has ended. It refuses nothing."""
+    def refusals(self, process: Child) -> tuple[str, ...]:
+        """End pasta of a run. It refuses nothing."""
         with self._lock:
-            ended = [run for run in self._runs if run[0].poll() is not None]
-            self._runs = [run for run in self._runs if run not in ended]
-        for _, started in ended:
+            started = self._runs.pop(process, None)
+        if started is not None:
             _end(started)
         return ()
 
     def close(self) -> None:
         """End pasta of every run."""
         while self._runs:
-            _end(self._runs.pop()[1])
+            _end(self._runs.popitem()[1])
 
 
 def _started(policy: Pasta, user: int, net: int) -> subprocess.Popen[bytes]:

@@ -72,3 +72,26 @@ tell(good=good, other=other, refused=refused, got=len(server.got))
     assert told["refused"][0] == []
     assert told["refused"][1][0].endswith("other.example.org:8080 is not allowed")
     assert told["got"] == 1
+
+
+def test_runs_at_the_same_time_have_their_own_refusals(world: World) -> None:
+    told = world(
+        """
+import asyncio, nsenter
+async def one(box, name):
+    argv = [sys.executable, "-I", "-S", "-c", f"name = b'{name}'\\n" + PAYLOAD]
+    result = await box.run_async(argv)
+    return [line.target for line in result.refused]
+async def all_of_them(box):
+    return await asyncio.gather(*[one(box, f"host{number}.test") for number in range(4)])
+with nsenter.Sandbox(network=nsenter.Egress(ALLOW), timeout=SECONDS) as box:
+    tell(found=asyncio.run(all_of_them(box)))
+""",
+        """
+import socket
+with socket.create_connection(("127.0.0.1", 3128)) as connection:
+    connection.sendall(b"CONNECT %s:443 HTTP/1.0\\r\\n\\r\\n" % name)
+    connection.recv(100)
+""",
+    )
+    assert told["found"] == [[f"host{number}.test:443"] for number in range(4)]

@@ -65,7 +65,7 @@ def test_each_run_has_its_own_refusals(proxy: EgressProxy) -> None:
     for _ in range(2):
         with start(proxy) as process:
             assert process.communicate(b"\n", timeout=SECONDS) == (b"HTTP/1.1 403\n", None)
-        (refusal,) = proxy.refusals()
+        (refusal,) = proxy.refusals(process._child)
         assert isinstance(refusal, Refusal)
         assert refusal.target == "evil.example:443"
         assert refusal.reason == "evil.example:443 is not allowed"
@@ -73,17 +73,19 @@ def test_each_run_has_its_own_refusals(proxy: EgressProxy) -> None:
         assert abs(refusal.when - time.time()) < SECONDS
         again = pickle.loads(pickle.dumps(refusal))
         assert (again, again.__dict__) == (refusal, refusal.__dict__)
-    assert proxy.refusals() == ()
+    assert proxy.refusals(process._child) == ()
 
 
 def test_runs_at_the_same_time(proxy: EgressProxy) -> None:
     """The end of one does not end the network of another."""
     with start(proxy) as first, start(proxy) as second:
-        assert first.communicate(b"\n", timeout=SECONDS)[0]
-        assert len(proxy.refusals()) == 1
-        assert proxy.refusals() == ()
-        assert second.communicate(b"\n", timeout=SECONDS)[0] == b"HTTP/1.1 403\n"
-        assert len(proxy.refusals()) == 1
+        assert second.communicate(b"\n", timeout=SECONDS)[0]
+        assert first.stdout
+        assert first.stdout.readline() == b"HTTP/1.1 403\n"
+        assert len(proxy.refusals(second._child)) == 1
+        assert proxy.refusals(second._child) == ()
+        assert first.communicate(b"\n", timeout=SECONDS) == (b"", None)
+        assert len(proxy.refusals(first._child)) == 1
 
 
 def sockets_of(pid: int) -> list[str]:
@@ -96,7 +98,7 @@ def test_nothing_of_a_run_is_left_in_the_proxy(proxy: EgressProxy) -> None:
     code = ASK.replace("print", "s = socket.create_connection(('127.0.0.1', 3128)); print")
     with start(proxy) as process:  # from then on the proxy serves
         process.communicate(b"\n", timeout=SECONDS)
-    proxy.refusals()
+    proxy.refusals(process._child)
     both = helper_of(proxy)
     # Its control socket, and the pair that wakes its loop.
     wait_until(lambda: len(sockets_of(both[1])) <= 3)
@@ -107,7 +109,7 @@ def test_nothing_of_a_run_is_left_in_the_proxy(proxy: EgressProxy) -> None:
             assert process.stdout.readline()
             wait_until(lambda: len(sockets_of(both[1])) > 5)
             process.kill()
-        assert len(proxy.refusals()) == 1
+        assert len(proxy.refusals(process._child)) == 1
         wait_until(lambda: [*map(sockets_of, both)] == before)
 
 
@@ -133,7 +135,7 @@ def test_without_the_proxy_there_is_no_network_but_an_error(which: int, proxy: E
             assert select.select([pidfd], [], [], SECONDS)[0]
             os.close(pidfd)
         process.communicate(b"\n", timeout=SECONDS)
-    (refusal,) = proxy.refusals()
+    (refusal,) = proxy.refusals(process._child)
     assert refusal.endswith("the proxy had ended: what it refused is not known")
     with pytest.raises(nsenter.BootstrapError, match="proxy"):
         start(proxy)
@@ -253,7 +255,7 @@ def test_the_callers_ignored_signals_do_not_matter() -> None:
             for _ in range(2):
                 with start(made) as process:
                     process.communicate(b"\n", timeout=SECONDS)
-                assert len(made.refusals()) == 1
+                assert len(made.refusals(process._child)) == 1
         finally:
             made.close()
     finally:
