@@ -43,7 +43,7 @@ def run_hooks(kind: str, hooks: Iterable[Hook], state: str, folder: str, first: 
 
 
 def _run(hook: Hook, state: str, folder: str) -> tuple[int, str]:
-    """Run a hook. Return an errno and what went wrong; the text is "" if nothing did."""
+    """Run a hook; return an errno and a description of the failure, which is "" after a success."""
     try:
         done = subprocess.run(
             list(hook.args or (hook.path,)),

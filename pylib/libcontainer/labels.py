@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether this machine has the Linux security modules that a container asks for.
+"""Check whether this machine has the Linux security modules that a container requires.
 
-The init sets the labels (libcontainer.init.process.labels). This module says what is known before
-the init is started.
+The init sets the labels (libcontainer.init.process.labels). This module checks what can be known
+before the init is started.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SELINUX_WITHOUT_POLICY = "kernel"
 
 
 def _read(path: str) -> str | None:
-    """None where it cannot be read: it is not there, or not for this user."""
+    """Return the content of a file; None if it does not exist or this user may not read it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -37,12 +37,12 @@ def _read(path: str) -> str | None:
 
 
 def apparmor_is_enabled() -> bool:
-    """Whether the kernel enforces AppArmor's profiles, and lets us ask for one."""
+    """Return whether the kernel enforces AppArmor profiles, and this process may ask for one."""
     return os.path.isdir(_APPARMOR) and (_read(_APPARMOR_PARAMETER) or "").startswith("Y")
 
 
 def selinux_is_enabled() -> bool:
-    """Whether the kernel has SELinux, with a policy (libselinux's is_selinux_enabled(3))."""
+    """Return whether the kernel has SELinux with a policy, as libselinux's is_selinux_enabled(3)."""
     try:
         fd = os.open(_SELINUX, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -59,19 +59,19 @@ def selinux_is_enabled() -> bool:
 
 
 def _apparmor_profiles() -> set[str] | None:
-    """The names of those that are loaded; None where only another user may know."""
+    """Return the names of the loaded profiles; None if only another user may read them."""
     listed = _read(f"{_APPARMOR}/profiles")
     return None if listed is None else {line.rpartition(" (")[0] for line in listed.splitlines()}
 
 
 def check(apparmor_profile: str = "", process_label: str = "", mount_label: str = "") -> None:
-    """Refuse what would fail in the init, or not confine.
+    """Refuse labels that would fail in the init, or would not confine the process.
 
     Args:
-        apparmor_profile, process_label, mount_label: as in a container's Config; "": none.
+        apparmor_profile, process_label, mount_label: as in a container's Config; "" means none.
 
     Raises:
-        ConfigError: the module is not enabled, or the profile not loaded.
+        ConfigError: the security module is not enabled, or the profile is not loaded.
     """
     if apparmor_profile:
         _check_apparmor(apparmor_profile)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lock that a command holds on a container while it changes it: flock(2) on a directory.
 
-Nobody waits for it without bound: its holder may be stopped, or wait for a hook that hangs.
+No command waits for the lock without a limit: its holder may be stopped, or wait for a hook that
+hangs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _FIRST_NAP, _LONGEST_NAP = 0.0005, 0.02
 
 
 def is_free(fd: int) -> bool:
-    """Take the lock if nobody has it; whether it was free."""
+    """Take the lock if no process holds it; return whether it was taken."""
     try:
         flock(fd, LOCK_EX | LOCK_NB)
     except Failure as failure:
@@ -34,7 +35,7 @@ def is_free(fd: int) -> bool:
 
 
 def try_for(fd: int, seconds: float) -> bool:
-    """Take the lock, waiting for it so long; whether it was taken."""
+    """Take the lock, and wait at most so many seconds for it; return whether it was taken."""
     deadline = time.monotonic() + seconds
     nap = _FIRST_NAP
     while not is_free(fd):
@@ -46,14 +47,17 @@ def try_for(fd: int, seconds: float) -> bool:
 
 
 def let_go(fd: int) -> None:
-    """Give the lock back, and close the file. Not by that alone: its error is passed over."""
+    """Release the lock and close the file.
+
+    The lock is released explicitly because errors of close(2) are ignored.
+    """
     with suppress(OSError):
         flock(fd, _LOCK_UN)
     close(fd)
 
 
 def holder_of(fd: int) -> str:
-    """Who holds the lock on an open file, for a person: its pid, and what it was started as."""
+    """Describe the process that holds the lock on an open file: its pid and its command."""
     pid = _holders_pid(os.fstat(fd))
     if not pid:
         return "a process that cannot be seen from here"
@@ -62,7 +66,10 @@ def holder_of(fd: int) -> str:
 
 
 def _holders_pid(status: os.stat_result) -> int:
-    """As proc_locks(5) has it: "1: FLOCK  ADVISORY  WRITE 1234 00:1f:5678 0 EOF"."""
+    """Return the pid in a line of proc_locks(5).
+
+    Such a line is "1: FLOCK  ADVISORY  WRITE 1234 00:1f:5678 0 EOF".
+    """
     place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     try:
         lines = procfs.read("/proc/locks").decode().splitlines()

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Network devices of ours that a container gets (OCI's linux.netDevices), as runc moves them.
+"""Move network devices of the caller into a container (OCI's linux.netDevices), as runc does.
 
-A device keeps its MTU and its hardware address. Its lasting addresses are given to it again, since
-the kernel drops them. In the end it stays in a namespace that was joined. With one that was new
-the kernel takes away a virtual device, and brings a physical one back to the initial namespace.
+A device keeps its MTU and its hardware address. Its permanent addresses are assigned again, because
+the kernel removes them. When the container ends, the device stays in a network namespace that was
+joined. If the namespace was new, the kernel removes a virtual device, and moves a physical one back
+to the initial namespace.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ __all__ = ["NetDevices"]
 
 
 class NetDevices:
-    """The devices of a container, on their way into it.
+    """The network devices of a container while they are moved.
 
     Args:
-        names: in the container, by the names that they have here.
-        socket: of rtnetlink(7), made in the container's network namespace; owned from now on.
+        names: the names on the host, and those in the container.
+        socket: an rtnetlink(7) socket that was created in the container's network namespace. This
+            object owns it.
         namespace: the path of that namespace.
     """
 
@@ -41,15 +43,15 @@ class NetDevices:
         self._moved: list[_Device] = []
 
     def close(self) -> None:
-        """Close what is open; the devices stay where they are."""
+        """Close the sockets; the devices stay where they are."""
         self._here.close()
         self._there.close()
 
     def move(self) -> None:
-        """Move all of them, and bring them up.
+        """Move all devices and bring them up.
 
         Raises:
-            Failure: one cannot be moved; those before it are there. See `take_back`.
+            Failure: a device cannot be moved. Those before it were moved: see `take_back`.
         """
         flags = os.O_RDONLY | os.O_CLOEXEC
         target = os.open(self._namespace, flags)
@@ -96,12 +98,12 @@ class NetDevices:
             raise _failed(f"fail to set up interface {name}", failure) from None
 
     def take_back(self) -> None:
-        """Have those that are there already back as they were: the container does not start.
+        """Restore the devices that were moved, because the container does not start.
 
-        It may be called again after a failure, and goes on with what is left.
+        After a failure it may be called again, and continues with the rest.
 
         Raises:
-            Failure: one cannot be brought back, or lacks something. All others are back.
+            Failure: a device could not be restored completely. All others are restored.
         """
         target = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         failures: list[Failure] = []
@@ -137,12 +139,12 @@ class NetDevices:
 
 
 class _Device:
-    """One that has been moved.
+    """A device that was moved.
 
     Args:
-        link: what it was here.
-        new: its name there.
-        addresses: all that it had here.
+        link: the device as it was on the host.
+        new: its name in the container.
+        addresses: the addresses that it had on the host.
     """
 
     def __init__(self, link: Link, new: str, addresses: list[Address]) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The few messages of rtnetlink(7) that are needed to move a network device.
+"""The messages of rtnetlink(7) that are needed to move a network device.
 
-A socket belongs to the network namespace that it was made in, whichever process uses it.
+A socket belongs to the network namespace in which it was created, whichever process uses it.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ _MOST_DUMPS = 10
 
 
 class _InterruptedError(Exception):
-    """The list changed while the kernel told it: it may have gaps."""
+    """The list changed while the kernel was sending it, so entries may be missing."""
 
 
 class Link:
     """A network device.
 
     Attributes:
-        index: its number in its network namespace.
-        name: its own name, if it was looked up by an alternative one, too.
-        is_up: whether it is up.
-        master: the index of the bridge, say, that it is a port of; 0: none.
+        index: the number of the device in its network namespace.
+        name: the name of the device, also if it was looked up by an alternative name.
+        is_up: whether the device is up.
+        master: the index of the device of which it is a port, such as a bridge; 0 means none.
     """
 
     def __init__(self, index: int, name: str, *, is_up: bool, master: int) -> None:
@@ -69,11 +69,11 @@ class Link:
 
 
 class Address:
-    """An address of a device, as it is added to one.
+    """An address of a device.
 
     Attributes:
-        is_lasting: whether somebody has given it to the device for good, and it is of use in other
-            networks; not if the host has found it by itself, or was lent it.
+        is_lasting: whether the address was assigned permanently and can be used in other networks.
+            This is false for addresses that the host has configured by itself or has leased.
     """
 
     def __init__(self, family: int, prefix: int, scope: int, attributes: dict[int, bytes]) -> None:
@@ -108,7 +108,8 @@ class Route:
     """A socket of rtnetlink(7).
 
     Args:
-        fd: one that is open, and owned from now on; -1: one of this process's namespace is made.
+        fd: an open socket, which this object owns from now on. -1 creates one in the network
+            namespace of this process.
     """
 
     def __init__(self, fd: int = -1) -> None:
@@ -123,11 +124,15 @@ class Route:
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the socket."""
         close(self._socket.detach())
 
     def link(self, name: str) -> Link:
-        """A device by its name, or by an alternative name. Raises Failure."""
+        """Return a device by its name or an alternative name.
+
+        Raises:
+            Failure: there is no such device.
+        """
         body = _link() + _attributes({_IFLA_IFNAME: _text(name)})
         for kind, data in self._ask("RTM_GETLINK", name, _RTM_GETLINK, 0, body):
             if kind == _RTM_NEWLINK and len(data) >= _LINK:
@@ -142,19 +147,30 @@ class Route:
         raise Failure("RTM_GETLINK", name, errno.ENODEV)
 
     def set_up(self, index: int, name: str) -> None:
-        """Bring a device up. Raises Failure."""
+        """Bring a device up.
+
+        Raises:
+            Failure: the kernel refuses it.
+        """
         self._do("RTM_NEWLINK", name, _RTM_NEWLINK, _link(index, _IFF_UP, _IFF_UP))
 
     def enslave(self, index: int, name: str, master: int) -> None:
-        """Make a device a port of another one. Raises Failure."""
+        """Make a device a port of another one.
+
+        Raises:
+            Failure: the kernel refuses it.
+        """
         body = _link(index) + _attributes({_IFLA_MASTER: _u32(master)})
         self._do("RTM_NEWLINK", f"{name} with a master", _RTM_NEWLINK, body)
 
     def move(self, index: int, namespace: int, old: str, new: str) -> None:
-        """Move a device to another network namespace, under a new name, in one step.
+        """Move a device to another network namespace and rename it, in one step.
 
         Args:
-            namespace: a descriptor of it.
+            index: the number of the device.
+            namespace: a descriptor of the network namespace.
+            old: the name of the device, for the error.
+            new: its name in the other network namespace.
 
         Raises:
             Failure: the name is taken there, or the device cannot be moved.
@@ -164,7 +180,11 @@ class Route:
         self._do("RTM_NEWLINK", f"{old} as {new}", _RTM_NEWLINK, body)
 
     def addresses(self, index: int, name: str) -> list[Address]:
-        """Those of a device. Raises Failure."""
+        """Return the addresses of a device.
+
+        Raises:
+            Failure: the kernel refuses it.
+        """
         for _ in range(_MOST_DUMPS):
             with suppress(_InterruptedError):
                 return self._addresses(index, name)
@@ -183,7 +203,11 @@ class Route:
     def add_address(
         self, index: int, name: str, address: Address, with_label: bool = False
     ) -> None:
-        """Give a device an address. Raises Failure; not if it has it already."""
+        """Give a device an address. It is not an error if the device has the address already.
+
+        Raises:
+            Failure: the kernel refuses it.
+        """
         try:
             self._do(
                 "RTM_NEWADDR", f"{address} of {name}", _RTM_NEWADDR,
@@ -201,11 +225,11 @@ class Route:
     def _ask(
         self, what: str, subject: str, kind: int, flags: int, body: bytes
     ) -> list[tuple[int, bytes]]:
-        """The answers to a message: the type of each, and what is behind its header.
+        """Send a message; return the answers, each as its type and the bytes after its header.
 
         Raises:
-            Failure: the kernel refuses it, in its own words where it has some.
-            _InterruptedError: of a dump, which is to be asked for again.
+            Failure: the kernel refuses it; the error has the kernel's own text if there is one.
+            _InterruptedError: a list is incomplete and must be requested again.
         """
         self._number += 1
         header = _u32(_HEADER + len(body)) + _u16(kind) + _u16(flags | _NLM_F_REQUEST)
@@ -220,7 +244,7 @@ class Route:
             raise Failure(what, subject, error.errno or 0) from None
 
     def _answers(self, what: str, subject: str, *, is_dump: bool) -> list[tuple[int, bytes]]:
-        """Read all answers: the kernel refuses another dump until one is read to its end."""
+        """Yield all answers: the kernel refuses another dump until one is read to its end."""
         found: list[tuple[int, bytes]] = []
         is_whole = True
         while True:
@@ -240,7 +264,7 @@ class Route:
                     return found
 
     def _datagram(self, what: str, subject: str) -> Iterator[tuple[int, int, bytes]]:
-        """The messages of the next datagram that answers the last question."""
+        """Return the messages of the next datagram that answers the last request."""
         data, _, flags, sender = self._socket.recvmsg(_ROOM)
         if sender[0]:  # not the kernel's
             return
@@ -253,15 +277,19 @@ class Route:
 
 
 def _size_of_refused(flags: int, body: bytes) -> int:
-    """Behind the errno stands the message that is refused, whole or its header alone."""
+    """Return the size of the refused message after the errno: the whole one, or its header."""
     return _HEADER if flags & _NLM_F_CAPPED else _aligned(_number(body[_ERRNO : _ERRNO + 4]))
 
 
 def _check(what: str, subject: str, flags: int, body: bytes, *, behind: int) -> None:
-    """Raise the errno that an answer begins with, if there is one.
+    """Raise an error if an answer begins with an errno.
 
     Args:
-        behind: how many bytes are between the errno and what the kernel says in words.
+        what: the operation, for the error.
+        subject: what the operation is about.
+        flags: the flags of the answer.
+        body: the bytes after its header.
+        behind: how many bytes are between the errno and the text of the kernel.
     """
     code = -int.from_bytes(body[:_ERRNO], sys.byteorder, signed=True)
     if code <= 0:  # the end of a dump may tell a length
@@ -275,7 +303,7 @@ def _check(what: str, subject: str, flags: int, body: bytes, *, behind: int) -> 
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """The messages of a datagram: type, flags, number, and what is behind the header."""
+    """Yield the messages of a datagram: type, flags, number, and the bytes after the header."""
     while len(data) >= _HEADER:
         size = _number(data[:4])
         if not _HEADER <= size <= len(data):
@@ -286,7 +314,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 
 
 def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The attributes of a message."""
+    """Yield the attributes of a message."""
     while len(data) >= _ATTRIBUTE:
         size, kind = _number(data[:2]), _number(data[2:4])
         if not _ATTRIBUTE <= size <= len(data):

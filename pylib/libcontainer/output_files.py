@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that commands write. An error of write(2) does not say by itself which file it was."""
+"""Write files, with errors that name the file, which an error of write(2) does not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["close_written", "make_file", "write_whole"]
 
 
 def make_file(path: str, data: bytes) -> None:
-    """Make a file that does not exist yet. If it cannot be written whole, it is removed again."""
+    """Create a new file. If it cannot be written completely, it is removed again."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         try:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OCI's linux.seccomp → a program of BPF, as the kernel takes it (seccomp(2)).
+"""Compile OCI's linux.seccomp to a BPF program for seccomp(2).
 
-libseccomp makes the program, in front of which come instructions of our own: a system call that
-is newer than all that a policy names fails with ENOSYS, so that programs fall back to an older one.
-The meaning is that of runc's libcontainer/seccomp.
+libseccomp makes the program. Instructions of this package come before it: a system call that is
+newer than all that a policy names fails with ENOSYS, so that programs fall back to an older call. A
+policy means the same as in runc's libcontainer/seccomp.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _OPTIMIZED_FROM = 32  # system calls, as in runc: the tree does not pay for less
 
 
 class SeccompProgram(Value):
-    """What seccomp(2) is given.
+    """The arguments of seccomp(2).
 
     Args:
-        code: struct sock_filter, one behind another.
+        code: the bytes of an array of struct sock_filter.
         flags: SECCOMP_FILTER_FLAG_*.
-        has_listener: whether the call returns a descriptor, for the agent at `listener_path`.
+        has_listener: whether the call returns a descriptor for the agent at `listener_path`.
     """
 
     code: bytes
@@ -37,17 +37,17 @@ class SeccompProgram(Value):
 
 
 def compile(policy: Seccomp, cache_dir: str | None = None) -> SeccompProgram:
-    """The program of a policy.
+    """Return the program of a policy.
 
     Args:
-        policy: which; its native architecture is always part of it.
-        cache_dir: where programs are kept: with three architectures, the profile of podman
-            takes libseccomp 10 ms. It is made where it is missing.
+        policy: the policy. Its native architecture is always included.
+        cache_dir: the directory in which compiled programs are kept; it is created if it is
+            missing. libseccomp takes 10 ms for the profile of podman with three architectures.
 
     Raises:
-        ConfigError: the policy is refused; says which part of it.
+        ConfigError: the policy is not valid; the error says which part of it.
         ContainerError: libseccomp is not installed.
-        Failure: libseccomp refuses it.
+        Failure: libseccomp refuses the policy.
     """
     flags, has_listener = policies.flags(policy), policies.has_listener(policy)
     key = cache.key(policy, library.identity()) if cache_dir else b""

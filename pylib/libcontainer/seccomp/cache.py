@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that were compiled before, in a folder of the runtime.
+"""A cache of compiled programs, in a directory of the user.
 
-There are at most 64 files: a policy's place is a hash of it, and a file says which policy it is
-of. Files are whole from the moment that they can be seen, and never need to be cleaned up.
+There are at most 64 files. The name of a file is a hash of the policy, and the file contains what
+it was compiled from. A file appears complete, and never needs to be removed.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _MARSHAL_VERSION = 2
 
 
 def folder() -> str | None:
-    """This user's folder of compiled policies; None where there is no safe place for one.
+    """Return this user's directory of compiled policies; None if there is no safe place for one.
 
-    It is not in the folder of containers' state: whatever is there, runtimes take for a container.
-    It is not in a folder that others may write to, such as /tmp, either.
+    It is not in the state directory, because runtimes take everything there for a container. It is
+    not in a directory to which others may write, such as /tmp, either.
     """
     places = (os.environ.get("XDG_RUNTIME_DIR", ""), "/run" if os.geteuid() == 0 else "")
     return next((f"{place}/{_NAME}" for place in places if _is_ours_alone(place)), None)
@@ -48,14 +48,19 @@ def _is_ours_alone(place: str) -> bool:
 
 
 def key(policy: Seccomp, identity: tuple[int, ...]) -> bytes:
-    """All that the program of a policy depends on; `identity` is that of its compiler."""
+    """Return everything that the program of a policy depends on.
+
+    Args:
+        policy: the policy.
+        identity: what identifies the compiler.
+    """
     rules = [rule.to_data() for rule in policy.syscalls]
     default = (policy.default_action, policy.default_errno_ret)
     return marshal.dumps((identity, default, policy.architectures, rules), _MARSHAL_VERSION)
 
 
 def load(folder: str, key: bytes) -> bytes | None:
-    """The program for a key; None where there is none that can be trusted."""
+    """Return the program for a key; None if there is none that can be trusted."""
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         fd = os.open(f"{folder}/{_place(key)}", flags)
@@ -80,12 +85,12 @@ def _place(key: bytes) -> str:
 
 
 def _head(key: bytes, length: int) -> bytes:
-    """What a file begins with, before `length` bytes of program."""
+    """Return what precedes the `length` bytes of the program in a file."""
     return _MAGIC + b"%08d %08d\n" % (len(key), length) + key
 
 
 def _is_ours(fd: int) -> bool:
-    """Whether nobody else can have written what is behind a descriptor."""
+    """Return whether no other user can have written the file of a descriptor."""
     status = os.fstat(fd)
     return stat.S_ISREG(status.st_mode) and _is_safe(status)
 
@@ -96,7 +101,7 @@ def _is_safe(status: os.stat_result) -> bool:
 
 
 def store(folder: str, key: bytes, code: bytes) -> None:
-    """Keep a program. Where that is not possible it is compiled again the next time."""
+    """Store a program. If that is not possible, the policy is compiled again the next time."""
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         fd = os.open(folder, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
@@ -114,7 +119,10 @@ def store(folder: str, key: bytes, code: bytes) -> None:
 
 
 def _replace(fd: int, path: str) -> None:
-    """Give a file without a name the name. In between, there is none by that name."""
+    """Give a file without a name its name, in place of another file.
+
+    In between, there is no file with that name.
+    """
     if os.path.lexists(path):
         os.unlink(path)
     # With a descriptor it is linkat(2), which follows the link (proc(5)).

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions in front of a program: a system call that its policy cannot know is not there.
+"""Instructions that make system calls fail with ENOSYS if the policy cannot know them.
 
-A C library that tries a new system call and gets EPERM gives up; at ENOSYS it takes the older one.
-So what has a higher number than all that a policy names gets ENOSYS, and not the default action.
-The idea and its conditions are those of runc's patchbpf.
+A C library that tries a new system call and gets EPERM gives up; if it gets ENOSYS, it tries the
+older call. So a call with a higher number than all that a policy names gets ENOSYS and not the
+default action. The idea and its conditions come from runc's patchbpf.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def is_wanted(default: int) -> bool:
 
 
 def stub(newest: Mapping[int, int]) -> bytes:
-    """The instructions; behind the last comes the program.
+    """Return the instructions that come before the program.
 
     Args:
-        newest: the highest number that a policy names, by libseccomp's token of an architecture.
+        newest: the highest number that a policy names, by libseccomp's token of the architecture.
     """
     code = b""
     if _X86_64 in newest or _X32 in newest:

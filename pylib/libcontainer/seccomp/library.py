@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libseccomp with OCI's words for architectures, and a container's errors."""
+"""libseccomp with OCI's names of architectures and the errors of containers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _open() -> Any:
 
 
 def identity() -> tuple[int, int, int, int]:
-    """Of what makes the programs: the library's version and the machine's architecture."""
+    """Return what identifies the compiler: the version of libseccomp and the architecture."""
     lib = _open()
     version = lib.seccomp_version()
     return version.major, version.minor, version.micro, lib.seccomp_arch_native()
@@ -69,7 +69,7 @@ def newest(names: Iterable[str], architectures: Iterable[int]) -> dict[int, int]
 
 
 class Filter(libseccomp.Filter):
-    """A program in the making; see there.
+    """A libseccomp filter; see nsenter._host.libseccomp.Filter.
 
     Raises:
         ContainerError: libseccomp is not installed.
@@ -80,7 +80,7 @@ class Filter(libseccomp.Filter):
         super().__init__(default)
 
     def add_named_architecture(self, token: int, name: str, where: str) -> None:
-        """As `add_architecture`, with errors that say where it is in config.json."""
+        """Add an architecture; errors say where it is in config.json."""
         try:
             self.add_architecture(token)
         except Failure as failure:
@@ -92,7 +92,7 @@ class Filter(libseccomp.Filter):
     def add_rule(
         self, where: str, name: str, action: int, alternatives: list[list[Condition]]
     ) -> None:
-        """As `add`, with errors that say where it is in config.json."""
+        """Add a rule; errors say where it is in config.json."""
         try:
             self.add(name, action, alternatives)
         except Failure as failure:

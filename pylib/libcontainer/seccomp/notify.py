@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent that decides over a container's system calls (SCMP_ACT_NOTIFY).
+"""Connect to the agent that decides over a container's system calls (SCMP_ACT_NOTIFY).
 
-It listens at linux.seccomp.listenerPath, and is sent a descriptor and a state: OCI's
-config-linux.md, "The Container Process State".
+The agent listens at linux.seccomp.listenerPath. It receives a descriptor and a state: see
+config-linux.md of OCI, "The Container Process State".
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _FD_NAME = "seccompFd"  # OCI's
 
 
 def process_state(policy: Seccomp, pid: int, state: Mapping[str, Any]) -> dict[str, Any]:
-    """OCI's container process state.
+    """Return OCI's container process state.
 
     Args:
-        policy: of the container.
-        pid: of the process that the filter is on, in the runtime's pid namespace.
-        state: of the container, OCI's.
+        policy: the policy of the container.
+        pid: the pid of the process with the filter, in the runtime's PID namespace.
+        state: OCI's state of the container.
     """
     told: dict[str, Any] = {"ociVersion": state["ociVersion"], "fds": [_FD_NAME], "pid": pid}
     if policy.listener_metadata:
@@ -40,10 +40,10 @@ def process_state(policy: Seccomp, pid: int, state: Mapping[str, Any]) -> dict[s
 
 
 def connect(policy: Seccomp) -> int:
-    """A descriptor of a socket that is connected to the policy's agent.
+    """Return the descriptor of a socket that is connected to the agent of the policy.
 
     Raises:
-        Failure: the agent is not there.
+        Failure: no agent listens.
     """
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:

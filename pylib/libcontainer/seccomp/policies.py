@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the words of a policy are in numbers, and which of them do not go together."""
+"""Convert the words of a policy to numbers, and refuse those that do not go together."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def _action(name: str, errno_ret: int | None, where: str, action: str, errno: st
 
 
 def default_action(policy: Seccomp) -> int:
-    """What SECCOMP_RET_* happens at a system call that no rule is for.
+    """Return the SECCOMP_RET_* for system calls without a rule.
 
     Raises:
-        ConfigError: there is no such action, or it cannot be a default.
+        ConfigError: there is no such action, or it cannot be the default.
     """
     if policy.default_action == _NOTIFY:
         # The init tells its parent of the listener by system calls that nobody would answer.
@@ -94,10 +94,10 @@ def default_action(policy: Seccomp) -> int:
 
 
 def has_listener(policy: Seccomp) -> bool:
-    """Whether an agent decides over some system calls.
+    """Return whether an agent decides over some system calls.
 
     Raises:
-        ConfigError: one would have to, and it is not said where it listens.
+        ConfigError: an agent has to, but the policy does not say where it listens.
     """
     asked = any(rule.action == _NOTIFY for rule in policy.syscalls)
     if asked and not policy.listener_path:
@@ -106,10 +106,10 @@ def has_listener(policy: Seccomp) -> bool:
 
 
 def flags(policy: Seccomp) -> int:
-    """SECCOMP_FILTER_FLAG_* for seccomp(2).
+    """Return the SECCOMP_FILTER_FLAG_* for seccomp(2).
 
     Raises:
-        ConfigError: one is unknown.
+        ConfigError: a flag is unknown.
     """
     bits = 0
     for index, name in enumerate(policy.flags):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The container's cgroup: "linux.cgroupsPath", "linux.resources", and whose it is."""
+"""Read "linux.cgroupsPath" and "linux.resources", and find the owner of the container's cgroup."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def cgroup_from_spec(
     owner: int | None,
     disabled: bool = False,
 ) -> Cgroup:
-    """The cgroup.
+    """Return the configuration of the container's cgroup.
 
     Args:
-        spec, linux: the whole of the file, and its "linux".
-        id: of the container.
-        systemd: systemd makes the cgroup.
+        spec, linux: the whole document, and its "linux".
+        id: the id of the container.
+        systemd: systemd creates the cgroup.
         rootless: see `Cgroup`.
-        devices: of the container.
+        devices: the devices of the container.
         owner: see `owner_of`.
-        disabled: there is to be none.
+        disabled: the container gets no cgroup of its own.
     """
     path = linux.text("cgroupsPath")
     properties: dict[str, str] = {}
@@ -66,7 +66,10 @@ def cgroup_from_spec(
 
 
 def _cleaned(path: str) -> str:
-    """Without "..": nothing leads out of the hierarchy. A relative path stays one."""
+    """Return the path without "..", so that it cannot leave the hierarchy.
+
+    A relative path stays relative.
+    """
     absolute = os.path.normpath(f"/{path.lstrip('/')}")
     return absolute if path.startswith("/") else absolute[1:]
 
@@ -110,7 +113,7 @@ def _is_writable(mount: Mount) -> bool:
 
 
 def check_user(process: Reader, uids: tuple[IDMap, ...], gids: tuple[IDMap, ...]) -> None:
-    """Refuse a user that a new user namespace does not have."""
+    """Refuse a user or group that a new user namespace does not map."""
     user = process.object("user")
     for name, maps in (("uid", uids), ("gid", gids)):
         id = user.id(name) if user else 0

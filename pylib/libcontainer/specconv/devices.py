@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The devices of a container: nodes in its /dev, and which of them its cgroup lets it use."""
+"""Read "linux.devices": the device files of a container, and which devices its cgroup may use."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ _MOST_MINOR = 2**20 - 1
 
 
 def devices_from_spec(linux: Reader) -> tuple[Device, ...]:
-    """The nodes to make: the usual ones, and those of "linux.devices", which win."""
+    """Return the device files to create: the default ones, and those of "linux.devices".
+
+    A device of the document replaces a default one with the same path.
+    """
     found = {device.path: device for device in DEFAULT_DEVICES}
     for item in linux.objects("devices"):
         device = _device(item)
@@ -55,10 +58,12 @@ def devices_from_spec(linux: Reader) -> tuple[Device, ...]:
 
 
 def always_allowed(devices: tuple[Device, ...]) -> tuple[DeviceRule, ...]:
-    """What a container may use whatever the file says: not what it has replaced.
+    """Return the rules for devices that a container may use whatever the document says.
+
+    A default device that the document has replaced is not among them.
 
     Args:
-        devices: those of the container.
+        devices: the devices of the container.
     """
     kept = (
         _DEFAULT_RULES[device.path]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration to start from: what `pyrunc spec` writes and `pyrunc run --rootfs` runs."""
+"""A configuration to start from, for `pyrunc spec` and `pyrunc run --rootfs`."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _MOUNTS: tuple[tuple[str, str, str, list[str]], ...] = (
 def example(
     *, rootless: bool = False, cgroup_namespace: bool = True, tty_group: bool = True
 ) -> dict[str, Any]:
-    """OCI's config.json as plain data.
+    """Return a config.json as plain data.
 
     Args:
-        rootless: whether it is for a caller without root: with a user namespace that has the ids
-            of the caller, and /sys bound.
-        cgroup_namespace: whether it has one.
-        tty_group: whether terminals belong to TTY_GROUP, which must be mapped in the user namespace
-            that the container has. In that of a rootless one it is not.
+        rootless: make it for a caller without root: with a user namespace that maps the caller's
+            ids, and a bind mount of /sys.
+        cgroup_namespace: give it a cgroup namespace.
+        tty_group: let terminals belong to TTY_GROUP. The user namespace of the container, if it has
+            one, must map this group; the one of a rootless configuration does not.
     """
     mounts = [_mount(*mount) for mount in _MOUNTS]
     if rootless or not tty_group:
@@ -98,13 +98,16 @@ def _mount(destination: str, type: str, source: str, options: list[str]) -> dict
 
 
 def bound_sys() -> dict[str, Any]:
-    """The host's /sys, bound: only the owner of a network namespace can mount a sysfs of it."""
+    """Return a bind mount of the host's /sys.
+
+    Only the owner of a network namespace can mount a sysfs that shows it.
+    """
     options = ["rbind", *_HARDENED, "ro"]
     return {"destination": "/sys", "type": "none", "source": "/sys", "options": options}
 
 
 def _rootless(mount: dict[str, Any]) -> dict[str, Any]:
-    """Without a network namespace of its own, sysfs cannot be mounted."""
+    """Return the mount for a container without root; a sysfs becomes a bind mount of /sys."""
     return bound_sys() if mount["type"] == "sysfs" else mount
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OCI's features document (features.md): what this runtime can do, on any machine."""
+"""The features document of OCI (features.md): what this runtime supports on any machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEWEST = "1.3.0"
 
 
 def features() -> dict[str, Any]:
-    """The document, as plain data."""
+    """Return the document as plain data."""
     flags = sorted(seccomp.FLAGS)
     return {
         "ociVersionMin": _OLDEST,

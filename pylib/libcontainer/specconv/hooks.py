@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OCI's "hooks" (config.md, "POSIX-platform Hooks")."""
+"""Read "hooks" (config.md, "POSIX-platform Hooks")."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOOKS = {
 
 
 def hooks_from_spec(spec: Reader) -> Hooks:
-    """The hooks of all kinds."""
+    """Return the hooks of all kinds."""
     kinds = {field: tuple(map(_hook, spec.objects(name))) for name, field in HOOKS.items()}
     return Hooks(**kinds)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lists of id mappings, of the container or of a mount."""
+"""Read lists of id mappings, of the container or of a mount."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def mappings(spec: Reader, name: str) -> tuple[IDMap, ...]:
-    """A list of containerID, hostID, size."""
+    """Return the mappings of a list of objects with containerID, hostID and size."""
     return tuple(_mapping(item) for item in spec.objects(name))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OCI's "linux.memoryPolicy" (config-linux.md, set_mempolicy(2))."""
+"""Read "linux.memoryPolicy" (config-linux.md, set_mempolicy(2))."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST_NUMBER = 10
 
 
 def memory_policy_from_spec(linux: Reader) -> MemoryPolicy | None:
-    """A policy; None if there is none, or one that says nothing."""
+    """Return the policy; None if there is none, or if it changes nothing."""
     item = linux.object("memoryPolicy")
     if item is None or not any(item.value.get(name) for name in ("mode", "flags", "nodes")):
         return None
@@ -45,7 +45,7 @@ def _none_of(what: str, word: str, words: dict[str, int]) -> str:
 
 
 def _nodes(item: Reader) -> set[int]:
-    """The nodes of a list such as "0-2,4"; an empty one names none."""
+    """Return the nodes of a list such as "0-2,4"; an empty list names none."""
     found: set[int] = set()
     for part in filter(None, (part.strip() for part in item.text("nodes").split(","))):
         first, dash, last = part.partition("-")

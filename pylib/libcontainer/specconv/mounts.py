@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mount options, as mount(8) and OCI's config.md name them."""
+"""Read "mounts", with the options of mount(8) and config.md."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ TABLES = (FLAGS, PROPAGATION, RECURSIVE, EXTENSIONS, IDMAP)
 
 
 class _Options:
-    """What the options of one mount add up to."""
+    """The combined effect of the options of one mount."""
 
     def __init__(self) -> None:
         self.flags = self.cleared = 0
@@ -101,7 +101,7 @@ class _Options:
         self.idmap: bool | None = None
 
     def take(self, option: str) -> None:
-        """Later ones win."""
+        """Apply an option. It overrides earlier ones."""
         if option in FLAGS:
             clears, bit = FLAGS[option]
             if clears:
@@ -125,10 +125,11 @@ class _Options:
 
 
 def mount_from_spec(spec: Reader, bundle: str) -> Mount:
-    """One of "mounts".
+    """Return the mount for an item of "mounts".
 
     Args:
-        bundle: the folder that a relative source of a bind mount is in.
+        spec: the item.
+        bundle: the directory that a relative source of a bind mount is in.
     """
     destination = spec.needed_text("destination")
     options = _Options()

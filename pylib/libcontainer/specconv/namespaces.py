@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OCI's "linux.namespaces" and "linux.timeOffsets" (config-linux.md)."""
+"""Read "linux.namespaces" and "linux.timeOffsets" (config-linux.md)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NANOSECONDS = 10**9
 
 
 def namespaces_from_spec(linux: Reader) -> Namespaces:
-    """The list, in its order; none is given twice."""
+    """Return the namespaces in the order of the document; refuse a type that is listed twice."""
     found: dict[str, Namespace] = {}
     for item in linux.objects("namespaces"):
         kind = item.choice("type", KINDS)
@@ -35,7 +35,7 @@ def namespaces_from_spec(linux: Reader) -> Namespaces:
 
 
 def time_offsets_from_spec(linux: Reader) -> tuple[TimeOffset, ...]:
-    """How far the clocks of a new time namespace are ahead."""
+    """Return the offsets of the clocks in a new time namespace."""
     return tuple(_offset(clock, item) for clock, item in linux.members("timeOffsets"))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OCI's "linux.netDevices" (config-linux.md)."""
+"""Read "linux.netDevices" (config-linux.md)."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ if TYPE_CHECKING:
 
 
 def net_devices_from_spec(linux: Reader) -> dict[str, str]:
-    """The name that each device has in the container, by the one that it has here."""
+    """Return the network devices to move: name on the host to name in the container."""
     return {name: item.text("name") or name for name, item in linux.members("netDevices")}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OCI's "process" (config.md)."""
+"""Read "process" (config.md)."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _LAST_CPU = 8191  # the kernel can be built for no more
 
 
 def process_from_spec(process: Any, *, where: str = "process") -> ProcessConfig:
-    """A process.
+    """Return the configuration of a process.
 
     Args:
-        process: parsed JSON.
-        where: its path in the file, for errors.
+        process: the parsed object.
+        where: its path in the document, for errors. The default is "process".
 
     Raises:
-        ConfigError: it is refused; says where.
+        ConfigError: a value is not valid or not supported; the error says where it is.
     """
     spec = Reader(process, where)
     args = spec.texts("args")
@@ -138,7 +138,7 @@ def _affinity(spec: Reader) -> dict[str, str]:
 
 
 def _cpus(item: Reader, name: str) -> str:
-    """A list of CPUs as cpuset(7) writes it, "0-2,4", without the spaces that it may have."""
+    """Return a list of CPUs such as "0-2,4" (cpuset(7)) without blanks."""
     cpus = item.text(name).replace(" ", "")
     for part in cpus.split(","):
         first, dash, last = part.partition("-")

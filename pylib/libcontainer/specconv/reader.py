@@ -23,14 +23,14 @@ UINT64 = 2**64 - 1
 
 
 class Reader:
-    """An object of the file.
+    """An object of the document, and the methods to read its members.
 
     Args:
         value: the object.
-        where: its path, such as "linux.resources".
+        where: its path in the document, such as "linux.resources".
 
     Raises:
-        ConfigError: it is none; as every method does that finds something else.
+        ConfigError: the value is not an object. Every method raises it for a value of a wrong type.
     """
 
     __slots__ = ("value", "where")
@@ -42,7 +42,7 @@ class Reader:
         self.where = where
 
     def at(self, name: str) -> str:
-        """The path of a member."""
+        """Return the path of a member."""
         return f"{self.where}.{name}" if self.where else name
 
     def _get(self, name: str, kind: type, default: Any) -> Any:
@@ -55,64 +55,64 @@ class Reader:
         return value
 
     def text(self, name: str, default: str = "") -> str:
-        """A string that a system call could take: without a NUL in it."""
+        """Return a string, which must not have a NUL, because system calls cannot take one."""
         value: str = self._get(name, str, default)
         if not value.isascii() or "\0" in value:
             _check_text(self.at(name), value)
         return value
 
     def needed_text(self, name: str) -> str:
-        """A string that has to be there."""
+        """Return a string that must be present."""
         value = self.text(name)
         if not value:
             raise ConfigError(self.at(name), "it is missing or empty")
         return value
 
     def absolute_path(self, name: str) -> str:
-        """A path from the root on, which has to be there."""
+        """Return an absolute path that must be present."""
         path = self.needed_text(name)
         if not path.startswith("/"):
             raise ConfigError(self.at(name), f"{path!r} is not an absolute path")
         return path
 
     def flag(self, name: str) -> bool:
-        """A bool, false where it is not there."""
+        """Return a bool; False if it is missing."""
         value: bool = self._get(name, bool, False)
         return value
 
     def optional_flag(self, name: str) -> bool | None:
-        """A bool; None where it is not there."""
+        """Return a bool; None if it is missing."""
         value: bool | None = self._get(name, bool, None)
         return value
 
     def number(self, name: str, default: int = 0, *, least: int = 0, most: int = INT64) -> int:
-        """An integer within bounds."""
+        """Return an integer within bounds."""
         value: int = self._get(name, int, default)
         if not least <= value <= most:
             raise ConfigError(self.at(name), f"{value} is not in {least}..{most}")
         return value
 
     def optional_number(self, name: str, *, least: int = 0, most: int = INT64) -> int | None:
-        """An integer within bounds; None where it is not there."""
+        """Return an integer within bounds; None if it is missing."""
         if self.value.get(name) is None:
             return None
         return self.number(name, least=least, most=most)
 
     def limit(self, name: str, *, least: int = 0, most: int = INT64) -> int | None:
-        """An integer of which 0 says nothing, as with runc: None then."""
+        """Return an integer; None if it is missing or 0, which means no limit, as in runc."""
         return self.optional_number(name, least=least, most=most) or None
 
     def id(self, name: str) -> int:
-        """A user or group id."""
+        """Return a user or group id."""
         return self.number(name, most=UINT32 - 1)
 
     def object(self, name: str) -> Reader | None:
-        """An object; None where it is not there."""
+        """Return a Reader of an object; None if it is missing."""
         value = self.value.get(name)
         return None if value is None else Reader(value, self.at(name))
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """A list of strings."""
+        """Return a list of strings."""
         value = self.value.get(name)
         if not value and (value is None or type(value) is list):
             return ()
@@ -128,7 +128,7 @@ class Reader:
         return tuple(value)
 
     def ids(self, name: str) -> tuple[int, ...]:
-        """A list of user or group ids."""
+        """Return a list of user or group ids."""
         value = self.value.get(name)
         if value is None:
             return ()
@@ -140,7 +140,7 @@ class Reader:
         return tuple(value)
 
     def objects(self, name: str) -> Iterator[Reader]:
-        """The objects of a list."""
+        """Return Readers of the objects in a list."""
         value = self.value.get(name)
         if value is None:
             return
@@ -151,7 +151,7 @@ class Reader:
             yield Reader(item, f"{path}[{i}]")
 
     def members(self, name: str) -> Iterator[tuple[str, Reader]]:
-        """The objects of an object, by their names. A null is an object that says nothing."""
+        """Return Readers of the objects in an object, by name. null means an empty object."""
         table = self.object(name)
         if table is not None:
             for key, item in table.value.items():
@@ -159,7 +159,7 @@ class Reader:
                 yield key, Reader({} if item is None else item, table.at(key))
 
     def text_map(self, name: str) -> dict[str, str]:
-        """An object of strings."""
+        """Return an object whose values are strings."""
         table = self.object(name)
         if table is None:
             return {}
@@ -169,20 +169,31 @@ class Reader:
         return {key: value for key, value in table.value.items() if value is not None}
 
     def choice(self, name: str, table: dict[str, Any], default: Any = None) -> Any:
-        """What a table has for a word; the word has to be there unless there is a default."""
+        """Return the value that a table has for a word.
+
+        Without a default, the word must be present.
+        """
         word = self.text(name) if default is not None else self.needed_text(name)
         return table_entry(self.at(name), word, table) if word else default
 
 
 def table_entry(where: str, word: str, table: dict[str, Any]) -> Any:
-    """What a table has for a word. Raises ConfigError where it has none."""
+    """Return the value that a table has for a word.
+
+    Raises:
+        ConfigError: the table does not have the word.
+    """
     if word not in table:
         raise ConfigError(where, f"{word!r} is none of {', '.join(table)}")
     return table[word]
 
 
 def check_word(where: str, word: str, words: Iterable[str]) -> str:
-    """The word, where it is one of those. Raises ConfigError otherwise."""
+    """Return the word if it is one of `words`.
+
+    Raises:
+        ConfigError: it is not.
+    """
     if word not in words:
         raise ConfigError(where, f"{word!r} is none of {', '.join(words)}")
     return word
@@ -200,7 +211,7 @@ def _check_text(where: str, text: str) -> None:
 
 
 def _wrong_item(where: str, expected: str, value: Any, kind: type) -> ConfigError:
-    """The error of a list that is none, or of the item that does not belong in it."""
+    """Return the error for a value that is not a list, or for an item of the wrong type."""
     if type(value) is not list:
         return wrong(where, expected, value)
     at, item = next((i, item) for i, item in enumerate(value) if type(item) is not kind)
@@ -208,12 +219,12 @@ def _wrong_item(where: str, expected: str, value: Any, kind: type) -> ConfigErro
 
 
 def wrong(where: str, expected: str, value: object) -> ConfigError:
-    """The error of a value of another type."""
+    """Return the error for a value of the wrong type."""
     return ConfigError(where, f"expected {expected}, got {_shown(value)}")
 
 
 def _shown(value: object) -> str:
-    """A value as JSON has it, a long one cut, a nested one by its kind."""
+    """Return a value as JSON for an error: cut if it is long, and only its kind if it is nested."""
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "a list"
     if value is None or isinstance(value, bool):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OCI's "linux.resources" (config-linux.md)."""
+"""Read "linux.resources" (config-linux.md)."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _THROTTLES = {
 def resources_from_spec(
     resources: Any, *, where: str = "linux.resources", always: tuple[DeviceRule, ...] = ()
 ) -> Resources:
-    """The limits of a cgroup. A number of 0 says nothing where runc takes it so.
+    """Return the limits of a cgroup. The number 0 means no limit where runc takes it so.
 
     Args:
-        resources: parsed JSON.
-        where: its path in the file, for errors.
-        always: rules for devices behind those of the file.
+        resources: the parsed object.
+        where: its path in the document, for errors.
+        always: rules for devices that follow those of the document.
 
     Raises:
-        ConfigError: it is refused; says where.
+        ConfigError: a value is not valid or not supported; the error says where it is.
     """
     spec = Reader(resources, where)
     fields: dict[str, Any] = {"devices": (*map(_device_rule, spec.objects("devices")), *always)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OCI's "linux.seccomp" (config-linux.md)."""
+"""Read "linux.seccomp" (config-linux.md)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LAST_ARGUMENT = 5
 
 
 def seccomp_from_spec(spec: Reader) -> Seccomp | None:
-    """A policy; None for one that says nothing."""
+    """Return the policy; None if it restricts nothing."""
     if not spec.text("defaultAction") and not spec.value.get("syscalls"):
         return None
     default = _action(spec, "defaultAction")

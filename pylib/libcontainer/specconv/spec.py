@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole of config.json."""
+"""Convert a whole config.json."""
 
 from __future__ import annotations
 
@@ -44,19 +44,24 @@ def config_from_spec(
     rootless_euid: bool = False,
     rootless_cgroups: bool = False,
 ) -> Config:
-    """A container's configuration.
+    """Return the configuration of a container.
 
     Args:
-        spec: config.json, parsed.
-        id: of the container.
-        bundle: the folder that relative paths are in.
-        systemd_cgroup: systemd makes the cgroup.
-        no_cgroup: the container stays in its caller's cgroup.
+        spec: the parsed config.json.
+        id: the id of the container.
+        bundle: the directory that relative paths are in.
+        systemd_cgroup: systemd creates the cgroup.
+        no_cgroup: the container stays in the cgroup of its caller.
         no_pivot_root, readonly_submounts, no_new_keyring: see `Config`.
         rootless_euid, rootless_cgroups: see `Config`.
 
     Raises:
-        ConfigError: it is refused; says where in the file.
+        ConfigError: a value is not valid or not supported; the error says where it is.
+
+    Example:
+        >>> from libcontainer.specconv.example import example
+        >>> config_from_spec(example(), id="web", bundle="/srv/web").rootfs
+        '/srv/web/rootfs'
     """
     whole = Reader(spec, "")
     linux = whole.object("linux") or Reader({}, "linux")
@@ -125,7 +130,10 @@ def _refuse_unsupported(spec: Reader, linux: Reader) -> None:
 
 
 def _version(spec: Reader) -> str:
-    """Of the specification (semver.org): what is known of version 1 holds for all of 1.x."""
+    """Check the version of the specification (semver.org).
+
+    The rules of version 1.0 hold for every version 1.x.
+    """
     version = spec.needed_text("ociVersion")
     numbers = version.partition("+")[0].partition("-")[0].split(".")
     if len(numbers) != 3 or not all(n.isascii() and n.isdigit() for n in numbers):
@@ -141,7 +149,7 @@ def _process(spec: Reader) -> ProcessConfig | None:
 
 
 def _of_process(process: ProcessConfig | None) -> dict[str, Any]:
-    """What of the first process is the container's, for those that are executed in it."""
+    """Return the first process's settings that also hold for processes that are executed later."""
     if process is None:
         return {}
     return {
@@ -189,7 +197,10 @@ def _root_propagation(linux: Reader, no_pivot_root: bool) -> int:
 
 
 def _sysctl(linux: Reader) -> dict[str, str]:
-    """Names with dots; sysctl(8) takes slashes as well, which turn dots into part of a name."""
+    """Return the sysctls with dots in their names.
+
+    sysctl(8) also accepts slashes, with which a dot is a part of a name.
+    """
     return {_dotted(name): value for name, value in linux.text_map("sysctl").items()}
 
 

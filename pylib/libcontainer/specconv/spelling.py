@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names in config.json that are spelt with capitals where they have none, or the other way round.
+"""Find names in config.json that are spelt with the wrong upper or lower case letters.
 
-The specification has unknown names ignored. But runc's decoder (Go's) does not tell capitals from
-small letters, so that "nonewprivileges" has a meaning there: to ignore it would take a restriction
-away in silence. Such names are read as runc reads them, and reported.
+According to the specification, unknown names are ignored. But runc's JSON decoder, which is Go's,
+does not distinguish upper and lower case, so "nonewprivileges" has a meaning there. To ignore it
+would silently remove a restriction. So such names are read as runc reads them, and reported.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _USERS = _MAPS | _MAPS_OF_OBJECTS
 
 
 def respelt(value: Any) -> tuple[Any, list[str]]:
-    """Parsed JSON with the names of the specification, and what is to be told of it.
+    """Return the document with the specification's names, and the names that were corrected.
 
     Args:
-        value: config.json, or a part of it.
+        value: a parsed config.json, or a part of it.
     """
     notes: list[str] = []
     return (value if _is_right(value) else _respelt(value, "", notes)), notes
 
 
 def _is_right(value: Any) -> bool:
-    """Whether there is nothing to be done, as a rule."""
+    """Return whether no name has to be corrected, which is the usual case."""
     if type(value) is list:
         return all(map(_is_right, value))
     if type(value) is not dict:

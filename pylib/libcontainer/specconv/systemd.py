@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What only the systemd driver reads: "slice:prefix:name", and properties in annotations."""
+"""Read what only the systemd driver uses: "slice:prefix:name", and properties in annotations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _NUMBERS = ("byte", "int16", "uint16", "int32", "uint32", "int64", "uint64", "do
 
 
 def check_unit(where: str, path: str) -> None:
-    """Refuse what names no unit; nothing at all is fine, the driver then makes a name."""
+    """Refuse a path that does not name a unit.
+
+    For an empty path the driver chooses a name.
+    """
     if not path:
         return
     parts = path.split(":")
@@ -42,9 +45,10 @@ def _is_malformed(name: str) -> bool:
 
 
 def unit_properties(spec: Reader) -> dict[str, str]:
-    """The properties in annotations "org.systemd.property.NAME", values in GVariant's text form.
+    """Return the properties in annotations "org.systemd.property.NAME".
 
-    Times are documented with a name in …Sec and set by one in …USec, so the first is the second.
+    Their values are in GVariant's text form. systemd documents times with a name that ends in "Sec"
+    and sets them by one that ends in "USec". The former is converted into the latter.
     """
     found: dict[str, str] = {}
     for annotation, value in spec.text_map("annotations").items():
