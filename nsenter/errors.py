@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 
-from nsenter._host.base_error import NsenterError
+from nsenter._host.base_error import NsenterError, StepError
 from nsenter._host.cleanup import notes_of
 
 __all__ = ["BootstrapError", "MessageError", "Naming", "NsenterError", "signal_name"]
@@ -38,7 +38,7 @@ _ON_FILES = ("chdir", "execve")
 _kinds: dict[type[OSError], type[BootstrapError]] = {}
 
 
-class BootstrapError(NsenterError, OSError):
+class BootstrapError(StepError):
     """A process could not be started in its namespaces.
 
     The error is also an instance of the builtin class for its errno: code that catches the
@@ -77,16 +77,18 @@ class BootstrapError(NsenterError, OSError):
         name = signal_name(number) or f"signal {number}"
         return cls(stage, "run", f"killed by {name}", errno.ECANCELED)
 
+    @classmethod
+    def at(cls, stage: str, failure: StepError) -> BootstrapError:
+        """Return the error for a step that has failed in a stage, with a hint."""
+        error = cls(stage, failure.operation, failure.subject, failure.errno or 0)
+        error.strerror = failure.strerror
+        return error
+
     def __reduce__(self) -> tuple[type[BootstrapError], tuple[str, str, str, int, str], object]:
         where = self.stage, self.operation, self.subject
         # strerror may be more precise than the kernel's text for this errno.
         state = {"strerror": self.strerror}
         return BootstrapError, (*where, self.errno or 0, self.hint), state
-
-    def __str__(self) -> str:
-        hint = f" ({self.hint})" if self.hint else ""
-        what = " ".join(filter(None, (self.operation, self.subject)))
-        return f"{self.stage}: {what}: {self.strerror}{hint}"
 
 
 class Naming:

@@ -14,7 +14,7 @@ import time
 from errno import EAGAIN, EFAULT, EINTR, EINVAL, ENOENT, ENOSYS, EPERM, ESRCH
 
 from nsenter._host import distribution_check
-from nsenter._host.base_error import NsenterError
+from nsenter._host.base_error import StepError
 from nsenter._host.cleanup import close
 from nsenter._nsexec import ffi, lib
 
@@ -129,23 +129,13 @@ LOCK_EX = 2
 LOCK_NB = 4
 
 
-class Failure(NsenterError, OSError):
-    """A system call or a step of ours has failed.
-
-    Attributes:
-        operation: its name.
-        subject: what it was done to.
-        errno: as for any OSError.
-    """
+class Failure(StepError):
+    """A system call or a step of ours has failed; see `StepError` for the attributes."""
 
     def __init__(self, operation: str, subject: object, number: int, why: str = "") -> None:
         super().__init__(number, why or posix.strerror(number))
         self.operation = operation
         self.subject = _text(subject)
-
-    def __str__(self) -> str:
-        what = f"{self.operation} {self.subject}" if self.subject else self.operation
-        return f"{what}: {self.strerror}"
 
 
 def _text(subject: object) -> str:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from _collections_abc import Iterable, Mapping  # collections.abc imports all of collections
 
 from nsenter._host.sizes import in_bytes
 

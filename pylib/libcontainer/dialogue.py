@@ -11,7 +11,6 @@ from libcontainer.cgroups import FROZEN
 from libcontainer.errors import ContainerError
 from libcontainer.init import frames, sync
 from libcontainer.record import namespace_paths
-from libcontainer.start_failures import Failures, not_due, with_hint
 from nsenter._host import json_text
 from nsenter._host.cleanup import close, undo
 from nsenter._host.procfs import has_executed, parent_of, start_time_of
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from libcontainer.net_devices import NetDevices
     from libcontainer.process import Process
     from libcontainer.record import Record
+    from libcontainer.start_failures import Failures
     from nsenter._launch.child import Child
 
 __all__ = ["Dialogue"]
@@ -38,6 +38,11 @@ __all__ = ["Dialogue"]
 _AFTERMATH = 5.0
 # The messages that are believed of a process that others can see, and could speak for.
 _OF_WHO_IS_SEEN = (sync.Successor, sync.Ready, sync.Listener)
+
+
+def _not_due(word: str) -> BootstrapError:
+    """Return the error for a message that the init may not send, or not now."""
+    return BootstrapError("init", "say", repr(word), EPROTO)
 
 
 class Dialogue:
@@ -58,7 +63,6 @@ class Dialogue:
         self._process = process
         self._entry = entry
         self._manager = entry.manager
-        self._failures = Failures(record, process, entry.manager)
         # Whether the init waits at the exec fifo.
         self._has_gate = config.fifo_fd >= 0
         # The first word of the last message, and whether that message says why the init ends.
@@ -197,7 +201,7 @@ class Dialogue:
             if hard < limit.hard:
                 prlimit(pid, asked, number, soft, limit.hard)
         except Failure as failure:
-            raise with_hint("launcher", failure) from None
+            raise BootstrapError.at("launcher", failure) from None
 
     def _save(self) -> None:
         """Record the process.
@@ -276,9 +280,9 @@ class Dialogue:
         message = sync.parse(words, fds)
         if isinstance(message, sync.Error):
             self._is_told = True
-            raise self._failures.told(message)
+            raise self._failures().told(message)
         if message is None or not self._is_due(message):
-            raise not_due(words[0])
+            raise _not_due(words[0])
         if isinstance(message, sync.Waiting):
             return False
         if isinstance(message, (sync.Devices, sync.Successor)):
@@ -329,7 +333,7 @@ class Dialogue:
         try:
             bring_loopback_up(socket)
         except Failure as failure:
-            raise with_hint("init", failure) from None
+            raise BootstrapError.at("init", failure) from None
 
     def _has_devices_to_move(self) -> bool:
         has_some = self._process.init and bool(self._config.net_devices)
@@ -344,9 +348,7 @@ class Dialogue:
         try:
             self._devices.move()
         except Failure as failure:
-            error = with_hint("launcher", failure)
-            error.strerror = failure.strerror
-            raise error from None
+            raise BootstrapError.at("launcher", failure) from None
 
     def _map_ids(self, message: sync.IdMap) -> None:
         """Map the ids of a tree that the init has cloned by itself, once for each such mount."""
@@ -355,9 +357,9 @@ class Dialogue:
         config, index = self._config, message.index
         mount = config.mounts[index] if index < len(config.mounts) else None
         if mount is None or index in self._mapped or not mount.idmap:
-            raise not_due(message.word)
+            raise _not_due(message.word)
         if not comes_with_the_root(config, index):
-            raise not_due(message.word)
+            raise _not_due(message.word)
         self._mapped.add(index)
         map_ids(message.tree, mount, self._child.pid)
 
@@ -415,7 +417,7 @@ class Dialogue:
             return
         if code:
             self._is_told = True
-            raise self._failures.death(code, self._heard)
+            raise self._failures().death(code, self._heard)
 
     def _send_agents(self) -> None:
         """Send connections to the seccomp agent: for the process and each startContainer hook."""
@@ -437,9 +439,14 @@ class Dialogue:
 
     # ---- if it fails
 
+    def _failures(self) -> Failures:
+        from libcontainer.start_failures import Failures  # for errors alone
+
+        return Failures(self._record, self._process, self._manager)
+
     def _silence(self) -> BootstrapError:
         self._is_told = True
-        return self._failures.silence(self._child.pid, self._heard)
+        return self._failures().silence(self._child.pid, self._heard)
 
     def _cause_of(self, error: BaseException) -> BaseException:
         try:
@@ -456,7 +463,7 @@ class Dialogue:
             return error
         if type(error) is TimeoutError:
             return self._silence()
-        failures, heard = self._failures, self._heard
+        failures, heard = self._failures(), self._heard
         gone = isinstance(error, (EOFError, BrokenPipeError, ConnectionResetError))
         gone = gone or getattr(error, "errno", 0) == ESRCH
         try:
@@ -475,7 +482,7 @@ class Dialogue:
                 close(*fds)
                 message = sync.parse(words, fds)
                 if isinstance(message, sync.Error):
-                    return self._failures.told(message)
+                    return self._failures().told(message)
         except (EOFError, OSError, ValueError):
             return None
 

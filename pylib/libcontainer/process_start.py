@@ -16,7 +16,6 @@ from libcontainer.cgroups import FROZEN
 from libcontainer.dialogue import Dialogue
 from libcontainer.init.config import InitConfig, LateJoin, pack
 from libcontainer.init.image_contents import EXTENSIONS, IMAGE
-from libcontainer.start_failures import with_hint
 from nsenter._host import json_text
 from nsenter._host.cleanup import close, undo
 from nsenter._host.suppress import suppress
@@ -422,7 +421,7 @@ class _InitialAffinity:
             for pid in self._pids:
                 set_to(pid, self._cpus, "initial")
         except Failure as failure:
-            error = with_hint("launcher", failure)
+            error = BootstrapError.at("launcher", failure)
             undo(error, self.__exit__)
             raise error from None
 

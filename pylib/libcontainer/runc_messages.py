@@ -10,13 +10,8 @@ from __future__ import annotations
 
 import posix
 
+from nsenter._host.base_error import StepError
 from nsenter._host.cleanup import notes_of
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from nsenter.errors import BootstrapError
 
 # Some advice of nsenter._host.hints names options of the other command. This is the same for
 # config.json.
@@ -66,10 +61,8 @@ def go_text(text: str, number: int) -> str:
 
 
 def _told(error: OSError, of_exec: bool) -> str:
-    if hasattr(error, "stage"):
-        return _not_started(error, of_exec)  # type: ignore[arg-type]
-    if hasattr(error, "operation"):
-        return f"{error}{_hint(error)}"
+    if isinstance(error, StepError):
+        return _not_started(error, of_exec) if error.stage else f"{error}{_hint(error)}"
     if type(error).__str__ is not OSError.__str__:
         return str(error)
     from nsenter._host.os_errors import in_words
@@ -77,7 +70,7 @@ def _told(error: OSError, of_exec: bool) -> str:
     return in_words(error)
 
 
-def _hint(failure: Any) -> str:
+def _hint(failure: StepError) -> str:
     """What to do about a system call that failed, if a filter refuses it."""
     from nsenter._host.refused_syscalls import why_refused  # for errors alone
 
@@ -94,7 +87,7 @@ def hint_for_config(hint: str) -> str:
     return hint
 
 
-def _not_started(error: BootstrapError, of_exec: bool) -> str:
+def _not_started(error: StepError, of_exec: bool) -> str:
     if error.hint:
         error.hint = hint_for_config(error.hint)
     if error.stage != "init":

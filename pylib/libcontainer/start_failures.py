@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from errno import ECANCELED, EINVAL, EPERM, EPROTO, ETIMEDOUT
+from errno import ECANCELED, EINVAL, EPERM, ETIMEDOUT
 
 from nsenter._host.procfs import state_letter_of
 from nsenter._host.suppress import suppress
@@ -15,25 +15,14 @@ if TYPE_CHECKING:
     from libcontainer.init import sync
     from libcontainer.process import Process
     from libcontainer.record import Record
-    from nsenter._host.syscalls import Failure
 
-__all__ = ["Failures", "not_due", "with_hint"]
+__all__ = ["Failures"]
 
 _DOING = {"T": "it is stopped", "t": "it is traced", "D": "it waits in the kernel"}
 # The field of config.json that asks for a system call, if the name of the call does not tell.
 _FIELDS = {"sched_setattr": "process.scheduler", "ioprio_set": "process.ioPriority"}
 _REAL_TIME = (1, 2)  # SCHED_FIFO, SCHED_RR
 _NODES = "/sys/devices/system/node/has_memory"
-
-
-def not_due(word: str) -> BootstrapError:
-    """Return the error for a message that the init may not send, or not now."""
-    return BootstrapError("init", "say", repr(word), EPROTO)
-
-
-def with_hint(stage: str, failure: Failure) -> BootstrapError:
-    """Return the error for a step that has failed in this process."""
-    return BootstrapError(stage, failure.operation, failure.subject, failure.errno or 0)
 
 
 class Failures:

@@ -11,6 +11,7 @@ from libcontainer.init import setns, standard_init, sync
 from libcontainer.init.cgroup_entry import go_through
 from libcontainer.init.config import unpack
 from libcontainer.runc_messages import go_text
+from nsenter._host.base_error import StepError
 from nsenter._host.os_errors import operation_of, subject_of
 from nsenter._host.syscalls import PR_SET_PDEATHSIG, prctl
 
@@ -51,9 +52,8 @@ def main(channel: int, packed: dict[str, Any]) -> NoReturn:
 
 
 def _words(error: OSError) -> tuple[str, str]:
-    operation = getattr(error, "operation", "")
-    if operation:
-        return operation, error.subject  # type: ignore[attr-defined]
+    if isinstance(error, StepError) and error.operation:
+        return error.operation, error.subject
     return operation_of(error), subject_of(error)
 
 
