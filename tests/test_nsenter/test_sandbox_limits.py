@@ -221,7 +221,7 @@ LIMITED = Options(limits=Limits(memory="64M", pids=8))
 
 def test_run_and_popen_have_limits() -> None:
     done = nsenter.run(python("bytearray(1 << 30)"), LIMITED, timeout=LONG)
-    assert done.usage is not None and done.usage.oom_kills == 1
+    assert done.usage is not None and done.usage.oom_kills
     with nsenter.Popen(["true"], LIMITED) as process:
         process.wait()
     assert process.usage is not None and process.usage.oom_kills == 0
