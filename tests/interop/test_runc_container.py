@@ -30,7 +30,7 @@ from needs import needs
 from nsenter.bootstrap import BootstrapData
 from nsenter.errors import BootstrapError
 from nsenter.launch import Child, Program, PythonInit, launch
-from processes import wait_until, wait_until_executed, words_of
+from processes import links_of, wait_until, wait_until_executed, words_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="runc's containers are root's here")
 
@@ -360,8 +360,7 @@ def test_no_descriptor_of_the_host_gets_into_a_container(
             else:
                 assert child.channel is not None
                 child.channel.recv(1)  # it has looked, and has closed what it looked at
-            links = {int(fd.name): fd for fd in Path(f"/proc/{child.pid}/fd").iterdir()}
-            beside = [str(link.readlink()) for number, link in links.items() if number > 2]
+            beside = [link for number, link in links_of(child.pid).items() if number > 2]
             assert [link.partition(":")[0] for link in beside] == (
                 ["socket"] if target == "python" else []
             )

@@ -1155,6 +1155,9 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
+    "test_processes.py": {
+        "": "*",
+    },
     "test_sweeps.py": {
         "": "*",
     },

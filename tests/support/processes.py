@@ -64,13 +64,17 @@ def words_of(pid: int | str) -> list[str]:
     return content(pid, "cmdline").decode(errors="surrogateescape").split("\0")[:-1]
 
 
+def threads_of(pid: int | str = "self") -> list[int]:
+    """Their ids. One that was joined may be there a moment longer."""
+    try:
+        return [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+    except _GONE:
+        return []
+
+
 def children_of(pid: int | str = "self") -> set[int]:
     """The children of all its threads, zombies among them. One that ends may be there or not."""
-    try:
-        tasks = [task.name for task in Path(f"/proc/{pid}/task").iterdir()]
-    except _GONE:
-        return set()
-    texts = (content(pid, f"task/{task}/children") for task in tasks)
+    texts = (content(pid, f"task/{thread}/children") for thread in threads_of(pid))
     return {int(word) for text in texts for word in text.split()}
 
 

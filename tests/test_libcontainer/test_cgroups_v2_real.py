@@ -39,7 +39,7 @@ from libcontainer.cgroups.fs2 import UnifiedManager
 from libcontainer.configs import BlockIODevice, Cgroup, HugepageLimit, Resources
 from libcontainer.errors import ContainerError
 from nsenter._host.syscalls import Failure
-from processes import stat_fields, wait_until
+from processes import stat_fields, threads_of, wait_until
 
 MIB = 1 << 20
 NOTHING = Resources(skip_devices=True)
@@ -392,7 +392,7 @@ def test_the_processes_of_a_cgroup_of_threads_are_known() -> None:
         assert value(manager, "", "cgroup.type") == "threaded"
         assert (manager.pids(), manager.has_processes()) == ([], False)
         with sleeper(sys.executable, "-c", WITH_THREADS) as child:
-            wait_until(lambda: len(list(Path(f"/proc/{child.pid}/task").iterdir())) == 3)
+            wait_until(lambda: len(threads_of(child.pid)) == 3)
             manager.add(child.pid)
             assert (manager.pids(), manager.has_processes()) == ([child.pid], True)
 

@@ -34,6 +34,7 @@ from nsenter import launch as nsenter_launch
 from nsenter._interpreter import image, image_files, image_maker, module_archive
 from nsenter.bootstrap import BootstrapData
 from nsenter.launch import PythonInit, launch
+from processes import all_pids, wait_until, words_of
 from sweeps import some
 
 SECONDS = 60.0  # for anything that takes milliseconds
@@ -789,13 +790,6 @@ def test_without_a_place_no_image_is_made(tmp_path: Path, monkeypatch: pytest.Mo
 # ---- who makes it
 
 
-def wait_for(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it has not come about"
-        time.sleep(0.01)
-
-
 RUN = """
 import os, sys, time
 import nsenter
@@ -827,18 +821,14 @@ def own_place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         pytest.skip("the places of an ordinary user are shared with what else it runs")
     shutil.rmtree(place, ignore_errors=True)
     yield place
-    wait_for(lambda: not [*makers()])
+    wait_until(lambda: not [*makers()])
     shutil.rmtree(place, ignore_errors=True)
 
 
 def makers() -> Iterator[int]:
-    for entry in names(Path("/proc")):
-        with contextlib.suppress(OSError, ValueError):
-            if (
-                b"nsenter._interpreter.image_maker"
-                in Path(f"/proc/{int(entry)}/cmdline").read_bytes()
-            ):
-                yield int(entry)
+    for pid in all_pids():
+        if any("nsenter._interpreter.image_maker" in word for word in words_of(pid)):
+            yield pid
 
 
 def test_the_first_start_has_an_image_made_by_nobodys_child(
@@ -849,7 +839,7 @@ def test_the_first_start_has_an_image_made_by_nobodys_child(
         said = first_start(tmp_path)
         name = said[0].split()[1]
         assert said[1] == "no child"
-        wait_for(lambda: not [*makers()])
+        wait_until(lambda: not [*makers()])
         left = {*names(own_place)} if own_place.exists() else set()
         if left == {name}:
             break

@@ -22,7 +22,7 @@ from hidden_root import box, output
 from launching import SECONDS
 from nsenter import Dev, Options, Program, PythonInit, Tmpfs
 from nsenter._launch.child import Child
-from processes import children_of
+from processes import children_of, links_of
 
 INIT = Options(new="user,pid,mnt", init=True)
 
@@ -104,8 +104,8 @@ def test_a_stream_that_the_program_closes_is_closed() -> None:
 def test_the_init_holds_nothing_and_has_no_rights_but_to_send_signals() -> None:
     with started("echo; exec sleep 1000") as (child, _):
         status = Path(f"/proc/{child.pid}/status").read_text()
-        held = [fd.readlink() for fd in Path(f"/proc/{child.pid}/fd").iterdir()]
-        assert [str(link).partition(":")[0] for link in held] == ["pipe"]
+        held = links_of(child.pid).values()
+        assert [link.partition(":")[0] for link in held] == ["pipe"]
         assert f"CapEff:\t{1 << 5:016x}" in status
         assert Path(f"/proc/{child.pid}/cwd").readlink() == Path("/")
 
