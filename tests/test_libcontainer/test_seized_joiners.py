@@ -455,6 +455,13 @@ def test_a_user_namespace_of_its_own_cannot_seize_a_joiner_at_all(tmp_path: Path
         assert place.attacker.names() <= {"true"}
 
 
+@pytest.fixture(autouse=True)
+def orphans_have_ended() -> Iterator[None]:
+    """They are this process's from the first test with podman on, whichever that is."""
+    with orphans.settled():
+        yield
+
+
 @pytest.fixture(scope="module")
 def in_podman() -> Iterator[tuple[Podman, str, Attacker]]:
     with orphans.adopted(), scratch_folder() as folder, own_mounts() as inside:
@@ -474,8 +481,7 @@ def test_podman_exec_gives_nothing_of_the_host_away(
     in_podman: tuple[Podman, str, Attacker],
 ) -> None:
     podman, name, attacker = in_podman
-    with orphans.settled():
-        joiner = attacker.seized_by(lambda: podman.must("exec", name, "true"))
+    joiner = attacker.seized_by(lambda: podman.must("exec", name, "true"))
     assert joiner.places == []
     permitted, _, bounding = joiner.capabilities[0]
     # podman's filter is installed without no_new_privs, which takes CAP_SYS_ADMIN.
@@ -494,7 +500,6 @@ def test_nor_does_podman_with_a_container_in_the_pid_namespace_of_another(
         assert podman.must("wait", other).strip() == "0"
         podman.must("rm", other)
 
-    with orphans.settled():
-        joiner = attacker.seized_by(start)
+    joiner = attacker.seized_by(start)
     places = {line for line in joiner.places if "/exec.fifo" not in line}
     assert places <= OF_ITS_OWN or not HAS_PIDNS_OPTION

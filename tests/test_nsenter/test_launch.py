@@ -523,7 +523,7 @@ def test_a_bad_argument_is_refused_and_nothing_is_started(
     mistake: Mistake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[object] = []
-    monkeypatch.setattr("nsenter.launch.Handshake.hold", lambda *args: started.append(args))
+    monkeypatch.setattr("nsenter.launch.Handshake.run", lambda *args: started.append(args))
     with pytest.raises(mistake.error, match=mistake.match):
         launch(message(mistake.new), mistake.target, **mistake.options()).close()
     assert started == []
