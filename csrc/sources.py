@@ -66,7 +66,7 @@ PRODUCTS = {
         *_files("base", "text err exec fallback signals crt0"),
         *_RESTORE,
         *_files("interpreter", "command_image"),
-        *_files("products", "pyrunc"),
+        *_files("products", "pyrunc_errors installation executable early_init pyrunc"),
     ],
     # The codec, what a child does that shares the caller's memory, and the stages, which nothing
     # but a process started for them may run.

@@ -113,8 +113,8 @@ static long clone2(const struct clone_request *request)
 #endif
 }
 
-/* Returns whether a filter refuses clone3(2). Without arguments, the kernel's own error is another.
- */
+/* Returns whether a filter refuses clone3(2). Without arguments, the kernel's own error is
+ * another. */
 static bool is_filtered(void)
 {
 	return SYS2(SYS_clone3, 0, 0) == -EPERM;

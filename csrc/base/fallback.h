@@ -19,9 +19,9 @@ static inline bool is_refused(long ret)
 /* A flag of fallback_close_range(); the other is CLOSE_RANGE_CLOEXEC. */
 #define CLOSE_NOW 0U
 
-/* close_range(2). If that is refused, each descriptor that /proc/self/fd lists is closed. If that
- * does not list those of this process, the call fails, so that no descriptor stays open unnoticed.
- */
+/* close_range(2). If that is refused, each descriptor that /proc/self/fd lists is closed. If
+ * that does not list those of this process, the call fails, so that no descriptor stays open
+ * unnoticed. */
 long fallback_close_range(unsigned first, unsigned last, unsigned flags);
 
 /* Before a mount namespace is joined, whose /proc may not know this process: open the listing that

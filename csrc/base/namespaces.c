@@ -157,8 +157,8 @@ static void join_shared_fds(const struct namespace_list *list, uint32_t wanted, 
 	}
 }
 
-/* Returns the kinds that are joined by the descriptor of the user namespace; 0 if none is joined.
- */
+/* Returns the kinds that are joined by the descriptor of the user namespace; 0 if none is
+ * joined. */
 static uint32_t flags_with_user(const struct namespace_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)

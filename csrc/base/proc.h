@@ -9,8 +9,7 @@
 const char *proc_path(struct text *t, int pid, const char *file);
 
 /* Write a file by one write(2): the kernel takes what such a file is told as a whole, or not at
- * all.
- */
+ * all. */
 int proc_write(const char *path, struct span content, struct err *err);
 
 #endif

@@ -24,8 +24,8 @@ static int set_hostname(struct span name, struct err *err)
 	return ret < 0 ? err_set_span(err, "sethostname", name, ret) : 0;
 }
 
-/* Mount a /proc of the new PID namespace over the one that is there, in this mount namespace alone.
- */
+/* Mount a /proc of the new PID namespace over the one that is there, in this mount namespace
+ * alone. */
 static int mount_proc(struct span options, struct err *err)
 {
 	long ret;

@@ -23,8 +23,8 @@ int confinement_keep_fds(struct span keep, unsigned flags, struct err *err);
  * some may be -1. */
 int confinement_close_others(struct span keep, const int *others, size_t count, struct err *err);
 
-/* Returns whether a new /proc is mounted. It shows the PID namespace of the process that mounts it.
- */
+/* Returns whether a new /proc is mounted. It shows the PID namespace of the process that mounts
+ * it. */
 bool confinement_mounts_proc(const struct launch *launch);
 
 #endif

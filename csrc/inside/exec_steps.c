@@ -29,8 +29,8 @@
 #define MESSAGE_MAX (16 * 1024)
 #define FAILED	    1
 
-/* SECCOMP_FILTER_FLAG_TSYNC and _TSYNC_ESRCH, which would put the filter on the second thread too.
- */
+/* SECCOMP_FILTER_FLAG_TSYNC and _TSYNC_ESRCH, which would put the filter on the second thread
+ * too. */
 #define OF_ALL_THREADS (1U << 0 | 1U << 4)
 
 enum stage {

@@ -49,8 +49,8 @@ struct image_region {
 	uint32_t reserved;
 };
 
-/* A file that the image was made of. The image is valid as long as each of them is the same file.
- */
+/* A file that the image was made of. The image is valid as long as each of them is the same
+ * file. */
 struct image_file {
 	uint64_t device;
 	uint64_t inode;
@@ -145,8 +145,8 @@ struct image_handover {
 	size_t bundle_size;
 	int channel_fd;
 	int status_fd;
-	/* The image is that of a command, which has no launcher: it reads argv and the environment.
-	 */
+	/* The image is that of a command, which has no launcher: it reads argv and the
+	 * environment. */
 	bool is_command;
 	bool ignores_interrupt; /* the interpreter of a command must not catch SIGINT */
 	/* Goes through the stages, and returns in the namespaces. It is called after the extensions

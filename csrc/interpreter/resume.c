@@ -50,8 +50,8 @@ static void end_interpreter(void)
 		python.print_error();
 }
 
-/* As Py_RunMain(), end by SIGINT after a KeyboardInterrupt, so that the caller knows what it was.
- */
+/* As Py_RunMain(), end by SIGINT after a KeyboardInterrupt, so that the caller knows what it
+ * was. */
 _Noreturn static void end_by_exception(void)
 {
 	const bool is_interrupt = python.error_matches(*python.interrupt);

@@ -128,8 +128,8 @@ static bool check_oom(const struct wire_attr *attr, struct wire_error *err)
 	return true;
 }
 
-/* Returns which of the two clocks of a time namespace a line sets, as a bit; 0 if it is malformed.
- */
+/* Returns which of the two clocks of a time namespace a line sets, as a bit; 0 if it is
+ * malformed. */
 static unsigned parse_offset(struct span line)
 {
 	struct span clock, secs, nsecs;

@@ -45,8 +45,8 @@ bool launch_has(const struct launch *launch, enum launch_step step);
 bool launch_takes_stages(const struct launch *launch);
 
 bool launch_parse(const uint8_t *data, size_t size, struct launch *out, struct wire_error *err);
-/* Take the next number off a list of descriptors; returns false at its end, or if it is malformed.
- */
+/* Take the next number off a list of descriptors; returns false at its end, or if it is
+ * malformed. */
 bool launch_next_fd(struct span *list, unsigned *fd);
 
 #endif

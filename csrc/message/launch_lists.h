@@ -77,8 +77,8 @@ bool records_next_rule(struct span *rest, struct rule *rule);
 bool records_next_limit(struct span *rest, struct limit *limit);
 bool records_next_capability(struct span *rest, struct capability *capability);
 
-/* Check a whole list. Returns NULL, or what is wrong; `*at` is then the offset of the wrong record.
- */
+/* Check a whole list. Returns NULL, or what is wrong; `*at` is then the offset of the wrong
+ * record. */
 const char *records_check_mounts(struct span list, size_t *at);
 const char *records_check_rules(struct span list, size_t *at);
 const char *records_check_limits(struct span list, size_t *at);

@@ -153,8 +153,8 @@ static int child(void *arg)
 }
 
 /* Do the caller's part, for which the kernel must not suspend it as with vfork(2). The kernel
- * clears a word in memory when the child has executed or ended, as it does for the end of a thread.
- */
+ * clears a word in memory when the child has executed or ended, as it does for the end of a
+ * thread. */
 static void accompany(struct spawn *spawn, int pid, int pidfd)
 {
 	if (spawn->outside(spawn, pid, &spawn->err) < 0) {

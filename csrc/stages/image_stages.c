@@ -69,8 +69,8 @@ static int map_bundle(char *const *envp, struct image_handover *handover, struct
 	return 0;
 }
 
-/* Overwrite the environment, so that nobody can read what the launcher said from /proc/PID/environ.
- */
+/* Overwrite the environment, so that nobody can read what the launcher said from
+ * /proc/PID/environ. */
 static void wipe(char **envp)
 {
 	for (char **variable = envp; *variable; variable++)

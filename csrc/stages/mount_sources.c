@@ -8,8 +8,7 @@
 #include "stages/sync.h"
 
 /* Take the next descriptor's number off a list such as "[-1,7]"; sets `wrong` if it is no such
- * list.
- */
+ * list. */
 static bool next_place(struct span *list, int *place, bool *wrong)
 {
 	struct span word;

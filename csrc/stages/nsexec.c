@@ -35,8 +35,8 @@ static void enter_stage(struct nsexec *ns, const char *stage, const char *proces
 	report_trace(&ns->report, "start");
 }
 
-/* Only a process that joins somebody's namespaces can be seen and ptraced by the processes there.
- */
+/* Only a process that joins somebody's namespaces can be seen and ptraced by the processes
+ * there. */
 static void set_dumpable(const struct nsexec *ns, enum dumpable dumpable)
 {
 	if (ns->boot.join.count)

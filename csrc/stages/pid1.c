@@ -236,8 +236,8 @@ static void become_pid1(const struct nsexec *ns, struct before *before)
 	sys_prctl(PR_SET_DUMPABLE, NOT_DUMPABLE);
 	sys_prctl(PR_GET_NAME, (unsigned long)before->name);
 	sys_prctl(PR_SET_NAME, (unsigned long)"nsinit");
-	/* The kernel drops signals for PID 1 that it has no handlers for, unless they are blocked.
-	 */
+	/* The kernel drops signals for PID 1 that it has no handlers for, unless they are
+	 * blocked. */
 	before->blocked = signals_block(ALL_SIGNALS);
 }
 

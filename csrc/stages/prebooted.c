@@ -64,8 +64,8 @@ void prebooted_reset(void)
 
 void prebooted_stages(int init_fd, int status_fd)
 {
-	/* products/pyrunc.c has set it. From now on, this process reads the channel, whose end says
-	 * that the launcher is gone. */
+	/* products/early_init.c has set it. From now on, this process reads the channel, whose end
+	 * says that the launcher is gone. */
 	sys_prctl(PR_SET_PDEATHSIG, 0);
 	ns = (struct nsexec){
 		.init_fd = init_fd,

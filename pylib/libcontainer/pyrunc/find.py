@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file pyrunc-start, which is installed in the directory of the pyrunc program.
 
-The installer writes "#!PYTHON" before it, from which the program (csrc/products/pyrunc.c) knows its
-interpreter. The program runs this file in that interpreter, without site and isolated from the
-environment. This file finds the package by its own path, never by the current directory or the
-environment, and continues with libcontainer.pyrunc.start.
+The installer writes "#!PYTHON" before it, from which the program (csrc/products/installation.c)
+knows its interpreter. The program runs this file in that interpreter, without site and isolated
+from the environment. This file finds the package by its own path, never by the current directory or
+the environment, and continues with libcontainer.pyrunc.start.
 """
 
 import sys

@@ -17,7 +17,7 @@ _INIT_VARIABLE = b"_PYRUNC_INIT"
 _NO_IMAGE_VARIABLE = b"_PYRUNC_NO_IMAGE"
 # Commands after which no image is made: an engine starts the container next, or one is made by it.
 _NO_TIME = ("create", "image")
-_INIT = "init"  # no command: how csrc/products/pyrunc.c starts the init
+_INIT = "init"  # no command: how csrc/products/early_init.c starts the init
 # What is made while modules are imported stays: looking through it again and again takes as long
 # as a module or ten.
 OBJECTS_UNTIL_COLLECTED = 20_000
