@@ -44,12 +44,16 @@ if TYPE_CHECKING:
     from typing import IO, Any, ParamSpec, TypeVar
 
     from nsenter._interpreter.prebooted import PrebootedInit
+    from nsenter._launch.usage import Usage
     from nsenter._remote.preload import Preloaded
+    from nsenter._sandbox.result import Verdict
 
     P = ParamSpec("P")
     T = TypeVar("T")
 else:
     from nsenter._remote.call_hints import IO, Any, Callable, P, T
+
+    Usage = Verdict = object
 
 __all__ = [
     "BadAnswer",
@@ -148,7 +152,12 @@ class WorkerDied(NsenterError, RuntimeError):
 
     Attributes:
         returncode: the exit status of the process, or -N if signal N killed it.
+        verdict: why the process ended, a `Verdict`; None if this is not known.
+        usage: what the process used; None if this is not known.
     """
+
+    verdict: Verdict | None = None
+    usage: Usage | None = None
 
     def __init__(self, returncode: int) -> None:
         super().__init__(returncode)
@@ -264,7 +273,8 @@ class Caller(Value):
         Raises:
             SerializationError: the function or an argument cannot be sent; nothing was started.
             BootstrapError, ValueError, OSError: the process could not be started.
-            TimeoutError: the call took too long. (A TimeoutError of the function has a cause.)
+            TimeoutError: the call took too long. (A TimeoutError of the function has a cause.) It
+                has `verdict` and `usage`, as WorkerDied.
             WorkerDied: the process ended before it answered: by a signal, or by os._exit.
             BadAnswer: the answer is too large, or it is not an answer.
             RemoteError, Exception: the function raised this exception.
@@ -437,6 +447,7 @@ class Worker:
         except BaseException as failure:
             self._ends_itself = False
             undo(failure, self.close)
+            self._add_end(failure)
             raise
         if error is None:
             return value
@@ -444,6 +455,13 @@ class Worker:
             raise error
         finally:
             del error  # its traceback refers to this frame, which would make a cycle
+
+    def _add_end(self, failure: BaseException) -> None:
+        """Add why the process ended, and what it used, to an exception about its end."""
+        if isinstance(failure, (TimeoutError, WorkerDied)):
+            from nsenter._sandbox.result import add_end  # only errors need it
+
+            add_end(failure, self._child.returncode, self._child.usage)
 
     @property
     def is_usable(self) -> bool:

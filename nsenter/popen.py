@@ -630,7 +630,8 @@ def run(
         The result, with the arguments, the exit status and the captured output.
 
     Raises:
-        subprocess.TimeoutExpired, subprocess.CalledProcessError: as in subprocess.run.
+        subprocess.TimeoutExpired, subprocess.CalledProcessError: as in subprocess.run. They have
+            `verdict`, a `Verdict`, and `usage`, as `Popen.usage`.
         BootstrapError: the process could not be started.
     """
     if input is not None:
@@ -643,13 +644,26 @@ def run(
         except BaseException as error:
             # Reap it even if ^C ends the wait: the process may not have got that signal.
             undo(error, process.kill, lambda: _reap(process))
+            _add_end(error, process)
             raise
         status = process.wait()
     done = CompletedProcess(process.args, status, stdout, stderr)
     done.usage = process.usage
-    if check:
-        done.check_returncode()
+    if check and status:
+        try:
+            done.check_returncode()
+        except subprocess.CalledProcessError as error:
+            _add_end(error, process)
+            raise
     return done
+
+
+def _add_end(error: BaseException, process: Popen[Any]) -> None:
+    """Add why the process ended, and what it used, to an exception about its end."""
+    if isinstance(error, subprocess.SubprocessError):
+        from nsenter._sandbox.result import add_end  # only errors need it
+
+        add_end(error, process.returncode, process.usage)
 
 
 def _reap(process: Popen[Any]) -> None:

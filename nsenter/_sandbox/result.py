@@ -6,13 +6,15 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from enum import StrEnum
+from subprocess import TimeoutExpired
+from typing import Any
 
 from nsenter._host.base_error import NsenterError
 from nsenter._host.records import Value
 from nsenter._launch.usage import Usage
 from nsenter.errors import BootstrapError
 
-__all__ = ["Result", "RunFailed", "Verdict", "verdict_of"]
+__all__ = ["Result", "RunFailed", "Verdict", "add_end", "verdict_of"]
 
 
 class Verdict(StrEnum):
@@ -101,6 +103,23 @@ class Result(Value):
         if not self.ok:
             raise RunFailed(self)
         return self
+
+
+def add_end(error: BaseException, returncode: int | None, usage: Usage | None) -> None:
+    """Add `verdict` and `usage` to an exception about a process that has ended.
+
+    Args:
+        error: the exception. A timeout has the verdict TIMEOUT.
+        returncode: the returncode of the process; None if it is not known.
+        usage: what the process used.
+    """
+    is_timeout = isinstance(error, (TimeoutError, TimeoutExpired))
+    cause = Verdict.TIMEOUT if is_timeout else None
+    if cause is None and returncode is None:
+        return
+    told: Any = error
+    told.verdict = verdict_of(cause, returncode or 0, usage)
+    told.usage = usage
 
 
 def verdict_of(cause: Verdict | None, returncode: int, usage: Usage | None) -> Verdict:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -255,6 +256,44 @@ def test_limits_are_of_their_type_and_alone() -> None:
         Options(limits=5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="limits and cgroup cannot both be given"):
         Options(limits=Limits(), cgroup="/sys/fs/cgroup")
+
+
+# ---- the exceptions of run and call
+
+
+def test_an_exception_about_the_end_of_a_program_says_why() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        nsenter.run(python("bytearray(1 << 30)"), LIMITED, check=True, timeout=LONG)
+    assert getattr(failed.value, "verdict", None) is Verdict.OUT_OF_MEMORY
+    assert getattr(failed.value, "usage").oom_kills  # noqa: B009  (typeshed has no such attribute)
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        nsenter.run(["sh", "-c", "exit 3"], check=True)
+    assert getattr(failed.value, "verdict", None) is Verdict.EXITED
+    with pytest.raises(subprocess.TimeoutExpired) as late:
+        nsenter.run(["sleep", "1000"], LIMITED, timeout=0.1)
+    assert getattr(late.value, "verdict", None) is Verdict.TIMEOUT
+
+
+def test_an_exception_about_the_end_of_a_call_says_why() -> None:
+    with Sandbox(memory="128M", timeout=LONG) as box:
+        with pytest.raises(nsenter.WorkerDied) as died:
+            box.call(bytearray, 1 << 30)
+        assert died.value.verdict is Verdict.OUT_OF_MEMORY
+        assert died.value.usage is not None and died.value.usage.oom_kills
+        with pytest.raises(nsenter.WorkerDied) as died:
+            box.call(os._exit, 3)
+        assert died.value.verdict is Verdict.EXITED
+    with Sandbox(timeout=1) as box:
+        with pytest.raises(TimeoutError) as late:
+            box.call(time.sleep, 1000)
+        assert getattr(late.value, "verdict", None) is Verdict.TIMEOUT
+        with pytest.raises(TimeoutError) as own:
+            box.call(raise_timeout)
+        assert not hasattr(own.value, "verdict")
+
+
+def raise_timeout() -> None:
+    raise TimeoutError
 
 
 # ---- where no cgroup can be made
