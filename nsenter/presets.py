@@ -58,7 +58,7 @@ def sandbox(
     the process is nobody, otherwise the caller's user. It has no capabilities and cannot get any,
     and can make only the system calls of `nsenter.seccomp.strict`. /etc/passwd and /etc/group list
     this user, root and nobody, with /tmp as their home. The process is the child of an init, and
-    ends with the caller. Memory and processor time are not limited: see `cgroup` and `rlimits`.
+    ends with the caller. Memory and processor time are not limited: see `limits` and `rlimits`.
 
     The process has what it is started with. It can read the environment, with every secret in it,
     unless `env` is given. If a stream is a file or a terminal, the process can open it again

@@ -26,13 +26,13 @@ SECONDS = 120
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 RUNS = [block.run for block in BLOCKS if block.run]
 # The rest runs as either.
-ROOT_ONLY = {"container.py", "no_python.py"}
+ROOT_ONLY = {"container.py", "no_python.py", "sandbox.py"}
 USER_ONLY = {"rootless.py"}
 
 as_root = pytest.mark.skipif(not AS_ROOT, reason="what only root may do")
 
 
-SLOW = ("test_network.py", "sandbox.py", "sandbox_many.py")
+SLOW = ("test_network.py", "sandbox_many.py")
 
 
 def named(value: Block | Run) -> str:

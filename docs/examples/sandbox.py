@@ -3,106 +3,62 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import nsenter
 
-# --- limits
-MiB = 1 << 20
-SECONDS = 2.0  # elapsed time
-LARGEST_OUTPUT = MiB // 16
-LIMITS = {
-    "as": 512 * MiB,  # bytes of address space, for each process
-    "cpu": 10,  # seconds of processor time, for each process
-    "fsize": MiB,  # bytes in each file that it writes, its output included
-    "nproc": 32,  # processes and threads
-    "nofile": 64,
-    "core": 0,
-}
+# --- short
+with nsenter.Sandbox(memory="512M", pids=64, cpus=1.5, timeout=10) as box:
+    result = box.run(["python3", "-c", "print(6 * 7)"], output_limit="1M")
+    print(result.verdict, result.returncode, result.stdout)
 
 
 # --- run
-@dataclass
-class Result:
-    """What a snippet did."""
-
-    ending: str
-    output: str
-    files: dict[str, bytes] = field(default_factory=dict)
-
-
-def run_snippet(code: str, files: dict[str, bytes] | None = None) -> Result:
-    """Run Python code in a sandbox, in a directory that holds `files`; return what it leaves."""
-    with tempfile.TemporaryDirectory() as parent, tempfile.TemporaryFile() as output:
-        work = Path(parent, "work")
-        work.mkdir()
-        work.chmod(0o777)  # if the caller is root, the sandbox runs as nobody
+def run_snippet(
+    code: str, files: dict[str, bytes] | None = None
+) -> tuple[nsenter.Result, dict[str, bytes]]:
+    """Run Python code with some files in its directory; return the result and the new files."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        nsenter.Sandbox(
+            memory="256M", pids=32, cpus=1, timeout=3, output_limit="64K",
+            workspace=folder, overlay=True, workspace_size="16M",
+        ) as box,
+    ):  # fmt: skip
         for name, content in (files or {}).items():
-            (work / name).write_bytes(content)
-            (work / name).chmod(0o666)
-        options = nsenter.presets.sandbox(
-            mounts=[nsenter.Bind(work, "/job", writable=True)],
-            cwd="/job",
-            tmp_size=16 * MiB,
-            rlimits=LIMITS,
-        )
-        try:
-            done = nsenter.run(
-                [sys.executable, "-I", "-c", code],
-                options,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={"PATH": "/usr/bin:/bin"},  # not the caller's, which may hold keys
-                timeout=SECONDS,
-            )
-            ending = f"exit status {done.returncode}"
-        except subprocess.TimeoutExpired:
-            ending = f"killed after {SECONDS} s"
-        output.seek(0)
-        text = output.read(LARGEST_OUTPUT).decode(errors="replace")
-        return Result(ending, text, read_back(work))
-
-
-# --- files
-def read_back(folder: Path) -> dict[str, bytes]:
-    """Read the regular files of a directory that hostile code wrote to: no links, no pipes."""
-    found = {}
-    for name in sorted(os.listdir(folder))[:100]:
-        try:
-            fd = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            continue
-        with open(fd, "rb") as file:
-            if stat.S_ISREG(os.fstat(fd).st_mode):
-                found[name] = file.read(MiB)
-    return found
+            box.write(name, content)
+        result = box.run([sys.executable, "-I", "-c", code])
+        made = {}
+        for change in box.changes():
+            # Links, pipes and devices are not read, nor what the code was given.
+            if change.type == "file" and change.path not in (files or {}):
+                made[change.path] = box.read(change.path, limit="16M")
+        return result, made
 
 
 # --- use
-def show(title: str, result: Result) -> None:
-    last = result.output.strip().splitlines()[-1:] or [""]
-    print(f"{title:12} {result.ending:18} {last[0][:48]}", *result.files)
+def show(title: str, code: str, files: dict[str, bytes] | None = None) -> None:
+    result, made = run_snippet(code, files)
+    lines = (result.stdout + result.stderr).decode(errors="replace").strip().splitlines()
+    print(f"{title:10} {result.verdict:13} {(lines or [''])[-1][:42]}", *made)
 
 
 if __name__ == "__main__":
     sums = "rows = open('in.csv').read().split(); print(sum(map(int, rows)))"
-    show("files in", run_snippet(sums, {"in.csv": b"1\n2\n3\n"}))
-    show("files out", run_snippet("open('out.txt', 'w').write('hello')"))
-    show("for ever", run_snippet("while True: pass"))
-    show("memory", run_snippet("bytearray(1 << 30)"))
-    show("output", run_snippet("while True: print('x' * 1000)"))
-    show("forks", run_snippet("import os, time\nwhile os.fork(): pass\ntime.sleep(9)"))
-    show("a secret", run_snippet("print(open('/etc/shadow').read())"))
-    show("a link", run_snippet("import os; os.symlink('/etc/shadow', 'gift.txt')"))
-    show("the network", run_snippet("import socket; socket.create_connection(('192.0.2.1', 53))"))
+    show("files in", sums, {"in.csv": b"1\n2\n3\n"})
+    show("files out", "open('out.txt', 'w').write('hello')")
+    show("for ever", "while True: pass")
     show(
-        "processes",
-        run_snippet("import os; print(sorted(filter(str.isdigit, os.listdir('/proc'))))"),
+        "memory",
+        "import os, time\nfor _ in 'ab': os.fork()\nx = bytearray(90 << 20); time.sleep(9)",
     )
+    show("output", "while True: print('x' * 1000)")
+    show("forks", "import os, time\nwhile os.fork(): pass\ntime.sleep(9)")
+    show("a daemon", "import os, time\nif os.fork() == 0: os.setsid(); time.sleep(1000)")
+    show("disk", "open('full', 'wb').write(bytes(17 << 20))")
+    show("a secret", "print(open('/etc/shadow').read())")
+    show("a link", "import os; os.symlink('/etc/shadow', 'gift.txt')")
+    show("network", "import socket; socket.create_connection(('192.0.2.1', 53))")
+    show("processes", "import os; print(sorted(filter(str.isdigit, os.listdir('/proc'))))")
+    show("PID 1", "import os; os.kill(1, 9); print('it lives')")
