@@ -287,6 +287,7 @@ def test_an_exception_about_the_end_of_a_call_says_why() -> None:
         with pytest.raises(TimeoutError) as late:
             box.call(time.sleep, 1000)
         assert getattr(late.value, "verdict", None) is Verdict.TIMEOUT
+    with Sandbox(timeout=LONG) as box:
         with pytest.raises(TimeoutError) as own:
             box.call(raise_timeout)
         assert not hasattr(own.value, "verdict")

@@ -16,9 +16,10 @@ import egress_world
 import nsenter
 from egress_world import World
 from needs import needs
+from processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 30.0
+SECONDS = 60.0
 # What each payload of these tests knows.
 ASK = """
 import socket
@@ -92,17 +93,21 @@ with nsenter.Sandbox(network=network, timeout=SECONDS) as box:
         answers.append("connected")
     except OSError as error:
         answers.append(type(error).__name__)
-    ask("127.0.0.1", 8077)  # the last that the program waits for
-    run.join()
+    while run.is_alive():
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", 8077)) as one:
+            one.sendall(b"end")
+        run.join(0.02)
 tell(answers=answers, code=results[0].returncode, err=results[0].stderr.decode())
 """
     payload = """
-import socket
+import contextlib, socket
 listener = socket.create_server(("0.0.0.0", 8000))
-for _ in range(3):
+data = b""
+while data != b"end":  # a connection may be tried in vain
     connection, _ = listener.accept()
-    connection.sendall(b"inside")
-    connection.close()
+    with contextlib.suppress(OSError), connection:
+        connection.sendall(b"inside")
+        data = connection.recv(3)
 """
     assert world(code, payload) == {
         "answers": ["inside", "inside", "ConnectionRefusedError"], "code": 0, "err": "",
@@ -166,8 +171,7 @@ exec sleep 1000
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     argv = [sys.executable, "-c", CALLER]
     with subprocess.Popen(argv, stdin=DEVNULL, stdout=PIPE, cwd=ROOT, env=env) as caller:
-        while not pids.exists():
-            assert caller.poll() is None
+        wait_until(pids.exists)
         pidfds = [os.pidfd_open(int(pid)) for pid in pids.read_text().split()]
         caller.kill()
         for pidfd in pidfds:
