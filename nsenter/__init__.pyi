@@ -5,12 +5,15 @@ from nsenter._cgroups.limits import Limits as Limits
 from nsenter._host.base_error import NsenterError as NsenterError
 from nsenter._launch.usage import Usage as Usage
 from nsenter._remote.call_bytes import SerializationError as SerializationError
+from nsenter._sandbox.changes import Change as Change
 from nsenter._sandbox.egress import Egress as Egress
 from nsenter._sandbox.egress import Refusal as Refusal
 from nsenter._sandbox.pasta import Pasta as Pasta
 from nsenter._sandbox.result import Result as Result
 from nsenter._sandbox.result import RunFailed as RunFailed
 from nsenter._sandbox.result import Verdict as Verdict
+from nsenter._sandbox.safe_files import UnsafeFile as UnsafeFile
+from nsenter._sandbox.workspace import Workspace as Workspace
 from nsenter.asyncio_process import create_subprocess_exec as create_subprocess_exec
 from nsenter.asyncio_process import create_subprocess_shell as create_subprocess_shell
 from nsenter.bootstrap import BootstrapData as BootstrapData

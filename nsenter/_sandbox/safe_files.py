@@ -19,9 +19,7 @@ from nsenter._host.printable import printable
 from nsenter._host.sizes import in_bytes
 from nsenter._host.suppress import suppress
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 __all__ = [
     "UnsafeFile",
