@@ -10,7 +10,7 @@ PIP    := $(VENV)/bin/pip --disable-pip-version-check --quiet
 WORKERS := $(shell n=$$(nproc); n=$$((n + (n + 1) / 2)); echo $$((n < 8 ? n : 8)))
 PYTEST  := $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-IMAGE_TESTS := $(foreach name,call call_ends call_errors call_values callers enemy_root executor \
+BOOT_TESTS := $(foreach name,call call_ends call_errors call_values callers enemy_root executor \
 	faults held image join launch netns options options_init options_root owned parents preload \
 	preload_faults sandbox takeover waterfall,tests/test_nsenter/test_$(name).py) tests/test_outer_filters.py \
 	$(foreach name,container dying_init hostile not_held_up pyrunc_environment pyrunc_lifecycle \
@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.py csrc/*/*.c csrc/*/*.h)
 
-.PHONY: run test test-packages test-all test-images test-cases mutants test-vm test-debian test-suites test-imports bench bench-vm bench-check docs lint fuzz check-c clean
+.PHONY: run test test-packages test-all test-boot test-cases mutants test-vm test-debian test-suites test-imports bench bench-vm bench-check docs lint fuzz check-c clean
 
 run: $(VENV)/.built
 	@$(VENV)/bin/python -m nsenter image >/dev/null 2>&1 || true  # without one, Python boots each time
@@ -30,16 +30,18 @@ run: $(VENV)/.built
 test: test-packages $(VENV)/.built $(VENV)/.test-tools
 	$(PYTEST) -m 'not sweep' $(TESTS)
 
-# Everything: also the cases marked `sweep`, a sample of `make mutants`, the virtual machine with
-# several kernels, Debian's newer suites, and the suites of runc and crun.
-test-all: test-cases test-images test-vm test-suites test-debian
+# Everything: also the cases marked `sweep`, all of `make test` without memory images, a sample of
+# `make mutants`, the virtual machine with several kernels, Debian's newer suites, and the suites of
+# runc and crun.
+test-all: test-cases test-vm test-suites test-debian
+	$(MAKE) test-boot TESTS=tests
 	for kernel in trixie sid; do $(MAKE) test-vm KERNEL=$$kernel || exit; done
 	$(MAKE) mutants MUTANTS='--sample 12'
 
-# The tests of starting Python in namespaces, and of containers, again, with the interpreter from a
-# memory image.
-test-images: test-packages $(VENV)/.built $(VENV)/.test-tools
-	NSENTER_TEST_IMAGES=on $(PYTEST) -m 'not sweep' $(or $(TESTS),$(IMAGE_TESTS))
+# The tests of starting Python in namespaces, and of containers, again, with interpreters that boot:
+# the other tests start them from memory images, if images work here.
+test-boot: test-packages $(VENV)/.built $(VENV)/.test-tools
+	NSENTER_TEST_IMAGES=off $(PYTEST) -m 'not sweep' $(or $(TESTS),$(BOOT_TESTS))
 
 test-cases: test-packages $(VENV)/.built $(VENV)/.test-tools $(VENV)/.imports-tools
 	$(PYTEST) $(TESTS)
