@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A container with a cgroup on cgroup v2, beside runc and crun: `make bench-vm`.
+"""A container and a sandbox with cgroups on cgroup v2, beside their peers: `make bench-vm`.
 
 It runs in the emulated machine of the tests, because there cgroup v2 is all there is and crun can
 make a cgroup. Its processor is emulated: what computes is slowed down more than what waits, so
@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cases.containers import bundle_of, containers_with_cgroups
+from cases.limiting import limits_case
 from harness import Effort, run_case
 from kit import Kit
 from report import case_document, table
@@ -34,8 +36,11 @@ def main() -> None:
         shutil.copy(busybox, program)
         kit = Kit(Path(name), noop=program, stay=program, floor=program, peaks=program)
         bundle = bundle_of(kit, "bundle", "true", cgroup_namespace=True)
-        case = containers_with_cgroups(kit, bundle, seconds=240)
-        print(table(case_document(case, run_case(case, _EFFORT))))
+        with ExitStack() as stack:
+            for case in (
+                containers_with_cgroups(kit, bundle, seconds=240), limits_case(kit, stack)
+            ):  # fmt: skip
+                print(table(case_document(case, run_case(case, _EFFORT))))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from nsenter.launch import Program
 from nsenter.mounts import Bind, File
 from nsenter.options import Options
 
-__all__ = ["case"]
+__all__ = ["bwrap_command", "case"]
 
 _TARGET = 0.6
 _NOTES = {
@@ -59,7 +59,7 @@ def _plain(noop: Path) -> Callable[[], tuple[int]]:
     return measure
 
 
-def _bwrap(program: str, options: Options, folder: Path, noop: Path) -> list[str]:
+def bwrap_command(program: str, options: Options, folder: Path, noop: Path) -> list[str]:
     """The command for a sandbox with the same files."""
     words = [program, "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--chdir", "/"]
     words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
@@ -109,7 +109,7 @@ def case(kit: Kit, stack: ExitStack) -> Case:
     ]  # fmt: skip
     bwrap = kit.peer("bwrap")
     if bwrap:
-        argv = _bwrap(bwrap, options, kit.folder, kit.noop)
+        argv = bwrap_command(bwrap, options, kit.folder, kit.noop)
         arms.append(Arm("bwrap", run_program(argv), note=_NOTES["bwrap"]))
     else:
         missing.append("bwrap: not installed")
