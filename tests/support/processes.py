@@ -1,11 +1,12 @@
 """What /proc tells of processes that may end at any moment, and waiting for what comes about.
 
 A process that ends while it is looked at has no files any more (ENOENT), or they cannot be read
-(ESRCH). So a test never asks whether a file is there and then reads it: it asks here.
+(ESRCH, EACCES). So a test never asks whether a file is there and then reads it: it asks here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable
@@ -83,13 +84,17 @@ def links_of(pid: int | str = "self") -> dict[int, str]:
     found = {}
     try:
         entries = list(Path(f"/proc/{pid}/fd").iterdir())
+        for entry in entries:
+            with contextlib.suppress(*_GONE):
+                found[int(entry.name)] = str(entry.readlink())
     except _GONE:
         return {}
-    for entry in entries:
-        try:
-            found[int(entry.name)] = str(entry.readlink())
-        except _GONE:
-            continue
+    except PermissionError:
+        # To an ordinary user also of a process of its own that is ending: its memory is gone then,
+        # and its words with that.
+        if words_of(pid):
+            raise
+        return {}
     return found
 
 

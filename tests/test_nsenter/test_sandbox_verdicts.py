@@ -279,8 +279,9 @@ def test_a_function_is_called() -> None:
 def test_asyncio_runs_programs_at_once() -> None:
     async def run_all(box: Sandbox) -> list[nsenter.Result]:
         args = [["echo", "one"], ["sh", "-c", "exit 3"], ["sleep", "1000"], ["cat"], ["/no/such"]]
-        runs = (box.run_async(words, timeout=2, input=b"in") for words in args)
-        return await asyncio.gather(*runs)
+        times = [2 if words[0] == "sleep" else LONG for words in args]
+        runs = zip(args, times, strict=True)
+        return await asyncio.gather(*(box.run_async(a, timeout=t, input=b"in") for a, t in runs))
 
     with Sandbox() as box:
         one, three, sleep, cat, missing = asyncio.run(run_all(box))
