@@ -42,7 +42,7 @@ def apparmor_is_enabled() -> bool:
 
 
 def selinux_is_enabled() -> bool:
-    """Return whether the kernel has SELinux with a policy, as libselinux's is_selinux_enabled(3)."""
+    """Return whether the kernel has SELinux with a policy, as is_selinux_enabled(3) does."""
     try:
         fd = os.open(_SELINUX, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
