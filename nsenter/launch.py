@@ -56,7 +56,7 @@ __all__ = ["Child", "Program", "PythonInit", "TracePoint", "launch", "nsinit_pat
 # (csrc/products) read.
 _OWN_VARIABLES = (
     *(b"_LIBCONTAINER_INITPIPE", b"_LIBCONTAINER_LOGPIPE", b"_LIBCONTAINER_LOGLEVEL"),
-    *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_BUNDLE", b"_NSENTER_IMAGE"),
+    *(b"_LIBCONTAINER_INITTYPE", b"_NSENTER_STATUS", b"_NSENTER_ARCHIVE", b"_NSENTER_IMAGE"),
     *(b"_NSENTER_LOADS", b"_NSENTER_DETACH", b"_NSENTER_REAPER"),
 )
 
@@ -329,7 +329,7 @@ class _Job(Value):
             payload_fds = self.payload_fds | pipes.child_fds()
             keep = payload_fds | self.stage_fds
             if archive:
-                environment[b"_NSENTER_BUNDLE"] = b"%d" % archive.fd
+                environment[b"_NSENTER_ARCHIVE"] = b"%d" % archive.fd
                 keep |= {archive.fd}
                 if image.lacks(archive, kind):
                     environment |= {b"_NSENTER_LOADS": b"1", **command.ONE_THREAD}

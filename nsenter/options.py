@@ -243,7 +243,7 @@ class Options(Value):
             trees = {mount.fd for mount in mounts if isinstance(mount, Tree)}
             data = self._bootstrap_data(namespaces)
 
-            def start(options: Options, cgroup: int | None, doors: tuple[int, ...]) -> Child:
+            def start(options: Options, cgroup: int | None, tasks_fds: tuple[int, ...]) -> Child:
                 confinement = confinement_of(
                     options,
                     mounts=mounts,
@@ -264,7 +264,7 @@ class Options(Value):
                     stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, env=env,
                     cwd=self.cwd, hostname=self.hostname,
                     mount_proc=mounts_proc and not self._mounts_more(),
-                    cgroup=cgroup, tasks_fds=doors, timeout=timeout, trace=trace,
+                    cgroup=cgroup, tasks_fds=tasks_fds, timeout=timeout, trace=trace,
                     confinement=confinement,
                     ignored_signals=ignored_signals, stage_fds=trees,
                 )  # fmt: skip

@@ -80,11 +80,11 @@ static int drop_bounding(uint64_t keep, struct err *err)
 
 int credentials_hold(const struct launch *launch, struct err *err)
 {
-	if (!launch->held.data)
+	if (!launch->keep_caps.data)
 		return 0;
 	if (drop_bounding(mask_of(launch->bounding), err) < 0)
 		return -1;
-	return credentials_keep_only(mask_of(launch->held), err);
+	return credentials_keep_only(mask_of(launch->keep_caps), err);
 }
 
 /* Returns what an error is about, "CAP_SYS_TIME": the first capability on the list that this

@@ -33,7 +33,7 @@
 #include "interpreter/resume.h"
 #include "interpreter/stack_limits.h"
 
-/* "BUNDLE,ORDERS,FILES,OUT,MODULE": descriptors, and the name of the boot module. */
+/* "ARCHIVE,CONTENTS,FILES,OUT,MODULE": descriptors, and the name of the boot module. */
 #define VARIABLE "_NSENTER_DUMP"
 
 static struct {

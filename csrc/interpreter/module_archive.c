@@ -10,7 +10,7 @@
 #include "base/descriptor.h"
 #include "base/libc.h"
 
-#define BUNDLE_MAGIC "nsxbndl1"
+#define ARCHIVE_MAGIC "nsxbndl1"
 
 struct header {
 	char magic[8];
@@ -43,7 +43,7 @@ struct frozen_with_get_code {
 	void *(*get_code)(void);
 };
 
-struct bundle {
+struct archive {
 	const uint8_t *data;
 	size_t size;
 	const struct header *header;
@@ -53,7 +53,7 @@ struct bundle {
 
 static int refuse(struct err *err, const char *reason)
 {
-	return err_set(err, "read the bundle:", reason, EBADMSG);
+	return err_set(err, "read the module archive:", reason, EBADMSG);
 }
 
 static bool is_possible(uint64_t size)
@@ -61,57 +61,58 @@ static bool is_possible(uint64_t size)
 	return size >= sizeof(struct header) && size <= UINT32_MAX;
 }
 
-/* Map the bundle, and close its descriptor. */
-static int archive_map(int bundle_fd, struct bundle *bundle, struct err *err)
+/* Map the module archive, and close its descriptor. */
+static int archive_map(int archive_fd, struct archive *archive, struct err *err)
 {
-	OWNED_FD fd = bundle_fd;
+	OWNED_FD fd = archive_fd;
 	struct stat st;
 	void *data;
 
 	if (fstat(fd, &st) < 0)
-		return err_set(err, "fstat", "the bundle", errno);
+		return err_set(err, "fstat", "the module archive", errno);
 	if (!is_possible((uint64_t)st.st_size))
 		return refuse(err, "its size is impossible");
 	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (data == MAP_FAILED)
-		return err_set(err, "mmap", "the bundle", errno);
-	*bundle = (struct bundle){ .data = data, .size = (size_t)st.st_size };
+		return err_set(err, "mmap", "the module archive", errno);
+	*archive = (struct archive){ .data = data, .size = (size_t)st.st_size };
 	return 0;
 }
 
-static int find_tables(struct bundle *bundle, struct err *err)
+static int find_tables(struct archive *archive, struct err *err)
 {
 	size_t tables;
 
-	bundle->header = (const void *)bundle->data;
-	if (memcmp(bundle->header->magic, BUNDLE_MAGIC, sizeof(bundle->header->magic)) != 0)
+	archive->header = (const void *)archive->data;
+	if (memcmp(archive->header->magic, ARCHIVE_MAGIC, sizeof(archive->header->magic)) != 0)
 		return refuse(err, "its magic is another version's");
-	tables = sizeof(struct header) + (size_t)bundle->header->modules * sizeof(struct module) +
-		 (size_t)bundle->header->extensions * sizeof(uint32_t);
-	if (tables > bundle->size)
+	tables = sizeof(struct header) + (size_t)archive->header->modules * sizeof(struct module) +
+		 (size_t)archive->header->extensions * sizeof(uint32_t);
+	if (tables > archive->size)
 		return refuse(err, "its tables run past the end");
-	bundle->modules = (const void *)(bundle->header + 1);
-	bundle->extensions = (const void *)(bundle->modules + bundle->header->modules);
+	archive->modules = (const void *)(archive->header + 1);
+	archive->extensions = (const void *)(archive->modules + archive->header->modules);
 	return 0;
 }
 
-/* Returns a string with its NUL inside the bundle, or NULL. */
-static const char *string_at(const struct bundle *bundle, uint32_t offset)
+/* Returns a string with its NUL inside the module archive, or NULL. */
+static const char *string_at(const struct archive *archive, uint32_t offset)
 {
-	if (offset >= bundle->size || !memchr(bundle->data + offset, '\0', bundle->size - offset))
+	if (offset >= archive->size ||
+	    !memchr(archive->data + offset, '\0', archive->size - offset))
 		return NULL;
-	return (const char *)bundle->data + offset;
+	return (const char *)archive->data + offset;
 }
 
-static bool fill_entry(const struct bundle *bundle, const struct module *module,
+static bool fill_entry(const struct archive *archive, const struct module *module,
 		       struct frozen *entry)
 {
-	if (module->code > bundle->size || module->code_size > bundle->size - module->code ||
+	if (module->code > archive->size || module->code_size > archive->size - module->code ||
 	    module->code_size > INT32_MAX)
 		return false;
 	*entry = (struct frozen){
-		.name = string_at(bundle, module->name),
-		.code = bundle->data + module->code,
+		.name = string_at(archive, module->name),
+		.code = archive->data + module->code,
 		.size = (int)module->code_size,
 		.is_package = module->is_package != 0,
 	};
@@ -119,21 +120,21 @@ static bool fill_entry(const struct bundle *bundle, const struct module *module,
 }
 
 /* Check that the code is for this Python. The file at the interpreter's path may be newer than the
- * parent that has made the bundle, and code of another version, or a table of another layout, would
- * crash it. */
-static int check_version(const struct bundle *bundle, struct err *err)
+ * parent that has made the module archive, and code of another version, or a table of another
+ * layout, would crash it. */
+static int check_version(const struct archive *archive, struct err *err)
 {
 	const unsigned long *version = dlsym(RTLD_DEFAULT, "Py_Version");
 
-	if (!version || *version >> 16 != bundle->header->version)
+	if (!version || *version >> 16 != archive->header->version)
 		return refuse(err, "it is for another version of Python");
 	return 0;
 }
 
-static int fill_table(const struct bundle *bundle, char *table, size_t stride, struct err *err)
+static int fill_table(const struct archive *archive, char *table, size_t stride, struct err *err)
 {
-	for (uint32_t i = 0; i < bundle->header->modules; i++)
-		if (!fill_entry(bundle, &bundle->modules[i], (void *)(table + i * stride)))
+	for (uint32_t i = 0; i < archive->header->modules; i++)
+		if (!fill_entry(archive, &archive->modules[i], (void *)(table + i * stride)))
 			return refuse(err, "a module lies outside it");
 	return 0;
 }
@@ -141,22 +142,22 @@ static int fill_table(const struct bundle *bundle, char *table, size_t stride, s
 /* The interpreter looks for a module in this table before it looks anywhere else. The table ends
  * with an entry that has no name. It is never freed, because modules are imported from it as long
  * as the process lives. */
-static int install_modules(const struct bundle *bundle, struct err *err)
+static int install_modules(const struct archive *archive, struct err *err)
 {
 	const struct frozen **frozen_modules = dlsym(RTLD_DEFAULT, "PyImport_FrozenModules");
-	size_t stride = bundle->header->version < FROZEN_WITHOUT_GET_CODE
+	size_t stride = archive->header->version < FROZEN_WITHOUT_GET_CODE
 				? sizeof(struct frozen_with_get_code)
 				: sizeof(struct frozen);
 	char *table;
 
 	if (!frozen_modules)
 		return err_set(err, "dlsym", "PyImport_FrozenModules: not a CPython?", ENOEXEC);
-	if (check_version(bundle, err) < 0)
+	if (check_version(archive, err) < 0)
 		return -1;
-	table = calloc((size_t)bundle->header->modules + 1, stride);
+	table = calloc((size_t)archive->header->modules + 1, stride);
 	if (!table)
 		return err_set(err, "calloc", "the table of frozen modules", ENOMEM);
-	if (fill_table(bundle, table, stride, err) < 0) {
+	if (fill_table(archive, table, stride, err) < 0) {
 		free(table);
 		return -1;
 	}
@@ -188,10 +189,11 @@ static int load_extension(const char *path, struct err *err)
 	return 0;
 }
 
-static int load_extensions(const struct bundle *bundle, uint32_t from, uint32_t to, struct err *err)
+static int load_extensions(const struct archive *archive, uint32_t from, uint32_t to,
+			   struct err *err)
 {
 	for (uint32_t i = from; i < to; i++) {
-		const char *path = string_at(bundle, bundle->extensions[i]);
+		const char *path = string_at(archive, archive->extensions[i]);
 
 		if (!path)
 			return refuse(err, "an extension's path lies outside it");
@@ -201,8 +203,9 @@ static int load_extensions(const struct bundle *bundle, uint32_t from, uint32_t 
 	return 0;
 }
 
-/* The bundle that was installed. It stays mapped, because the interpreter's modules are in it. */
-static struct bundle installed;
+/* The module archive that was installed. It stays mapped, because the interpreter's modules are in
+ * it. */
+static struct archive installed;
 
 /* Returns how many extensions can be loaded before Python runs. */
 static uint32_t early(const struct header *header)
@@ -234,13 +237,13 @@ int archive_load_late(struct err *err)
 
 int archive_install_mapped(const void *data, size_t size, bool loads, struct err *err)
 {
-	struct bundle bundle = { .data = data, .size = size };
+	struct archive archive = { .data = data, .size = size };
 
 	if (!is_possible(size))
 		return refuse(err, "its size is impossible");
-	if (find_tables(&bundle, err) < 0 || install_modules(&bundle, err) < 0)
+	if (find_tables(&archive, err) < 0 || install_modules(&archive, err) < 0)
 		return -1;
-	if (bundle.header->late)
+	if (archive.header->late)
 		return refuse(err, "it has late extensions, which an image cannot load");
-	return loads ? load_extensions(&bundle, 0, bundle.header->extensions, err) : 0;
+	return loads ? load_extensions(&archive, 0, archive.header->extensions, err) : 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The module archive, or bundle: the modules that an interpreter boots from. The parent makes it,
+ * The module archive: the modules that an interpreter boots from. The parent makes it,
  * in a sealed memfd (nsenter/_interpreter/module_archive.py). In native byte order, it has:
  *
  *   header      the magic, the sizes of the tables, the version of Python that the code is for, and
@@ -16,12 +16,12 @@
 
 #include "base/err.h"
 
-/* Map the bundle, make its modules the interpreter's frozen modules, and load its extension modules
- * while their files can be reached. The descriptor is closed. */
+/* Map the module archive, make its modules the interpreter's frozen modules, and load its extension
+ * modules while their files can be reached. The descriptor is closed. */
 int archive_install(int fd, struct err *err);
 
-/* The same for a bundle that is mapped already, and that has no late extensions. Extensions are
- * only loaded if `loads` says so. */
+/* The same for a module archive that is mapped already, and that has no late extensions. Extensions
+ * are only loaded if `loads` says so. */
 int archive_install_mapped(const void *data, size_t size, bool loads, struct err *err);
 
 /* Returns whether there are late extensions: their constructors call Python, so that they can only

@@ -117,8 +117,9 @@ static bool check_records(const struct wire_attr *attr, const char *(*check)(str
 
 static bool check_lists(const struct wire_attr *attrs, struct wire_error *err)
 {
-	return check_fds(&attrs[LAUNCH_KEEP_FDS], err) && check_fds(&attrs[LAUNCH_DOORS], err) &&
-	       check_records(&attrs[LAUNCH_HELD], records_check_capabilities, err) &&
+	return check_fds(&attrs[LAUNCH_KEEP_FDS], err) &&
+	       check_fds(&attrs[LAUNCH_TASKS_FDS], err) &&
+	       check_records(&attrs[LAUNCH_KEEP_CAPS], records_check_capabilities, err) &&
 	       check_records(&attrs[LAUNCH_BOUNDING], records_check_capabilities, err) &&
 	       check_records(&attrs[LAUNCH_MOUNTS], records_check_mounts, err) &&
 	       check_records(&attrs[LAUNCH_RLIMITS], records_check_limits, err) &&

@@ -75,11 +75,11 @@
 	X(PROCESS_GROUP,   process_group,   NUMBER, -1,    CONFINE, DIRECT) \
 	/* The capabilities that stage 2 has at most, and those that an execve(2) could give it, from */ \
 	/* its first moment on if a joined PID namespace can see it; for records_next_capability(). */ \
-	/* Without HELD, it has what the caller has. */ \
-	X(HELD,            held,            TEXT,   0,     STAGES,  STAGED) \
+	/* Without KEEP_CAPS, it has what the caller has. */ \
+	X(KEEP_CAPS,       keep_caps,       TEXT,   0,     STAGES,  STAGED) \
 	X(BOUNDING,        bounding,        TEXT,   0,     STAGES,  STAGED) \
-	/* "5,6": files of cgroups of v1, by which stage 1 enters them. */ \
-	X(DOORS,           doors,           TEXT,   0,     STAGES,  STAGED) \
+	/* "5,6": `tasks` files of cgroup v1, by which stage 1 enters them. */ \
+	X(TASKS_FDS,       tasks_fds,       TEXT,   0,     STAGES,  STAGED) \
 	/* A byte from here lets the program be executed. */ \
 	X(GATE_FD,         gate_fd,         NUMBER, -1,    STAGES,  STAGED) \
 	/* nsinit, which PID 1 executes after its child has taken over its memory. */ \

@@ -31,7 +31,7 @@
 #include "stages/become_root.h"
 #include "stages/write_maps.h"
 
-struct orders {
+struct request {
 	struct bootstrap boot;
 	struct launch launch;
 };
@@ -108,12 +108,12 @@ static bool keeps_ids(const struct bootstrap *boot)
 	       maps_own_id_only(boot->gidmap, gid) && sys_prctl(PR_GET_DUMPABLE, 0) == DUMPABLE;
 }
 
-static bool is_direct(const struct orders *orders)
+static bool is_direct(const struct request *request)
 {
-	return orders->boot.join.count == 0 &&
-	       (!(orders->boot.cloneflags & CLONE_NEWTIME) || enters_time_by_exec()) &&
-	       !orders->boot.oom_score_adj.data && !launch_takes_stages(&orders->launch) &&
-	       keeps_ids(&orders->boot);
+	return request->boot.join.count == 0 &&
+	       (!(request->boot.cloneflags & CLONE_NEWTIME) || enters_time_by_exec()) &&
+	       !request->boot.oom_score_adj.data && !launch_takes_stages(&request->launch) &&
+	       keeps_ids(&request->boot);
 }
 
 static bool maps_itself(const struct bootstrap *boot)
@@ -123,9 +123,9 @@ static bool maps_itself(const struct bootstrap *boot)
 
 static int write_maps(const struct spawn *spawn, int pid, struct err *err)
 {
-	const struct orders *orders = spawn->context;
+	const struct request *request = spawn->context;
 
-	return maps_write(&orders->boot, pid, -1, orders->launch.timeout_ms, err);
+	return maps_write(&request->boot, pid, -1, request->launch.timeout_ms, err);
 }
 
 static int enter_time(const struct bootstrap *boot, struct err *err)
@@ -148,42 +148,43 @@ static int enter_time(const struct bootstrap *boot, struct err *err)
 /* What the child does first, in its new namespaces. */
 static int enter(const struct spawn *spawn, struct err *err)
 {
-	const struct orders *orders = spawn->context;
+	const struct request *request = spawn->context;
 
-	if (maps_itself(&orders->boot) && maps_write_own(&orders->boot, err) < 0)
+	if (maps_itself(&request->boot) && maps_write_own(&request->boot, err) < 0)
 		return -1;
-	if (enter_time(&orders->boot, err) < 0)
+	if (enter_time(&request->boot, err) < 0)
 		return -1;
-	if (lead_session(orders->launch.keep_session, err) < 0 ||
-	    gain_root(&orders->boot, BY_OUR_LAUNCHER, err) < 0)
+	if (lead_session(request->launch.keep_session, err) < 0 ||
+	    gain_root(&request->boot, BY_OUR_LAUNCHER, err) < 0)
 		return -1;
-	return confinement_prepare(&orders->launch, err);
+	return confinement_prepare(&request->launch, err);
 }
 
 static int confine(const struct spawn *spawn, struct err *err)
 {
-	const struct orders *orders = spawn->context;
+	const struct request *request = spawn->context;
 
-	return confinement_begin(&orders->launch, err);
+	return confinement_begin(&request->launch, err);
 }
 
 int direct_launch(struct spawn *spawn, struct span bootstrap, struct span launch, int *pidfd)
 {
-	struct orders orders;
+	struct request request;
 	struct wire_error wire;
 	int pid;
 
-	if (!bootstrap_parse((const uint8_t *)bootstrap.data, bootstrap.len, &orders.boot, &wire) ||
-	    !launch_parse((const uint8_t *)launch.data, launch.len, &orders.launch, &wire) ||
-	    !is_direct(&orders))
+	if (!bootstrap_parse((const uint8_t *)bootstrap.data, bootstrap.len, &request.boot,
+			     &wire) ||
+	    !launch_parse((const uint8_t *)launch.data, launch.len, &request.launch, &wire) ||
+	    !is_direct(&request))
 		return DIRECT_DECLINED;
 	spawn->inside = enter;
-	if ((orders.boot.cloneflags & CLONE_NEWUSER) && !maps_itself(&orders.boot))
+	if ((request.boot.cloneflags & CLONE_NEWUSER) && !maps_itself(&request.boot))
 		spawn->outside = write_maps;
-	spawn->last = confinement_is_asked(&orders.launch) ? confine : NULL;
-	spawn->dies_with_caller = orders.launch.die_with_parent;
-	spawn->context = &orders;
-	spawn->clone_flags = orders.boot.cloneflags & ~(uint32_t)(CLONE_NEWCGROUP | CLONE_NEWTIME);
+	spawn->last = confinement_is_asked(&request.launch) ? confine : NULL;
+	spawn->dies_with_caller = request.launch.die_with_parent;
+	spawn->context = &request;
+	spawn->clone_flags = request.boot.cloneflags & ~(uint32_t)(CLONE_NEWCGROUP | CLONE_NEWTIME);
 	pid = spawn_process(spawn, pidfd);
 	/* A root without its capabilities regains them by executing nsinit. */
 	if (pid < 0 && !spawn->executing && spawn->err.errnum == EPERM && SYS0(SYS_geteuid) == 0)

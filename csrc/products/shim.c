@@ -2,7 +2,7 @@
 /*
  * A library with a constructor. Preloaded into a Python that is about to start, it goes through the
  * stages before main(): only stage 2 returns from the constructor, and the interpreter boots in it,
- * from the bundle. No execve(2) follows the namespaces, so a process that joins somebody's
+ * from the module archive. No execve(2) follows the namespaces, so a process that joins somebody's
  * namespaces stays undumpable: only a process with CAP_SYS_PTRACE can ptrace it (CVE-2016-9962).
  *
  * Without its own variables in the environment, the library does nothing.
@@ -26,7 +26,7 @@
 #include "stages/payload.h"
 #include "stages/pid1.h"
 
-#define BUNDLE	 "_NSENTER_BUNDLE"
+#define ARCHIVE	 "_NSENTER_ARCHIVE"
 #define ROOT_FDS "_NSENTER_ROOT" /* for nsenter/_inside/boot.py */
 #define TITLE	 "nsenter-init"
 
@@ -36,7 +36,7 @@ static bool is_ours(const char *variable)
 {
 	char *const one[] = { (char *)(uintptr_t)variable, NULL };
 
-	return nsexec_reads(variable) || environment_get(one, BUNDLE) ||
+	return nsexec_reads(variable) || environment_get(one, ARCHIVE) ||
 	       environment_get(one, "LD_PRELOAD");
 }
 
@@ -217,13 +217,13 @@ static const struct audit_step late_steps[] = {
 
 static int prepare(struct nsexec *ns, int argc, char **argv, struct err *err)
 {
-	int bundle = fd_in(BUNDLE, err);
+	int archive = fd_in(ARCHIVE, err);
 
-	if (bundle < 0)
+	if (archive < 0)
 		return -1;
 	if (!ns->launched)
 		return err_set(err, "find", "our launcher's pipe in the environment", EINVAL);
-	if (archive_install(bundle, err) < 0)
+	if (archive_install(archive, err) < 0)
 		return -1;
 	libc_settle();
 	ns->thread_id = libc_thread_id();
@@ -321,7 +321,7 @@ static void expect_warning(void)
 __attribute__((constructor)) static void shim(int argc, char **argv, char **envp)
 {
 	(void)envp;
-	if (getenv(BUNDLE)) {
+	if (getenv(ARCHIVE)) {
 		boot(argc, argv);
 		expect_warning();
 	}

@@ -17,9 +17,9 @@
 #include "interpreter/restore.h"
 #include "stages/payload.h"
 
-#define IMAGE  "_NSENTER_IMAGE"
-#define BUNDLE "_NSENTER_BUNDLE"
-#define LOADS  "_NSENTER_LOADS" /* the bundle has extensions that the image does not have */
+#define IMAGE	"_NSENTER_IMAGE"
+#define ARCHIVE "_NSENTER_ARCHIVE"
+#define LOADS	"_NSENTER_LOADS" /* the image does not have all extensions of the archive */
 #define BUNDLE_HINT                                                                                \
 	0x100000000UL /* where no image has memory, as it may where the kernel chooses */
 
@@ -48,7 +48,7 @@ static void fail(const struct err *err)
 
 static int map_bundle(char *const *envp, struct image_handover *handover, struct err *err)
 {
-	const char *value = environment_get(envp, BUNDLE);
+	const char *value = environment_get(envp, ARCHIVE);
 	struct stat st = { 0 };
 	uint64_t fd;
 	long ret;
@@ -56,13 +56,13 @@ static int map_bundle(char *const *envp, struct image_handover *handover, struct
 	if (!value) /* the image has every module */
 		return 0;
 	if (!parse_decimal(span_of(value), INT_MAX, &fd))
-		return err_set(err, "find a descriptor in", BUNDLE, EINVAL);
+		return err_set(err, "find a descriptor in", ARCHIVE, EINVAL);
 	ret = SYS2(SYS_fstat, fd, &st);
 	if (ret < 0)
-		return err_set(err, "fstat", "the bundle", ret);
+		return err_set(err, "fstat", "the module archive", ret);
 	ret = SYS6(SYS_mmap, BUNDLE_HINT, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (sys_is_error(ret))
-		return err_set(err, "mmap", "the bundle", ret);
+		return err_set(err, "mmap", "the module archive", ret);
 	sys_close((int)fd);
 	handover->bundle = (const void *)ret;
 	handover->bundle_size = (size_t)st.st_size;

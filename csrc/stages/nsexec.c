@@ -221,17 +221,17 @@ static int enter_namespaces(struct nsexec *ns, int sync_fd, struct err *err)
 
 /* Enter cgroups of v1. A process that moves another waits for a grace period of the kernel. A
  * process with one thread that moves itself does not. */
-static int go_through_doors(const struct nsexec *ns, struct err *err)
+static int enter_cgroups_v1(const struct nsexec *ns, struct err *err)
 {
-	struct span doors = ns->launch.doors;
-	unsigned door;
+	struct span tasks_fds = ns->launch.tasks_fds;
+	unsigned fd;
 
-	while (launch_next_fd(&doors, &door)) {
-		long ret = sys_write((int)door, "0", 1);
+	while (launch_next_fd(&tasks_fds, &fd)) {
+		long ret = sys_write((int)fd, "0", 1);
 
 		if (ret < 0)
 			return err_set_span(err, "enter a cgroup by one of the descriptors",
-					    ns->launch.doors, ret);
+					    ns->launch.tasks_fds, ret);
 	}
 	return 0;
 }
@@ -328,7 +328,7 @@ static void stage_child(struct nsexec *ns, const struct pairs *pairs)
 	sys_close(pairs->child[0]);
 	sys_close(pairs->init[0]);
 	enter_stage(ns, "child", "ns:[1:CHILD]");
-	if (go_through_doors(ns, &err) < 0 || enter_namespaces(ns, sync_fd, &err) < 0 ||
+	if (enter_cgroups_v1(ns, &err) < 0 || enter_namespaces(ns, sync_fd, &err) < 0 ||
 	    mount_sources_receive(ns, sync_fd, STAGE_0, &err) < 0 || shed(ns, pairs, &err) < 0)
 		nsexec_fail(ns, &err);
 	pid = clone_init(ns, &request);
@@ -445,7 +445,7 @@ static void stage_parent(struct nsexec *ns)
 static bool takes_one_clone(const struct nsexec *ns)
 {
 	return ns->launched && ns->boot.join.count == 0 && !ns->boot.timens_offsets.data &&
-	       !ns->launch.doors.data;
+	       !ns->launch.tasks_fds.data;
 }
 
 /* What stage 0 still needs after stage 2 may have taken over its memory. Stage 2 must not access

@@ -51,15 +51,15 @@ class Tree:
         """
         return None
 
-    def has_doors(self) -> bool:
-        """Return whether a process enters the cgroup, or the rest of it, by `doors`.
+    def has_tasks_fds(self) -> bool:
+        """Return whether a process enters the cgroup, or the rest of it, through `tasks_fds`.
 
-        If there are neither doors nor `fd`, the process must be moved, which takes a grace period
-        of RCU (6 to 20 ms).
+        If there are neither `tasks_fds` nor `fd`, the process must be moved, which takes a grace
+        period of RCU (6 to 20 ms).
         """
         return False
 
-    def doors(self) -> list[int]:
+    def tasks_fds(self) -> list[int]:
         """Return descriptors of files to which a process writes "0" to enter the cgroup.
 
         It must do so before it has a second thread. The caller must close them.
@@ -67,7 +67,7 @@ class Tree:
         return []
 
     def may_be_entered(self) -> bool:
-        """Return whether this process has the rights that `fd`, `doors` and `add` require."""
+        """Return whether this process has the rights that `fd`, `tasks_fds` and `add` require."""
         return True
 
     def add(self, pid: int) -> None:

@@ -111,10 +111,10 @@ class LegacyTree(Tree):
             return None
         return os.open(self._paths[""], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def has_doors(self) -> bool:
+    def has_tasks_fds(self) -> bool:
         return bool(self._paths.keys() - {""})
 
-    def doors(self) -> list[int]:
+    def tasks_fds(self) -> list[int]:
         fds: list[int] = []
         try:
             for directory in self._directories():

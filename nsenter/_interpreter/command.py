@@ -138,7 +138,7 @@ def boot_environment(fds: BootFds, environment: Mapping[bytes, bytes]) -> dict[b
     return {
         **({b"LD_LIBRARY_PATH": libraries} if libraries else {}),
         b"LD_PRELOAD": shim,
-        b"_NSENTER_BUNDLE": b"%d" % fds.archive,
+        b"_NSENTER_ARCHIVE": b"%d" % fds.archive,
         FDS_VARIABLE: b"%d,%d" % (fds.channel, fds.status),
         b"PYTHONHOME": _hiding_place().encode(),
         **ONE_THREAD,

@@ -64,7 +64,7 @@ def keep_only(
         bounding: its bounding set. What is unknown in either is left out.
     """
     return (
-        (LaunchAttribute.HELD, _encode(capabilities_kept(steps, keeps=keeps))),
+        (LaunchAttribute.KEEP_CAPS, _encode(capabilities_kept(steps, keeps=keeps))),
         (LaunchAttribute.BOUNDING, _encode(bounding)),
     )
 

@@ -86,7 +86,7 @@ def _start_in(tree: LimitedTree, options: Options, start: Start, owner: Descript
     try:
         fd = tree.tree.fd()
         cgroup = None if fd is None else owner.add(fd)
-        child = start(options, cgroup, tuple(owner.add(door) for door in tree.tree.doors()))
+        child = start(options, cgroup, tuple(owner.add(fd) for fd in tree.tree.tasks_fds()))
     except BaseException as error:
         undo(error, tree.finish)
         raise

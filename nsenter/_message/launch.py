@@ -63,7 +63,7 @@ class Settings(Value):
             # A mapping tool's: a bit less than ours, so that it is the tool which is named.
             LaunchAttribute.TIMEOUT: int(min(self.timeout * 900, _INT_MAX)),
             LaunchAttribute.TRACE: int(self.trace),
-            LaunchAttribute.DOORS: _numbers(self.tasks_fds) if self.tasks_fds else None,
+            LaunchAttribute.TASKS_FDS: _numbers(self.tasks_fds) if self.tasks_fds else None,
         }
         present = [(type, value) for type, value in attributes.items() if value is not None]
         return codec.encode([*present, *self.confinement], codec.LAUNCH)

@@ -17,7 +17,7 @@ class CgroupEntry:
     """The way into a cgroup, of the three that there are.
 
     With cgroup v2, the process is cloned into it (`fd`). With cgroup v1, it writes itself into the
-    cgroup through descriptors of files, its doors. If neither is possible, the parent moves it.
+    cgroup through descriptors of `tasks` files. If neither is possible, the parent moves it.
 
     Args:
         manager: the manager of the cgroup.
@@ -25,16 +25,16 @@ class CgroupEntry:
     Attributes:
         manager: the same.
         fd: a descriptor of the cgroup to clone the process into; None if that is not possible.
-        has_doors: whether the process enters by doors.
+        has_tasks_fds: whether the process enters through `tasks` files of cgroup v1.
         is_moved: whether the parent moves the process.
     """
 
     def __init__(self, manager: Manager) -> None:
         self.manager = manager
         self.fd = manager.fd()
-        self.has_doors = manager.has_doors()
-        self.is_moved = self.fd is None and not self.has_doors
-        self._doors = Descriptors()
+        self.has_tasks_fds = manager.has_tasks_fds()
+        self.is_moved = self.fd is None and not self.has_tasks_fds
+        self._tasks_fds = Descriptors()
 
     def __enter__(self) -> CgroupEntry:
         return self
@@ -42,16 +42,16 @@ class CgroupEntry:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def open_doors(self) -> tuple[int, ...]:
-        """Open the doors, if the process enters by them; return their descriptors."""
-        if self.has_doors:
-            for door in self.manager.doors():
-                self._doors.add(door)
-        return self.doors()
+    def open_tasks_fds(self) -> tuple[int, ...]:
+        """Open the `tasks` files through which the process enters, if any; return descriptors."""
+        if self.has_tasks_fds:
+            for fd in self.manager.tasks_fds():
+                self._tasks_fds.add(fd)
+        return self.tasks_fds()
 
-    def doors(self) -> tuple[int, ...]:
-        """Return the descriptors of the doors that are open."""
-        return tuple(self._doors.numbers())
+    def tasks_fds(self) -> tuple[int, ...]:
+        """Return the descriptors of the `tasks` files that are open."""
+        return tuple(self._tasks_fds.numbers())
 
     def move_instead(self) -> None:
         """From now on, let the parent move the process.
@@ -60,11 +60,11 @@ class CgroupEntry:
         not one that is moved to it.
         """
         self.close()
-        self.has_doors, self.is_moved = False, True
+        self.has_tasks_fds, self.is_moved = False, True
 
     def close(self) -> None:
         """Close the descriptors."""
-        self._doors.close()
+        self._tasks_fds.close()
         if self.fd is not None:
             fd, self.fd = self.fd, None
             close(fd)

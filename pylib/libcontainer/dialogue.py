@@ -113,9 +113,9 @@ class Dialogue:
         if not self._entry.is_moved:
             resources = self._config.cgroups.resources
             self._manager.set(resources.replace(memory=None, memory_swap=None))
-        if self._entry.has_doors:
-            doors = sync.Doors(self._entry.open_doors())
-            sync.send(channel, doors, deadline=self._deadline())
+        if self._entry.has_tasks_fds:
+            tasks_fds = sync.TasksFds(self._entry.open_tasks_fds())
+            sync.send(channel, tasks_fds, deadline=self._deadline())
 
     def run(self, child: Child) -> None:
         """Hold the dialogue. If it fails, the process is gone.

@@ -192,7 +192,7 @@ class InitProcess(_ParentProcess):
                 console_fd=_console(self.process, fds),
                 fifo_fd=fifo_fd,
                 is_moved=entry.is_moved,
-                has_doors=entry.has_doors,
+                has_tasks_fds=entry.has_tasks_fds,
             )
             data, config = self._with_late_join(self.bootstrap_data, config, fds)
             data, config = _with_late_cgroup_namespace(data, config)
@@ -260,7 +260,7 @@ class SetnsProcess(_ParentProcess):
         """
         with Descriptors() as fds, CgroupEntry(self.manager) as entry:
             config = self.config.replace(console_fd=_console(self.process, fds))
-            entry.open_doors()
+            entry.open_tasks_fds()
             dialogue = Dialogue(self.record, self.process, entry, config)
             dialogue.run(self._launched(dialogue, config, entry, fds))
 
@@ -285,12 +285,12 @@ class SetnsProcess(_ParentProcess):
 
         It then does without a capability that an interpreter requires to boot.
         """
-        config = config.replace(is_moved=entry.is_moved, has_doors=entry.has_doors)
+        config = config.replace(is_moved=entry.is_moved, has_tasks_fds=entry.has_tasks_fds)
 
         def launch_it(*, boots: bool) -> Child:
             return self._launch(
                 dialogue, self.bootstrap_data, config, fds, cgroup=entry.fd, boots=boots,
-                tasks_fds=entry.doors(), timeout=self._patience(),
+                tasks_fds=entry.tasks_fds(), timeout=self._patience(),
                 confinement=self._confinement(boots=boots),
             )  # fmt: skip
 
@@ -370,7 +370,7 @@ def _with_late_cgroup_namespace(
     The cgroup in which it is at that moment becomes the root of the namespace.
     """
     flag = NamespaceType.NEWCGROUP.clone_flag
-    if not data.clone_flags & flag or not (config.is_moved or config.has_doors):
+    if not data.clone_flags & flag or not (config.is_moved or config.has_tasks_fds):
         return data, config
     flags = data.clone_flags & ~flag
     return data.replace(clone_flags=flags), config.replace(unshare_cgroup=True)

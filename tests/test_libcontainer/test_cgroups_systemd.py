@@ -442,7 +442,7 @@ def test_systemd_moves_a_process_that_we_may_not(
 
 def test_a_process_is_cloned_into_a_unit_that_is_there(calls: Path) -> None:
     manager, path = scope(unused_path()[1:])
-    assert (manager.fd(), manager.has_doors(), manager.doors()) == (None, False, [])
+    assert (manager.fd(), manager.has_tasks_fds(), manager.tasks_fds()) == (None, False, [])
     Path(path).mkdir()
     fd = manager.for_further(1).fd()
     try:

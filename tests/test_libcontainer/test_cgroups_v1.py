@@ -78,15 +78,15 @@ def test_a_process_that_writes_its_own_way_in_is_not_moved_from_outside() -> Non
     path = unused_path()
     with removed(v1_manager(path)) as manager:
         manager.create()
-        unified, doors = manager.fd(), manager.doors()
+        unified, tasks_fds = manager.fd(), manager.tasks_fds()
 
         def enter() -> str:
-            for door in doors:
-                os.write(door, b"0")
+            for fd in tasks_fds:
+                os.write(fd, b"0")
             return repr(cgroups_of("self"))
 
         found = eval(in_child(enter))
-        for fd in (unified, *doors):
+        for fd in (unified, *tasks_fds):
             os.close(fd)
         legacy = controllers() - {""}
         assert {c: found[c] for c in legacy} == dict.fromkeys(legacy, path)

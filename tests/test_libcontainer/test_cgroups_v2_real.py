@@ -87,7 +87,7 @@ def test_a_process_is_cloned_into_the_descriptor() -> None:
     with removed(v2_manager(path)) as manager:
         manager.create()
         fd = manager.fd()
-        assert not manager.has_doors()
+        assert not manager.has_tasks_fds()
         assert fd is not None
         try:
             with launch(bootstrap_data(Namespaces()), Program(["sleep", "9"]), cgroup=fd) as child:

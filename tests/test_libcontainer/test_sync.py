@@ -19,7 +19,7 @@ def test_a_message_with_descriptors_to_nobody_is_a_broken_pipe_as_one_without() 
         with pytest.raises(BrokenPipeError):
             sync.send(ours.fileno(), sync.Go())
         with pytest.raises(BrokenPipeError):
-            sync.send(ours.fileno(), sync.Doors((0,)))
+            sync.send(ours.fileno(), sync.TasksFds((0,)))
 
 
 def test_a_reset_is_of_its_own_class() -> None:
@@ -34,7 +34,7 @@ def test_a_reset_is_of_its_own_class() -> None:
 def test_another_failure_says_its_operation() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(Failure, match="sendmsg descriptors"):
-        sync.send(ours.fileno(), sync.Doors((1 << 20,)))
+        sync.send(ours.fileno(), sync.TasksFds((1 << 20,)))
 
 
 def test_a_long_message_to_who_does_not_read_ends_at_the_deadline() -> None:
@@ -53,7 +53,7 @@ def test_a_long_message_to_who_does_not_read_ends_at_the_deadline() -> None:
 MESSAGES = [
     sync.Loopback(7), sync.Devices(7), sync.Cgroup(), sync.Hooks(), sync.IdMap(3, 7), sync.Last(),
     sync.Successor(7), sync.Ready(), sync.Listener(), sync.Waiting(),
-    sync.Error("mount", "a\nb \udcff", 22, ""), sync.Doors((7, 8)), sync.Mount(0, 7),
+    sync.Error("mount", "a\nb \udcff", 22, ""), sync.TasksFds((7, 8)), sync.Mount(0, 7),
     sync.Agents("/agent", "{}", (7, 8)), sync.Go(),
 ]  # fmt: skip
 

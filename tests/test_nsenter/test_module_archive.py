@@ -972,13 +972,13 @@ def assert_refused(result: Boot, operation: str, subject: str, number: int) -> N
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_corrupt_bundle_is_refused_by_name(name: str, contents: Contents) -> None:
     make, reason = REFUSED[name]
-    assert_refused(boot(make(contents)), "read the bundle:", reason, errno.EBADMSG)
+    assert_refused(boot(make(contents)), "read the module archive:", reason, errno.EBADMSG)
 
 
 def test_a_table_for_another_version_is_refused_by_name(contents: Contents) -> None:
     """Its entries are of another size, or its code is: the interpreter would jump anywhere."""
     content = module_archives.write(replace(contents, version=contents.version + 1))
-    assert_refused(boot(content), "read the bundle:", "version", errno.EBADMSG)
+    assert_refused(boot(content), "read the module archive:", "version", errno.EBADMSG)
 
 
 def test_an_extension_that_is_not_there_is_refused_by_name(contents: Contents) -> None:
@@ -1018,7 +1018,7 @@ def test_the_caller_of_launch_is_told(contents: Contents, monkeypatch: pytest.Mo
     finally:
         os.close(fd)
     assert (error.stage, error.operation, error.subject, error.errno) == (
-        *("parent", "read the bundle:", MODULE, errno.EBADMSG),
+        *("parent", "read the module archive:", MODULE, errno.EBADMSG),
     )
 
 

@@ -235,11 +235,11 @@ class SystemdManager(Manager):
     def fd(self) -> int | None:
         return self._files.fd() if self._can_be_entered() else None
 
-    def has_doors(self) -> bool:
-        return self._can_be_entered() and self._files.has_doors()
+    def has_tasks_fds(self) -> bool:
+        return self._can_be_entered() and self._files.has_tasks_fds()
 
-    def doors(self) -> list[int]:
-        return self._files.doors() if self.has_doors() else []
+    def tasks_fds(self) -> list[int]:
+        return self._files.tasks_fds() if self.has_tasks_fds() else []
 
     def _can_be_entered(self) -> bool:
         """Not by a user from another of his sessions: there systemd has to move the process."""

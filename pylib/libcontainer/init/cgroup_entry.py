@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def go_through(doors: Iterable[int]) -> None:
-    """Enter, and close the doors."""
-    for door in doors:
-        posix.write(door, b"0")
-        posix.close(door)
+def enter_cgroups(tasks_fds: Iterable[int]) -> None:
+    """Enter the cgroups whose `tasks` files these are, and close the descriptors."""
+    for fd in tasks_fds:
+        posix.write(fd, b"0")
+        posix.close(fd)

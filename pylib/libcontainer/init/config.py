@@ -51,7 +51,7 @@ class InitConfig(Value):
         has_listener: whether the filter has a listener, which goes to a seccomp agent.
         hook_state: the OCI state for hooks, as JSON without the pid, by the status in it.
         is_moved: the parent moves the init into its cgroup.
-        has_doors: the init moves itself into its cgroup, with descriptors that the parent sends
+        has_tasks_fds: the init moves itself into its cgroup, with descriptors that the parent sends
             when the cgroup has been made.
         unshare_cgroup: the init makes its cgroup namespace itself, once it is in its cgroup.
         mount_fds: descriptors of detached mounts, by the index of their mount in `config`. The
@@ -77,7 +77,7 @@ class InitConfig(Value):
     has_listener: bool
     hook_state: Mapping[str, bytes]
     is_moved: bool = False
-    has_doors: bool = False
+    has_tasks_fds: bool = False
     unshare_cgroup: bool = False
     mount_fds: Mapping[int, int] = {}
     cgroup_paths: Mapping[str, str] = {}

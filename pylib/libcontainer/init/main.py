@@ -8,7 +8,7 @@ import posix
 import sys
 
 from libcontainer.init import setns, standard_init, sync
-from libcontainer.init.cgroup_entry import go_through
+from libcontainer.init.cgroup_entry import enter_cgroups
 from libcontainer.init.config import unpack
 from libcontainer.runc_messages import go_text
 from nsenter._host.base_error import StepError
@@ -35,8 +35,8 @@ def main(channel: int, packed: dict[str, Any]) -> NoReturn:
     # A half-made init does not outlive the runtime that makes it.
     prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _SIGKILL)
     try:
-        doors, mounts = sync.receive_until_go(channel)
-        go_through(doors)
+        tasks_fds, mounts = sync.receive_until_go(channel)
+        enter_cgroups(tasks_fds)
         init_config = unpack(packed, mounts)
         _ROLES[init_config.type](channel, init_config)
     except (sync.PeerGoneError, BrokenPipeError, ConnectionResetError):

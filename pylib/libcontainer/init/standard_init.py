@@ -11,7 +11,7 @@ import errno
 import posix
 
 from libcontainer.init import network, sync
-from libcontainer.init.cgroup_entry import go_through
+from libcontainer.init.cgroup_entry import enter_cgroups
 from libcontainer.init.hooks import run_hooks
 from libcontainer.init.process import identity, keys
 from libcontainer.init.process.console import Console
@@ -74,8 +74,8 @@ class _Init:
         """The cgroup is made, or this process moved into it, meanwhile: much is done by then."""
         if self._init_config.is_moved:
             sync.ask(self._channel, sync.Cgroup())
-        elif self._init_config.has_doors:
-            go_through(sync.expect(self._channel, sync.Doors).fds)
+        elif self._init_config.has_tasks_fds:
+            enter_cgroups(sync.expect(self._channel, sync.TasksFds).fds)
         if self._init_config.unshare_cgroup:
             unshare(_CLONE_NEWCGROUP)
 

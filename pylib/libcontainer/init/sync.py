@@ -6,7 +6,7 @@ sent only if the container requires it:
 
     init                                    parent
      |                                        |
-     |  <--------- [Doors], [Mount ...] ---   |  cgroup v1; one Mount for each detached tree
+     |  <--------- [TasksFds], [Mount ...] -  |  cgroup v1; one Mount for each detached tree
      |  <--------- Go ---------------------   |
      |  ---------- [Loopback] ------------->  |  brings lo up
      |  ---------- [Devices] -------------->  |  moves the network devices
@@ -14,7 +14,7 @@ sent only if the container requires it:
      |  <--------- Go ---------------------   |
      |  ---------- [Cgroup] --------------->  |  moves the init into its cgroup
      |  <--------- Go ---------------------   |
-     |  <--------- [Doors] ----------------   |  or the init moves itself, without being asked to
+     |  <--------- [TasksFds] -------------   |  or the init moves itself, without being asked to
      |  ---------- [Hooks] ---------------->  |  runs the hooks prestart and createRuntime
      |  <--------- Go ---------------------   |
      |  ---------- [Last] ----------------->  |  from here on, others can see the init
@@ -52,9 +52,29 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound="Message")
 
 __all__ = [
-    "FROM_INIT", "Agents", "Cgroup", "Devices", "Doors", "Error", "Go", "Hooks", "IdMap", "Last",
-    "Listener", "Loopback", "Message", "Mount", "PeerGoneError", "Ready", "Successor", "Waiting",
-    "ask", "expect", "parse", "receive_until_go", "send",
+    "FROM_INIT",
+    "Agents",
+    "Cgroup",
+    "Devices",
+    "Error",
+    "Go",
+    "Hooks",
+    "IdMap",
+    "Last",
+    "Listener",
+    "Loopback",
+    "Message",
+    "Mount",
+    "PeerGoneError",
+    "Ready",
+    "Successor",
+    "TasksFds",
+    "Waiting",
+    "ask",
+    "expect",
+    "parse",
+    "receive_until_go",
+    "send",
 ]  # fmt: skip
 
 _LONGEST_NUMBER = 10  # digits
@@ -208,10 +228,10 @@ class Error(Message):
 # ---- from the parent
 
 
-class Doors(Message):
+class TasksFds(Message):
     """Descriptors of files by which the init moves itself into its cgroups."""
 
-    word, carries, most_fds = "doors", "fds", 64  # one for each hierarchy of cgroup v1
+    word, carries, most_fds = "tasks_fds", "fds", 64  # one for each hierarchy of cgroup v1
     fds: tuple[int, ...]
 
 
@@ -249,7 +269,7 @@ class Go(Message):
 FROM_INIT = (
     *(Loopback, Devices, Cgroup, Hooks, IdMap, Last, Successor, Ready, Listener, Waiting, Error),
 )
-_FROM_PARENT = (Doors, Mount, Agents, Go)
+_FROM_PARENT = (TasksFds, Mount, Agents, Go)
 _KINDS: dict[str, type[Message]] = {kind.word: kind for kind in (*FROM_INIT, *_FROM_PARENT)}
 
 
@@ -288,16 +308,16 @@ def expect(fd: int, kind: type[M]) -> M:
 
 
 def receive_until_go(fd: int) -> tuple[tuple[int, ...], dict[int, int]]:
-    """Return what comes before the first `Go`: doors, and trees by the index of their mount."""
-    doors: tuple[int, ...] = ()
+    """Return what comes before the first `Go`: `tasks` files, and trees by index of mount."""
+    tasks_fds: tuple[int, ...] = ()
     trees: dict[int, int] = {}
     while True:
-        words, fds = frames.receive(fd, Doors.most_fds)
+        words, fds = frames.receive(fd, TasksFds.most_fds)
         message = parse(words, fds)
         if isinstance(message, Go):
-            return doors, trees
-        if isinstance(message, Doors):
-            doors = message.fds
+            return tasks_fds, trees
+        if isinstance(message, TasksFds):
+            tasks_fds = message.fds
         elif isinstance(message, Mount):
             trees[message.index] = message.tree
         else:
