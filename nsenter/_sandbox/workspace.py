@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from errno import EISDIR, ENOENT, EPERM
+from errno import EINVAL, EISDIR, ENOENT, EPERM
 
+from nsenter._host.base_error import StepError
 from nsenter._host.cleanup import close
+from nsenter._host.printable import printable
+from nsenter._host.procfs import mounts
 from nsenter._host.sizes import in_bytes
 from nsenter._inside.overlay_keeper import FUSE, KERNEL, LOWER, PLAIN
 from nsenter._launch.descriptors import Descriptors
@@ -158,13 +161,25 @@ class Workspace(Part):
             try:
                 self._open_kind(kind)
             except OSError as error:
-                self.refused[kind] = str(error)
+                self.refused[kind] = self._reason(kind, error)
                 last = error
             else:
                 self.backend = kind
                 return
         assert last is not None
         raise last
+
+    def _reason(self, kind: str, error: OSError) -> str:
+        """Return why an overlay of this kind could not be made."""
+        said = str(error) if isinstance(error, StepError) else error.strerror or str(error)
+        if kind == KERNEL and error.errno == EINVAL:
+            below = f"{self.path.rstrip('/')}/"
+            points = [mount.point for mount in mounts() if mount.point.startswith(below)]
+            if points:
+                said += (
+                    f" (the kernel refuses this if something is mounted below, as on {points[0]})"
+                )
+        return printable(said)
 
     def _open_kind(self, kind: str) -> None:
         with Descriptors() as owner:

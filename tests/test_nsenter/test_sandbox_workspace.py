@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -345,3 +347,57 @@ def test_an_unsafe_file_travels() -> None:
 
     error = pickle.loads(pickle.dumps(UnsafeFile("a\x1b", "it is a pipe")))
     assert str(error) == "workspace: a\\x1b: it is a pipe"
+
+
+# --- where the kernel refuses an overlay ----------------------------------------------------------
+
+TRY = """
+import json, sys, nsenter
+with nsenter.Sandbox(workspace=sys.argv[1], overlay=True) as box:
+    box.run(["sh", "-c", "echo more >> old; echo new > new"]).check()
+    told = [f"{change.kind} {change.path}" for change in box.changes()]
+    box.reset()
+    print(json.dumps([box.workspace.backend, box.workspace.refused, told, box.changes()]))
+"""
+
+
+def tried(mounts: str, folder: Path, *python: str) -> list[object]:
+    """What comes of a sandbox, after a shell has made mounts of its own."""
+    words = [needs("unshare", package="util-linux"), "--mount", "--propagation", "private"]
+    words += ["sh", "-ec", f'{mounts}\nshift; exec "$@"', "sh", str(folder), *python]
+    words += ["env", f"PYTHONPATH={PYTHONPATH}", sys.executable, "-c", TRY, str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: list[object] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount: run as root")
+def test_root_has_a_copy_where_ids_cannot_be_mapped(tmp_path: Path) -> None:
+    """Of a directory on an overlay file system."""
+    mounts = """
+    mount -t tmpfs none "$1"; cd "$1"; mkdir lower upper work merged; echo old > lower/old
+    mount -t overlay none -o lowerdir=lower,upperdir=upper,workdir=work merged
+    mount --bind merged "$1"
+    """
+    backend, refused, told, after = tried(mounts, tmp_path)
+    assert backend == "copy"
+    assert isinstance(refused, dict)
+    assert "id-mapped mounts" in refused["overlayfs"]
+    assert "another user" in refused["fuse-overlayfs"]
+    assert (told, after) == (["added new", "modified old"], [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount: run as root")
+def test_a_user_has_something_else_where_a_file_system_is_mounted_below() -> None:
+    mounts = f"""
+    echo old > "$1/old"; mkdir "$1/below"; mount -t tmpfs none "$1/below"
+    chown -R {rootless.UID} "$1"
+    """
+    user = (sys.executable, rootless.__file__, "", "--")
+    with tempfile.TemporaryDirectory() as folder:  # others may not get into pytest's own
+        backend, refused, told, after = tried(mounts, Path(folder), *user)
+    assert backend in ("fuse-overlayfs", "copy")
+    assert isinstance(refused, dict)
+    assert f"mounted below, as on {folder}/below" in refused["overlayfs"]
+    assert (told, after) == (["added new", "modified old"], [])
