@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules for the C of `csrc` that neither the compiler nor clang-format has."""
+"""The C code follows rules that neither the compiler nor clang-format checks."""
 
 from __future__ import annotations
 

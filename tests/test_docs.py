@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages show code that runs, and what it prints: docs/examples, as root and as a user."""
+"""The code on the pages of the documentation runs and prints what they say, for root and users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The floors: what may build on what."""
+"""The floors: no layer of the project imports or includes a higher one."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The man pages in docs/man, which docs/man/generate.py writes."""
+"""The man pages in docs/man are up to date with the tables that they are made from."""
 
 from __future__ import annotations
 

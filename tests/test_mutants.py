@@ -1,4 +1,4 @@
-"""The table of deliberate breaks is up to date, and `make mutants` applies its rows to a copy."""
+"""The table of deliberate faults is up to date, and `make mutants` applies each to a copy."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Each way to start a process, where the filter of a container around us refuses a system call.
+"""Each way to start a process copes with system calls that an outer container's filter refuses.
 
-Either an older call does the same, or the error names the call and says what to do; nothing is
-left of it.
+Either an older call does the same, or the error names the call and says what to do. Nothing is
+left.
 """
 
 from __future__ import annotations

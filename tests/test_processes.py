@@ -1,4 +1,4 @@
-"""Tests ask about processes that may end at any moment in one way, which bears that."""
+"""Tests look at processes, which may end at any moment, in one way that tolerates it."""
 
 from __future__ import annotations
 

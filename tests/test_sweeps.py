@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The quick run tries the cases that are named, and a name that has become stale is an error."""
+"""The quick run has the cases that are named, and a name that no case has is an error."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same bundle given to pyrunc, runc and crun makes the same container.
+"""pyrunc, runc and crun make the same container from the same bundle.
 
-`cases` has the bundles, `seen` what is looked at, `known` the differences that there are.
+`cases` has the bundles, `container_view` what is compared, and `known` the known differences.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""containerd does with pyrunc what it does with runc, which is the control of every test here."""
+"""containerd works with pyrunc as it does with runc. Each test runs runc too, as the control."""
 
 from __future__ import annotations
 

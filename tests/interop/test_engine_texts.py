@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines decide by a runtime's words: which status they end with, which hint they give.
+"""pyrunc has the texts that container engines match in a runtime's errors.
 
-Each row has a text, who looks for it, and a real container that brings it about. Debian's runc
-(1.1) is asked for the same text in the same test, unless the words are those of a newer one.
+An engine decides by them which status it ends with, or which hint it prints. Each row of the table
+has a text, who looks for it, and a real container that causes it. The same test checks that
+Debian's runc (1.1) prints the same text, unless only a newer runc has it.
 """
 
 from __future__ import annotations

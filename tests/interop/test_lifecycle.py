@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Told the same, command by command, pyrunc answers what runc answers.
+"""pyrunc answers a sequence of commands as runc does.
 
-`stories` has what is told. What needs a terminal, a signal or a look from outside is here.
+`stories` has the sequences. Tests that require a terminal, a signal or a view from outside are
+here.
 """
 
 from __future__ import annotations

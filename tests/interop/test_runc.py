@@ -1,10 +1,10 @@
-"""Our messages drive the real runc's stages, and runc's messages drive ours, to the same end.
+"""Our messages drive the real runc's stages, and runc's messages drive ours, with equal results.
 
-One table of cases. A case is a message: made here by the reference encoder, or taken live from a
-runc at work. Each is given to both stubs, Debian's `runc init` and our `nsinit`. Where each ends
-up is read from /proc and compared with what the message asks for, and the two with each other,
-field by field. Attribute 27290 means mount sources to runc 1.1 and time offsets since, so the
-cases with a time namespace are for our stub alone.
+There is one table of cases. A case is a message, which is made here by the reference encoder, or
+captured from a running runc. Each message is given to both stubs: Debian's `runc init` and our
+`nsinit`. The tests read from /proc where each ends up, compare it with the message, and compare the
+two field by field. Attribute 27290 means mount sources to runc 1.1, and time offsets since 1.2, so
+the cases with a time namespace are for our stub only.
 """
 
 from __future__ import annotations

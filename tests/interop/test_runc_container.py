@@ -1,7 +1,7 @@
-"""A process joins a running container that the real runc has made, and is at home there.
+"""A process can join a running container that the real runc has made, and finds itself inside.
 
-The containers have busybox as their only file, so there is no Python in them: one as `runc spec`
-has it, one with a user namespace of three ranges, one whose process has unmounted its /proc.
+The containers have busybox as their only file, so they have no Python. One is as `runc spec` writes
+it, one has a user namespace with three ranges, and one has unmounted its /proc.
 """
 
 from __future__ import annotations

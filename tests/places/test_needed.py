@@ -1,4 +1,4 @@
-"""What is said of the tests that need the machine's root is said of tests that there are."""
+"""Every test that the table of required rights names exists."""
 
 from __future__ import annotations
 

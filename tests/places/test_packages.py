@@ -1,4 +1,4 @@
-""".ci/install-packages: what is missing is named first, and only root installs it."""
+""".ci/install-packages names what is missing before it does anything, and only root installs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test runner itself: what a test leaves behind does not end the run."""
+"""The test runner continues whatever a test leaves behind."""
 
 from __future__ import annotations
 

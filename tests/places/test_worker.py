@@ -1,4 +1,4 @@
-"""What a parallel worker has of its own, and what it leaves behind: nothing."""
+"""A parallel test worker has its own mounts and names, and leaves nothing behind."""
 
 from __future__ import annotations
 

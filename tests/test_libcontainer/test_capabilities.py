@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libcontainer.init.process.capabilities: what a process has left, as the kernel says it."""
+"""libcontainer.init.process.capabilities leaves a process exactly the capabilities of its config.
+
+The kernel's /proc/PID/status is the judge.
+"""
 
 from __future__ import annotations
 

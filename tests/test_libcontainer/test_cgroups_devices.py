@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which devices a list of rules allows: as cgroup v1 is told, and as a BPF program."""
+"""Rules for devices allow and deny the same access with cgroup v1 and as a BPF program."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where cgroups are mounted, where ours are, and that no configuration leads out of them."""
+"""The mount points of cgroups and this process's own cgroups are found on every layout.
+
+No configuration leads out of them.
+"""
 
 from __future__ import annotations
 

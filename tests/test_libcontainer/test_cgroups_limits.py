@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which file gets which value, of both versions, and in which order."""
+"""Each limit of v1 and v2 is written to the right file, with the right value and in order."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same resources, given to runc and to our manager: the kernel's files say the same."""
+"""The same resources, given to runc and to our manager, lead to the same values in the files."""
 
 from __future__ import annotations
 

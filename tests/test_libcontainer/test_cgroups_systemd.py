@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The systemd driver: what systemd is asked for, in words that the real busctl takes.
+"""The systemd driver sends requests that the real busctl accepts.
 
-systemd itself does not run here: a program in busctl's place notes what it is asked and makes the
-cgroup, as systemd does.
+systemd itself does not run here. A program in the place of busctl records the requests and creates
+the cgroup as systemd does.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cgroup v1 as it is on this machine, on the real kernel."""
+"""The v1 driver works on the real kernel, with the cgroups of this machine."""
 
 from __future__ import annotations
 

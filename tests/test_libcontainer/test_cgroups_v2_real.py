@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cgroup v2 on the real kernel.
+"""The v2 driver works on the real kernel.
 
-The unified hierarchy may be all there is, with every controller, or stand beside v1 with none: a
-limit is then set and read back, or refused by the name of its controller. All else is the same.
+The unified hierarchy may be the only one, with every controller, or exist beside v1 with none. A
+limit is either set and read back, or refused with the name of its controller. Everything else is
+the same.
 """
 
 from __future__ import annotations

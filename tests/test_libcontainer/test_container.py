@@ -1,4 +1,4 @@
-"""A container's life by the API: what it is at each moment, who may do what, and what is left."""
+"""The life of a container by the API: its status, what is allowed when, and what is left."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""An init that is killed before it is done: a named failure of the command, and nothing left.
+"""If an init is killed before it is done, the command fails with a named error and leaves nothing.
 
-It is killed at the entry of one of its system calls, as the kernel does when memory runs out: at
-some of them here, at every one in the sweep.
+The init is killed at the entry of one of its system calls, as the kernel does if memory runs out:
+here at some of them, and in the sweep at every one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every system call may fail: then there is an error that names it, and nothing is left."""
+"""If any system call fails, the error names the call, and nothing is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containers that are enemies: what of the host they would get at, and do not."""
+"""A hostile container cannot reach the host."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libcontainer.init.process.keys: the session keyring of a container."""
+"""libcontainer.init.process.keys gives a container its own session keyring."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libcontainer.labels and .init.labels: what a machine without the modules says, and that
-nothing but procfs is written to. Where a machine has them, what it says is checked instead."""
+"""Labels of security modules that this machine does not have are refused.
+
+Nothing but procfs is written to. If the machine has a module, its labels are checked instead.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OCI's linux.memoryPolicy: of the first process and of those executed later, as in runc 1.4."""
+"""OCI's linux.memoryPolicy applies to the first process and to later ones, as in runc 1.4."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OCI's linux.netDevices: devices of the caller's network that a container gets, as in runc 1.4."""
+"""OCI's linux.netDevices moves devices of the caller's network into a container, as in runc 1.4."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libcontainer.netlink: what it reads and writes is what others take rtnetlink(7) to be."""
+"""libcontainer.netlink reads and writes messages as other programs with rtnetlink(7) do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing that hangs holds up a command about a container: no hook, no lock, no stopped process."""
+"""No hook, lock or stopped process can block a command about a container."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits and a filter are the program's: nothing that the init does before is subject to them."""
+"""Limits and a filter apply to the program only, not to what the init does before."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Each command does the same, and has the same status, whatever its caller's environment is.
+"""Each command does the same, with the same status, whatever the environment of its caller is.
 
-A table: what each command does, and what a caller may have done to its streams, signals, words and
-variables. A standard output that cannot be written to is the one thing that a command which prints
-cannot pass over.
+There is a table of what each command does, and of what a caller may have done to its streams,
+signals, arguments and variables. The only exception is a standard output that cannot be written to,
+if the command prints something.
 """
 
 from __future__ import annotations

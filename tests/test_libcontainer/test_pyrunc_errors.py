@@ -1,4 +1,4 @@
-"""Errors have the form of runc's: on standard error, in the log, as text and as JSON."""
+"""Errors have runc's form: on standard error, and in the log as text and as JSON."""
 
 from __future__ import annotations
 

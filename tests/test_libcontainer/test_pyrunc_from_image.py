@@ -1,5 +1,7 @@
-"""pyrunc's own interpreter from a memory image: when it is, when it boots instead, and that what a
-command does tells nobody which of the two it was."""
+"""pyrunc starts from a memory image if it can, and boots otherwise.
+
+The result of a command does not tell which of the two happened.
+"""
 
 from __future__ import annotations
 

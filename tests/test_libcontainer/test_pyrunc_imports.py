@@ -1,4 +1,4 @@
-"""A command imports what it uses: start-up time is what an OCI runtime is measured by."""
+"""A command imports only what it uses, because imports are most of its start-up time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containers from bundles, from `create` to `delete`, by the command."""
+"""The commands from `create` to `delete` work on containers from bundles."""
 
 from __future__ import annotations
 

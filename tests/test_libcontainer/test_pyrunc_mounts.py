@@ -1,4 +1,4 @@
-"""Mounts that the command makes for its init, and what of the host's own stays with them."""
+"""Mounts that the command makes for its init arrive there; the host's own mounts do not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A container that tells its service manager that it is ready (sd_notify)."""
+"""A container can report to its service manager that it is ready (sd_notify(3))."""
 
 from __future__ import annotations
 

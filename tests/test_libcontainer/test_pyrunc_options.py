@@ -1,4 +1,4 @@
-"""The one table of options: every one of runc's is in it, and lines are read as runc reads them."""
+"""The table of options has every option of runc, and the parser reads lines as runc does."""
 
 from __future__ import annotations
 

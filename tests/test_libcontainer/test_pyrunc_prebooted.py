@@ -1,4 +1,4 @@
-"""The init that is booted beside the command (nsenter's `prebooted`): used once, or gone."""
+"""The init that is booted beside the command is used once, or ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes from a container gives no orders to a terminal, and makes no lines in a log."""
+"""Text from a container cannot send commands to a terminal or forge lines of a log."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""The pyrunc program finds its Python and its package by where it is installed, and by nothing that
-a stranger could have put there."""
+"""The pyrunc program finds its Python and its package by its own path only.
+
+Nothing that another user could have put anywhere changes that.
+"""
 
 from __future__ import annotations
 

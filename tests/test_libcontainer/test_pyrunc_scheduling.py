@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CPUs that a container's processes run on, and how they are scheduled there, as in runc."""
+"""The CPUs and the scheduling of a container's processes are those of its config, as in runc."""
 
 from __future__ import annotations
 

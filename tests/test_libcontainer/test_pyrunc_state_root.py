@@ -1,4 +1,4 @@
-"""Whose state is believed, and when cgroups may be missing."""
+"""Only a state directory that no other user can change is trusted; when cgroups may be missing."""
 
 from __future__ import annotations
 

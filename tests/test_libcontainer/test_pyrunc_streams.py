@@ -1,5 +1,7 @@
-"""A process in the foreground has pipes of its own in the place of its caller's streams, and what
-goes through them is what would go through the caller's."""
+"""A process in the foreground gets pipes instead of its caller's streams.
+
+What goes through the pipes is what would go through the streams.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process in the foreground and its caller's terminal."""
+"""A process in the foreground is connected to its caller's terminal, which is restored later."""
 
 from __future__ import annotations
 

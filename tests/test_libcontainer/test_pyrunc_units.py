@@ -1,4 +1,4 @@
-"""Quantities are read as runc reads them."""
+"""Quantities on the command line mean what they mean to runc."""
 
 from __future__ import annotations
 

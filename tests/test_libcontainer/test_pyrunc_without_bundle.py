@@ -1,4 +1,4 @@
-"""`pyrunc run --rootfs`: a container for a person, in one command."""
+"""`pyrunc run --rootfs` runs a command in a container without a bundle, with safe defaults."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The container's root as it is meant to be: what is mounted, made, closed off and told."""
+"""The root of a container has the mounts, the device files and the masked paths of its config."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A root that an enemy has filled: whatever leads out of it, nothing outside is reached."""
+"""Nothing outside a root is reached, whatever a hostile user has put into it."""
 
 from __future__ import annotations
 

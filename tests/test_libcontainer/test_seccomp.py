@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libcontainer.seccomp: what the kernel does with the programs of policies."""
+"""The kernel enforces the programs of libcontainer.seccomp as their policies say."""
 
 from __future__ import annotations
 

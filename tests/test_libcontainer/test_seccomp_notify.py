@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libcontainer.seccomp.notify: an agent decides over a process's system calls."""
+"""An agent can decide over a process's system calls (libcontainer.seccomp.notify)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our programs beside the one that a real runc has put on a container of the same policy."""
+"""Our filter and the one that a real runc installs for the same policy decide the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A container that may ptrace gets nothing of the host from what joins its PID namespace."""
+"""A container that may ptrace reaches nothing of the host through a process that joins it."""
 
 from __future__ import annotations
 

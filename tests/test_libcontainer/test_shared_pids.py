@@ -1,4 +1,4 @@
-"""Containers in an existing PID namespace, as those of a pod that shares one."""
+"""A container can use an existing PID namespace, as the containers of a pod that share one do."""
 
 from __future__ import annotations
 

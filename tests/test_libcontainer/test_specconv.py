@@ -1,4 +1,4 @@
-"""Each field of config.json, where it ends up in a Config."""
+"""Each field of config.json arrives in the right field of a Config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is in the file: a Config comes of it, or a ConfigError."""
+"""Any JSON document leads to a Config or to a ConfigError, and to no other exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the runtime writes itself: the example config.json and the features document."""
+"""The example config.json and the features document are what runc's and the specification's are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mount options: what each is, alone and one after another."""
+"""Each mount option has its effect, alone and after other options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What config.json cannot say: each refusal, with the place in the file and the reason."""
+"""Each value that config.json must not have is refused with its place and the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""linux.resources."""
+"""Each limit of linux.resources arrives in the Resources of a Config, or is refused by name."""
 
 from __future__ import annotations
 

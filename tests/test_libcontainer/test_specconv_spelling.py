@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of config.json in other letters than the specification's."""
+"""Names of config.json in the wrong case are read as runc reads them, and reported."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""state.json: of another version, of runc, or with anything in it.
+"""Commands cope with any state.json: one of another version, one of runc, or a corrupt one.
 
-Whatever it holds, `state` names the field at fault, the other containers are listed, and
-`delete --force` takes the container away.
+`state` names the bad field, the other containers are listed, and `delete --force` removes the
+container.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Nobody but their owner can read or change what pyrunc keeps of a container, whatever the umask.
+"""Only their owner can read or change the files of pyrunc's state directory, whatever the umask.
 
-state.json holds the container's environment; the exec fifo starts the program of whoever writes to
-it.
+state.json has the container's environment, and the exec fifo starts the program of whoever writes
+to it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever becomes of pyrunc, `delete --force` leaves nothing: many lives, and sudden deaths."""
+"""Whenever pyrunc is killed, `delete --force` removes what is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The init pipe: its messages arrive as they were sent, and others are refused."""
+"""Messages on the init pipe arrive as they were sent, and malformed ones are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What validate refuses: each rule with its place and its words, and what it lets pass."""
+"""validate refuses a bad configuration with the place and the reason, and accepts the good ones."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A process can be started by any parent: one with threads, a large one, one with odd habits.
+"""Any parent can start a process: one with threads, a large one, one with unusual settings.
 
-Each parent is a Python of its own, so that none of it disturbs the others. It starts a process
-in a new namespace of each kind, a Program and a PythonInit, and holds them to the promises of
-launching.py; in the end it has no child, no descriptor and no thread more than before.
+Each parent is a Python process of its own, so that they do not disturb each other. It starts a
+process in a new namespace of each kind, once a Program and once a PythonInit, and checks the
+promises of launching.py. At the end it has no more children, descriptors and threads than before.
 """
 
 from __future__ import annotations

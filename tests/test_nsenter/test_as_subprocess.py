@@ -1,6 +1,7 @@
-"""Without options, run and Popen are those of subprocess; arguments mean what they mean there.
+"""Without options, run and Popen behave like those of subprocess; with options, arguments mean the
+same.
 
-CPython's own tests of subprocess run on ours in `make test-suites`.
+CPython's own tests of subprocess run on them in `make test-suites`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""create_subprocess_exec and _shell give an asyncio.subprocess.Process, in namespaces.
+"""create_subprocess_exec and create_subprocess_shell return an asyncio Process in namespaces.
 
-No child watcher is asked for, and the loop goes on while a process is started.
+They require no child watcher, and the loop continues while a process is started.
 """
 
 from __future__ import annotations

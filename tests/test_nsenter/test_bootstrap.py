@@ -1,4 +1,4 @@
-"""The bootstrap message: what is written is what is read, and nothing else is ever read."""
+"""A bootstrap message decodes to what was encoded, and any other bytes are refused."""
 
 from __future__ import annotations
 

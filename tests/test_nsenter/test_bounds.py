@@ -1,4 +1,4 @@
-"""Everything that a payload can write to in memory is bounded, in bytes and in files."""
+"""Everything in memory that a payload can write to is limited, in bytes and in files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a script, a notebook or a test module defines travels, and is there what it is here."""
+"""What a script, a notebook or a test module defines can be sent, and behaves there as here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A function runs in namespaces: its value comes back, or what went wrong, and nothing else."""
+"""A function runs in namespaces; its value or its exception comes back, and nothing else."""
 
 from __future__ import annotations
 

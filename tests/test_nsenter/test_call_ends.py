@@ -1,4 +1,4 @@
-"""A call ends with its caller and with its timeout, and signals end it as they do anywhere."""
+"""A call ends with its caller and at its timeout, and signals end it as other processes."""
 
 from __future__ import annotations
 

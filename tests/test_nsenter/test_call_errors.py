@@ -1,5 +1,7 @@
-"""An exception of a function can be caught here by the class that it has there, or the nearest one;
-every exception of ours by one class."""
+"""An exception of a function can be caught by its class, or by the nearest known class.
+
+All exceptions of this package can be caught by one class.
+"""
 
 from __future__ import annotations
 

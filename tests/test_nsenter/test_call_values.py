@@ -1,4 +1,4 @@
-"""Common values come back as they are; what an enemy writes in their place is refused."""
+"""Common values come back unchanged, and crafted answers of a hostile process are refused."""
 
 from __future__ import annotations
 

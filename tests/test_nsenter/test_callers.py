@@ -1,4 +1,4 @@
-"""Callers with habits: what they have in their environment, close, or ignore."""
+"""Calls work whatever their caller has in its environment, has closed, or ignores."""
 
 from __future__ import annotations
 

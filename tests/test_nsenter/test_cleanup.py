@@ -1,4 +1,4 @@
-"""What is undone after a failure: each step is taken, and none hides the failure."""
+"""After a failure every step is undone, and no further failure hides the first."""
 
 from __future__ import annotations
 

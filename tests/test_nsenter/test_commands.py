@@ -1,4 +1,4 @@
-"""`python -m nsenter`: what a person types, reads and gets back."""
+"""The commands of `python -m nsenter`: what is typed, what is printed, and the exit status."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A Program that needs no stage is started without one, and nobody can tell by the result.
+"""A Program that requires no stages is started without them, and the result does not show it.
 
-A table of launches (see direct_cases.py), each done both ways, by root and by an unprivileged user.
-What the program sees of itself must be the same, and so must what is said when it cannot be
-started; the caller, whose memory the child has borrowed, must be as it was.
+There is a table of launches (see direct_cases.py). Each is done both ways, by root and by an
+unprivileged user. The program must see the same, and an error must be the same. The caller, whose
+memory the child has shared, must be unchanged.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The examples in the docstrings of public objects print what they say.
 
-The promise: whoever copies an example out of help() or of the API reference gets the same result.
+A reader who copies an example out of help() or the API reference gets the same result.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m nsenter doctor`: each thing that can be in the way is put in the way, and found."""
+"""`python -m nsenter doctor` finds each obstacle that these tests create."""
 
 from __future__ import annotations
 

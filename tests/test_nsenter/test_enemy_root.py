@@ -1,4 +1,4 @@
-"""A root that answers for itself: no name may reach it before the init asks for one."""
+"""No file of a hostile root is opened before the init asks for one."""
 
 from __future__ import annotations
 

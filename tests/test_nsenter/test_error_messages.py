@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each error message of the table tests/error_messages.txt, which is for reading them together."""
+"""Each error message is as tests/error_messages.txt has it, so that all can be read together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An executor of concurrent.futures in namespaces, that leaves nothing behind."""
+"""NamespaceExecutor is an executor of concurrent.futures in namespaces; nothing is left of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""C extensions in a root without files: those that come along, and what is said of the others."""
+"""C extensions work in a root without files if they can be sent; errors name the others."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Whatever dies, hangs or runs out while a process is started: a named error at once, and nothing
-is left: no process, no zombie, no descriptor, no namespace.
+"""Whatever dies, hangs or runs out during a start, there is a named error at once.
+
+Nothing is left: no process, no zombie, no descriptor and no namespace.
 """
 
 from __future__ import annotations

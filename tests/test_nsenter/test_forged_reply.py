@@ -1,4 +1,4 @@
-"""Who writes to the init pipe in the place of stage 0 cannot name a process that is not ours."""
+"""A process that forges the reply of stage 2 cannot name a process of somebody else."""
 
 from __future__ import annotations
 

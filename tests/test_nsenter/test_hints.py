@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person may try after a failure: one table, which looks at the machine."""
+"""After a failure, a hint says what to try. The hints are one table, which examines the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The promises of nsenter.idmap."""
+"""nsenter.idmap accepts and refuses the maps that the kernel does, and reads subuid(5) files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Binds in which the process stands in for the owner of their source."""
+"""In a Bind with `as_owner`, the process has the rights of the owner of the source."""
 
 from __future__ import annotations
 

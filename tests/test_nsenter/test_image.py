@@ -1,7 +1,6 @@
-"""Starting the interpreter from a memory image: what comes of it, and when the ordinary boot is
-used instead.
+"""The interpreter starts from a memory image if it can, and boots otherwise, with the same result.
 
-Which of the two it was, a process sees by its /proc/self/exe: from an image, that is nsinit.
+A process sees by its /proc/self/exe which of the two happened: from an image, that is nsinit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Modules come from files where those are the caller's own, and from nowhere else."""
+"""Modules are imported from files only if the files are the caller's own."""
 
 from __future__ import annotations
 

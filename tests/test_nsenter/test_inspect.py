@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`nsenter.inspect` and `python -m nsenter ls`: which namespaces there are, and whose."""
+"""`nsenter.inspect` and `python -m nsenter ls` find all namespaces, and who is in them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A process joins the namespaces of another: by path, by descriptor, by pidfd, one kind or all.
+"""A process can join another one's namespaces: by path, descriptor or pidfd, one kind or all.
 
-The other is the holder of launching.py: in a new namespace of each kind; root's has ids that are
-nobody's own. The cases are those of launching.py too.
+The other process is the holder of launching.py, which is in a new namespace of each kind. Root's
+holder has ids that no user has. The cases are those of launching.py as well.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""JSON as pyrunc and the doctor read it: an error is in words of JSON and names the place."""
+"""JSON is read as pyrunc and the doctor require it; an error speaks of JSON and names the place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Landlock's rights over TCP and over what leaves the process: fields of their own."""
+"""The fields of Options for Landlock restrict TCP ports, signals and abstract sockets."""
 
 from __future__ import annotations
 

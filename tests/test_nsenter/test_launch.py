@@ -1,7 +1,8 @@
 """A process is started in new namespaces, is what was asked for, and inherits nothing else.
 
-A table of cases (see launching.py), each a launch: root starts them, and an unprivileged user
-with and without subordinate ids. What comes of each is read from /proc and told by the process.
+There is a table of cases (see launching.py), each a launch. Root starts them, and so does an
+unprivileged user with and without subordinate ids. The result is read from /proc and reported by
+the process.
 """
 
 from __future__ import annotations

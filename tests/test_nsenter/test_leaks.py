@@ -1,7 +1,7 @@
 """Thousands of launches leave nothing: no descriptor, no zombie, no namespace, no memory.
 
-The caller is a Python of its own, in a user namespace that may have but a few namespaces at a
-time: were one left by every twentieth launch, the kernel would refuse the next.
+The caller is a Python process in a user namespace that may have only a few namespaces at a time. If
+every twentieth launch left one, the kernel would refuse the next.
 """
 
 from __future__ import annotations

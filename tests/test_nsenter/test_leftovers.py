@@ -1,5 +1,7 @@
-"""What multiprocessing makes in a call is removed when the call's process ends, as in a worker of a
-ProcessPoolExecutor."""
+"""What multiprocessing creates in a call is removed when the process of the call ends.
+
+A worker of a ProcessPoolExecutor does the same.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The real stub refuses a malformed message: at once, by name and offset, and leaves nothing.
+"""The real stub refuses a malformed message at once, by name and offset, and leaves nothing.
 
-What the parser makes of such messages is test_wire's and test_bootstrap's business; here they
-come down the init pipe of a process. That it reads no further, starts no stage and says why is
-seen from outside.
+test_wire and test_bootstrap test the parser. Here the messages arrive on the init pipe of a
+process. The tests see from outside that it reads no further, starts no stage and says why.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""setgroups(2) is denied in the user namespace of a caller who may not drop groups (CVE-2014-8989).
+"""setgroups(2) is denied in the user namespace of a caller that may not drop groups.
 
-A group can *deny* its members access (a mode such as 0705). A user who could leave such a group in
-a user namespace would gain that access, so the kernel, and we, deny it before the gid map
-is written. The mapping tools are kept out of the way here: they deny it by themselves.
+This is CVE-2014-8989. A group can *deny* its members access (a mode such as 0705). A user who could
+leave such a group in a user namespace would gain that access. So the kernel, and this package, deny
+setgroups(2) before the gid map is written. The mapping tools are not used here, because they deny
+it themselves.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""What is in a module archive, how it is kept, and that the shim boots
-a good one and refuses others.
+"""A module archive has all the modules that a target needs, and the shim refuses a bad one.
 
-The closures are a table that each Python installed makes (see module_archives.py): what an import
-statement compiles to differs from one version to the next.
+The modules are a table that each installed Python makes (see module_archives.py), because an import
+statement compiles to different code in each version.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The promises of nsenter.namespaces."""
+"""nsenter.namespaces has runc's names and order, and refuses bad types and paths."""
 
 from __future__ import annotations
 

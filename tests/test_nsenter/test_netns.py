@@ -1,4 +1,4 @@
-"""A named network namespace that is joined with a new mount namespace: its /sys and its files."""
+"""A process that joins a named network namespace sees its /sys and its files of /etc/netns."""
 
 from __future__ import annotations
 

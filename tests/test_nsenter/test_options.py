@@ -1,7 +1,7 @@
-"""Every option that gives or denies something is read back from inside, by each way of starting.
+"""Every option that gives or denies something is read back from inside, for each way to start.
 
-A table of options (see option_cases.py): root starts them, and an unprivileged user. What is bad is
-refused before anything starts; what fails inside says what it was.
+There is a table of options (see option_cases.py). Root starts them, and so does an unprivileged
+user. A bad value is refused before anything starts, and a failure inside is named.
 """
 
 from __future__ import annotations

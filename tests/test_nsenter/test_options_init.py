@@ -1,4 +1,4 @@
-"""A PID 1 that stays does its duty and tells the truth; a terminal is one."""
+"""An init that stays as PID 1 reaps, forwards signals and reports the status; a terminal is one."""
 
 from __future__ import annotations
 

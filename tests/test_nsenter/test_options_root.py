@@ -1,7 +1,7 @@
-"""A root of one's own and what is mounted in it are what was asked for, as root and as a user.
+"""A new root has the mounts that were asked for, for root and for a user.
 
-No path leads out of it, nothing of the caller's tree is changed or left, and an interpreter that
-boots there looks at none of its files.
+No path leads out of it, and nothing of the caller's tree is changed or left behind. An interpreter
+that boots there reads none of its files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A bare OSError is named by the built-in function that raised it, from compiled code alone."""
+"""For a bare OSError, the built-in function that raised it is found from compiled code alone."""
 
 # The functions of os are what this is about.
 # ruff: noqa: PTH101, PTH116, PTH123, PTH208, PTH211, SIM115

@@ -1,4 +1,4 @@
-"""What is installed, and what it says of itself."""
+"""The installed package has all its files, and its metadata and names are consistent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Popen is subprocess.Popen for namespaces: streams, text, waiting, and what it looks like."""
+"""Popen is subprocess.Popen for namespaces: streams, text, waiting and attributes."""
 
 from __future__ import annotations
 

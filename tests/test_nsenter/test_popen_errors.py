@@ -1,7 +1,7 @@
-"""For each way in which a start can fail: what is caught, what the person reads, what is left.
+"""For each way in which a start can fail: the class of the error, its message, and what is left.
 
-Who knows subprocess catches the classes that it raises; who reads the message learns where it
-failed, what was done to what, and what to try. Bad arguments are refused before anything is made.
+Callers who know subprocess can catch the same classes. The message says where the start failed,
+what was done to what, and what to try. Bad arguments are refused before anything is created.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An init that waits: it gets what the orders say, or is gone and says why."""
+"""A prebooted interpreter runs what its init config says, or ends and says why."""
 
 from __future__ import annotations
 

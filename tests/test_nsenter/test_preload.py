@@ -1,4 +1,4 @@
-"""Forks of a template that has imported modules, each in namespaces of its own."""
+"""Calls can run in forks of a template that has imported modules, each in its own namespaces."""
 
 from __future__ import annotations
 

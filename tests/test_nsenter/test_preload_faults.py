@@ -1,4 +1,4 @@
-"""Templates that modules change, and templates and forks that end at any time."""
+"""Templates survive what modules change in them, and may end at any time, as may their forks."""
 
 from __future__ import annotations
 

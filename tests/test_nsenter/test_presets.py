@@ -1,8 +1,7 @@
-"""The presets do what they are named for, as root and as a user; and what is tried in a sandbox
-fails.
+"""Each preset does what its name says, for root and for a user, and attacks in a sandbox fail.
 
-The sandbox's program tries what the filter denies by its number, with arguments that are harmless
-where nothing denies them.
+The program in the sandbox makes the system calls that the filter denies by their number, with
+arguments that are harmless if nothing denies them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Readers of /proc, with names that were chosen to deceive them."""
+"""The readers of /proc are not deceived by crafted names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""nsenter._host.records: records that do not change."""
+"""nsenter._host.records: immutable records that compare, print and convert by their fields."""
 
 from __future__ import annotations
 

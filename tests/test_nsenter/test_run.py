@@ -1,4 +1,4 @@
-"""run, check_call and check_output: subprocess's, for namespaces; and what a timeout leaves."""
+"""run, check_call and check_output are subprocess's for namespaces; a timeout leaves nothing."""
 
 from __future__ import annotations
 

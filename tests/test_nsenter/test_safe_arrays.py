@@ -1,4 +1,4 @@
-"""Many values of one type go as a block: as they were, at once, and no more than they may."""
+"""Many values of one type are sent as one block, unchanged, and no larger than allowed."""
 
 from __future__ import annotations
 

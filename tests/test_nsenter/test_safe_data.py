@@ -1,4 +1,4 @@
-"""Plain data comes back as it was, and bytes of an enemy make no more than they may."""
+"""Plain data comes back unchanged, and bytes of a hostile process cannot cost more than allowed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hostile payload in a sandbox gets nowhere; without what stops it, it does."""
+"""A hostile payload in a sandbox achieves nothing, although it does without the defences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m nsenter run` alone, where a part of it is refused, or every new namespace."""
+"""`python -m nsenter run` without a command also works if some or all namespaces are refused."""
 
 from __future__ import annotations
 

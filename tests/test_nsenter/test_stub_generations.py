@@ -1,7 +1,7 @@
-"""The stub stands in for `runc init` of both generations of runc.
+"""The stub can replace `runc init` of both generations of runc.
 
-Up to 1.1 the parent waits for one byte before it writes the message, and the attribute 27290 has
-mount sources. From 1.2 on there is no such byte, and the attribute has the offsets of clocks.
+Up to 1.1 the parent waits for one byte before it writes the message, and attribute 27290 has mount
+sources. From 1.2 on there is no such byte, and the attribute has the offsets of clocks.
 """
 
 from __future__ import annotations

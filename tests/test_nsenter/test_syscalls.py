@@ -1,4 +1,4 @@
-"""Calls that the kernel asks to make again, and what stands in for refused ones."""
+"""System calls are repeated if the kernel asks for it, and replaced if a filter refuses them."""
 
 from __future__ import annotations
 

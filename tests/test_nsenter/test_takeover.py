@@ -1,7 +1,7 @@
-"""The interpreter takes over in any root, on every Python installed, and runs nothing of it.
+"""The interpreter takes over in any root, with every installed Python, and runs none of its files.
 
-Each Python drives its own launches (see pythons.py), as root and as an unprivileged user, and
-a table of cases is launched in one go; the tests read what came of them.
+Each Python does its own launches (see pythons.py), as root and as an unprivileged user. A table of
+cases is launched at once, and the tests read the results.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Popen from any caller: with threads, numpy, a GiB, as PID 1, nested, unprivileged.
+"""Popen works from any caller: with threads, numpy or 1 GiB, as PID 1, nested, unprivileged.
 
-Each caller is a Python of its own, so that none of it disturbs the others.
+Each caller is a Python process of its own, so that they do not disturb each other.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a start spends its time, as text and as SVG."""
+"""The trace shows where a start spends its time, as text and as SVG."""
 
 from __future__ import annotations
 

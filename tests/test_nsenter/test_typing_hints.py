@@ -1,4 +1,4 @@
-"""typing.get_type_hints works on all that is public: tools for documentation and checks use it."""
+"""typing.get_type_hints works on all public objects, because documentation tools use it."""
 
 from __future__ import annotations
 

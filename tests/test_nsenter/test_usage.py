@@ -1,4 +1,4 @@
-"""What a process that has ended has used."""
+"""`usage` reports the resources that a process has used after it has ended."""
 
 from __future__ import annotations
 

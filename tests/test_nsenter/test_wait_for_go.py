@@ -1,4 +1,4 @@
-"""A program that is held waits in its namespaces until its caller says go."""
+"""A program that is started with `wait_for_go=True` waits in its namespaces for `go`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers under a profile of AppArmor, which Debian's kernel has."""
+"""Containers run under a profile of AppArmor, which Debian's kernel has."""
 
 from __future__ import annotations
 

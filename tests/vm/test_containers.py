@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a container is limited to by cgroup v2: read back from its files, and seen to work."""
+"""The limits of a container are in the files of cgroup v2 and have their effect."""
 
 from __future__ import annotations
 

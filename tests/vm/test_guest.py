@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guest is what its tests take it for, and a process there starts in cgroups with controllers.
+"""The guest has what its tests require, and a process there starts in cgroups with controllers.
 
-What an ordinary machine of the tests may lack: cgroup v2 alone, every controller, and the right
-to lower a score for the OOM killer.
+These are cgroup v2 alone, every controller, and the right to lower a score for the OOM killer,
+which other machines may lack.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bombs in a sandbox are held by the limits of its cgroup, which has room for no process more."""
+"""The limits of its cgroup stop a bomb in a sandbox."""
 
 from __future__ import annotations
 

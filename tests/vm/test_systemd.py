@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers in cgroups that a running systemd makes, the machine's or a user's.
+"""Containers run in cgroups that a running systemd creates, the machine's or a user's.
 
-What is expected is read from systemd and from the files of the cgroup, and done by runc as well.
+The expected values are read from systemd and from the files of the cgroup; runc does the same.
 """
 
 from __future__ import annotations
