@@ -1050,7 +1050,7 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "machine": """
             test_a_user_has_something_else_where_a_file_system_is_mounted_below
-            test_all_of_this_works_for_an_ordinary_user
+            test_all_of_this_works_for_a_user
             test_root_has_a_copy_where_ids_cannot_be_mapped
         """,
         "namespaces proc": "*",

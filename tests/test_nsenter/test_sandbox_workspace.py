@@ -334,8 +334,8 @@ def test_it_closes_twice_and_opens_again(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="it starts as root: run as root")
-def test_all_of_this_works_for_an_ordinary_user() -> None:
-    words = ["-q", "-p", "no:cacheprovider", "-k", "not ordinary_user", __file__]
+def test_all_of_this_works_for_a_user() -> None:
+    words = ["-q", "-p", "no:cacheprovider", "-k", "not root_has and not a_user", __file__]
     command = [sys.executable, "-m", "pytest", *words]
     done = rootless.as_user(["env", f"PYTHONPATH={PYTHONPATH}", *command], timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -354,7 +354,7 @@ def test_an_unsafe_file_travels() -> None:
 TRY = """
 import json, sys, nsenter
 with nsenter.Sandbox(workspace=sys.argv[1], overlay=True) as box:
-    box.run(["sh", "-c", "echo more >> old; echo new > new"]).check()
+    box.run(["sh", "-c", "set -e; echo more >> old; echo new > new"]).check()
     told = [f"{change.kind} {change.path}" for change in box.changes()]
     box.reset()
     print(json.dumps([box.workspace.backend, box.workspace.refused, told, box.changes()]))
@@ -392,7 +392,7 @@ def test_root_has_a_copy_where_ids_cannot_be_mapped(tmp_path: Path) -> None:
 def test_a_user_has_something_else_where_a_file_system_is_mounted_below() -> None:
     mounts = f"""
     echo old > "$1/old"; mkdir "$1/below"; mount -t tmpfs none "$1/below"
-    chown -R {rootless.UID} "$1"
+    chown -R {rootless.UID}:{rootless.UID} "$1"
     """
     user = (sys.executable, rootless.__file__, "", "--")
     with tempfile.TemporaryDirectory() as folder:  # others may not get into pytest's own
