@@ -59,7 +59,7 @@ def _in_words(error: Exception) -> str:
 
 
 def notes_of(error: BaseException) -> list[str]:
-    """What was noted on an error (PEP 678)."""
+    """Return the notes on an error (PEP 678)."""
     return [*getattr(error, "__notes__", ())]
 
 

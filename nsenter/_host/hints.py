@@ -421,10 +421,12 @@ _HINTS = {
 
 
 def hint_for(operation: str, number: int, subject: str = "") -> str:
-    """What to try after `operation` failed with errno `number`; "" where nothing is known.
+    """Return what to try after an operation failed with an errno; "" if nothing is known.
 
     Args:
-        subject: what it was done to: of the calls that create namespaces, their kinds.
+        operation: the system call or step.
+        number: the errno.
+        subject: what it was applied to; for calls that create namespaces, their kinds.
     """
     from nsenter._host.refused_syscalls import why_refused
 

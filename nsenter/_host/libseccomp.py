@@ -26,14 +26,18 @@ _kept: list[Any] = []
 
 
 def load() -> Any:
-    """The library, opened once. Raises OSError where it is not installed."""
+    """Return the library, which is opened once.
+
+    Raises:
+        OSError: it is not installed.
+    """
     if not _kept:
         _kept.append(ffi.dlopen(_NAME))
     return _kept[0]
 
 
 def is_known(name: str) -> bool:
-    """Whether there is a system call of that name, on whatever architecture."""
+    """Return whether there is a system call of this name on any architecture."""
     return bool(load().seccomp_syscall_resolve_name(name.encode()) != UNKNOWN)
 
 
@@ -52,7 +56,7 @@ class Filter:
         self._context = ffi.gc(context, self._lib.seccomp_release)
 
     def add_architecture(self, token: int) -> None:
-        """The rules are for this one, too."""
+        """Apply the rules to this architecture, too."""
         result = self._lib.seccomp_arch_add(self._context, token)
         if result != -errno.EEXIST:  # the native one is there from the beginning
             _check("seccomp_arch_add", hex(token), result)
@@ -62,7 +66,7 @@ class Filter:
         self._lib.seccomp_attr_set(self._context, _CTL_OPTIMIZE, _BINARY_TREE)
 
     def add(self, name: str, action: int, alternatives: list[list[Condition]]) -> None:
-        """A rule for each of the alternatives. A system call of another kernel is passed over."""
+        """Add a rule for each of the alternatives. An unknown system call is ignored."""
         number = self._lib.seccomp_syscall_resolve_name(name.encode())
         if number == UNKNOWN:
             return
@@ -74,7 +78,7 @@ class Filter:
             _check("seccomp_rule_add", name, result)
 
     def export(self) -> bytes:
-        """The instructions, struct sock_filter each."""
+        """Return the instructions: the bytes of an array of struct sock_filter."""
         fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
         try:
             _check("seccomp_export_bpf", "", self._lib.seccomp_export_bpf(self._context, fd))

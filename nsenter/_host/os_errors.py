@@ -30,7 +30,7 @@ def operation_of(error: BaseException) -> str:
 
 
 def subject_of(error: OSError) -> str:
-    """The path that it was about, or both; "" where it tells none."""
+    """Return the path, or both paths, that the error is about; "" if it has none."""
     paths = (error.filename, error.filename2)
     return " ".join(_text(path) for path in paths if isinstance(path, (str, bytes)))
 
@@ -40,13 +40,13 @@ def _text(path: str | bytes) -> str:
 
 
 def in_words(error: OSError) -> str:
-    """Operation, subject and reason."""
+    """Return the operation, the subject and the reason as one text."""
     what = f"{operation_of(error)} {subject_of(error)}".strip()
     return f"{what}: {error.strerror or error}"
 
 
 def _called(trace: TracebackType) -> str:
-    """The name of what a frame was just calling; "" if it was calling nothing that has a name."""
+    """Return the name of what a frame was calling; "" if that has no name."""
     frame, code = trace.tb_frame, trace.tb_frame.f_code
     if not _learned:
         _learned.update({kind: dict(map(_learn, samples)) for kind, samples in _SAMPLES.items()})
@@ -64,11 +64,11 @@ def _name(code: CodeType, index: int) -> str:
 
 
 def _loads_of_function(code: CodeType, call: int) -> list[tuple[int, int]]:
-    """The instructions, with their arguments, one of which loads the function that another calls.
+    """Yield the instructions, one of which loads the function that another one calls.
 
-    Each instruction knows which part of the source it is from. A call begins where the expression
-    of its function begins (`os.open` in `os.open(path)`); what is loaded last of that is the
-    function. There is none if Python runs with -X no_debug_ranges.
+    Each instruction knows which part of the source it comes from. A call begins where the
+    expression of its function begins (`os.open` in `os.open(path)`), and the last instruction of
+    that part loads the function. There is none if Python runs with -X no_debug_ranges.
     """
     spots = [*code.co_positions()]
     line, end_line, column, end_column = spots[call]
@@ -101,7 +101,7 @@ _SAMPLES = {
 
 
 def _learn(sample: str) -> tuple[int, int]:
-    """The operation of the call in a sample, and the shift of its argument."""
+    """Return the opcode of the call in a sample, and the shift of its argument."""
     code = compile(sample, "", "eval").co_consts[0]
     ends = [spot[3] if spot[0] == _LINE_OF_CALL else None for spot in code.co_positions()]
     call = ends.index(max((end for end in ends if end is not None), default=None))

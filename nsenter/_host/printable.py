@@ -16,10 +16,11 @@ _FIRST_UNDECODED = 0xDC00  # PEP 383
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Text in which each character that cannot be seen is an escape, such as "\x1b" or "\n".
+    r"""Return the text with an escape, such as "\x1b" or "\n", for each invisible character.
 
     Args:
-        keep: characters that stay what they are.
+        text: the text.
+        keep: characters that are left unchanged.
     """
     if text.isprintable():
         return text

@@ -61,7 +61,7 @@ def _call(number: int, arguments: tuple[object, ...], expected: int) -> int:
 
 
 def _memfd() -> int:
-    """An executable one, as nsinit is."""
+    """Try to create an executable memfd, as nsinit requires."""
     try:
         os.close(os.memfd_create("probe", os.MFD_CLOEXEC | _MFD_EXEC))
     except OSError as error:
@@ -71,7 +71,7 @@ def _memfd() -> int:
 
 
 def _landlock() -> int:
-    """The version of the interface."""
+    """Return the version of Landlock's interface."""
     number, flags = _SYS_landlock_create_ruleset, _LANDLOCK_CREATE_RULESET_VERSION
     return syscalls.call("landlock_create_ruleset", "", number, 0, 0, flags)
 
@@ -93,7 +93,7 @@ def _enter_user_namespace(flags: int = 0) -> None:
 
 
 def _nesting() -> int:
-    """How many user namespaces fit inside each other here."""
+    """Return how many user namespaces can be nested here."""
     for depth in range(_DEEPEST):
         try:
             _enter_user_namespace()
@@ -105,7 +105,7 @@ def _nesting() -> int:
 
 
 def _overlay() -> int:
-    """An overlay file system in a user namespace."""
+    """Try to mount an overlay file system in a user namespace."""
     _enter_user_namespace(_NEWNS)
     syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
     syscalls.mount("none", "/tmp", "tmpfs", 0)
@@ -145,7 +145,7 @@ TRIALS: dict[str, Callable[[], int]] = {
 
 
 def _in_a_child(trial: Callable[[], int]) -> Outcome:
-    """This process has one thread, and nobody's memory: it may fork."""
+    """Run a trial in a forked child; this process has one thread, so it may fork."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -166,13 +166,13 @@ def _in_a_child(trial: Callable[[], int]) -> Outcome:
 
 
 def outcomes() -> dict[str, Outcome]:
-    """What came of each."""
+    """Return the outcome of each trial."""
     trials = {name: partial(_call, *call) for name, call in CALLS.items()} | TRIALS
     return {name: _in_a_child(trial) for name, trial in trials.items()}
 
 
 def refused(outcome: Outcome) -> str:
-    """Why a call cannot be made, for people; "" where it can."""
+    """Return why a call cannot be made, for users; "" if it can."""
     if "signal" in outcome:
         return f"killed by signal {outcome['signal']}"
     number = outcome.get("errno", 0)

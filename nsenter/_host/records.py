@@ -137,31 +137,35 @@ class Value:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def _told(self) -> Iterator[tuple[str, Any]]:
-        """The fields that say something: those that are not at their default."""
+        """Yield the fields that differ from their default."""
         for name, default in self._fields.items():
             value = self.__dict__[name]
             if value != default:
                 yield name, value
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with other values for some fields."""
+        """Return a copy with other values for some fields."""
         return type(self)(**{**self.__dict__, **changes})
 
     __replace__ = replace  # copy.replace, since Python 3.13
 
     def to_data(self, *, full: bool = False, besides: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Dicts, lists and scalars, for JSON or marshal.
+        """Return the fields as dicts, lists and scalars, for JSON or marshal.
 
         Args:
-            full: also what is at its default.
-            besides: fields that are left out.
+            full: include fields that have their default.
+            besides: the names of fields to leave out.
         """
         told = self.__dict__.items() if full else self._told()
         return {name: _to_data(value, full) for name, value in told if name not in besides}
 
     @classmethod
     def from_data(cls, plain: Mapping[str, Any]) -> Self:
-        """What `to_data` gave. Raises TypeError where a field is unknown or missing."""
+        """Return the record for the result of `to_data`.
+
+        Raises:
+            TypeError: a field is unknown or missing.
+        """
         fields = dict(plain)
         for name, kind in cls.nested.items():
             if fields.get(name) is not None:
@@ -170,16 +174,16 @@ class Value:
 
     @classmethod
     def read(cls, plain: Any, where: str = "") -> Self:
-        """What `to_data` gave, from a file that anybody may have changed, or a newer version made.
+        """Return the record for data that anybody, or a newer version, may have written.
 
-        A field that is not known is passed over.
+        Unknown fields are ignored.
 
         Args:
             plain: parsed JSON.
-            where: what to call it in an error.
+            where: the name of the data in an error.
 
         Raises:
-            ValueError: a field has the wrong type, or is missing; names it.
+            ValueError: a field has the wrong type or is missing; the error names it.
         """
         if type(plain) is not dict:
             raise ValueError(f"{where or 'it'} must be an object, not {_in_words(plain)}")
@@ -273,7 +277,7 @@ def _check(value: Any, expected: type, where: str, words: str) -> None:
 
 
 def _check_text(text: str, where: str) -> None:
-    """No system call takes the one, and none can be told the other."""
+    """Refuse a text with a NUL or a lone surrogate: a system call cannot take it."""
     if "\0" in text:
         raise ValueError(f"{where} must not have a NUL")
     if not text.isascii():

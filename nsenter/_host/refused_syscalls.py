@@ -49,11 +49,11 @@ _STEPS: dict[str, tuple[str, ...]] = {
 
 
 def refused_call(operation: str, subject: str = "") -> str:
-    """The first call of a step that cannot be made here at all; "" if there is none.
+    """Return the first call of a step that cannot be made here at all; "" if there is none.
 
     Args:
-        operation: of the error: a call's name, or a step's.
-        subject: of the error.
+        operation: the operation of the error: the name of a call or of a step.
+        subject: the subject of the error.
     """
     kind = subject.partition(",")[0]  # "tmpfs", or that with options
     calls = _STEPS.get(f"{operation} {kind}") or _STEPS.get(operation, (operation,))
@@ -76,10 +76,12 @@ def _is_refused(name: str) -> bool:
 
 
 def why_refused(operation: str, number: int, subject: str = "") -> str:
-    """What to do about a step that failed with an errno; "" if no filter and no old kernel did it.
+    """Return what to do about a step that failed because of a filter or an old kernel; or "".
 
     Args:
+        operation: the operation of the error.
         number: the errno.
+        subject: the subject of the error.
     """
     if number not in (ENOSYS, EPERM):
         return ""

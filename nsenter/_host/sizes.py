@@ -9,9 +9,9 @@ _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def in_bytes(value: object) -> int | None:
-    """The number that a whole number or a text such as "64M", "64 MiB" or "1g" means; K is 1024.
+    """Return the number of bytes for a whole number or a text such as "64M", "64 MiB" or "1g".
 
-    None if it is neither.
+    K is 1024. None means that the value is neither.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value

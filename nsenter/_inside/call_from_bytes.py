@@ -37,12 +37,12 @@ __all__ = [
 # Whether the caller's source files are in this root, so that code may open them by their names.
 has_sources = False
 
-# The formats of a parcel.
+# The formats of an encoded call.
 PLAIN, PICKLED = b"c", b"C"
 
 
 def unpack(kind: bytes, body: bytes) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Return the function of a parcel, and its arguments."""
+    """Return the function of an encoded call, and its arguments."""
     if kind == PICKLED:
         import _pickle
 

@@ -37,10 +37,10 @@ _SHIM = os.path.join(os.path.dirname(os.path.dirname(__file__)), "_shim.so")
 
 
 def interpreter_path() -> str:
-    """The real binary of this interpreter: neither a virtual environment's link nor a wrapper.
+    """Return the real file of this interpreter, not a link of a virtual environment or a wrapper.
 
     Raises:
-        RuntimeError: this process does not know its interpreter (Python is embedded).
+        RuntimeError: this process does not know its interpreter, because Python is embedded.
     """
     executable = getattr(sys, "_base_executable", "") or sys.executable
     if not executable:
@@ -78,7 +78,7 @@ def open_interpreter(owner: Descriptors) -> bytes | int:
 
 
 def _could_change(path: str) -> bool:
-    """Its owner may, whatever its mode is now."""
+    """Return whether this user could change a file; its owner could, whatever its present mode."""
     return os.access(path, os.W_OK) or os.stat(path).st_uid == os.geteuid()
 
 
@@ -125,10 +125,11 @@ class BootFds(Value):
 
 
 def boot_environment(fds: BootFds, environment: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """All that the interpreter's environment is while it boots.
+    """Return the whole environment of the interpreter while it boots.
 
     Args:
-        environment: what the init's will be.
+        fds: the descriptors that it uses.
+        environment: the environment of the init.
     """
     shim = os.fsencode(_SHIM)
     if any(c in b" :$" for c in shim):  # what separates entries of LD_PRELOAD, and its variables
@@ -165,13 +166,17 @@ def encode_init_config(
     environment: Mapping[bytes, bytes],
     archive: ModuleArchive | None,
 ) -> bytes:
-    """What nsenter/_inside/boot.py reads from the init pipe.
+    """Return the init config that nsenter/_inside/boot.py reads from the init pipe.
 
     Args:
-        archive: what comes along; None: nothing.
+        target: "package.module:function" or "package.module".
+        argv: sys.argv of the init.
+        args: the arguments of the function.
+        environment: the environment of the init.
+        archive: the modules that are sent; None means that there are none.
 
     Raises:
-        ValueError: an argument is not plain data (what marshal takes).
+        ValueError: an argument is not plain data, which is what marshal accepts.
     """
     return pack(
         {
@@ -185,5 +190,5 @@ def encode_init_config(
 
 
 def open_shim() -> int:
-    """A descriptor of the shim, close-on-exec."""
+    """Return a descriptor of the shim, close-on-exec."""
     return os.open(_SHIM, os.O_RDONLY | os.O_CLOEXEC)

@@ -121,7 +121,7 @@ noted = ""
 
 
 def note(reason: str) -> None:
-    """A line for whoever has debug messages shown, who has imported logging for it."""
+    """Log a debug line, if the program has imported logging and shows such lines."""
     global noted
     noted = reason
     logging = sys.modules.get("logging")
@@ -133,7 +133,7 @@ def note(reason: str) -> None:
 
 
 def reason_against() -> str:
-    """Why no image can be used by this process; "" if one can."""
+    """Return why this process cannot use any image; "" if it can."""
     if os.environ.get(VARIABLE) == OFF:
         return f"{VARIABLE} is {OFF}"
     for name in os.environ:
@@ -205,7 +205,7 @@ def directories() -> Iterator[str]:
 
 
 def is_private(directory: str) -> bool:
-    """Whether it is this user's, and open to nobody else."""
+    """Return whether a directory belongs to this user and no other user can access it."""
     try:
         status = os.lstat(directory)
     except OSError:
@@ -215,12 +215,12 @@ def is_private(directory: str) -> bool:
 
 
 def usable(kind: str) -> tuple[str, ...]:
-    """The kinds of images that do for this one, the best first."""
+    """Return the kinds of images that can be used instead of this one, the best first."""
     return (MEMORY, PAYLOAD) if kind == MEMORY else (kind,)
 
 
 def more_extensions(kind: str) -> dict[str, str]:
-    """The C extensions that an image of this kind holds besides EXTENSIONS, each with its file."""
+    """Return the C extensions of an image of this kind besides EXTENSIONS: name to file."""
     if kind != MEMORY:
         return {}
     from nsenter._interpreter.module_archive import pythons_own
@@ -232,7 +232,10 @@ _names: dict[tuple[object, ...], str] = {}
 
 
 def name_of(kind: str, environment: Mapping[bytes, bytes]) -> str:
-    """The file's name: one for each thing that the loader does not check."""
+    """Return the name of the file of an image.
+
+    Everything that the loader does not check is a part of the name.
+    """
     zone = time_zone(environment)
     more = more_extensions(kind)
     key = kind, zone, *more
@@ -265,12 +268,12 @@ _PASSING = (EMFILE, ENFILE, ENOMEM, EAGAIN, EEXIST)
 
 
 def find(kind: str, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
-    """The path of an image to try; or "", and why there is none.
+    """Return the path of an image to try; or "" and the reason why there is none.
 
     Args:
-        kind: PAYLOAD or MEMORY, for what may be hostile; a package that says what its own image
-            holds, and that nothing hostile is started from; or the path of one.
-        environment: of the process.
+        kind: PAYLOAD; MEMORY, for roots that may be hostile; the name of a package that has a list
+            of its own image's contents, for code that is not hostile; or the path of an image.
+        environment: the environment of the process.
     """
     if kind.startswith("/"):
         return kind, ""
@@ -302,7 +305,7 @@ def refuse(path: str, number: int) -> bool:
 
 
 def has_all(init: PythonInit) -> bool:
-    """Whether an image of its kind has all that this init takes along."""
+    """Return whether an image of its kind has all modules that an init requires."""
     if init.image in (PAYLOAD, MEMORY) or init.image.startswith("/") or init.extensions is None:
         return False
     modules, extensions = contents(init.image)
@@ -311,7 +314,7 @@ def has_all(init: PythonInit) -> bool:
 
 
 def lacks(archive: ModuleArchive, kind: str) -> bool:
-    """Whether the module archive has C extensions that no image of this kind holds."""
+    """Return whether a module archive has C extensions that no image of this kind has."""
     contained = EXTENSIONS if kind.startswith("/") else contents(kind)[1]
     more = more_extensions(kind)
     return any(
@@ -328,7 +331,7 @@ _asked: set[str] = set()
 
 
 def reason_against_making() -> str:
-    """Why no image is made without being asked for; "" if one is."""
+    """Return why no image is made automatically; "" if images are made."""
     if os.environ.get(VARIABLE) == USE:
         return f"{VARIABLE} is {USE}"
     try:
@@ -341,12 +344,12 @@ def reason_against_making() -> str:
 
 
 def failure(kind: str, environment: Mapping[bytes, bytes]) -> str:
-    """Why an image could not be made lately; "" if none was tried to be made."""
+    """Return why an image could recently not be made; "" if that was not tried."""
     return failure_of(name_of(kind, environment))
 
 
 def failure_of(name: str) -> str:
-    """As `failure`, by the image's name."""
+    """Return what `failure` returns, for the name of an image."""
     for directory in directories():
         path = f"{directory}/{name}.failed"
         if is_private(directory):

@@ -217,12 +217,12 @@ def _make_directory() -> str:
 
 
 def _sources(names: Iterable[str]) -> Iterator[str]:
-    """The files that the code of modules is from."""
+    """Return the files from which the code of modules was read."""
     return filter(None, map(module_archive.origin_of, names))
 
 
 def _zone_file(environment: Mapping[bytes, bytes]) -> str:
-    """The file that libc reads the time zone from."""
+    """Return the file from which libc reads the time zone."""
     zone = os.fsdecode(command.time_zone(environment)).removeprefix(":")
     return os.path.join("/usr/share/zoneinfo", zone)
 
@@ -236,7 +236,7 @@ def _imported_extensions(kind: str) -> list[str]:
 def _archive(
     kind: str, environment: Mapping[bytes, bytes]
 ) -> tuple[module_archive.ModuleArchive, bytes]:
-    """The modules, and the identities of their files from before they were read."""
+    """Return the modules, and the identities of their files from before they were read."""
     modules = frozenset(name for name in image.contents(kind)[0] if module_archive.travels(name))
     modules -= {*sys.builtin_module_names}
     extensions = tuple(dict.fromkeys((*_imported_extensions(kind), *image.more_extensions(kind))))
@@ -370,7 +370,7 @@ _PRESENT, _OF_A_FILE = 1 << 63, 1 << 61  # bits of /proc/PID/pagemap
 
 
 def write_hot_ranges(out: int, pid: int) -> None:
-    """Note in an image which pages a process that was started from it has written to."""
+    """Record in an image which pages a process that was started from it has written to."""
     tables = _TABLES.unpack(os.pread(out, _TABLES.size, _TABLES_AT))
     regions = os.pread(out, tables[1] * _REGION.size, tables[0])
     fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
@@ -389,7 +389,7 @@ def write_hot_ranges(out: int, pid: int) -> None:
 
 
 def _written(pagemap: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The ranges in it of pages that are the process's own."""
+    """Yield the ranges of pages that the process has copied, between two addresses."""
     entries = os.pread(pagemap, (end - start) // _PAGE * 8, start // _PAGE * 8)
     first = None
     for number, (entry,) in enumerate(struct.iter_unpack("=Q", entries)):

@@ -48,12 +48,12 @@ def _stdlib() -> str:
 
 
 def folders() -> list[str]:
-    """The folders of the standard library and of site-packages that this process imports from."""
+    """Return the directories of the standard library and of site-packages that are used."""
     return [path for path, *_ in _installed(_search_path())]
 
 
 def own_folders() -> list[str]:
-    """Everything else on sys.path."""
+    """Return all other directories on sys.path."""
     entries = _search_path()
     installed = _installed(entries)
     return [entry[0] for entry in entries if entry not in installed]
@@ -112,13 +112,14 @@ def needed_to_start() -> Iterator[str]:
 
 
 def data_of(package: str, path: str) -> bytes | list[str]:
-    """A data file of a package that is installed, or the names in one of its folders.
+    """Return a data file of an installed package, or the names in one of its directories.
 
     Args:
-        path: in the package's folder; "" for that one.
+        package: the name of the package.
+        path: the path in the directory of the package; "" means that directory.
 
     Raises:
-        FileNotFoundError: there is none, or the package is none that is installed.
+        FileNotFoundError: there is no such file, or the package is not installed.
     """
     found = module_place(package)
     folder = os.path.realpath(found[2][0]) if found and found[2] else ""
@@ -137,7 +138,7 @@ def data_of(package: str, path: str) -> bytes | list[str]:
 
 
 def _search_path() -> list[Place]:
-    """The entries of sys.path that exist, each once; "" is the working directory."""
+    """Return the entries of sys.path that exist, each once; "" becomes the working directory."""
     entries = (entry for entry in sys.path if isinstance(entry, str) and "\0" not in entry)
     return [*_places(dict.fromkeys(map(os.path.abspath, entries)))]
 
@@ -196,11 +197,14 @@ def _sorted(modules: frozenset[str]) -> list[str]:
 def _files_of(
     modules: frozenset[str], entries: tuple[Place, ...], pycache: str | None
 ) -> dict[str, KnownFile | None]:
-    """Where Python would find what the process boots from, so that it need not look. None: nowhere.
+    """Return where Python would find the modules of the archive, so that no search is needed.
+
+    None stands for a module that is not found.
 
     Args:
-        entries: of sys.path. They say what is at each path now, so that the answer is another one
-            if a folder is replaced.
+        modules: the names of the modules.
+        entries: the entries of sys.path with what is at each path now, so that the cached result is
+            not used after a directory was replaced.
         pycache: sys.pycache_prefix.
     """
     found: dict[str, KnownFile | None] = {}
@@ -227,7 +231,7 @@ def _files_of(
 
 
 def _has_own_root(options: Options) -> bool:
-    """Whether the root is this process's own, in which `mounts` may hide something."""
+    """Return whether the process has a root of its own, in which `mounts` may hide something."""
     root = options.root
     if root is None:
         return True
@@ -235,10 +239,10 @@ def _has_own_root(options: Options) -> bool:
 
 
 def _may_show(options: Options, folders: list[Place]) -> bool:
-    """Whether a root that is made has these folders, read-only, as far as can be told from here.
+    """Return whether a new root shows these directories read-only, as far as is known here.
 
-    In a folder of the file system, a process of another sandbox may move what is mounted there: so
-    only one that is made anew is one of those.
+    In a directory of the file system, a process of another sandbox may move what is mounted there.
+    So only a root that is newly made counts.
     """
     from nsenter.mounts import Tmpfs
 
@@ -256,7 +260,7 @@ def _all_shown(mounts: ByIdentity, folders: tuple[Place, ...]) -> bool:
 
 
 def _shows(mounts: tuple[Mount, ...], path: str) -> bool:
-    """Whether the last mount that covers a path binds it there."""
+    """Return whether the last mount that covers a path is a bind mount of the same path."""
     shown = False
     for mount in mounts:
         target = getattr(mount, "target", None)

@@ -149,7 +149,7 @@ def _code_of(spec: ModuleSpec) -> CodeType | None:
 
 
 def _parts(code: CodeType, functions: bool) -> Iterator[CodeType]:
-    """The code objects that run when a module is imported; with `functions` all of them."""
+    """Yield the code objects that run when a module is imported; with `functions` all of them."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType) and (functions or not constant.co_flags & _CO_OPTIMIZED):
@@ -165,7 +165,7 @@ def _functions(code: CodeType) -> Iterator[CodeType]:
 
 
 def _imports(parts: Iterable[CodeType], package: str) -> Iterator[str]:
-    """The names that code imports, and those that `from … import` may mean as modules."""
+    """Return the names that code imports, and those that `from … import` may mean as modules."""
     for part in parts:
         # Every second byte is an opcode. Most functions import nothing, and dis is slow.
         if _IMPORT_NAME in part.co_code[::2]:
@@ -181,7 +181,7 @@ def _imports_of_one(code: CodeType, package: str) -> Iterator[str]:
 
 
 def _read(code: CodeType) -> list[Import] | None:
-    """The imports in code, in order; None if only dis can tell."""
+    """Return the imports in code, in order; None if only dis can find them."""
     units = code.co_code
     opcodes, at = units[::2], -1
     found: list[Import] = []
@@ -196,7 +196,7 @@ def _read(code: CodeType) -> list[Import] | None:
 
 
 def _argument(units: bytes, at: int) -> tuple[int, int]:
-    """The argument of an instruction, and where the one before it is."""
+    """Return the argument of an instruction, and where the one before it is."""
     argument, shift = units[2 * at + 1], 8
     at -= 1
     while at >= 0 and units[2 * at] == _EXTENDED_ARG:
@@ -206,7 +206,7 @@ def _argument(units: bytes, at: int) -> tuple[int, int]:
 
 
 def _constant(code: CodeType, units: bytes, at: int) -> tuple[object, int]:
-    """What an instruction loads, and where the one before it is."""
+    """Return what an instruction loads, and where the one before it is."""
     if at < 0:
         return _NO_CONSTANT, at
     argument, before = _argument(units, at)
@@ -216,7 +216,7 @@ def _constant(code: CodeType, units: bytes, at: int) -> tuple[object, int]:
 
 
 def _disassembled(code: CodeType) -> Iterator[Import]:
-    """The same, without what is imported only `if TYPE_CHECKING`."""
+    """Return the imports by dis, without those that happen only `if TYPE_CHECKING`."""
     loaded: list[object] = [0, None]
     skipped_to = -1
     guarded = False
@@ -445,11 +445,11 @@ def _why_not_along(extension: str) -> str:
 
 
 def module_code(name: str) -> tuple[bytes, bool]:
-    """The marshalled code of a module, and whether it is a package. None of it is executed.
+    """Return the marshalled code of a module, and whether it is a package. Do not execute it.
 
     Raises:
-        ModuleNotFoundError: there is none that can travel; says why.
-        SyntaxError: its source is none of this Python.
+        ModuleNotFoundError: there is no such module, or it cannot be sent; the error says why.
+        SyntaxError: its source is not valid in this Python.
     """
     loaded = _load(name)
     if isinstance(loaded, str):
@@ -493,10 +493,12 @@ def without_source(code: CodeType) -> bytes:
 def _pack(
     modules: dict[str, tuple[CodeType, bool]], early: Iterable[str], late: Iterable[str] = ()
 ) -> bytes:
-    """A module archive's bytes.
+    """Return the bytes of a module archive.
 
     Args:
-        early, late: paths of extensions, to be loaded before Python runs, and when it does.
+        modules: the code of the modules.
+        early: paths of extensions to load before Python runs.
+        late: paths of extensions to load when it runs.
     """
     early, late = list(early), list(late)
     extensions = [*early, *late]
@@ -519,7 +521,7 @@ def _pack(
 
 
 def pack_one(name: str, alias: str) -> bytes:
-    """The bytes of a module archive of one module, which is under another name there."""
+    """Return the bytes of an archive with one module, which has another name there."""
     loaded = _load(name)
     if loaded is None or isinstance(loaded, str):
         raise ModuleNotFoundError(f"no module named {name!r}", name=name)
@@ -573,17 +575,18 @@ _lock = threading.Lock()
 
 
 def archive_for(modules: Iterable[str], extensions: Iterable[str] | None = ()) -> ModuleArchive:
-    """The module archive of these modules and all that they import. Made once; thread-safe.
+    """Return the archive of these modules and all that they import. Cached and thread-safe.
 
     Args:
-        modules: names of importable Python modules.
-        extensions: names of C extension modules; they are loaded before the namespaces are
-            made, so they must not start threads when loaded. None: those that the modules
-            import, of Python's own, of the packages of `modules`, and of those that this process
-            has loaded.
+        modules: the names of importable Python modules.
+        extensions: the names of C extension modules. They are loaded before the namespaces are
+            created, so they must not start threads when they are loaded. None means those that the
+            modules import: of Python's own, of the packages of `modules`, and of those that this
+            process has loaded.
 
     Raises:
-        ModuleNotFoundError, ValueError: one of them cannot travel; names it.
+        ModuleNotFoundError: a module is not found; the error names it.
+        ValueError: a module cannot be sent; the error names it.
     """
     key = frozenset(modules), None if extensions is None else tuple(extensions)
     with _lock:

@@ -95,7 +95,7 @@ def _change(tree: int, bind: Bind, uids: Maps, gids: Maps) -> None:
 
 
 def _exchanged(one: int, other: int) -> Maps:
-    """Every id as itself, but these two as each other."""
+    """Return the maps that exchange two ids and leave all others the same."""
     low, high = sorted((one, other))
     rows = (
         (0, 0, low),
@@ -129,7 +129,7 @@ def user_namespace(uids: Maps, gids: Maps) -> int:
 
 
 def _is_open_to_all(source: str) -> bool:
-    """Whether any user may write there, so that it takes no other ids."""
+    """Return whether any user may write to the source, so that no other ids are needed."""
     try:
         return bool(os.stat(source).st_mode & stat.S_IWOTH)
     except OSError:

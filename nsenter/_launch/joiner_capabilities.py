@@ -56,12 +56,12 @@ STEPS = {
 def keep_only(
     steps: Iterable[str], *, keeps: Iterable[str], bounding: Iterable[str]
 ) -> tuple[Attribute, ...]:
-    """The attributes of the launch message that say what the joiner holds.
+    """Return the attributes of the launch message for the capabilities of a joiner.
 
     Args:
-        steps: those of `STEPS` that it does.
-        keeps: capabilities that the payload is going to have in any of its sets, in full.
-        bounding: its bounding set. What is unknown in either is left out.
+        steps: the steps of `STEPS` that it takes.
+        keeps: the capabilities that the payload will have in any of its sets, with full names.
+        bounding: its bounding set. Unknown capabilities in either are left out.
     """
     return (
         (LaunchAttribute.KEEP_CAPS, _encode(capabilities_kept(steps, keeps=keeps))),
@@ -70,7 +70,7 @@ def keep_only(
 
 
 def capabilities_kept(steps: Iterable[str], *, keeps: Iterable[str]) -> set[str]:
-    """The capabilities that a joiner holds. The arguments are those of `keep_only`."""
+    """Return the capabilities that a joiner keeps. The arguments are those of `keep_only`."""
     needed = {name for step in steps for name in STEPS[step]}
     return {*keeps, *needed}
 
@@ -109,7 +109,7 @@ def _steps_of(
 def warn_of_host_root(options: Options, namespaces: Namespaces) -> None:
     """Warn if processes of the joined PID namespace can reach the caller's root through the joiner.
 
-    A process that is joined as a whole shares our mount namespace if that is not joined as well.
+    The joiner has the caller's mount namespace if it does not join another one as well.
     """
     is_whole = isinstance(options.join, int) or hasattr(options.join, "pidfd")
     if is_whole or options.root is not None or namespaces.path_of(NamespaceType.NEWNS):

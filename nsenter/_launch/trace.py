@@ -33,15 +33,15 @@ class Bar(Value):
 
     @property
     def took(self) -> str:
-        """For people."""
+        """The duration as a text."""
         return f"{(self.end - self.start) / 1e6:.3f} ms"
 
 
 def bars(trace: Iterable[TracePoint]) -> tuple[Bar, ...]:
-    """One bar for each point, by when they end.
+    """Return a bar for each point, sorted by their ends.
 
-    A bar starts where the stage's last one ended, and a stage's first where any did: what a stage
-    that is not there yet waits for is the one before it.
+    A bar starts at the end of the same stage's bar before it. The first bar of a stage starts at
+    the end of the last bar of any stage, because the new stage has waited for that one.
     """
     points = sorted(trace, key=lambda point: point.ns)
     if not points:
@@ -59,7 +59,7 @@ def bars(trace: Iterable[TracePoint]) -> tuple[Bar, ...]:
 
 
 def text(trace: Iterable[TracePoint]) -> str:
-    """A line for each bar: when it ended, how long it took, and the bar."""
+    """Return a line for each bar: its end, its duration, and the bar."""
     found = bars(trace)
     whole = max((bar.end for bar in found), default=0) or 1
     lines = ["       at       took  stage     came to"]
@@ -81,7 +81,7 @@ _FONT = "font-family='system-ui, sans-serif' font-size='12'"
 
 
 def draw(trace: Iterable[TracePoint], title: str = "") -> str:
-    """The bars as an SVG document: a lane for each stage, a row for each bar, a time axis."""
+    """Return the bars as an SVG document: a lane for each stage, a row for each bar, an axis."""
     found = bars(trace)
     lanes = [
         (stage, [bar for bar in found if bar.stage == stage])
@@ -133,7 +133,7 @@ def _axis(whole: int, height: int) -> Iterator[str]:
 
 
 def _step(whole: int) -> int:
-    """Nanoseconds between two ticks: 1, 2 or 5 of a power of ten, for four to ten ticks."""
+    """Return the nanoseconds between ticks: 1, 2 or 5 times a power of ten, for 4 to 10 ticks."""
     step = 1000
     while True:
         for factor in (1, 2, 5):
@@ -157,6 +157,6 @@ def _rows(lanes: Sequence[tuple[str, Sequence[Bar]]], whole: int) -> Iterator[st
 
 
 def _escaped(text: str) -> str:
-    """For XML, which has no place for most control characters."""
+    """Return text for XML, which does not allow most control characters."""
     legal = "".join(char if char.isprintable() else "\ufffd" for char in text)
     return legal.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
