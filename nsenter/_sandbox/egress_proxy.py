@@ -94,9 +94,10 @@ class _Run:
                 await connection.serve()
             else:
                 await connection.turn_away(len(self.tasks) <= 2 * self.limits.connections)
+            await _close(writer, self.limits.idle)
         finally:
             self.tasks.discard(task)
-            writer.transport.abort() if task.cancelling() else writer.close()
+            writer.transport.abort()
 
 
 class _Connection:
@@ -229,6 +230,7 @@ class _Connection:
             up = asyncio.create_task(self._pump(self._reader, to_server))
             down = asyncio.create_task(self._pump(server, self._writer))
             await _both(up, down)
+        await _close(to_server, self._run.limits.idle)
 
     async def _checked_hello(self, host: Host) -> bytes:
         """Return the first bytes of the tunnel, a ClientHello for this host."""
@@ -276,7 +278,10 @@ class _Connection:
         if request.length is not None:
             await self._copy(self._reader, to_server.write, to_server.drain, request.length)
             return
-        await self._copy_chunks(self._reader, to_server.write, to_server.drain, encode=True)
+        try:
+            await self._copy_chunks(self._reader, to_server.write, to_server.drain, encode=True)
+        except asyncio.LimitOverrunError:
+            raise Refused("the line before a chunk is too long") from None
         await to_server.drain()
 
     async def _send_answer(self, request: Request, server: asyncio.StreamReader) -> bool:
@@ -286,6 +291,7 @@ class _Connection:
             while response.status < 200:
                 if request.version == 1:
                     self._writer.write(response.encoded(chunked=False, close=False))
+                    await self._writer.drain()
                 response = await _read_response(server, request.method)
         except (Refused, asyncio.LimitOverrunError) as error:
             raise _Failed(f"the answer of {self._target}: {error}") from None
@@ -427,6 +433,14 @@ async def _connect_to(
 
 async def _read_response(server: asyncio.StreamReader, method: str) -> Response:
     return parse_response(await server.readuntil(b"\r\n\r\n"), method)
+
+
+async def _close(writer: asyncio.StreamWriter, seconds: float) -> None:
+    """Close a connection when its last bytes are sent, but do not wait for ever."""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(seconds):
+            writer.close()
+            await writer.wait_closed()
 
 
 async def _both(first: asyncio.Task[None], second: asyncio.Task[None]) -> None:

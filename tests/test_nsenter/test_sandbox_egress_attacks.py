@@ -279,6 +279,10 @@ STREAMS = {
         1,
         plain("Transfer-Encoding: chunked") + b"1\r\n22\r\n0\r\n\r\n",
     ),
+    "a line before a chunk that is too long": (
+        1,
+        plain("Transfer-Encoding: chunked") + b"0" * 40000 + b"\r\n\r\n",
+    ),
     "trailers": (1, plain("Transfer-Encoding: chunked") + b"0\r\nHost: evil\r\n\r\n"),
 }  # fmt: skip
 

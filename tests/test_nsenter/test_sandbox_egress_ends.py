@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -111,6 +113,35 @@ def test_nothing_of_a_run_is_left_in_the_proxy(proxy: EgressProxy) -> None:
             process.kill()
         assert len(proxy.refusals(process._child)) == 1
         wait_until(lambda: [*map(sockets_of, both)] == before)
+
+
+def test_a_client_that_does_not_read_keeps_no_connection() -> None:
+    """What is sent to it stays in a buffer, for as long as a connection may be idle."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(SECONDS)
+        port = server.getsockname()[1]
+        made = Egress([f"127.0.0.1:{port}"], idle_timeout=0.2).for_sandbox()
+        assert isinstance(made, EgressProxy)
+        made.open()
+        try:
+            url = f"http://127.0.0.1:{port}/"
+            request = f"GET {url} HTTP/1.1\\r\\nHost: 127.0.0.1:{port}\\r\\n\\r\\n"
+            code = ASK.replace("CONNECT evil.example:443 HTTP/1.0\\r\\n\\r\\n", request)
+            with start(made, code) as process:
+                connection, _ = server.accept()
+                with connection:
+                    connection.settimeout(SECONDS)
+                    head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n"
+                    with contextlib.suppress(OSError):
+                        connection.sendall(head + bytes(99999999))
+                _, pid = helper_of(made)
+                end = time.monotonic() + SECONDS
+                while len(sockets_of(pid)) > 5:  # with the listener, and the way to the caller
+                    assert time.monotonic() < end
+                process.communicate(b"\n", timeout=SECONDS)
+            assert made.refusals(process._child) == ()
+        finally:
+            made.close()
 
 
 def test_closing_ends_both_processes_and_may_be_done_twice() -> None:
