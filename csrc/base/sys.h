@@ -2,11 +2,12 @@
 /*
  * System calls without libc.
  *
- * Most of this code runs where libc must not be used: in a child that shares the memory of a
- * threaded parent, whose errno and locks those of libc are, and in static programs that must not
- * pay for the start of libc (on a virtual machine that is half of a launch, spent in trapped CPUID
- * instructions). So each function here returns a result or -errno, and changes nothing else. On an
- * architecture whose system call instruction is not known here, libc's syscall(2) is used.
+ * Most of this code must not use libc. Some of it runs in a child that shares the memory of a
+ * parent with threads: errno and the locks of libc belong to the parent. Some of it is in static
+ * programs that must not pay for the start of libc, which takes half of a launch on a virtual
+ * machine, in CPUID instructions that are trapped. So each function here returns a result or
+ * -errno, and changes nothing else. libc's syscall(2) is used only on an architecture whose system
+ * call instruction is not known here.
  */
 #ifndef NSX_SYS_H
 #define NSX_SYS_H
@@ -143,7 +144,8 @@ static inline long sys_map_memory(size_t size)
 	return SYS6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
-/* fork(2), without what libc does besides: its locks and its handlers are not looked after. */
+/* As fork(2), but libc knows nothing of it: its locks stay as they are, and no handler is
+ * called. */
 static inline long sys_fork(void)
 {
 	return SYS5(SYS_clone, SIGCHLD, 0, 0, 0, 0);

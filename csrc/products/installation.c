@@ -40,7 +40,7 @@ static void read_own_path(char *buf, size_t size)
 	buf[n] = '\0';
 }
 
-/* Returns whether a file is one of root, of the owner of this program, or of the user who runs it,
+/* Returns whether a file belongs to root, to the owner of this program, or to the user who runs it,
  * and nobody else can write to it. A copy of this program may be in a directory in which anybody
  * can make files. */
 static bool is_trusted(const struct stat *file)
