@@ -43,7 +43,7 @@ _HOMES = {
     "ProcessInfo": "nsenter.inspect",
     "Program": "nsenter.launch",
     "PythonInit": "nsenter.launch",
-    "Refusal": "nsenter._sandbox.egress",
+    "Refusal": "nsenter._sandbox.refusal",
     "RemoteError": "nsenter.calling",
     "RemoteTraceback": "nsenter.calling",
     "Result": "nsenter._sandbox.result",

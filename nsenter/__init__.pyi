@@ -7,8 +7,8 @@ from nsenter._launch.usage import Usage as Usage
 from nsenter._remote.call_bytes import SerializationError as SerializationError
 from nsenter._sandbox.changes import Change as Change
 from nsenter._sandbox.egress import Egress as Egress
-from nsenter._sandbox.egress import Refusal as Refusal
 from nsenter._sandbox.pasta import Pasta as Pasta
+from nsenter._sandbox.refusal import Refusal as Refusal
 from nsenter._sandbox.result import Result as Result
 from nsenter._sandbox.result import RunFailed as RunFailed
 from nsenter._sandbox.result import Verdict as Verdict

@@ -18,9 +18,9 @@ from nsenter._host.suppress import suppress
 from nsenter._host.syscalls import pidfd_open
 from nsenter._interpreter.command import interpreter_path
 from nsenter._launch.descriptors import Descriptors
-from nsenter._sandbox.egress import Egress, Refusal
 from nsenter._sandbox.egress_rules import PORT, Host, Rules
 from nsenter._sandbox.parts import Part
+from nsenter._sandbox.refusal import Refusal
 from nsenter.errors import BootstrapError
 from nsenter.namespaces import NamespaceType
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nsenter._launch.child import Child
+    from nsenter._sandbox.egress import Egress
     from nsenter.options import Options
 
 __all__ = ["Attachment", "EgressProxy", "folders_of_nsenter", "require_own_network"]

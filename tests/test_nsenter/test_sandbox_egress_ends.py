@@ -19,8 +19,9 @@ from subprocess import DEVNULL, PIPE
 import pytest
 
 import nsenter
-from nsenter._sandbox.egress import Egress, Refusal
+from nsenter._sandbox.egress import Egress
 from nsenter._sandbox.egress_process import EgressProxy
+from nsenter._sandbox.refusal import Refusal
 from processes import children_of, links_of, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
