@@ -670,10 +670,10 @@ class Worker:
         if kind == worker.PICKLED_VALUE:
             return pickle.loads(body), None
         error, told = pickle.loads(body)
-        plainly = rebuilt(told)
+        remade = rebuilt(told)
         if not isinstance(error, Exception):
-            return None, plainly
-        error.__cause__ = plainly.__cause__
+            return None, remade
+        error.__cause__ = remade.__cause__
         return None, error
 
 

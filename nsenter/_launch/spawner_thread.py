@@ -77,11 +77,11 @@ class _SpawnerThread:
             self._tasks.get().run()
 
 
-_keeper = _SpawnerThread()
+_spawner = _SpawnerThread()
 
 
 def on_spawner_thread(function: Callable[[], T]) -> T:
     """Call it on a thread that ends with the process only; returns and raises what it does."""
     if get_native_id() == os.getpid():
         return function()
-    return _keeper.call(function)
+    return _spawner.call(function)

@@ -303,11 +303,9 @@ def _start(modules: tuple[str, ...], more: tuple[str, ...]) -> Child:
     from nsenter._interpreter import installed
 
     names = ["nsenter._nsexec", "_cffi_backend"]
-    plainly = PythonInit(
-        "nsenter._inside.template:main", (), ("nsenter._inside.file_imports",), names
-    )
-    description = installed.describe(Options(), plainly.archive())
-    init = plainly.replace(args=(description, modules, more))
+    bare = PythonInit("nsenter._inside.template:main", (), ("nsenter._inside.file_imports",), names)
+    description = installed.describe(Options(), bare.archive())
+    init = bare.replace(args=(description, modules, more))
     env = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:

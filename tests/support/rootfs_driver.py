@@ -68,7 +68,7 @@ class Root:
         before: Python that runs in the namespaces before anything is done.
         hooks: Python that runs as the hooks do.
         between: Python that runs in the new root before it is closed.
-        orders: to the init, beside those that the spec makes.
+        init_config: fields of the init config, besides those that the spec makes.
         config: fields to change.
     """
 
@@ -81,7 +81,7 @@ class Root:
     before: str = ""
     hooks: str = ""
     between: str = ""
-    orders: dict[str, Any] = field(default_factory=dict)
+    init_config: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
 
     def look(self, inside: str) -> Any:
@@ -92,7 +92,7 @@ class Root:
         """
         message = {
             "config": self._config(),
-            "orders": self._orders(),
+            "init_config": self._init_config(),
             "before": self.before,
             "hooks": self.hooks,
             "between": self.between,
@@ -129,7 +129,7 @@ class Root:
             plain.pop(name)
         return plain
 
-    def _orders(self) -> dict[str, Any]:
+    def _init_config(self) -> dict[str, Any]:
         kinds = {"NEWNS": self.mounts, "NEWCGROUP": self.cgroup, "NEWNET": self.net}
         return {
             "new_namespaces": [kind for kind, is_new in kinds.items() if is_new],
@@ -139,7 +139,7 @@ class Root:
             "mount_fds": {},
             "cgroup_paths": {},
             "cgroup_mounts": own_hierarchies(),
-            **self.orders,
+            **self.init_config,
         }
 
 
@@ -164,9 +164,9 @@ def _drive(message: dict[str, Any]) -> dict[str, Any]:
 
     names: dict[str, Any] = {"os": os, "sys": sys, "json": json, "system": syscalls}
     exec(message["before"], names)
-    orders = {**message["orders"], "config": message["config"]}
-    orders["mount_fds"] = names.get("mount_fds", {})
-    rootfs = Rootfs(thaw(orders))
+    init_config = {**message["init_config"], "config": message["config"]}
+    init_config["mount_fds"] = names.get("mount_fds", {})
+    rootfs = Rootfs(thaw(init_config))
     names["rootfs"] = rootfs
     try:
         rootfs.prepare(lambda: None, lambda: exec(message["hooks"], names))

@@ -22,7 +22,7 @@ from mounted import mounted
 from pyrunc import Runtime, cgroups_of, make_bundle
 from seizing import joins_last
 
-# Which of the processes below the command is the init. The one that waits for orders is the first;
+# Which of the processes below the command is the init. The prebooted one is the first;
 # it clones a container's first process, and a stage that clones a further one.
 WHICH = {"create": 1, "run": 1, "run --detach": 1, "exec": 2, "exec --detach": 2}
 FAILED = {"create": 1, "run": 1, "run --detach": 1, "exec": 255, "exec --detach": 255}

@@ -305,7 +305,7 @@ for name, text in ("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 
 def locked(bare: Root, tmp_path: Path) -> Root:
     flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC | syscalls.MS_NOATIME
     bare.before = _TMPFS.format(path=str(tmp_path / "source"), flags=flags) + _LOCK
-    bare.orders = {"in_userns": True}
+    bare.init_config = {"in_userns": True}
     bare.spec["mounts"].pop(0)  # of a pid namespace that is not this user namespace's
     return bare
 
@@ -351,11 +351,14 @@ def test_cgroup2_that_may_not_be_mounted_is_the_hosts_bound(user: Root) -> None:
 def test_cgroup2_that_may_not_be_mounted_is_the_containers_own_bound(
     user: Root, tmp_path: Path
 ) -> None:
-    user.orders = {"new_namespaces": ["NEWNS", "NEWCGROUP"], "cgroup_paths": {"": str(tmp_path)}}
+    user.init_config = {
+        "new_namespaces": ["NEWNS", "NEWCGROUP"],
+        "cgroup_paths": {"": str(tmp_path)},
+    }
     add(user, "/cgroup", "cgroup2", "ro", source="cgroup")
     mount = at("/cgroup", user.mountinfo())
     assert mount.root.endswith(tmp_path.name) and "ro" in mount.flags
-    user.orders["cgroup_paths"] = {"": "/no/such/cgroup"}
+    user.init_config["cgroup_paths"] = {"": "/no/such/cgroup"}
     user.config = {"rootless_cgroups": True}
     assert at("/cgroup", user.mountinfo()).type == "tmpfs"
 
@@ -365,7 +368,7 @@ def test_cgroup2_that_may_not_be_mounted_is_the_containers_own_bound(
 
 def test_each_hierarchy_is_mounted_and_found_by_each_controller(bare: Root) -> None:
     name, controllers, path = own_hierarchies()[0]
-    bare.orders = {"cgroup_mounts": [(name, [*controllers, "other"], path)]}
+    bare.init_config = {"cgroup_mounts": [(name, [*controllers, "other"], path)]}
     add(bare, "/cgroup", "cgroup", "ro", source="cgroup")
     mounts = bare.mountinfo()
     assert at(f"/cgroup/{name}", mounts).flags >= {"ro"}

@@ -12,10 +12,10 @@ import pytest
 
 import nsenter
 import rootless
-from hidden_root import SYSTEM, output
 from nsenter import Bind, Options, presets
 from nsenter._launch.descriptors import Descriptors, open_fds
 from nsenter._launch.idmapped_binds import with_idmapped_trees
+from system_root import SYSTEM, output
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do: run as root")
 NOBODY = 65534

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-import hidden_root
 import option_cases
 import prebooted_inits
 import rootless
+import system_root
 from launching import PYTHONPATH, SECONDS
 from nsenter import Bind, BootstrapError, NamespaceType, Options, Program, PythonInit, Tmpfs
 from nsenter._launch import join_targets
@@ -84,7 +84,7 @@ with options.launch(PythonInit("report_status:tell", prebooted=waiting)) as chil
 
 
 def test_what_is_given_up_is_given_up_once_whatever_the_payload_says() -> None:
-    found = hidden_root.told(Options(umask=0o27, seccomp=ALLOW_ALL), "report_status:again")
+    found = system_root.told(Options(umask=0o27, seccomp=ALLOW_ALL), "report_status:again")
     assert (found["Umask"], found["Seccomp_filters"]) == ("0011", "1")
 
 
@@ -124,7 +124,7 @@ def test_landlock_leaves_what_its_rules_say_and_nothing_else(tmp_path: Path) -> 
     rules = {path: "rx" for path in ("/usr", "/bin", "/lib", "/lib64") if Path(path).exists()}
     rules |= {"/dev": "rw", f"{tmp_path}/read": "rx", f"{tmp_path}/write": "rw"}
     options = Options(landlock=rules)
-    assert hidden_root.said(options, ["sh", "-c", TRIES, str(tmp_path)]).split("\n") == [
+    assert system_root.said(options, ["sh", "-c", TRIES, str(tmp_path)]).split("\n") == [
         "rlx", "rlwm", "", "",
     ]  # fmt: skip
 
@@ -307,7 +307,7 @@ def test_what_a_field_needs_is_said_before_anything_starts(
 def test_options_are_used_more_than_once_though_they_were_given_iterators() -> None:
     options = Options(new="user", capabilities=iter(["kill"]), cpus=iter([0]))
     for _ in range(2):
-        found = hidden_root.said(
+        found = system_root.said(
             options, ["grep", "-E", "CapEff|Cpus_allowed_list", "/proc/self/status"]
         )
         assert found.split() == ["CapEff:", option_cases.mask(5), "Cpus_allowed_list:", "0"]

@@ -18,11 +18,11 @@ import pytest
 
 import launching
 import rootless
-from hidden_root import box, output
 from launching import SECONDS
 from nsenter import Dev, Options, Program, PythonInit, Tmpfs
 from nsenter._launch.child import Child
 from processes import children_of, links_of
+from system_root import box, output
 
 INIT = Options(new="user,pid,mnt", init=True)
 

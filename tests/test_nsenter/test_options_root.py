@@ -20,10 +20,10 @@ import pytest
 
 import pythons
 import rootless
-from hidden_root import SYSTEM, box, mounts_of, output, told
 from launching import PYTHONPATH
 from needs import needs
 from nsenter import Bind, BootstrapError, Dev, Options, Proc, Program, Tmpfs
+from system_root import SYSTEM, box, mounts_of, output, told
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 
@@ -88,7 +88,7 @@ exec "$2" -c "$3" "$1"
 """
     code = """
 import sys
-from hidden_root import box, mounts_of
+from system_root import box, mounts_of
 flags = mounts_of(box(root=sys.argv[1], read_only=True))
 print(all("ro" in flags[point] for point in ("/", "/etc", "/etc/deep")))
 """
@@ -366,7 +366,7 @@ def test_every_python_has_given_up_what_it_is_to_by_its_first_line(
 AS_A_USER = """
 import json, sys
 from nsenter import Bind, Dev, Options, Program, Tmpfs
-from hidden_root import box, mounts_of, output, told
+from system_root import box, mounts_of, output, told
 folder = sys.argv[1]
 print(json.dumps({
     "listed": output(box(mounts=[Dev(), Tmpfs("/tmp")]), "echo /*; id -u; touch /tmp/x"),

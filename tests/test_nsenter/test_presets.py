@@ -19,14 +19,14 @@ from pathlib import Path
 import pytest
 
 import faults
-import hidden_root
 import launching
 import nsenter
 import rootless
-from hidden_root import output
+import system_root
 from launching import PYTHONPATH, SECONDS
 from nsenter import Options, Program, Tmpfs, presets, seccomp
 from processes import children_of, wait_until_executed
+from system_root import output
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root may do")
 NUMBERS = seccomp._numbers(seccomp._ARCHITECTURES[os.uname().machine][1])
@@ -44,7 +44,7 @@ print(json.dumps({name: attempt(*call) for name, call in json.loads(sys.argv[1])
 
 def run_python(options: Options, code: str, *words: str) -> str:
     """What `python3 -c` with this interpreter says; it ends well."""
-    return hidden_root.said(options, [sys.executable, "-c", code, *words])
+    return system_root.said(options, [sys.executable, "-c", code, *words])
 
 
 def attempts(options: Options, calls: dict[str, tuple[int, ...]]) -> dict[str, str]:
@@ -110,7 +110,7 @@ def test_a_sandbox_of_a_user_runs_python_as_that_user() -> None:
 
 
 def test_a_sandbox_runs_a_python_init_as_well() -> None:
-    found = hidden_root.told(presets.sandbox(cwd="/tmp"), "report_status:tell")
+    found = system_root.told(presets.sandbox(cwd="/tmp"), "report_status:tell")
     assert (found["pid"], found["Seccomp"], found["CapEff"]) == (2, "2", "0" * 16)
     assert found["cwd"] == "/tmp"
 
