@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -54,3 +57,35 @@ def test_a_value_can_be_followed_by_anything() -> None:
     for text in ("", "tru", '{"b": ', "[" * 200_000):
         with pytest.raises(ValueError, match="no whole JSON value"):
             json_text.loads_at(text, 0)
+
+
+def test_errors_are_the_same_if_the_json_module_is_not_imported() -> None:
+    """Whoever starts a container does not have it: it is imported for an error only."""
+    script = (
+        "import ast, sys\n"
+        f"sys.path[:0] = {[path for path in sys.path if path]!r}\n"
+        "from nsenter._host import json_text\n"
+        "assert json_text.loads('[1, {}]') == [1, {}] and json_text.dumps([1]) == '[1]'\n"
+        "assert 'json' not in sys.modules or hasattr(sys, 'gettotalrefcount')\n"
+        "try:\n"
+        "    json_text.loads(ast.literal_eval(sys.argv[1]))\n"
+        "except ValueError as error:\n"
+        "    print(error)\n"
+    )
+    for text, said in NO_JSON.items():
+        if len(text) > 10_000:  # no argument of a program may be that long
+            continue
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", script, repr(text)],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout
+
+
+@pytest.mark.parametrize("value", [math.nan, {1, 2}, {(1,): 2}], ids=repr)
+def test_what_has_no_json_is_refused_in_the_words_of_json(value: object) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        json_text.dumps(value)
+    with pytest.raises(type(caught.value), match=re.escape(str(caught.value))):
+        json.dumps(value, allow_nan=False)

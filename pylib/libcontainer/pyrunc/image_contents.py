@@ -12,6 +12,7 @@ MODULES = (
         "nsenter._interpreter.command",
         "nsenter._interpreter.image_files",
         "nsenter._inside.boot",
+        "json",
         "traceback",
     ),
     "nsenter._interpreter.prebooted",
