@@ -56,7 +56,9 @@ def unpacked(reference: str, cache: str | None = None) -> UnpackedImage:
     """Return an image; fetch and unpack it if the cache does not have it.
 
     Args:
-        reference: its name, such as "oci:directory:tag" or "docker://debian:stable".
+        reference: its name, such as "oci:directory:tag" or "docker://debian:stable". If a digest is
+            part of the name ("docker://debian@sha256:..."), an image in the cache is used without
+            asking the registry.
         cache: the directory of the cache. None means nsenter/images in the user's cache directory.
 
     Raises:
@@ -64,13 +66,21 @@ def unpacked(reference: str, cache: str | None = None) -> UnpackedImage:
         OSError: the cache cannot be written, or belongs to another user.
     """
     folder = _cache(cache)
-    said = _run("skopeo", "inspect", "--format", "{{.Digest}}", reference).strip()
-    if not _DIGEST.fullmatch(said):
-        raise _failed("skopeo inspect", reference, f"no digest: {printable(said)[:200]!r}")
-    place = os.path.join(folder, said.replace(":", "-"))
+    place = os.path.join(folder, _digest(reference).replace(":", "-"))
     if not os.path.isdir(place):
         _unpack(reference, folder, place)
     return UnpackedImage(os.path.join(place, "rootfs"), _environment(place))
+
+
+def _digest(reference: str) -> str:
+    """Return the digest of an image: the one in its name, or the one that skopeo finds."""
+    name, at, given = reference.rpartition("@")
+    if name and at and _DIGEST.fullmatch(given):
+        return given
+    said = _run("skopeo", "inspect", "--format", "{{.Digest}}", reference).strip()
+    if not _DIGEST.fullmatch(said):
+        raise _failed("skopeo inspect", reference, f"no digest: {printable(said)[:200]!r}")
+    return said
 
 
 def _cache(given: str | None) -> str:

@@ -105,6 +105,8 @@ class Workspace(Part):
         Raises:
             OSError: the directory cannot be opened, or every way to make an overlay is refused.
         """
+        if self._real >= 0:
+            raise ValueError("the workspace is open already")
         self._real = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if self._kinds:
@@ -395,8 +397,8 @@ class Workspace(Part):
         """
         keeper, old = self._overlay("reset()")
         self._generation = self._filled(keeper.take(), self.backend)
-        keeper.drop(old)
         self._prepare_next(keeper, self.backend)
+        keeper.drop(old)
 
 
 def _kinds(overlay: bool | str) -> tuple[str, ...]:

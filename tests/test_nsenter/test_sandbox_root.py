@@ -152,6 +152,17 @@ def test_an_image_is_unpacked_once(
     assert first.environment["GREETING"] == "hello=world"
 
 
+def test_a_name_with_a_digest_needs_no_registry(
+    layout: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = oci_image.unpacked(layout)
+    digest = Path(image.root).parent.name.replace("-", ":")
+    monkeypatch.setenv("PATH", "/no/such")
+    assert oci_image.unpacked(f"docker://registry.invalid/image@{digest}") == image
+    with pytest.raises(FileNotFoundError):
+        oci_image.unpacked(f"docker://registry.invalid/image@{digest}0")
+
+
 def test_nobody_else_gets_into_the_cache(layout: str, cache: Path) -> None:
     """Files in it are setuid; devices are not made."""
     root = Path(oci_image.unpacked(layout).root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -132,6 +133,17 @@ def test_the_size_of_the_changes_is_limited(folder: Path) -> None:
             assert len(workspace.read("same")) == 5
 
 
+@pytest.mark.parametrize(
+    "name", ["a:b,c", "back\\slash", "new\nline", "=x upperdir=y", "%s", "\u00fc"]
+)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_directory_may_have_any_name(folder: Path, backend: str, name: str) -> None:
+    odd = folder.rename(folder.with_name(name))
+    with opened(odd, backend) as workspace:
+        run(workspace, "echo new > new")
+        assert workspace.read("new") == b"new\n"
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_call_works_in_it_too(folder: Path, backend: str) -> None:
     with opened(folder, backend) as workspace:
@@ -233,6 +245,29 @@ def test_reset_forgets_everything(overlay: Workspace) -> None:
     assert run(overlay, "cat text sub/inner") == "one\ntwo\nthree\ninner\n"
 
 
+def end_waiting(*_: object) -> None:
+    raise TimeoutError("the keeper was waited for")
+
+
+def test_reset_waits_for_nothing(folder: Path) -> None:
+    """Neither for the next generation, nor until the files of the last one are freed."""
+    with opened(folder, "overlayfs") as workspace:
+        run(workspace, "echo > n")  # its mount comes after the next generation
+        assert workspace._keeper is not None
+        keeper = workspace._keeper._child
+        before = signal.signal(signal.SIGALRM, end_waiting)
+        keeper.send_signal(signal.SIGSTOP)
+        signal.alarm(30)
+        try:
+            workspace.reset()
+            assert workspace.changed() == []
+        finally:
+            signal.alarm(0)
+            keeper.send_signal(signal.SIGCONT)
+            signal.signal(signal.SIGALRM, before)
+        run(workspace, "! [ -e n ]")
+
+
 # --- the difference -------------------------------------------------------------------------------
 
 
@@ -326,6 +361,8 @@ def test_it_closes_twice_and_opens_again(folder: Path) -> None:
     workspace = opened(folder, "overlayfs")
     for _ in range(2):
         workspace.open()
+        with pytest.raises(ValueError, match="open already"):
+            workspace.open()
         run(workspace, "! [ -e n ]; echo > n")
         workspace.close()
         workspace.close()
