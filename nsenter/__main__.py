@@ -24,6 +24,7 @@ distribution_check.check()
 # The module of each is nsenter.commands.NAME; only the one that runs is imported.
 _COMMANDS = {
     "run": "run a command in new and joined namespaces",
+    "sandbox": "run a command that nobody trusts, with limits, and say why it ended",
     "ls": "list the namespaces: who is in them, who owns them, what keeps them",
     "doctor": "why namespaces do or do not work here, and what to do",
     "image": "make the memory image that Python in namespaces is started from",

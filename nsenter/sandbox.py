@@ -50,7 +50,7 @@ _NETWORKS = ("none", "host")
 # An error of these stages is about the program and its options, any other about this process.
 _STAGES = ("parent", "child", "init")
 # What a program has in its environment if nothing else is given: the caller's may hold secrets.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
@@ -333,7 +333,7 @@ class Sandbox:
     def _prepared(self, env: Environment | None) -> tuple[Options, Environment]:
         """Return the options and the environment of the next run."""
         options = self._options
-        environment: Environment = _ENVIRONMENT if env is None else env
+        environment: Environment = ENVIRONMENT if env is None else env
         if self._root is not None:
             environment = self._root.completed(environment, is_given=env is not None)
         for part in self._parts:

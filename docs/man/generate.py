@@ -38,6 +38,7 @@ Its other statuses:
         ("127", "The command does not exist."),
     ]),
     ("", """\
+`sandbox` ends like `run`, and with 124 if the time was over.
 The other commands end with 0, or with 125 if they failed. `decode` ends with 1 if the message is
 refused, `doctor` if something is broken, and `image` if no image can be made.
 """, []),

@@ -6,6 +6,7 @@ The spelling is that of unshare(1) and nsenter(1), and bwrap(1)'s for what those
 
 from __future__ import annotations
 
+from nsenter._cgroups.limits import Limits
 from nsenter._host.hints import read_line
 from nsenter.bootstrap import TimeOffset
 from nsenter.commands.table import Option, Usage
@@ -26,6 +27,8 @@ __all__ = ["OPTIONS", "names_namespaces", "options_of"]
 
 _LETTERS = dict(zip(("user", *"ipc uts net pid mnt cgroup time".split()), "UiunpmCT", strict=True))
 
+# The limits that can be given, and how their values are read.
+_LIMITS: dict[str, Callable[[str], Any]] = {"memory": str, "swap": str, "pids": int, "cpus": float}
 _PRESETS = ("sandbox", "offline", "rootless-root")
 _UNITS = {"K": 10, "M": 20, "G": 30}
 
@@ -72,6 +75,16 @@ def _pid(word: str) -> int:
     if not word.isdecimal() or not int(word):
         raise ValueError("expected a pid")
     return int(word)
+
+
+def _tree_limit(word: str) -> dict[str, Any]:
+    name, equals, value = word.partition("=")
+    if not equals or name not in _LIMITS:
+        raise ValueError(f"expected NAME=VALUE, where NAME is {', '.join(_LIMITS)}")
+    try:
+        return {name: _LIMITS[name](value)}
+    except ValueError:
+        raise ValueError("expected a number") from None
 
 
 def _offset(clock: str) -> Callable[[str], tuple[TimeOffset]]:
@@ -336,6 +349,12 @@ OPTIONS = (
         "what is denied",
     ),
     Option(("--into-cgroup",), "DIR", "start in this cgroup v2", "cgroup", group="what is denied"),
+    Option(
+        ("--limit",), "NAME=VALUE",
+        "memory=SIZE, swap=SIZE, pids=NUMBER or cpus=NUMBER of the command and all that it starts, "
+        "in a cgroup of its own",
+        "limits", _tree_limit, "what is denied",
+    ),
     Option(("--hostname",), "NAME", "of a new uts namespace", "hostname"),
     Option(
         ("--no-loopback",), "", "leave the loopback device of a new net namespace down",
@@ -389,6 +408,8 @@ def options_of(given: ParsedArguments) -> Options:
         fields.pop(name, None)
     if maps and _PRESET not in fields and ALL not in new and not _has_user(new, join):
         new = (*new, NamespaceType.NEWUSER)
+    if "limits" in fields:
+        fields["limits"] = Limits(**fields["limits"])
     own = {name: value for name, value in fields.items() if name in Options._fields}
     found = {"new": ALL if ALL in new else new, "join": join, "maps": maps}
     return _start_from(fields.get(_PRESET))(**own, **{k: v for k, v in found.items() if v})

@@ -1014,6 +1014,12 @@ NEEDS: dict[str, dict[str, str]] = {
     "test_nsenter/test_sandbox.py": {
         "namespaces proc": "*",
     },
+    "test_nsenter/test_sandbox_command.py": {
+        "namespaces proc": "*",
+    },
+    "test_nsenter/test_sandbox_verdicts.py": {
+        "namespaces proc": "*",
+    },
     "test_nsenter/test_sandbox_root.py": {
         "": """
             test_a_missing_directory_is_named

@@ -620,7 +620,7 @@ def test_a_trace_is_drawn_into_a_file(tmp_path: Path) -> None:
 
 # --- help ----------------------------------------------------------------------------------------
 
-COMMANDS = ("run", "ls", "doctor", "types", "encode", "decode", "stub")
+COMMANDS = ("run", "sandbox", "ls", "doctor", "types", "encode", "decode", "stub")
 
 
 @pytest.mark.parametrize("words", [(), ("bogus",), ("--help",), ("-h",)])
