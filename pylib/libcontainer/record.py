@@ -26,8 +26,6 @@ from nsenter.namespaces import supported_namespaces
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-else:
-    Any = object  # at run time: importing typing takes 4 ms
 
 __all__ = [
     "CREATED",
