@@ -66,6 +66,19 @@ class Workspace(Part):
 
     Raises:
         TypeError, ValueError: an argument is not valid.
+
+    Example:
+        >>> import os, tempfile, nsenter
+        >>> with tempfile.TemporaryDirectory() as job:
+        ...     with nsenter.Sandbox(workspace=job, overlay=True) as box:
+        ...         result = box.run(["sh", "-c", "echo hello > new; ln -s /etc/passwd gift"])
+        ...         print([(change.kind, change.path) for change in box.changes()])
+        ...         print(box.read("new").split(), os.listdir(job))
+        ...         changes = box.commit("new")
+        ...         print(os.listdir(job))
+        [('added', 'gift'), ('added', 'new')]
+        [b'hello'] []
+        ['new']
     """
 
     def __init__(
@@ -107,6 +120,8 @@ class Workspace(Part):
         """
         if self._real >= 0:
             raise ValueError("the workspace is open already")
+        self.backend = BIND
+        self.refused = {}
         self._real = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if self._kinds:

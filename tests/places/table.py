@@ -683,7 +683,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "machine": "*",
     },
     "test_nsenter/test_docstring_examples.py": {
-        "": "*",
+        "namespaces proc": "*",
     },
     "test_nsenter/test_doctor.py": {
         "namespaces proc": """

@@ -14,6 +14,7 @@ import pytest
 MODULES = (
     *("nsenter.bootstrap", "nsenter.idmap", "nsenter.launch", "nsenter.mounts"),
     *("nsenter.namespaces", "nsenter.seccomp", "libcontainer.specconv.spec"),
+    "nsenter._sandbox.workspace",
 )
 
 
