@@ -243,14 +243,16 @@ class Options(Value):
             trees = {mount.fd for mount in mounts if isinstance(mount, Tree)}
             data = self._bootstrap_data(namespaces)
 
-            def start(options: Options, cgroup: int | None, tasks_fds: tuple[int, ...]) -> Child:
+            def start(
+                options: Options, cgroup: int | None, tasks_fds: tuple[int, ...], waits: bool
+            ) -> Child:
                 confinement = confinement_of(
                     options,
                     mounts=mounts,
                     loopback=self.loopback and namespaces.is_private(NamespaceType.NEWNET),
                     init=init,
                     process_group=process_group,
-                    wait_for_go=wait_for_go,
+                    wait_for_go=waits,
                 )
                 if namespaces.path_of(NamespaceType.NEWPID):
                     from nsenter._launch import joiner_capabilities as capabilities
@@ -272,8 +274,11 @@ class Options(Value):
             if self.limits is not None:
                 from nsenter._launch.limited_start import start_limited
 
-                return start_limited(self, int(init), start, owner)
-            return start(self, self._cgroup_fd(owner), ())
+                return start_limited(
+                    self, int(init), start, owner,
+                    waits=isinstance(target, Program), goes_on=not wait_for_go,
+                )  # fmt: skip
+            return start(self, self._cgroup_fd(owner), (), wait_for_go)
 
     def _cgroup_fd(self, owner: Descriptors) -> int | None:
         if self.cgroup is None or isinstance(self.cgroup, int):

@@ -18,12 +18,14 @@ from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from nsenter._cgroups.base import Tree
     from nsenter._cgroups.layout import Layout
     from nsenter._cgroups.limits import Limits
     from nsenter._cgroups.oom import OomWatch
+    from nsenter._cgroups.scope import Scope
 
 __all__ = ["Figures", "LimitedTree"]
 
@@ -76,6 +78,7 @@ class LimitedTree:
         self._limits = limits
         self._extra_pids = extra_pids
         self.tree: Tree
+        self._scope: Scope | None = None
         here = layout()
         if limits.parent is not None or here.unified:
             self._make_unified(here)
@@ -83,14 +86,38 @@ class LimitedTree:
             self._make_legacy(here)
 
     def _make_unified(self, here: Layout) -> None:
+        try:
+            self._make_in(_parent(self._limits, here), here)
+        except Failure as failure:
+            limits = self._limits
+            if limits.parent is not None or not limits.given() or not _may_have_a_scope(failure):
+                raise
+            self._make_in_scope(here, failure)
+
+    def _make_in_scope(self, here: Layout, first: Failure) -> None:
+        """Make the cgroup in a scope of the user's systemd.
+
+        Raises:
+            Failure: why it cannot be made, there and without systemd.
+        """
+        from nsenter._cgroups.scope import scope
+
+        try:
+            found = scope(here)
+            self._make_in(found.directory, here, is_entered=False)
+        except Failure as failure:
+            why = f"{first.strerror}; and {failure.operation} {failure.subject}: {failure.strerror}"
+            raise Failure(first.operation, first.subject, first.errno or 0, why) from None
+        self._scope = found
+
+    def _make_in(self, above: str, here: Layout, *, is_entered: bool = True) -> None:
         limits = self._limits
-        above = _parent(limits, here)
         tree = UnifiedTree(here, f"{above}/{_new_name()}", limits_memory=limits.memory is not None)
         self.tree = tree
         _check_empty(above, here)
         tree.create()
         try:
-            if limits.given() and not tree.may_be_entered():
+            if is_entered and not tree.may_be_entered():
                 raise _not_entered(tree.directory)
             tree.write(unified_files(limits, self._extra_pids))
         except BaseException as error:
@@ -109,6 +136,20 @@ class LimitedTree:
         except BaseException as error:
             undo(error, tree.destroy)
             raise
+
+    @property
+    def is_moved_to(self) -> bool:
+        """Whether the processes start elsewhere, and must be moved by `attach`."""
+        return self._scope is not None
+
+    def attach(self, pids: Iterable[int]) -> None:
+        """Have processes that wait moved into the cgroup, if `is_moved_to`.
+
+        Raises:
+            Failure: systemd does not move them.
+        """
+        if self._scope is not None:
+            self._scope.attach(self.tree.paths()[""], pids)
 
     def started(self) -> None:
         """Take back what only the start needed: call this when the program is executed."""
@@ -148,6 +189,11 @@ class LimitedTree:
         if isinstance(self.tree, LegacyTree):
             return _legacy_figures(paths)
         return _unified_figures(paths[""])
+
+
+def _may_have_a_scope(failure: Failure) -> bool:
+    """Return whether a user's systemd may have a place, because this user lacks one."""
+    return os.geteuid() != 0 and failure.errno in files.DENIED
 
 
 def _new_name() -> str:

@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from nsenter._launch.descriptors import Descriptors
     from nsenter.options import Options
 
-    # Starts the process: with options, the descriptor of a cgroup v2, and those of `tasks` of v1.
-    Start = Callable[[Options, int | None, tuple[int, ...]], Child]
+    # Starts the process: with options, the descriptor of a cgroup v2, those of `tasks` of v1, and
+    # whether it must wait for Child.go.
+    Start = Callable[[Options, int | None, tuple[int, ...], bool], Child]
 
 __all__ = ["check", "start_limited"]
 
 _CGROUP, _RLIMIT, _NOTHING = "cgroup", "rlimit", "not limited"
 
 
-def start_limited(options: Options, inits: int, start: Start, owner: Descriptors) -> Child:
+def start_limited(
+    options: Options, inits: int, start: Start, owner: Descriptors, *, waits: bool, goes_on: bool
+) -> Child:
     """Start a process in a cgroup of its own with `options.limits`.
 
     Args:
@@ -34,6 +37,9 @@ def start_limited(options: Options, inits: int, start: Start, owner: Descriptors
         inits: how many processes the limit does not count.
         start: starts the process.
         owner: closes the descriptors of the cgroup.
+        waits: whether the process is a program, which can be made to wait. Otherwise it waits by
+            itself for what it is told.
+        goes_on: whether the process goes on without `Child.go`.
 
     Raises:
         BootstrapError: the cgroup cannot be made, and it is required.
@@ -43,9 +49,9 @@ def start_limited(options: Options, inits: int, start: Start, owner: Descriptors
     tree = _make_tree(limits, inits)
     if tree is None:
         rlimits = {**rlimits_of(limits), **(options.rlimits or {})}
-        child = start(options.replace(limits=None, rlimits=rlimits), None, ())
+        child = start(options.replace(limits=None, rlimits=rlimits), None, (), not goes_on)
     else:
-        child = _start_in(tree, options, start, owner)
+        child = _start_in(tree, options, start, owner, waits, goes_on)
     child.limited_by = _enforcement(limits, tree)
     return child
 
@@ -81,17 +87,32 @@ def _enforcement(limits: Limits, tree: LimitedTree | None) -> dict[str, str]:
     return {name: _RLIMIT if name in RLIMITS else _NOTHING for name in limits.given()}
 
 
-def _start_in(tree: LimitedTree, options: Options, start: Start, owner: Descriptors) -> Child:
+def _start_in(
+    tree: LimitedTree,
+    options: Options,
+    start: Start,
+    owner: Descriptors,
+    waits: bool,
+    goes_on: bool,
+) -> Child:
     """Start a process in a cgroup. If that fails, the cgroup is removed."""
     try:
-        fd = tree.tree.fd()
-        cgroup = None if fd is None else owner.add(fd)
-        child = start(options, cgroup, tuple(owner.add(fd) for fd in tree.tree.tasks_fds()))
+        if tree.is_moved_to:
+            child = start(options, None, (), waits or not goes_on)
+        else:
+            fd = tree.tree.fd()
+            cgroup = None if fd is None else owner.add(fd)
+            tasks_fds = tuple(owner.add(fd) for fd in tree.tree.tasks_fds())
+            child = start(options, cgroup, tasks_fds, not goes_on)
     except BaseException as error:
         undo(error, tree.finish)
         raise
     child.tree = tree
     try:
+        if tree.is_moved_to:
+            tree.attach({child.pid, child.program_pid})
+            if waits and goes_on:
+                child.go()
         tree.started()
     except BaseException as error:
         undo(error, child.__exit__)

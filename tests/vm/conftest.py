@@ -14,7 +14,7 @@ import pytest
 from interop.oci_bundles import make_root, scratch_folder
 
 collect_ignore_glob = {
-    "plain": ["test_systemd.py"],
+    "plain": ["test_systemd*.py"],
     "systemd": ["test_[!s]*.py", "test_sandbox*.py"],
 }.get(os.environ.get("VM_GUEST", ""), ["*"])
 sys.path.insert(0, str(Path(__file__).parent))
