@@ -909,4 +909,98 @@ RUNTIME = [
     ),
 ]
 
-MUTANTS = [*PARSER, *STAGES, *CONFINEMENT, *PYTHON, *RUNTIME]
+SANDBOX = [
+    _row(
+        "an Egress refuses hosts that are not listed",
+        "nsenter/_sandbox/egress_proxy.py",
+        "if not self._run.rules.allows(host, port):",
+        "if False:",
+        f"{CORE}/test_sandbox_egress_attacks.py::test_what_connect_is_refused",
+    ),
+    _row(
+        "an Egress refuses addresses that are not public",
+        "nsenter/_sandbox/egress_proxy.py",
+        'return f"{address} is {what}, and not listed" if what else ""',
+        'return ""',
+        f"{CORE}/test_sandbox_egress_attacks.py::test_what_connect_is_refused",
+    ),
+    _row(
+        "an Egress refuses this machine's own addresses",
+        "nsenter/_sandbox/egress_addresses.py",
+        "if any(is_this_machines(one) for one in (address, *(inner for inner, _ in forms))):",
+        "if False:",
+        f"{CORE}/test_sandbox_egress_attacks.py::test_what_connect_is_refused",
+    ),
+    _row(
+        "an Egress recognizes its machine's addresses in IPv6 forms",
+        "nsenter/_sandbox/egress_addresses.py",
+        "for one in (address, *(inner for inner, _ in forms))",
+        "for one in (address,)",
+        f"{CORE}/test_sandbox_egress_attacks.py::test_what_connect_is_refused",
+    ),
+    _row(
+        "a tunnel is for the name that CONNECT asked for",
+        "nsenter/_sandbox/egress_proxy.py",
+        "if name.lower() != host:",
+        "if False:",
+        f"{CORE}/test_sandbox_egress_attacks.py::test_which_tunnels_are_refused",
+    ),
+    _row(
+        "a hello with an encrypted server name is refused",
+        "nsenter/_sandbox/egress_hello.py",
+        "if kind in _ENCRYPTED:",
+        "if False:",
+        f"{CORE}/test_sandbox_egress_hello.py::test_an_encrypted_hello_is_refused",
+    ),
+    _row(
+        "a hello has each extension once",
+        "nsenter/_sandbox/egress_hello.py",
+        "if kind in seen:",
+        "if False:",
+        f"{CORE}/test_sandbox_egress_hello.py::test_what_is_refused",
+    ),
+    _row(
+        "Host agrees with the URL",
+        "nsenter/_sandbox/egress_http.py",
+        "if parse_target(given[0], default) != (host, port):",
+        "if False:",
+        f"{CORE}/test_sandbox_egress_http.py::test_what_is_refused",
+    ),
+    _row(
+        "a request has one length",
+        "nsenter/_sandbox/egress_http.py",
+        "        if lengths:\n            raise",
+        "        if False:\n            raise",
+        f"{CORE}/test_sandbox_egress_http.py::test_what_is_refused",
+    ),
+    _row(
+        "a name below a wildcard ends with a dot and the name",
+        "nsenter/_sandbox/egress_rules.py",
+        'return _Rule("", f".{rest}", None, port)',
+        'return _Rule("", rest, None, port)',
+        f"{CORE}/test_sandbox_egress_rules.py::test_what_is_not_allowed",
+    ),
+    _row(
+        "an Egress serves no network namespace of the caller",
+        "nsenter/_sandbox/egress_helper.py",
+        "if os.stat(_OWN_NETWORK).st_ino == before:",
+        "if False:",
+        f"{CORE}/test_sandbox_egress_ends.py::test_the_callers_own_network_is_not_served",
+    ),
+    _row(
+        "the proxy ends with its caller, whoever has a copy of its sockets",
+        "nsenter/_sandbox/egress_helper.py",
+        "for fd in (control.fileno(), *needed):",
+        "for fd in (control.fileno(), *needed[1:]):",
+        f"{CORE}/test_sandbox_egress_ends.py::test_a_killed_caller_leaves_nothing",
+    ),
+    _row(
+        "connections to the proxy are bounded",
+        "nsenter/_sandbox/egress_proxy.py",
+        "if len(self.tasks) <= self.limits.connections:",
+        "if True:",
+        f"{CORE}/test_sandbox_egress_attacks.py::test_connections_are_bounded",
+    ),
+]
+
+MUTANTS = [*PARSER, *STAGES, *CONFINEMENT, *PYTHON, *RUNTIME, *SANDBOX]
