@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The descriptors of a launch: lent to the stages, kept for the payload, and the two pipes."""
+"""The descriptors of a launch: for the stages, for the payload, and the two pipes."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Descriptors:
         return fd
 
     def release(self) -> int:
-        """The last one, which is owned no more."""
+        """Return the last descriptor; the caller owns it from now on."""
         return self._owned.pop()
 
     def numbers(self) -> set[int]:
-        """All of them."""
+        """Return all descriptors."""
         return set(self._owned)
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ def checked_fds(pass_fds: Iterable[int]) -> set[int]:
 
 
 def open_fds() -> list[int]:
-    """Those that this process has open, one for reading the list among them."""
+    """Return the open descriptors of this process; the one for reading the list is among them."""
     return [int(name) for name in os.listdir("/proc/self/fd")]
 
 
@@ -146,7 +146,7 @@ class Pipes:
         return {self.child_channel, self.child_status}
 
     def environment(self) -> dict[bytes, bytes]:
-        """How the stages learn of their ends."""
+        """Return the variables that tell the stages the numbers of their ends."""
         return {
             b"_LIBCONTAINER_INITPIPE": b"%d" % self.child_channel,
             b"_NSENTER_STATUS": b"%d" % self.child_status,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages as bytes: a thin layer over csrc/message/wire.c, which does all of it.
+"""Encode messages as bytes: a thin layer over csrc/message/wire.c.
 
-`nsenter._message.raw` has the same for people who look at messages.
+`nsenter._message.raw` does the same for people who examine messages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LAUNCH = lib.launch_wire()
 
 
 def attribute_name(type: int, message: Any = BOOTSTRAP) -> str:
-    """The name of an attribute type, as runc has it; "unknown attribute" for another."""
+    """Return runc's name of an attribute type; "unknown attribute" if it has none."""
     spec = lib.wire_spec(message, type) if 0 <= type < 2**16 else ffi.NULL
     return ffi.string(spec.name).decode() if spec else "unknown attribute"
 
@@ -46,7 +46,7 @@ def raise_refused(err: Any, message: Any = BOOTSTRAP, *, encoding: bool = False)
 
 
 def encode(attributes: Iterable[tuple[int, int | bytes]], message: Any = BOOTSTRAP) -> bytes:
-    """The bytes of a message of `(type, value)` attributes, in their order.
+    """Return the bytes of a message of `(type, value)` attributes, in their order.
 
     Raises:
         MessageError: a type is not the message's, or a value is too long for its u16 length.

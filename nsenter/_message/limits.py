@@ -24,10 +24,10 @@ _WORD_BITS = 64
 
 
 def encode_rlimits(rlimits: Mapping[str, Limit]) -> bytes:
-    """`nofile:7:1024:4096,…`: name, number, soft, hard.
+    """Return limits as `nofile:7:1024:4096,…`: name, number, soft and hard limit.
 
     Raises:
-        ValueError: a resource or a value is none.
+        ValueError: a resource is unknown or a value is not valid.
     """
     return ",".join(_one_limit(name, limit) for name, limit in rlimits.items()).encode()
 
@@ -56,7 +56,7 @@ def _value(name: str, value: object) -> int:
 
 
 def rlimit_name(number: int) -> str:
-    """Of a resource, as getrlimit(2) has it; the number where it is none."""
+    """Return the name of a resource as in getrlimit(2); the number if it is unknown."""
     return RLIMIT_NAMES[number] if number in range(len(RLIMIT_NAMES)) else str(number)
 
 
@@ -68,7 +68,11 @@ def encode_umask(umask: int) -> int:
 
 
 def encode_cpus(cpus: Iterable[int]) -> bytes:
-    """The mask of sched_setaffinity(2). Raises ValueError where it is empty or a number is none."""
+    """Return the mask for sched_setaffinity(2).
+
+    Raises:
+        ValueError: it is empty, or a number is not valid.
+    """
     numbers = set(cpus)
     if not numbers or not all(0 <= number < _CPUS_MAX for number in numbers):
         raise ValueError(f"cpus must be one or more numbers of processors, not {sorted(numbers)}")

@@ -49,15 +49,17 @@ def read(
     words: Sequence[str],
     operands: str = "",
 ) -> ParsedArguments | None:
-    """The words of one command; None where they ask for its help, which is printed then.
+    """Parse the arguments of a command; return None after its help was asked for and printed.
 
     Args:
-        name: of the command.
+        name: the name of the command.
         about: its description.
-        operands: what may stand behind the options, for the help. "": nothing may.
+        options: its options.
+        words: the arguments.
+        operands: what may follow the options, for the help. "" means nothing.
 
     Raises:
-        Usage: the words cannot be meant so.
+        Usage: the arguments are not valid.
     """
     given = parse((*options, _HELP), words)
     if given.all("help"):
@@ -70,7 +72,7 @@ def read(
 
 
 def read_file(given: ParsedArguments) -> tuple[str, bytes]:
-    """The name and the content of the file that the operand names; "-" or none: standard input."""
+    """Return the name and the content of the operand's file; "-" or none means standard input."""
     if len(given.operands) > 1:
         raise Usage(f"{given.operands[1]}: the command takes only one file")
     path = given.operands[0] if given.operands else "-"

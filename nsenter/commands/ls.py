@@ -157,7 +157,7 @@ def _print_rows(
 
 
 def _tree(found: Snapshot, wanted: Sequence[NamespaceInfo]) -> Iterator[str]:
-    """Those that are wanted, below their owners, whose own owners are shown to say where."""
+    """Return the wanted namespaces below their owners, whose own owners show where they belong."""
     shown = {namespace.inode: namespace for namespace in wanted}
     for namespace in wanted:
         owner = namespace.owner
@@ -183,7 +183,7 @@ def _branch(
 
 
 def _told(found: Snapshot, namespace: NamespaceInfo) -> str:
-    """One namespace in a line."""
+    """Return the line of a namespace."""
     said = [f"{namespace.kind.ns_name()} {namespace.inode}"]
     if namespace.owner_uid is not None:
         said.append(f"of uid {namespace.owner_uid}")

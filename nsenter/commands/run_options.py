@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words of `python -m nsenter run` for what `nsenter.options.Options` has.
+"""The command line options of `python -m nsenter run` for the fields of `nsenter.options.Options`.
 
-The spelling is that of unshare(1) and nsenter(1), and bwrap(1)'s for what those do not have.
+They are spelled as in unshare(1) and nsenter(1), or else as in bwrap(1).
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _filter(word: str) -> object:
 
 
 def _all_capabilities(word: str = "") -> tuple[str, ...]:
-    """Those that this kernel knows of and this process could give."""
+    """Return the capabilities that this kernel knows and this process could give."""
     from nsenter._message.capabilities import NAMES
 
     return NAMES[: int(read_line("/proc/sys/kernel/cap_last_cap") or len(NAMES) - 1) + 1]
@@ -393,11 +393,11 @@ OPTIONS = (
 
 
 def options_of(given: ParsedArguments) -> Options:
-    """What the words ask for.
+    """Return the Options for the arguments.
 
     Raises:
-        Usage: two of them contradict each other.
-        ValueError, TypeError: as Options does.
+        Usage: two arguments contradict each other.
+        ValueError, TypeError: see `Options`.
     """
     fields: dict[str, Any] = {}
     for name, value in given.values:
@@ -425,7 +425,7 @@ def _start_from(preset: str | None) -> Callable[..., Options]:
 
 
 def names_namespaces(given: ParsedArguments) -> bool:
-    """Whether the words say which namespaces are new or joined."""
+    """Return whether the arguments name new or joined namespaces."""
     return any(name in ("new", "join", _KIND, _TARGET, _ALL) for name, _ in given.values)
 
 
@@ -440,7 +440,7 @@ def _together(before: Any, value: Any) -> Any:
 def _namespaces(
     given: ParsedArguments, fields: dict[str, Any]
 ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """What is new and what is joined."""
+    """Return the new and the joined namespaces."""
     kinds = [value for value in given.all(_KIND) if isinstance(value, str)]
     files = [item for value in given.all(_KIND) if isinstance(value, tuple) for item in value]
     new, join = fields.get("new", ()), (*fields.get("join", ()), *files)

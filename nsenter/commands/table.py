@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of a command as a table: one row each, which parsing and help are both made from.
+"""The options of a command as a table, from which both parsing and help are made.
 
-Words are read as getopt_long(3) does, with three differences: nothing may be abbreviated, what
-is in brackets is given by `=` alone (as in `--net=FILE`), and the first word that is no option
-ends them, so that a command's own options stay its own. argparse takes longer to import than a
-launch takes.
+Words are parsed as getopt_long(3) does, with three differences. No option can be abbreviated. A
+value in brackets is given by `=` only (as in `--net=FILE`). The first word that is not an option
+ends the options, so that a command keeps its own. argparse is not used, because to import it takes
+longer than a launch.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Option(Value):
 
     @property
     def takes(self) -> int:
-        """How many of the next words are its own where no `=` gives one."""
+        """How many of the next words are its values if no `=` gives one."""
         return 0 if self.metavar.startswith("[") else len(self.metavar.split())
 
     def spelled(self, name: str) -> str:
-        """As it is given."""
+        """Return the option as it is typed."""
         if self.metavar.startswith("["):
             return f"{name}[={self.metavar[1:-1]}]"
         return f"{name} {self.metavar}".rstrip()
@@ -71,11 +71,11 @@ class ParsedArguments(Value):
     operands: tuple[str, ...]
 
     def all(self, field: str) -> list[Any]:
-        """Every value that was given for a field."""
+        """Return every value that was given for a field."""
         return [value for name, value in self.values if name == field]
 
     def last(self, field: str, default: Any = None) -> Any:
-        """The last value that was given for a field."""
+        """Return the last value that was given for a field."""
         return (self.all(field) or [default])[-1]
 
 
@@ -104,7 +104,7 @@ def parse(options: Sequence[Option], words: Sequence[str]) -> ParsedArguments:
 
 
 def _own_words(option: Option, name: str, value: str | None, left: list[str]) -> list[str]:
-    """The option's own words, which are taken from those that are left."""
+    """Return the values of an option, and remove them from the words that are left."""
     takes = option.takes if value is None else 0
     if takes > len(left) or (value is not None and (option.takes > 1 or not option.metavar)):
         said = name if value is None else f"{name}={value}"
@@ -117,7 +117,7 @@ def _own_words(option: Option, name: str, value: str | None, left: list[str]) ->
 
 
 def _split(word: str) -> tuple[str, str | None]:
-    """An option's name and what is attached to it: --net=FILE, -t5, -mp."""
+    """Return the name of an option and what is attached to it: --net=FILE, -t5, -mp."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         return name, value if equals else None
@@ -137,7 +137,7 @@ def _parsed(option: Option, name: str, words: Sequence[str]) -> Any:
 
 
 def help_text(usage: str, about: str, options: Sequence[Option]) -> str:
-    """What `--help` prints."""
+    """Return what `--help` prints."""
     parts = [f"usage: {usage}", about.strip()]
     for group in dict.fromkeys(option.group for option in options):
         rows = [_row(option) for option in options if option.help and option.group == group]

@@ -46,7 +46,7 @@ def take_away(folder: StateFolder, warn: Callable[[str], None]) -> None:
 
 
 def _kill(known: dict[str, Any]) -> None:
-    """Its first process, if it is known for sure."""
+    """Kill the first process of the container, if it is known for certain."""
     pid, started = known.get("init_process_pid", 0), known.get("init_process_start", 0)
     if type(pid) is not int or not 0 < pid < 1 << 31 or not started:
         return
@@ -61,7 +61,7 @@ def _kill(known: dict[str, Any]) -> None:
 
 
 def _remove_cgroup(id: str, known: dict[str, Any]) -> bool:
-    """Whether the cgroup was known; it is gone then, with what was in it."""
+    """Remove the cgroup with its processes; return whether it was known."""
     paths = known.get("cgroup_paths")
     if not isinstance(paths, dict) or not paths:
         return False

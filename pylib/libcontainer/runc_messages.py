@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runc says, where engines read it.
+"""The texts of runc's errors that engines match.
 
-Docker, podman and containerd decide by the texts of a runtime's errors with which status they end
-(125, 126 or 127), and which hint they give. The texts of an errno are those of Go there: as
-strerror(3) has them, beginning with a small letter.
+Docker, podman and containerd decide by these texts with which status they end (125, 126 or 127),
+and which hint they print. The texts of an errno are Go's: those of strerror(3), which begin with a
+lower case letter.
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ _IN_INIT = "error during container init"
 
 
 def errno_text(number: int) -> str:
-    """Go's text for an errno, such as "permission denied"."""
+    """Return Go's text for an errno, such as "permission denied"."""
     return _as_go_has_it(posix.strerror(number))
 
 
 def _as_go_has_it(text: str) -> str:
-    """With a small first letter, unless it begins an abbreviation ("RFS specific error")."""
+    """Return a text with a lower case first letter, as Go has it.
+
+    An abbreviation stays the same ("RFS specific error").
+    """
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
@@ -56,7 +59,7 @@ def message(error: BaseException, *, of_exec: bool = False) -> str:
 
 
 def go_text(text: str, number: int) -> str:
-    """A text with Go's words for one errno. All others in it are somebody's own words."""
+    """Return a text with Go's text for one errno. All other texts in it stay the same."""
     return text.replace(posix.strerror(number), errno_text(number))
 
 
@@ -71,7 +74,7 @@ def _told(error: OSError, of_exec: bool) -> str:
 
 
 def _hint(failure: StepError) -> str:
-    """What to do about a system call that failed, if a filter refuses it."""
+    """Return what to do about a system call that failed, if a filter refuses it."""
     from nsenter._host.refused_syscalls import why_refused  # for errors alone
 
     hint = why_refused(failure.operation, failure.errno or 0, failure.subject)
@@ -79,7 +82,7 @@ def _hint(failure: StepError) -> str:
 
 
 def hint_for_config(hint: str) -> str:
-    """What a hint of `nsenter._host.hints` says to who writes a config.json."""
+    """Return a hint of `nsenter._host.hints` in the terms of config.json."""
     from nsenter._host.hints import FACTS  # for errors alone
 
     for name, advice in _FOR_CONFIG.items():

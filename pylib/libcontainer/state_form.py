@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The form of state.json: runc's, so that either runtime can take over the other's containers.
+"""The form of state.json, which is runc's, so that either runtime can use the other's containers.
 
-Names are mostly the same as those of `Config`; here is what is not. `to_runc` makes runc's form of
-what `Config.to_data` gave. `from_runc` takes that, what older versions of this package wrote, and
-anything else: what is no value of its kind stays what it is, for `State.read` to refuse by name.
+Most names are those of `Config`; this module has the others. `to_runc` converts the result of
+`Config.to_data`. `from_runc` converts that form, the form of older versions of this package, and
+anything else: a value of a wrong type stays the same, and `State.read` refuses it by name.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ def to_runc(config: Plain) -> Plain:
 
 
 def from_runc(state: Any, *, nulls: bool = True) -> Any:
-    """A state in our form.
+    """Return a state in the form of this package.
 
     Args:
-        state: parsed JSON, of whatever state.json there is.
-        nulls: whether there may be a null in it; we write none.
+        state: the parsed JSON of any state.json.
+        nulls: whether it may have a null; this package writes none.
     """
     if type(state) is not dict:
         return state
@@ -106,7 +106,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _each(change: Callable[[Plain], Plain]) -> Callable[[Any], Any]:
-    """A change of each object of a list."""
+    """Return a function that changes each object of a list."""
 
     def changed(value: Any) -> Any:
         if type(value) is not list:
@@ -266,7 +266,7 @@ def _seccomp_to_runc(policy: Plain) -> Plain:
 
 
 def _rules_to_runc(rule: Plain) -> list[Plain]:
-    """One for each name."""
+    """Return one rule for each name."""
     made: Plain = {"action": _number_of(rule["action"], _ACTIONS)}
     _copy(rule, "errno_ret", made, "errnoRet")
     if rule.get("args"):
@@ -293,7 +293,7 @@ def _seccomp_from_runc(policy: Plain) -> Plain:
 
 
 def _rules_from_runc(items: list[Any]) -> list[Any]:
-    """Those that follow each other and do the same are one."""
+    """Return the rules, with consecutive ones that do the same joined into one."""
     made: list[Any] = []
     last: Any = None
     for item in items:

@@ -61,28 +61,31 @@ def run_hooks(
 
 
 def failed(kind: str, number: int, hook: Hook, code: int, why: str) -> Failure:
-    """The error of a hook in runc's words.
+    """Return the error of a hook in runc's words.
 
     Args:
-        number: of the hook among those of its kind.
+        kind: the kind of the hook.
+        number: the number of the hook among those of its kind.
+        hook: the hook.
         code: the errno.
+        why: what went wrong.
     """
     path = "" if why.startswith(_NOT_EXECUTED) else f"{hook.path}: "
     return Failure(f"error running {kind} hook #{number}", "", code, f"{path}{why}")
 
 
 def not_executed(hook: Hook, code: int) -> tuple[int, str]:
-    """The errno of a hook that could not be executed, and its error."""
+    """Return the errno of a hook that could not be executed, and its error."""
     return code, f"{_NOT_EXECUTED}{hook.path}: {errno_text(code)}"
 
 
 def timed_out(hook: Hook) -> tuple[int, str]:
-    """The errno of a hook that took too long, and its error."""
+    """Return the errno of a hook that took too long, and its error."""
     return errno.ETIMEDOUT, f"hook ran past specified timeout of {hook.timeout or 0:.1f}s"
 
 
 def _run(hook: Hook, state: bytes, env: dict[str, str], confinement: ExecSteps) -> tuple[int, str]:
-    """What went wrong with it: an errno, and why; "": nothing."""
+    """Run a hook; return an errno and what went wrong, which is "" after a success."""
     (stdin, to_hook), (from_hook, output), (told, tells) = posix.pipe(), posix.pipe(), socketpair()
     pid = posix.fork()
     if pid == 0:
@@ -107,7 +110,10 @@ def _run(hook: Hook, state: bytes, env: dict[str, str], confinement: ExecSteps) 
 
 
 def _unable(told: int) -> int:
-    """The errno of its execve; 0: the program was executed, or what failed it has said itself."""
+    """Return the errno of the hook's execve.
+
+    0 means that the program was executed, or that a failed step has reported itself.
+    """
     try:
         message = sync.parse(*frames.receive(told, deadline=0))
     except (EOFError, OSError, ValueError):
@@ -170,7 +176,7 @@ class _Pipes:
 
 
 def complaint(code: int, stdout: bytes, stderr: bytes) -> str:
-    """How a hook ended, and the end of what it wrote."""
+    """Return how a hook ended, and the end of what it wrote."""
     return f"{in_words(code)}, stdout: {_end(stdout)}, stderr: {_end(stderr)}"
 
 
@@ -179,14 +185,14 @@ def _end(output: bytes) -> str:
 
 
 def environment_of(hook: Hook, default: Mapping[str, str]) -> Mapping[str, str]:
-    """Its own, or the default where it has none."""
+    """Return the hook's own environment, or the default if it has none."""
     if hook.env is None:
         return default
     return {name: value for name, _, value in (line.partition("=") for line in hook.env)}
 
 
 def in_words(code: int) -> str:
-    """How a hook ended, for its returncode."""
+    """Return how a hook with this returncode ended."""
     if code > 0:
         return f"exit status {code}"
     return f"signal: {_signal.strsignal(-code)}".lower()
@@ -213,9 +219,9 @@ def _become(
 
 
 def _wait(pid: int, pipes: _Pipes, timeout: int | None) -> int | None:
-    """The wait status of a hook; None: it took too long and was killed.
+    """Return the wait status of a hook; None if it took too long and was killed.
 
-    What it leaves running may keep its output open, and is not waited for.
+    Processes that it leaves running may keep its output open; they are not waited for.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     ended = pidfd_open(pid)

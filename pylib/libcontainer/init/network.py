@@ -26,7 +26,10 @@ _FLAGS_AT = 16  # behind ifr_name
 
 
 def ask_for_loopback(channel: int) -> None:
-    """The init's part. What comes later on the channel is answered when it is up."""
+    """Ask the parent to bring up the loopback device: the init's part.
+
+    The parent answers later messages on the channel only after the device is up.
+    """
     fd = call("socket", "AF_UNIX", SYS_socket, _AF_UNIX, _SOCK_DGRAM_CLOEXEC, 0)
     try:
         sync.send(channel, sync.Loopback(fd))
@@ -47,7 +50,11 @@ def ask_for_devices(channel: int) -> None:
 
 
 def bring_loopback_up(socket: int) -> None:
-    """The parent's part: set IFF_UP on "lo" (netdevice(7)). Raises Failure."""
+    """Set IFF_UP on "lo" (netdevice(7)): the parent's part.
+
+    Raises:
+        Failure: the kernel refuses it.
+    """
     request = bytearray(b"lo".ljust(_IFREQ_SIZE, b"\0"))
     ioctl(socket, "SIOCGIFFLAGS lo", _SIOCGIFFLAGS, request)
     flags = int.from_bytes(request[_FLAGS_AT : _FLAGS_AT + 2], sys.byteorder)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first process of a container: makes the place it is to be in, and becomes the program.
+"""The first process of a container: it makes the container's root and becomes the program.
 
-The order of the steps is that of runc's standard_init_linux.go, where each has been paid for.
+The order of the steps is that of runc's standard_init_linux.go, in which each has a reason.
 """
 
 from __future__ import annotations
@@ -71,7 +71,10 @@ class _Init:
         self._ending.run(self._wait_for_start, config.parent_death_signal)
 
     def _join_cgroup(self) -> None:
-        """The cgroup is made, or this process moved into it, meanwhile: much is done by then."""
+        """Enter the cgroup, or let the parent move this process into it.
+
+        The parent has set up the cgroup meanwhile, so this comes late.
+        """
         if self._init_config.is_moved:
             sync.ask(self._channel, sync.Cgroup())
         elif self._init_config.has_tasks_fds:
@@ -80,7 +83,7 @@ class _Init:
             unshare(_CLONE_NEWCGROUP)
 
     def _map_ids(self, index: int, tree: int) -> None:
-        """By the parent, who has the right to."""
+        """Let the parent, which has the right to, map the ids of a tree."""
         sync.ask(self._channel, sync.IdMap(index, tree))
 
     def _hooks_of_the_root(self) -> None:
@@ -93,7 +96,7 @@ class _Init:
             run_hooks("createContainer", hooks.create_container, self._hook_state("creating"), env)
 
     def _hook_state(self, status: str) -> bytes:
-        """OCI's state, with the pid that this process has in its own namespace."""
+        """Return OCI's state, with the pid that this process has in its own namespace."""
         state: bytes = self._init_config.hook_state[status]
         return b'%b,"pid":%d}' % (state[:-1], posix.getpid())
 
@@ -142,7 +145,7 @@ def _end(number: int, frame: object) -> None:
 
 
 def _make_cwd(path: str) -> None:
-    """A working directory that is not there yet, as the image's WORKDIR may not be."""
+    """Create a working directory that is missing, as an image's WORKDIR may be."""
     made = ""
     for name in path.split("/"):
         made = f"{made}/{name}" if name else made

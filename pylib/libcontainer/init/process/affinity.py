@@ -45,7 +45,7 @@ def set_to(pid: int, cpus: str, field: str) -> None:
 
 
 def numbers(cpus: str) -> set[int]:
-    """The CPUs of a list such as "0-2,4"."""
+    """Return the CPUs of a list such as "0-2,4"."""
     found: set[int] = set()
     for part in filter(None, cpus.split(",")):
         first, _, last = part.partition("-")

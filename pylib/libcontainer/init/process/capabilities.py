@@ -26,7 +26,7 @@ _MOST = 64
 
 
 def mask_of(names: Iterable[str]) -> int:
-    """The bits of capabilities; what this table does not know is left out."""
+    """Return the bits of capabilities; those that the table does not have are left out."""
     mask = 0
     for name in names:
         number = NUMBERS.get(name)
@@ -36,7 +36,7 @@ def mask_of(names: Iterable[str]) -> int:
 
 
 def names_of(mask: int) -> list[str]:
-    """The names for the bits of a mask; a number where the table has none."""
+    """Return the names for the bits of a mask; a number if the table has no name."""
     return [
         NAMES[number] if number < len(NAMES) else str(number)
         for number in range(_MOST)
@@ -65,7 +65,7 @@ def drop_bounding(keep: int) -> None:
 
 
 def is_known(number: int) -> bool:
-    """Whether this kernel has a capability of this number."""
+    """Return whether this kernel has a capability with this number."""
     try:
         prctl("PR_CAPBSET_READ", PR_CAPBSET_READ, number, 0, 0, 0)
     except Failure as failure:

@@ -139,7 +139,7 @@ class Ending:
         return capabilities.mask_of(("CAP_SYS_ADMIN",))
 
     def _check_filter(self) -> None:
-        """That the filter can be installed, while the parent can still be told."""
+        """Check that the filter can be installed while an error can be reported to the parent."""
         if self._init_config.seccomp is None:
             return
         if not self._no_new_privileges and not capget()[0] & self._kept_for_the_filter():
@@ -148,7 +148,7 @@ class Ending:
         check_seccomp_flags(self._init_config.seccomp[1])
 
     def _ask_for_agents(self) -> None:
-        """A connection to the agent for each filter that has a listener."""
+        """Ask for a connection to the agent for each filter that has a listener."""
         if self._init_config.has_listener:
             sync.send(self._channel, sync.Listener())
             agents = sync.expect(self._channel, sync.Agents)
@@ -156,7 +156,10 @@ class Ending:
             self._agent_message, self._agent_path = agents.state.encode(), agents.path
 
     def confinement(self) -> ExecSteps:
-        """The limits and the filter of the program, and of each startContainer hook (as runc)."""
+        """Return the limits and the filter of the program.
+
+        As in runc, each startContainer hook gets them too.
+        """
         init_config = self._init_config
         code, flags = init_config.seccomp or (b"", 0)
         return ExecSteps(

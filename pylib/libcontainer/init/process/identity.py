@@ -30,7 +30,7 @@ _IOPRIO_CLASS_SHIFT = 13
 
 
 def set_no_new_privileges() -> None:
-    """From here on execve(2) gives no privileges."""
+    """Set no_new_privs: from now on execve(2) gives no privileges."""
     prctl("PR_SET_NO_NEW_PRIVS", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
@@ -116,7 +116,7 @@ def _set_groups(groups: tuple[int, ...]) -> None:
 
 
 def _own_streams(uid: int) -> None:
-    """Its standard streams are its own, so that /dev/stdout can be opened by it."""
+    """Give the standard streams to the user, so that the program can open /dev/stdout."""
     for stream in range(3):
         try:
             status = posix.fstat(stream)

@@ -55,7 +55,7 @@ def _join(name: str) -> int | None:
 
 
 def _permissions(ring: int) -> int:
-    """What they are: "type;uid;gid;perm;description"."""
+    """Return the description of a keyring: "type;uid;gid;perm;description"."""
     room = bytearray(_DESCRIPTION_ROOM)
     length = keyctl("keyctl describe", _DESCRIBE, ring, room, len(room))
     fields = bytes(room[: length - 1]).split(b";")

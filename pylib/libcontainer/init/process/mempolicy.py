@@ -29,7 +29,10 @@ def apply(policy: MemoryPolicy) -> None:
 
 
 def _mask(nodes: tuple[int, ...], byteorder: Literal["little", "big"]) -> bytes:
-    """An array of unsigned long. Its words are in order on every machine, their bytes are not."""
+    """Return an array of unsigned long.
+
+    The words have the same order on every machine, but their bytes do not.
+    """
     words = [0] * _WORDS
     for node in nodes:
         words[node // (_WORD * 8)] |= 1 << node % (_WORD * 8)

@@ -27,7 +27,7 @@ _LOOKED_ON = (
 
 
 def environment(lines: tuple[str, ...], uid: int) -> dict[str, str]:
-    """As `named`, with a HOME."""
+    """Return the variables of `named`, with a HOME."""
     found = named(lines)
     if not found.get("HOME"):
         found["HOME"] = _home(uid)
@@ -46,7 +46,7 @@ def named(lines: tuple[str, ...]) -> dict[str, str]:
 
 
 def _home(uid: int) -> str:
-    """The home folder that the container's /etc/passwd tells; "/" where it tells none."""
+    """Return the home directory according to the container's /etc/passwd; "/" if it names none."""
     for line in _lines(_PASSWD):
         fields = line.split(":")
         if len(fields) > 5 and fields[2] == str(uid):
@@ -55,7 +55,7 @@ def _home(uid: int) -> str:
 
 
 def _lines(path: str) -> Iterator[str]:
-    """Of a file of the container's: it may be anything, and is only read as far as makes sense."""
+    """Yield the lines of a file of the container, up to a limit: the file may be anything."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC)
     except OSError:
@@ -71,10 +71,10 @@ def _lines(path: str) -> Iterator[str]:
 
 
 def find(name: str, env: dict[str, str]) -> str:
-    """The path of a program, as execvp(3) looks for it, in the container and by its ids.
+    """Return the path of a program as execvp(3) finds it, in the container and with its ids.
 
     Raises:
-        Failure: it is not there, or not executable; says which.
+        Failure: the program does not exist or is not executable; the error says which.
     """
     if not name:
         raise Failure("exec:", '""', errno.ENOENT, f"{_NOT_FOUND} (process.args[0] is empty)")
@@ -97,7 +97,7 @@ def find(name: str, env: dict[str, str]) -> str:
 
 
 def _why_not(path: str) -> tuple[int, str]:
-    """0 if a file can be executed, else an errno; and what Go says of it."""
+    """Return an errno and Go's text for it if a file cannot be executed; 0 if it can."""
     try:
         mode = posix.stat(path).st_mode
     except OSError as error:

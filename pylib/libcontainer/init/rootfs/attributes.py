@@ -48,7 +48,7 @@ _PROPAGATION = syscalls.MS_PRIVATE | syscalls.MS_SLAVE | syscalls.MS_SHARED | sy
 
 
 def attributes_of(flags: int) -> int:
-    """The MOUNT_ATTR_* bits of a new mount with these MS_* bits."""
+    """Return the MOUNT_ATTR_* bits of a new mount with these MS_* bits."""
     attributes = sum(attribute for flag, attribute in _BITS if flags & flag)
     if flags & syscalls.MS_NODIRATIME:
         attributes |= syscalls.MOUNT_ATTR_NODIRATIME
@@ -59,7 +59,7 @@ def attributes_of(flags: int) -> int:
 
 
 def attributes_at(fd: int) -> int:
-    """The MOUNT_ATTR_* bits of the mount that a descriptor is of."""
+    """Return the MOUNT_ATTR_* bits of the mount that a descriptor refers to."""
     seen = posix.fstatvfs(fd).f_flag
     attributes = sum(attribute for flag, attribute in _SEEN if seen & flag)
     if seen & posix.ST_NOATIME:
@@ -68,12 +68,12 @@ def attributes_at(fd: int) -> int:
 
 
 def changes_of(flags: int, cleared: int) -> tuple[int, int]:
-    """The MOUNT_ATTR_* bits to set and to clear on a mount that is bound.
+    """Return the MOUNT_ATTR_* bits to set and to clear on a bind mount.
 
-    If an option says anything of its flags, it has those that are asked for and no others, as
-    after a remount, and as with runc 1.2 and crun: "bind,dev" of a read-only source is writable.
-    Its times of access change only if an option sets them. If no option says anything, it keeps
-    the flags of its source.
+    If an option names any flag, the mount has the flags that are asked for and no others, as after
+    a remount, and as with runc 1.2 and crun: "bind,dev" of a read-only source is writable. Its
+    access times change only if an option sets them. If no option names a flag, the mount keeps the
+    flags of its source.
     """
     flags &= ~_HOW
     if not flags and not cleared:
@@ -87,12 +87,12 @@ def changes_of(flags: int, cleared: int) -> tuple[int, int]:
 
 
 def unwanted(cleared: int) -> int:
-    """The MOUNT_ATTR_* bits that an option asks to be off."""
+    """Return the MOUNT_ATTR_* bits that an option asks to be off."""
     return attributes_of(cleared & ~ANY_ATIME)
 
 
 def whole_times(clear: int) -> int:
-    """A mask for `clear` that mount_setattr(2) takes: the times of access are one field of it."""
+    """Return a mask for `clear` that mount_setattr(2) accepts: access times are one field of it."""
     times = syscalls.MOUNT_ATTR__ATIME
     return clear | times if clear & times else clear
 
@@ -105,9 +105,11 @@ def is_late_readonly(mount: Mount) -> bool:
 
 
 def failed(mount: Mount, failure: OSError, hint: str = "") -> Failure:
-    """The error of a mount, for that of one of its steps, in runc's words.
+    """Return the error of a mount for the error of one of its steps, in runc's words.
 
     Args:
+        mount: the mount.
+        failure: the error of the step.
         hint: what to try.
     """
     if isinstance(failure, Failure) and failure.operation == _MOUNTING:

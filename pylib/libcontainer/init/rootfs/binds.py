@@ -30,7 +30,7 @@ _LOCKED = "flags of the source are locked by its user namespace: ask for the sam
 
 
 def clone(mount: Mount) -> int:
-    """A detached clone of the mount's source, with what is mounted below it where that is asked."""
+    """Return a detached clone of the mount's source, with the mounts below it if asked for."""
     recursive = syscalls.AT_RECURSIVE if mount.flags & syscalls.MS_REC else 0
     try:
         flags = syscalls.OPEN_TREE_CLONE | recursive
@@ -87,7 +87,7 @@ def _set_beside_locked(mount: Mount, tree: int, to_set: int, times: int) -> None
 
 
 def set_recursive_flags(mount: Mount, tree: int) -> None:
-    """Those of "rro" and its like, on the whole tree."""
+    """Set the flags of "rro" and similar options on the whole tree."""
     if not mount.rec_attr_set and not mount.rec_attr_clr:
         return
     try:

@@ -88,7 +88,7 @@ def _clone_v2(mount: Mount) -> int:
 
 
 def _cloned(path: str) -> int:
-    """A detached clone of what is mounted there, if it is the whole hierarchy of cgroup v2."""
+    """Return a detached clone of a mount if it is the whole hierarchy of cgroup v2."""
     try:
         tree = syscalls.open_tree(syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE)
     except Failure:
@@ -141,7 +141,10 @@ def _bind_v2(mounter: Mounter, mount: Mount, init_config: InitConfig, own: bool)
 
 
 def _mount_v1(mounter: Mounter, mount: Mount, init_config: InitConfig, own: bool) -> None:
-    """A tmpfs with a directory for each hierarchy, read-only in the end where that is asked."""
+    """Mount a tmpfs with a directory for each hierarchy.
+
+    It becomes read-only at the end if that is asked for.
+    """
     readonly = mount.flags & syscalls.MS_RDONLY
     tmpfs = _changed(mount, device="tmpfs", flags=_FLAGS | readonly, propagation_flags=())
     fd = mounter.new_open(tmpfs, "tmpfs", "tmpfs", "mode=755")
@@ -190,7 +193,7 @@ def _attach(mounter: Mounter, mount: Mount, tree: int, folder: int, name: str) -
 
 
 def _link_controllers(folder: int, name: str, controllers: tuple[str, ...]) -> None:
-    """Where several are mounted together, each is found under its own name, too."""
+    """Create links if controllers are mounted together, so that each has its own name."""
     if len(controllers) < 2:
         return
     for controller in controllers:

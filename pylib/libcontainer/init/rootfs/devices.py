@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The container's /dev: its nodes, and the links that programs expect there.
+"""The container's /dev: its device files, and the links that programs expect there.
 
-What has the name of a node and is none is taken away: a link or a file of the container's image
-there would be written to as if it were the device.
+A file that has the name of a device but is not that device is removed. Otherwise a link or a
+regular file of the container's image would be written to as if it were the device.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def make_nodes(root: int, devices: tuple[Device, ...], *, bind: bool) -> None:
 
 
 def _make_node(parent: int, name: str, device: Device) -> bool:
-    """Whether it could be made; in a user namespace it cannot."""
+    """Create a device file; return whether that is possible: in a user namespace it is not."""
     number = 0 if device.type == "p" else posix.makedev(device.major, device.minor)
     kind = _KINDS[device.type]
     try:
@@ -103,7 +103,7 @@ def _remove_link(parent: int, name: str) -> None:
 
 
 def make_links(root: int) -> None:
-    """/dev/fd and its like, and /dev/ptmx, which is the container's own devpts's."""
+    """Create /dev/fd and similar links, and /dev/ptmx, which leads to the container's devpts."""
     dev = paths.make_in(root, "/dev", folder=True)
     try:
         for name, target in _LINKS.items():
@@ -136,7 +136,7 @@ def _is_link(folder: int, name: str, target: str) -> bool:
 
 
 def open_null(root: int) -> int:
-    """An O_PATH descriptor of the container's /dev/null, which it is (CVE-2025-31133).
+    """Return an O_PATH descriptor of the container's real /dev/null (CVE-2025-31133).
 
     Raises:
         Failure: there is none, or something else has its name.
@@ -152,7 +152,7 @@ def open_null(root: int) -> int:
 
 
 def is_null(fd: int) -> bool:
-    """Whether a descriptor is of the null device."""
+    """Return whether a descriptor refers to the null device."""
     status = posix.fstat(fd)
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
 

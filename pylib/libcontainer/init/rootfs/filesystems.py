@@ -44,22 +44,25 @@ _HINTS = {
 
 
 def hint_for(fstype: str, number: int) -> str:
-    """What to try where a file system could not be mounted; "": who knows."""
+    """Return what to try if a file system could not be mounted; "" if that is not known."""
     if number == errno.ENODEV:
         return f"this kernel has no file system {fstype!r}; is its module loaded?"
     return _HINTS.get((number, fstype), "")
 
 
 def detached(mount: Mount, fstype: str, source: str, data: str, *, pid_namespace: int = -1) -> int:
-    """A new mount that is nowhere yet. What is to be read-only late can still be written.
+    """Return a new detached mount. If it is to become read-only later, it can still be written.
 
     Args:
-        mount: whose flags it gets, and which an error names.
-        data: the options of the file system, comma separated.
-        pid_namespace: a descriptor of the one that a /proc shows; -1: that of this process.
+        mount: the mount whose flags it gets, and which an error names.
+        fstype: the type of the file system.
+        source: its source.
+        data: its options, separated by commas.
+        pid_namespace: a descriptor of the PID namespace that a /proc shows; -1 means this
+            process's.
 
     Raises:
-        Failure: with what the file system says, and what to try.
+        Failure: the error has the message of the file system, and what to try.
     """
     late = syscalls.MS_RDONLY if is_late_readonly(mount) else 0
     flags = mount.flags & ~late
@@ -86,13 +89,16 @@ def detached(mount: Mount, fstype: str, source: str, data: str, *, pid_namespace
 
 
 def has_mount_flags_alone(mount: Mount) -> bool:
-    """Whether none of its flags but "ro" is of the file system, so that a bind can have them."""
+    """Return whether no flag of a mount, except "ro", is a flag of the file system.
+
+    A bind mount can then have all of them.
+    """
     of_the_file_system = sum(flag for flag, _ in _SUPER_FLAGS) & ~syscalls.MS_RDONLY
     return not mount.flags & of_the_file_system
 
 
 def is_too_long(data: str) -> bool:
-    """Whether one option is too long for fsconfig(2), and all of them are not for mount(2)."""
+    """Return whether one option is too long for fsconfig(2), and all of them fit into mount(2)."""
     if not _LONGEST_VALUE < _size(data) <= _LONGEST_DATA:
         return False
     return any(_size(option.partition("=")[2]) > _LONGEST_VALUE for option in split(data))
@@ -115,7 +121,7 @@ def mount_here(mount: Mount, fstype: str, source: str, data: str) -> None:
 
 
 def _hint_for_ids(data: str) -> str:
-    """What to try if an option names a user or group that the container cannot have."""
+    """Return what to try if an option names a user or group that the container cannot have."""
     for option in split(data):
         kind, _, value = option.partition("=")
         if kind in ("uid", "gid") and value.isdecimal() and not procfs.is_mapped(kind, int(value)):
@@ -135,7 +141,7 @@ def _options(fstype: str, data: str) -> list[tuple[str, str | None]]:
 
 
 def _layers(lowerdir: str) -> list[tuple[str, str]]:
-    r"""The layers of an overlay one by one, as Linux 6.8 takes them: "a:b\:c::data"."""
+    r"""Yield the layers of an overlay one by one, as Linux 6.8 accepts them: "a:b\:c::data"."""
     layers, name, path = [], "lowerdir+", ""
     chars = iter(f"{lowerdir}:")
     for char in chars:

@@ -99,7 +99,7 @@ class _Masks:
         return syscalls.open_tree(self._null, "", _CLONE)
 
     def _folder(self) -> int:
-        """One file system serves all: it is empty and stays so."""
+        """Return the mount for directories: one empty read-only file system serves all of them."""
         if self._empty < 0:
             tree = self._new()
             # It is attached before the next is asked for: one that is nowhere cannot be cloned,

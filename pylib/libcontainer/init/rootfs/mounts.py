@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mounts of a container, by descriptors alone (mount_setattr(2), fsopen(2), open_tree(2)).
+"""The mounts of a container, by descriptors only (mount_setattr(2), fsopen(2), open_tree(2)).
 
-A mount is made detached, gets its flags, and is put on the directory whose descriptor we hold:
-nothing of it is ever found by a path that somebody could exchange.
+A mount is created detached, gets its flags, and is then attached to the directory of a descriptor.
+No part of it is ever found by a path that another process could replace.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Mounter:
             self.release(mount, fd)
 
     def new_open(self, mount: Mount, fstype: str, source: str, data: str) -> int:
-        """As `new`. A descriptor of the mount, for `release`; -1 where there is none."""
+        """Mount as `new` does; return a descriptor for `release`, or -1 if there is none."""
         if self._label and fstype not in _UNLABELLED:
             data = ",".join(filter(None, (data, f'context="{self._label}"')))
         target, existed = self._target(mount, fstype)
@@ -124,7 +124,7 @@ class Mounter:
             close(fd)
 
     def _target(self, mount: Mount, fstype: str) -> tuple[int, bool]:
-        """The directory to mount on, and whether it was there before."""
+        """Return the directory to mount on, and whether it existed before."""
         if fstype in _NO_LINKS:
             fd = paths.make_plain(self.root, mount.destination, folder=True)
             if not paths.is_folder(fd):
@@ -141,7 +141,7 @@ class Mounter:
         return paths.create_in(self.root, mount.destination, folder=True), False
 
     def _fill(self, mount: Mount, fstype: str, fd: int, target: int, existed: bool) -> None:
-        """A file system before it is to be seen."""
+        """Fill a file system before it becomes visible."""
         if fstype == "mqueue" and self._label:
             _label_root(fd, self._label, mount)
         if fstype != "tmpfs":
@@ -153,7 +153,10 @@ class Mounter:
             posix.chmod(".", stat.S_IMODE(posix.fstat(target).st_mode), dir_fd=fd)
 
     def _propagate_again(self, mount: Mount) -> None:
-        """Of what mount(2) has mounted there is no descriptor, so it is looked for."""
+        """Set the propagation of a mount that mount(2) has made.
+
+        There is no descriptor of it, so it is looked up.
+        """
         if mount.propagation_flags or mount.rec_attr_set or mount.rec_attr_clr:
             fd = paths.open_in(self.root, mount.destination)
             try:
@@ -240,7 +243,7 @@ def _guard_proc(mount: Mount, target: int, tree: int = -1) -> None:
 
 
 def _label_root(fd: int, label: str, mount: Mount) -> None:
-    """The root of a file system whose SELinux context is no option of it."""
+    """Set the SELinux context of the root of a file system that has no option for it."""
     try:
         here = posix.open(".", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=fd)
         try:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paths of the container, which it may have filled with links to anywhere.
+"""Paths in the container, which may have filled its root with links to anywhere.
 
-A path is resolved below a descriptor of the root by the kernel itself (openat2(2),
-RESOLVE_IN_ROOT), and what was found is used by its descriptor: no name is looked up twice
-(CVE-2021-30465, CVE-2019-19921).
+The kernel itself resolves a path below a descriptor of the root (openat2(2), RESOLVE_IN_ROOT), and
+what was found is used through its descriptor. So no name is looked up twice (CVE-2021-30465,
+CVE-2019-19921).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def open_in(root: int, path: str, flags: int = O_PATH) -> int:
 
 
 def find_in(root: int, path: str, flags: int = O_PATH) -> int:
-    """As `open_in`; -1 where there is nothing."""
+    """Open a path as `open_in` does; return -1 if there is nothing."""
     try:
         return open_in(root, path, flags)
     except Failure as failure:
@@ -49,9 +49,9 @@ def make_in(root: int, path: str, *, folder: bool) -> int:
 
 
 def create_in(root: int, path: str, *, folder: bool) -> int:
-    """As `make_in`, for what is known not to be there.
+    """Create a path as `make_in` does, if it is known not to exist.
 
-    Every part is made below the descriptor of the one before; a link that leads nowhere is
+    Every part is created below the descriptor of the part before it. A link that leads nowhere is
     followed to where it would lead.
     """
     parent, _, name = path.rstrip("/").rpartition("/")
@@ -68,7 +68,10 @@ def create_in(root: int, path: str, *, folder: bool) -> int:
 
 
 def make_plain(root: int, path: str, *, folder: bool) -> int:
-    """As `make_in`, but what is at the path itself has to be a folder or file and no link."""
+    """Create a path as `make_in` does, but refuse a link at its end.
+
+    What is there must be a directory or a file.
+    """
     parent, _, name = path.rstrip("/").rpartition("/")
     fd = make_in(root, parent, folder=True)
     try:
@@ -158,7 +161,7 @@ class _Maker:
         self._here = fd
 
     def _link(self, name: str) -> str | None:
-        """What a link says; None where there is none."""
+        """Return the target of a link; None if it is not a link."""
         try:
             target = posix.readlink(name, dir_fd=self._here)
         except OSError:
@@ -174,5 +177,5 @@ def _parts(path: str) -> list[str]:
 
 
 def is_folder(fd: int) -> bool:
-    """Whether a descriptor is of a directory."""
+    """Return whether a descriptor refers to a directory."""
     return stat.S_ISDIR(posix.fstat(fd).st_mode)

@@ -42,12 +42,12 @@ def pivot(root: int) -> None:
 
 
 def move_root(root: int, rootfs: str) -> None:
-    """For a ramdisk, from which nothing can be pivoted: the mount is put over the old root.
+    """Move the mount over the old root, for a ramdisk, from which pivot_root(2) is not possible.
 
-    What of the host's proc and sysfs would stay in reach is taken off first.
+    Mounts of the host's proc and sysfs that would stay reachable are removed first.
 
     Args:
-        root: descriptor of the mount.
+        root: a descriptor of the mount.
         rootfs: its path.
     """
     for point in _kernel_mounts(besides=rootfs):

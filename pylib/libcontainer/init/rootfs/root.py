@@ -78,7 +78,7 @@ class Rootfs:
     # ---- making
 
     def _make_root(self) -> None:
-        """The root is a mount, of the container's own."""
+        """Make the root a mount of the container's own."""
         rootfs = self._config.rootfs
         flags = self._config.root_propagation or syscalls.MS_SLAVE | syscalls.MS_REC
         _propagate_path("/", flags)
@@ -164,7 +164,7 @@ class Rootfs:
             close(root)
 
     def finalize(self) -> None:
-        """What is read-only and hidden in the end, and the sysctls."""
+        """Make read-only and hide what is to be at the end, and set the sysctls."""
         config = self._config
         root = posix.open("/", _FOLDER)
         try:
@@ -211,7 +211,7 @@ def _make_submounts_readonly(tree: int) -> None:
 
 
 def _is_unshared(flags: int) -> bool:
-    """Whether a propagation that all mounts got leaves none of them shared."""
+    """Return whether a propagation that all mounts got leaves none of them shared."""
     return bool(flags & syscalls.MS_REC) and not flags & syscalls.MS_SHARED
 
 

@@ -51,6 +51,9 @@ def _write(proc: int, name: str, value: str) -> None:
 
 
 def _path_of(name: str) -> str:
-    """The first separator says which it is: "net.ipv4.conf.eth0/1.mtu", "net/ipv4/conf/eth0.1"."""
+    """Return the path of a sysctl.
+
+    The first separator decides: "net.ipv4.conf.eth0/1.mtu" or "net/ipv4/conf/eth0.1".
+    """
     first = next((char for char in name if char in "./"), ".")
     return name if first == "/" else name.translate({ord("."): "/", ord("/"): "."})
