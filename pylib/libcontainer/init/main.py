@@ -8,7 +8,7 @@ import posix
 import sys
 
 from libcontainer.init import setns, standard_init, sync
-from libcontainer.init.cgroup_entry import enter_cgroups
+from libcontainer.init.cgroup_doors import enter_cgroups
 from libcontainer.init.config import unpack
 from libcontainer.runc_messages import go_text
 from nsenter._host.base_error import StepError

@@ -11,7 +11,7 @@ import errno
 import posix
 
 from libcontainer.init import network, sync
-from libcontainer.init.cgroup_entry import enter_cgroups
+from libcontainer.init.cgroup_doors import enter_cgroups
 from libcontainer.init.hooks import run_hooks
 from libcontainer.init.process import identity, keys
 from libcontainer.init.process.console import Console
