@@ -269,7 +269,7 @@ def test_a_network_of_its_own_is_required(options: nsenter.Options, proxy: Egres
 def test_the_callers_own_network_is_not_served(proxy: EgressProxy) -> None:
     with (
         nsenter.Popen(["true"], nsenter.Options(new="user"), wait_for_go=True) as process,
-        pytest.raises(nsenter.BootstrapError, match="own network namespace|setns .*not permitted"),
+        pytest.raises(nsenter.BootstrapError, match=r"own network namespace|setns .*not permitted"),
     ):
         try:
             proxy.attach(process._child)
