@@ -91,7 +91,7 @@ class _Commit:
         if change.type == "file":
             close(self._open(change.path))
         elif change.type == "symbolic link":
-            self._checked_link(change.path)
+            self._check_way(change.path, self._checked_link(change.path))
         elif change.type != "directory":
             raise UnsafeFile(change.path, f"it is a {change.type}, which is not brought back")
 

@@ -234,12 +234,11 @@ def test_an_image_does_not_leave_its_root(
 ) -> None:
     (tmp_path / "secret").write_text("secret")
     hostile = oci_layouts.write(tmp_path / "layout", [oci_layouts.layer(entries)], {})
-    before = {path: path.stat().st_mtime_ns for path in Path("/").iterdir()}
     try:
         root = Path(oci_image.unpacked(hostile).root)
     except nsenter.BootstrapError:
         root = None  # type: ignore[assignment]
-    assert before.keys() == {*Path("/").iterdir()}
+    assert not Path("/escaped").exists()
     found = [path for path in tmp_path.rglob("escaped") if root not in path.parents]
     assert found == []
     assert (tmp_path / "secret").stat().st_nlink == 1

@@ -183,14 +183,15 @@ def test_a_link_is_committed_if_it_stays_inside(
     overlay: Workspace, folder: Path, target: str
 ) -> None:
     (folder / "there").symlink_to(folder.parent)
-    attack(overlay, f"os.symlink({target!r}, 'gift')")
+    attack(overlay, f"os.symlink({target!r}, 'gift'); open('before', 'w')")
     if LINKS[target]:
         overlay.commit("gift")
         assert os.readlink(folder / "gift") == target  # noqa: PTH115
     else:
         with pytest.raises(UnsafeFile, match="leads, or may lead, out of the workspace"):
-            overlay.commit("gift")
+            overlay.commit(".")
         assert not (folder / "gift").is_symlink()
+        assert not (folder / "before").exists(), "all is checked before anything is written"
 
 
 def test_a_link_in_a_directory_may_go_up_as_far_as_the_top(
