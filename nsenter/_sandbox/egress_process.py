@@ -171,10 +171,11 @@ class Attachment:
             with suppress(OSError):
                 while len(data) < _LARGEST_REPORT and (more := report.recv(65536)):
                     data += more
-        if not data:
+        try:
+            return _refusals(json.loads(data))
+        except ValueError:  # the report is empty, or not whole
             why = "the proxy had ended: what it refused is not known"
             return (Refusal(time.time(), "", "", why),)
-        return _refusals(json.loads(data))
 
     def close(self) -> None:
         """Close the proxy's socket and connections of this run."""
