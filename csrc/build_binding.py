@@ -83,13 +83,14 @@ void execution_run(const struct execution *execution);
 long sys_call(long nr, long a, long b, long c, long d, long e, long f);
 """
 
-# Those that nsenter/_host/syscalls.py makes; the numbers differ between architectures.
+# Those that nsenter/_host/syscalls.py makes, or that a filter is asked about. The numbers differ
+# between architectures.
 CALLS = (
     "mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount mount_setattr openat2 "
     "unshare setns sethostname setdomainname prctl capget capset keyctl personality ioprio_set "
     "sched_setattr prlimit64 seccomp close_range ioctl fstatfs sendmsg recvmsg bpf socket connect "
     "rt_sigaction socketpair recvfrom ppoll flock fcntl memfd_create "
-    "sched_setaffinity set_mempolicy waitid"
+    "sched_setaffinity set_mempolicy waitid close execve"
 ).split()
 
 INCLUDES = """

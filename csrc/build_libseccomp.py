@@ -16,6 +16,8 @@ const struct scmp_version *seccomp_version(void);
 uint32_t seccomp_arch_native(void);
 uint32_t seccomp_arch_resolve_name(const char *arch_name);
 int seccomp_syscall_resolve_name(const char *name);
+char *seccomp_syscall_resolve_num_arch(uint32_t arch_token, int num);
+void free(void *memory);
 int seccomp_syscall_resolve_name_arch(uint32_t arch_token, const char *name);
 scmp_filter_ctx seccomp_init(uint32_t def_action);
 void seccomp_release(scmp_filter_ctx ctx);

@@ -24,6 +24,7 @@ _HOMES = {
     "Change": "nsenter._sandbox.changes",
     "Child": "nsenter.launch",
     "CompletedProcess": "nsenter.popen",
+    "Denial": "nsenter._sandbox.denials",
     "Dev": "nsenter.mounts",
     "Egress": "nsenter._sandbox.egress",
     "File": "nsenter.mounts",

@@ -6,6 +6,7 @@ from nsenter._host.base_error import NsenterError as NsenterError
 from nsenter._launch.usage import Usage as Usage
 from nsenter._remote.call_bytes import SerializationError as SerializationError
 from nsenter._sandbox.changes import Change as Change
+from nsenter._sandbox.denials import Denial as Denial
 from nsenter._sandbox.egress import Egress as Egress
 from nsenter._sandbox.pasta import Pasta as Pasta
 from nsenter._sandbox.refusal import Refusal as Refusal

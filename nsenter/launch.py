@@ -15,6 +15,7 @@ from errno import ECANCELED, ENOENT
 
 from nsenter._host.cleanup import close
 from nsenter._host.records import Value
+from nsenter._host.syscalls import socketpair
 from nsenter._launch.child import Child, TracePoint
 from nsenter._launch.descriptors import (
     Descriptors,
@@ -499,7 +500,7 @@ def _run_confined(
     """
     changes: dict[str, Any] = {}
     attributes, ours = confinement.attributes, Descriptors()
-    terminal = verdict = gate = -1
+    terminal = verdict = gate = listener = -1
     try:
         if confinement.terminal:
             terminal, slave = os.openpty()
@@ -525,6 +526,11 @@ def _run_confined(
             changes["stage_fds"] = changes.get("stage_fds", job.stage_fds) | {reader}
             changes["wait_for_go"] = True
             attributes += ((LaunchAttribute.GATE_FD, reader),)
+        if confinement.listener:
+            near, far = socketpair()
+            listener, far = ours.add(near), owner.add(far)
+            changes["stage_fds"] = changes.get("stage_fds", job.stage_fds) | {far}
+            attributes += ((LaunchAttribute.LISTENER_FD, far),)
         if confinement.die_with_parent:
             from nsenter._launch.spawner_thread import on_spawner_thread
 
@@ -534,5 +540,6 @@ def _run_confined(
     except BaseException:
         ours.close()
         raise
-    child.terminal_fd, child.verdict_fd, child.gate_fd = terminal, verdict, gate
+    child.terminal_fd, child.verdict_fd = terminal, verdict
+    child.gate_fd, child.listener_fd = gate, listener
     return child

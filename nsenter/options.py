@@ -217,6 +217,7 @@ class Options(Value):
         process_group: int | None = None,
         ignored_signals: Iterable[int] = (),
         wait_for_go: bool = False,
+        listener: bool = False,
     ) -> Child:
         """Start a process with these options.
 
@@ -227,6 +228,7 @@ class Options(Value):
             process_group: the process group to join, as for setpgid(2): 0 means a new one. In a new
                 session only 0 is possible.
             wait_for_go: make a Program wait in its namespaces until `Child.go` is called.
+            listener: give the filter of a Program a listener: see `Child.listener_fd`.
         """
         with Descriptors() as owner:
             namespaces = self._namespaces(owner)
@@ -253,6 +255,7 @@ class Options(Value):
                     init=init,
                     process_group=process_group,
                     wait_for_go=waits,
+                    listener=listener,
                 )
                 if namespaces.path_of(NamespaceType.NEWPID):
                     from nsenter._launch import joiner_capabilities as capabilities

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import ParamSpec, Self, TypeVar
 
     from nsenter._sandbox.changes import Change
+    from nsenter._sandbox.explain import Explanation
     from nsenter._sandbox.root import Root
     from nsenter._sandbox.workspace import Workspace
     from nsenter.calling import Caller
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 else:
     from nsenter._remote.call_hints import Callable, P, T
 
-    Self = Change = Root = Workspace = Caller = object
+    Self = Change = Explanation = Root = Workspace = Caller = object
 
 __all__ = ["Result", "RunFailed", "Sandbox", "Verdict"]
 
@@ -192,6 +193,7 @@ class Sandbox:
         env: Environment | None = None,
         cwd: Path | None = None,
         on_output: Callable[[int, bytes], object] | None = None,
+        explain: bool = False,
     ) -> Result:
         """Run a program and wait until it has ended, together with everything that it started.
 
@@ -203,6 +205,8 @@ class Sandbox:
             on_output: is called with each piece of output as soon as it is read: with 1 for the
                 standard output or 2 for the standard error, and the bytes. The result has all of it
                 nevertheless.
+            explain: list the system calls that the filter denies in `Result.denied`. Each of them
+                takes longer: a thread of this process answers it.
 
         Returns:
             The result. What becomes of the program is no error: see `Result.verdict` and
@@ -220,7 +224,7 @@ class Sandbox:
             >>> result.verdict
             <Verdict.TIMEOUT: 'timeout'>
         """
-        order = self._order(args, input, timeout, output_limit, env, cwd, on_output)
+        order = self._order(args, input, timeout, output_limit, env, cwd, on_output, explain)
         with Naming():
             streams = Streams()
             try:
@@ -246,6 +250,7 @@ class Sandbox:
         env: Environment | None = None,
         cwd: Path | None = None,
         on_output: Callable[[int, bytes], object] | None = None,
+        explain: bool = False,
     ) -> Result:
         r"""Run a program as `run` does, in the loop of asyncio.
 
@@ -263,7 +268,7 @@ class Sandbox:
         """
         from nsenter._sandbox.asynchronous import start_in_thread, watch_in_loop
 
-        order = self._order(args, input, timeout, output_limit, env, cwd, on_output)
+        order = self._order(args, input, timeout, output_limit, env, cwd, on_output, explain)
         with Naming():
             streams = Streams()
             try:
@@ -287,6 +292,7 @@ class Sandbox:
         env: Environment | None,
         cwd: Path | None,
         on_output: Callable[[int, bytes], object] | None,
+        explain: bool,
     ) -> Order:
         """Check the arguments of a run."""
         if isinstance(args, (str, bytes, os.PathLike)):
@@ -303,20 +309,32 @@ class Sandbox:
             self._env if env is None else env,
             cwd,
             on_output,
+            self._explanation() if explain else None,
         )
+
+    def _explanation(self) -> Explanation:
+        from nsenter._sandbox.explain import Explanation
+
+        return Explanation(self._options)
 
     def _start(self, order: Order, streams: Streams) -> Child:
         options, environment = self._prepared(order.env)
         if order.cwd is not None:
             options = options.replace(cwd=order.cwd)
+        explanation = order.explanation
+        if explanation is not None:
+            options = explanation.changed(options)
         waits = any(part.holds for part in self._parts)
         ends = streams.theirs
         child = options.launch(
             Program(order.args), stdin=ends[0], stdout=ends[1], stderr=ends[2], env=environment,
             default_init=True, wait_for_go=waits,
+            listener=explanation is not None and explanation.has_listener,
         )  # fmt: skip
         try:
             streams.hand_over()
+            if explanation is not None:
+                explanation.watch(child)
             if waits:
                 self._attach(child)
                 child.go()
@@ -358,6 +376,8 @@ class Sandbox:
             usage,
             child.limited_by,
             self._refused(child),
+            None,
+            () if order.explanation is None else order.explanation.finish(),
         )
 
     def _not_started(self, order: Order, error: BaseException) -> Result:

@@ -23,6 +23,7 @@
 #include "base/fallback.h"
 #include "base/signals.h"
 #include "inside/limits.h"
+#include "inside/seccomp.h"
 
 #define STACK_SIZE  (64 * 1024)
 #define STACK_USED  (16 * 1024) /* more than is needed from here on */
@@ -144,45 +145,10 @@ static long install_filter(const struct execution *execution)
 	return fallback_set_filter(&program, execution->filter_flags & ~OF_ALL_THREADS);
 }
 
-/* Send the message, with the descriptor beside its first byte. Once all of it is sent, nothing more
- * may be: an agent may close its end as soon as it has read the message. */
-static long send_listener(const struct execution *execution, int listener)
-{
-	struct span rest = execution->agent_message;
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { .header = { .cmsg_len = CMSG_LEN(sizeof(int)),
-				  .cmsg_level = SOL_SOCKET,
-				  .cmsg_type = SCM_RIGHTS } };
-	size_t size = sizeof(control.room);
-
-	*(int *)(void *)CMSG_DATA(&control.header) = listener;
-	while (rest.len) {
-		struct iovec part = { (char *)(uintptr_t)rest.data, rest.len };
-		const struct msghdr message = {
-			.msg_iov = &part,
-			.msg_iovlen = 1,
-			.msg_control = size ? control.room : NULL,
-			.msg_controllen = size,
-		};
-		long n = SYS3(SYS_sendmsg, execution->agent_fd, &message, MSG_NOSIGNAL);
-
-		if (n == -EINTR)
-			continue;
-		if (n < 0)
-			return n;
-		rest.data += n;
-		rest.len -= (size_t)n;
-		size = 0;
-	}
-	return 0;
-}
-
 static void give_listener(const struct execution *execution, int listener)
 {
 	struct err err;
-	long ret = send_listener(execution, listener);
+	long ret = seccomp_send_listener(execution->agent_fd, execution->agent_message, listener);
 
 	if (ret < 0) {
 		err_set(&err, "failed to send the listener to seccomp agent", execution->agent_path,

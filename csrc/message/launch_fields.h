@@ -83,7 +83,9 @@
 	/* A byte from here lets the program be executed. */ \
 	X(GATE_FD,         gate_fd,         NUMBER, -1,    STAGES,  STAGED) \
 	/* nsinit, which PID 1 executes after its child has taken over its memory. */ \
-	X(REAPER_FD,       reaper_fd,       NUMBER, -1,    STAGES,  STAGED)
+	X(REAPER_FD,       reaper_fd,       NUMBER, -1,    STAGES,  STAGED) \
+	/* A socket to which the listener of the filter is sent: somebody answers for the kernel. */ \
+	X(LISTENER_FD,     listener_fd,     NUMBER, -1,    FILTER,  STAGED)
 /* clang-format on */
 
 #endif

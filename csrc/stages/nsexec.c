@@ -20,7 +20,7 @@
 #define STAGE_2 "stage 2 (init)"
 #define STAGE_0 "stage 0 (parent)"
 
-#define NEEDED 8 /* descriptors of the stages themselves, see shed() */
+#define NEEDED 9 /* descriptors of the stages themselves, see shed() */
 
 _Noreturn void nsexec_fail(const struct nsexec *ns, const struct err *err)
 {
@@ -290,7 +290,8 @@ static int shed(struct nsexec *ns, const struct pairs *pairs, struct err *err)
 	int needed[NEEDED + MOUNTS_MAX] = { pairs->child[1],	pairs->init[1],
 					    ns->init_fd,	ns->report.status_fd,
 					    ns->report.log_fd,	ns->launch.init_fd,
-					    ns->launch.gate_fd, ns->place };
+					    ns->launch.gate_fd, ns->launch.listener_fd,
+					    ns->place };
 	const char *stage = ns->report.stage;
 	const size_t count = NEEDED + mounts_trees(ns->launch.mounts, needed + NEEDED);
 

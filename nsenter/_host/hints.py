@@ -12,6 +12,7 @@ import posix
 from errno import (
     EACCES,
     EAGAIN,
+    EBUSY,
     ECANCELED,
     EINVAL,
     ENOENT,
@@ -344,6 +345,11 @@ _TABLE: tuple[tuple[tuple[str, ...], int, str, *tuple[str, ...]], ...] = (
         ("seccomp",),
         EACCES,
         "a filter requires no_new_privs, or CAP_SYS_ADMIN in the user namespace of the process",
+    ),
+    (
+        ("seccomp",),
+        EBUSY,
+        "a filter of this process has a listener already, and the kernel allows only one",
     ),
     (("seccomp",), EINVAL, "the kernel does not accept the program, or does not know the flags"),
     (("landlock_create_ruleset",), ENOSYS, "", "landlock"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Condition = tuple[int, int, int, int]  # index, operator, value, second value: scmp_arg_cmp
 
-__all__ = ["UNKNOWN", "Filter", "is_known", "load"]
+__all__ = ["UNKNOWN", "Filter", "is_known", "load", "name_of"]
 
 _NAME = "libseccomp.so.2"
 _CTL_OPTIMIZE = 8  # SCMP_FLTATR_CTL_OPTIMIZE
@@ -39,6 +39,25 @@ def load() -> Any:
 def is_known(name: str) -> bool:
     """Return whether there is a system call of this name on any architecture."""
     return bool(load().seccomp_syscall_resolve_name(name.encode()) != UNKNOWN)
+
+
+def name_of(architecture: int, number: int) -> str:
+    """Return the name of a system call; "" if the library does not know it.
+
+    Args:
+        architecture: AUDIT_ARCH_* of linux/audit.h.
+        number: the number of the call there.
+
+    Raises:
+        OSError: libseccomp is not installed.
+    """
+    found = load().seccomp_syscall_resolve_num_arch(architecture, number)
+    if not found:
+        return ""
+    try:
+        return str(ffi.string(found).decode())
+    finally:
+        ffi.dlopen(None).free(found)
 
 
 class Filter:

@@ -68,6 +68,8 @@ class Child:
         terminal_fd: the caller's side of the terminal, the master of a pty; -1 if there is none.
         verdict_fd: a descriptor on which the init reports how the program ended; -1 without init.
         gate_fd: a descriptor that holds the program back until `go`; -1 if it does not wait.
+        listener_fd: a socket on which the listener of the filter comes (seccomp_unotify(2)); -1 if
+            it has none.
         trace: the times at which the stages reached their points, if `trace` was given.
         returncode: the exit status, or the negative number of the signal that killed the process;
             None as long as the process may be running.
@@ -88,6 +90,7 @@ class Child:
         self.terminal_fd = -1
         self.verdict_fd = -1
         self.gate_fd = -1
+        self.listener_fd = -1
         self.rest: Callable[[bool], BootstrapError | None] = lambda go: None
         self._channel: socket.socket | None = None
         self.trace = tuple(trace)
@@ -224,7 +227,7 @@ class Child:
             self.rest(False)
         if self._channel is not None:
             self._channel.close()
-        for name in ("channel_fd", "terminal_fd", "verdict_fd", "gate_fd", "pidfd"):
+        for name in ("channel_fd", "terminal_fd", "verdict_fd", "gate_fd", "listener_fd", "pidfd"):
             fd = getattr(self, name)
             if fd >= 0:
                 setattr(self, name, -1)

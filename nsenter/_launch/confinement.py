@@ -39,6 +39,7 @@ class Confinement(Value):
         terminal: the standard streams of the process are a new pty.
         console: where the pty is also mounted; None means nowhere.
         wait_for_go: the program waits for `Child.go` before it is executed.
+        listener: the filter has a listener, which goes to `Child.listener_fd`.
     """
 
     attributes: tuple[tuple[int, int | bytes], ...] = ()
@@ -47,6 +48,7 @@ class Confinement(Value):
     terminal: bool = False
     console: bytes | None = None
     wait_for_go: bool = False
+    listener: bool = False
 
     def with_console(self, terminal: str) -> tuple[Attribute, ...]:
         """Return the attributes with one more mount: the terminal with this path."""
@@ -71,6 +73,7 @@ def confinement_of(
     init: bool,
     process_group: int | None = None,
     wait_for_go: bool = False,
+    listener: bool = False,
 ) -> Confinement | None:
     """Return the confinement of a process with these options; None if there is none.
 
@@ -80,6 +83,7 @@ def confinement_of(
         init: keep an init in the PID namespace.
         process_group: the process group to join; None means none.
         wait_for_go: make the program wait before it is executed.
+        listener: send the listener of the filter to this process.
 
     Raises:
         ValueError, TypeError: an option is not valid; the message names it.
@@ -93,7 +97,9 @@ def confinement_of(
     if not attributes and not wait_for_go and not any(ways):
         return None
     console = _console(mounts) if options.terminal else None
-    return Confinement(tuple(attributes), *ways, console=console, wait_for_go=wait_for_go)
+    return Confinement(
+        tuple(attributes), *ways, console=console, wait_for_go=wait_for_go, listener=listener
+    )
 
 
 def _console(mounts: Iterable[Mount]) -> bytes | None:

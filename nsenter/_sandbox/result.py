@@ -14,6 +14,12 @@ from nsenter._host.records import Value
 from nsenter._launch.usage import Usage
 from nsenter.errors import BootstrapError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nsenter._sandbox.denials import Denial
+else:
+    Denial = object  # what typing.get_type_hints finds: few runs are explained
+
 __all__ = ["Result", "RunFailed", "Verdict", "add_end", "verdict_of"]
 
 
@@ -76,6 +82,9 @@ class Result(Value):
             "rlimit" if it holds for each process by itself, "not limited" if it cannot be set.
         refused: a line for each thing that the network or the workspace refused.
         error: why the program was not started.
+        denied: what the system call filter denied, if the run was started with `explain=True`. This
+            does not change the verdict: that a call was denied does not mean that the program
+            failed because of it.
     """
 
     args: tuple[object, ...]
@@ -88,6 +97,7 @@ class Result(Value):
     limited_by: Mapping[str, str]
     refused: tuple[str, ...] = ()
     error: BootstrapError | None = None
+    denied: tuple[Denial, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from nsenter._cgroups.oom import OomWatch
     from nsenter._launch.child import Child
+    from nsenter._sandbox.explain import Explanation
     from nsenter.launch import Environment
     from nsenter.mounts import Path
 
@@ -44,6 +45,7 @@ class Order(Value):
         env: its environment; None means that of the sandbox.
         cwd: its working directory; None means that of the options.
         on_output: is called with 1 or 2 and each piece that it writes there.
+        explanation: what notes what is denied to it; None if nobody does.
     """
 
     args: tuple[Any, ...]
@@ -53,6 +55,7 @@ class Order(Value):
     env: Environment | None
     cwd: Path | None
     on_output: Callable[[int, bytes], object] | None
+    explanation: Explanation | None = None
 
 
 class Streams:

@@ -1061,6 +1061,15 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
+    "test_nsenter/test_sandbox_explain.py": {
+        "": """
+            test_a_filter_answers_here_as_in_the_kernel
+        """,
+        "machine": """
+            test_an_ordinary_user_gets_an_explanation
+        """,
+        "namespaces proc": "*",
+    },
     "test_nsenter/test_sandbox_egress.py": {
         "namespaces proc": "*",
     },
