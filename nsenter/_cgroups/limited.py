@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from errno import EBUSY, EINVAL, ENOENT, EPERM
 
 from nsenter._cgroups import files
@@ -14,6 +15,7 @@ from nsenter._cgroups.v2 import UnifiedTree
 from nsenter._host import procfs
 from nsenter._host.cleanup import undo
 from nsenter._host.records import Value
+from nsenter._host.suppress import suppress
 from nsenter._host.syscalls import Failure
 
 TYPE_CHECKING = False
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Figures", "LimitedTree"]
 
 _PREFIX = "nsenter-tree-"
+_LEFT_SECONDS = 3600.0
 # The controllers of v1 that limit or count. The last is the unified hierarchy of the hybrid layout,
 # which kills a whole tree at once.
 _CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "")
@@ -112,6 +115,7 @@ class LimitedTree:
 
     def _make_in(self, above: str, here: Layout, *, is_entered: bool = True) -> None:
         limits = self._limits
+        _sweep(above)
         tree = UnifiedTree(here, f"{above}/{_new_name()}", limits_memory=limits.memory is not None)
         self.tree = tree
         _check_empty(above, here)
@@ -191,6 +195,26 @@ class LimitedTree:
         return _unified_figures(paths[""])
 
 
+_swept: set[str] = set()
+
+
+def _sweep(above: str) -> None:
+    """Remove what callers have left that were killed: empty cgroups of ours that are an hour old.
+
+    The processes of such a caller have ended with it. Each directory is looked at once.
+    """
+    if above in _swept:
+        return
+    _swept.add(above)
+    latest = time.time() - _LEFT_SECONDS
+    with suppress(OSError), os.scandir(above) as entries:
+        for entry in entries:
+            if entry.name.startswith(_PREFIX):
+                with suppress(OSError):  # it is not empty, not ours, or gone
+                    if entry.stat().st_mtime < latest:
+                        os.rmdir(entry.path)
+
+
 def _may_have_a_scope(failure: Failure) -> bool:
     """Return whether a user's systemd may have a place, because this user lacks one."""
     return os.geteuid() != 0 and failure.errno in files.DENIED
@@ -213,6 +237,7 @@ def _legacy_paths(here: Layout) -> dict[str, str]:
         for controller in hierarchy.controllers:
             if controller in _CONTROLLERS:
                 above = hierarchy.below_mount(own.get(controller, "/"))
+                _sweep(f"{hierarchy.mount_point}{above}")
                 paths[controller] = f"{hierarchy.mount_point}{above}/{name}"
     return paths
 

@@ -215,6 +215,28 @@ def test_the_fork_bomb_of_one_run_is_none_of_the_next() -> None:
             assert box.run(["sh", "-c", "true & true & wait"], timeout=LONG).ok
 
 
+def test_what_a_caller_that_was_killed_has_left_is_removed_after_an_hour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with nsenter.Popen(["sleep", "1000"], Options(limits=Limits(pids=3))) as process:
+        above = {path.parent for path in trees()}
+        process.kill()
+    name = f"nsenter-tree-1-{os.urandom(6).hex()}"
+    made = [folder / f"{name}-{age}" for folder in above for age in ("old", "new")]
+    try:
+        for path in made:
+            path.mkdir()
+            if path.name.endswith("old"):
+                os.utime(path, (0, 0))
+        monkeypatch.setattr(limited, "_swept", set())
+        assert nsenter.run(["true"], LIMITED).returncode == 0
+        assert {path.name for path in made if path.exists()} == {f"{name}-new"}
+    finally:
+        for path in made:
+            if path.exists():
+                path.rmdir()
+
+
 # ---- Options.limits, without a sandbox
 
 LIMITED = Options(limits=Limits(memory="64M", pids=8))
