@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import pyrunc
+from nsenter._interpreter import image
 from pyrunc import Runtime, cgroups_of, make_bundle
 from sweeps import some
 from syscalls import ERRNOS, TEXTS, Call, calls, calls_between, inject
@@ -202,7 +203,11 @@ def test_a_broken_pipe_that_is_not_its_output_is_told(runtime: Runtime, tmp_path
 
 
 @pytest.mark.parametrize("module", ["_cffi_backend", "_nsexec"])
-def test_a_module_that_cannot_be_loaded_is_told_in_a_line(runtime: Runtime, module: str) -> None:
+def test_a_module_that_cannot_be_loaded_is_told_in_a_line(
+    runtime: Runtime, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An interpreter from an image has the module already, and opens its file for the image only.
+    monkeypatch.setenv(image.VARIABLE, image.OFF)
     source = str(
         importlib.import_module(f"nsenter.{module}" if module == "_nsexec" else module).__file__
     )
