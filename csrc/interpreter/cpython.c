@@ -49,7 +49,7 @@ static void check(struct cpython_status status)
 		refuse_image("the interpreter does not boot", status.message ? status.message : "");
 }
 
-void cpython_boot(const struct image_process *process, const char *boot_module, int orders_fd)
+void cpython_boot(const struct image_process *process, const char *boot_module, int contents_fd)
 {
 	static _Alignas(16) uint8_t config[CONFIG_ROOM];
 
@@ -59,7 +59,7 @@ void cpython_boot(const struct image_process *process, const char *boot_module, 
 	python.clear_config(config);
 	python.boot_module = python.import(boot_module);
 	if (!python.boot_module ||
-	    !python.call(python.boot_module, "prepare_image", "i", orders_fd)) {
+	    !python.call(python.boot_module, "prepare_image", "i", contents_fd)) {
 		python.print_error();
 		refuse_image("a module that the image is to hold cannot be imported", "");
 	}

@@ -52,7 +52,7 @@ extern struct cpython python;
 void cpython_find(void);
 
 /* Boot the interpreter, import the boot module, and have it import what the image is to hold, as
- * it reads from `orders_fd`. */
-void cpython_boot(const struct image_process *process, const char *boot_module, int orders_fd);
+ * it reads from `contents_fd`. */
+void cpython_boot(const struct image_process *process, const char *boot_module, int contents_fd);
 
 #endif

@@ -37,10 +37,10 @@
 #define VARIABLE "_NSENTER_DUMP"
 
 static struct {
-	int bundle_fd; /* the module archive */
-	int orders_fd; /* what the boot module is to import */
-	int files_fd;  /* the list for dump_add_listed_files() */
-	int out_fd;    /* where the image is written to */
+	int archive_fd;	 /* the module archive */
+	int contents_fd; /* what the boot module is to import */
+	int files_fd;	 /* the list for dump_add_listed_files() */
+	int out_fd;	 /* where the image is written to */
 	char boot_module[64];
 } request;
 
@@ -48,7 +48,7 @@ static struct image_process process;
 
 static bool read_request(const char *value)
 {
-	return sscanf(value, "%d,%d,%d,%d,%63s", &request.bundle_fd, &request.orders_fd,
+	return sscanf(value, "%d,%d,%d,%d,%63s", &request.archive_fd, &request.contents_fd,
 		      &request.files_fd, &request.out_fd, request.boot_module) == 5;
 }
 
@@ -96,13 +96,13 @@ static int dump_main(int argc, char **argv, char **envp)
 	large_pages_prepare();
 	stack_limits_find();
 	resume_prepare();
-	if (archive_install(request.bundle_fd, &err) < 0) {
+	if (archive_install(request.archive_fd, &err) < 0) {
 		dprintf(STDERR_FILENO, "%s %s: %s\n", err.operation, err.subject,
 			strerror(err.errnum));
 		_exit(1);
 	}
 	libc_settle();
-	cpython_boot(&process, request.boot_module, request.orders_fd);
+	cpython_boot(&process, request.boot_module, request.contents_fd);
 	dump();
 }
 

@@ -141,8 +141,8 @@ struct image_process {
 struct image_handover {
 	const struct image_process *process;
 	/* See interpreter/module_archive.h; NULL if the image has every module. */
-	const void *bundle;
-	size_t bundle_size;
+	const void *archive;
+	size_t archive_size;
 	int channel_fd;
 	int status_fd;
 	/* The image is that of a command, which has no launcher: it reads argv and the
@@ -150,8 +150,8 @@ struct image_handover {
 	bool is_command;
 	bool ignores_interrupt; /* the interpreter of a command must not catch SIGINT */
 	/* Goes through the stages, and returns in the namespaces. It is called after the extensions
-	 * of the bundle have been loaded that the image does not have, for which the host's files
-	 * are needed. NULL: the stages were before, and no extension is loaded. */
+	 * of the module archive have been loaded that the image does not have, for which the host's
+	 * files are needed. NULL: the stages were before, and no extension is loaded. */
 	void (*stages)(void);
 	/* Give up rights for good. Each is called once, in this order; NULL: there is nothing to
 	 * do. */

@@ -119,8 +119,8 @@ APART_FROM_SETJMP static void *run_init(const struct image_handover *handover)
 	/* The libraries that are loaded now may read variables. Nothing else may: the environment
 	 * is the payload's. */
 	environ = loads_extensions ? handover->process->envp : no_environment;
-	if (handover->bundle && archive_install_mapped(handover->bundle, handover->bundle_size,
-						       loads_extensions, &err) < 0)
+	if (handover->archive && archive_install_mapped(handover->archive, handover->archive_size,
+							loads_extensions, &err) < 0)
 		handover->fail(&err);
 	environ = no_environment;
 	if (handover->stages)

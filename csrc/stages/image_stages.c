@@ -46,7 +46,7 @@ static void fail(const struct err *err)
 	nsexec_fail(stage, err);
 }
 
-static int map_bundle(char *const *envp, struct image_handover *handover, struct err *err)
+static int map_archive(char *const *envp, struct image_handover *handover, struct err *err)
 {
 	const char *value = environment_get(envp, ARCHIVE);
 	struct stat st = { 0 };
@@ -64,8 +64,8 @@ static int map_bundle(char *const *envp, struct image_handover *handover, struct
 	if (sys_is_error(ret))
 		return err_set(err, "mmap", "the module archive", ret);
 	sys_close((int)fd);
-	handover->bundle = (const void *)ret;
-	handover->bundle_size = (size_t)st.st_size;
+	handover->archive = (const void *)ret;
+	handover->archive_size = (size_t)st.st_size;
 	return 0;
 }
 
@@ -106,7 +106,7 @@ _Noreturn void image_stages_run(struct nsexec *ns, const char *path, int argc, c
 	stage = ns;
 	process = (struct image_process){ argc, argv, envp, image_find_auxv(envp) };
 	ns->report.stage = "image";
-	if (restore_map(path, &process, &image, &err) < 0 || map_bundle(envp, &handover, &err) < 0)
+	if (restore_map(path, &process, &image, &err) < 0 || map_archive(envp, &handover, &err) < 0)
 		nsexec_fail(ns, &err);
 	handover.channel_fd = ns->init_fd;
 	handover.status_fd = ns->report.status_fd;

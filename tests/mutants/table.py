@@ -349,7 +349,7 @@ CONFINEMENT = [
     _row(
         "the filter of system calls is in force",
         "csrc/inside/seccomp.c",
-        "ret = fallback_set_filter(&program, launch->seccomp_flags);",
+        "ret = fallback_set_filter(&program, flags);",
         "ret = program.len == 0;",
         _OPTIONS,
     ),
