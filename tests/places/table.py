@@ -1076,6 +1076,7 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "machine": """
             test_a_call_works_in_it_too
+            test_a_directory_may_have_any_name
             test_a_keeper_that_ends_is_named
             test_a_run_works_in_it_and_its_files_belong_to_the_owner
             test_a_user_has_something_else_where_a_file_system_is_mounted_below
@@ -1089,6 +1090,7 @@ NEEDS: dict[str, dict[str, str]] = {
             test_it_closes_twice_and_opens_again
             test_options_can_be_used_again
             test_reset_forgets_everything
+            test_reset_waits_for_nothing
             test_root_has_a_copy_where_ids_cannot_be_mapped
             test_the_size_of_the_changes_is_limited
             test_two_runs_at_once_share_an_overlay
