@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,19 @@ def test_two_runs_at_once_share_an_overlay(overlay: Workspace) -> None:
     with nsenter.Popen(["sh", "-ec", wait], options, stdout=subprocess.PIPE) as process:
         run(overlay, "while ! [ -e first ]; do sleep 0.01; done; echo there > .s; mv .s second")
         assert process.communicate(timeout=60)[0] == b"there\n"
+
+
+def test_many_threads_run_in_one_workspace(overlay: Workspace) -> None:
+    """Each answer of the keeper goes to the thread that has asked."""
+
+    def work(number: int) -> None:
+        for _ in range(3):
+            run(overlay, f"echo x >> n{number}")
+            overlay.changed()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert [overlay.read(f"n{number}") for number in range(8)] == [b"x\n" * 3] * 8
 
 
 def test_options_can_be_used_again(overlay: Workspace) -> None:
