@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from nsenter._sandbox.changes import Change
     from nsenter._sandbox.explain import Explanation
+    from nsenter._sandbox.ladder import Fallback
     from nsenter._sandbox.root import Root
     from nsenter._sandbox.workspace import Workspace
     from nsenter.calling import Caller
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 else:
     from nsenter._remote.call_hints import Callable, P, T
 
-    Self = Change = Explanation = Root = Workspace = Caller = object
+    Self = Change = Explanation = Fallback = Root = Workspace = Caller = object
 
 __all__ = ["Result", "RunFailed", "Sandbox", "Verdict"]
 
@@ -89,10 +90,16 @@ class Sandbox:
         env: the environment of the processes. None means a short one without anything of the
             caller's.
         read, write, tmp_size: as for `nsenter.presets.sandbox`.
+        fallback: what isolates the runs if namespaces are forbidden here. None means nothing: a run
+            is then not started, and its error says what is in the way. "landlock" means Landlock
+            and a system call filter, with the user of the caller: see docs/sandbox.md for what is
+            weaker then. It excludes the arguments that always require namespaces.
         fields: fields of `Options`.
 
     Attributes:
         refused: a line for each thing that the network refused during the last `call`.
+        isolated_by: "namespaces", or "landlock" if an open sandbox had to fall back to it.
+        no_namespaces: the error that made it fall back; None if it did not.
 
     Raises:
         TypeError, ValueError: an argument is not valid.
@@ -106,6 +113,8 @@ class Sandbox:
     """
 
     refused: tuple[str, ...] = ()
+    isolated_by = "namespaces"
+    no_namespaces: BootstrapError | None = None
 
     def __init__(
         self,
@@ -127,6 +136,7 @@ class Sandbox:
         read: Iterable[Path] = (),
         write: Iterable[Path] = (),
         tmp_size: int | str | None = None,
+        fallback: str | None = None,
         **fields: Any,
     ) -> None:
         _check_word("limits", limits, _MODES)
@@ -134,6 +144,16 @@ class Sandbox:
         self._timeout = _seconds(timeout)
         self._output_limit = _size(output_limit)
         self._env = env
+        self._fallback: Fallback | None = None
+        if fallback is not None:
+            given: dict[str, object] = {
+                "options": options,
+                "root": root,
+                "workspace": workspace,
+                "overlay": overlay,
+            }
+            given |= {"workspace_size": workspace_size, "tmp_size": tmp_size}
+            self._fallback = _fallback(fallback, read, write, network, dict(fields), given)
         if network == "host":
             fields["new"] = _without_network(fields.get("new", "all"))
         if options is None:
@@ -172,10 +192,32 @@ class Sandbox:
             raise ValueError("the sandbox is open already")
         limited_start.check(self._limits)
         with ExitStack() as stack:
+            if self._fallback is not None:
+                self._choose(self._fallback, stack)
             for part in self._parts:
                 part.open()
                 stack.callback(part.close)
             self._opened = stack.pop_all()
+
+    def _choose(self, fallback: Fallback, stack: ExitStack) -> None:
+        """Use the fallback if there can be no namespaces."""
+        from nsenter._sandbox.ladder import LANDLOCK, NAMESPACES, why_no_namespaces
+
+        self.no_namespaces = why_no_namespaces()
+        self.isolated_by = NAMESPACES if self.no_namespaces is None else LANDLOCK
+        if self.no_namespaces is not None:
+            fallback.open()
+            stack.callback(fallback.close)
+
+    def _falls_back(self) -> Fallback | None:
+        """Return what is used instead of namespaces; None if these are used.
+
+        Raises:
+            ValueError: the sandbox is not open, so it is not known.
+        """
+        if self._fallback is not None and self._opened is None:
+            raise ValueError('fallback="landlock" requires an open sandbox: use it by `with`')
+        return None if self.no_namespaces is None else self._fallback
 
     def close(self) -> None:
         """Remove the workspace and the network. Does nothing if the sandbox is not open."""
@@ -315,7 +357,8 @@ class Sandbox:
     def _explanation(self) -> Explanation:
         from nsenter._sandbox.explain import Explanation
 
-        return Explanation(self._options)
+        fallback = self._falls_back()
+        return Explanation(self._options if fallback is None else fallback.options())
 
     def _start(self, order: Order, streams: Streams) -> Child:
         options, environment = self._prepared(order.env)
@@ -331,6 +374,7 @@ class Sandbox:
             default_init=True, wait_for_go=waits,
             listener=explanation is not None and explanation.has_listener,
         )  # fmt: skip
+        child.leads_group = self._falls_back() is not None
         try:
             streams.hand_over()
             if explanation is not None:
@@ -354,6 +398,10 @@ class Sandbox:
         environment: Environment = ENVIRONMENT if env is None else env
         if self._root is not None:
             environment = self._root.completed(environment, is_given=env is not None)
+        fallback = self._falls_back()
+        if fallback is not None:
+            options = fallback.options().replace(limits=self._limits)
+            environment = _with_variables(environment, fallback.environment())
         for part in self._parts:
             changes = part.changes(options)
             options = options.replace(**changes) if changes else options
@@ -378,13 +426,17 @@ class Sandbox:
             self._refused(child),
             None,
             () if order.explanation is None else order.explanation.finish(),
+            self.isolated_by,
         )
 
     def _not_started(self, order: Order, error: BaseException) -> Result:
         """Return the result for a program that could not be executed; raise any other error."""
         if not isinstance(error, BootstrapError) or error.stage not in _STAGES:
             raise error
-        return Result(order.args, Verdict.NOT_STARTED, None, b"", b"", 0.0, None, {}, (), error)
+        return Result(
+            order.args, Verdict.NOT_STARTED, None, b"", b"", 0.0, None, {}, (), error,
+            isolated_by=self.isolated_by,
+        )  # fmt: skip
 
     def _refused(self, child: Child) -> tuple[str, ...]:
         return tuple(line for part in self._parts for line in part.refusals(child))
@@ -411,6 +463,8 @@ class Sandbox:
         """
         from nsenter.calling import Caller
 
+        if self._falls_back() is not None:
+            raise ValueError("a call requires namespaces: with Landlock alone, use run()")
         options, environment = self._prepared(self._env)
         caller = Caller(options, self._timeout, env=environment)
         if not any(part.holds for part in self._parts):
@@ -520,6 +574,21 @@ def _root(
 
         return Root(source, options, overlay=overlay, size=size)
     return None
+
+
+def _fallback(
+    word: str,
+    read: Iterable[Path],
+    write: Iterable[Path],
+    network: object,
+    fields: dict[str, Any],
+    given: dict[str, object],
+) -> Fallback:
+    from nsenter._sandbox.ladder import LANDLOCK, Fallback
+
+    if word != LANDLOCK:
+        raise ValueError(f'fallback must be "{LANDLOCK}" or None, not {word!r}')
+    return Fallback(read, write, network, fields, given)
 
 
 def _network(given: str | Part) -> Part | None:

@@ -70,6 +70,8 @@ class Child:
         gate_fd: a descriptor that holds the program back until `go`; -1 if it does not wait.
         listener_fd: a socket on which the listener of the filter comes (seccomp_unotify(2)); -1 if
             it has none.
+        leads_group: the process leads a group of which it is the first member, and which no other
+            can leave: `kill` ends the whole group, and so does the end of the process.
         trace: the times at which the stages reached their points, if `trace` was given.
         returncode: the exit status, or the negative number of the signal that killed the process;
             None as long as the process may be running.
@@ -91,6 +93,7 @@ class Child:
         self.verdict_fd = -1
         self.gate_fd = -1
         self.listener_fd = -1
+        self.leads_group = False
         self.rest: Callable[[bool], BootstrapError | None] = lambda go: None
         self._channel: socket.socket | None = None
         self.trace = tuple(trace)
@@ -149,6 +152,7 @@ class Child:
     def _reap(self) -> int:
         with self._lock:
             if self.returncode is None:
+                self._kill_group()
                 self.returncode = self._status()
                 self._remove_tree()
             return self.returncode
@@ -202,7 +206,16 @@ class Child:
 
     def kill(self) -> None:
         """Send SIGKILL. If the process is the init of a PID namespace, every process in it ends."""
-        self.send_signal(SIGKILL)
+        with self._lock:
+            self._kill_group()
+            self.send_signal(SIGKILL)
+
+    def _kill_group(self) -> None:
+        if self.leads_group and self.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                # Until somebody has waited for the process, no other group has its pid.
+                send_signal(self.pidfd, self.pid, 0, self._parent.waitid)
+                os.killpg(self.pid, SIGKILL)
 
     def go(self) -> None:
         """Let a program that waits be executed, and return when it has been.

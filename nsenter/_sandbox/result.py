@@ -85,6 +85,8 @@ class Result(Value):
         denied: what the system call filter denied, if the run was started with `explain=True`. This
             does not change the verdict: that a call was denied does not mean that the program
             failed because of it.
+        isolated_by: "namespaces"; or "landlock" if namespaces are forbidden, and the sandbox was
+            made with `fallback="landlock"`.
     """
 
     args: tuple[object, ...]
@@ -98,6 +100,7 @@ class Result(Value):
     refused: tuple[str, ...] = ()
     error: BootstrapError | None = None
     denied: tuple[Denial, ...] = ()
+    isolated_by: str = "namespaces"
 
     @property
     def ok(self) -> bool:

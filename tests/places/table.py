@@ -1098,6 +1098,14 @@ NEEDS: dict[str, dict[str, str]] = {
         """,
         "namespaces proc": "*",
     },
+    "test_nsenter/test_sandbox_ladder.py": {
+        "": """
+            test_another_word_is_refused
+            test_the_filter_fits_into_the_kernel
+            test_what_requires_namespaces_is_refused
+        """,
+        "machine": "*",
+    },
     "test_nsenter/test_sandbox_explain.py": {
         "": """
             test_a_filter_answers_here_as_in_the_kernel
