@@ -61,9 +61,9 @@ def test_memory_is_that_of_all_processes_together() -> None:
         alone = box.run(python("block = bytearray(30 << 20)"))
         result = box.run(python(SEVERAL))
     assert alone.ok
+    # With cgroup v1 the sandbox may kill them before the kernel does: it is told first.
     assert result.verdict is Verdict.OUT_OF_MEMORY
-    assert result.usage is not None and result.usage.oom_kills
-    assert result.usage.peak_memory is not None
+    assert result.usage is not None and result.usage.peak_memory is not None
     assert 60 * MIB < result.usage.peak_memory <= 64 * MIB
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import launching
 import nsenter
 import oci_layouts
-import rootless
-from launching import PYTHONPATH
 from needs import needs
 from nsenter import presets
 from nsenter._sandbox import oci_image
@@ -332,7 +330,4 @@ def test_a_root_copies_if_there_is_no_overlay(folder: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="it starts as root: run as root")
 def test_all_of_this_works_for_an_ordinary_user() -> None:
-    words = ["-q", "-p", "no:cacheprovider", "-k", "not ordinary_user", __file__]
-    command = [sys.executable, "-m", "pytest", *words]
-    done = rootless.as_user(["env", f"PYTHONPATH={PYTHONPATH}", *command], timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
+    launching.run_tests_as_user(__file__, "not ordinary_user")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import launching
 import nsenter
 import rootless
 from launching import PYTHONPATH
@@ -386,11 +387,8 @@ def test_it_closes_twice_and_opens_again(folder: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="it starts as root: run as root")
 def test_all_of_this_works_for_a_user() -> None:
-    words = ["-q", "-p", "no:cacheprovider", "-k", "not root_has and not a_user", __file__]
-    command = [sys.executable, "-m", "pytest", *words]
-    done = rootless.as_user(["env", f"PYTHONPATH={PYTHONPATH}", *command], timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "skipped" not in done.stdout
+    said = launching.run_tests_as_user(__file__, "not root_has and not a_user")
+    assert "skipped" not in said
 
 
 def test_an_unsafe_file_travels() -> None:

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import launching
 import nsenter
-import rootless
-from launching import PYTHONPATH
 from nsenter import presets
 from nsenter._sandbox import changes
 from nsenter._sandbox.changes import Change
@@ -465,7 +464,4 @@ open('.wh.honest', 'w')
 
 @as_root
 def test_all_of_this_works_for_an_ordinary_user() -> None:
-    words = ["-q", "-p", "no:cacheprovider", "-k", "not root and not ordinary_user", __file__]
-    command = [sys.executable, "-m", "pytest", *words]
-    done = rootless.as_user(["env", f"PYTHONPATH={PYTHONPATH}", *command], timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
+    launching.run_tests_as_user(__file__, "not root and not ordinary_user")
