@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from nsenter._host import json_text, procfs
+from nsenter._host.apparmor import HOW_TO_LOAD, profile
 from nsenter._host.hints import ASK_THE_DOCTOR, FACTS, read_line
 from nsenter._host.probe import CALLS, refused
 from nsenter._host.procfs import has_admin
@@ -124,7 +125,10 @@ def _settings(probed: Mapping[str, Outcome]) -> Iterator[Finding]:
         ("AppArmor", "apparmor userns", "kernel.apparmor_restrict_unprivileged_userns", LIMITED),
         ("executable memfd", "memfd exec", "vm.memfd_noexec", BROKEN),
     ):
-        yield _by_fact(name, fact, _shown(sysctl), state)
+        found = _by_fact(name, fact, _shown(sysctl), state)
+        if fact == "apparmor userns" and found.state != OK:
+            found = found.replace(do=f"{found.do}; {HOW_TO_LOAD}:\n\n{profile()}")
+        yield found
     yield Finding(
         "Yama", OK, f"{_shown('kernel.yama.ptrace_scope')}: joining does not depend on it"
     )

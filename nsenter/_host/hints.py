@@ -179,8 +179,8 @@ FACTS = {
     ),
     "apparmor userns": Fact(
         "AppArmor gives no capabilities in a user namespace that an unconfined program creates",
-        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or load a profile for the "
-        "program that has `userns,`",
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or load the profile that "
+        "`python -m nsenter doctor` prints",
         _for_users(_sysctl("kernel.apparmor_restrict_unprivileged_userns", "1")),
     ),
     "seccomp": Fact(

@@ -686,6 +686,9 @@ NEEDS: dict[str, dict[str, str]] = {
         "namespaces proc": "*",
     },
     "test_nsenter/test_doctor.py": {
+        "": """
+            test_the_profile_of_apparmor_is_for_the_file_that_a_link_leads_to
+        """,
         "namespaces proc": """
             test_a_limit_of_zero_is_found_and_so_are_the_starts_that_it_breaks
             test_a_probe_that_cannot_run_at_all_is_no_end_of_the_doctor

@@ -16,6 +16,7 @@ import pytest
 
 import rootless
 from needs import needs
+from nsenter._host import apparmor
 from nsenter._nsexec import lib
 from nsenter.doctor import BROKEN, LIMITED, OK, diagnose
 from nsenter.namespaces import is_namespace_supported, namespace_types
@@ -353,6 +354,8 @@ def test_a_sysctl_in_the_way_is_found_with_the_command_that_sets_it(
     seen = found(under(*PRIVATE, script=script, words=[str(word) for word in words]))[finding]
     assert seen["state"] == state
     assert seen["seen"] == f"sysctl {folder}.{name} is {value}"
+    profile = f'profile nsenter "{os.path.realpath(sys.executable)}" flags=(unconfined) {{'
+    assert (profile in seen["do"]) == (finding == "AppArmor")
     assert seen["do"].startswith(f"sysctl -w {folder}.{name}=")
 
 
@@ -382,3 +385,11 @@ def test_for_people_each_problem_has_what_it_means_and_what_to_do_below_it() -> 
     assert lines[1].strip().startswith("no net namespace can be created")
     assert lines[2].strip() == "try: sysctl -w user.max_net_namespaces=10000"
     assert not any(line.startswith("ok ") for line in lines)
+
+
+def test_the_profile_of_apparmor_is_for_the_file_that_a_link_leads_to(tmp_path: Path) -> None:
+    target = tmp_path / 'a "*" python'
+    target.touch()
+    (tmp_path / "link").symlink_to(target)
+    text = apparmor.profile(str(tmp_path / "link"))
+    assert f'profile nsenter "{tmp_path}/a \\"\\*\\" python" flags=(unconfined) {{' in text
