@@ -92,7 +92,7 @@ bench-vm: $(VENV)/.built $(VENV)/.bench-tools
 bench-check: $(VENV)/.built $(VENV)/.bench-tools
 	$(VENV)/bin/python benchmarks/check.py
 
-lint: $(VENV)/.built $(VENV)/.lint-tools
+lint: $(VENV)/.built $(VENV)/.lint-tools $(VENV)/.test-tools
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy

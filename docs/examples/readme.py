@@ -17,3 +17,9 @@ def look(path: str) -> tuple[int, list[str]]:
 
 
 print(nsenter.call(look, "/", options=nsenter.Options(new="all", root="tmpfs", proc=False)))
+
+# --- sandbox
+with nsenter.Sandbox(memory="256M", pids=32, timeout=5, limits="best effort") as box:
+    for snippet in ("print(6 * 7)", "while True: pass", "import os; os.abort()"):
+        result = box.run(["python3", "-c", snippet], timeout=1)
+        print(result.verdict.value, result.stdout)
