@@ -176,9 +176,10 @@ def run_tests_as_user(file: str, besides: str) -> str:
     """Run the tests of a file as a user, apart from those that `besides` names as pytest's -k does.
 
     What only the machine's root has in a namespace of a worker, this user may have: so none is
-    skipped for the place (see tests/places/plugin.py).
+    skipped for the place (see tests/places/plugin.py). What only root can do is skipped there, and
+    the run of root has it.
     """
-    settings = ["env", "NSENTER_TEST_ALL=1", f"PYTHONPATH={PYTHONPATH}"]
+    settings = ["env", "-u", "CI", "NSENTER_TEST_ALL=1", f"PYTHONPATH={PYTHONPATH}"]
     words = ["-q", "-p", "no:cacheprovider", "-k", besides, file]
     done = rootless.as_user([*settings, sys.executable, "-m", "pytest", *words], timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -22,6 +22,7 @@ from nsenter._sandbox import changes
 from nsenter._sandbox.changes import Change
 from nsenter._sandbox.safe_files import UnsafeFile
 from nsenter._sandbox.workspace import Workspace
+from sweeps import some
 from workspaces import fuse_overlays
 
 BASE = presets.sandbox()
@@ -462,6 +463,13 @@ open('.wh.honest', 'w')
         assert [f"{c.kind} {c.path}" for c in workspace.changed()] == ["added .wh.honest"]
 
 
+OTHERS = "bind or copy or fuse"
+
+
+# The quick run has the overlay of the kernel alone, which users and root mount in different ways.
 @as_root
-def test_all_of_this_works_for_an_ordinary_user() -> None:
-    launching.run_tests_as_user(__file__, "not root and not ordinary_user")
+@pytest.mark.parametrize(
+    "besides", some(("bind or copy or fuse", "nothing"), "bind or copy or fuse")
+)
+def test_all_of_this_works_for_an_ordinary_user(others: str) -> None:
+    launching.run_tests_as_user(__file__, f"not (root or ordinary_user or {others})")
