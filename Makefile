@@ -5,9 +5,9 @@ PYTHON ?= python3
 VENV   := .venv
 PIP    := $(VENV)/bin/pip --disable-pip-version-check --quiet
 
-# Workers, each in namespaces of its own: tests/places/worker.py. Tests often wait, so there is half a
-# worker more for each processor.
-WORKERS := $(shell n=$$(nproc); n=$$((n + (n + 1) / 2)); echo $$((n < 8 ? n : 8)))
+# Workers, each in namespaces of its own: tests/places/worker.py. Tests often wait, so there are two
+# for each processor.
+WORKERS := $(shell n=$$(($$(nproc) * 2)); echo $$((n < 8 ? n : 8)))
 PYTEST  := $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 BOOT_TESTS := $(foreach name,call call_ends call_errors call_values callers enemy_root executor \

@@ -468,8 +468,6 @@ OTHERS = "bind or copy or fuse"
 
 # The quick run has the overlay of the kernel alone, which users and root mount in different ways.
 @as_root
-@pytest.mark.parametrize(
-    "besides", some(("bind or copy or fuse", "nothing"), "bind or copy or fuse")
-)
+@pytest.mark.parametrize("others", some((OTHERS, "no_backend"), OTHERS))
 def test_all_of_this_works_for_an_ordinary_user(others: str) -> None:
     launching.run_tests_as_user(__file__, f"not (root or ordinary_user or {others})")
