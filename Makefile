@@ -11,8 +11,8 @@ WORKERS := $(shell n=$$(($$(nproc) * 2)); echo $$((n < 8 ? n : 8)))
 PYTEST  := $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 BOOT_TESTS := $(foreach name,call call_ends call_errors call_values callers enemy_root executor \
-	faults held image join launch netns options options_init options_root owned parents preload \
-	preload_faults sandbox takeover waterfall,tests/test_nsenter/test_$(name).py) tests/test_outer_filters.py \
+	faults wait_for_go image join launch netns options options_init options_root idmapped_binds \
+	any_parent preload preload_faults sandbox takeover trace,tests/test_nsenter/test_$(name).py) tests/test_outer_filters.py \
 	$(foreach name,container dying_init hostile not_held_up pyrunc_environment pyrunc_lifecycle \
 	pyrunc_streams pyrunc_terminal seized_joiners,tests/test_libcontainer/test_$(name).py)
 
