@@ -1047,30 +1047,7 @@ NEEDS: dict[str, dict[str, str]] = {
             test_a_lease_does_not_hold_up_a_reader
             test_a_name_that_is_swapped_all_the_time_gives_honest_content_or_an_error
         """,
-        "machine": """
-            test_a_committed_file_keeps_its_permissions_and_belongs_to_the_owner
-            test_a_device_without_numbers_is_a_whiteout
-            test_a_directory_that_cannot_be_read_holds_nothing_up
-            test_a_gift_does_not_hold_up_the_list_or_the_difference
-            test_a_gift_is_not_committed
-            test_a_gift_is_not_read
-            test_a_gift_is_replaced_when_its_name_is_written
-            test_a_link_in_a_directory_may_go_up_as_far_as_the_top
-            test_a_link_is_committed_if_it_stays_inside
-            test_a_path_that_is_too_long_is_an_error_and_others_are_committed
-            test_a_pipe_in_the_place_of_a_directory_is_refused
-            test_another_name_of_a_file_is_not_written
-            test_directories_that_change_meanwhile_are_listed_without_an_error
-            test_extended_attributes_are_whiteouts_and_opaque
-            test_hostile_code_cannot_forge_a_whiteout
-            test_names_that_are_no_text_travel
-            test_no_path_leads_through_a_link
-            test_no_setuid_bit_is_committed
-            test_nothing_is_committed_through_the_callers_own_links
-            test_root_does_not_read_what_the_code_cannot
-            test_the_difference_escapes_names
-        """,
-        "namespaces proc": "*",
+        "machine": "*",
     },
     "test_nsenter/test_sandbox_workspace.py": {
         "": """
@@ -1080,29 +1057,7 @@ NEEDS: dict[str, dict[str, str]] = {
             test_an_unsafe_file_travels
             test_without_an_overlay_there_are_no_changes
         """,
-        "machine": """
-            test_a_call_works_in_it_too
-            test_a_directory_may_have_any_name
-            test_a_keeper_that_ends_is_named
-            test_a_run_works_in_it_and_its_files_belong_to_the_owner
-            test_a_user_has_something_else_where_a_file_system_is_mounted_below
-            test_all_of_this_works_for_a_user
-            test_changes
-            test_changes_have_types_and_sizes
-            test_changes_of_one_path
-            test_commit_names_what_has_not_changed
-            test_diff_is_what_patch_takes
-            test_diff_says_what_it_does_not_show
-            test_it_closes_twice_and_opens_again
-            test_options_can_be_used_again
-            test_reset_forgets_everything
-            test_reset_waits_for_nothing
-            test_root_has_a_copy_where_ids_cannot_be_mapped
-            test_the_size_of_the_changes_is_limited
-            test_two_runs_at_once_share_an_overlay
-            test_what_is_written_from_outside_can_be_changed_inside
-        """,
-        "namespaces proc": "*",
+        "machine": "*",
     },
     "test_nsenter/test_sandbox_ladder.py": {
         "": """
