@@ -239,12 +239,13 @@ class Watch:
                 self._listener(number, piece)
 
     def _too_much(self) -> None:
-        for number in (_OUT, _ERR):
-            self._streams.close_end(number)
+        # Kill before closing: a program that writes to a closed pipe could end by itself.
         if self.returncode is None:
             self._kill(Verdict.OUTPUT_LIMIT)
         elif self.cause is None:
             self.cause = Verdict.OUTPUT_LIMIT
+        for number in (_OUT, _ERR):
+            self._streams.close_end(number)
 
     def _write(self) -> None:
         try:
