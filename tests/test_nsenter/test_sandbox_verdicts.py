@@ -26,14 +26,19 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", code]
 
 
-ENDS = {
+ENDS: dict[str, tuple[list[str], Verdict, int]] = {
     "success": (["true"], Verdict.EXITED, 0),
     "failure": (["sh", "-c", "exit 3"], Verdict.EXITED, 3),
     "the status of a signal, by exit": (["sh", "-c", "exit 137"], Verdict.EXITED, 137),
     "signal": (["sh", "-c", "kill -9 $$"], Verdict.SIGNALLED, -signal.SIGKILL),
     "abort": (python("import os; os.abort()"), Verdict.SIGNALLED, -signal.SIGABRT),
     "filter": (["sh", "-c", "kill -SYS $$"], Verdict.DENIED, -signal.SIGSYS),
-    "signals for the init": (["sh", "-c", "kill -9 1; kill 1; exit 4"], Verdict.EXITED, 4),
+    # The init passes SIGTERM on, to a program that ignores it.
+    "signals for the init": (
+        ["sh", "-c", "trap '' TERM; kill -9 1; kill 1; exit 4"],
+        Verdict.EXITED,
+        4,
+    ),
 }
 
 
