@@ -11,16 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#ifndef SYS_rseq
-#define SYS_rseq 334
-#endif
-
-#define RSEQ_BYTES	  32 /* what glibc registers unless the kernel has more to tell */
-#define RSEQ_UNREGISTER	  1
-#define RSEQ_SIGNATURE	  0x53053053
-#define RSEQ_CPU_ID	  4
-#define RSEQ_UNREGISTERED (-1)
-#define RSEQ_FAILED	  (-2)
+#include "base/rseq.h"
 
 int *libc_thread_id(void)
 {

@@ -11,13 +11,12 @@
 #include <limits.h>
 #include <sys/stat.h>
 
-#define ARCH_SET_FS	  0x1002
-#define CANARY_MASK	  (~0xffULL)
-#define RSEQ_SIGNATURE	  0x53053053
-#define RSEQ_CPU_ID	  4
-#define RSEQ_UNREGISTERED (-1)
-#define RSEQ_FAILED	  (-2)
-#define FILE_HINT	  0x78000000UL
+#include "base/descriptor.h"
+#include "base/rseq.h"
+
+#define ARCH_SET_FS 0x1002
+#define CANARY_MASK (~0xffULL)
+#define FILE_HINT   0x78000000UL
 
 #if defined(__x86_64__)
 #define NSX_RESTORES 1
@@ -37,9 +36,6 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
-#ifndef SYS_rseq
-#define SYS_rseq 334
-#endif
 
 static int refuse(struct err *err, const char *subject, const char *reason)
 {
@@ -50,11 +46,6 @@ static int refuse(struct err *err, const char *subject, const char *reason)
 	text_add(&t, ": ");
 	text_add(&t, reason);
 	return err_set(err, "use the image", text_end(&t), ESTALE);
-}
-
-static bool is_failed(long ret)
-{
-	return ret < 0 && ret > -4096;
 }
 
 /* ---- the file */
@@ -93,22 +84,20 @@ static long open_place(const char *path, struct err *err)
 	char buf[PATH_MAX];
 	struct text directory = TEXT_IN(buf);
 	const char *name = split(path, &directory);
+	OWNED_FD place = -1;
 	const char *wrong;
-	long place, fd;
+	long fd;
 
 	if (!name || directory.cut)
 		return refuse(err, path, "it is no path of a file in a directory");
 	text_end(&directory);
-	place = sys_open(buf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+	place = (int)sys_open(buf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 	if (place < 0)
 		return err_set(err, "open", buf, place);
-	wrong = check_owner((int)place, S_IFDIR);
-	fd = wrong ? -1
-		   : SYS4(SYS_openat, place, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
-			  0);
-	sys_close((int)place);
+	wrong = check_owner(place, S_IFDIR);
 	if (wrong)
 		return refuse(err, buf, wrong);
+	fd = SYS4(SYS_openat, place, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 	return fd < 0 ? err_set(err, "open", path, fd) : fd;
 }
 
@@ -128,7 +117,7 @@ static int read_header(const char *path, int fd, struct image *image, struct err
 	    header.header_size > IMAGE_HEADER_MAX || header.header_size > (uint64_t)st.st_size)
 		return refuse(err, path, "it is no image");
 	ret = SYS6(SYS_mmap, FILE_HINT, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (is_failed(ret))
+	if (sys_is_error(ret))
 		return err_set(err, "mmap", path, ret);
 	wrong = image_parse((const uint8_t *)ret, header.header_size, (uint64_t)st.st_size, image);
 	image->fd = fd;
@@ -175,10 +164,11 @@ static long open_file(const struct image *image, const struct image_file *file, 
 {
 	const char *path = image_path(image, file);
 	struct stat st = { 0 };
-	long fd = 0, ret;
+	OWNED_FD fd = -1;
+	long ret;
 
 	if (file->is_mapped) {
-		fd = sys_open(path, O_RDONLY | O_NONBLOCK);
+		fd = (int)sys_open(path, O_RDONLY | O_NONBLOCK);
 		ret = fd < 0 ? fd : SYS2(SYS_fstat, fd, &st);
 	} else {
 		ret = SYS4(SYS_newfstatat, AT_FDCWD, path, &st, 0);
@@ -187,7 +177,7 @@ static long open_file(const struct image *image, const struct image_file *file, 
 		return err_set(err, "find what the image was made of:", path, ret);
 	if (!is_same_file(file, &st) || !S_ISREG(st.st_mode))
 		return refuse(err, path, "it has changed since the image was made");
-	return fd;
+	return file->is_mapped ? descriptor_give(&fd) : 0;
 }
 
 /* ---- memory */
@@ -211,7 +201,7 @@ static int map_large(const struct image *image, struct err *err)
 		const long ret = SYS6(SYS_mmap, range->start, size, PROT_READ | PROT_WRITE,
 				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
-		if (is_failed(ret))
+		if (sys_is_error(ret))
 			return err_set(err, "map the image's", "large pages", ret);
 		if ((uint64_t)ret != range->start)
 			return err_set(err, "map the image's", "large pages", EEXIST);
@@ -241,7 +231,7 @@ static int map_region(const struct image *image, const struct image_region *regi
 		fd = image->fd;
 	ret = SYS6(SYS_mmap, region->start, size, prot, flags, flags & MAP_ANONYMOUS ? -1 : fd,
 		   flags & MAP_ANONYMOUS ? 0 : region->offset);
-	if (is_failed(ret))
+	if (sys_is_error(ret))
 		return err_set(err, "map the image's", words[region->kind - REGION_FILE], ret);
 	/* Before Linux 4.17 the flag is unknown, and the address a wish. */
 	if ((uint64_t)ret != region->start)
@@ -297,21 +287,20 @@ static int map_files(const struct image *image, struct err *err)
 int restore_map(const char *path, const struct image_process *process, struct image *image,
 		struct err *err)
 {
-	long fd;
+	OWNED_FD fd = -1;
 	int ret;
 
 	/* Elsewhere the thread pointer is set in other ways. */
 	if (!NSX_RESTORES)
 		return refuse(err, path, "images are made on x86_64 alone");
-	fd = open_place(path, err);
+	fd = (int)open_place(path, err);
 	if (fd < 0)
 		return -1;
-	ret = read_header(path, (int)fd, image, err);
+	ret = read_header(path, fd, image, err);
 	if (ret == 0)
 		ret = check_host(path, image, process, err);
 	if (ret == 0)
 		ret = map_files(image, err);
-	sys_close((int)fd);
 	image->fd = -1;
 	return ret;
 }

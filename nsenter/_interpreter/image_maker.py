@@ -359,7 +359,7 @@ def _call_once(channel: int) -> None:
 
 
 # struct image_header, image_region and image_range of csrc/interpreter/image.h.
-_TABLES = struct.Struct("=10I")
+_TABLES = struct.Struct("=12I")  # the offset and count of each
 _TABLES_AT = 8 + 8 + 8 + 8 + 40 + 32 + 4 * 8 + 7 * 8
 _REGION = struct.Struct("=QQQIHHII")
 _LARGE = 2  # REGION_LARGE: all of it is read at once
@@ -385,7 +385,7 @@ def write_hot_ranges(out: int, pid: int) -> None:
         os.close(fd)
     ranges = sorted(sorted(ranges, key=lambda range: range[0] - range[1])[:_HOT_ROOM])
     os.pwrite(out, b"".join(_RANGE.pack(*hot) for hot in ranges), tables[8])
-    os.pwrite(out, _TABLES.pack(*tables[:9], len(ranges)), _TABLES_AT)
+    os.pwrite(out, _TABLES.pack(*tables[:9], len(ranges), *tables[10:]), _TABLES_AT)
 
 
 def _written(pagemap: int, start: int, end: int) -> Iterator[tuple[int, int]]:

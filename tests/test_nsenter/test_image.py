@@ -1101,7 +1101,7 @@ LARGE_PAGE = 2 << 20
 
 
 def large_ranges(content: bytes) -> list[tuple[int, int]]:
-    at, count = struct.unpack_from("=II", content, image_maker._TABLES_AT + 10 * 4)
+    at, count = image_maker._TABLES.unpack_from(content, image_maker._TABLES_AT)[10:]
     return [struct.unpack_from("=QQ", content, at + number * 16) for number in range(count)]
 
 
@@ -1159,7 +1159,7 @@ def test_it_works_where_the_kernel_has_no_large_page_to_give(
 
 
 def a_large_range_that_ends_within_a_page(content: bytearray) -> None:
-    at = struct.unpack_from("=I", content, image_maker._TABLES_AT + 10 * 4)[0]
+    at = image_maker._TABLES.unpack_from(content, image_maker._TABLES_AT)[10]
     struct.pack_into("=Q", content, at + 8, large_ranges(content)[0][1] + 4096)
 
 
